@@ -1,0 +1,1 @@
+"""flightloop: client and wire types of mission control for tool-using agents."""

@@ -1,0 +1,272 @@
+"""The OpenAI chat protocol as flightloop speaks it, plus one extension field, ``flightloop``.
+
+Source: OpenAI API reference, "Chat Completions". A server that does not know the extension ignores
+it, and one that does not send it leaves the confidence figures unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_serializer, field_validator
+
+from flightloop.content import Content, Part, Wire, is_plain, text_of
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Priority = Literal["operator", "interactive", "batch"]
+
+
+class FunctionCall(Wire):
+    name: str
+    arguments: str = "{}"
+    """A JSON object, as text."""
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as a dict.
+
+        Raises:
+            ValueError: not a JSON object.
+        """
+        value = json.loads(self.arguments or "{}")
+        if not isinstance(value, dict):
+            raise ValueError(f"arguments of {self.name} are not a JSON object")
+        return value
+
+
+class ToolCall(Wire):
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ChatMessage(Wire):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content = Field(default_factory=list)
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    @field_serializer("content")
+    def _plain_as_string(self, parts: list[Part]) -> Any:
+        """Text alone goes out as a string: every OpenAI-compatible server takes that."""
+        if not parts and self.tool_calls:
+            return None
+        return text_of(parts) if is_plain(parts) else [part.model_dump() for part in parts]
+
+    @property
+    def text(self) -> str:
+        return text_of(self.content)
+
+
+class FunctionDef(Wire):
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    """A JSON Schema of type object."""
+    strict: bool | None = None
+
+
+class ToolDef(Wire):
+    type: Literal["function"] = "function"
+    function: FunctionDef
+
+
+class NamedFunction(Wire):
+    name: str
+
+
+class NamedToolChoice(Wire):
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
+class JsonSchemaFormat(Wire):
+    name: str = "answer"
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
+    strict: bool | None = None
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+class ResponseFormat(Wire):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchemaFormat | None = None
+
+
+class StreamOptions(Wire):
+    include_usage: bool = False
+
+
+class Tags(Wire):
+    """Whom a completion belongs to; the interrupt and the metrics match on these."""
+
+    tenant_id: str = "default"
+    agent: str | None = None
+    session_id: str | None = None
+    run_id: str | None = None
+
+
+class RequestExtension(Wire):
+    """What flightloop's own engine understands beyond OpenAI's request."""
+
+    priority: Priority = "interactive"
+    tags: Tags = Field(default_factory=Tags)
+    epoch: int | None = None
+    """Interrupt epoch at admission: any matching interrupt raised later stops the request, even a
+    cleared one. None: the replica takes the epoch it sees when it admits the request."""
+    traceparent: str | None = None
+    """W3C trace context."""
+
+
+class ChatRequest(Wire):
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    tools: list[ToolDef] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool = True
+    response_format: ResponseFormat | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    seed: int | None = None
+    stop: list[str] = Field(default_factory=list, max_length=8)
+    n: Literal[1] = 1
+    logprobs: bool = False
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    """Log-probabilities are natural logarithms taken before the grammar's mask."""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    flightloop: RequestExtension = Field(default_factory=RequestExtension)
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_stop(cls, value: Any) -> Any:
+        return [] if value is None else [value] if isinstance(value, str) else value
+
+    @field_validator("temperature", "top_p", "parallel_tool_calls", "n", "flightloop", mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+
+class TopLogprob(Wire):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob] = Field(default_factory=list)
+
+
+class ChoiceLogprobs(Wire):
+    content: list[TokenLogprob] = Field(default_factory=list)
+
+
+class PromptTokensDetails(Wire):
+    cached_tokens: int = 0
+
+
+class Usage(Wire):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails = Field(default_factory=PromptTokensDetails)
+
+
+class ResponseExtension(Wire):
+    """What flightloop's own engine tells beyond OpenAI's answer. Seconds, nats."""
+
+    confidence: float | None = None
+    """exp(mean token log-probability), from before the grammar's mask, 0..1."""
+    mean_entropy: float | None = None
+    max_entropy: float | None = None
+    queue_seconds: float | None = None
+    ttft_seconds: float | None = None
+    interrupted: bool = False
+    """An interrupt ended the answer before its natural end."""
+
+
+class ResponseMessage(Wire):
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Choice(Wire):
+    index: int = 0
+    message: ResponseMessage
+    finish_reason: FinishReason
+    logprobs: ChoiceLogprobs | None = None
+
+
+class ChatCompletion(Wire):
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage = Field(default_factory=Usage)
+    flightloop: ResponseExtension | None = None
+
+
+class FunctionDelta(Wire):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallDelta(Wire):
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionDelta = Field(default_factory=FunctionDelta)
+
+
+class Delta(Wire):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+
+
+class ChunkChoice(Wire):
+    index: int = 0
+    delta: Delta = Field(default_factory=Delta)
+    finish_reason: FinishReason | None = None
+    logprobs: ChoiceLogprobs | None = None
+
+
+class ChatChunk(Wire):
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice] = Field(default_factory=list)
+    usage: Usage | None = None
+    flightloop: ResponseExtension | None = None
+
+
+class ModelCard(Wire):
+    """An entry of ``GET /v1/models``. Parameter counts are absolute numbers."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "flightloop"
+    context_length: int | None = None
+    parameters: int | None = None
+    active_parameters: int | None = None
+    parts: list[str] = Field(default_factory=lambda: ["text"])
+    """Kinds of content parts the model takes."""

@@ -1,0 +1,65 @@
+"""Content parts: what a message is made of (text, images, tables)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+
+Scalar = str | int | float | bool | None
+
+
+class Wire(BaseModel):
+    """Base of every wire type: unknown fields are dropped, so that old clients read new servers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TextPart(Wire):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ImageUrl(Wire):
+    url: str
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class ImagePart(Wire):
+    """An image by URL or data URL, in the form that OpenAI's API takes."""
+
+    type: Literal["image_url"] = "image_url"
+    image_url: ImageUrl
+
+
+class Table(Wire):
+    columns: list[str]
+    rows: list[list[Scalar]]
+
+
+class TablePart(Wire):
+    """A table with named columns; each row has one scalar a column."""
+
+    type: Literal["table"] = "table"
+    table: Table
+
+
+Part = Annotated[TextPart | ImagePart | TablePart, Discriminator("type")]
+
+
+def _as_parts(value: Any) -> Any:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+Content = Annotated[list[Part], BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])]
+"""A list of parts; a plain string is taken as one text part."""
+
+
+def text_of(parts: Sequence[Part]) -> str:
+    """The text parts of a content, joined by newlines; other kinds are left out."""
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def is_plain(parts: Sequence[Part]) -> bool:
+    return all(isinstance(part, TextPart) for part in parts)

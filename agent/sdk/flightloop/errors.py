@@ -1,0 +1,161 @@
+"""Errors, client and server side: each has a ``code`` and says whether a retry can help.
+
+::
+
+    FlightloopError
+    ├── InvalidRequest            400  invalid_request
+    │   ├── UnsupportedContent    400  unsupported_content
+    │   └── ContextTooLong        400  context_length_exceeded
+    ├── Unauthorized              401  unauthorized
+    ├── Forbidden                 403  forbidden
+    ├── NotFound                  404  not_found
+    ├── Conflict                  409  conflict
+    ├── IdempotencyMismatch       422  idempotency_mismatch
+    ├── GuardrailBlocked          422  guardrail_blocked
+    ├── Interrupted               423  interrupted
+    ├── Overloaded                429  overloaded            retryable
+    ├── InternalError             500  internal_error
+    ├── ModelUnavailable          503  model_unavailable     retryable
+    ├── ConfigError                -   config_error          (raised at start)
+    └── ConnectionFailed           -   connection_failed     retryable (client only)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FlightloopError(Exception):
+    """Base of every error.
+
+    Args:
+        message: one or two sentences: what happened, and what to do.
+        param: the field of the request that is at fault, if one is.
+        request_id: ``x-request-id`` of the answer, client side.
+        retry_after: seconds to wait before a retry, where the server told.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, param: str | None = None, request_id: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders by pickle, and Exception's own way drops keyword arguments.
+        return _rebuild, (type(self), self.message, self.param, self.request_id, self.retry_after)
+
+    def body(self) -> dict[str, Any]:
+        """The error document of the HTTP API."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def _rebuild(
+    kind: type[FlightloopError], message: str, param: str | None, request_id: str | None, retry_after: float | None
+) -> FlightloopError:
+    return kind(message, param=param, request_id=request_id, retry_after=retry_after)
+
+
+class InvalidRequest(FlightloopError):
+    code = "invalid_request"
+    status = 400
+
+
+class UnsupportedContent(InvalidRequest):
+    code = "unsupported_content"
+
+
+class ContextTooLong(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class Unauthorized(FlightloopError):
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(FlightloopError):
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(FlightloopError):
+    code = "not_found"
+    status = 404
+
+
+class Conflict(FlightloopError):
+    code = "conflict"
+    status = 409
+
+
+class IdempotencyMismatch(FlightloopError):
+    code = "idempotency_mismatch"
+    status = 422
+
+
+class GuardrailBlocked(FlightloopError):
+    code = "guardrail_blocked"
+    status = 422
+
+
+class Interrupted(FlightloopError):
+    code = "interrupted"
+    status = 423
+
+
+class Overloaded(FlightloopError):
+    code = "overloaded"
+    status = 429
+    retryable = True
+
+
+class InternalError(FlightloopError):
+    code = "internal_error"
+    status = 500
+
+
+class ModelUnavailable(FlightloopError):
+    code = "model_unavailable"
+    status = 503
+    retryable = True
+
+
+class ConfigError(FlightloopError):
+    code = "config_error"
+
+
+class ConnectionFailed(FlightloopError):
+    code = "connection_failed"
+    retryable = True
+
+
+def error_for(
+    status: int, body: object, *, request_id: str | None = None, retry_after: float | None = None
+) -> FlightloopError:
+    """The error that an HTTP answer stands for, by its ``code``, else by its status."""
+    detail = body.get("error") if isinstance(body, dict) else None
+    detail = detail if isinstance(detail, dict) else {}
+    known = {kind.code: kind for kind in _tree(FlightloopError)}
+    by_status = {
+        kind.status: kind for kind in reversed(_tree(FlightloopError)) if kind.code not in ("error", "config_error")
+    }
+    fallback = InvalidRequest if status < 500 else InternalError
+    kind = known.get(str(detail.get("code"))) or by_status.get(status) or fallback
+    message = str(detail.get("message") or f"the server answered {status}")
+    param = detail.get("param")
+    return kind(
+        message, param=param if isinstance(param, str) else None, request_id=request_id, retry_after=retry_after
+    )
+
+
+def _tree(kind: type[FlightloopError]) -> list[type[FlightloopError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _tree(child))]

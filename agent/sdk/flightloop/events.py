@@ -1,0 +1,212 @@
+"""Journal events: the durable history of a run, as stored and as streamed.
+
+Each has ``seq``, gap-free from 1 within its run: the ``id:`` of the SSE stream. ``Delta`` alone is
+not durable, has no ``seq`` and may be retracted by what follows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, TypeAdapter
+
+from flightloop.chat import ToolCall, Usage
+from flightloop.content import Content, Wire
+from flightloop.runs import Budget, Feedback, RunError, RunStatus, StopReason
+from flightloop.verdicts import Verdict
+
+
+class ModelCall(Wire):
+    """Figures of the model call behind a decision. Seconds; probabilities in 0..1."""
+
+    model: str
+    usage: Usage = Field(default_factory=Usage)
+    seconds: float = 0.0
+    ttft_seconds: float | None = None
+    queue_seconds: float | None = None
+    confidence: float | None = None
+    mean_entropy: float | None = None
+    max_entropy: float | None = None
+    finish_reason: str | None = None
+    cost: float = 0.0
+
+
+class Event(Wire):
+    seq: int = 0
+    run_id: str = ""
+    at: datetime | None = None
+    step: int = 0
+    """Decisions made before this event: a call's events carry its decision's step."""
+
+
+class RunCreated(Event):
+    type: Literal["run.created"] = "run.created"
+    agent: str
+    session_id: str
+    tenant_id: str = "default"
+    input: Content
+    budget: Budget
+    metadata: dict[str, str] = Field(default_factory=dict)
+    policy_sha256: str = ""
+
+
+class RunStarted(Event):
+    """A worker took the run: the first time, after a wait, or from a worker that died."""
+
+    type: Literal["run.started"] = "run.started"
+    worker: str
+    fence: int
+
+
+class RunReleased(Event):
+    """The worker gave the run back without ending it (a wait, or its own shutdown)."""
+
+    type: Literal["run.released"] = "run.released"
+    status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL]
+
+
+class RunResumed(Event):
+    """An ended or waiting run is queued again."""
+
+    type: Literal["run.resumed"] = "run.resumed"
+    by: str = ""
+    budget: Budget | None = None
+
+
+class RunEnded(Event):
+    type: Literal["run.ended"] = "run.ended"
+    status: RunStatus
+    stop_reason: StopReason
+    output: Content | None = None
+    error: RunError | None = None
+
+
+class Planned(Event):
+    type: Literal["decision.plan"] = "decision.plan"
+    goal: str
+    tools: list[str]
+    """The tools it means to call, in order."""
+    model: ModelCall
+
+
+class CallsDecided(Event):
+    type: Literal["decision.calls"] = "decision.calls"
+    calls: list[ToolCall]
+    text: str = ""
+    model: ModelCall
+
+
+class Replied(Event):
+    type: Literal["decision.reply"] = "decision.reply"
+    text: str
+    model: ModelCall
+
+
+class Judged(Event):
+    """One rail's verdict; ``call_id`` for the two tool stages."""
+
+    type: Literal["verdict"] = "verdict"
+    verdict: Verdict
+    call_id: str | None = None
+
+
+class ToolIntent(Event):
+    """Written before the effect. ``key`` is ``run_id:step:call_index``: the idempotency key."""
+
+    type: Literal["tool.intent"] = "tool.intent"
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    key: str
+    effect: str
+    args_sha256: str
+    policy_sha256: str
+    fence: int
+
+
+class ToolResult(Event):
+    """What the model will see of a call. ``ok`` is False for an error, a refusal or a timeout."""
+
+    type: Literal["tool.result"] = "tool.result"
+    call_id: str
+    tool: str
+    ok: bool
+    content: Any = None
+    """JSON; a string where the tool gave none, with ``note`` saying so."""
+    error: str | None = None
+    note: str | None = None
+    seconds: float = 0.0
+    tainted: bool = False
+    """A rail found something in the result that looks like an instruction."""
+
+
+class ApprovalRequested(Event):
+    type: Literal["approval.requested"] = "approval.requested"
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    reason: str
+    args_sha256: str
+    policy_sha256: str
+    expires_at: datetime
+
+
+class ApprovalDecided(Event):
+    type: Literal["approval.decided"] = "approval.decided"
+    approval_id: str
+    call_id: str
+    decision: Literal["approve", "deny", "expire"]
+    by: str = ""
+    reason: str | None = None
+
+
+class CancelRequested(Event):
+    type: Literal["run.cancel_requested"] = "run.cancel_requested"
+    by: str = ""
+
+
+class FeedbackGiven(Event):
+    type: Literal["feedback"] = "feedback"
+    feedback: Feedback
+
+
+class OutcomeVerified(Event):
+    """Someone checked the world's state after the run (a task's ``expect``, or an operator)."""
+
+    type: Literal["outcome"] = "outcome"
+    solved: bool
+    by: str = ""
+
+
+class DeltaEvent(Event):
+    """Text that was released while it is decoded. Not durable."""
+
+    type: Literal["delta"] = "delta"
+    text: str
+
+
+RunEvent = Annotated[
+    RunCreated
+    | RunStarted
+    | RunReleased
+    | RunResumed
+    | RunEnded
+    | Planned
+    | CallsDecided
+    | Replied
+    | Judged
+    | ToolIntent
+    | ToolResult
+    | ApprovalRequested
+    | ApprovalDecided
+    | CancelRequested
+    | FeedbackGiven
+    | OutcomeVerified
+    | DeltaEvent,
+    Discriminator("type"),
+]
+
+run_event: TypeAdapter[RunEvent] = TypeAdapter(RunEvent)
+"""Validates and dumps any event."""

@@ -1,0 +1,196 @@
+"""Runs: one agent at work on one input."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from flightloop.content import Content, Wire
+
+
+class RunStatus(StrEnum):
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # a worker holds its lease
+    WAITING_APPROVAL = "waiting_approval"  # a person has to decide about a call
+    SUCCEEDED = "succeeded"  # ended with an answer
+    FAILED = "failed"  # ended by an error or an exhausted budget
+    BLOCKED = "blocked"  # ended by a guardrail
+    INTERRUPTED = "interrupted"  # ended by the emergency stop
+    CANCELLED = "cancelled"  # ended at a step, as its owner asked
+
+    @property
+    def terminal(self) -> bool:
+        return self not in (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING_APPROVAL)
+
+
+class StopReason(StrEnum):
+    ANSWERED = "answered"
+    ESCALATED = "escalated"  # handed over to a person, with an answer
+    BUDGET_STEPS = "budget_steps"
+    BUDGET_TOKENS = "budget_tokens"
+    BUDGET_SECONDS = "budget_seconds"
+    BUDGET_COST = "budget_cost"
+    CONTEXT = "context"  # the history no longer fits the model
+    GUARDRAIL = "guardrail"
+    INTERRUPT = "interrupt"
+    CANCEL = "cancel"
+    ERROR = "error"
+
+
+class Budget(Wire):
+    """Upper bounds of a run. None: the agent's own bound holds; a client can only lower it."""
+
+    steps: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
+    """Prompt and completion tokens together."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Wall time while a worker holds the run."""
+    cost: float | None = Field(default=None, ge=0)
+    """Euros."""
+
+
+class RunUsage(Wire):
+    steps: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class RunError(Wire):
+    code: str
+    message: str
+
+
+class Feedback(Wire):
+    score: int = Field(ge=1, le=5)
+    resolved: bool
+    comment: str | None = Field(default=None, max_length=2000)
+
+
+class RunCreate(Wire):
+    """Body of ``POST /v1/runs``."""
+
+    agent: str = Field(min_length=1, max_length=64)
+    input: Content = Field(min_length=1)
+    session_id: str | None = Field(default=None, min_length=1, max_length=128)
+    budget: Budget = Field(default_factory=Budget)
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+
+class Run(Wire):
+    id: str
+    agent: str
+    session_id: str
+    tenant_id: str = "default"
+    status: RunStatus
+    stop_reason: StopReason | None = None
+    input: Content
+    output: Content | None = None
+    error: RunError | None = None
+    plan: list[str] = Field(default_factory=list)
+    """Names of the tools that the current plan means to call, in order."""
+    budget: Budget
+    usage: RunUsage = Field(default_factory=RunUsage)
+    metadata: dict[str, str] = Field(default_factory=dict)
+    confidence: float | None = None
+    """Mean confidence of the run's decisions; None where the model does not tell."""
+    feedback: Feedback | None = None
+    policy_sha256: str = ""
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    last_seq: int = 0
+
+
+class Approval(Wire):
+    """A call that waits for a person, bound to the arguments and the policy it was asked under."""
+
+    id: str
+    run_id: str
+    agent: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    reason: str
+    args_sha256: str
+    policy_sha256: str
+    status: Literal["pending", "approved", "denied", "expired"] = "pending"
+    decided_by: str | None = None
+    decision_reason: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+
+
+class ApprovalDecision(Wire):
+    decision: Literal["approve", "deny"]
+    reason: str | None = Field(default=None, max_length=2000)
+
+
+class InterruptCreate(Wire):
+    """``target`` is the agent's name or the session's id; none for scope ``all``."""
+
+    scope: Literal["all", "agent", "session"] = "all"
+    target: str | None = None
+    reason: str = Field(default="", max_length=2000)
+
+
+class Interrupt(Wire):
+    id: str
+    tenant_id: str = "default"
+    scope: Literal["all", "agent", "session", "run"]
+    target: str | None = None
+    reason: str = ""
+    epoch: int
+    created_at: datetime
+    created_by: str = ""
+    cleared_at: datetime | None = None
+
+
+class AgentInfo(Wire):
+    name: str
+    description: str = ""
+    model: str
+    tools: list[str]
+    policy: str
+    policy_sha256: str
+    budget: Budget
+    planning: bool
+
+
+class ToolInfo(Wire):
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: str
+    timeout_s: float
+    permissions: list[str]
+
+
+class PolicyInfo(Wire):
+    name: str
+    version: str
+    sha256: str
+    document: dict[str, Any]
+    loaded_at: datetime
+
+
+T = TypeVar("T")
+
+
+class Page(Wire, Generic[T]):
+    """A cursor page: pass ``next_after`` as ``after`` to get the one that follows."""
+
+    data: list[T]
+    has_more: bool = False
+    next_after: str | None = None

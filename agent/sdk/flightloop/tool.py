@@ -1,0 +1,189 @@
+"""``@tool``: makes a function callable by an agent; its schema comes from hints and docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints, overload
+
+from pydantic import ConfigDict, TypeAdapter, create_model
+from pydantic.fields import FieldInfo
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Effect(StrEnum):
+    """What a call does to the world, and so how a lost one is recovered."""
+
+    PURE = "pure"  # nothing: run it again
+    KEYED = "keyed"  # the receiver honours an idempotency key: run it again with the same key
+    TRANSACTIONAL = "transactional"  # effect and receipt are one transaction: read the receipt
+    UNSAFE = "unsafe"  # unknown after a crash: never run it again by itself
+
+
+class Permission(StrEnum):
+    NETWORK = "network"  # outgoing connections, still within the policy's egress list
+    FILES = "files"  # reads and writes outside its own scratch folder
+    SUBPROCESS = "subprocess"  # starts programs
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a tool is told of the call it serves, through a parameter of this type.
+
+    ``key`` is the idempotency key (``run_id:step:call_index``), the same on every attempt.
+    ``data`` is the folder of the deployment's tool data. ``egress`` lists the hosts it may reach.
+    """
+
+    key: str
+    tenant_id: str
+    agent: str
+    session_id: str
+    run_id: str
+    data: Path
+    egress: tuple[str, ...] = ()
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: Effect
+    timeout_s: float = 30.0
+    permissions: frozenset[Permission] = frozenset()
+    sinks: tuple[str, ...] = ()
+    """Arguments that say where something goes (recipient, URL, account): policies watch their origin."""
+    returns_untrusted: bool = False
+    """Its results hold text that strangers wrote."""
+
+    @property
+    def writes(self) -> bool:
+        return self.effect is not Effect.PURE
+
+
+@dataclass(frozen=True)
+class Tool:
+    spec: ToolSpec
+    function: Callable[..., Any]
+    context_parameter: str | None = field(default=None)
+
+
+class ToolRefused(Exception):
+    """Raised by a tool whose arguments or state forbid the call: the model reads the message."""
+
+
+@overload
+def tool(function: Function, /) -> Function: ...
+@overload
+def tool(
+    *,
+    effect: Effect | str = ...,
+    name: str | None = ...,
+    timeout_s: float = ...,
+    permissions: tuple[Permission | str, ...] = ...,
+    sinks: tuple[str, ...] = ...,
+    returns_untrusted: bool = ...,
+) -> Callable[[Function], Function]: ...
+def tool(
+    function: Any = None,
+    /,
+    *,
+    effect: Effect | str = Effect.UNSAFE,
+    name: str | None = None,
+    timeout_s: float = 30.0,
+    permissions: tuple[Permission | str, ...] = (),
+    sinks: tuple[str, ...] = (),
+    returns_untrusted: bool = False,
+) -> Any:
+    """Declares a function as a tool. Without an effect it counts as ``unsafe``.
+
+    The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
+    types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
+    ``ToolContext`` is filled by the runtime and hidden from the model.
+
+    Raises:
+        TypeError: a parameter has no type hint, or there is no docstring.
+    """
+
+    def declare(target: Function) -> Function:
+        schema, context = _schema_of(target)
+        spec = ToolSpec(
+            name=name or target.__name__,
+            description=_summary(target),
+            parameters=schema,
+            effect=Effect(effect),
+            timeout_s=timeout_s,
+            permissions=frozenset(Permission(item) for item in permissions),
+            sinks=sinks,
+            returns_untrusted=returns_untrusted,
+        )
+        unknown = set(sinks) - set(schema["properties"])
+        if unknown:
+            raise TypeError(f"{spec.name}: sinks name no parameter: {', '.join(sorted(unknown))}")
+        target.__flightloop_tool__ = Tool(spec, target, context)  # type: ignore[attr-defined]
+        return target
+
+    return declare if function is None else declare(function)
+
+
+def tool_of(function: Callable[..., Any]) -> Tool | None:
+    """The declaration that ``@tool`` left on a function, if it did."""
+    found = getattr(function, "__flightloop_tool__", None)
+    return found if isinstance(found, Tool) else None
+
+
+def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None]:
+    hints = get_type_hints(function, include_extras=True)
+    described = _described_args(inspect.getdoc(function) or "")
+    fields: dict[str, Any] = {}
+    context = None
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in hints:
+            raise TypeError(f"{function.__name__}: parameter {parameter.name} needs a type hint")
+        if hints[parameter.name] is ToolContext:
+            context = parameter.name
+            continue
+        required = parameter.default is inspect.Parameter.empty
+        info = FieldInfo.from_annotation(hints[parameter.name])
+        info.default = ... if required else parameter.default
+        info.description = info.description or described.get(parameter.name)
+        fields[parameter.name] = (hints[parameter.name], info)
+    model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    schema = TypeAdapter(model).json_schema()
+    return _without_titles(schema), context
+
+
+def _without_titles(node: Any) -> Any:
+    """Pydantic titles every node; a small model's prompt has no room for that."""
+    if isinstance(node, dict):
+        return {
+            key: {name: _without_titles(below) for name, below in value.items()}
+            if key == "properties"
+            else _without_titles(value)
+            for key, value in node.items()
+            if not (key == "title" and isinstance(value, str))
+        }
+    return [_without_titles(item) for item in node] if isinstance(node, list) else node
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    text = inspect.getdoc(function)
+    if not text:
+        raise TypeError(f"{function.__name__}: a tool needs a docstring, the model reads it")
+    return " ".join(re.split(r"\n\s*\n|\n(?=Args:|Returns:|Raises:)", text)[0].split())
+
+
+def _described_args(doc: str) -> dict[str, str]:
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, re.MULTILINE)
+    if not section:
+        return {}
+    entries = re.findall(r"^ {2,4}(\w+)(?: \([^)]*\))?:\s*((?:.+\n?)(?:^ {5,}.+\n?)*)", section.group(1), re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,48 @@
+# make demo   set up, start everything on the embedded model, work on ten tasks, stop
+# make up     set up, start everything and stay
+# make test   set up, run all tests
+# make check  lint, types, import layers
+# make bench  measure
+#
+# TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
+#                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
+# PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo up test check bench format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml agent/sdk/pyproject.toml deploy/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh deploy/setup.sh
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m bench.demo
+
+up: $(READY)
+	@$(BIN)/python -m agent up
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy agent/sdk/flightloop agent model tools guardrails observability dashboards bench
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,83 @@
+"""What an owner or an operator can do to a run from outside its worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agent.journal import Journal
+from flightloop.errors import Conflict
+from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
+from flightloop.runs import Budget, Run, RunStatus, StopReason
+
+ATTEMPTS = 5
+
+
+async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
+    """Ends a run at its next step; at once if no worker holds it. Raises Conflict once it has ended."""
+
+    def events(run: Run) -> Sequence[RunEvent]:
+        request = CancelRequested(by=by, step=run.usage.steps)
+        return [request, *_end(run, RunStatus.CANCELLED, StopReason.CANCEL)]
+
+    return await _command(journal, tenant_id, run_id, events)
+
+
+async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "") -> Run:
+    """Emergency stop of one run, latched: its worker stops in the middle of a token; a run that no
+    worker holds ends at once. Raises Conflict once it has ended."""
+    run = await journal.get(tenant_id, run_id)
+    if run.status.terminal:
+        raise Conflict(f"run {run_id} has already ended: it is {run.status}")
+    await journal.raise_interrupt(tenant_id, "run", run_id, reason, by)
+
+    def events(run: Run) -> Sequence[RunEvent]:
+        return _end(run, RunStatus.INTERRUPTED, StopReason.INTERRUPT)
+
+    return await _command(journal, tenant_id, run_id, events)
+
+
+async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", budget: Budget | None = None) -> Run:
+    """Queues a run again that was interrupted, ran out of budget or failed.
+
+    Lifts the run's own interrupt. ``budget`` replaces the bounds that it names.
+
+    Raises:
+        Conflict: the run is not of that kind, or a broader interrupt still stands.
+    """
+    run = await journal.get(tenant_id, run_id)
+    standing = await journal.interrupts(tenant_id)
+    for found in standing:
+        if found.scope != "run" and (found.scope == "all" or found.target in (run.agent, run.session_id)):
+            raise Conflict(f"interrupt {found.id} ({found.scope}) still stands: clear it first")
+    for found in standing:
+        if found.scope == "run" and found.target == run_id:
+            await journal.clear_interrupt(tenant_id, found.id)
+    bounds = run.budget.model_copy(update=budget.model_dump(exclude_none=True)) if budget else None
+
+    def events(run: Run) -> Sequence[RunEvent]:
+        return [RunResumed(by=by, budget=bounds, step=run.usage.steps)]
+
+    return await _command(journal, tenant_id, run_id, events)
+
+
+def _end(run: Run, status: RunStatus, reason: StopReason) -> list[RunEvent]:
+    held = run.status is RunStatus.RUNNING
+    return [] if held else [RunEnded(status=status, stop_reason=reason, step=run.usage.steps)]
+
+
+async def _command(journal: Journal, tenant_id: str, run_id: str, events: Callable[[Run], Sequence[RunEvent]]) -> Run:
+    """Appends what ``events`` makes of the run, again while a worker changes it in between."""
+    for attempt in range(ATTEMPTS):
+        run = await journal.get(tenant_id, run_id)
+        wanted = events(run)
+        if not wanted:
+            return run
+        try:
+            await journal.append(run_id, wanted)
+        except Conflict:
+            latest = await journal.get(tenant_id, run_id)
+            if attempt + 1 == ATTEMPTS or latest.status is run.status:
+                raise
+            continue
+        return await journal.get(tenant_id, run_id)
+    raise AssertionError("unreachable: the last attempt raises")

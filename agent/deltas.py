@@ -1,0 +1,45 @@
+"""Text on its way while it is decoded: not durable, so beside the journal, not in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from flightloop.events import DeltaEvent
+
+
+class Deltas(Protocol):
+    """Where a worker publishes released text, and who streams a run listens."""
+
+    def publish(self, delta: DeltaEvent) -> None:
+        """Never blocks and never fails: a delta that nobody can take is dropped."""
+        ...
+
+
+class LocalDeltas:
+    """Deltas within one process and one event loop; a slow listener loses the oldest ones."""
+
+    def __init__(self, backlog: int = 1000) -> None:
+        self._backlog = backlog
+        self._listeners: dict[str, set[asyncio.Queue[DeltaEvent]]] = defaultdict(set)
+
+    def publish(self, delta: DeltaEvent) -> None:
+        for queue in self._listeners.get(delta.run_id, ()):
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(delta)
+
+    @contextmanager
+    def listen(self, run_id: str) -> Iterator[asyncio.Queue[DeltaEvent]]:
+        """A queue of the run's deltas from now on, for as long as the context is open."""
+        queue: asyncio.Queue[DeltaEvent] = asyncio.Queue(self._backlog)
+        self._listeners[run_id].add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners[run_id].discard(queue)
+            if not self._listeners[run_id]:
+                del self._listeners[run_id]

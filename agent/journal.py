@@ -1,0 +1,244 @@
+"""The journal: the only mutable state of the agent, as a Protocol.
+
+Every write is one transaction that checks the run's transitions and, for work, the lease's fence.
+A ``Judged`` event also writes an audit record, an ``ApprovalRequested`` an approval: whoever appends
+cannot forget them. Implementations: ``agent.store`` (SQL, in-memory).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from flightloop.errors import Conflict
+from flightloop.events import (
+    CancelRequested,
+    FeedbackGiven,
+    OutcomeVerified,
+    RunCreated,
+    RunEnded,
+    RunEvent,
+    RunResumed,
+)
+from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
+from flightloop.verdicts import AuditRecord, Verdict
+
+if TYPE_CHECKING:
+    from guardrails.interrupt import InterruptSnapshot
+
+WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
+"""Events that may be appended from outside; RunEnded only while no worker holds the run."""
+
+
+class LeaseLost(Conflict):
+    """The run was claimed by another worker since, or given back: nothing was written."""
+
+    code = "lease_lost"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's right to write a run. ``fence`` grows with every claim of the run."""
+
+    run_id: str
+    worker: str
+    fence: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Claim:
+    run: Run
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """``key`` is the client's ``Idempotency-Key``; ``digest`` identifies the payload."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Created:
+    run: Run
+    """As it was answered the first time, if ``replayed``."""
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event at its global position, which grows over all runs and tenants."""
+
+    position: int
+    tenant_id: str
+    event: RunEvent
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A fold over all events: what it has made of everything up to ``cursor``, a position."""
+
+    cursor: int
+    state: dict[str, Any]
+
+
+class Journal(Protocol):
+    # -- runs -------------------------------------------------------------------------------------
+
+    async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
+        """Writes a run and its first event; ``run_id`` and ``at`` are filled in where missing.
+
+        Raises:
+            IdempotencyMismatch: the tenant used the key for another payload.
+        """
+        ...
+
+    async def get(self, tenant_id: str, run_id: str) -> Run:
+        """Raises NotFound."""
+        ...
+
+    async def runs(
+        self,
+        tenant_id: str,
+        *,
+        agent: str | None = None,
+        status: RunStatus | None = None,
+        session_id: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page[Run]:
+        """Newest first. ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound."""
+        ...
+
+    async def append(self, run_id: str, events: Sequence[RunEvent], lease: Lease | None = None) -> list[RunEvent]:
+        """Writes events in one transaction and returns them with ``seq``, ``run_id`` and ``at``.
+
+        Without a lease only the events of ``WITHOUT_LEASE`` may be written.
+
+        Raises:
+            NotFound: no such run.
+            LeaseLost: the lease is no longer the run's.
+            Conflict: an event does not fit the run's state.
+        """
+        ...
+
+    async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
+        """A run's events with ``seq > after``, in order. Raises NotFound."""
+        ...
+
+    async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
+        """Whether the run has events with ``seq > after``, waiting for them as long as allowed."""
+        ...
+
+    async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """Events of all runs with ``position > after``, in order."""
+        ...
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    async def claim(self, worker: str, ttl_s: float) -> Claim | None:
+        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``."""
+        ...
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Raises LeaseLost."""
+        ...
+
+    async def release(
+        self, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL] = RunStatus.QUEUED
+    ) -> None:
+        """Gives a run back; writes ``RunReleased``. A run whose approvals were all decided
+        meanwhile goes back to the queue. Raises LeaseLost."""
+        ...
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        """Returns when a run may have become claimable, at the latest after ``timeout_s``."""
+        ...
+
+    # -- approvals --------------------------------------------------------------------------------
+
+    async def approvals(
+        self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
+    ) -> Page[Approval]:
+        """Newest first."""
+        ...
+
+    async def run_approvals(self, run_id: str) -> list[Approval]:
+        """All approvals of a run, oldest first."""
+        ...
+
+    async def decide(
+        self, tenant_id: str, approval_id: str, decision: Literal["approve", "deny"], by: str, reason: str | None = None
+    ) -> Approval:
+        """Decides a pending approval; the run is queued again once none is pending.
+
+        Raises:
+            NotFound: no such approval.
+            Conflict: it was decided before, or has expired.
+        """
+        ...
+
+    async def expire_approvals(self) -> list[Approval]:
+        """Expires what nobody decided in time (for the model that is a denial)."""
+        ...
+
+    # -- interrupts -------------------------------------------------------------------------------
+
+    async def raise_interrupt(
+        self,
+        tenant_id: str,
+        scope: Literal["all", "agent", "session", "run"],
+        target: str | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> Interrupt:
+        """Latched until cleared. Tenant ``*`` matches every tenant."""
+        ...
+
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
+        """Raises NotFound; clearing twice is harmless."""
+        ...
+
+    async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
+        """Newest first; with ``active=False`` the cleared ones too."""
+        ...
+
+    async def interrupt_snapshot(self) -> InterruptSnapshot:
+        """Active interrupts of all tenants and those cleared within the last hour."""
+        ...
+
+    # -- audit ------------------------------------------------------------------------------------
+
+    async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
+        """Audits verdicts that belong to no run (``/v1/chat/completions``)."""
+        ...
+
+    async def audit(
+        self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[AuditRecord]:
+        """Records of one tenant with ``seq > after``, oldest first."""
+        ...
+
+    # -- projections ------------------------------------------------------------------------------
+
+    async def projection(self, name: str) -> Projection | None: ...
+
+    async def save_projection(self, name: str, projection: Projection, expected_cursor: int) -> None:
+        """Stores a projection; ``expected_cursor`` is that of the one it was made from (0: none).
+
+        Raises:
+            Conflict: somebody else moved it.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+def new_id(kind: str) -> str:
+    """``run_…``, ``apr_…``, ``int_…``: 128 random bits."""
+    return f"{kind}_{uuid.uuid4().hex}"

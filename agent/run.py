@@ -1,0 +1,256 @@
+"""A run as a fold over its journal events, and the transitions that the store enforces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flightloop.errors import Conflict
+from flightloop.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    CallsDecided,
+    CancelRequested,
+    DeltaEvent,
+    FeedbackGiven,
+    Judged,
+    ModelCall,
+    OutcomeVerified,
+    Planned,
+    Replied,
+    RunCreated,
+    RunEnded,
+    RunEvent,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    ToolIntent,
+    ToolResult,
+)
+from flightloop.runs import Run, RunStatus, StopReason
+
+S = RunStatus
+ENDINGS = frozenset(status for status in RunStatus if status.terminal)
+OPEN = frozenset(RunStatus) - ENDINGS
+
+TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
+    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.INTERRUPTED}),
+    S.RUNNING: frozenset({S.RUNNING, S.QUEUED, S.WAITING_APPROVAL}) | ENDINGS,  # running again: its worker died
+    S.WAITING_APPROVAL: frozenset({S.QUEUED, S.CANCELLED, S.INTERRUPTED}),
+    S.SUCCEEDED: frozenset(),
+    S.FAILED: frozenset({S.QUEUED}),
+    S.BLOCKED: frozenset(),
+    S.INTERRUPTED: frozenset({S.QUEUED}),
+    S.CANCELLED: frozenset(),
+}
+"""From each status, those that a next event may lead to."""
+
+RESUMABLE = frozenset(
+    {
+        StopReason.INTERRUPT,
+        StopReason.BUDGET_STEPS,
+        StopReason.BUDGET_TOKENS,
+        StopReason.BUDGET_SECONDS,
+        StopReason.BUDGET_COST,
+        StopReason.ERROR,
+    }
+)
+"""Stop reasons that a resume can lift."""
+
+_WORK = (Planned, CallsDecided, Replied, Judged, ToolIntent, ToolResult, ApprovalRequested)
+"""What only the holder of the lease writes, while the run is running."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The run as clients see it, plus what folding needs.
+
+    ``held_at`` is the time of the latest event under the current lease, None while nobody holds it;
+    ``confident_calls`` counts the decisions behind the mean confidence.
+    """
+
+    run: Run
+    held_at: datetime | None = None
+    cancel_requested: bool = False
+    confident_calls: int = 0
+
+
+def fold(events: Iterable[RunEvent]) -> Run:
+    """The run that its events tell, from the first one on.
+
+    Raises:
+        Conflict: an event does not fit the state before it.
+    """
+    return fold_state(events).run
+
+
+def fold_state(events: Iterable[RunEvent]) -> RunState:
+    state: RunState | None = None
+    for event in events:
+        state = apply(state, event)
+    if state is None:
+        raise ValueError("a run has at least one event")
+    return state
+
+
+def apply(state: RunState | None, event: RunEvent) -> RunState:
+    """The state after one more event; costs the same however long the run is.
+
+    Raises:
+        Conflict: the event does not fit: a forbidden transition, or work on a run that is not running.
+    """
+    if state is None:
+        if not isinstance(event, RunCreated):
+            raise Conflict(f"a run begins with run.created, not with {event.type}")
+        return _created(event)
+    check(state, event)
+    changes = _CHANGES[type(event)](state, event)
+    usage = changes.pop("usage", state.run.usage)
+    held_at = state.held_at
+    if held_at is not None and event.at is not None:
+        usage = usage.model_copy(update={"seconds": usage.seconds + max(0.0, (event.at - held_at).total_seconds())})
+        held_at = event.at
+    own = {key: changes.pop(key) for key in ("held_at", "cancel_requested", "confident_calls") if key in changes}
+    run = state.run.model_copy(update={**changes, "usage": usage, "last_seq": event.seq or state.run.last_seq + 1})
+    return replace(state, run=run, **{"held_at": held_at, **own})
+
+
+def check(state: RunState, event: RunEvent) -> None:
+    """Raises Conflict if ``event`` may not follow ``state``."""
+    run = state.run
+    if isinstance(event, RunCreated | DeltaEvent):
+        raise Conflict(f"run {run.id} cannot take a {event.type} event")
+    target = status_after(event)
+    if target is not None and target not in TRANSITIONS[run.status]:
+        raise Conflict(f"run {run.id} is {run.status}: it cannot become {target}")
+    if isinstance(event, _WORK) and run.status is not S.RUNNING:
+        raise Conflict(f"run {run.id} is {run.status}: {event.type} needs a running run")
+    if isinstance(event, CancelRequested | ApprovalDecided) and run.status.terminal:
+        raise Conflict(f"run {run.id} has already ended: it is {run.status}")
+    if isinstance(event, RunResumed) and run.status.terminal and run.stop_reason not in RESUMABLE:
+        raise Conflict(f"run {run.id} ended with {run.stop_reason}: that cannot be resumed")
+
+
+def status_after(event: RunEvent) -> RunStatus | None:
+    """The status an event leads to; None if it leaves the status as it is."""
+    match event:
+        case RunCreated() | RunResumed():
+            return S.QUEUED
+        case RunStarted():
+            return S.RUNNING
+        case RunReleased() | RunEnded():
+            return event.status
+        case _:
+            return None
+
+
+def _created(event: RunCreated) -> RunState:
+    if event.at is None or not event.run_id:
+        raise ValueError("run.created needs its run_id and its time")
+    return RunState(
+        Run(
+            id=event.run_id,
+            agent=event.agent,
+            session_id=event.session_id,
+            tenant_id=event.tenant_id,
+            status=S.QUEUED,
+            input=event.input,
+            budget=event.budget,
+            metadata=event.metadata,
+            policy_sha256=event.policy_sha256,
+            created_at=event.at,
+            last_seq=event.seq or 1,
+        )
+    )
+
+
+def _started(state: RunState, event: RunStarted) -> dict[str, Any]:
+    # The time between a dead worker's last event and this one is nobody's: counting begins here.
+    return {"status": S.RUNNING, "started_at": state.run.started_at or event.at, "held_at": event.at}
+
+
+def _released(state: RunState, event: RunReleased) -> dict[str, Any]:
+    return {"status": event.status, "held_at": None}
+
+
+def _resumed(state: RunState, event: RunResumed) -> dict[str, Any]:
+    return {
+        "status": S.QUEUED,
+        "budget": event.budget or state.run.budget,
+        "stop_reason": None,
+        "output": None,
+        "error": None,
+        "ended_at": None,
+        "cancel_requested": False,
+    }
+
+
+def _ended(state: RunState, event: RunEnded) -> dict[str, Any]:
+    return {
+        "status": event.status,
+        "stop_reason": event.stop_reason,
+        "output": event.output,
+        "error": event.error,
+        "ended_at": event.at,
+        "held_at": None,
+    }
+
+
+def _decided(state: RunState, event: Planned | CallsDecided | Replied) -> dict[str, Any]:
+    call: ModelCall = event.model
+    usage = state.run.usage
+    changes: dict[str, Any] = {
+        "usage": usage.model_copy(
+            update={
+                "steps": usage.steps + 1,
+                "model_calls": usage.model_calls + 1,
+                "prompt_tokens": usage.prompt_tokens + call.usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens + call.usage.completion_tokens,
+                "cost": usage.cost + call.cost,
+            }
+        )
+    }
+    if isinstance(event, Planned):
+        changes["plan"] = list(event.tools)
+    if call.confidence is not None:
+        count, mean = state.confident_calls + 1, state.run.confidence or 0.0
+        changes |= {"confidence": mean + (call.confidence - mean) / count, "confident_calls": count}
+    return changes
+
+
+def _intended(state: RunState, event: ToolIntent) -> dict[str, Any]:
+    usage = state.run.usage
+    return {"usage": usage.model_copy(update={"tool_calls": usage.tool_calls + 1})}
+
+
+def _cancel_requested(state: RunState, event: CancelRequested) -> dict[str, Any]:
+    return {"cancel_requested": True}
+
+
+def _feedback(state: RunState, event: FeedbackGiven) -> dict[str, Any]:
+    return {"feedback": event.feedback}
+
+
+def _nothing(state: RunState, event: RunEvent) -> dict[str, Any]:
+    return {}
+
+
+_CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
+    RunStarted: _started,
+    RunReleased: _released,
+    RunResumed: _resumed,
+    RunEnded: _ended,
+    Planned: _decided,
+    CallsDecided: _decided,
+    Replied: _decided,
+    Judged: _nothing,
+    ToolIntent: _intended,
+    ToolResult: _nothing,
+    ApprovalRequested: _nothing,
+    ApprovalDecided: _nothing,
+    CancelRequested: _cancel_requested,
+    FeedbackGiven: _feedback,
+    OutcomeVerified: _nothing,
+}

@@ -1,1 +1,18 @@
 """flightloop: client and wire types of mission control for tool-using agents."""
+
+from flightloop import errors
+from flightloop.client import AsyncFlightloop, Flightloop
+from flightloop.errors import FlightloopError
+from flightloop.tool import Effect, Permission, ToolContext, ToolRefused, tool
+
+__all__ = [
+    "AsyncFlightloop",
+    "Effect",
+    "Flightloop",
+    "FlightloopError",
+    "Permission",
+    "ToolContext",
+    "ToolRefused",
+    "errors",
+    "tool",
+]

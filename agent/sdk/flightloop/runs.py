@@ -87,6 +87,18 @@ class RunCreate(Wire):
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
 
+class RunResume(Wire):
+    """Body of ``POST /v1/runs/{id}/resume``: a budget replaces the run's own bounds where it names some."""
+
+    budget: Budget | None = None
+
+
+class Outcome(Wire):
+    """Body of ``POST /v1/runs/{id}/outcome``: whether the world's state is the one that was wanted."""
+
+    solved: bool
+
+
 class Run(Wire):
     id: str
     agent: str

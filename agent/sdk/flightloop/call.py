@@ -1,0 +1,155 @@
+"""One HTTP call as data, and how often it may be tried: nothing here does I/O.
+
+Resources build a ``Call`` or a ``Feed``; a transport executes it, blocking or not.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from flightloop.errors import ConnectionFailed, FlightloopError, error_for
+from flightloop.settings import ClientSettings
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 8.0
+LONGEST_RETRY_AFTER_S = 60.0
+RECONNECTS = 8
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """``parse`` makes the result of the answer's JSON (None for an empty answer)."""
+
+    method: str
+    path: str
+    parse: Callable[[Any], T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: BaseModel | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    idempotent: bool = True
+    """Whether a call whose answer was lost may be sent again."""
+
+    def request(self) -> dict[str, Any]:
+        """Arguments of httpx's ``request`` and ``stream``."""
+        headers = dict(self.headers)
+        content = None
+        if self.body is not None:
+            content = self.body.model_dump_json(exclude_none=True, by_alias=True)
+            headers["content-type"] = "application/json"
+        params = {name: value for name, value in self.params.items() if value is not None}
+        return {"method": self.method, "url": self.path, "params": params, "content": content, "headers": headers}
+
+
+class Feed(Protocol[T_co]):
+    """A stream of items over one connection or several. ``deadline`` is a ``time.monotonic`` moment."""
+
+    done: bool
+    deadline: float | None
+
+    def call(self) -> Call[Any]:
+        """The request that begins or goes on with the stream."""
+
+    def push(self, chunk: bytes) -> Iterable[T_co]:
+        """The items that these bytes complete."""
+
+    def lost(self) -> None:
+        """The connection ended, with or without an error: ``done``, or ``call`` again."""
+
+
+Steps = Generator[Call[Any] | Feed[Any], Any, T]
+"""Calls to execute and feeds to drain, one after the other; the result of a call is sent back."""
+
+
+def parsed_by(kind: type[T]) -> Callable[[Any], T]:
+    """A parser of JSON documents of that type."""
+    adapter: TypeAdapter[T] = TypeAdapter(kind)
+    return adapter.validate_python
+
+
+def http_options(settings: ClientSettings) -> dict[str, Any]:
+    """Arguments of httpx's clients."""
+    return {
+        "base_url": settings.base_url,
+        "headers": {"authorization": f"Bearer {settings.api_key}", "accept": "application/json"},
+        "timeout": settings.timeout_s,
+        "trust_env": settings.proxied,
+    }
+
+
+def error_of(response: httpx.Response) -> FlightloopError:
+    """The error that a read answer stands for."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    try:
+        retry_after = float(response.headers["retry-after"])
+    except (KeyError, ValueError):
+        retry_after = None
+    return error_for(
+        response.status_code, body, request_id=response.headers.get("x-request-id"), retry_after=retry_after
+    )
+
+
+class Attempts:
+    """Counts the failures of one call: ``delay`` tells how long to wait, or raises for good."""
+
+    def __init__(self, call: Call[Any], settings: ClientSettings, deadline: float | None = None) -> None:
+        self._call, self._settings, self._deadline = call, settings, deadline
+        self._failures = 0
+        self._allowed = settings.retries
+
+    def succeeded(self) -> None:
+        """A stream got something: count anew, and be patient with a server that restarts."""
+        self._failures = 0
+        self._allowed = max(self._allowed, RECONNECTS)
+
+    def delay(self, failure: FlightloopError | httpx.TransportError) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises:
+            FlightloopError: no further attempt can help, or none is left.
+        """
+        error = failure if isinstance(failure, FlightloopError) else self._connection_failed(failure)
+        # A server that answers "overloaded" did nothing; one that vanished may have done everything.
+        unsent = isinstance(failure, FlightloopError | httpx.ConnectError | httpx.ConnectTimeout)
+        too_long = (error.retry_after or 0.0) > LONGEST_RETRY_AFTER_S
+        self._failures += 1
+        if not error.retryable or too_long or self._failures > self._allowed:
+            raise error
+        if not (unsent or self._call.idempotent):
+            raise error
+        if error.retry_after is not None:
+            return error.retry_after
+        ceiling = min(FIRST_DELAY_S * 2 ** (self._failures - 1), LONGEST_DELAY_S)
+        return random.uniform(ceiling / 2, ceiling)
+
+    def _connection_failed(self, failure: httpx.TransportError) -> ConnectionFailed:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise TimeoutError("the time that the caller gave is over") from failure
+        what = str(failure) or type(failure).__name__
+        return ConnectionFailed(f"no answer from {self._settings.base_url} ({what}); is the server up?")
+
+
+def silence_s(settings: ClientSettings, deadline: float | None) -> float:
+    """How long a stream may be silent.
+
+    Raises:
+        TimeoutError: the deadline is over.
+    """
+    if deadline is None:
+        return settings.timeout_s
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time that the caller gave is over")
+    return min(settings.timeout_s, left)

@@ -1,0 +1,88 @@
+"""``Flightloop`` and ``AsyncFlightloop``: the same client, blocking or for asyncio."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from flightloop.completions import Chat
+from flightloop.resource import X
+from flightloop.resources import (
+    Agents,
+    Approvals,
+    Audit,
+    Interrupts,
+    Models,
+    OverviewResource,
+    Policies,
+    Runs,
+    Tools,
+)
+from flightloop.settings import resolve
+from flightloop.transport import AsyncTransport, SyncTransport
+
+
+class _Client(OverviewResource[X]):
+    def __init__(self, transport: X) -> None:
+        super().__init__(transport)
+        self.runs = Runs(transport)
+        self.approvals = Approvals(transport)
+        self.interrupts = Interrupts(transport)
+        self.agents = Agents(transport)
+        self.tools = Tools(transport)
+        self.policies = Policies(transport)
+        self.audit = Audit(transport)
+        self.models = Models(transport)
+        self.chat = Chat(transport)
+
+    @property
+    def base_url(self) -> str:
+        return self._transport.settings.base_url
+
+
+class Flightloop(_Client[SyncTransport]):
+    """The blocking client; also a context manager. Threads may share one.
+
+    Args:
+        base_url: of the server; else ``FLIGHTLOOP_URL``, else http://127.0.0.1:8000.
+        api_key: else ``FLIGHTLOOP_API_KEY``, else the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
+        timeout_s: seconds of silence after which an answer counts as lost.
+        retries: of calls that a retry can help, with the same idempotency key.
+
+    Raises:
+        ConfigError: no key, or an address that is none.
+    """
+
+    def __init__(
+        self, base_url: str | None = None, api_key: str | None = None, *, timeout_s: float = 60.0, retries: int = 2
+    ) -> None:
+        super().__init__(SyncTransport(resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncFlightloop(_Client[AsyncTransport]):
+    """The client for asyncio; also an async context manager. Arguments and errors as ``Flightloop``."""
+
+    def __init__(
+        self, base_url: str | None = None, api_key: str | None = None, *, timeout_s: float = 60.0, retries: int = 2
+    ) -> None:
+        super().__init__(AsyncTransport(resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)))
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()

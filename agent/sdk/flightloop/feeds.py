@@ -1,0 +1,107 @@
+"""The two streams of the API: a run's events (goes on after a broken connection) and a chat's chunks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from flightloop.call import Call
+from flightloop.chat import ChatChunk, ChatRequest
+from flightloop.errors import error_for
+from flightloop.events import DeltaEvent, RunEnded, RunEvent, RunResumed, run_event
+from flightloop.sse import ServerEvent, SSEDecoder
+
+
+class RunFeed:
+    """Events of one run after ``after``, each durable one exactly once, in order.
+
+    Done when the run has ended and the server closed the stream; with ``until_ended`` as soon as it
+    has ended.
+    """
+
+    def __init__(
+        self, run_id: str, after: int = 0, *, timeout_s: float | None = None, until_ended: bool = False
+    ) -> None:
+        self.done = False
+        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._path = f"/v1/runs/{quote(run_id, safe='')}/events"
+        self._after = after
+        self._until_ended = until_ended
+        self._ended = False
+        self._decoder = SSEDecoder()
+
+    def call(self) -> Call[None]:
+        headers = {"accept": "text/event-stream"}
+        if self._after:
+            headers["last-event-id"] = str(self._after)
+        return Call("GET", self._path, lambda _: None, headers=headers)
+
+    def push(self, chunk: bytes) -> Iterator[RunEvent]:
+        for message in self._decoder.push(chunk):
+            event = self._event(message)
+            if event is not None:
+                yield event
+            if self.done:
+                return
+
+    def lost(self) -> None:
+        self._decoder = SSEDecoder()
+        self.done = self._ended
+
+    def _event(self, message: ServerEvent) -> RunEvent | None:
+        durable = message.id is not None and message.id.isdecimal()
+        seq = int(message.id) if durable and message.id else 0
+        if durable and seq <= self._after:
+            return None
+        if durable:
+            self._after = seq
+        try:
+            event = run_event.validate_json(message.data)
+        except ValidationError:
+            return None  # a type that this version doesn't know
+        if durable:
+            event.seq = seq
+        elif not isinstance(event, DeltaEvent):
+            return None
+        self._note_end(event)
+        return event
+
+    def _note_end(self, event: RunEvent) -> None:
+        if isinstance(event, RunEnded):
+            self._ended = True
+            self.done = self._until_ended
+        elif isinstance(event, RunResumed):
+            self._ended = False
+
+
+class ChatFeed:
+    """Chunks of one completion. A broken connection is an error: tokens can't be asked for again."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.done = False
+        self.deadline: float | None = None
+        self._request = request
+        self._decoder = SSEDecoder()
+
+    def call(self) -> Call[None]:
+        headers = {"accept": "text/event-stream"}
+        return Call(
+            "POST", "/v1/chat/completions", lambda _: None, body=self._request, headers=headers, idempotent=False
+        )
+
+    def push(self, chunk: bytes) -> Iterator[ChatChunk]:
+        for message in self._decoder.push(chunk):
+            if message.data == "[DONE]":
+                self.done = True
+                return
+            document = json.loads(message.data)
+            if "error" in document:
+                raise error_for(500, document)
+            yield ChatChunk.model_validate(document)
+
+    def lost(self) -> None:
+        """Nothing to go on with."""

@@ -1,0 +1,75 @@
+"""Endpoints written once, typed for both clients.
+
+A resource is generic in its transport. ``endpoint``, ``sequence`` and ``feed`` wrap a method that only
+builds a ``Call``, ``Steps`` or a ``Feed``; looked up on a ``Resource[SyncTransport]`` it returns the result
+(an iterator), on a ``Resource[AsyncTransport]`` an awaitable of it (an async iterator), and type checkers
+see which.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from flightloop.call import Call, Feed, Steps
+from flightloop.transport import AsyncTransport, SyncTransport
+
+P = ParamSpec("P")
+T = TypeVar("T")
+X = TypeVar("X", bound=SyncTransport | AsyncTransport)
+
+
+class Resource(Generic[X]):
+    def __init__(self, transport: X) -> None:
+        self._transport: X = transport
+
+
+class _Awaited(Generic[P, T]):
+    def __init__(self, build: Callable[Concatenate[Any, P], Any], how: str) -> None:
+        self._build, self._how = build, how
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, owner: Resource[SyncTransport], kind: Any = None) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, owner: Resource[AsyncTransport], kind: Any = None) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else _bound(owner, self._build, self._how)
+
+
+class endpoint(_Awaited[P, T]):
+    """Executes the call that the method builds."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        super().__init__(build, "execute")
+
+
+class sequence(_Awaited[P, T]):
+    """Goes through the calls and feeds that the generator method yields; its return value is the result."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Steps[T]]) -> None:
+        super().__init__(build, "drive")
+
+
+class feed(Generic[P, T]):
+    """Streams the feed that the method builds."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Feed[T]]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, owner: Resource[SyncTransport], kind: Any = None) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, owner: Resource[AsyncTransport], kind: Any = None) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else _bound(owner, self._build, "stream")
+
+
+def _bound(owner: Any, build: Callable[..., Any], how: str) -> Callable[..., Any]:
+    @functools.wraps(build)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return getattr(owner._transport, how)(build(owner, *args, **kwargs))
+
+    return run

@@ -1,0 +1,206 @@
+"""The API's endpoints, grouped as the client shows them; lists come as cursor pages, newest first."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import quote
+from uuid import uuid4
+
+from flightloop.call import Call, Steps, parsed_by
+from flightloop.chat import ModelCard
+from flightloop.content import Part
+from flightloop.feeds import RunFeed
+from flightloop.overview import Overview
+from flightloop.resource import Resource, X, endpoint, feed, sequence
+from flightloop.runs import (
+    AgentInfo,
+    Approval,
+    ApprovalDecision,
+    Budget,
+    Feedback,
+    Interrupt,
+    InterruptCreate,
+    Outcome,
+    Page,
+    PolicyInfo,
+    Run,
+    RunCreate,
+    RunResume,
+    RunStatus,
+    ToolInfo,
+)
+from flightloop.verdicts import AuditRecord
+
+_run = parsed_by(Run)
+
+
+def _path(*parts: str) -> str:
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _get(run_id: str) -> Call[Run]:
+    return Call("GET", _path("runs", run_id), _run)
+
+
+class Runs(Resource[X]):
+    @endpoint
+    def create(
+        self,
+        *,
+        agent: str,
+        input: str | list[Part],
+        session_id: str | None = None,
+        budget: Budget | None = None,
+        metadata: dict[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[Run]:
+        """Starts a run and returns at once; the same ``idempotency_key`` never starts a second one."""
+        body = RunCreate.model_validate(
+            {
+                "agent": agent,
+                "input": input,
+                "session_id": session_id,
+                "budget": budget or Budget(),
+                "metadata": metadata or {},
+            }
+        )
+        return Call("POST", _path("runs"), _run, body=body, headers={"idempotency-key": idempotency_key or uuid4().hex})
+
+    @endpoint
+    def get(self, run_id: str) -> Call[Run]:
+        return _get(run_id)
+
+    @endpoint
+    def list(
+        self,
+        *,
+        agent: str | None = None,
+        status: RunStatus | str | None = None,
+        session_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Call[Page[Run]]:
+        params = {"agent": agent, "status": status, "session_id": session_id, "limit": limit, "after": after}
+        return Call("GET", _path("runs"), parsed_by(Page[Run]), params)
+
+    @feed
+    def stream(self, run_id: str, *, after: int = 0, timeout_s: float | None = None) -> RunFeed:
+        """The run's events as they happen, from the one after ``after``, until it has ended.
+
+        Survives broken connections. Deltas (released text) come between the durable events.
+        """
+        return RunFeed(run_id, after, timeout_s=timeout_s)
+
+    @sequence
+    def wait(self, run_id: str, *, timeout_s: float | None = None) -> Steps[Run]:
+        """The run, once it has ended.
+
+        Raises:
+            TimeoutError: it had not ended after that many seconds.
+        """
+        run: Run = yield _get(run_id)
+        while not run.status.terminal:
+            yield RunFeed(run_id, run.last_seq, timeout_s=timeout_s, until_ended=True)
+            run = yield _get(run_id)
+        return run
+
+    @endpoint
+    def cancel(self, run_id: str) -> Call[Run]:
+        """Ends the run at its next step."""
+        return Call("POST", _path("runs", run_id, "cancel"), _run)
+
+    @endpoint
+    def interrupt(self, run_id: str) -> Call[Run]:
+        """Emergency stop of this run, in the middle of a token if need be."""
+        return Call("POST", _path("runs", run_id, "interrupt"), _run)
+
+    @endpoint
+    def resume(self, run_id: str, *, budget: Budget | None = None) -> Call[Run]:
+        """Goes on after an interrupt that is cleared, or with a larger budget."""
+        return Call("POST", _path("runs", run_id, "resume"), _run, body=RunResume(budget=budget))
+
+    @endpoint
+    def feedback(self, run_id: str, *, score: int, resolved: bool, comment: str | None = None) -> Call[Run]:
+        """Rates a run that has ended: 1 (bad) to 5."""
+        body = Feedback(score=score, resolved=resolved, comment=comment)
+        return Call("POST", _path("runs", run_id, "feedback"), _run, body=body)
+
+    @endpoint
+    def outcome(self, run_id: str, *, solved: bool) -> Call[Run]:
+        """Records whether the world is in the state that the run's user wanted."""
+        return Call("POST", _path("runs", run_id, "outcome"), _run, body=Outcome(solved=solved))
+
+
+class Approvals(Resource[X]):
+    @endpoint
+    def list(
+        self, *, status: str | None = "pending", run_id: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Call[Page[Approval]]:
+        params = {"status": status, "run_id": run_id, "limit": limit, "after": after}
+        return Call("GET", _path("approvals"), parsed_by(Page[Approval]), params)
+
+    @endpoint
+    def decide(
+        self, approval_id: str, *, decision: Literal["approve", "deny"], reason: str | None = None
+    ) -> Call[Approval]:
+        body = ApprovalDecision(decision=decision, reason=reason)
+        return Call("POST", _path("approvals", approval_id), parsed_by(Approval), body=body, idempotent=False)
+
+
+class Interrupts(Resource[X]):
+    @endpoint
+    def create(
+        self, *, scope: Literal["all", "agent", "session"] = "all", target: str | None = None, reason: str = ""
+    ) -> Call[Interrupt]:
+        """Stops everything in the scope, now; latched until cleared. Stopping twice is harmless, so it is retried."""
+        body = InterruptCreate(scope=scope, target=target, reason=reason)
+        return Call("POST", _path("interrupts"), parsed_by(Interrupt), body=body)
+
+    @endpoint
+    def list(self, *, active: bool | None = True, limit: int = 50, after: str | None = None) -> Call[Page[Interrupt]]:
+        """The latched interrupts; with ``active=None`` the cleared ones too."""
+        params = {"active": active, "limit": limit, "after": after}
+        return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), params)
+
+    @endpoint
+    def clear(self, interrupt_id: str) -> Call[None]:
+        return Call("DELETE", _path("interrupts", interrupt_id), lambda _: None)
+
+
+class Agents(Resource[X]):
+    @endpoint
+    def list(self) -> Call[Page[AgentInfo]]:
+        return Call("GET", _path("agents"), parsed_by(Page[AgentInfo]))
+
+
+class Tools(Resource[X]):
+    @endpoint
+    def list(self) -> Call[Page[ToolInfo]]:
+        return Call("GET", _path("tools"), parsed_by(Page[ToolInfo]))
+
+
+class Policies(Resource[X]):
+    @endpoint
+    def list(self) -> Call[Page[PolicyInfo]]:
+        return Call("GET", _path("policies"), parsed_by(Page[PolicyInfo]))
+
+
+class Audit(Resource[X]):
+    @endpoint
+    def list(self, *, run_id: str | None = None, limit: int = 50, after: str | None = None) -> Call[Page[AuditRecord]]:
+        return Call(
+            "GET", _path("audit"), parsed_by(Page[AuditRecord]), {"run_id": run_id, "limit": limit, "after": after}
+        )
+
+
+class Models(Resource[X]):
+    @endpoint
+    def list(self) -> Call[Page[ModelCard]]:
+        return Call("GET", _path("models"), parsed_by(Page[ModelCard]))
+
+
+class OverviewResource(Resource[X]):
+    @endpoint
+    def overview(self) -> Call[Overview]:
+        """The three tiers' figures, runs by status and what needs a person."""
+        return Call("GET", _path("overview"), parsed_by(Overview))

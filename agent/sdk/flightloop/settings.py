@@ -1,0 +1,64 @@
+"""Where the server is, and with which key to talk to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flightloop.errors import ConfigError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    base_url: str
+    api_key: str
+    timeout_s: float = 60.0
+    """Silence after which an answer counts as lost; a server's streams send a ping more often."""
+    retries: int = 2
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the environment's proxies apply: never on the way to this computer."""
+        return urlsplit(self.base_url).hostname not in ("127.0.0.1", "localhost", "::1")
+
+
+def resolve(
+    base_url: str | None = None,
+    api_key: str | None = None,
+    *,
+    timeout_s: float = 60.0,
+    retries: int = 2,
+    environ: Mapping[str, str] = os.environ,
+) -> ClientSettings:
+    """Settings from arguments, else ``FLIGHTLOOP_URL`` and ``FLIGHTLOOP_API_KEY``, else the key file.
+
+    The key file is ``key`` in ``FLIGHTLOOP_HOME`` (default ``.flightloop`` of the working directory); a
+    server on this computer writes it at its first start.
+
+    Raises:
+        ConfigError: the address is no URL, or there is no key.
+    """
+    url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https://, it is {url!r}")
+    key = (
+        api_key or environ.get("FLIGHTLOOP_API_KEY") or _key_from(Path(environ.get("FLIGHTLOOP_HOME") or ".flightloop"))
+    )
+    return ClientSettings(url, key, timeout_s, retries)
+
+
+def _key_from(home: Path) -> str:
+    path = home / "key"
+    try:
+        key = path.read_text().strip()
+    except OSError as error:
+        advice = "set FLIGHTLOOP_API_KEY, or FLIGHTLOOP_HOME to the server's folder"
+        raise ConfigError(f"no API key: {advice} ({path}: {error.strerror})") from None
+    if not key:
+        raise ConfigError(f"the key file {path} is empty")
+    return key

@@ -1,0 +1,141 @@
+"""The two transports: the same steps, one blocking, one for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import TypeVar, cast
+
+import httpx
+
+from flightloop.call import Attempts, Call, Feed, Steps, error_of, http_options, silence_s
+from flightloop.errors import FlightloopError
+from flightloop.settings import ClientSettings
+
+T = TypeVar("T")
+
+
+class SyncTransport:
+    """Executes calls on the calling thread. May be shared by threads."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.settings = settings
+        self._http = httpx.Client(**http_options(settings))
+
+    def execute(self, call: Call[T]) -> T:
+        attempts = Attempts(call, self.settings)
+        while True:
+            failure: FlightloopError | httpx.TransportError
+            try:
+                response = self._http.request(**call.request())
+            except httpx.TransportError as error:
+                failure = error
+            else:
+                if response.is_success:
+                    return call.parse(response.json() if response.content else None)
+                failure = error_of(response)
+            time.sleep(attempts.delay(failure))
+
+    def stream(self, feed: Feed[T]) -> Iterator[T]:
+        attempts = Attempts(feed.call(), self.settings, feed.deadline)
+        while not feed.done:
+            failure: FlightloopError | httpx.TransportError
+            timeout = silence_s(self.settings, feed.deadline)
+            try:
+                with self._http.stream(**feed.call().request(), timeout=timeout) as response:
+                    if response.is_success:
+                        for chunk in response.iter_bytes():
+                            attempts.succeeded()
+                            yield from feed.push(chunk)
+                            if feed.done:
+                                return
+                            silence_s(self.settings, feed.deadline)
+                        failure = httpx.ReadError("the stream ended early")
+                    else:
+                        response.read()
+                        failure = error_of(response)
+            except httpx.TransportError as error:
+                failure = error
+            feed.lost()
+            if not feed.done:
+                time.sleep(attempts.delay(failure))
+
+    def drive(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Call):
+                    step = steps.send(self.execute(step))
+                else:
+                    deque(self.stream(step), maxlen=0)
+                    step = next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class AsyncTransport:
+    """Executes calls on the running asyncio loop."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.settings = settings
+        self._http = httpx.AsyncClient(**http_options(settings))
+
+    async def execute(self, call: Call[T]) -> T:
+        attempts = Attempts(call, self.settings)
+        while True:
+            failure: FlightloopError | httpx.TransportError
+            try:
+                response = await self._http.request(**call.request())
+            except httpx.TransportError as error:
+                failure = error
+            else:
+                if response.is_success:
+                    return call.parse(response.json() if response.content else None)
+                failure = error_of(response)
+            await asyncio.sleep(attempts.delay(failure))
+
+    async def stream(self, feed: Feed[T]) -> AsyncIterator[T]:
+        attempts = Attempts(feed.call(), self.settings, feed.deadline)
+        while not feed.done:
+            failure: FlightloopError | httpx.TransportError
+            timeout = silence_s(self.settings, feed.deadline)
+            try:
+                async with self._http.stream(**feed.call().request(), timeout=timeout) as response:
+                    if response.is_success:
+                        async for chunk in response.aiter_bytes():
+                            attempts.succeeded()
+                            for item in feed.push(chunk):
+                                yield item
+                            if feed.done:
+                                return
+                            silence_s(self.settings, feed.deadline)
+                        failure = httpx.ReadError("the stream ended early")
+                    else:
+                        await response.aread()
+                        failure = error_of(response)
+            except httpx.TransportError as error:
+                failure = error
+            feed.lost()
+            if not feed.done:
+                await asyncio.sleep(attempts.delay(failure))
+
+    async def drive(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Call):
+                    step = steps.send(await self.execute(step))
+                else:
+                    async for _ in self.stream(step):
+                        pass
+                    step = next(steps)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+    async def close(self) -> None:
+        await self._http.aclose()

@@ -1,0 +1,279 @@
+"""Run, tool, guardrail and business figures as a pure fold of journal events.
+
+Exact after any crash: store ``state()`` with the journal's position, and go on from there. Figures are
+kept per tenant; the exposition shows their sum.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flightloop.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    CallsDecided,
+    Event,
+    FeedbackGiven,
+    Judged,
+    ModelCall,
+    OutcomeVerified,
+    Planned,
+    Replied,
+    RunCreated,
+    RunEnded,
+    RunEvent,
+    RunResumed,
+    ToolResult,
+)
+from flightloop.verdicts import Stage, Verdict
+from observability.catalog import (
+    BUSINESS_CALIBRATED_RUNS,
+    BUSINESS_CALIBRATION_ERROR,
+    BUSINESS_COST_EUROS,
+    BUSINESS_COST_PER_RESOLUTION_EUROS,
+    BUSINESS_PERIOD_SECONDS,
+    BUSINESS_RESOLUTIONS,
+    BUSINESS_ROI_RATIO,
+    GUARDRAIL_APPROVALS,
+    GUARDRAIL_SECONDS,
+    GUARDRAIL_VERDICTS,
+    MODEL_GROUNDEDNESS,
+    MODEL_TOXIC,
+    MODEL_TOXICITY,
+    RUN_CONFIDENCE,
+    RUN_CREATED,
+    RUN_DECISIONS,
+    RUN_ENDED,
+    RUN_SECONDS,
+    RUN_STEPS,
+    RUN_TOKENS,
+    TOOL_CALLS,
+    TOOL_SECONDS,
+    TOOL_TAINTED,
+)
+from observability.config import BusinessConfig, ProjectionConfig
+from observability.limits import LabelLimits
+from observability.merging import merge
+from observability.metrics import Snapshot
+from observability.run_facts import RunFacts
+from observability.series import Exemplar, Series
+from observability.trace_id import trace_id_of
+from observability.values import Values
+
+UNKNOWN = RunFacts(tenant="", agent="unknown", began=0.0)
+
+
+class JournalProjection:
+    """
+    Args:
+        config: how verdicts are read.
+        business: inputs of costs and ROI; they change no state, only what ``values`` shows.
+    """
+
+    def __init__(
+        self, config: ProjectionConfig = ProjectionConfig(), business: BusinessConfig = BusinessConfig()
+    ) -> None:
+        self.position = 0
+        self._config = config
+        self._business = business
+        self._tenants: dict[str, Series] = {}
+        self._periods: dict[str, list[float]] = {}
+        self._runs: OrderedDict[str, RunFacts] = OrderedDict()  # ended ones in the order of their end
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def apply(self, position: int, tenant: str, event: RunEvent) -> None:
+        """Folds one event in. ``position`` grows over the whole journal; what was applied is skipped."""
+        if position <= self.position:
+            return
+        self.position = position
+        series = self._tenants.setdefault(tenant, Series())
+        if event.at:
+            at = event.at.timestamp()
+            self._periods.setdefault(tenant, [at, at])[1] = at
+        if handler := _HANDLERS.get(type(event)):
+            handler(self, series, tenant, event)
+
+    def values(self, tenant: str | None = None) -> Values:
+        """The figures of one tenant, or of all."""
+        tenants = self._tenants if tenant is None else {tenant: self._tenants.get(tenant, Series())}
+        made = merge(tenants.values(), LabelLimits())
+        if periods := [self._periods[name] for name in tenants if name in self._periods]:
+            seconds = max(end for _, end in periods) - min(start for start, _ in periods)
+            made.set(BUSINESS_PERIOD_SECONDS, seconds, {})
+            self._returns(Values(made))
+        return Values(made)
+
+    def snapshot(self) -> Snapshot:
+        """All tenants' figures for the aggregator. Projections of the same journal replace each other."""
+        series = self.values().series
+        end = max((period[1] for period in self._periods.values()), default=0.0)
+        return Snapshot("journal", "journal", self.position, end, series)
+
+    def state(self) -> dict[str, Any]:
+        """The whole fold as JSON."""
+        return {
+            "position": self.position,
+            "tenants": {name: series.state() for name, series in self._tenants.items()},
+            "periods": {name: list(period) for name, period in self._periods.items()},
+            "runs": {run_id: facts.state() for run_id, facts in self._runs.items()},
+            "ended": list(self._ended),
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        config: ProjectionConfig = ProjectionConfig(),
+        business: BusinessConfig = BusinessConfig(),
+    ) -> JournalProjection:
+        made = cls(config, business)
+        made.position = state["position"]
+        made._tenants = {name: Series.from_state(series) for name, series in state["tenants"].items()}
+        made._periods = {name: list(period) for name, period in state["periods"].items()}
+        made._runs = OrderedDict((run_id, RunFacts(**facts)) for run_id, facts in state["runs"].items())
+        made._ended = OrderedDict.fromkeys(state["ended"])
+        return made
+
+    def _returns(self, values: Values) -> None:
+        cost = self._business.total_cost(
+            values.value(BUSINESS_COST_EUROS) or 0.0, values.value(BUSINESS_PERIOD_SECONDS) or 0.0
+        )
+        resolutions = values.value(BUSINESS_RESOLUTIONS) or 0.0
+        roi = self._business.roi(resolutions, cost)
+        if roi is not None:
+            values.series.set(BUSINESS_ROI_RATIO, roi, {"inputs": self._business.version})
+        if resolutions:
+            values.series.set(BUSINESS_COST_PER_RESOLUTION_EUROS, cost / resolutions, {})
+
+    def _facts(self, run_id: str) -> RunFacts:
+        """A run that was forgotten counts under the agent ``unknown``."""
+        return self._runs.get(run_id, UNKNOWN)
+
+    def _created(self, series: Series, tenant: str, event: RunCreated) -> None:
+        facts = RunFacts(tenant, event.agent, _seconds(event))
+        self._runs[event.run_id] = facts
+        series.inc(RUN_CREATED, 1, {"agent": event.agent})
+        facts.tally(series, 1)
+
+    def _resumed(self, series: Series, tenant: str, event: RunResumed) -> None:
+        facts = self._runs.get(event.run_id)
+        if facts is None or facts.status is None:
+            return
+        facts.tally(series, -1)
+        facts.status = facts.stop_reason = None
+        facts.began, facts.steps, facts.tokens = _seconds(event), 0, 0
+        facts.tally(series, 1)
+        self._ended.pop(event.run_id, None)
+
+    def _ended_run(self, series: Series, tenant: str, event: RunEnded) -> None:
+        facts = self._facts(event.run_id)
+        agent = {"agent": facts.agent}
+        series.inc(RUN_ENDED, 1, {**agent, "status": event.status, "stop_reason": event.stop_reason})
+        if facts is UNKNOWN or facts.status is not None:
+            return
+        for metric, value in (
+            (RUN_SECONDS, max(_seconds(event) - facts.began, 0.0)),
+            (RUN_STEPS, facts.steps),
+            (RUN_TOKENS, facts.tokens),
+        ):
+            series.observe(metric, value, agent, _exemplar(event, value))
+        facts.tally(series, -1)
+        facts.status, facts.stop_reason = event.status.value, event.stop_reason.value
+        facts.tally(series, 1)
+        self._ended[event.run_id] = None
+        while len(self._ended) > self._config.remembered_runs:
+            del self._runs[self._ended.popitem(last=False)[0]]
+
+    def _decided(self, series: Series, tenant: str, event: Planned | CallsDecided | Replied) -> None:
+        facts, model = self._facts(event.run_id), event.model
+        agent = {"agent": facts.agent}
+        series.inc(RUN_DECISIONS, 1, {**agent, "kind": event.type.removeprefix("decision.")})
+        series.inc(BUSINESS_COST_EUROS, max(model.cost, 0.0), agent, _exemplar(event, model.cost))
+        if model.confidence is not None:
+            series.observe(RUN_CONFIDENCE, model.confidence, agent, _exemplar(event, model.confidence))
+        if facts is not UNKNOWN:
+            _add_model_call(facts, model)
+
+    def _judged(self, series: Series, tenant: str, event: Judged) -> None:
+        verdict = event.verdict
+        rail = {"rail": verdict.rail}
+        series.inc(GUARDRAIL_VERDICTS, 1, {**rail, "stage": verdict.stage, "action": verdict.action})
+        seconds = verdict.milliseconds / 1000
+        series.observe(GUARDRAIL_SECONDS, seconds, rail, _exemplar(event, seconds))
+        if verdict.stage is Stage.FINAL and verdict.scores:
+            self._scored(series, verdict, event)
+
+    def _scored(self, series: Series, verdict: Verdict, event: Judged) -> None:
+        agent = {"agent": self._facts(event.run_id).agent}
+        ungrounded = verdict.scores.get(self._config.ungrounded_category)
+        if ungrounded is not None:
+            series.observe(MODEL_GROUNDEDNESS, 1 - ungrounded, agent, _exemplar(event, 1 - ungrounded))
+        if verdict.rail in self._config.toxicity_rails:
+            toxicity = max(verdict.scores.values())
+            series.observe(MODEL_TOXICITY, toxicity, agent, _exemplar(event, toxicity))
+            series.inc(MODEL_TOXIC, float(toxicity > self._config.toxicity_threshold), agent)
+
+    def _tool(self, series: Series, tenant: str, event: ToolResult) -> None:
+        tool = {"tool": event.tool}
+        series.inc(TOOL_CALLS, 1, {**tool, "outcome": "ok" if event.ok else "error"})
+        series.observe(TOOL_SECONDS, event.seconds, tool, _exemplar(event, event.seconds))
+        series.inc(TOOL_TAINTED, float(event.tainted), tool)
+
+    def _asked(self, series: Series, tenant: str, event: ApprovalRequested) -> None:
+        series.inc(GUARDRAIL_APPROVALS, 1, {"decision": "requested"})
+
+    def _answered(self, series: Series, tenant: str, event: ApprovalDecided) -> None:
+        series.inc(GUARDRAIL_APPROVALS, 1, {"decision": event.decision})
+
+    def _rated(self, series: Series, tenant: str, event: FeedbackGiven) -> None:
+        facts = self._facts(event.run_id)
+        if facts is UNKNOWN:
+            return
+        facts.tally(series, -1)
+        facts.score, facts.resolved = event.feedback.score, event.feedback.resolved
+        facts.tally(series, 1)
+
+    def _verified(self, series: Series, tenant: str, event: OutcomeVerified) -> None:
+        facts = self._facts(event.run_id)
+        if facts is UNKNOWN:
+            return
+        if facts.solved is None and facts.confidence is not None:
+            series.inc(BUSINESS_CALIBRATED_RUNS, 1, {})
+            series.inc(BUSINESS_CALIBRATION_ERROR, (facts.confidence - event.solved) ** 2, {})
+        facts.tally(series, -1)
+        facts.solved = event.solved
+        facts.tally(series, 1)
+
+
+def _add_model_call(facts: RunFacts, model: ModelCall) -> None:
+    facts.steps += 1
+    facts.tokens += model.usage.prompt_tokens + model.usage.completion_tokens
+    if model.confidence is not None:
+        facts.confidence_sum += model.confidence
+        facts.confidence_count += 1
+
+
+def _seconds(event: Event) -> float:
+    return event.at.timestamp() if event.at else 0.0
+
+
+def _exemplar(event: Event, value: float) -> Exemplar:
+    return Exemplar(trace_id_of(event.run_id), value, _seconds(event))
+
+
+_HANDLERS: dict[type[Event], Callable[[JournalProjection, Series, str, Any], None]] = {
+    RunCreated: JournalProjection._created,
+    RunResumed: JournalProjection._resumed,
+    RunEnded: JournalProjection._ended_run,
+    Planned: JournalProjection._decided,
+    CallsDecided: JournalProjection._decided,
+    Replied: JournalProjection._decided,
+    Judged: JournalProjection._judged,
+    ToolResult: JournalProjection._tool,
+    ApprovalRequested: JournalProjection._asked,
+    ApprovalDecided: JournalProjection._answered,
+    FeedbackGiven: JournalProjection._rated,
+    OutcomeVerified: JournalProjection._verified,
+}

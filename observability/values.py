@@ -1,0 +1,94 @@
+"""Reading figures out of series: sums, quantiles, breakdowns by a label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from observability.catalog import BY_NAME, Metric
+from observability.series import Histogram, Key, Series
+
+
+class Values:
+    """A read-only view. A figure that nobody reported is None, never a made-up 0."""
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+
+    def value(self, metric: Metric, **labels: str) -> float | None:
+        """Sum of the counters or gauges that have these labels."""
+        found = [value for key, value in self.series.scalars.items() if _matches(metric, key, labels)]
+        return sum(found) if found else None
+
+    def mean(self, metric: Metric, **labels: str) -> float | None:
+        """Mean of the gauges that have these labels; of a histogram, the mean of its observations."""
+        if metric.buckets:
+            histogram = self.histogram(metric, **labels)
+            return histogram.total / histogram.count if histogram and histogram.count else None
+        found = [value for key, value in self.series.scalars.items() if _matches(metric, key, labels)]
+        return sum(found) / len(found) if found else None
+
+    def by(self, metric: Metric, label: str, **labels: str) -> dict[str, float]:
+        """Sums of counters or gauges by the values of one label, in order of appearance."""
+        index = metric.label_names.index(label)
+        sums: dict[str, float] = {}
+        for key, value in self.series.scalars.items():
+            if _matches(metric, key, labels):
+                sums[key[1][index]] = sums.get(key[1][index], 0.0) + value
+        return sums
+
+    def histogram(self, metric: Metric, **labels: str) -> Histogram | None:
+        """The histograms that have these labels, added up."""
+        found = [histogram for key, histogram in self.series.histograms.items() if _matches(metric, key, labels)]
+        if not found:
+            return None
+        total = Histogram.empty(metric)
+        for histogram in found:
+            total.add(histogram)
+        return total
+
+    def quantile(self, metric: Metric, share: float, **labels: str) -> float | None:
+        """Quantile by linear interpolation inside its bucket, as Prometheus' histogram_quantile does.
+
+        In the last bucket, which has no upper bound, it is the highest bound.
+        """
+        histogram = self.histogram(metric, **labels)
+        if histogram is None or not histogram.count:
+            return None
+        rank = share * histogram.count
+        below = 0.0
+        lower = 0.0
+        for bound, count in zip(metric.buckets, histogram.counts[:-1], strict=True):
+            if count and below + count >= rank:
+                return lower + (bound - lower) * max(rank - below, 0.0) / count
+            below += count
+            lower = bound
+        return metric.buckets[-1]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Every series: name, labels and value; a histogram has count, sum, p50 and p95."""
+        rows = [_row(key, lambda key: {"value": self.series.scalars[key]}) for key in self.series.scalars]
+        return rows + [_row(key, self._summary) for key in self.series.histograms]
+
+    def _summary(self, key: Key) -> dict[str, Any]:
+        metric = BY_NAME[key[0]]
+        labels = dict(zip(metric.label_names, key[1], strict=True))
+        histogram = self.series.histograms[key]
+        return {
+            "count": histogram.count,
+            "sum": histogram.total,
+            "p50": self.quantile(metric, 0.5, **labels),
+            "p95": self.quantile(metric, 0.95, **labels),
+        }
+
+
+def _matches(metric: Metric, key: Key, labels: dict[str, str]) -> bool:
+    if key[0] != metric.name:
+        return False
+    names = metric.label_names
+    return all(key[1][names.index(name)] == value for name, value in labels.items())
+
+
+def _row(key: Key, figures: Callable[[Key], dict[str, Any]]) -> dict[str, Any]:
+    metric = BY_NAME[key[0]]
+    return {"name": metric.name, "labels": dict(zip(metric.label_names, key[1], strict=True)), **figures(key)}

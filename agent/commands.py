@@ -16,7 +16,7 @@ async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") ->
     """Ends a run at its next step; at once if no worker holds it. Raises Conflict once it has ended."""
 
     def events(run: Run) -> Sequence[RunEvent]:
-        request = CancelRequested(by=by, step=run.usage.steps)
+        request = CancelRequested(by=by)
         return [request, *_end(run, RunStatus.CANCELLED, StopReason.CANCEL)]
 
     return await _command(journal, tenant_id, run_id, events)
@@ -55,14 +55,14 @@ async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", bu
     bounds = run.budget.model_copy(update=budget.model_dump(exclude_none=True)) if budget else None
 
     def events(run: Run) -> Sequence[RunEvent]:
-        return [RunResumed(by=by, budget=bounds, step=run.usage.steps)]
+        return [RunResumed(by=by, budget=bounds)]
 
     return await _command(journal, tenant_id, run_id, events)
 
 
 def _end(run: Run, status: RunStatus, reason: StopReason) -> list[RunEvent]:
     held = run.status is RunStatus.RUNNING
-    return [] if held else [RunEnded(status=status, stop_reason=reason, step=run.usage.steps)]
+    return [] if held else [RunEnded(status=status, stop_reason=reason)]
 
 
 async def _command(journal: Journal, tenant_id: str, run_id: str, events: Callable[[Run], Sequence[RunEvent]]) -> Run:

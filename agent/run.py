@@ -129,7 +129,14 @@ def check(state: RunState, event: RunEvent) -> None:
         raise Conflict(f"run {run.id} is {run.status}: {event.type} needs a running run")
     if isinstance(event, CancelRequested | ApprovalDecided) and run.status.terminal:
         raise Conflict(f"run {run.id} has already ended: it is {run.status}")
-    if isinstance(event, RunResumed) and run.status.terminal and run.stop_reason not in RESUMABLE:
+    if isinstance(event, RunResumed):
+        _check_resume(run)
+
+
+def _check_resume(run: Run) -> None:
+    if run.status in (S.RUNNING, S.QUEUED):
+        raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
+    if run.status.terminal and run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} ended with {run.stop_reason}: that cannot be resumed")
 
 

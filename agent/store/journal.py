@@ -1,0 +1,268 @@
+"""The journal over any backend: one implementation of its rules, whatever keeps the rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeVar
+
+from guardrails.interrupt import InterruptSnapshot
+
+from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
+from agent.store import records, runs
+from agent.store.backend import Backend, RunFilter, Transaction
+from agent.store.records import Entry
+from agent.store.signals import WORK, Signals, wait_set
+from flightloop.errors import Conflict, NotFound
+from flightloop.events import RunCreated, RunEvent
+from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
+from flightloop.verdicts import AuditRecord, Verdict
+
+CLEARED_KEPT = timedelta(hours=1)
+POLL_S = 0.25
+"""How long another process's write may go unnoticed."""
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class StoreJournal:
+    """Implements ``agent.journal.Journal``. Belongs to one event loop; ``clock`` gives aware times."""
+
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._poll_s = poll_s
+        self._signals = Signals()
+
+    # -- runs -------------------------------------------------------------------------------------
+
+    async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
+        made = await self._backend.write(lambda tx: runs.create(tx, created, idempotency, self._clock()))
+        self._tell(made.run)
+        return made
+
+    async def get(self, tenant_id: str, run_id: str) -> Run:
+        return (await self._backend.read(lambda tx: runs.find(tx, run_id, tenant_id))).state.run
+
+    async def runs(
+        self,
+        tenant_id: str,
+        *,
+        agent: str | None = None,
+        status: RunStatus | None = None,
+        session_id: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page[Run]:
+        wanted = RunFilter(agent, status, session_id)
+
+        def work(tx: Transaction) -> list[Run]:
+            if after is not None:
+                runs.find(tx, after, tenant_id)
+            return tx.page_runs(tenant_id, wanted, after, limit + 1)
+
+        found = await self._backend.read(work)
+        return _page(found[:limit], len(found) > limit)
+
+    async def append(self, run_id: str, events: Sequence[RunEvent], lease: Lease | None = None) -> list[RunEvent]:
+        if not events:
+            return []
+        change = await self._backend.write(lambda tx: runs.append(tx, run_id, events, lease, self._clock()))
+        self._tell(change.row.state.run)
+        return list(change.events)
+
+    async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
+        def work(tx: Transaction) -> list[RunEvent]:
+            runs.find(tx, run_id, tenant_id)
+            return tx.events(run_id, after, limit)
+
+        return await self._backend.read(work)
+
+    async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        with self._signals.listening(run_id) as written:
+            while await self._backend.read(lambda tx: tx.last_seq(run_id)) <= after:
+                left = deadline - loop.time()
+                if left <= 0:
+                    return False
+                await wait_set(written, min(left, self._poll_s))
+        return True
+
+    async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        return await self._backend.read(lambda tx: tx.read_all(after, limit))
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    async def claim(self, worker: str, ttl_s: float) -> Claim | None:
+        if await self._backend.read(lambda tx: tx.claimable(self._clock())) is None:
+            return None  # an idle worker's polling takes no write lock
+        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock()))
+        if claimed is not None:
+            self._signals.notify(claimed.run.id)
+        return claimed
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        return await self._backend.write(lambda tx: runs.renew(tx, lease, ttl_s, self._clock()))
+
+    async def release(
+        self, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL] = RunStatus.QUEUED
+    ) -> None:
+        change = await self._backend.write(lambda tx: runs.release(tx, lease, status, self._clock()))
+        self._tell(change.row.state.run)
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        with self._signals.listening(WORK) as written:
+            if await self._backend.read(lambda tx: tx.claimable(self._clock())) is None:
+                await wait_set(written, timeout_s)
+
+    # -- approvals --------------------------------------------------------------------------------
+
+    async def approvals(
+        self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
+    ) -> Page[Approval]:
+        def work(tx: Transaction) -> list[Approval]:
+            if after is not None:
+                found = tx.approval(after)
+                if found is None or found[0] != tenant_id:
+                    raise NotFound(f"no approval {after}")
+            return tx.page_approvals(tenant_id, status, after, limit + 1)
+
+        found = await self._backend.read(work)
+        return _page(found[:limit], len(found) > limit)
+
+    async def run_approvals(self, run_id: str) -> list[Approval]:
+        return await self._backend.read(lambda tx: tx.run_approvals(run_id))
+
+    async def decide(
+        self, tenant_id: str, approval_id: str, decision: Literal["approve", "deny"], by: str, reason: str | None = None
+    ) -> Approval:
+        def work(tx: Transaction) -> tuple[Approval, Run]:
+            now = self._clock()
+            approval = records.decidable(tx, tenant_id, approval_id, now)
+            return _decide(tx, approval, decision, by, reason, now)
+
+        closed, run = await self._backend.write(work)
+        self._tell(run)
+        return closed
+
+    async def expire_approvals(self) -> list[Approval]:
+        if not await self._backend.read(lambda tx: tx.overdue_approvals(self._clock())):
+            return []
+
+        def work(tx: Transaction) -> list[tuple[Approval, Run]]:
+            now = self._clock()
+            overdue = tx.overdue_approvals(now)
+            return [_decide(tx, approval, "expire", "", "nobody decided in time", now) for approval in overdue]
+
+        expired = await self._backend.write(work)
+        for _, run in expired:
+            self._tell(run)
+        return [approval for approval, _ in expired]
+
+    # -- interrupts -------------------------------------------------------------------------------
+
+    async def raise_interrupt(
+        self,
+        tenant_id: str,
+        scope: Literal["all", "agent", "session", "run"],
+        target: str | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> Interrupt:
+        def work(tx: Transaction) -> Interrupt:
+            interrupt = Interrupt(
+                id=new_id("int"),
+                tenant_id=tenant_id,
+                scope=scope,
+                target=target,
+                reason=reason,
+                epoch=tx.next_epoch(),
+                created_at=self._clock(),
+                created_by=by,
+            )
+            tx.add_interrupt(interrupt)
+            return interrupt
+
+        return await self._backend.write(work)
+
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
+        def work(tx: Transaction) -> Interrupt:
+            interrupt = tx.interrupt(interrupt_id)
+            if interrupt is None or interrupt.tenant_id != tenant_id:
+                raise NotFound(f"no interrupt {interrupt_id}")
+            if interrupt.cleared_at is None:
+                interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
+                tx.next_epoch()  # so that who reads only on a new epoch sees the clearing too
+                tx.save_interrupt(interrupt)
+            return interrupt
+
+        return await self._backend.write(work)
+
+    async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
+        since = None if active else datetime.min.replace(tzinfo=UTC)
+        return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
+
+    async def interrupt_snapshot(self) -> InterruptSnapshot:
+        since = self._clock() - CLEARED_KEPT
+        return await self._backend.read(
+            lambda tx: InterruptSnapshot(epoch=tx.epoch(), interrupts=tuple(tx.interrupts(None, since)))
+        )
+
+    # -- audit ------------------------------------------------------------------------------------
+
+    async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
+        entries = [Entry(verdict) for verdict in verdicts]
+        if entries:
+            await self._backend.write(lambda tx: records.audit(tx, tenant_id, entries, self._clock()))
+
+    async def audit(
+        self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[AuditRecord]:
+        return await self._backend.read(lambda tx: tx.audit(tenant_id, run_id, after, limit))
+
+    # -- projections ------------------------------------------------------------------------------
+
+    async def projection(self, name: str) -> Projection | None:
+        return await self._backend.read(lambda tx: tx.projection(name))
+
+    async def save_projection(self, name: str, projection: Projection, expected_cursor: int) -> None:
+        def work(tx: Transaction) -> None:
+            stored = tx.projection(name)
+            if (stored.cursor if stored else 0) != expected_cursor:
+                raise Conflict(f"projection {name} was moved by another process")
+            tx.save_projection(name, projection)
+
+        await self._backend.write(work)
+
+    async def close(self) -> None:
+        await self._backend.close()
+
+    def _tell(self, run: Run) -> None:
+        self._signals.notify(run.id)
+        if run.status is RunStatus.QUEUED:
+            self._signals.notify(WORK)
+
+
+def _decide(
+    tx: Transaction,
+    approval: Approval,
+    verdict: Literal["approve", "deny", "expire"],
+    by: str,
+    reason: str | None,
+    now: datetime,
+) -> tuple[Approval, Run]:
+    row = runs.find(tx, approval.run_id)
+    closed, events = records.decision(tx, approval, row.status, verdict, by, reason, now)
+    change = runs.write(tx, row, events, now)
+    return closed, change.row.state.run
+
+
+Item = TypeVar("Item", Run, Approval)
+
+
+def _page(data: list[Item], more: bool) -> Page[Item]:
+    return Page(data=data, has_more=more, next_after=data[-1].id if more and data else None)

@@ -1,0 +1,172 @@
+"""A backend in plain dicts: for tests and for a deployment that may forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from agent.journal import Projection, Recorded
+from agent.store.backend import Answer, RunFilter, T, Transaction
+from agent.store.row import Row
+from flightloop.events import RunEvent
+from flightloop.runs import Approval, Interrupt, Run, RunStatus
+from flightloop.verdicts import AuditRecord
+
+
+class MemoryBackend:
+    def __init__(self) -> None:
+        self._tables = _Tables()
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return work(self._tables)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return work(self._tables)
+
+    async def close(self) -> None:
+        pass
+
+
+class _Tables:
+    """Dicts keep insertion order, which is the order of creation that the pages need."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Row] = {}
+        self._events: dict[str, list[RunEvent]] = {}
+        self._all: list[Recorded] = []
+        self._audit: dict[str, list[AuditRecord]] = {}
+        self._approvals: dict[str, tuple[str, Approval]] = {}
+        self._interrupts: dict[str, Interrupt] = {}
+        self._epoch = 0
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._projections: dict[str, Projection] = {}
+
+    def run(self, run_id: str) -> Row | None:
+        return self._runs.get(run_id)
+
+    def add_run(self, row: Row) -> None:
+        self._runs[row.id] = row
+        self._events[row.id] = []
+
+    def save_run(self, row: Row) -> None:
+        self._runs[row.id] = row
+
+    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
+        runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
+        return _older([run for run in runs if _matches(run, wanted)], runs, after, limit)
+
+    def claimable(self, now: datetime) -> Row | None:
+        free = [
+            row
+            for row in self._runs.values()
+            if row.status is RunStatus.QUEUED
+            or (row.status is RunStatus.RUNNING and row.lease_until is not None and row.lease_until <= now)
+        ]
+        return min(free, key=lambda row: row.queued_at, default=None)
+
+    def extend_lease(self, run_id: str, until: datetime) -> None:
+        self._runs[run_id] = replace(self._runs[run_id], lease_until=until)
+
+    def last_seq(self, run_id: str) -> int:
+        row = self._runs.get(run_id)
+        return row.state.run.last_seq if row else 0
+
+    def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
+        for event in events:
+            self._events[event.run_id].append(event)
+            self._all.append(Recorded(len(self._all) + 1, tenant_id, event))
+
+    def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
+        return self._events.get(run_id, [])[after : after + limit]
+
+    def read_all(self, after: int, limit: int) -> list[Recorded]:
+        return self._all[after : after + limit]
+
+    def last_audit(self, tenant_id: str) -> AuditRecord | None:
+        chain = self._audit.get(tenant_id)
+        return chain[-1] if chain else None
+
+    def add_audit(self, records: Sequence[AuditRecord]) -> None:
+        for record in records:
+            self._audit.setdefault(record.tenant_id, []).append(record)
+
+    def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]:
+        chain = self._audit.get(tenant_id, [])
+        found = [record for record in chain if record.seq > after and run_id in (None, record.run_id)]
+        return found[:limit]
+
+    def approval(self, approval_id: str) -> tuple[str, Approval] | None:
+        return self._approvals.get(approval_id)
+
+    def add_approval(self, tenant_id: str, approval: Approval) -> None:
+        self._approvals[approval.id] = (tenant_id, approval)
+
+    def save_approval(self, approval: Approval) -> None:
+        self._approvals[approval.id] = (self._approvals[approval.id][0], approval)
+
+    def page_approvals(self, tenant_id: str, status: str | None, after: str | None, limit: int) -> list[Approval]:
+        own = [approval for owner, approval in self._approvals.values() if owner == tenant_id]
+        return _older([approval for approval in own if status in (None, approval.status)], own, after, limit)
+
+    def run_approvals(self, run_id: str) -> list[Approval]:
+        return [approval for _, approval in self._approvals.values() if approval.run_id == run_id]
+
+    def overdue_approvals(self, now: datetime) -> list[Approval]:
+        found = [approval for _, approval in self._approvals.values()]
+        return [approval for approval in found if approval.status == "pending" and approval.expires_at <= now]
+
+    def epoch(self) -> int:
+        return self._epoch
+
+    def next_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch
+
+    def interrupt(self, interrupt_id: str) -> Interrupt | None:
+        return self._interrupts.get(interrupt_id)
+
+    def add_interrupt(self, interrupt: Interrupt) -> None:
+        self._interrupts[interrupt.id] = interrupt
+
+    def save_interrupt(self, interrupt: Interrupt) -> None:
+        self._interrupts[interrupt.id] = interrupt
+
+    def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
+        return [
+            found
+            for found in reversed(self._interrupts.values())
+            if tenant_id in (None, found.tenant_id)
+            and (found.cleared_at is None or (cleared_after is not None and found.cleared_at >= cleared_after))
+        ]
+
+    def answer(self, tenant_id: str, key: str) -> Answer | None:
+        return self._answers.get((tenant_id, key))
+
+    def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
+        self._answers[tenant_id, key] = answer
+
+    def projection(self, name: str) -> Projection | None:
+        return self._projections.get(name)
+
+    def save_projection(self, name: str, projection: Projection) -> None:
+        self._projections[name] = projection
+
+
+def _matches(run: Run, wanted: RunFilter) -> bool:
+    return (
+        wanted.agent in (None, run.agent)
+        and wanted.status in (None, run.status)
+        and wanted.session_id in (None, run.session_id)
+    )
+
+
+Item = TypeVar("Item", Run, Approval)
+
+
+def _older(matching: list[Item], everything: list[Item], after: str | None, limit: int) -> list[Item]:
+    """The newest of ``matching`` that are older than the item ``after``; both oldest first."""
+    ids = [item.id for item in everything]
+    older = set(ids if after is None else ids[: ids.index(after)])
+    return [item for item in reversed(matching) if item.id in older][:limit]

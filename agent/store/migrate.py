@@ -1,0 +1,42 @@
+"""Brings a database to the newest schema, from inside the program: no ini file, no shell command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.engine import make_url
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(database_url: str) -> None:
+    """Upgrades to the newest revision; an SQLite file and its folder are made if missing.
+
+    Safe when several processes start at once: on SQLite the whole upgrade is one transaction that
+    takes the write lock first, and who comes second finds nothing left to do.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    engine = create_engine(url, poolclass=NullPool, connect_args=_connect_args(url.get_backend_name()))
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("COMMIT")
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _connect_args(backend: str) -> dict[str, object]:
+    return {"isolation_level": None, "timeout": 30} if backend == "sqlite" else {}

@@ -1,0 +1,24 @@
+"""Opens a journal on each kind of backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from agent.store.journal import POLL_S, StoreJournal, utcnow
+from agent.store.memory import MemoryBackend
+from agent.store.sql import SqlBackend
+
+
+def sql_journal(database_url: str, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:
+    """A durable journal; ``database_url`` is SQLAlchemy's, e.g. ``sqlite:////data/flightloop.db``.
+
+    Raises:
+        ConfigError: the database cannot be opened or migrated.
+    """
+    return StoreJournal(SqlBackend(database_url), clock=clock, poll_s=poll_s)
+
+
+def memory_journal(*, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:
+    """A journal that is gone with its process."""
+    return StoreJournal(MemoryBackend(), clock=clock, poll_s=poll_s)

@@ -1,0 +1,92 @@
+"""Writes about runs, each the body of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, new_id
+from agent.run import apply
+from agent.store import records
+from agent.store.backend import Answer, Transaction
+from agent.store.row import Change, Row, advance, check_writer
+from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
+from flightloop.events import RunCreated, RunEvent, RunReleased, RunResumed, RunStarted
+from flightloop.runs import Run, RunStatus
+
+
+def create(tx: Transaction, created: RunCreated, idempotency: Idempotency | None, now: datetime) -> Created:
+    if idempotency is not None:
+        answer = tx.answer(created.tenant_id, idempotency.key)
+        if answer is not None:
+            if answer.digest != idempotency.digest:
+                raise IdempotencyMismatch("this Idempotency-Key was used for another request: use a new key")
+            return Created(Run.model_validate_json(answer.body), replayed=True)
+    event = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
+    if tx.run(event.run_id) is not None:
+        raise Conflict(f"run {event.run_id} exists already")
+    state = apply(None, event)
+    tx.add_run(Row(state, queued_at=now))
+    tx.add_events(created.tenant_id, [event])
+    if idempotency is not None:
+        answer = Answer(idempotency.digest, state.run.model_dump_json())
+        tx.add_answer(created.tenant_id, idempotency.key, answer, now)
+    return Created(state.run)
+
+
+def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
+    """Raises NotFound; another tenant's run counts as none."""
+    row = tx.run(run_id)
+    if row is None or (tenant_id is not None and row.tenant_id != tenant_id):
+        raise NotFound(f"no run {run_id}")
+    return row
+
+
+def append(tx: Transaction, run_id: str, events: Sequence[RunEvent], lease: Lease | None, now: datetime) -> Change:
+    row = find(tx, run_id)
+    check_writer(row, events, lease)
+    return write(tx, row, events, now)
+
+
+def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
+    """Appends without asking for a lease, with everything that follows from the events."""
+    change = advance(row, events, now)
+    tx.add_events(row.tenant_id, change.events)
+    records.follow(tx, change, now)
+    tx.save_run(change.row)
+    return change
+
+
+def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime) -> Claim | None:
+    row = tx.claimable(now)
+    if row is None:
+        return None
+    fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
+    change = advance(row, [RunStarted(worker=worker, fence=fence)], now)
+    held = replace(change.row, holder=worker, fence=fence, lease_until=until)
+    tx.add_events(row.tenant_id, change.events)
+    tx.save_run(held)
+    return Claim(held.state.run, Lease(row.id, worker, fence, until))
+
+
+def renew(tx: Transaction, lease: Lease, ttl_s: float, now: datetime) -> Lease:
+    row = find(tx, lease.run_id)
+    check_writer(row, [], lease)
+    until = now + timedelta(seconds=ttl_s)
+    tx.extend_lease(lease.run_id, until)
+    return replace(lease, expires_at=until)
+
+
+def release(
+    tx: Transaction, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL], now: datetime
+) -> Change:
+    row = find(tx, lease.run_id)
+    if row.fence != lease.fence or row.holder != lease.worker:
+        raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
+    events: list[RunEvent] = [RunReleased(status=status)]
+    if status is RunStatus.WAITING_APPROVAL and not records.pending(tx, row.id):
+        # A person was faster than the worker's release.
+        events.append(RunResumed(by="approval"))
+    return write(tx, row, events, now)

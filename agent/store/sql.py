@@ -1,0 +1,127 @@
+"""A backend on SQLAlchemy: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL beyond it.
+
+The database is driven synchronously from threads: one that writes, a few that read. Writes that
+arrive while a transaction is being made durable share the next one, so that many runs cost one
+fsync together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import QueuePool
+
+from agent.store.backend import T, Transaction
+from agent.store.migrate import migrate
+from agent.store.sql_transaction import SqlTransaction
+from flightloop.errors import ConfigError
+
+READERS = 4
+
+
+@dataclass(frozen=True)
+class _Pending:
+    work: Callable[[Transaction], Any]
+    outcome: asyncio.Future[Any]
+
+
+class SqlBackend:
+    """Belongs to one event loop. Migrates the database to the newest schema when it is made.
+
+    Raises:
+        ConfigError: the database cannot be opened.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        try:
+            migrate(database_url)
+        except Exception as error:
+            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {error}") from error
+        self._write_engine = engine(database_url, begin="BEGIN IMMEDIATE")
+        self._read_engine = engine(database_url, begin="BEGIN", connections=READERS)
+        self._writer = ThreadPoolExecutor(1, "journal-writer")
+        self._readers = ThreadPoolExecutor(READERS, "journal-reader")
+        self._pending: list[_Pending] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Pending(work, outcome))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await outcome
+
+    async def close(self) -> None:
+        if self._flushing is not None:
+            await self._flushing
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._write_engine.dispose()
+        self._read_engine.dispose()
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        with self._read_engine.begin() as connection:
+            return work(SqlTransaction(connection))
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                results = await loop.run_in_executor(self._writer, self._commit, [entry.work for entry in batch])
+            except Exception as error:  # the transaction as a whole failed: nobody's write is stored
+                results = [error] * len(batch)
+            for entry, result in zip(batch, results, strict=True):
+                if entry.outcome.done():
+                    continue  # its caller was cancelled
+                if isinstance(result, Exception):
+                    entry.outcome.set_exception(result)
+                else:
+                    entry.outcome.set_result(result)
+
+    def _commit(self, batch: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+        with self._write_engine.begin() as connection:
+            return [_attempt(connection, work) for work in batch]
+
+
+def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
+    """One write within the shared transaction; its failure undoes only itself and is returned."""
+    savepoint = connection.begin_nested()
+    try:
+        result = work(SqlTransaction(connection))
+    except Exception as error:
+        savepoint.rollback()
+        return error
+    savepoint.commit()
+    return result
+
+
+def engine(database_url: str, *, begin: str, connections: int = 1) -> Engine:
+    """An engine with a fixed pool; on SQLite every transaction begins with ``begin``."""
+    made = create_engine(database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0)
+    if made.dialect.name == "sqlite":
+
+        @event.listens_for(made, "connect")
+        def prepare(connection: Any, record: Any) -> None:
+            connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(made, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+    return made
+
+
+def _shown(database_url: str) -> str:
+    return make_url(database_url).render_as_string(hide_password=True)

@@ -1,0 +1,262 @@
+"""The backend's reads and writes as SQL statements on one connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, and_, insert, or_, select, update
+
+from agent.journal import Projection, Recorded
+from agent.run import RunState
+from agent.store import tables as t
+from agent.store.backend import Answer, RunFilter
+from agent.store.row import Row
+from flightloop.events import RunEvent, run_event
+from flightloop.runs import Approval, Interrupt, Run, RunStatus
+from flightloop.verdicts import AuditRecord
+
+
+class SqlTransaction:
+    """Implements ``agent.store.backend.Transaction``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # -- runs -------------------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> Row | None:
+        return self._row(select(t.runs).where(t.runs.c.id == run_id).with_for_update())
+
+    def add_run(self, row: Row) -> None:
+        self._connection.execute(insert(t.runs).values(_run_values(row)))
+
+    def save_run(self, row: Row) -> None:
+        self._connection.execute(update(t.runs).where(t.runs.c.id == row.id).values(_run_values(row)))
+
+    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
+        query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)
+        if wanted.agent is not None:
+            query = query.where(t.runs.c.agent == wanted.agent)
+        if wanted.status is not None:
+            query = query.where(t.runs.c.status == wanted.status.value)
+        if wanted.session_id is not None:
+            query = query.where(t.runs.c.session_id == wanted.session_id)
+        found = self._connection.execute(_page(query, t.runs, after, limit))
+        return [Run.model_validate_json(document) for (document,) in found]
+
+    def claimable(self, now: datetime) -> Row | None:
+        runs = t.runs.c
+        expired = and_(runs.status == RunStatus.RUNNING.value, runs.lease_until <= now.timestamp())
+        query = select(t.runs).where(or_(runs.status == RunStatus.QUEUED.value, expired))
+        return self._row(query.order_by(runs.queued_at, runs.number).limit(1).with_for_update(skip_locked=True))
+
+    def extend_lease(self, run_id: str, until: datetime) -> None:
+        self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))
+
+    def _row(self, query: Select[Any]) -> Row | None:
+        found = self._connection.execute(query).mappings().one_or_none()
+        if found is None:
+            return None
+        state = RunState(
+            run=Run.model_validate_json(found["document"]),
+            held_at=_time(found["held_at"]),
+            cancel_requested=found["cancel_requested"],
+            confident_calls=found["confident_calls"],
+        )
+        return Row(
+            state=state,
+            queued_at=datetime.fromtimestamp(found["queued_at"], UTC),
+            holder=found["holder"],
+            fence=found["fence"],
+            lease_until=_time(found["lease_until"]),
+        )
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def last_seq(self, run_id: str) -> int:
+        found = self._connection.execute(select(t.runs.c.last_seq).where(t.runs.c.id == run_id)).scalar_one_or_none()
+        return int(found or 0)
+
+    def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
+        rows = [
+            {"tenant_id": tenant_id, "run_id": event.run_id, "seq": event.seq, "document": event.model_dump_json()}
+            for event in events
+        ]
+        self._connection.execute(insert(t.events), rows)
+
+    def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
+        events = t.events.c
+        query = select(events.document).where(events.run_id == run_id, events.seq > after)
+        found = self._connection.execute(query.order_by(events.seq).limit(limit))
+        return [run_event.validate_json(document) for (document,) in found]
+
+    def read_all(self, after: int, limit: int) -> list[Recorded]:
+        events = t.events.c
+        query = select(events.position, events.tenant_id, events.document).where(events.position > after)
+        found = self._connection.execute(query.order_by(events.position).limit(limit))
+        return [Recorded(position, tenant, run_event.validate_json(document)) for position, tenant, document in found]
+
+    # -- audit ------------------------------------------------------------------------------------
+
+    def last_audit(self, tenant_id: str) -> AuditRecord | None:
+        query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id)
+        found = self._connection.execute(query.order_by(t.audit.c.seq.desc()).limit(1).with_for_update())
+        document = found.scalar_one_or_none()
+        return None if document is None else AuditRecord.model_validate_json(document)
+
+    def add_audit(self, records: Sequence[AuditRecord]) -> None:
+        rows = [
+            {"tenant_id": item.tenant_id, "seq": item.seq, "run_id": item.run_id, "document": item.model_dump_json()}
+            for item in records
+        ]
+        self._connection.execute(insert(t.audit), rows)
+
+    def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]:
+        query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id, t.audit.c.seq > after)
+        if run_id is not None:
+            query = query.where(t.audit.c.run_id == run_id)
+        found = self._connection.execute(query.order_by(t.audit.c.seq).limit(limit))
+        return [AuditRecord.model_validate_json(document) for (document,) in found]
+
+    # -- approvals --------------------------------------------------------------------------------
+
+    def approval(self, approval_id: str) -> tuple[str, Approval] | None:
+        query = select(t.approvals.c.tenant_id, t.approvals.c.document).where(t.approvals.c.id == approval_id)
+        found = self._connection.execute(query.with_for_update()).one_or_none()
+        return None if found is None else (found.tenant_id, Approval.model_validate_json(found.document))
+
+    def add_approval(self, tenant_id: str, approval: Approval) -> None:
+        values = {"tenant_id": tenant_id, "run_id": approval.run_id, **_approval_values(approval)}
+        self._connection.execute(insert(t.approvals).values(values))
+
+    def save_approval(self, approval: Approval) -> None:
+        change = update(t.approvals).where(t.approvals.c.id == approval.id).values(_approval_values(approval))
+        self._connection.execute(change)
+
+    def page_approvals(self, tenant_id: str, status: str | None, after: str | None, limit: int) -> list[Approval]:
+        query = select(t.approvals.c.document).where(t.approvals.c.tenant_id == tenant_id)
+        if status is not None:
+            query = query.where(t.approvals.c.status == status)
+        return self._approvals(_page(query, t.approvals, after, limit))
+
+    def run_approvals(self, run_id: str) -> list[Approval]:
+        query = select(t.approvals.c.document).where(t.approvals.c.run_id == run_id)
+        return self._approvals(query.order_by(t.approvals.c.number))
+
+    def overdue_approvals(self, now: datetime) -> list[Approval]:
+        approvals = t.approvals.c
+        query = select(approvals.document).where(approvals.status == "pending", approvals.expires_at <= now.timestamp())
+        return self._approvals(query.order_by(approvals.number))
+
+    def _approvals(self, query: Select[Any]) -> list[Approval]:
+        return [Approval.model_validate_json(document) for (document,) in self._connection.execute(query)]
+
+    # -- interrupts -------------------------------------------------------------------------------
+
+    def epoch(self) -> int:
+        return int(self._connection.execute(select(t.epochs.c.epoch)).scalar_one())
+
+    def next_epoch(self) -> int:
+        self._connection.execute(update(t.epochs).values(epoch=t.epochs.c.epoch + 1))
+        return self.epoch()
+
+    def interrupt(self, interrupt_id: str) -> Interrupt | None:
+        query = select(t.interrupts.c.document).where(t.interrupts.c.id == interrupt_id)
+        document = self._connection.execute(query).scalar_one_or_none()
+        return None if document is None else Interrupt.model_validate_json(document)
+
+    def add_interrupt(self, interrupt: Interrupt) -> None:
+        values = {"tenant_id": interrupt.tenant_id, **_interrupt_values(interrupt)}
+        self._connection.execute(insert(t.interrupts).values(values))
+
+    def save_interrupt(self, interrupt: Interrupt) -> None:
+        where = t.interrupts.c.id == interrupt.id
+        self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
+
+    def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
+        wanted = t.interrupts.c.cleared_at.is_(None)
+        if cleared_after is not None:
+            wanted = or_(wanted, t.interrupts.c.cleared_at >= cleared_after.timestamp())
+        query = select(t.interrupts.c.document).where(wanted).order_by(t.interrupts.c.number.desc())
+        if tenant_id is not None:
+            query = query.where(t.interrupts.c.tenant_id == tenant_id)
+        return [Interrupt.model_validate_json(document) for (document,) in self._connection.execute(query)]
+
+    # -- idempotency, projections -----------------------------------------------------------------
+
+    def answer(self, tenant_id: str, key: str) -> Answer | None:
+        query = select(t.answers.c.digest, t.answers.c.body)
+        query = query.where(t.answers.c.tenant_id == tenant_id, t.answers.c.key == key)
+        found = self._connection.execute(query).one_or_none()
+        return None if found is None else Answer(found.digest, found.body)
+
+    def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
+        values = {"tenant_id": tenant_id, "key": key, "digest": answer.digest, "body": answer.body}
+        self._connection.execute(insert(t.answers).values({**values, "created_at": at.timestamp()}))
+
+    def projection(self, name: str) -> Projection | None:
+        query = select(t.projections.c.cursor, t.projections.c.state).where(t.projections.c.name == name)
+        found = self._connection.execute(query).one_or_none()
+        return None if found is None else Projection(found.cursor, json.loads(found.state))
+
+    def save_projection(self, name: str, projection: Projection) -> None:
+        values = {"cursor": projection.cursor, "state": json.dumps(projection.state)}
+        changed = self._connection.execute(update(t.projections).where(t.projections.c.name == name).values(values))
+        if changed.rowcount == 0:
+            self._connection.execute(insert(t.projections).values({"tenant_id": t.ALL_TENANTS, "name": name, **values}))
+
+
+def _page(query: Select[Any], table: Table, after: str | None, limit: int) -> Select[Any]:
+    """Newest first, from behind the row with id ``after``."""
+    if after is not None:
+        number = select(table.c.number).where(table.c.id == after).scalar_subquery()
+        query = query.where(table.c.number < number)
+    return query.order_by(table.c.number.desc()).limit(limit)
+
+
+def _run_values(row: Row) -> dict[str, Any]:
+    run = row.state.run
+    return {
+        "id": run.id,
+        "tenant_id": run.tenant_id,
+        "agent": run.agent,
+        "session_id": run.session_id,
+        "status": run.status.value,
+        "last_seq": run.last_seq,
+        "document": run.model_dump_json(),
+        "held_at": _seconds(row.state.held_at),
+        "cancel_requested": row.state.cancel_requested,
+        "confident_calls": row.state.confident_calls,
+        "queued_at": row.queued_at.timestamp(),
+        "holder": row.holder,
+        "fence": row.fence,
+        "lease_until": _seconds(row.lease_until),
+    }
+
+
+def _approval_values(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "status": approval.status,
+        "expires_at": approval.expires_at.timestamp(),
+        "document": approval.model_dump_json(),
+    }
+
+
+def _interrupt_values(interrupt: Interrupt) -> dict[str, Any]:
+    return {
+        "id": interrupt.id,
+        "cleared_at": _seconds(interrupt.cleared_at),
+        "document": interrupt.model_dump_json(),
+    }
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,128 @@
+"""The journal's tables. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
+
+Every table carries ``tenant_id``; where a row serves all tenants it is ``*``. The schema itself is
+made by the migrations; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+ALL_TENANTS = "*"
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite increments INTEGER keys only
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("held_at", Float),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("confident_calls", Integer, nullable=False),
+    Column("queued_at", Float, nullable=False),
+    Column("holder", String(128)),
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", Float),
+    Index("ix_runs_claimable", "status", "queued_at"),
+    Index("ix_runs_tenant", "tenant_id", "number"),
+    Index("ix_runs_session", "tenant_id", "session_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", _Id, primary_key=True, autoincrement=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("run_id", "seq", name="uq_events_run_seq"),
+    sqlite_autoincrement=True,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("ix_approvals_run", "run_id"),
+    Index("ix_approvals_tenant", "tenant_id", "status", "number"),
+    Index("ix_approvals_overdue", "status", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+)
+"""One row: the cluster-wide interrupt epoch, which grows with every raise and every clearing."""
+
+interrupts = Table(
+    "interrupts",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("cleared_at", Float),
+    Column("document", Text, nullable=False),
+    Index("ix_interrupts_cleared", "cleared_at"),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", String(64)),
+    Column("document", Text, nullable=False),
+    Index("ix_audit_run", "tenant_id", "run_id", "seq"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+"""What was answered under an idempotency key."""
+
+projections = Table(
+    "projections",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+)

@@ -1,0 +1,173 @@
+"""The HTTP table over a ``World``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from flightloop import events as ev
+from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, Choice, ChunkChoice, Delta, ResponseMessage
+from flightloop.runs import (
+    ApprovalDecision,
+    Feedback,
+    InterruptCreate,
+    Outcome,
+    Page,
+    Run,
+    RunCreate,
+    RunResume,
+)
+from flightloop.testing.world import World
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: list[str]
+    """Segments after the first slash, unquoted."""
+    params: dict[str, str]
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    starts: Run | None = None
+    """A run that a worker should now take."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    messages: Iterator[str]
+    starts: None = None
+
+
+def route(world: World, request: Request) -> Answer | Streamed:
+    """The answer to a request.
+
+    Raises:
+        FlightloopError: as the API would answer.
+        LookupError: no such path.
+    """
+    match request.method, request.path[1:]:
+        case "GET", [noun]:
+            return _LISTS[noun](world, request)
+        case "POST", ["runs"]:
+            return _create(world, request)
+        case _, ["runs", run_id, *verb]:
+            return _run(world, request, run_id, "/".join(verb))
+        case "POST", ["approvals", approval_id]:
+            decided = world.decide(approval_id, ApprovalDecision.model_validate_json(request.body))
+            return Answer(decided, starts=world.run(decided.run_id))
+        case "POST", ["interrupts"]:
+            return Answer(world.stop(InterruptCreate.model_validate_json(request.body)), 201)
+        case "DELETE", ["interrupts", interrupt_id]:
+            world.clear(interrupt_id)
+            return Answer(status=204)
+        case "POST", ["chat", "completions"]:
+            return _chat(world, ChatRequest.model_validate_json(request.body))
+    raise LookupError(request.path)
+
+
+def _create(world: World, request: Request) -> Answer:
+    known = len(world.runs)
+    run = world.create(RunCreate.model_validate_json(request.body), request.headers.get("idempotency-key"))
+    return Answer(run, 201, starts=run if len(world.runs) > known else None)
+
+
+def _run(world: World, request: Request, run_id: str, verb: str) -> Answer | Streamed:
+    match verb:
+        case "":
+            return Answer(world.run(run_id))
+        case "events":
+            after = int(request.headers.get("last-event-id") or request.params.get("after") or 0)
+            return Streamed(_messages(world, world.run(run_id).id, after))
+        case "cancel":
+            return Answer(world.cancel(run_id))
+        case "interrupt":
+            return Answer(world.interrupt(run_id))
+        case "resume":
+            run = world.resume(run_id, RunResume.model_validate_json(request.body))
+            return Answer(run, starts=run)
+        case "feedback":
+            given = ev.FeedbackGiven(feedback=Feedback.model_validate_json(request.body))
+            return Answer(world.append(world.run(run_id).id, given))
+        case "outcome":
+            solved = Outcome.model_validate_json(request.body).solved
+            return Answer(world.append(world.run(run_id).id, ev.OutcomeVerified(solved=solved, by="operator")))
+    raise LookupError(verb)
+
+
+def _messages(world: World, run_id: str, after: int) -> Iterator[str]:
+    for event in world.follow(run_id, after):
+        if event is None:
+            yield ": ping\n\n"
+            continue
+        ident = f"id: {event.seq}\n" if event.seq else ""
+        yield f"{ident}event: {event.type}\ndata: {event.model_dump_json()}\n\n"
+
+
+def _page(items: Sequence[T], request: Request) -> Answer:
+    start = int(request.params.get("after") or 0)
+    end = start + int(request.params.get("limit") or 50)
+    more = end < len(items)
+    return Answer(Page[Any](data=list(items[start:end]), has_more=more, next_after=str(end) if more else None))
+
+
+def _runs(world: World, request: Request) -> Answer:
+    wanted = {name: request.params[name] for name in ("agent", "status", "session_id") if name in request.params}
+    newest = sorted(world.runs.values(), key=lambda run: run.created_at, reverse=True)
+    return _page(
+        [run for run in newest if all(str(getattr(run, name)) == value for name, value in wanted.items())], request
+    )
+
+
+def _approvals(world: World, request: Request) -> Answer:
+    status, run_id = request.params.get("status"), request.params.get("run_id")
+    found = [item for item in world.approvals.values() if status in (None, item.status)]
+    return _page([item for item in reversed(found) if run_id in (None, item.run_id)], request)
+
+
+def _interrupts(world: World, request: Request) -> Answer:
+    active = request.params.get("active") == "true"
+    return _page(world.active_interrupts() if active else list(reversed(world.interrupts.values())), request)
+
+
+def _audit(world: World, request: Request) -> Answer:
+    run_id = request.params.get("run_id")
+    return _page([item for item in reversed(world.audit) if run_id in (None, item.run_id)], request)
+
+
+_LISTS: dict[str, Callable[[World, Request], Answer]] = {
+    "runs": _runs,
+    "approvals": _approvals,
+    "interrupts": _interrupts,
+    "audit": _audit,
+    "agents": lambda world, request: _page(world.agents, request),
+    "tools": lambda world, request: _page(world.tools, request),
+    "policies": lambda world, request: _page(world.policies, request),
+    "models": lambda world, request: _page(world.models, request),
+    "overview": lambda world, request: Answer(world.overview()),
+}
+
+
+def _chat(world: World, request: ChatRequest) -> Answer | Streamed:
+    """Says the last message again: enough to test a client's framing."""
+    text, now = request.messages[-1].text, int(time.time())
+    if not request.stream:
+        choice = Choice(message=ResponseMessage(content=text), finish_reason="stop")
+        return Answer(ChatCompletion(id="chatcmpl-fake", created=now, model=request.model, choices=[choice]))
+    choices = [ChunkChoice(delta=Delta(content=word)) for word in text.split(" ")]
+    choices.append(ChunkChoice(finish_reason="stop"))
+    chunks = [ChatChunk(id="chatcmpl-fake", created=now, model=request.model, choices=[item]) for item in choices]
+    return Streamed(iter([*(f"data: {chunk.model_dump_json()}\n\n" for chunk in chunks), "data: [DONE]\n\n"]))

@@ -1,0 +1,187 @@
+"""Both clients against a real HTTP server that speaks the contract."""
+
+import pytest
+
+from flightloop import AsyncFlightloop, Flightloop, errors
+from flightloop import events as ev
+from flightloop.chat import ChatChunk, ChatCompletion
+from flightloop.runs import RunStatus
+from flightloop.testing import FakeServer, Fault, World
+
+
+def test_create_stream_and_get_one_run(client: Flightloop) -> None:
+    run = client.runs.create(agent="support", input="Where is my order?", metadata={"task": "1"})
+    seen = list(client.runs.stream(run.id))
+    durable = [event.type for event in seen if event.seq]
+    assert durable == ["run.created", "run.started", "decision.plan", "decision.reply", "run.ended"]
+    assert [event.seq for event in seen if event.seq] == [1, 2, 3, 4, 5]
+    done = client.runs.get(run.id)
+    assert done.status is RunStatus.SUCCEEDED
+    assert done.output is not None
+    assert done.output[0].model_dump()["text"] == "All done."
+    assert done.confidence == pytest.approx(0.6)
+
+
+async def test_the_async_client_does_the_same(async_client: AsyncFlightloop) -> None:
+    run = await async_client.runs.create(agent="support", input="Where is my order?")
+    seen = [event.type async for event in async_client.runs.stream(run.id) if event.seq]
+    assert seen[-1] == "run.ended"
+    done = await async_client.runs.wait(run.id, timeout_s=20)
+    assert done.status is RunStatus.SUCCEEDED
+    assert [item.id for item in (await async_client.runs.list()).data] == [run.id]
+
+
+def test_deltas_are_streamed_between_durable_events(server: FakeServer, world: World, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    stream = client.runs.stream(run.id)
+    assert next(stream).type == "run.created"
+    world.append(run.id, ev.RunStarted(worker="w", fence=1))
+    assert next(stream).type == "run.started"
+    world.say(run.id, "Good ")
+    first = next(stream)
+    assert isinstance(first, ev.DeltaEvent)
+    assert (first.text, first.seq) == ("Good ", 0)
+    world.interrupt(run.id)
+    assert [event.type for event in stream] == ["run.ended"]
+
+
+def test_wait_gives_up_after_the_callers_time(server: FakeServer, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    with pytest.raises(TimeoutError):
+        client.runs.wait(run.id, timeout_s=0.2)
+
+
+def test_a_broken_stream_goes_on_after_the_last_event(server: FakeServer, client: Flightloop) -> None:
+    server.events_per_connection = 2
+    run = client.runs.create(agent="support", input="Hello")
+    assert [event.seq for event in client.runs.stream(run.id) if event.seq] == [1, 2, 3, 4, 5]
+    asked = [request.headers.get("last-event-id") for request in server.requests if request.path[-1] == "events"]
+    assert asked[0] is None
+    assert [int(seq) for seq in asked[1:] if seq] == sorted({int(seq) for seq in asked[1:] if seq})
+
+
+def test_a_stream_passes_over_an_end_that_was_resumed(server: FakeServer, world: World, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    client.runs.interrupt(run.id)
+    client.runs.resume(run.id)
+    world.interrupt(run.id)
+    kinds = [event.type for event in client.runs.stream(run.id)]
+    assert kinds == ["run.created", "run.ended", "run.resumed", "run.ended"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_repeats_the_idempotency_key(server: FakeServer, client: Flightloop, status: int) -> None:
+    server.faults.append(Fault(status, retry_after="0"))
+    run = client.runs.create(agent="support", input="Hello")
+    keys = [request.headers["idempotency-key"] for request in server.requests]
+    assert len(keys) == 2
+    assert keys[0] == keys[1]
+    assert [item.id for item in client.runs.list().data] == [run.id]
+
+
+def test_a_lost_answer_starts_no_second_run(server: FakeServer, client: Flightloop) -> None:
+    server.faults.append(Fault(None, after_handling=True))
+    run = client.runs.create(agent="support", input="Hello")
+    assert [item.id for item in client.runs.list().data] == [run.id]
+
+
+def test_a_lost_decision_is_not_sent_twice(server: FakeServer, client: Flightloop) -> None:
+    server.faults.append(Fault(None))
+    with pytest.raises(errors.ConnectionFailed):
+        client.approvals.decide("apr_1", decision="approve")
+    assert len(server.requests) == 1
+
+
+def test_no_more_retries_than_told(server: FakeServer) -> None:
+    server.faults.extend(Fault(503, "model_unavailable", "0") for _ in range(3))
+    with Flightloop(server.url, server.api_key, retries=1) as client, pytest.raises(errors.ModelUnavailable) as caught:
+        client.agents.list()
+    assert len(server.requests) == 2
+    assert caught.value.request_id == "req_fake"
+
+
+def test_a_wait_that_is_too_long_is_told_at_once(server: FakeServer, client: Flightloop) -> None:
+    server.faults.append(Fault(429, retry_after="3600"))
+    with pytest.raises(errors.Overloaded) as caught:
+        client.agents.list()
+    assert caught.value.retry_after == 3600
+    assert len(server.requests) == 1
+
+
+def test_errors_come_typed(server: FakeServer, client: Flightloop) -> None:
+    with pytest.raises(errors.NotFound, match="known: support"):
+        client.runs.create(agent="nobody", input="Hello")
+    with pytest.raises(errors.NotFound):
+        client.runs.get("run/with slash")
+    with Flightloop(server.url, "wrong") as stranger, pytest.raises(errors.Unauthorized):
+        stranger.runs.list()
+    with pytest.raises(errors.NotFound):
+        next(client.runs.stream("nowhere"))
+
+
+def test_nobody_there_is_one_clear_error() -> None:
+    with FakeServer() as gone:
+        pass
+    with (
+        Flightloop(gone.url, "key", retries=0) as client,
+        pytest.raises(errors.ConnectionFailed, match="is the server up"),
+    ):
+        client.agents.list()
+
+
+def test_stopping_latches_until_cleared(client: Flightloop) -> None:
+    latched = client.interrupts.create(reason="drill")
+    assert [item.id for item in client.interrupts.list().data] == [latched.id]
+    with pytest.raises(errors.Interrupted):
+        client.runs.create(agent="support", input="Hello")
+    assert client.overview().interrupts[0].reason == "drill"
+    client.interrupts.clear(latched.id)
+    assert client.interrupts.list().data == []
+    assert len(client.interrupts.list(active=None).data) == 1
+    client.runs.create(agent="support", input="Hello")
+
+
+def test_pages_follow_the_cursor(server: FakeServer, client: Flightloop) -> None:
+    server.on_run = None
+    ids = {client.runs.create(agent="support", input=str(number)).id for number in range(5)}
+    seen, after = [], None
+    while True:
+        page = client.runs.list(limit=2, after=after, status=RunStatus.QUEUED)
+        seen += [run.id for run in page.data]
+        after = page.next_after
+        if not page.has_more:
+            break
+    assert len(seen) == 5
+    assert set(seen) == ids
+
+
+def test_feedback_and_outcome(client: Flightloop) -> None:
+    run = client.runs.create(agent="support", input="Hello")
+    client.runs.wait(run.id)
+    rated = client.runs.feedback(run.id, score=5, resolved=True, comment="quick")
+    assert rated.feedback is not None
+    assert rated.feedback.score == 5
+    client.runs.outcome(run.id, solved=True)
+    with pytest.raises(errors.Conflict):
+        client.runs.cancel(run.id)
+
+
+def test_chat_whole_and_streamed(client: Flightloop) -> None:
+    messages = [{"role": "user", "content": "one two three"}]
+    whole = client.chat.completions.create(model="m", messages=messages)
+    assert isinstance(whole, ChatCompletion)
+    assert whole.choices[0].message.content == "one two three"
+    chunks = list(client.chat.completions.create(model="m", messages=messages, stream=True))
+    assert all(isinstance(chunk, ChatChunk) for chunk in chunks)
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["one", "two", "three", None]
+
+
+async def test_chat_for_asyncio(async_client: AsyncFlightloop) -> None:
+    messages = [{"role": "user", "content": "one two"}]
+    whole = await async_client.chat.completions.create(model="m", messages=messages)
+    assert whole.choices[0].message.content == "one two"
+    stream = async_client.chat.completions.create(model="m", messages=messages, stream=True)
+    assert [chunk.choices[0].delta.content async for chunk in stream] == ["one", "two", None]

@@ -1,0 +1,41 @@
+"""Where address and key come from."""
+
+from pathlib import Path
+
+import pytest
+
+from flightloop.errors import ConfigError
+from flightloop.settings import DEFAULT_URL, resolve
+
+
+def test_arguments_go_before_the_environment(tmp_path: Path) -> None:
+    environ = {"FLIGHTLOOP_URL": "http://env:1/v1", "FLIGHTLOOP_API_KEY": "env", "FLIGHTLOOP_HOME": str(tmp_path)}
+    (tmp_path / "key").write_text("file\n")
+    assert resolve("http://arg:2/", "arg", environ=environ).base_url == "http://arg:2"
+    assert resolve("http://arg:2/", "arg", environ=environ).api_key == "arg"
+    assert resolve(environ=environ).base_url == "http://env:1"
+    assert resolve(environ=environ).api_key == "env"
+    del environ["FLIGHTLOOP_API_KEY"]
+    assert resolve(environ=environ).api_key == "file"
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert resolve(api_key="k", environ={}).base_url == DEFAULT_URL
+
+
+@pytest.mark.parametrize("content", [None, " \n"])
+def test_no_key_says_what_to_set(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    with pytest.raises(ConfigError, match="key"):
+        resolve(environ={"FLIGHTLOOP_HOME": str(tmp_path)})
+
+
+def test_an_address_without_scheme_is_refused() -> None:
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_URL"):
+        resolve("127.0.0.1:8000", "k")
+
+
+def test_no_proxy_on_the_way_to_this_computer() -> None:
+    assert not resolve("http://127.0.0.1:1", "k").proxied
+    assert resolve("https://agents.example.org", "k").proxied

@@ -10,8 +10,7 @@ from pathlib import Path
 class BusinessConfig:
     """Inputs of the return on investment. Change a figure, change the version: it labels the result.
 
-    Costs are in euros. ``period_cost`` has the sources: what a case costs a person's team, what the
-    platform costs while it stands there, what a remote model charges.
+    Costs are in euros.
     """
 
     version: str = "default-1"
@@ -83,6 +82,4 @@ class ObservabilityConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.interval_s < self.expiry_s:
-            raise ValueError(
-                f"ObservabilityConfig: interval_s ({self.interval_s}) must be above 0 and below expiry_s ({self.expiry_s})"
-            )
+            raise ValueError(f"interval_s ({self.interval_s}) must be above 0 and below expiry_s ({self.expiry_s})")

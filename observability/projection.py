@@ -72,12 +72,10 @@ class JournalProjection:
         business: inputs of costs and ROI; they change no state, only what ``values`` shows.
     """
 
-    def __init__(
-        self, config: ProjectionConfig = ProjectionConfig(), business: BusinessConfig = BusinessConfig()
-    ) -> None:
+    def __init__(self, config: ProjectionConfig | None = None, business: BusinessConfig | None = None) -> None:
         self.position = 0
-        self._config = config
-        self._business = business
+        self._config = config or ProjectionConfig()
+        self._business = business or BusinessConfig()
         self._tenants: dict[str, Series] = {}
         self._periods: dict[str, list[float]] = {}
         self._runs: OrderedDict[str, RunFacts] = OrderedDict()  # ended ones in the order of their end
@@ -125,8 +123,8 @@ class JournalProjection:
     def from_state(
         cls,
         state: Mapping[str, Any],
-        config: ProjectionConfig = ProjectionConfig(),
-        business: BusinessConfig = BusinessConfig(),
+        config: ProjectionConfig | None = None,
+        business: BusinessConfig | None = None,
     ) -> JournalProjection:
         made = cls(config, business)
         made.position = state["position"]

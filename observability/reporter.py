@@ -1,0 +1,84 @@
+"""Pushes a process's snapshots to a sink, every interval and once more at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+from observability.metrics import Metrics, Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """A thread of its own; a context manager.
+
+    Args:
+        metrics: what is reported.
+        sink: takes a snapshot (``Aggregator.ingest``, or a call to the actor around it); may raise.
+        interval_s: seconds between two snapshots.
+        sample: called before each snapshot, for gauges that somebody has to read (``SystemSampler.sample``).
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        sink: Callable[[Snapshot], object],
+        interval_s: float = 5.0,
+        sample: Callable[[], None] | None = None,
+    ) -> None:
+        self._metrics = metrics
+        self._sink = sink
+        self._interval_s = interval_s
+        self._sample = sample
+        self._stop = Event()
+        self._failing = False
+        self._thread = Thread(target=self._loop, name="metrics-reporter", daemon=True)
+
+    def start(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def flush(self) -> bool:
+        """Pushes a snapshot now; False if the sink failed. Nothing is lost then: the next one holds it all."""
+        return self._push(final=False)
+
+    def close(self, attempts: int = 5, pause_s: float = 0.2) -> None:
+        """Stops and pushes the final snapshot, trying again if the sink fails.
+
+        Raises:
+            ConnectionError: the sink failed every time, so that the last interval's figures are lost.
+        """
+        if self._thread.is_alive():
+            self._stop.set()
+            self._thread.join()
+        for attempt in range(attempts):
+            if self._push(final=True):
+                return
+            if attempt + 1 < attempts:
+                Event().wait(pause_s)
+        raise ConnectionError(f"the final figures of {self._metrics.process} could not be delivered")
+
+    def __enter__(self) -> Reporter:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._push(final=False)
+
+    def _push(self, final: bool) -> bool:
+        try:
+            if self._sample:
+                self._sample()
+            self._sink(self._metrics.snapshot(final))
+        except Exception as error:  # a sink is remote: anything can be wrong with it, and work must go on
+            if not self._failing:
+                log.warning("metrics of %s could not be delivered, will try again: %s", self._metrics.process, error)
+            self._failing = True
+            return False
+        self._failing = False
+        return True

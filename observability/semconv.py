@@ -1,0 +1,53 @@
+"""Names of spans' attributes. All ``gen_ai.*`` are still in development: this module alone knows them.
+
+Source: OpenTelemetry semantic conventions for generative AI. ``flightloop.*`` is our own, where there is none.
+"""
+
+from __future__ import annotations
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+CONVERSATION_ID = "gen_ai.conversation.id"
+AGENT_NAME = "gen_ai.agent.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_TEMPERATURE = "gen_ai.request.temperature"
+REQUEST_TOP_P = "gen_ai.request.top_p"
+REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"
+REQUEST_SEED = "gen_ai.request.seed"
+RESPONSE_ID = "gen_ai.response.id"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons"
+USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+TOOL_NAME = "gen_ai.tool.name"
+TOOL_TYPE = "gen_ai.tool.type"
+TOOL_CALL_ID = "gen_ai.tool.call.id"
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
+TOOL_RESULT = "gen_ai.tool.call.result"
+
+CONTENT = frozenset({INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_ARGUMENTS, TOOL_RESULT})
+"""Attributes that hold people's words: recorded only where content capture is on."""
+
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+EVALUATION_NAME = "gen_ai.evaluation.name"
+EVALUATION_SCORE = "gen_ai.evaluation.score.value"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+
+ERROR_TYPE = "error.type"
+
+RUN_ID = "flightloop.run.id"
+STEP = "flightloop.run.step"
+TENANT_ID = "flightloop.tenant.id"
+GUARDRAIL_NAME = "flightloop.guardrail.name"
+GUARDRAIL_STAGE = "flightloop.guardrail.stage"
+GUARDRAIL_VERDICT = "flightloop.guardrail.verdict"
+GUARDRAIL_POLICY_VERSION = "flightloop.guardrail.policy.version"
+GUARDRAIL_SCORE = "flightloop.guardrail.score"
+
+CHAT = "chat"
+INVOKE_AGENT = "invoke_agent"
+PLAN = "plan"
+EXECUTE_TOOL = "execute_tool"
+GUARD = "guard"

@@ -1,0 +1,230 @@
+"""Service levels as data, and the Prometheus rules that follow from them.
+
+Alerts on the error budget's burn rate over two windows each, after the Google SRE workbook: both windows
+must be over the threshold, and the short one makes the alert end soon after its cause. A minimum of
+events keeps one failure in a quiet night from paging anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from observability import catalog as c
+
+ERRORS = "flightloop:slo_errors:ratio_rate"
+EVENTS = "flightloop:slo_events:increase"
+HEADER = "# Written by `python -m observability` from observability/slo.py: change it there.\n"
+
+
+@dataclass(frozen=True)
+class Slo:
+    """A service level. ``good`` and ``all`` are PromQL rates, with ``{window}`` for the range.
+
+    ``objective`` is the share of good events in 30 days. ``minimum``: events in the long window below
+    which no alert goes off.
+    """
+
+    name: str
+    help: str
+    objective: float
+    good: str
+    all: str
+    minimum: float = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.objective < 1:
+            raise ValueError(f"{self.name}: objective must be between 0 and 1, not {self.objective}")
+
+
+@dataclass(frozen=True)
+class Burn:
+    """``factor``: how many times faster than allowed the budget burns. The severity says who is told how."""
+
+    factor: float
+    long: str
+    short: str
+    severity: str
+
+
+BURNS = (
+    Burn(14.4, "1h", "5m", "page"),
+    Burn(6, "6h", "30m", "page"),
+    Burn(3, "1d", "2h", "ticket"),
+    Burn(1, "3d", "6h", "ticket"),
+)
+WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert on a state rather than on a budget. ``lasting``: how long it must hold."""
+
+    name: str
+    expr: str
+    lasting: str
+    severity: str
+    summary: str
+
+
+def _rate(metric: c.Metric, matchers: str = "", suffix: str = "") -> str:
+    return f"sum(rate({metric.name}{suffix}{{{{{matchers}}}}}[{{window}}]))"
+
+
+def _within(metric: c.Metric, seconds: float) -> str:
+    if seconds not in metric.buckets:
+        raise ValueError(f"{metric.name} has no bucket at {seconds}")
+    return _rate(metric, f'le="{float(seconds)!r}"', "_bucket")
+
+
+SLOS = (
+    Slo(
+        "api_availability",
+        "HTTP requests that the platform did not fail (no 5xx).",
+        0.995,
+        _rate(c.SYSTEM_HTTP_REQUESTS, 'status!~"5.."'),
+        _rate(c.SYSTEM_HTTP_REQUESTS),
+    ),
+    Slo(
+        "first_token",
+        "Completions whose first token came within 2.5 s.",
+        0.95,
+        _within(c.MODEL_TTFT_SECONDS, 2.5),
+        _rate(c.MODEL_TTFT_SECONDS, suffix="_count"),
+    ),
+    Slo(
+        "run_completion",
+        "Runs that did not fail; what a guardrail, a person or a budget stopped is no failure of the platform.",
+        0.95,
+        _rate(c.RUN_ENDED, 'stop_reason!="error"'),
+        _rate(c.RUN_ENDED),
+    ),
+    Slo(
+        "tool_success",
+        "Tool calls that succeeded.",
+        0.90,
+        _rate(c.TOOL_CALLS, 'outcome="ok"'),
+        _rate(c.TOOL_CALLS),
+    ),
+    Slo(
+        "guardrail_latency",
+        "Rails that decided within 250 ms.",
+        0.99,
+        _within(c.GUARDRAIL_SECONDS, 0.25),
+        _rate(c.GUARDRAIL_SECONDS, suffix="_count"),
+        minimum=50,
+    ),
+)
+
+ALERTS = (
+    Alert(
+        "FlightloopDown",
+        'up{job="flightloop"} == 0',
+        "1m",
+        "page",
+        "The platform's metrics can't be scraped.",
+    ),
+    Alert(
+        "FlightloopNobodyReports",
+        f"{c.SYSTEM_METRICS_PROCESSES.name} < 1",
+        "2m",
+        "page",
+        "No process reports to the aggregator.",
+    ),
+    Alert(
+        "FlightloopInterruptLatched",
+        f"{c.GUARDRAIL_INTERRUPT_LATCHED.name} > 0",
+        "0m",
+        "page",
+        "An emergency stop is latched: runs and completions are refused until it is cleared.",
+    ),
+    Alert(
+        "FlightloopKvCacheFull",
+        f"max by (model) ({c.MODEL_KV_USED_RATIO.name}) > 0.95",
+        "10m",
+        "ticket",
+        "The KV cache of {{ $labels.model }} is nearly full: requests wait or are preempted.",
+    ),
+    Alert(
+        "FlightloopApprovalsWait",
+        f"min_over_time({c.GUARDRAIL_APPROVALS_PENDING.name}[30m]) > 0",
+        "0m",
+        "ticket",
+        "Approvals have waited for a person for half an hour.",
+    ),
+    Alert(
+        "FlightloopToxicAnswers",
+        f"sum(increase({c.MODEL_TOXIC.name}[1h])) > 3",
+        "0m",
+        "ticket",
+        "Several answers of the last hour were over the toxicity threshold.",
+    ),
+    Alert(
+        "FlightloopSeriesOverflow",
+        'count by (__name__) ({__name__=~"flightloop_.+", agent="other"}) > 0',
+        "15m",
+        "ticket",
+        "{{ $labels.__name__ }} has more label values than its limit: the rest is summed up as 'other'.",
+    ),
+)
+
+
+def rules() -> dict[str, Any]:
+    """Recording rules and alerts, as Prometheus reads them."""
+    return {
+        "groups": [
+            {"name": "flightloop-slo-records", "interval": "30s", "rules": [r for slo in SLOS for r in _records(slo)]},
+            {"name": "flightloop-slo-alerts", "rules": [_burn_alert(slo, burn) for slo in SLOS for burn in BURNS]},
+            {"name": "flightloop-alerts", "rules": [_alert(alert) for alert in ALERTS]},
+        ]
+    }
+
+
+def rules_yaml() -> str:
+    return HEADER + yaml.safe_dump(rules(), sort_keys=False, width=120, allow_unicode=True)
+
+
+def _records(slo: Slo) -> list[dict[str, Any]]:
+    made = []
+    for window in WINDOWS:
+        good, total = slo.good.format(window=window), slo.all.format(window=window)
+        made.append(_record(f"{ERRORS}{window}", f"1 - {good} / ({total} > 0)", slo))
+    for window in sorted({burn.long for burn in BURNS}, key=WINDOWS.index):
+        counted = slo.all.replace("rate(", "increase(", 1).format(window=window)
+        made.append(_record(f"{EVENTS}{window}", counted, slo))
+    return made
+
+
+def _record(name: str, expr: str, slo: Slo) -> dict[str, Any]:
+    return {"record": name, "expr": expr, "labels": {"slo": slo.name}}
+
+
+def _burn_alert(slo: Slo, burn: Burn) -> dict[str, Any]:
+    threshold = round(burn.factor * (1 - slo.objective), 6)
+    matcher = f'{{slo="{slo.name}"}}'
+    conditions = (
+        f"{ERRORS}{burn.long}{matcher} > {threshold}",
+        f"{ERRORS}{burn.short}{matcher} > {threshold}",
+        f"{EVENTS}{burn.long}{matcher} >= {slo.minimum:g}",
+    )
+    return {
+        "alert": "FlightloopErrorBudgetBurn",
+        "expr": " and ".join(conditions),
+        "labels": {"severity": burn.severity, "slo": slo.name, "window": burn.long},
+        "annotations": {
+            "summary": f"{slo.name}: the error budget burns {burn.factor:g} times too fast.",
+            "description": f"{slo.help} Objective {slo.objective:.1%}; bad now: {{{{ $value | humanizePercentage }}}}.",
+        },
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": alert.lasting,
+        "labels": {"severity": alert.severity},
+        "annotations": {"summary": alert.summary},
+    }

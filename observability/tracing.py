@@ -1,0 +1,220 @@
+"""Traces: one per run, its id derived from the run's. Spans follow OpenTelemetry's GenAI conventions.
+
+::
+
+    invoke_agent {agent}
+    ├── guard {stage}
+    ├── plan
+    │   └── chat {model}
+    ├── chat {model}          (continued in the model's replica through ``traceparent``)
+    └── execute_tool {tool}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from flightloop.runs import RunStatus
+from flightloop.verdicts import Verdict
+from observability import semconv
+from observability.config import TracingConfig
+from observability.trace_file import FileSpanExporter
+from observability.trace_id import trace_id_of
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class RunIds(IdGenerator):
+    """Random ids, but for a trace that is started as a run's."""
+
+    def __init__(self) -> None:
+        self._random = RandomIdGenerator()
+        self._next = threading.local()
+
+    def generate_span_id(self) -> int:
+        return self._random.generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        return getattr(self._next, "trace_id", None) or self._random.generate_trace_id()
+
+    @contextmanager
+    def of_run(self, run_id: str) -> Iterator[None]:
+        """While a root span is started: no await inside, so a thread's variable is enough."""
+        self._next.trace_id = int(trace_id_of(run_id), 16)
+        try:
+            yield
+        finally:
+            self._next.trace_id = None
+
+
+def setup(config: TracingConfig) -> TracerProvider:
+    """A provider that exports as configured; it is returned, not installed globally.
+
+    Shut it down at the end of the process: that exports what is left.
+    """
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": config.service}), id_generator=RunIds(), shutdown_on_exit=False
+    )
+    if exporter := _exporter(config):
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
+def _exporter(config: TracingConfig) -> SpanExporter | None:
+    if config.endpoint:
+        endpoint = config.endpoint.rstrip("/")
+        url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
+        return OTLPSpanExporter(endpoint=url, headers=dict(config.headers))
+    if config.directory:
+        return FileSpanExporter(config.directory, config.service, config.max_bytes, config.backups)
+    return None
+
+
+def traceparent() -> str | None:
+    """The current span as a W3C header, for another process; None outside of a span."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+class Tracing:
+    """The spans that flightloop makes. Each method is a context manager that gives the span.
+
+    An exception marks its span as failed and goes on.
+    """
+
+    def __init__(self, provider: TracerProvider, capture_content: bool = False) -> None:
+        self._tracer = provider.get_tracer("flightloop")
+        self._ids = provider.id_generator
+        self._capture_content = capture_content
+
+    @contextmanager
+    def run(self, run_id: str, agent: str, session_id: str, tenant_id: str = "default") -> Iterator[Span]:
+        """A worker's turn at a run: a root span. A run that several workers held has several, in one trace."""
+        attributes = {
+            semconv.OPERATION: semconv.INVOKE_AGENT,
+            semconv.AGENT_NAME: agent,
+            semconv.CONVERSATION_ID: session_id,
+            semconv.RUN_ID: run_id,
+            semconv.TENANT_ID: tenant_id,
+        }
+        name = f"{semconv.INVOKE_AGENT} {agent}"
+        if isinstance(self._ids, RunIds):
+            with self._ids.of_run(run_id):
+                span = self._tracer.start_span(name, Context(), attributes=attributes)
+        else:
+            span = self._tracer.start_span(name, Context(), attributes=attributes)
+        with trace.use_span(span, end_on_exit=True):
+            yield span
+
+    @contextmanager
+    def plan(self, step: int) -> Iterator[Span]:
+        with self._span(semconv.PLAN, {semconv.OPERATION: semconv.PLAN, semconv.STEP: step}) as span:
+            yield span
+
+    @contextmanager
+    def chat(self, model: str, parent: str | None = None, remote: bool = False, **attributes: Any) -> Iterator[Span]:
+        """A completion. ``parent``: traceparent of the caller in another process; ``remote``: over the network."""
+        known = {
+            semconv.OPERATION: semconv.CHAT,
+            semconv.REQUEST_MODEL: model,
+            semconv.PROVIDER: "flightloop",
+            **attributes,
+        }
+        kind = SpanKind.CLIENT if remote else SpanKind.INTERNAL
+        context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
+        with self._span(f"{semconv.CHAT} {model}", known, kind, context) as span:
+            yield span
+
+    @contextmanager
+    def tool(self, tool: str, call_id: str, **attributes: Any) -> Iterator[Span]:
+        known = {
+            semconv.OPERATION: semconv.EXECUTE_TOOL,
+            semconv.TOOL_NAME: tool,
+            semconv.TOOL_TYPE: "function",
+            semconv.TOOL_CALL_ID: call_id,
+            **attributes,
+        }
+        with self._span(f"{semconv.EXECUTE_TOOL} {tool}", known) as span:
+            yield span
+
+    @contextmanager
+    def guard(self, stage: str, policy_version: str = "") -> Iterator[Span]:
+        known = {semconv.GUARDRAIL_STAGE: stage, semconv.GUARDRAIL_POLICY_VERSION: policy_version}
+        with self._span(f"{semconv.GUARD} {stage}", known) as span:
+            yield span
+
+    def content(self, span: Span, **attributes: str) -> None:
+        """Attributes with people's words, by their name in ``semconv`` in lower case: kept only if capture is on."""
+        if self._capture_content:
+            span.set_attributes({getattr(semconv, name.upper()): value for name, value in attributes.items()})
+
+    @contextmanager
+    def _span(
+        self,
+        name: str,
+        attributes: Mapping[str, Any],
+        kind: SpanKind = SpanKind.INTERNAL,
+        context: Context | None = None,
+    ) -> Iterator[Span]:
+        kept = {
+            key: value
+            for key, value in attributes.items()
+            if value is not None and (self._capture_content or key not in semconv.CONTENT)
+        }
+        with self._tracer.start_as_current_span(name, context, kind, kept) as span:
+            yield span
+
+
+def add_verdict(span: Span, verdict: Verdict) -> None:
+    """A rail's verdict as an event of the guard's span, and its scores as evaluations."""
+    span.add_event(
+        "flightloop.guardrail",
+        {
+            semconv.GUARDRAIL_NAME: verdict.rail,
+            semconv.GUARDRAIL_STAGE: verdict.stage,
+            semconv.GUARDRAIL_VERDICT: verdict.action,
+        },
+    )
+    for category, score in verdict.scores.items():
+        add_evaluation(span, f"{verdict.rail}.{category}", score, verdict.action)
+
+
+def add_evaluation(span: Span, name: str, score: float, label: str = "") -> None:
+    """A figure of quality (confidence, groundedness, toxicity) as the conventions' evaluation event."""
+    known: dict[str, str | float] = {semconv.EVALUATION_NAME: name, semconv.EVALUATION_SCORE: score}
+    if label:
+        known[semconv.EVALUATION_LABEL] = label
+    span.add_event(semconv.EVALUATION_EVENT, known)
+
+
+def add_usage(span: Span, model: str, input_tokens: int, output_tokens: int, finish_reason: str | None) -> None:
+    """What a completion used, on its span."""
+    span.set_attributes(
+        {
+            semconv.RESPONSE_MODEL: model,
+            semconv.USAGE_INPUT_TOKENS: input_tokens,
+            semconv.USAGE_OUTPUT_TOKENS: output_tokens,
+            **({semconv.RESPONSE_FINISH_REASONS: [finish_reason]} if finish_reason else {}),
+        }
+    )
+
+
+def end_run(span: Span, status: RunStatus, stop_reason: str) -> None:
+    """How the run ended, on its span; a failed run's span is an error."""
+    if status is RunStatus.FAILED:
+        span.set_attribute(semconv.ERROR_TYPE, stop_reason)
+        span.set_status(Status(StatusCode.ERROR, stop_reason))

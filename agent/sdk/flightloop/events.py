@@ -94,6 +94,8 @@ class CallsDecided(Event):
     type: Literal["decision.calls"] = "decision.calls"
     calls: list[ToolCall]
     text: str = ""
+    problem: str | None = None
+    """Why the model's output could not be used; there are no calls then."""
     model: ModelCall
 
 

@@ -1,0 +1,5 @@
+"""The command ``flightloop``."""
+
+from flightloop.cli.entry import main
+
+__all__ = ["main"]

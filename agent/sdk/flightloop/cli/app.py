@@ -1,0 +1,188 @@
+"""The commands. Each talks to the server that ``FLIGHTLOOP_URL`` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flightloop import Flightloop
+from flightloop.cli.live import follow
+from flightloop.cli.project import write_project
+from flightloop.cli.render import run_table, run_tree, short
+from flightloop.errors import InvalidRequest
+from flightloop.runs import Budget, Interrupt, RunStatus
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Mission control for tool-using agents.",
+)
+console = Console()
+
+Agent = Annotated[str, typer.Option("--agent", "-a", help="The agent's name.")]
+
+
+@app.callback()
+def _server(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="The server; else FLIGHTLOOP_URL, else this computer.")] = None,
+) -> None:
+    context.obj = url
+
+
+def _client(context: typer.Context) -> Flightloop:
+    return Flightloop(context.obj)
+
+
+@app.command()
+def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
+    """Writes a project: an agent, its tools, its policy and a task."""
+    for path in write_project(name):
+        console.print(f"  {path}", highlight=False)
+    console.print(f"Start the platform with FLIGHTLOOP_PROJECT={name.resolve()}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What the agent should do.")],
+    agent: Agent = "support",
+    session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens at most.")] = None,
+) -> None:
+    """Starts a run and follows it. Exit code 0 if it succeeded."""
+    with _client(context) as client:
+        budget = Budget(steps=steps, tokens=tokens)
+        created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
+        console.print(f"[dim]{created.id} · session {created.session_id}[/dim]", highlight=False)
+        done = follow(client, console, created.id)
+    raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
+
+
+@app.command()
+def runs(
+    context: typer.Context,
+    agent: Annotated[str | None, typer.Option("--agent", "-a")] = None,
+    status: Annotated[RunStatus | None, typer.Option()] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    after: Annotated[str | None, typer.Option(help="The cursor that the page before named.")] = None,
+) -> None:
+    """Lists runs, newest first."""
+    with _client(context) as client:
+        page = client.runs.list(agent=agent, status=status, limit=limit, after=after)
+    console.print(run_table(page.data) if page.data else "no runs")
+    if page.has_more:
+        console.print(f"[dim]more: --after {page.next_after}[/dim]", highlight=False)
+
+
+@app.command()
+def show(context: typer.Context, run_id: str) -> None:
+    """Shows a run's steps; one that is still at work is followed."""
+    with _client(context) as client:
+        found = client.runs.get(run_id)
+        if not found.status.terminal:
+            follow(client, console, run_id)
+            return
+        console.print(run_tree(found, client.runs.stream(run_id)))
+
+
+@app.command()
+def approvals(context: typer.Context) -> None:
+    """Lists the calls that wait for a person."""
+    with _client(context) as client:
+        page = client.approvals.list()
+    for item in page.data:
+        console.print(Text.assemble((item.id, "bold"), f"  {item.tool} {short(item.arguments)}"))
+        console.print(f"{item.run_id} · {item.reason} · until {item.expires_at.astimezone():%H:%M}", style="dim")
+    if not page.data:
+        console.print("nothing waits")
+
+
+@app.command()
+def approve(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
+    """Lets a call go through."""
+    _decide(context, approval_id, "approve", reason)
+
+
+@app.command()
+def deny(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
+    """Refuses a call."""
+    _decide(context, approval_id, "deny", reason)
+
+
+def _decide(context: typer.Context, approval_id: str, decision: Literal["approve", "deny"], reason: str | None) -> None:
+    with _client(context) as client:
+        decided = client.approvals.decide(approval_id, decision=decision, reason=reason)
+    console.print(f"{decided.id} {decided.status}: {decided.tool} of {decided.run_id}", highlight=False)
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    run_id: Annotated[str | None, typer.Argument(help="Stops this one run.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stops everything, and keeps it stopped.")] = False,
+    agent: Annotated[str | None, typer.Option("--agent", help="Stops an agent, and keeps it stopped.")] = None,
+    session: Annotated[str | None, typer.Option("--session", help="Stops a session, and keeps it stopped.")] = None,
+    clear: Annotated[str | None, typer.Option("--clear", help="Lifts the interrupt with this id.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the interrupt.")] = "",
+) -> None:
+    """Emergency stop, in the middle of a token. Without arguments: what is stopped now."""
+    if sum(choice is not None for choice in (run_id, everything or None, agent, session, clear)) > 1:
+        raise InvalidRequest("stop takes one of RUN_ID, --all, --agent, --session and --clear")
+    with _client(context) as client:
+        if run_id:
+            console.print(f"{run_id} {client.runs.interrupt(run_id).status}", highlight=False)
+        elif clear:
+            client.interrupts.clear(clear)
+            console.print(f"{clear} cleared", highlight=False)
+        elif everything:
+            _latched(client.interrupts.create(reason=reason))
+        elif agent:
+            _latched(client.interrupts.create(scope="agent", target=agent, reason=reason))
+        elif session:
+            _latched(client.interrupts.create(scope="session", target=session, reason=reason))
+        else:
+            found = client.interrupts.list().data
+            for item in found:
+                _latched(item)
+            if not found:
+                console.print("nothing is stopped")
+
+
+def _latched(interrupt: Interrupt) -> None:
+    scope = interrupt.scope if interrupt.target is None else f"{interrupt.scope} {interrupt.target}"
+    console.print(Text.assemble(("stopped ", "bold red"), f"{scope}  {interrupt.reason}"))
+    console.print(f"[dim]until: flightloop stop --clear {interrupt.id}[/dim]", highlight=False)
+
+
+@app.command()
+def chat(
+    context: typer.Context,
+    agent: Agent = "support",
+    session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
+) -> None:
+    """Talks to an agent. Empty line or Ctrl-D ends it."""
+    session = session or f"cli-{uuid4().hex[:12]}"
+    console.print(f"[dim]{agent} · session {session}[/dim]", highlight=False)
+    with _client(context) as client:
+        while text := _ask():
+            created = client.runs.create(agent=agent, input=text, session_id=session)
+            try:
+                follow(client, console, created.id)
+            except KeyboardInterrupt:
+                client.runs.interrupt(created.id)
+                console.print("\nstopped", style="red")
+
+
+def _ask() -> str:
+    try:
+        return console.input("[bold]you ▸ [/bold]").strip()
+    except EOFError:
+        return ""

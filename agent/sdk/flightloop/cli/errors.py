@@ -1,0 +1,33 @@
+"""Failures of a command: one line on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+from flightloop.errors import FlightloopError
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turns expected errors into one line and exit code 1; Ctrl-C into 130."""
+    try:
+        yield
+    except FlightloopError as error:
+        request = f" (request {error.request_id})" if error.request_id else ""
+        _exit(f"{error.message}{request}", 1)
+    except ValidationError as error:
+        first = error.errors()[0]
+        _exit(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", 1)
+    except (TimeoutError, OSError) as error:
+        _exit(str(error) or type(error).__name__, 1)
+    except KeyboardInterrupt:
+        _exit("stopped", 130)
+
+
+def _exit(message: str, code: int) -> None:
+    print(f"flightloop: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,33 @@
+"""Follows a run on the terminal, step by step, with text as it is released."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from flightloop import Flightloop
+from flightloop import events as ev
+from flightloop.cli.render import event_line, usage_line
+from flightloop.content import text_of
+from flightloop.runs import Run
+
+
+def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
+    """Prints what happens until the run has ended; returns it as it ended."""
+    saying = ""
+    for event in client.runs.stream(run_id, after=after):
+        if isinstance(event, ev.DeltaEvent):
+            console.print(event.text, end="", markup=False, highlight=False, style="italic")
+            saying += event.text
+            continue
+        if saying:
+            console.print()
+        line = None if isinstance(event, ev.Replied) and saying.strip() == event.text.strip() else event_line(event)
+        saying = ""
+        if line is not None:
+            console.print(line)
+    run = client.runs.get(run_id)
+    if run.output:
+        console.print()
+        console.print(text_of(run.output), markup=False)
+    console.print(usage_line(run))
+    return run

@@ -1,0 +1,41 @@
+"""``flightloop new``: a project folder from the template that ships with the package."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from flightloop.errors import Conflict, InvalidRequest
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def write_project(folder: Path) -> list[Path]:
+    """Writes the template's files, with ``{{name}}`` replaced by the folder's name; returns their paths.
+
+    Raises:
+        InvalidRequest: the folder's name can't name an agent.
+        Conflict: the folder exists and isn't empty.
+    """
+    if not _NAME.fullmatch(folder.name):
+        raise InvalidRequest(f"{folder.name!r} can't name an agent: letters, digits, - and _ only, a letter first")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict(f"{folder} exists and isn't empty")
+    return _copy(files("flightloop") / "template", folder, folder.name)
+
+
+def _copy(source: Traversable, target: Path, name: str) -> list[Path]:
+    target.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for item in sorted(source.iterdir(), key=lambda entry: entry.name):
+        if item.name == "__pycache__":
+            continue
+        path = target / item.name.replace("NAME", name)
+        if item.is_dir():
+            written += _copy(item, path, name)
+        else:
+            path.write_text(item.read_text(encoding="utf-8").replace("{{name}}", name), encoding="utf-8")
+            written.append(path)
+    return written

@@ -1,0 +1,142 @@
+"""Runs and their events for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from flightloop import events as ev
+from flightloop.content import text_of
+from flightloop.runs import Run, RunStatus
+from flightloop.verdicts import Action, Verdict
+
+_STATUS_STYLE = {
+    RunStatus.SUCCEEDED: "green",
+    RunStatus.RUNNING: "cyan",
+    RunStatus.QUEUED: "dim",
+    RunStatus.WAITING_APPROVAL: "yellow",
+    RunStatus.CANCELLED: "dim",
+}
+_ACTION_STYLE = {Action.ALLOW: "green", Action.REDACT: "yellow", Action.ASK: "yellow", Action.BLOCK: "bold red"}
+_LONGEST = 300
+
+
+def short(value: Any, longest: int = _LONGEST) -> str:
+    """One line of a value: text as it is, anything else as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def status_text(status: RunStatus) -> Text:
+    return Text(status.value, style=_STATUS_STYLE.get(status, "red"))
+
+
+def event_line(event: ev.RunEvent) -> Text | None:
+    """What an event tells a person; None for bookkeeping."""
+    match event:
+        case ev.Planned():
+            return Text.assemble(("plan   ", "bold"), event.goal, (f"  [{' → '.join(event.tools)}]", "dim"))
+        case ev.CallsDecided():
+            return Text.assemble(
+                ("decide ", "bold"), ", ".join(call.function.name for call in event.calls), _model(event.model)
+            )
+        case ev.Replied():
+            return Text.assemble(("reply  ", "bold"), short(event.text), _model(event.model))
+        case ev.Judged():
+            return _verdict(event.verdict)
+        case ev.ToolIntent():
+            return Text.assemble(("call   ", "bold cyan"), f"{event.tool}({_arguments(event.arguments)})")
+        case ev.ToolResult():
+            said = short(event.content) if event.ok else short(event.error or "failed")
+            return Text.assemble(("result ", "cyan" if event.ok else "red"), said, (f"  {event.seconds:.2f} s", "dim"))
+        case _:
+            return _lifecycle(event)
+
+
+def _lifecycle(event: ev.RunEvent) -> Text | None:
+    match event:
+        case ev.ApprovalRequested():
+            ask = f"{event.tool}({_arguments(event.arguments)}) waits for you: {event.reason}"
+            advice = f"  flightloop approve {event.approval_id}"
+            return Text.assemble(("ask    ", "bold yellow"), ask, (advice, "dim"))
+        case ev.ApprovalDecided():
+            return Text.assemble(
+                ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"
+            )
+        case ev.RunResumed():
+            return Text(f"resumed by {event.by}", style="dim")
+        case ev.RunEnded():
+            why = f": {event.error.message}" if event.error else ""
+            return Text.assemble(
+                ("end    ", "bold"), status_text(event.status), (f" ({event.stop_reason}){why}", "dim")
+            )
+        case _:
+            return None
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={short(value, 80)}" for name, value in arguments.items())
+
+
+def _model(call: ev.ModelCall) -> Text:
+    confidence = "" if call.confidence is None else f", {call.confidence:.0%} sure"
+    return Text(f"  {call.usage.completion_tokens} tokens{confidence}", style="dim")
+
+
+def _verdict(verdict: Verdict) -> Text | None:
+    if verdict.action is Action.ALLOW:
+        return None
+    style = _ACTION_STYLE[verdict.action]
+    return Text.assemble(
+        (f"{verdict.action.value:<7}", style), f"{verdict.rail} at {verdict.stage.value}: {verdict.reason}"
+    )
+
+
+def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
+    """The run's steps with what belongs to each, verdicts counted."""
+    head = Text.assemble((run.id, "bold"), "  ", status_text(run.status), (f"  {run.agent} · {run.session_id}", "dim"))
+    tree = Tree(head, guide_style="dim")
+    tree.add(Text.assemble(("input  ", "bold"), short(text_of(run.input))))
+    branches: dict[int, Tree] = {}
+    allowed: dict[int, int] = {}
+    for event in events:
+        if isinstance(event, ev.Judged) and event.verdict.action is Action.ALLOW:
+            allowed[event.step] = allowed.get(event.step, 0) + 1
+        line = event_line(event)
+        if line is not None:
+            branch = tree if isinstance(event, ev.RunEnded) else _branch(tree, branches, event.step)
+            branch.add(line)
+    for step, count in allowed.items():
+        if step in branches:
+            branches[step].label = Text(f"step {step}  ✓ {count} checks passed", style="dim")
+    return Group(tree, usage_line(run))
+
+
+def _branch(tree: Tree, branches: dict[int, Tree], step: int) -> Tree:
+    if step not in branches:
+        branches[step] = tree.add(Text(f"step {step}", style="dim"))
+    return branches[step]
+
+
+def usage_line(run: Run) -> Text:
+    used = run.usage
+    confidence = "" if run.confidence is None else f" · confidence {run.confidence:.0%}"
+    figures = f"{used.steps} steps · {used.tool_calls} tool calls · {used.tokens} tokens · {used.seconds:.1f} s"
+    return Text(f"{figures} · € {used.cost:.4f}{confidence}", style="dim")
+
+
+def run_table(runs: Iterable[Run]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("run", "status", "agent", "created", "input"):
+        table.add_column(column, no_wrap=column != "input")
+    for run in runs:
+        created = run.created_at.astimezone().strftime("%d %b %H:%M:%S")
+        table.add_row(run.id, status_text(run.status), run.agent, created, short(text_of(run.input), 60))
+    return table

@@ -1,0 +1,170 @@
+"""The command line in processes of its own, against a real HTTP server."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flightloop import Flightloop
+from flightloop import events as ev
+from flightloop.chat import FunctionCall, ToolCall
+from flightloop.runs import Run, RunStatus, StopReason
+from flightloop.testing import FakeServer, World
+from flightloop.tool import tool_of
+
+PROGRAM = "from flightloop.cli import main; main()"
+
+
+@pytest.fixture
+def flightloop(server: FakeServer, tmp_path: Path):
+    environ = {
+        **os.environ,
+        "FLIGHTLOOP_URL": server.url,
+        "FLIGHTLOOP_API_KEY": server.api_key,
+        "PYTHONPATH": str(Path(__file__).parents[2] / "agent/sdk"),
+        "COLUMNS": "200",
+    }
+
+    def run(*arguments: str, program: str = PROGRAM, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        given = {"cwd": tmp_path, "env": environ, "capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(command, check=False, **given)
+
+    return run
+
+
+def refund(world: World, run: Run) -> None:
+    """Asks a person first; after the approval it is called again and ends."""
+    if world.run(run.id).last_seq == 1:
+        arguments = {"order": "A-1"}
+        call = ToolCall(id="c1", function=FunctionCall(name="refund", arguments='{"order": "A-1"}'))
+        world.append(run.id, ev.RunStarted(worker="w1", fence=1))
+        world.append(run.id, ev.CallsDecided(calls=[call], model=ev.ModelCall(model="m"), step=1))
+        asked = ev.ApprovalRequested(
+            approval_id="apr_1",
+            call_id="c1",
+            tool="refund",
+            arguments=arguments,
+            reason="a refund needs a person",
+            args_sha256="a" * 64,
+            policy_sha256="b" * 64,
+            expires_at=datetime.now(UTC) + timedelta(minutes=10),
+            step=1,
+        )
+        world.append(run.id, asked)
+        return
+    world.append(run.id, ev.ToolResult(call_id="c1", tool="refund", ok=True, content={"refunded": 12.5}, step=1))
+    ended = ev.RunEnded(status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED, output="Refunded.", step=1)
+    world.append(run.id, ended)
+
+
+def test_run_prints_each_step_and_the_answer(flightloop) -> None:
+    done = flightloop("run", "Where is it?", "--agent", "support")
+    assert done.returncode == 0, done.stderr
+    assert "plan" in done.stdout
+    assert "All done." in done.stdout
+    assert "succeeded" in done.stdout
+
+
+def test_a_person_approves_from_the_command_line(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = refund
+    run = client.runs.create(agent="support", input="Refund A-1")
+    for event in client.runs.stream(run.id):
+        if isinstance(event, ev.ApprovalRequested):
+            break
+    assert "apr_1" in flightloop("approvals").stdout
+    assert flightloop("approve", "apr_1", "--reason", "fine").stdout.startswith("apr_1 approved")
+    client.runs.wait(run.id, timeout_s=20)
+    shown = flightloop("show", run.id).stdout
+    assert "refund" in shown
+    assert "refunded" in shown
+    again = flightloop("deny", "apr_1")
+    assert again.returncode == 1
+    assert again.stderr == "flightloop: approval apr_1 is already approved (request req_fake)\n"
+
+
+def test_stop_all_latches_and_clear_lifts(client: Flightloop, flightloop) -> None:
+    assert flightloop("stop").stdout == "nothing is stopped\n"
+    assert "stopped" in flightloop("stop", "--all", "--reason", "drill").stdout
+    assert flightloop("run", "hello").returncode == 1
+    latched = client.interrupts.list().data[0]
+    assert latched.reason == "drill"
+    assert latched.id in flightloop("stop").stdout
+    assert flightloop("stop", "--clear", latched.id).returncode == 0
+    assert client.interrupts.list().data == []
+
+
+def test_stop_one_agent_session_or_run(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello", session_id="s1")
+    assert "interrupted" in flightloop("stop", run.id).stdout
+    flightloop("stop", "--agent", "support")
+    flightloop("stop", "--session", "s1")
+    assert {(item.scope, item.target) for item in client.interrupts.list().data} == {
+        ("agent", "support"),
+        ("session", "s1"),
+    }
+    refused = flightloop("stop", run.id, "--all")
+    assert refused.returncode == 1
+    assert "one of" in refused.stderr
+
+
+def test_chat_keeps_its_session(client: Flightloop, flightloop) -> None:
+    done = flightloop("chat", "--agent", "support", input="first\nsecond\n\n")
+    assert done.returncode == 0, done.stderr
+    runs = client.runs.list().data
+    assert len(runs) == 2
+    assert len({run.session_id for run in runs}) == 1
+
+
+def test_runs_lists_pages(client: Flightloop, flightloop) -> None:
+    assert flightloop("runs").stdout == "no runs\n"
+    ids = [client.runs.create(agent="support", input=f"number {index}").id for index in range(3)]
+    listed = flightloop("runs", "--limit", "2").stdout
+    assert "more: --after 2" in listed
+    assert ids[0] in flightloop("runs", "--limit", "2", "--after", "2").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "x", "--agent", "nobody"), ("show", "nowhere"), ("stop", "--clear", "int_0")]
+)
+def test_an_error_is_one_line(flightloop, arguments: tuple[str, ...]) -> None:
+    done = flightloop(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("flightloop: no ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_is_down_is_one_line(flightloop) -> None:
+    with FakeServer() as gone:
+        pass
+    done = flightloop("--url", gone.url, "runs")
+    assert done.returncode == 1
+    assert "is the server up?" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_its_extra_the_command_says_what_to_install(flightloop) -> None:
+    hidden = "import sys; sys.modules['typer'] = None; " + PROGRAM
+    done = flightloop("runs", program=hidden)
+    assert done.returncode == 1
+    assert "pip install 'flightloop[cli]'" in done.stderr
+
+
+def test_new_writes_a_project_whose_parts_fit(flightloop, tmp_path: Path) -> None:
+    done = flightloop("new", "notes")
+    assert done.returncode == 0, done.stderr
+    agent = yaml.safe_load((tmp_path / "notes/agents/notes.yaml").read_text())
+    policy = yaml.safe_load((tmp_path / "notes/policies/notes.yaml").read_text())
+    scope: dict[str, object] = {}
+    exec(compile((tmp_path / "notes/tools.py").read_text(), "tools.py", "exec"), scope)
+    declared = {found.spec.name for item in scope.values() if callable(item) and (found := tool_of(item))}
+    assert set(agent["tools"]) == declared == set(policy["tools"]["allow"]["notes"])
+    assert agent["policy"] == policy["name"] == "notes"
+    assert "{{" not in (tmp_path / "notes/tasks/first.jsonl").read_text()
+    assert flightloop("new", "notes").returncode == 1
+    assert "can't name an agent" in flightloop("new", "9lives").stderr

@@ -1,0 +1,53 @@
+"""Frames between worker and tool host: four bytes of length, big-endian, then that much JSON in UTF-8."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from typing import Any, BinaryIO
+
+HEADER = struct.Struct(">I")
+
+
+class FrameError(Exception):
+    """The other side sent what is no frame, or one over the limit."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    body = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    return HEADER.pack(len(body)) + body
+
+
+def read(pipe: BinaryIO) -> dict[str, Any] | None:
+    """The next frame, or None at the end of the pipe. For the host, which trusts the worker: without a limit."""
+    head = pipe.read(HEADER.size)
+    if len(head) < HEADER.size:
+        return None
+    return _decode(pipe.read(HEADER.unpack(head)[0]))
+
+
+async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
+    """The next frame of at most ``limit`` bytes.
+
+    Raises:
+        FrameError: it is longer, or no JSON object.
+        EOFError: the pipe ended.
+    """
+    try:
+        (length,) = HEADER.unpack(await reader.readexactly(HEADER.size))
+        if length > limit:
+            raise FrameError(f"a frame of {length} bytes; at most {limit} are taken")
+        return _decode(await reader.readexactly(length))
+    except asyncio.IncompleteReadError as error:
+        raise EOFError("the pipe ended") from error
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise FrameError(f"a JSON object was expected, not {type(message).__name__}")
+    return message

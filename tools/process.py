@@ -1,0 +1,184 @@
+"""One tool host as the worker sees it: a group of processes that serves calls until it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import psutil
+
+from tools import frames
+from tools.config import ToolsConfig
+from tools.isolation import Isolation
+
+log = logging.getLogger(__name__)
+SPARE_FRAME_BYTES = 1024 * 1024
+
+
+class HostFailed(Exception):
+    """A host could not start, or ended or misbehaved in the middle of a call; the message says how."""
+
+
+class HostProcess:
+    """A running host; made by `start`. Serves one call at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, config: ToolsConfig, scratch: str) -> None:
+        self._process = process
+        self._scratch = scratch
+        # JSON escapes can make six bytes of one.
+        self._frame_limit = 6 * config.max_result_bytes + SPARE_FRAME_BYTES
+        self._printed = asyncio.ensure_future(self._read_printed())
+        self.calls = 0
+        self.in_force: tuple[str, ...] = ()
+
+    @classmethod
+    async def start(cls, isolation: Isolation, sources: Sequence[str], config: ToolsConfig) -> HostProcess:
+        """Starts a host with the sources loaded.
+
+        Raises:
+            HostFailed: a source can't be loaded, or the isolation isn't to be had here.
+        """
+        scratch = tempfile.mkdtemp(prefix="flightloop-tool-")
+        settings = json.dumps(_settings(isolation, sources, config))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tools.child", settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(config, scratch),
+            cwd=scratch,
+            start_new_session=True,
+        )
+        host = cls(process, config, scratch)
+        try:
+            async with asyncio.timeout(config.start_timeout_s):
+                hello = await host._receive()
+        except TimeoutError:
+            await host.kill()
+            raise HostFailed(f"the tool host did not start within {config.start_timeout_s:g} s") from None
+        except BaseException:
+            await host.kill()
+            raise
+        if "failed" in hello:
+            await host.kill()
+            raise HostFailed(f"the tool can't start: {hello['failed']}")
+        host.in_force = tuple(hello["ready"])
+        return host
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def request(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Sends a call and waits for its answer.
+
+        Raises:
+            HostFailed: the host ended, or answered what is no answer.
+        """
+        self.calls += 1
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frames.encode(message))
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise HostFailed(await self._epitaph()) from None
+        return await self._receive()
+
+    async def kill(self) -> None:
+        """SIGKILL to the whole group, and to what left it; returns when the host is gone and its scratch removed."""
+        for pid in self._outside_the_group():
+            _kill(pid)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        await asyncio.shield(self._ended())
+
+    async def _ended(self) -> None:
+        await self._process.wait()
+        self._printed.cancel()
+        await asyncio.gather(self._printed, return_exceptions=True)
+        # asyncio closes the pipes only once their ends are reached, which a stray grandchild could put off for ever.
+        self._process._transport.close()  # type: ignore[attr-defined]
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _outside_the_group(self) -> list[int]:
+        """Descendants that made a session of their own; a PID namespace takes them along, so there is no need then."""
+        if "namespaces" in self.in_force:
+            return []
+        try:
+            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            return await frames.receive(self._process.stdout, self._frame_limit)
+        except frames.FrameError as error:
+            raise HostFailed(f"the tool's process broke its line to the worker: {error}") from None
+        except EOFError:
+            raise HostFailed(await self._epitaph()) from None
+
+    async def _epitaph(self) -> str:
+        await self.kill()
+        return "the tool's process ended before it answered"
+
+    async def _read_printed(self) -> None:
+        """What tools print goes to the log; the host cuts it (`tools.child.PRINTED_BYTES`)."""
+        assert self._process.stderr is not None
+        while chunk := await self._process.stderr.read(4096):
+            log.debug("tool host %s printed: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
+
+
+def _settings(isolation: Isolation, sources: Sequence[str], config: ToolsConfig) -> dict[str, Any]:
+    limits = {
+        "memory": config.memory_bytes,
+        "file_size": config.file_bytes,
+        "open_files": config.open_files,
+        "processes": config.processes,
+    }
+    return {
+        "isolation": asdict(isolation),
+        "mechanisms": list(config.mechanisms),
+        "sources": list(sources),
+        "limits": limits,
+        "max_result_bytes": config.max_result_bytes,
+        "parent": os.getpid(),
+    }
+
+
+def _environment(config: ToolsConfig, scratch: str) -> dict[str, str]:
+    """Nothing of the worker's environment but where programs and modules are: keys and passwords stay out."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LANG": "C.UTF-8",
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        **config.environment,
+    }
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

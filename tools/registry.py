@@ -1,0 +1,196 @@
+"""The registry: every tool that a deployment knows, by name, and what is wrong with a call's arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from flightloop.chat import FunctionDef, ToolDef
+from flightloop.errors import ConfigError, NotFound
+from flightloop.tool import Tool, ToolSpec, tool_of
+
+MAX_PROBLEMS = 5
+WORDS = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+class Registry:
+    """Tools by name.
+
+    Raises:
+        ConfigError: two tools have the same name.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.spec.name in self._tools:
+                raise ConfigError(f"two tools are named {tool.spec.name}; names must be unique", param="tools")
+            self._tools[tool.spec.name] = tool
+        self._validators = {
+            name: Draft202012Validator(tool.spec.parameters, format_checker=Draft202012Validator.FORMAT_CHECKER)
+            for name, tool in self._tools.items()
+        }
+
+    @classmethod
+    def load(cls, sources: Sequence[str | Path]) -> Registry:
+        """Tools of modules, each given by its import path (``tools.builtin``) or by its file (``…/tools.py``).
+
+        A module's tools are those of its ``TOOLS``, or else all the ``@tool`` functions defined in it.
+
+        Raises:
+            ConfigError: a source can't be imported or holds no tool.
+        """
+        return cls(tool for source in sources for tool in _tools_in(_import(source), source))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
+    def get(self, name: str) -> ToolSpec:
+        """Raises NotFound, with the known names."""
+        return self.tool(name).spec
+
+    def tool(self, name: str) -> Tool:
+        """A tool with its function. Raises NotFound, with the known names."""
+        if name not in self._tools:
+            known = ", ".join(sorted(self._tools)) or "none"
+            raise NotFound(f"no tool is named {name!r}; known tools: {known}", param="tool")
+        return self._tools[name]
+
+    def specs(self) -> list[ToolSpec]:
+        return [tool.spec for tool in self._tools.values()]
+
+    def definitions(self, names: Iterable[str]) -> list[ToolDef]:
+        """What a model is shown of the named tools, in the given order. Raises NotFound."""
+        return [
+            ToolDef(function=FunctionDef(name=spec.name, description=spec.description, parameters=spec.parameters))
+            for spec in map(self.get, names)
+        ]
+
+    def problems(self, name: str, arguments: dict[str, Any]) -> list[str]:
+        """What is wrong with a call's arguments, in words for a model; empty if nothing is. Raises NotFound."""
+        self.get(name)
+        errors = sorted(self._validators[name].iter_errors(arguments), key=lambda error: list(map(str, error.path)))
+        said = dict.fromkeys(_in_words(error) for error in errors)
+        return list(said)[:MAX_PROBLEMS]
+
+
+def _import(source: str | Path) -> ModuleType:
+    try:
+        if str(source).endswith(".py"):
+            return _import_file(Path(source))
+        return importlib.import_module(str(source))
+    except Exception as error:
+        raise ConfigError(f"tools of {source} can't be loaded: {type(error).__name__}: {error}", param="tools") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Executes a file anew each time, under a name of its own, so that a changed file is picked up."""
+    name = f"flightloop_project_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # type hints and pickles look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _tools_in(module: ModuleType, source: str | Path) -> list[Tool]:
+    declared = getattr(module, "TOOLS", None)
+    if declared is None:
+        declared = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+        found = [tool for tool in map(_as_tool, declared) if tool]
+    else:
+        found = []
+        for entry in declared:
+            tool = _as_tool(entry)
+            if tool is None:
+                raise ConfigError(f"{source}: TOOLS holds {entry!r}, which has no @tool", param="tools")
+            found.append(tool)
+    if not found:
+        raise ConfigError(f"{source} holds no @tool function", param="tools")
+    return found
+
+
+def _as_tool(entry: Any) -> Tool | None:
+    return entry if isinstance(entry, Tool) else tool_of(entry)
+
+
+def _in_words(error: ValidationError) -> str:
+    where = ".".join(map(str, error.absolute_path)) or "the arguments"
+    value, rule = error.instance, error.validator_value
+    match error.validator:
+        case "required":
+            properties = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+            missing = [name for name in rule if name not in value] if isinstance(value, dict) else list(rule)
+            return "; ".join(f"{name} is missing: give {_kind(properties.get(name, {}))}" for name in missing)
+        case "additionalProperties":
+            known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
+            extra = [name for name in value if name not in known]
+            return f"{', '.join(extra)} is unknown: use only {', '.join(known) or 'no arguments'}"
+        case "type":
+            return f"{where} must be {_words(rule)}, not {_shown(value)}"
+        case "enum":
+            return f"{where} must be one of {', '.join(map(str, rule))}, not {_shown(value)}"
+        case "const":
+            return f"{where} must be {rule}, not {_shown(value)}"
+        case "anyOf" | "oneOf":
+            return f"{where} must be {_kind({error.validator: rule})}, not {_shown(value)}"
+    return _limits(where, str(error.validator), rule, value) or f"{where}: {error.message[:200]}"
+
+
+def _limits(where: str, validator: str, rule: Any, value: Any) -> str | None:
+    phrases = {
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "exclusiveMinimum": "more than {}",
+        "exclusiveMaximum": "less than {}",
+        "minLength": "at least {} characters long",
+        "maxLength": "at most {} characters long",
+        "minItems": "a list of at least {} items",
+        "maxItems": "a list of at most {} items",
+        "pattern": "of the form {}",
+        "format": "a valid {}",
+    }
+    phrase = phrases.get(validator)
+    return f"{where} must be {phrase.format(rule)}, not {_shown(value)}" if phrase else None
+
+
+def _words(kinds: str | list[str]) -> str:
+    return " or ".join(WORDS.get(kind, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "type" in schema:
+        return _words(schema["type"])
+    choices = schema.get("anyOf") or schema.get("oneOf") or []
+    return " or ".join(dict.fromkeys(_kind(choice) for choice in choices)) or "a value"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

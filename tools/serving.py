@@ -1,0 +1,95 @@
+"""One call inside a tool host: arguments in, a JSON result out, whatever the tool does."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from flightloop.tool import Tool, ToolContext, ToolRefused
+from tools.registry import Registry
+
+MESSAGE_CHARACTERS = 2000
+
+
+def context_to_json(context: ToolContext) -> dict[str, Any]:
+    return {**vars(context), "data": str(context.data), "egress": list(context.egress)}
+
+
+def context_from_json(data: dict[str, Any]) -> ToolContext:
+    return ToolContext(**{**data, "data": Path(data["data"]), "egress": tuple(data["egress"])})
+
+
+class Server:
+    """Answers call requests ``{"tool", "arguments", "context"}`` with ``{"ok", "content", "error", "note"}``."""
+
+    def __init__(self, registry: Registry, max_result_bytes: int) -> None:
+        self._registry = registry
+        self._max_result_bytes = max_result_bytes
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            tool = self._registry.tool(request["tool"])
+            value = _perform(tool, request["arguments"], context_from_json(request["context"]))
+            content, note = as_json(value, self._max_result_bytes)
+        except ToolRefused as refusal:
+            return _failed(str(refusal))
+        except ValidationError as error:
+            said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+            return _failed("; ".join(said))
+        except BaseException as error:  # a tool may also exit or interrupt itself: its host goes on
+            return _failed(f"{type(error).__name__}: {_text(error)}")
+        return {"ok": True, "content": content, "error": None, "note": note}
+
+
+def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
+    """A value as JSON of at most ``limit`` bytes, and a note if it had to become text or was cut."""
+    note = None
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        note = f"the result was no JSON but {type(value).__name__}; this is its text"
+        value = _text(value)
+        text = json.dumps(value, ensure_ascii=False)
+    size = len(text.encode("utf-8", "replace"))
+    if size > limit:
+        whole = value if isinstance(value, str) else text
+        value = whole.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+        cut = f"the result was cut: {size} bytes, {limit} are shown"
+        note = f"{note}; {cut}" if note else cut
+    elif note is None and not isinstance(value, str | int | float | bool | None):
+        value = json.loads(text)  # tuples become lists, keys become strings: what the worker would read
+    return value, note
+
+
+def _perform(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Any:
+    given = {tool.context_parameter: context} if tool.context_parameter else {}
+    result = _checked(tool.function)(**arguments, **given)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+@cache
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a check that turns JSON into its hinted types."""
+    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+
+
+def _failed(message: str) -> dict[str, Any]:
+    return {"ok": False, "content": None, "error": message[:MESSAGE_CHARACTERS], "note": None}
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"a {type(value).__name__} without text"

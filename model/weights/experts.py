@@ -1,0 +1,64 @@
+"""Trained routed experts and routers as a safetensors file of their own, beside the base model that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from flightloop.errors import ConfigError
+from model.nn.shape import DecoderConfig
+
+_PARTS = (".moe.router.", ".moe.experts.")
+
+
+def expert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a decoder's state that belongs to routers and routed experts."""
+    return {name: value for name, value in state.items() if any(part in name for part in _PARTS)}
+
+
+def save_experts(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes routers and experts of a decoder's state in bfloat16.
+
+    Args:
+        path: of the file.
+        state: a decoder's ``state_dict()``, or only its experts.
+        metadata: what to note in the file, such as how they were trained.
+    """
+    tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in expert_state(state).items()}
+    save_file(tensors, path, metadata=dict(metadata or {}))
+
+
+def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
+    """Reads routers and experts, by their names in the decoder's state.
+
+    Raises:
+        ConfigError: when the file is missing, broken, or made for another shape of model.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot read the trained experts {path}: {error}", param="experts") from error
+    E, R, D = config.experts, config.expert_width, config.width
+    expected = {
+        f"blocks.{layer}.moe.{name}": shape
+        for layer in range(config.layers)
+        for name, shape in (
+            ("router.weight_ED", (E, D)),
+            ("experts.gate_up_EXD", (E, 2 * R, D)),
+            ("experts.down_DER", (D, E, R)),
+        )
+    }
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[0]
+        raise ConfigError(
+            f"{path} does not fit {config.layers} layers of {E} experts of width {R}: {wrong} is {found.get(wrong)}, "
+            f"needed is {expected.get(wrong)}",
+            param="experts",
+        )
+    return state

@@ -1,0 +1,34 @@
+"""A model that is ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.nn.decoder import Decoder
+from model.nn.shape import DecoderConfig
+from model.weights.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Decoder, tokenizer and what to say about them.
+
+    Attributes:
+        name: as shown in /v1/models.
+        parameters: all parameters.
+        active_parameters: parameters that one token goes through.
+    """
+
+    decoder: Decoder
+    config: DecoderConfig
+    tokenizer: Tokenizer
+    name: str
+    parameters: int
+    active_parameters: int
+
+    @classmethod
+    def of(cls, decoder: Decoder, tokenizer: Tokenizer, name: str) -> LoadedModel:
+        """Counts the parameters and puts the decoder into evaluation mode without gradients."""
+        decoder.eval().requires_grad_(False)
+        total, active = decoder.parameter_counts()
+        return cls(decoder, decoder.config, tokenizer, name, total, active)

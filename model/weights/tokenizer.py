@@ -1,0 +1,149 @@
+"""Text to token ids and back, with the bytes of every token.
+
+Special tokens (``<|im_start|>`` and the like) are only recognised where the caller asks for it: what a user or a tool writes must not be
+able to end a turn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import tokenizers
+from tokenizers import models, pre_tokenizers
+
+from flightloop.errors import ConfigError
+
+_CONTROL = 3  # GGUF's token type of special tokens
+
+
+class Tokenizer:
+    """A byte-level BPE tokenizer.
+
+    Attributes:
+        special: special tokens, text to id.
+        eos_id: id that ends an answer. bos_id, pad_id: likewise, or None.
+        chat_template: the checkpoint's own Jinja template, or None. The prompt format of flightloop lives in model/prompt.py.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        special: Mapping[str, int],
+        eos_id: int,
+        bos_id: int | None = None,
+        pad_id: int | None = None,
+        chat_template: str | None = None,
+    ) -> None:
+        self._backend = backend  # knows no special token
+        self.special = dict(special)
+        self.eos_id = eos_id
+        self.bos_id = bos_id
+        self.pad_id = pad_id
+        self.chat_template = chat_template
+        # Longest first, so that no special token hides one that begins alike.
+        names = sorted(self.special, key=len, reverse=True)
+        self._split = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return len(self.token_bytes)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the special tokens."""
+        return frozenset(self.special.values())
+
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes that each id stands for; for a special token, its name."""
+        to_byte = _byte_of_character()
+        ids: dict[str, int] = {**self._backend.get_vocab(with_added_tokens=False), **self.special}
+        table = [b""] * (max(ids.values()) + 1)
+        for text, index in ids.items():
+            if index in self.special_ids:
+                table[index] = text.encode()
+            else:
+                table[index] = bytes(to_byte[character] for character in text)
+        return tuple(table)
+
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: any text.
+            allow_special: whether the names of special tokens become their ids; otherwise they are text like any other.
+        """
+        if not allow_special or self._split is None:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
+        ids: list[int] = []
+        for part in self._split.split(text):
+            if part in self.special:
+                ids.append(self.special[part])
+            elif part:
+                ids.extend(self._backend.encode(part, add_special_tokens=False).ids)
+        return ids
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """Text of token ids; bytes that are no UTF-8 (a character cut in two) become U+FFFD."""
+        return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, ids: Iterable[int], *, skip_special: bool = True) -> bytes:
+        """Bytes of token ids."""
+        table, special = self.token_bytes, self.special_ids
+        return b"".join(table[index] for index in ids if not (skip_special and index in special))
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that a GGUF's metadata describes.
+
+    Raises:
+        ConfigError: for a kind of tokenizer other than GPT-2 BPE with a pre-tokenizer known here.
+    """
+    kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
+    if kind != "gpt2" or pre not in _PRE_TOKENIZERS:
+        raise ConfigError(
+            f"the GGUF's tokenizer is {kind}/{pre}; known are gpt2 with {', '.join(sorted(_PRE_TOKENIZERS))}",
+            param="model",
+        )
+    tokens: Sequence[str] = metadata["tokenizer.ggml.tokens"]
+    types: Sequence[int] = metadata["tokenizer.ggml.token_type"]
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    vocabulary = {text: index for index, text in enumerate(tokens)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    backend.pre_tokenizer = _PRE_TOKENIZERS[pre]()
+    return Tokenizer(
+        backend,
+        special={text: index for index, text in enumerate(tokens) if types[index] == _CONTROL},
+        eos_id=int(metadata["tokenizer.ggml.eos_token_id"]),
+        bos_id=metadata.get("tokenizer.ggml.bos_token_id"),
+        pad_id=metadata.get("tokenizer.ggml.padding_token_id"),
+        chat_template=metadata.get("tokenizer.chat_template"),
+    )
+
+
+def _smollm() -> Any:
+    # Digits stand alone, then GPT-2's own split.
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+
+
+def _gpt2() -> Any:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+_PRE_TOKENIZERS = {"smollm": _smollm, "gpt-2": _gpt2, "default": _gpt2}
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's printable stand-ins: printable Latin-1 bytes stand for themselves, the others for the characters from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return {
+        **{chr(byte): byte for byte in printable},
+        **{chr(256 + position): byte for position, byte in enumerate(others)},
+    }

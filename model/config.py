@@ -1,7 +1,7 @@
 """What a model is loaded with: one frozen record, checked when it is made.
 
-"auto" values are resolved by the pure functions below, from facts that the caller passes in; nothing here reads the environment or
-imports torch.
+"auto" values are resolved by the pure functions below, from facts that the caller passes in; nothing here reads the
+environment or imports torch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ class ModelConfig:
     """How to load and run one model.
 
     Attributes:
-        model: ``"embedded"``, or the path of a local Hugging Face checkpoint folder (config.json, *.safetensors, tokenizer.json).
+        model: ``"embedded"``, or the path of a local Hugging Face checkpoint folder (config.json, *.safetensors,
+            tokenizer.json).
         dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
-        experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded model only).
+        experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded
+            model only).
         routed_experts: routed experts per layer of the embedded model.
         expert_width: hidden width of one routed expert of the embedded model.
         active_experts: routed experts that one token goes through.
@@ -90,12 +92,13 @@ def _at_least(field: str, value: object, least: int) -> None:
 def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
     """The weights' format for a processor.
 
-    int8 wins wherever the processor multiplies bytes in hardware (docs/decisions/0003-int8-kernel.md); without that it is slower than
-    float, and bfloat16 is worth having only where it is native too.
+    int8 wins wherever the processor multiplies bytes in hardware (docs/decisions/0003-int8-kernel.md); without that it
+    is slower than float, and bfloat16 is worth having only where it is native too.
 
     Args:
         dtype: as configured.
-        features: lower-case feature names of the processor, as in /proc/cpuinfo: "avx512_vnni", "avx512_bf16", "amx_int8" ...
+        features: lower-case feature names of the processor, as in /proc/cpuinfo: "avx512_vnni", "avx512_bf16",
+            "amx_int8" ...
     """
     if dtype != "auto":
         return dtype

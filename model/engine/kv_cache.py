@@ -1,6 +1,7 @@
 """The tensors of the paged KV cache; which block belongs to whom is the block pool's business.
 
-Suffixes: B blocks, P tokens per block, K key/value heads, H head width, T tokens, Z slots (Z = B * P; slot = block * P + offset).
+Suffixes: B blocks, P tokens per block, K key/value heads, H head width, T tokens, C tokens of contexts.
+A slot is where one token lies: block * P + offset.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of all layers, one (B, P, K, H) tensor each.
+    """Keys and values of all layers, one (B * P, K, H) tensor each.
 
     Args:
         layers: layers of the decoder. blocks: B. block_size: P, tokens in one block. kv_heads: K. head_dim: H.

@@ -49,7 +49,8 @@ class AttentionBatch:
     """A ragged batch of prefilling and decoding sequences, in the order of their tokens. Made by `build` or `dense`.
 
     Attributes:
-        query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, the new ones included.
+        query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, the new ones
+            included.
         positions_T: position of each token in its sequence. slots_T: where its key and value are written.
         last_S: row of each sequence's last token, which is the one to sample from.
     """
@@ -93,7 +94,7 @@ class AttentionBatch:
 
     @classmethod
     def dense(cls, query_lens: Sequence[int], dtype: torch.dtype = torch.float32) -> AttentionBatch:
-        """Whole sequences that need no cache: each sees only itself. For training, evaluation and oracles, with `NoCache`."""
+        """Whole sequences that need no cache (`NoCache`): for training, evaluation and oracles."""
         ends = torch.tensor(query_lens).cumsum(0).tolist()
         contexts = [torch.arange(end - length, end) for end, length in zip(ends, query_lens, strict=True)]
         return cls._make(query_lens, query_lens, contexts, dtype, cached=False)

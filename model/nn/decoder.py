@@ -40,8 +40,8 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """A decoder-only transformer over a ragged batch and a paged KV cache.
 
-    ``expert_tokens_E`` counts, over all layers since the start, how many tokens each routed expert was chosen for (int64); it is empty
-    for a dense model. Reading it while a step runs gives a value of at most one step ago.
+    ``expert_tokens_E`` counts, over all layers since the start, how many tokens each routed expert was chosen for
+    (int64); it is empty for a dense model. Reading it while a step runs gives a value of at most one step ago.
     """
 
     expert_tokens_E: Tensor

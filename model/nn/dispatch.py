@@ -40,8 +40,9 @@ class LocalDispatcher:
 class AllToAllDispatcher:
     """Each rank owns an equal run of experts; tokens travel to them and back by all-to-all.
 
-    Attention and routing are computed alike on every rank, so all ranks know every choice and no counts need to be exchanged: per
-    layer there is one all-to-all out, one back, and one all-gather that gives all ranks the whole result again.
+    Attention and routing are computed alike on every rank, so all ranks know every choice and no counts need to be
+    exchanged: per layer there is one all-to-all out, one back, and one all-gather that gives all ranks the whole
+    result again.
 
     Args:
         group: the ranks; None is the default group. All of them must make the same calls in the same order.

@@ -35,7 +35,7 @@ def choose_way(pairs: int, experts: int, width: int) -> Way:
 
 
 class Experts(nn.Module):
-    """E gated feed-forwards. ``gate_up_EXD``: gate rows, then up rows; ``down_DER`` lies so that all experts form one matrix."""
+    """E gated feed-forwards. In ``gate_up_EXD`` gate rows come before up rows; ``down_DER`` is one matrix for all."""
 
     def __init__(self, experts: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Experts(nn.Module):
         """Rows sorted by expert, ``counts`` of them for each, through their experts: (Y, D) to (Y, D), unweighted."""
         parts = [
             functional.linear(_gated(functional.linear(part_YD, self.gate_up_EXD[expert])), self.down_DER[:, expert])
-            for expert, part_YD in enumerate(x_YD.split(counts))
+            for expert, part_YD in enumerate(torch.split(x_YD, counts))
             if len(part_YD)
         ]
         return torch.cat(parts) if parts else torch.empty_like(x_YD)

@@ -19,7 +19,7 @@ class Projection(Protocol):
 
 
 class Linear(nn.Module):
-    """A product without bias. The weight starts uninitialised: loaders fill it, and initialising 135 M numbers takes a second."""
+    """A product without bias. The weight starts uninitialised: loaders fill it."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

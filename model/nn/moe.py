@@ -1,4 +1,5 @@
-"""Mixture of experts in the manner of DeepSeekMoE (Dai et al., 2024): one shared expert for all tokens, many narrow routed ones.
+"""Mixture of experts in the manner of DeepSeekMoE (Dai et al., 2024): one shared expert for all tokens, many narrow
+routed ones.
 
 Suffixes: T tokens, D model width, F width of the shared expert, E routed experts, A active per token.
 """

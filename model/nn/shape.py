@@ -1,9 +1,9 @@
 """The numbers that make a decoder what it is.
 
 Legend of the shape suffixes that every file of model/nn uses (each file repeats the letters it needs):
-T tokens of the ragged batch, S sequences, D model width, N query heads, K key/value heads, G query heads per key/value head,
-H head width, F feed-forward width, E routed experts, R width of a routed expert, A experts active per token, V vocabulary,
-B blocks of the KV cache, P tokens per block, M blocks per sequence (padded), C context tokens (padded).
+T tokens of the ragged batch, S sequences, D model width, N query heads, K key/value heads, G query heads per key/value
+head, H head width, F feed-forward width, E routed experts, R width of a routed expert, A experts active per token, V
+vocabulary, B blocks of the KV cache, P tokens per block, M blocks per sequence (padded), C context tokens (padded).
 """
 
 from __future__ import annotations

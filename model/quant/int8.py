@@ -12,7 +12,7 @@ _LARGEST = 127.0
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 of each row and its scale (a column): ``x ~ rows * scale``. A row of zeros keeps a scale that is not zero."""
+    """Symmetric int8 of each row and its scale, a column that is never zero: ``x ~ rows * scale``."""
     scale = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_(min=1e-12).div_(_LARGEST)
     return (x / scale).round_().to(torch.int8), scale
 

@@ -17,8 +17,8 @@ Format = Literal["float32", "bfloat16", "int8"]
 def quantise(decoder: Decoder, format: Format) -> Decoder:
     """Changes the format of a decoder's products and returns it.
 
-    int8 replaces every `Linear` (attention, shared experts, output projection). The embedding keeps its format, and so do routers and routed
-    experts: small where they were added to a dense model, and the router's choice is the most sensitive number there is.
+    int8 replaces every `Linear` (attention, shared experts, output projection). The embedding keeps its format, and so
+    do routers and routed experts: they are small, and the router's choice is the most sensitive number there is.
 
     Args:
         decoder: with float weights.

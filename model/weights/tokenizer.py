@@ -1,7 +1,7 @@
 """Text to token ids and back, with the bytes of every token.
 
-Special tokens (``<|im_start|>`` and the like) are only recognised where the caller asks for it: what a user or a tool writes must not be
-able to end a turn.
+Special tokens (``<|im_start|>`` and the like) are only recognised where the caller asks for it: what a user or a tool
+writes must not be able to end a turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Tokenizer:
     Attributes:
         special: special tokens, text to id.
         eos_id: id that ends an answer. bos_id, pad_id: likewise, or None.
-        chat_template: the checkpoint's own Jinja template, or None. The prompt format of flightloop lives in model/prompt.py.
+        chat_template: the checkpoint's own Jinja template, or None. The prompt format of flightloop lives in
+            model/prompt.py.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ _PRE_TOKENIZERS = {"smollm": _smollm, "gpt-2": _gpt2, "default": _gpt2}
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's printable stand-ins: printable Latin-1 bytes stand for themselves, the others for the characters from U+0100 on."""
+    """GPT-2's stand-ins: printable Latin-1 bytes stand for themselves, the others for characters from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {

@@ -1,7 +1,8 @@
 """Turns a dense model into a mixture of experts that computes exactly the same.
 
-The dense feed-forward becomes the shared expert; routed experts are added whose down projection is zero, so that they contribute nothing
-until they are trained (sparse upcycling, Komatsuzaki et al., 2023, with DeepSeekMoE's shared expert).
+The dense feed-forward becomes the shared expert; routed experts are added whose down projection is zero, so that they
+contribute nothing until they are trained (sparse upcycling, Komatsuzaki et al., 2023, with DeepSeekMoE's shared
+expert).
 Suffixes: E experts, X gate and up rows, D model width, R expert width.
 """
 
@@ -24,14 +25,14 @@ def upcycled(config: DecoderConfig, experts: int, width: int, active: int) -> De
 def untrained_experts(config: DecoderConfig, seed: int) -> dict[str, Tensor]:
     """Routers and experts that contribute nothing yet, float32, by their names in the decoder's state.
 
-    Gate, up and router are drawn from a normal distribution with the fan-in's standard deviation, so that training can start: with all
-    of them zero no gradient would ever reach them.
+    Gate, up and router are drawn from a normal distribution with the fan-in's standard deviation, so that training can
+    start: with all of them zero no gradient would ever reach them.
     """
     generator = torch.Generator().manual_seed(seed)
     E, R, D = config.experts, config.expert_width, config.width
 
     def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator) * D**-0.5
+        return torch.randn(*shape, generator=generator).mul_(D**-0.5)
 
     state: dict[str, Tensor] = {}
     for layer in range(config.layers):

@@ -1,0 +1,226 @@
+"""The engine: schedule, run, sample, commit. One thread drives it; nothing here locks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from flightloop.chat import Tags
+from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
+from model.config import ModelConfig, resolve_kv_blocks
+from model.engine.block_pool import BlockPool
+from model.engine.generation import Generation
+from model.engine.kv_cache import KVCache
+from model.engine.recorder import Recorder
+from model.engine.request import RANKS, EngineLoad, EngineOutput, EngineRequest, SampledToken
+from model.engine.runner import LocalRunner, Runner, step_batch
+from model.engine.sampler import sample
+from model.engine.scheduler import Scheduler, Slice
+from model.engine.sequence import Sequence
+from model.engine.vocabulary import Vocabulary
+from model.weights.loaded import LoadedModel
+from observability.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class StopSignal(Protocol):
+    """The emergency stop, as the engine sees it."""
+
+    def poll(self) -> None:
+        """Called once a step, so that one reading serves all sequences; must be cheap."""
+        ...
+
+    def epoch(self) -> int:
+        """The newest interrupt known."""
+        ...
+
+    def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
+        """Whether a request with these tags, admitted at that epoch, must end now."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """Tokens of one step; requests that may wait, counted over the same and higher priorities."""
+
+    step_tokens: int = 256
+    queue: int = 64
+
+
+class Engine:
+    """Serves requests on one model, many at a time.
+
+    Args:
+        loaded: the model; its decoder runs here unless a ``runner`` is given.
+        config: slots, blocks and the longest context.
+        stop: asked once a step which requests must end.
+        metrics: of this process.
+        runner: what computes the steps instead (a sharded model).
+        clock: seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: ModelConfig,
+        stop: StopSignal,
+        metrics: Metrics,
+        *,
+        runner: Runner | None = None,
+        limits: EngineLimits | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        limits = limits or EngineLimits()
+        blocks = resolve_kv_blocks(config)
+        self.max_context = min(config.max_context, loaded.config.max_positions)
+        self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
+        self._runner = runner or _local_runner(loaded, blocks, config.block_size)
+        self._scheduler = Scheduler(
+            BlockPool(blocks, config.block_size), config.slots, max(limits.step_tokens, config.slots)
+        )
+        self._stop = stop
+        self._recorder = Recorder(metrics, loaded.name)
+        self._queue_limit = limits.queue
+        self._clock = clock
+        self._generations: dict[str, Generation] = {}
+        self._arrivals = 0
+        self._request_seconds = 1.0  # smoothed
+        log.info("engine starts, decoder runs eagerly", model=loaded.name, slots=config.slots, kv_blocks=blocks)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._generations)
+
+    def add(self, request: EngineRequest) -> None:
+        """Queues a request; its outputs come out of ``step``.
+
+        Raises:
+            Overloaded: the queue is full; tells when to come back.
+            ContextTooLong: no room for an answer.
+            Interrupted: a stop holds for its tags.
+            InvalidRequest: an empty prompt, an id that is in use, or a grammar that can't be compiled.
+        """
+        try:
+            self._check(request)
+            epoch = self._admission_epoch(request)
+            sequence = Sequence(request, self._arrivals, epoch)
+            generation = Generation(sequence, self.vocabulary, self.max_context, self._clock())
+        except Exception:
+            self._recorder.rejected()
+            raise
+        self._arrivals += 1
+        self._generations[request.id] = generation
+        self._scheduler.add(sequence)
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a request without further output; its blocks are free at once. Unknown ids are ignored."""
+        generation = self._generations.get(request_id)
+        if generation is not None:
+            self._end(generation, "cancelled")
+            self._record()
+
+    def step(self) -> list[EngineOutput]:
+        """Advances every running request by at most one token."""
+        outputs = self._interrupted()
+        slices = self._scheduler.schedule()
+        if slices:
+            self._mark_admitted(slices)
+            logits = self._runner.run(step_batch(slices))
+            drawn = [self._generations[each.sequence.request.id] for each in slices if each.samples]
+            tokens = sample(logits, [generation.draw() for generation in drawn])
+            self._scheduler.commit(slices)
+            outputs += self._commit(drawn, tokens)
+        self._record()
+        return outputs
+
+    def load(self) -> EngineLoad:
+        running, pool = self._scheduler.running, self._scheduler.pool
+        held = sum(len(sequence.blocks) for sequence in running) * pool.block_size
+        filled = sum(sequence.computed for sequence in running)
+        return EngineLoad(
+            slots=self._scheduler.slots,
+            running=len(running),
+            waiting=len(self._scheduler.waiting),
+            kv_used_ratio=pool.used / pool.blocks,
+            kv_fragmentation_ratio=1 - filled / held if held else 0.0,
+        )
+
+    def check_integrity(self) -> None:
+        """Raises AssertionError if requests, sequences and blocks disagree."""
+        self._scheduler.check_integrity()
+        known = {each.request.id for each in [*self._scheduler.running, *self._scheduler.waiting]}
+        assert known == set(self._generations), "a request is lost or served without being known"
+
+    def _check(self, request: EngineRequest) -> None:
+        if request.id in self._generations:
+            raise InvalidRequest(f"request id {request.id!r} is in use", param="id")
+        if not request.prompt:
+            raise InvalidRequest("the prompt is empty", param="messages")
+        if len(request.prompt) >= self.max_context:
+            raise ContextTooLong(
+                f"messages: {len(request.prompt)} tokens leave no room for an answer, the limit is {self.max_context}",
+                param="messages",
+            )
+        rank = RANKS[request.priority]
+        ahead = sum(waiting.rank[0] <= rank for waiting in self._scheduler.waiting)
+        if ahead >= self._queue_limit:
+            seconds = max(1.0, round(self._request_seconds * ahead / self._scheduler.slots, 1))
+            raise Overloaded(f"{ahead} requests are waiting, the limit is {self._queue_limit}", retry_after=seconds)
+
+    def _admission_epoch(self, request: EngineRequest) -> int:
+        self._stop.poll()
+        epoch = self._stop.epoch() if request.epoch is None else request.epoch
+        if self._stop.stopped(request.tags, epoch):
+            raise Interrupted("an emergency stop holds; nothing is served until it is lifted")
+        return epoch
+
+    def _interrupted(self) -> list[EngineOutput]:
+        self._stop.poll()
+        stopped = [
+            generation
+            for generation in self._generations.values()
+            if self._stop.stopped(generation.sequence.request.tags, generation.sequence.epoch)
+        ]
+        for generation in stopped:
+            self._end(generation, "interrupted")
+        return [generation.abort(self._clock(), interrupted=True) for generation in stopped]
+
+    def _mark_admitted(self, slices: list[Slice]) -> None:
+        now = self._clock()
+        for each in slices:
+            generation = self._generations[each.sequence.request.id]
+            if generation.admitted is None:
+                generation.admitted = now
+
+    def _commit(self, drawn: list[Generation], tokens: list[SampledToken]) -> list[EngineOutput]:
+        now = self._clock()
+        outputs = []
+        for generation, token in zip(drawn, tokens, strict=True):
+            output = generation.abort(now) if generation.error else generation.accept(token, now)
+            if output.last:
+                self._end(generation, output.finish or "error")
+            outputs.append(output)
+        return outputs
+
+    def _end(self, generation: Generation, outcome: str) -> None:
+        now = self._clock()
+        self._scheduler.remove(generation.sequence)
+        del self._generations[generation.sequence.request.id]
+        seconds = now - generation.arrived
+        self._request_seconds += 0.2 * (seconds - self._request_seconds)
+        self._recorder.ended(generation.summary(now), outcome, seconds)
+        self._recorder.experts(self._runner.expert_tokens())
+
+    def _record(self) -> None:
+        self._recorder.load(self.load())
+
+
+def _local_runner(loaded: LoadedModel, blocks: int, block_size: int) -> LocalRunner:
+    shape = loaded.config
+    cache = KVCache(shape.layers, blocks, block_size, shape.kv_heads, shape.head_width, loaded.decoder.dtype)
+    return LocalRunner(loaded.decoder, cache)

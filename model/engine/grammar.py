@@ -1,0 +1,189 @@
+"""Constrained decoding: what an answer may look like, as grammars of llguidance.
+
+Objects and lists are written as ``json.dumps`` writes them (``", "`` and ``": "``), with no other
+whitespace, so that an answer put back into a prompt reads the same. See docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
+
+from flightloop.chat import ChatRequest, NamedToolChoice, ToolDef
+from flightloop.errors import InternalError, InvalidRequest
+from model.engine.schema import Schema, check_schema, embed, free_object
+
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+MAX_CALLS = 4
+"""Calls of one turn when ``parallel_tool_calls`` is on."""
+
+_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_TEXT = rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*){CALL_OPEN}(?s:.*)/"
+_CACHED = 256
+
+
+def grammar_for(request: ChatRequest) -> str | None:
+    """The grammar that a request's tools and response format ask for; None: free text.
+
+    Raises:
+        InvalidRequest: contradicting fields, an unknown tool name or a schema that is none.
+    """
+    tools = _callable(request)
+    value = _response_schema(request)
+    forced = request.tool_choice == "required" or isinstance(request.tool_choice, NamedToolChoice)
+    alternatives, rules = [], []
+    if tools:
+        most = MAX_CALLS if request.parallel_tool_calls else 1
+        alternatives.append("calls")
+        rules.append(f'calls: "{CALL_OPEN}" list "{CALL_CLOSE}"\nlist: %json {_dump(_calls(tools, most))}')
+    if value is not None and not forced:
+        alternatives.append("value")
+        rules.append(f"value: %json {_dump(value)}")
+    elif request.tools and not forced:
+        alternatives.append("TEXT")
+        rules.append(_TEXT)
+    if not alternatives:
+        return None
+    return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
+
+
+def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
+    """The tools that may be called, with their places in the request."""
+    tools, choice = list(enumerate(request.tools or [])), request.tool_choice
+    names = [tool.function.name for _, tool in tools]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise InvalidRequest(f"tools[{index}].function.name: {name!r} appears twice", param="tools")
+    if choice == "none":
+        return []
+    if choice == "required" and not tools:
+        raise InvalidRequest("tool_choice 'required' needs at least one tool in tools", param="tool_choice")
+    if isinstance(choice, NamedToolChoice):
+        tools = [(index, tool) for index, tool in tools if tool.function.name == choice.function.name]
+        if not tools:
+            known = ", ".join(names) or "none"
+            raise InvalidRequest(
+                f"tool_choice names {choice.function.name!r}, which tools lacks; known: {known}", param="tool_choice"
+            )
+    return tools
+
+
+def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
+    items, definitions = [], {}
+    for index, tool in tools:
+        param = f"tools[{index}].function.parameters"
+        schema = {"type": "object", **tool.function.parameters}
+        check_schema(schema, param)
+        arguments, found = embed(schema, f"t{index}_")
+        definitions.update(found)
+        call = _object(name={"const": tool.function.name}, arguments=arguments)
+        _probe({**call, "$defs": found}, param)
+        items.append(call)
+    return {"type": "array", "items": {"anyOf": items}, "minItems": 1, "maxItems": most, "$defs": definitions}
+
+
+def _response_schema(request: ChatRequest) -> Schema | None:
+    form = request.response_format
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return free_object()
+    if form.json_schema is None:
+        raise InvalidRequest("response_format.json_schema is missing", param="response_format.json_schema")
+    param = "response_format.json_schema.schema"
+    check_schema(form.json_schema.schema_, param)
+    schema, definitions = embed(form.json_schema.schema_, "r")
+    document = {**schema, "$defs": definitions}
+    _probe(document, param)
+    return document
+
+
+def _object(**properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _dump(schema: Schema) -> str:
+    return json.dumps({"x-guidance": _LAYOUT, **schema})
+
+
+def _probe(schema: Schema, param: str) -> None:
+    """Refuses what the compiler can't honour, rather than promising what it would not keep."""
+    problem = LLMatcher.validate_grammar(f"start: %json {_dump(schema)}")
+    if problem and not problem.startswith("WARNING"):
+        reason = problem.split("failed to compile JSON schema: ")[-1].splitlines()[0]
+        raise InvalidRequest(f"{param} can't be used for constrained decoding: {reason}", param=param)
+
+
+class Matcher:
+    """How far one answer has come in its grammar."""
+
+    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+        self._matcher = matcher
+        self._vocabulary = vocabulary
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,) which tokens may come next; an end token only where the answer may end.
+
+        Raises:
+            InternalError: the grammar outgrew the parser's limits.
+        """
+        words = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        return np.unpackbits(words, count=self._vocabulary, bitorder="little").view(np.bool_)
+
+    def advance(self, token: int) -> None:
+        self._matcher.consume_token(token)
+        self._check()
+
+    @property
+    def complete(self) -> bool:
+        """Nothing but an end token could follow."""
+        return bool(self._matcher.is_stopped())
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise InternalError(f"constrained decoding failed: {self._matcher.get_error().splitlines()[0]}")
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary and keeps the latest. Safe to use from any thread.
+
+    Args:
+        tokenizer: the vocabulary as llguidance reads it.
+    """
+
+    def __init__(self, tokenizer: LLTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._lock = Lock()
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
+
+    def matcher(self, grammar: str) -> Matcher:
+        """A matcher at the grammar's beginning.
+
+        Raises:
+            InvalidRequest: the grammar is too large or contradicts itself.
+        """
+        with self._lock:
+            found = self._compiled.get(grammar)
+            if found is not None:
+                self._compiled.move_to_end(grammar)
+        if found is None:
+            found = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
+            if found.is_error():
+                raise InvalidRequest(f"the grammar can't be compiled: {found.get_error().splitlines()[0]}")
+            with self._lock:
+                self._compiled[grammar] = found
+                while len(self._compiled) > _CACHED:
+                    self._compiled.popitem(last=False)
+        return Matcher(found.deep_copy(), self._tokenizer.vocab_size)

@@ -1,0 +1,104 @@
+"""What goes into the engine and what comes out of it: plain, picklable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flightloop.chat import Priority, Tags
+from flightloop.errors import FlightloopError
+
+RANKS: dict[Priority, int] = {"operator": 0, "interactive": 1, "batch": 2}
+"""Smaller goes first."""
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How tokens are drawn.
+
+    Attributes:
+        max_tokens: most tokens of the answer; the context may end it sooner.
+        temperature: 0 is greedy.
+        seed: the same seed gives the same tokens in any batch; None draws one.
+        stop: the answer ends before the first of these texts.
+        top_logprobs: how many alternatives to report a token.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One completion to make. ``grammar`` is what ``model.engine.grammar`` wrote, None: free text."""
+
+    id: str
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    grammar: str | None = None
+    tags: Tags = field(default_factory=Tags)
+    priority: Priority = "interactive"
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class SampledToken:
+    """A token with figures from before the grammar's mask. Natural logarithms; entropy in nats."""
+
+    token: int
+    logprob: float
+    entropy: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one finished request took. Seconds; ``ttft_seconds`` is None if no token came."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    queue_seconds: float
+    ttft_seconds: float | None
+    confidence: float | None
+    mean_entropy: float | None
+    max_entropy: float | None
+
+
+@dataclass(frozen=True)
+class EngineOutput:
+    """What one step brought one request.
+
+    ``text`` may trail the tokens: an unfinished character or a possible stop text is held back.
+    ``summary`` comes with the last output, which has a ``finish`` or an ``error``.
+    """
+
+    request_id: str
+    tokens: tuple[SampledToken, ...] = ()
+    text: str = ""
+    finish: Finish | None = None
+    interrupted: bool = False
+    error: FlightloopError | None = None
+    summary: Summary | None = None
+
+    @property
+    def last(self) -> bool:
+        return self.finish is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """How busy the engine is: requests, and shares in 0..1 of its KV blocks."""
+
+    slots: int
+    running: int
+    waiting: int
+    kv_used_ratio: float
+    kv_fragmentation_ratio: float
+    """Share of the reserved KV positions that hold nothing yet."""

@@ -1,0 +1,84 @@
+"""Runs a step of the decoder. What comes in is a plain value, so that a sharded runner can pass it on.
+
+Suffixes: T tokens of the step, N rows that are sampled, V vocabulary, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from model.engine.kv_cache import KVCache
+from model.engine.scheduler import Slice
+from model.nn.attention import AttentionBatch
+from model.nn.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class SequenceStep:
+    """New tokens of one sequence: they take the positions from ``start`` on, in the blocks given."""
+
+    tokens: tuple[int, ...]
+    start: int
+    blocks: tuple[int, ...]
+    sampled: bool
+    """Whether the logits after the last token are wanted."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    sequences: tuple[SequenceStep, ...]
+
+
+class Runner(Protocol):
+    def run(self, batch: StepBatch) -> Tensor:
+        """Logits (N, V), float32, of the sampled sequences in their order; the caller may overwrite them.
+
+        An exception means that the runner is broken: the engine does not try again.
+        """
+        ...
+
+    def expert_tokens(self) -> Sequence[int]:
+        """Tokens that each routed expert was chosen for since the start; empty for a dense model."""
+        ...
+
+
+class LocalRunner:
+    """Runs the decoder in this process."""
+
+    def __init__(self, decoder: Decoder, kv: KVCache) -> None:
+        self._decoder = decoder
+        self._kv = kv
+
+    @torch.inference_mode()
+    def run(self, batch: StepBatch) -> Tensor:
+        steps = batch.sequences
+        layout = AttentionBatch.build(
+            [len(step.tokens) for step in steps],
+            [step.start + len(step.tokens) for step in steps],
+            [step.blocks for step in steps],
+            self._kv.block_size,
+            self._decoder.dtype,
+        )
+        tokens_T = torch.tensor([token for step in steps for token in step.tokens])
+        hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)
+        sampled = torch.tensor([step.sampled for step in steps])
+        return self._decoder.logits(hidden_TD[layout.last_S[sampled]])
+
+    def expert_tokens(self) -> Sequence[int]:
+        return self._decoder.expert_tokens_E.tolist()
+
+
+def step_batch(slices: Sequence[Slice]) -> StepBatch:
+    """The scheduler's choice as a value."""
+    return StepBatch(tuple(_step(each) for each in slices))
+
+
+def _step(each: Slice) -> SequenceStep:
+    sequence, start = each.sequence, each.sequence.computed
+    tokens = tuple(sequence.tokens[start : start + each.count])
+    return SequenceStep(tokens, start, tuple(sequence.blocks), each.samples)

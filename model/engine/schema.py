@@ -1,0 +1,189 @@
+"""Bounds on JSON Schemas: a small model that may write for ever inside a string or a list does.
+
+Bounds are only ever added where the schema leaves something open, so whatever the bounded schema
+accepts, the original accepts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from flightloop.errors import InvalidRequest
+
+Schema = dict[str, Any]
+
+MAX_LENGTH = 512  # characters of a string
+MAX_ITEMS = 16  # items of a list, members of a free-form object
+MAX_KEY = 64  # characters of a free-form object's key
+MAX_INTEGER = 10**15  # JSON readers agree on integers below 2**53
+DECIMALS = 6
+FREE_DEPTH = 3  # levels of a value that the schema says nothing about
+
+_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+_ANNOTATIONS = {
+    "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "discriminator", "$schema",
+    "$id", "$comment", "contentMediaType", "contentEncoding",
+}  # fmt: skip
+_BELOW_ONE = ("items", "additionalProperties", "contains", "not")
+_BELOW_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
+_BELOW_NAMED = ("properties", "patternProperties")
+_DEFINITIONS = ("$defs", "definitions")
+
+
+def check_schema(schema: Any, param: str) -> None:
+    """Refuses what is no JSON Schema.
+
+    Raises:
+        InvalidRequest: names ``param`` and the place inside the schema.
+    """
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        place = "".join(f"[{step!r}]" for step in error.absolute_path)
+        raise InvalidRequest(f"{param}{place} is not a valid JSON Schema: {error.message}", param=param) from error
+    for name, target in _references(schema):
+        if not target.startswith("#") or not _resolves(schema, target):
+            raise InvalidRequest(f"{param}: {name} {target!r} points at nothing inside the schema", param=param)
+
+
+def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
+    """The bounded schema as part of a larger document, and the definitions that document has to hold.
+
+    References become ``#/$defs/<scope>...``, so that several schemas can share one document. Expects a
+    schema that passed ``check_schema``.
+    """
+    targets = sorted({target for _, target in _references(schema)})
+    names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
+    # Closing an object that allOf joins with another one would leave nothing that satisfies both.
+    closing = not any("allOf" in node for node in _nodes(schema))
+    walk = _Bounds(names, closing)
+    return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
+
+
+def free_value(depth: int = FREE_DEPTH) -> Schema:
+    """A schema for any JSON value, at most ``depth`` levels of lists and objects deep."""
+    kinds: list[Schema] = [_STRING, _NUMBER, {"type": "boolean"}, {"type": "null"}]
+    if depth:
+        kinds += [{"type": "array", "items": free_value(depth - 1), "maxItems": MAX_ITEMS}, free_object(depth - 1)]
+    return {"anyOf": kinds}
+
+
+def free_object(depth: int = FREE_DEPTH) -> Schema:
+    """A schema for any JSON object, its values at most ``depth`` levels deep."""
+    return {"type": "object", "maxProperties": MAX_ITEMS, **_members(free_value(depth))}
+
+
+def _members(value: Schema | bool) -> Schema:
+    return {"patternProperties": {rf'^[^"\\\x00-\x1f]{{1,{MAX_KEY}}}$': value}, "additionalProperties": False}
+
+
+_STRING: Schema = {"type": "string", "maxLength": MAX_LENGTH}
+_NUMBER: Schema = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER, "multipleOf": 10**-DECIMALS}
+
+
+class _Bounds:
+    def __init__(self, names: dict[str, str], closing: bool) -> None:
+        self.names = names
+        self.closing = closing
+
+    def node(self, schema: Schema | bool) -> Schema:
+        if schema is True or schema is False:
+            return free_value() if schema else {"not": {}}
+        node = {key: self._value(key, value) for key, value in schema.items() if key not in _ANNOTATIONS}
+        for name in _DEFINITIONS:
+            node.pop(name, None)
+        if node.get("format") not in _FORMATS:
+            node.pop("format", None)  # an annotation, says JSON Schema
+        if not node:
+            return free_value()
+        if "$ref" not in node and "const" not in node and "enum" not in node:
+            self._bound(node)
+        return node
+
+    def _value(self, key: str, value: Any) -> Any:
+        if key == "$ref":
+            return f"#/$defs/{self.names[value]}"
+        if key in _BELOW_ONE and not (key == "additionalProperties" and isinstance(value, bool)):
+            return self.node(value)
+        if key in _BELOW_MANY:
+            return [self.node(each) for each in value]
+        if key in _BELOW_NAMED:
+            return {name: self.node(each) for name, each in value.items()}
+        return value
+
+    def _bound(self, node: Schema) -> None:
+        given = node.get("type")
+        kinds = [given] if isinstance(given, str) else given or []
+        if "string" in kinds:
+            node.setdefault("maxLength", max(MAX_LENGTH, node.get("minLength", 0)))
+        if "array" in kinds:
+            self._bound_array(node)
+        if "object" in kinds:
+            self._bound_object(node)
+        if "integer" in kinds or "number" in kinds:
+            _bound_number(node, "integer" not in kinds)
+
+    def _bound_array(self, node: Schema) -> None:
+        most = max(MAX_ITEMS, node.get("minItems", 0), len(node.get("prefixItems", ())))
+        node.setdefault("maxItems", most)
+        node.setdefault("items", free_value(FREE_DEPTH - 1))
+
+    def _bound_object(self, node: Schema) -> None:
+        named = bool(node.get("properties"))
+        extra = node.get("additionalProperties", True)
+        if extra is False or "patternProperties" in node or not self.closing:
+            return
+        if named and extra is True and set(node.get("required", ())) <= set(node["properties"]):
+            node["additionalProperties"] = False
+        elif not named:
+            node.setdefault("maxProperties", max(MAX_ITEMS, node.get("minProperties", 0)))
+            if not node.get("required"):
+                node.update(_members(free_value(FREE_DEPTH - 1) if extra is True else extra))
+
+
+def _bound_number(node: Schema, decimals: bool) -> None:
+    upper: float = node.get("maximum", node.get("exclusiveMaximum", MAX_INTEGER))
+    lower: float = node.get("minimum", node.get("exclusiveMinimum", -MAX_INTEGER))
+    if lower < MAX_INTEGER and "exclusiveMaximum" not in node:
+        node.setdefault("maximum", MAX_INTEGER)
+    if upper > -MAX_INTEGER and "exclusiveMinimum" not in node:
+        node.setdefault("minimum", -MAX_INTEGER)
+    if decimals:
+        node.setdefault("multipleOf", 10**-DECIMALS)
+
+
+def _nodes(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        yield value
+        for key, below in value.items():
+            if key not in ("const", "enum", "default", "examples"):
+                yield from _nodes(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _nodes(below)
+
+
+def _references(schema: Any) -> Iterator[tuple[str, str]]:
+    for node in _nodes(schema):
+        for name in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if isinstance(node.get(name), str):
+                yield name, node[name]
+
+
+def _resolve(schema: Any, target: str) -> Any:
+    for step in target.removeprefix("#").split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        schema = schema[int(key)] if isinstance(schema, list) else schema[key]
+    return schema
+
+
+def _resolves(schema: Any, target: str) -> bool:
+    try:
+        found = _resolve(schema, target)
+    except (LookupError, ValueError, TypeError):
+        return False
+    return isinstance(found, dict | bool)

@@ -1,0 +1,71 @@
+"""A tokenizer as the engine needs it: text in, text out, which tokens end an answer, grammars."""
+
+from __future__ import annotations
+
+import codecs
+from functools import cached_property
+
+from llguidance import LLTokenizer, TokenizerWrapper
+
+from model.engine.grammar import Grammars
+from model.weights.tokenizer import Tokenizer
+
+TURN_OPEN, TURN_CLOSE = "<|im_start|>", "<|im_end|>"
+_ENDS = (TURN_CLOSE, "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
+
+
+class Vocabulary:
+    """Wraps a tokenizer.
+
+    Args:
+        tokenizer: of the model.
+        size: V, columns of the model's logits, at least the tokenizer's own size.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int) -> None:
+        assert size >= tokenizer.vocab_size
+        self.tokenizer = tokenizer
+        self.size = size
+        special = tokenizer.special
+        self.ends = frozenset({tokenizer.eos_id, *(special[name] for name in _ENDS if name in special)})
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; they may be part of a character."""
+        table = self.tokenizer.token_bytes
+        return table[token] if token < len(table) else b""
+
+    def detokenizer(self) -> Detokenizer:
+        return Detokenizer(self)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        guidance = LLTokenizer(TokenizerWrapper(_Guidance(self)), n_vocab=self.size, eos_token=sorted(self.ends))
+        return Grammars(guidance)
+
+
+class Detokenizer:
+    """Turns tokens into text one at a time; a character is given out when it is whole."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._special = vocabulary.tokenizer.special_ids
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The text that this token completes; special tokens have none."""
+        return "" if token in self._special else self._decoder.decode(self._vocabulary.piece(token))
+
+
+class _Guidance:
+    """The vocabulary in the form that llguidance asks for."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        tokenizer = vocabulary.tokenizer
+        self.eos_token_id = tokenizer.eos_id
+        self.bos_token_id = tokenizer.bos_id
+        self.special_token_ids = sorted(tokenizer.special_ids)
+        self.tokens = [vocabulary.piece(token) for token in range(vocabulary.size)]
+        self._encode = tokenizer.encode
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return self._encode(text if isinstance(text, str) else text.decode())

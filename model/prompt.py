@@ -1,0 +1,197 @@
+"""The prompt format: how messages and tools become the text that the model was trained on.
+
+ChatML, as SmolLM2 reads it::
+
+    <|im_start|>system
+    {system text}
+
+    Tools:
+    - find_orders(customer_id: string, status?: "open"|"sent") - Lists a customer's orders.
+    To use tools, answer with nothing but <tool_call>[{"name": "TOOL", "arguments": {"PARAMETER": "VALUE"}}]</tool_call><|im_end|>
+    <|im_start|>user
+    {text}<|im_end|>
+    <|im_start|>assistant
+    <tool_call>[{"name": "find_orders", "arguments": {"customer_id": "C-1"}}]</tool_call><|im_end|>
+    <|im_start|>tool
+    <tool_response>{"name": "find_orders", "content": [...]}</tool_response><|im_end|>
+    <|im_start|>assistant
+
+A message is rendered without regard to what follows it, so a later step's prompt extends an earlier
+one's, and the KV cache of the shared beginning is reused. What a request asks of this one answer (a
+JSON schema, a forced call) therefore comes last, as a system message. A message of the assistant with
+the name ``plan`` is a plan and stands between ``<plan>`` and ``</plan>``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, ToolCall, ToolDef
+from flightloop.content import Scalar, Table, TablePart, TextPart
+from flightloop.errors import ContextTooLong, InvalidRequest, UnsupportedContent
+from model.signature import signature, type_text
+
+TURN_OPEN, TURN_CLOSE = "<|im_start|>", "<|im_end|>"
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
+PLAN_OPEN, PLAN_CLOSE = "<plan>", "</plan>"
+PLAN_NAME = "plan"
+DEFAULT_SYSTEM = "You are a helpful assistant."
+
+_CALL_HINT = (
+    "To use tools, answer with nothing but "
+    f'{CALL_OPEN}[{{"name": "TOOL", "arguments": {{"PARAMETER": "VALUE"}}}}]{CALL_CLOSE}'
+)
+_ROLES = {"developer": "system"}
+
+
+class TextEncoder(Protocol):
+    """The tokenizer, as far as prompts need it; ``encode`` must read no special token out of a text."""
+
+    special: dict[str, int]
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+def render(request: ChatRequest) -> str:
+    """The prompt as text, for reading; the model is given `encode`'s ids, where a text can't forge a turn.
+
+    Raises:
+        UnsupportedContent: a part that a text model can't take.
+    """
+    turns = [f"{TURN_OPEN}{role}\n{text}{TURN_CLOSE}\n" for role, text in turns_of(request)]
+    return "".join(turns) + f"{TURN_OPEN}assistant\n"
+
+
+def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int]:
+    """The prompt as token ids.
+
+    Args:
+        request: whose messages, tools, tool choice and response format count.
+        tokenizer: of the model.
+        limit: most tokens of prompt and answer together.
+
+    Raises:
+        UnsupportedContent: a part that a text model can't take.
+        ContextTooLong: no room for an answer.
+    """
+    opened, closed = tokenizer.special[TURN_OPEN], tokenizer.special[TURN_CLOSE]
+    newline = tokenizer.encode("\n")
+    ids: list[int] = []
+    for role, text in turns_of(request):
+        ids += [opened, *tokenizer.encode(f"{role}\n{text}"), closed, *newline]
+    ids += [opened, *tokenizer.encode("assistant\n")]
+    if len(ids) >= limit:
+        raise ContextTooLong(
+            f"messages: {len(ids)} tokens leave no room for an answer, the limit is {limit}", param="messages"
+        )
+    return ids
+
+
+def turns_of(request: ChatRequest) -> list[tuple[str, str]]:
+    """Role and text of each turn of the prompt, the answer's own left out."""
+    messages, tools = request.messages, request.tools or []
+    turns = []
+    if not messages or messages[0].role not in ("system", "developer"):
+        turns.append(("system", _with_tools(DEFAULT_SYSTEM, tools)))
+    names: dict[str, str] = {}
+    for index, message in enumerate(messages):
+        names.update({call.id: call.function.name for call in message.tool_calls or []})
+        text = _message_text(message, index, names)
+        if not turns:
+            text = _with_tools(text, tools)
+        turns.append((_ROLES.get(message.role, message.role), text))
+    request_hint = _hint(request)
+    return [*turns, ("system", request_hint)] if request_hint else turns
+
+
+def call_text(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    """How the assistant writes calls (name, arguments)."""
+    return CALL_OPEN + _json([{"name": name, "arguments": arguments} for name, arguments in calls]) + CALL_CLOSE
+
+
+def plan_text(goal: str, tools: Sequence[str]) -> str:
+    """The content of a plan, as the answer to a request for one and as a message named ``plan``."""
+    return _json({"goal": goal, "tools": list(tools)})
+
+
+def table_text(table: Table) -> str:
+    """A table as compact markdown."""
+    rows = [table.columns, ["-"] * len(table.columns), *table.rows]
+    return "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows)
+
+
+def _with_tools(system: str, tools: Sequence[ToolDef]) -> str:
+    if not tools:
+        return system
+    lines = [f"- {signature(tool.function)}" for tool in tools]
+    return "\n".join([system, "", "Tools:", *lines, _CALL_HINT]).lstrip("\n")
+
+
+def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> str:
+    text = _content_text(message, index)
+    if message.role == "tool":
+        return _response_text(text, names.get(message.tool_call_id or "", message.name))
+    if message.role != "assistant":
+        return text
+    if message.name == PLAN_NAME:
+        text = f"{PLAN_OPEN}{text}{PLAN_CLOSE}"
+    if message.tool_calls:
+        text += call_text(_parsed(message.tool_calls, index))
+    return text
+
+
+def _content_text(message: ChatMessage, index: int) -> str:
+    texts = []
+    for place, part in enumerate(message.content):
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+        elif isinstance(part, TablePart):
+            texts.append(table_text(part.table))
+        else:
+            where = f"messages[{index}].content[{place}]"
+            raise UnsupportedContent(f"{where}: this model takes text and table, not {part.type}", param=where)
+    return "\n".join(texts)
+
+
+def _parsed(calls: Sequence[ToolCall], index: int) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        return [(call.function.name, call.function.parsed()) for call in calls]
+    except ValueError as error:
+        raise InvalidRequest(f"messages[{index}].tool_calls: {error}", param="messages") from error
+
+
+def _response_text(text: str, name: str | None) -> str:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = text
+    body = _json({"name": name, "content": content} if name else {"content": content})
+    # A result may quote anything, but it can't close its own bracket.
+    return RESPONSE_OPEN + body.replace("</", "<\\/") + RESPONSE_CLOSE
+
+
+def _hint(request: ChatRequest) -> str:
+    form, choice = request.response_format, request.tool_choice
+    if isinstance(choice, NamedToolChoice):
+        return f"Call {choice.function.name} now."
+    if choice == "required":
+        return "Call a tool now."
+    if form is not None and form.type == "json_schema" and form.json_schema is not None:
+        about = form.json_schema.description
+        hint = f"Answer as JSON: {type_text(form.json_schema.schema_)}"
+        return f"{about}\n{hint}" if about else hint
+    if form is not None and form.type == "json_object":
+        return "Answer as a JSON object."
+    return ""
+
+
+def _cell(value: Scalar) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

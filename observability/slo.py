@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from observability import catalog as c
+from observability.limits import OTHER
 
 ERRORS = "flightloop:slo_errors:ratio_rate"
 EVENTS = "flightloop:slo_events:increase"
@@ -37,6 +38,10 @@ class Slo:
     def __post_init__(self) -> None:
         if not 0 < self.objective < 1:
             raise ValueError(f"{self.name}: objective must be between 0 and 1, not {self.objective}")
+
+    def burns(self) -> list[Burn]:
+        """Those that can happen: of a loose objective, no share of bad events burns the budget that fast."""
+        return [burn for burn in BURNS if burn.factor * (1 - self.objective) < 1]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ def _within(metric: c.Metric, seconds: float) -> str:
     if seconds not in metric.buckets:
         raise ValueError(f"{metric.name} has no bucket at {seconds}")
     return _rate(metric, f'le="{float(seconds)!r}"', "_bucket")
+
+
+def _overflowed() -> list[str]:
+    names = sorted({label.name for metric in c.CATALOG for label in metric.labels if not label.values})
+    return [f'{{__name__=~"flightloop_.+", {name}="{OTHER}"}}' for name in names]
 
 
 SLOS = (
@@ -176,14 +186,17 @@ def rules() -> dict[str, Any]:
     return {
         "groups": [
             {"name": "flightloop-slo-records", "interval": "30s", "rules": [r for slo in SLOS for r in _records(slo)]},
-            {"name": "flightloop-slo-alerts", "rules": [_burn_alert(slo, burn) for slo in SLOS for burn in BURNS]},
+            {
+                "name": "flightloop-slo-alerts",
+                "rules": [_burn_alert(slo, burn) for slo in SLOS for burn in slo.burns()],
+            },
             {"name": "flightloop-alerts", "rules": [_alert(alert) for alert in ALERTS]},
         ]
     }
 
 
 def rules_yaml() -> str:
-    return HEADER + yaml.safe_dump(rules(), sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.safe_dump(rules(), sort_keys=False, width=1000, allow_unicode=True)
 
 
 def _records(slo: Slo) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+"""Who may call: a bearer key, except for probes asked from the same machine."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from agent.api.deps import ApiDeps
+from agent.auth import Principal
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
+
+
+def deps_of(request: Request) -> ApiDeps:
+    found: ApiDeps = request.app.state.deps
+    return found
+
+
+Deps = Annotated[ApiDeps, Depends(deps_of)]
+
+
+def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
+    """Raises Unauthorized."""
+    return deps.keyring.principal(request.headers.get("authorization"))
+
+
+Caller = Annotated[Principal, Depends(principal_of)]
+
+
+def probe(request: Request, deps: Deps) -> None:
+    """Lets requests from this machine through without a key; a proxy's request is not one of them."""
+    if not _is_local(request):
+        deps.keyring.principal(request.headers.get("authorization"))
+
+
+def _is_local(request: Request) -> bool:
+    if request.client is None or any(header in request.headers for header in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

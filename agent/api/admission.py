@@ -1,0 +1,193 @@
+"""What a chat completion passes before the model sees it: the same guard as a run's input.
+
+Checked are the words of users (stage ``input``) and the results of tools (stage ``tool_result``), all of
+them, since the caller sends the whole conversation each time. System messages are the caller's own
+instructions, as an agent's are its author's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from guardrails.guard import Guard
+
+from agent.api.deps import ApiDeps
+from agent.api.interrupted import refuse_if_interrupted
+from agent.api.models import KnownModels
+from agent.api.verdicts import record
+from agent.auth import Principal
+from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
+from flightloop.content import Part, TextPart
+from flightloop.errors import GuardrailBlocked, InvalidRequest
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+
+AGENT_HEADER = "x-flightloop-agent"
+SESSION_HEADER = "x-flightloop-session"
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A completion that may begin. ``request`` is what the model gets; ``specs`` the tools it may call."""
+
+    request: ChatRequest
+    guard: Guard
+    context: GuardContext
+    tags: Tags
+    epoch: int
+    specs: Mapping[str, ToolSpec]
+
+
+async def admit(
+    deps: ApiDeps, models: KnownModels, request: ChatRequest, caller: Principal, headers: Mapping[str, str]
+) -> Admitted:
+    """
+    Raises:
+        InvalidRequest: the request contradicts itself, or is empty.
+        NotFound: no such model.
+        Interrupted: a matching interrupt is latched.
+        GuardrailBlocked: a rail refuses a message, or the policy the tool that must be called.
+    """
+    _consistent(request)
+    await models.require(request.model)
+    tags = _tags(request.flightloop.tags, caller, headers)
+    epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id)
+    guard = deps.catalogue.guard()
+    specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
+    context = _context(request, tags)
+    messages, tainted = await _checked_messages(deps, guard, request.messages, context, specs)
+    context = replace(context, tainted=tainted)
+    tools = _narrowed(guard, request, context)
+    extension = RequestExtension(
+        priority=request.flightloop.priority,
+        tags=tags,
+        epoch=epoch,
+        traceparent=request.flightloop.traceparent or headers.get("traceparent"),
+    )
+    admitted = request.model_copy(update={"messages": messages, "tools": tools, "flightloop": extension})
+    offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
+    return Admitted(admitted, guard, context, tags, epoch, offered)
+
+
+def _consistent(request: ChatRequest) -> None:
+    if not any(message.content for message in request.messages) or not any(
+        part.text.strip() if isinstance(part, TextPart) else True
+        for message in request.messages
+        for part in message.content
+    ):
+        raise InvalidRequest("messages: are all empty; say something", param="messages")
+    names = [tool.function.name for tool in request.tools or []]
+    if len(set(names)) < len(names):
+        raise InvalidRequest("tools: two have the same name", param="tools")
+    choice = request.tool_choice
+    if choice == "required" and not names:
+        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
+    if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
+        known = ", ".join(names) or "none"
+        raise InvalidRequest(f"tool_choice: names {choice.function.name!r}; tools: {known}", param="tool_choice")
+    wanted = request.response_format
+    if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
+        raise InvalidRequest(
+            "response_format.json_schema: is missing, type 'json_schema' needs it", param="response_format.json_schema"
+        )
+
+
+def _tags(given: Tags, caller: Principal, headers: Mapping[str, str]) -> Tags:
+    """Whom the completion belongs to: the tenant is the key's, and a completion belongs to no run."""
+    agent = given.agent or headers.get(AGENT_HEADER)
+    session = given.session_id or headers.get(SESSION_HEADER)
+    return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session)
+
+
+def _context(request: ChatRequest, tags: Tags) -> GuardContext:
+    return GuardContext(
+        tenant_id=tags.tenant_id,
+        agent=tags.agent or "",
+        session_id=tags.session_id or "",
+        user_text="\n".join(message.text for message in request.messages if message.role == "user"),
+        results=tuple(message.text for message in request.messages if message.role == "tool"),
+    )
+
+
+def _foreign(tool: ToolDef) -> ToolSpec:
+    """A tool that the caller performs itself: nothing is known of its effect or of who wrote its results."""
+    function = tool.function
+    return ToolSpec(function.name, function.description, function.parameters, Effect.UNSAFE, returns_untrusted=True)
+
+
+def _narrowed(guard: Guard, request: ChatRequest, context: GuardContext) -> list[ToolDef] | None:
+    if not request.tools:
+        return None
+    tools = guard.narrow(request.tools, context)
+    names = [tool.function.name for tool in tools]
+    choice = request.tool_choice
+    forbidden = isinstance(choice, NamedToolChoice) and choice.function.name not in names
+    if forbidden or (choice == "required" and not names):
+        allowed = ", ".join(names) or "none"
+        raise GuardrailBlocked(f"the policy forbids the tool that must be called; allowed: {allowed}", param="tools")
+    return tools or None
+
+
+async def _checked_messages(
+    deps: ApiDeps,
+    guard: Guard,
+    messages: list[ChatMessage],
+    context: GuardContext,
+    specs: Mapping[str, ToolSpec],
+) -> tuple[list[ChatMessage], bool]:
+    """The messages after redaction, and whether one of them taints what follows."""
+    calls = _calls(messages, specs)
+    subjects = {
+        index: subject for index, message in enumerate(messages) if (subject := _subject(message, context, calls))
+    }
+    rulings = dict(zip(subjects, await asyncio.gather(*map(guard.check, subjects.values())), strict=True))
+    await record(deps, context.tenant_id, [verdict for ruling in rulings.values() for verdict in ruling.verdicts])
+    for index, ruling in rulings.items():
+        if ruling.action in (Action.BLOCK, Action.ASK):
+            raise GuardrailBlocked(
+                f"messages.{index}: refused by the policy {guard.policy.name}: {ruling.reason}",
+                param=f"messages.{index}.content",
+            )
+    checked = [
+        _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)
+    ]
+    return checked, any(ruling.tainted for ruling in rulings.values())
+
+
+def _subject(message: ChatMessage, context: GuardContext, calls: Mapping[str, CallSubject]) -> Subject | None:
+    if message.role == "user":
+        return Subject(Stage.INPUT, message.text, context)
+    if message.role == "tool":
+        call = calls.get(message.tool_call_id or "")
+        if call is None:
+            unknown = ToolSpec(message.name or "unknown", "", {"type": "object"}, Effect.UNSAFE, returns_untrusted=True)
+            call = CallSubject(message.tool_call_id or "", unknown, {})
+        return Subject(Stage.TOOL_RESULT, message.text, context, call)
+    return None
+
+
+def _calls(messages: list[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CallSubject]:
+    """The calls in the conversation so far whose tools are known, by their id."""
+    found: dict[str, CallSubject] = {}
+    for message in messages:
+        for call in message.tool_calls or []:
+            spec = specs.get(call.function.name)
+            if spec is not None:
+                try:
+                    arguments: dict[str, Any] = call.function.parsed()
+                except ValueError:
+                    arguments = {}
+                found[call.id] = CallSubject(call.id, spec, arguments)
+    return found
+
+
+def _replaced(message: ChatMessage, ruling: Ruling) -> ChatMessage:
+    """The message with the text that the rails left; its other parts stay behind it."""
+    if ruling.text == message.text:
+        return message
+    others: list[Part] = [part for part in message.content if not isinstance(part, TextPart)]
+    return message.model_copy(update={"content": [TextPart(text=ruling.text), *others]})

@@ -1,0 +1,30 @@
+"""The HTTP API as an ASGI application."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from agent.api import catalogue, chat, errors, events, operators, probes, runs
+from agent.api.deps import ApiDeps
+from agent.api.middleware import BodyLimit, RequestEnvelope
+from agent.api.models import KnownModels
+
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Mission control for tool-using agents: runs, approvals, the emergency stop, and a guarded OpenAI-compatible"
+    " endpoint. Every request needs `Authorization: Bearer KEY`; every answer carries `x-request-id`."
+)
+
+
+def create_app(deps: ApiDeps) -> FastAPI:
+    """An application of its own over ``deps``; nothing is shared between two of them."""
+    app = FastAPI(title="flightloop", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app.state.deps = deps
+    app.state.models = KnownModels(deps.model)
+    app.state.in_flight = set()
+    errors.install(app)
+    for module in (chat, runs, events, operators, catalogue, probes):
+        app.include_router(module.router)
+    app.add_middleware(BodyLimit, limit=deps.max_body_bytes)
+    app.add_middleware(RequestEnvelope, metrics=deps.metrics)  # added last: outermost
+    return app

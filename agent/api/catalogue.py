@@ -1,0 +1,51 @@
+"""What there is: agents, tools, policies; what was decided: the audit; how it goes: the overview."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from agent.api.access import Caller, Deps
+from agent.api.errors import documented
+from flightloop.overview import Overview
+from flightloop.runs import AgentInfo, Page, PolicyInfo, ToolInfo
+from flightloop.verdicts import AuditRecord
+
+router = APIRouter(prefix="/v1", tags=["catalogue"])
+
+
+@router.get("/agents", responses=documented())
+async def list_agents(deps: Deps, caller: Caller) -> Page[AgentInfo]:
+    return Page[AgentInfo](data=deps.catalogue.agents())
+
+
+@router.get("/tools", responses=documented())
+async def list_tools(deps: Deps, caller: Caller) -> Page[ToolInfo]:
+    return Page[ToolInfo](data=deps.catalogue.tools())
+
+
+@router.get("/policies", responses=documented())
+async def list_policies(deps: Deps, caller: Caller) -> Page[PolicyInfo]:
+    return Page[PolicyInfo](data=deps.catalogue.policies())
+
+
+@router.get("/audit", responses=documented(404))
+async def list_audit(
+    deps: Deps,
+    caller: Caller,
+    run_id: Annotated[str | None, Query(max_length=128)] = None,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the page before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Page[AuditRecord]:
+    """Oldest first; one record for each verdict, chained by hashes."""
+    found = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit + 1)
+    page = found[:limit]
+    more = len(found) > limit
+    return Page[AuditRecord](data=page, has_more=more, next_after=str(page[-1].seq) if more else None)
+
+
+@router.get("/overview", responses=documented())
+async def overview(deps: Deps, caller: Caller) -> Overview:
+    """The three tiers' figures now, with the caller's runs, approvals and interrupts."""
+    return await deps.overview(caller.tenant_id)

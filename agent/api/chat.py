@@ -1,0 +1,138 @@
+"""``/v1/chat/completions`` and ``/v1/models``: OpenAI's protocol, through the same guard as a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from agent.api.access import Caller, Deps
+from agent.api.admission import admit
+from agent.api.errors import documented
+from agent.api.guarded import guarded
+from agent.api.models import KnownModels
+from agent.api.racing import first_of, until
+from agent.collect import Collected
+from flightloop.chat import (
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    Choice,
+    ModelCard,
+    ResponseMessage,
+    Usage,
+)
+from flightloop.errors import FlightloopError, InternalError
+
+router = APIRouter(prefix="/v1", tags=["chat"])
+log = structlog.get_logger(__name__)
+
+
+class ModelList(BaseModel):
+    object: str = "list"
+    data: list[ModelCard]
+
+
+@router.get("/models", responses=documented(503))
+async def list_models(request: Request, caller: Caller) -> ModelList:
+    return ModelList(data=await _known(request).cards())
+
+
+@router.post(
+    "/chat/completions",
+    response_model=ChatCompletion,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "The answer; server-sent chunks with `stream`."},
+        **documented(404, 413, 422, 423, 429, 503),
+    },
+)
+async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Caller) -> Response:
+    """Answers a conversation. A client that goes away cancels the decoding."""
+    admitted = await admit(deps, _known(request), body, caller, request.headers)
+    chunks = guarded(deps, admitted)
+    if not body.stream:
+        completion = await first_of(collected(chunks), _gone(request))
+        if completion is None:
+            return Response(status_code=499)  # nobody is there to read it
+        return JSONResponse(_plain_completion(completion))
+    # Until the first token an error is still an HTTP status.
+    first = await first_of(anext(chunks), _gone(request))
+    if first is None:
+        return Response(status_code=499)
+    include_usage = body.stream_options is not None and body.stream_options.include_usage
+    stream = until(_as_sse(first, chunks, include_usage), deps.closing.wait())
+    return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
+
+
+async def collected(chunks: AsyncGenerator[ChatChunk, None]) -> ChatCompletion:
+    """A whole answer out of its chunks."""
+    answer, logprobs, chunk = Collected(), None, None
+    async for chunk in chunks:
+        answer.add(chunk)
+        logprobs = next((choice.logprobs for choice in chunk.choices if choice.logprobs), logprobs)
+    if chunk is None:
+        raise InternalError("the model gave no answer")
+    message = ResponseMessage(content=answer.text or None, tool_calls=answer.calls or None)
+    choice = Choice.model_validate({"message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs})
+    return ChatCompletion.model_validate(
+        {
+            "id": chunk.id,
+            "created": chunk.created,
+            "model": chunk.model,
+            "choices": [choice],
+            "usage": answer.usage or Usage(),
+            "flightloop": answer.extension,
+        }
+    )
+
+
+async def _as_sse(
+    first: ChatChunk, chunks: AsyncGenerator[ChatChunk, None], include_usage: bool
+) -> AsyncIterator[ServerSentEvent]:
+    """Ends with ``[DONE]``, or with an error document: the status has gone out already."""
+    try:
+        yield ServerSentEvent(_plain_chunk(first))
+        async for chunk in chunks:
+            if chunk.choices or include_usage:
+                yield ServerSentEvent(_plain_chunk(chunk))
+        yield ServerSentEvent("[DONE]")
+    except FlightloopError as error:
+        yield ServerSentEvent(json.dumps(error.body()))
+    except Exception:
+        log.exception("unforeseen error in a stream")
+        yield ServerSentEvent(json.dumps(InternalError("an unforeseen error; the server's log has more").body()))
+    finally:
+        await chunks.aclose()
+
+
+def _plain_chunk(chunk: ChatChunk) -> str:
+    document = chunk.model_dump(mode="json", exclude_none=True)
+    for choice in document["choices"]:
+        choice.setdefault("finish_reason", None)
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain_completion(completion: ChatCompletion) -> dict[str, Any]:
+    document = completion.model_dump(mode="json", exclude_none=True)
+    for choice in document["choices"]:
+        choice["message"].setdefault("content", None)
+        choice.setdefault("logprobs", None)
+    return document
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has gone away."""
+    while True:
+        if (await request.receive())["type"] == "http.disconnect":
+            return
+
+
+def _known(request: Request) -> KnownModels:
+    found: KnownModels = request.app.state.models
+    return found

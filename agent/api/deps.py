@@ -1,0 +1,69 @@
+"""What the HTTP API is given by the composition root."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from guardrails.guard import Guard
+
+from agent.auth import Keyring
+from agent.chat_model import ChatModel
+from agent.journal import Journal
+from flightloop.events import DeltaEvent
+from flightloop.overview import Overview
+from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
+from observability.metrics import Metrics
+
+
+class Catalogue(Protocol):
+    """The project's agents, tools and policies as they are now."""
+
+    def agents(self) -> list[AgentInfo]: ...
+
+    def tools(self) -> list[ToolInfo]: ...
+
+    def policies(self) -> list[PolicyInfo]: ...
+
+    def guard(self) -> Guard:
+        """The compiled default policy: it guards ``/v1/chat/completions``."""
+        ...
+
+
+class Listeners(Protocol):
+    """Where a run's deltas can be heard."""
+
+    def listen(self, run_id: str) -> AbstractContextManager[asyncio.Queue[DeltaEvent]]: ...
+
+
+async def _always_ready() -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class ApiDeps:
+    """Everything the API needs; it makes nothing itself and closes nothing.
+
+    Args:
+        expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
+        overview: the console's figures of a tenant, without runs, approvals and interrupts.
+        ready: what is not ready yet, a sentence each; empty when requests can be served.
+        closing: once set, open streams end, so that the server can.
+    """
+
+    journal: Journal
+    keyring: Keyring
+    catalogue: Catalogue
+    model: ChatModel
+    deltas: Listeners
+    metrics: Metrics
+    expose: Callable[[str], Awaitable[tuple[bytes, str]]]
+    overview: Callable[[str], Awaitable[Overview]]
+    ready: Callable[[], Awaitable[list[str]]] = _always_ready
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    max_body_bytes: int = 4 * 1024 * 1024
+    heartbeat_s: float = 15.0
+    interrupt_poll_s: float = 0.1

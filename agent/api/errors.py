@@ -1,0 +1,122 @@
+"""Every error leaves as ``{"error": {"message", "type", "param", "code"}}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from flightloop.errors import FlightloopError, InternalError, InvalidRequest, NotFound
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: str
+
+
+class ErrorDocument(BaseModel):
+    """What a request that was refused or failed gets."""
+
+    error: ErrorDetail
+
+
+class MethodNotAllowed(InvalidRequest):
+    code = "method_not_allowed"
+    status = 405
+
+
+class PayloadTooLarge(InvalidRequest):
+    code = "payload_too_large"
+    status = 413
+
+
+_MEANINGS = {
+    400: "Something in the request is wrong; `param` names the field.",
+    401: "No API key, or an unknown one.",
+    404: "There is no such thing; the message names those there are.",
+    409: "It does not fit the state of things.",
+    413: "The body is too large.",
+    422: "A guardrail refused it, or an idempotency key came with another payload.",
+    423: "An emergency stop stands.",
+    429: "Too much at once; try again.",
+    503: "The model server gives no answer; try again.",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI answers for these errors; 401 and anything unforeseen are always among them."""
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, *statuses)
+    }
+    return {**found, "default": {"model": ErrorDocument, "description": "Any other error."}}
+
+
+def answer(error: FlightloopError, headers: dict[str, str] | None = None) -> JSONResponse:
+    extra = dict(headers or {})
+    if error.status == 401:
+        extra["www-authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        extra["retry-after"] = str(max(1, round(error.retry_after)))
+    elif error.status in (429, 503):
+        extra["retry-after"] = "1"
+    return JSONResponse(error.body(), status_code=error.status, headers=extra)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of ``app`` an error document. What nobody foresaw: ``RequestEnvelope``."""
+
+    @app.exception_handler(FlightloopError)
+    async def ours(request: Request, error: FlightloopError) -> JSONResponse:
+        if error.status >= 500:
+            log.warning("request failed", code=error.code, error=error.message, path=request.url.path)
+        return answer(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(from_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        return answer(_from_http(request, error), dict(error.headers or {}))
+
+
+def from_validation(problems: Sequence[Any]) -> InvalidRequest:
+    """One error for all problems; ``param`` is the first one's field."""
+    if not problems:
+        return InvalidRequest("the request is not valid")
+    if problems[0]["type"] == "json_invalid":
+        reason = problems[0].get("ctx", {}).get("error", "")
+        return InvalidRequest(f"the body is not valid JSON: {reason} at character {problems[0]['loc'][-1]}")
+    lines = [f"{_field(problem['loc']) or 'body'}: {problem['msg']}" for problem in problems[:5]]
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return InvalidRequest("; ".join(lines) + more, param=_field(problems[0]["loc"]))
+
+
+def _field(location: Sequence[Any]) -> str | None:
+    # A location begins with "body", "query" …, and pydantic adds names of validators and union members.
+    names = [str(part) for part in location[1:] if isinstance(part, int) or re.fullmatch(r"[a-z_][\w-]*", str(part))]
+    return ".".join(names) or None
+
+
+def _from_http(request: Request, error: HTTPException) -> FlightloopError:
+    if error.status_code == 404:
+        return NotFound(f"there is no {request.url.path}; /openapi.json lists what there is")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"{request.method} is not possible at {request.url.path}; possible: {allowed}")
+    if error.status_code == 413:
+        return PayloadTooLarge(str(error.detail))
+    if error.status_code < 500:
+        return InvalidRequest(str(error.detail))
+    return InternalError(str(error.detail))

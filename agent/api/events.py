@@ -1,0 +1,100 @@
+"""``GET /v1/runs/{id}/events``: the journal as server-sent events, resumable without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from agent.api.access import Caller, Deps
+from agent.api.deps import ApiDeps
+from agent.api.errors import documented
+from agent.api.racing import ended, until
+from agent.api.runs import RunId
+from flightloop.errors import InvalidRequest
+from flightloop.events import DeltaEvent, RunEvent, run_event
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+BATCH = 500
+
+
+@router.get(
+    "/{run_id}/events",
+    response_class=EventSourceResponse,
+    responses={**documented(404), 200: {"description": "Events of the run.", "content": {"text/event-stream": {}}}},
+)
+async def run_events(
+    run_id: RunId,
+    deps: Deps,
+    caller: Caller,
+    after: Annotated[int, Query(ge=0, le=2**62, description="Only events after this sequence number.")] = 0,
+    last_event_id: Annotated[
+        str | None, Header(max_length=32, description="As `after`, and stronger: what a browser sends on reconnecting.")
+    ] = None,
+) -> EventSourceResponse:
+    """Durable events carry their sequence number as `id:`; `delta` events (text on its way) carry none.
+
+    The stream ends after the event that ended the run.
+    """
+    run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404, not a stream
+    begin = after if last_event_id is None else _sequence(last_event_id)
+    events = follow(deps, caller.tenant_id, run.id, begin)
+    stream = until(as_sse(events), deps.closing.wait())
+    return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
+
+
+def _sequence(last_event_id: str) -> int:
+    if not last_event_id.isdecimal():
+        raise InvalidRequest(
+            f"Last-Event-ID is a sequence number, not {last_event_id!r}; leave it out to begin at the first event",
+            param="Last-Event-ID",
+        )
+    return int(last_event_id)
+
+
+async def as_sse(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:
+    async for event in events:
+        data = run_event.dump_json(event).decode()
+        identity = None if isinstance(event, DeltaEvent) else str(event.seq)
+        yield ServerSentEvent(data=data, event=event.type, id=identity)
+
+
+async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[RunEvent, None]:
+    """A run's events after a sequence number, waiting for those to come, until the run has ended.
+
+    Deltas come between; those that were published before a durable event was seen come before it.
+    """
+    with deps.deltas.listen(run_id) as deltas:
+        while True:
+            batch = await deps.journal.events(tenant_id, run_id, after, BATCH)
+            while not deltas.empty():
+                yield deltas.get_nowait()
+            for event in batch:
+                after = event.seq
+                yield event
+            if len(batch) == BATCH:
+                continue
+            run = await deps.journal.get(tenant_id, run_id)
+            if run.status.terminal and run.last_seq <= after:
+                return
+            if run.last_seq <= after:
+                delta = await _something(deps, run_id, after, deltas)
+                if delta is not None:
+                    yield delta
+
+
+async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Queue[DeltaEvent]) -> DeltaEvent | None:
+    """The next delta; None when there is a durable event to read, at the latest after some heartbeats."""
+    written = asyncio.create_task(deps.journal.wait(run_id, after, deps.heartbeat_s * 4))
+    heard = asyncio.create_task(deltas.get())
+    try:
+        done, _ = await asyncio.wait({written, heard}, return_when=asyncio.FIRST_COMPLETED)
+        if written in done:
+            written.result()
+        return heard.result() if heard in done else None
+    finally:
+        await ended(written)
+        await ended(heard)

@@ -1,0 +1,96 @@
+"""Around every request: its id, its size limit, its metrics, and what nobody foresaw."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.api.errors import answer
+from flightloop.errors import InternalError
+from observability import catalog
+from observability.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+HEADER = "x-request-id"
+UNMATCHED = "unmatched"
+_PLAIN_ID = re.compile(r"[\w.:-]{1,128}")
+
+
+class RequestEnvelope:
+    """Outermost: every answer carries ``x-request-id`` (the client's own, if it is a plain one) and is
+    counted by its route's template; an unforeseen exception becomes a 500 document, its text only logged."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if _PLAIN_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, stamped)
+            except Exception:
+                log.exception("unforeseen error", path=scope["path"])
+                if status:
+                    raise  # the answer has begun: the server has to break the connection
+                await answer(InternalError("an unforeseen error; the server's log has more"))(scope, receive, stamped)
+            finally:
+                self._count(scope, status, time.perf_counter() - began)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", UNMATCHED)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        # 499: the client went away before it had an answer.
+        self._metrics.inc(catalog.SYSTEM_HTTP_REQUESTS, route=route, method=method, status=str(status or 499))
+        self._metrics.observe(catalog.SYSTEM_HTTP_SECONDS, seconds, route=route)
+
+
+_METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+
+
+class BodyLimit:
+    """Refuses a body above ``limit`` bytes: by its declared length, else while it is read."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit:
+                raise HTTPException(413, f"the body is larger than {self._limit} bytes")
+            return message
+
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > self._limit:
+            read = int(declared)  # the first read refuses it, inside the application's error handling
+        await self._app(scope, counted, send)

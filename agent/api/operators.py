@@ -1,0 +1,62 @@
+"""Approvals and interrupts: where a person decides."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from agent.api.access import Caller, Deps
+from agent.api.errors import documented
+from agent.api.pages import After, Limit, unknown
+from flightloop.errors import InvalidRequest
+from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
+
+router = APIRouter(prefix="/v1", tags=["operators"])
+Id = Annotated[str, Path(max_length=128)]
+
+
+@router.get("/approvals", responses=documented(404))
+async def list_approvals(
+    deps: Deps,
+    caller: Caller,
+    status: Literal["pending", "approved", "denied", "expired"] | None = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Page[Approval]:
+    """Newest first."""
+    return await deps.journal.approvals(caller.tenant_id, status=status, after=after, limit=limit)
+
+
+@router.post("/approvals/{approval_id}", responses=documented(404, 409))
+async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Caller) -> Approval:
+    """Approves or denies a call; its run goes on by itself."""
+    return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
+
+
+@router.get("/interrupts", responses=documented())
+async def list_interrupts(
+    deps: Deps, caller: Caller, active: Annotated[bool, Query(description="Latched ones only.")] = True
+) -> Page[Interrupt]:
+    """Newest first."""
+    return Page[Interrupt](data=await deps.journal.interrupts(caller.tenant_id, active=active))
+
+
+@router.post("/interrupts", status_code=201, responses=documented(404))
+async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Caller) -> Interrupt:
+    """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared."""
+    if body.scope == "all" and body.target is not None:
+        raise InvalidRequest("target: scope 'all' has none", param="target")
+    if body.scope != "all" and not body.target:
+        raise InvalidRequest(f"target: scope '{body.scope}' needs one", param="target")
+    if body.scope == "agent" and body.target:
+        known = [agent.name for agent in deps.catalogue.agents()]
+        if body.target not in known:
+            raise unknown("agent", body.target, known, "target")
+    return await deps.journal.raise_interrupt(caller.tenant_id, body.scope, body.target, body.reason, caller.name)
+
+
+@router.delete("/interrupts/{interrupt_id}", responses=documented(404))
+async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Caller) -> Interrupt:
+    """Lets work go on again. What was stopped stays stopped: resume it."""
+    return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id)

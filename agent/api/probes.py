@@ -1,0 +1,48 @@
+"""``/healthz``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from agent.api.access import Deps, probe
+from agent.api.errors import ErrorDocument, documented
+from flightloop.errors import FlightloopError
+
+router = APIRouter(tags=["probes"])
+
+
+class Health(BaseModel):
+    status: str = "ok"
+
+
+class NotReady(FlightloopError):
+    code = "not_ready"
+    status = 503
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process lives."""
+    return Health()
+
+
+@router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503))
+async def readyz(deps: Deps) -> Health:
+    """Requests can be served: journal and model answer."""
+    missing = await deps.ready()
+    if missing:
+        raise NotReady("; ".join(missing))
+    return Health()
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Depends(probe)],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, 401: {"model": ErrorDocument}},
+)
+async def metrics(request: Request, deps: Deps) -> Response:
+    """All processes' metrics, as Prometheus text or OpenMetrics."""
+    body, content_type = await deps.expose(request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": content_type})

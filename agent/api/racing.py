@@ -1,0 +1,56 @@
+"""Streams that end when something else happens first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> AsyncGenerator[T, None]:
+    """The items, for as long as ``stop`` has not returned; then the iterator is closed, whatever it waits for."""
+    stopping = asyncio.create_task(stop)
+    step: asyncio.Task[T] | None = None
+    try:
+        while not stopping.done():
+            step = asyncio.create_task(_next(items))
+            await asyncio.wait({step, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                return
+            try:
+                item = step.result()
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        await ended(stopping)
+        if step is not None:
+            await ended(step)
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, object]) -> T | None:
+    """What ``work`` returns; None, and the work cancelled, if ``stop`` returns before."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop)
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await ended(stopping)
+        await ended(task)
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    return await anext(items)
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancels a task and waits until it is over, whatever came of it."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen: whoever waits for the task has raised it already

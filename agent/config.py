@@ -1,0 +1,167 @@
+"""Settings of a deployment: the environment's ``FLIGHTLOOP_*``, read once by the composition root."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from agent.auth import DEFAULT_TENANT, Keyring, key_from_file
+from flightloop.errors import ConfigError
+from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
+
+PREFIX = "FLIGHTLOOP_"
+
+
+class Settings(BaseSettings):
+    """Every setting; each field is the variable ``FLIGHTLOOP_`` + its name in capitals. Frozen.
+
+    Build it through :func:`load_settings`, which turns a bad value into one line.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    # Where things are
+    home: Path = Path(".flightloop")
+    """Key, databases, logs, traces, tool data."""
+    project: Path | None = None
+    """Folder with agents, policies and tools; none: the embedded example."""
+    database_url: str | None = None
+    """SQLAlchemy URL of the journal; none: SQLite in ``home``."""
+
+    # The HTTP API
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_key: SecretStr | None = None
+    """None: kept in ``home/key``."""
+    tenant_keys: dict[str, SecretStr] = Field(default_factory=dict)
+    """More tenants, as JSON: ``{"tenant": "key"}``."""
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+
+    # The model: our own engine, or any OpenAI-compatible server
+    model_url: str | None = None
+    """Base URL with ``/v1``; none: our own engine serves."""
+    model_name: str | None = None
+    """The model's name at ``model_url``."""
+    model_api_key: SecretStr | None = None
+    model_strict_schemas: bool = True
+    """The remote server decodes strict JSON schemas."""
+    model_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest silence of the remote server."""
+    model: str = "embedded"
+    """``embedded``, or a folder with a checkpoint."""
+    model_dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    model_threads: int = Field(default=0, ge=0, le=1024)
+    """Threads a replica; 0: as many as the machine suggests."""
+    replicas_min: int = Field(default=1, ge=0, le=1000)
+    replicas_max: int = Field(default=2, ge=1, le=1000)
+
+    # Workers
+    worker_concurrency: int = Field(default=4, ge=1, le=1000)
+    """Runs that one worker holds at a time."""
+    lease_seconds: float = Field(default=30.0, ge=1)
+    """A worker silent for so long loses its runs to another."""
+    interrupt_max_silence_s: float = Field(default=5.0, gt=0)
+    """Decoding stops when the interrupt's source could not be read for so long."""
+
+    # Telling
+    otlp_endpoint: str | None = None
+    """Base URL of an OTLP/HTTP receiver of traces; none: files in ``home/traces``."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # What the business figures are computed from, in euros; ``inputs_version`` labels the result.
+    inputs_version: str = Field(default="default-1", min_length=1, max_length=64)
+    human_cost: float = Field(default=6.0, ge=0, allow_inf_nan=False)
+    """A conversation that a person handles."""
+    platform_cost_per_hour: float = Field(default=0.10, ge=0, allow_inf_nan=False)
+    price_prompt: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """A million prompt tokens of a remote model."""
+    price_completion: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """A million completion tokens of a remote model."""
+
+    @field_validator("model_url", "otlp_endpoint")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("must be a URL that begins with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("project")
+    @classmethod
+    def _project_exists(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is no folder; 'flightloop new NAME' makes a project")
+        return value
+
+    @model_validator(mode="after")
+    def _replicas_ordered(self) -> Settings:
+        if self.replicas_min > self.replicas_max:
+            raise ValueError(
+                f"FLIGHTLOOP_REPLICAS_MIN ({self.replicas_min}) is above FLIGHTLOOP_REPLICAS_MAX ({self.replicas_max})"
+            )
+        return self
+
+    @property
+    def journal_url(self) -> str:
+        return self.database_url or f"sqlite:///{(self.home / 'flightloop.db').resolve()}"
+
+    @property
+    def data(self) -> Path:
+        """The tools' own databases and files."""
+        return self.home / "data"
+
+    def observability(self) -> ObservabilityConfig:
+        business = BusinessConfig(
+            version=self.inputs_version,
+            human_cost_per_conversation=self.human_cost,
+            platform_cost_per_hour=self.platform_cost_per_hour,
+            prompt_cost_per_1k_tokens=self.price_prompt / 1000,
+            completion_cost_per_1k_tokens=self.price_completion / 1000,
+        )
+        tracing = TracingConfig(endpoint=self.otlp_endpoint, directory=self.home / "traces")
+        return ObservabilityConfig(business=business, tracing=tracing)
+
+    def keyring(self) -> Keyring:
+        """The keys to accept; writes ``home/key`` at the first start.
+
+        Raises:
+            ConfigError: two tenants with one key, a weak key, or a key file that cannot be used.
+        """
+        own = self.api_key.get_secret_value() if self.api_key else key_from_file(self.home / "key")
+        keys = {own: DEFAULT_TENANT}
+        for tenant, secret in self.tenant_keys.items():
+            if secret.get_secret_value() in keys:
+                raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: the key of {tenant} is another tenant's key")
+            keys[secret.get_secret_value()] = tenant
+        return Keyring(keys)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; ``overrides`` (not None) win over the environment.
+
+    Raises:
+        ConfigError: one line that names each bad variable and what it takes.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_line(detail) for detail in error.errors())) from None
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        raise ConfigError(f"{PREFIX}{field.group(1).upper() if field else '*'}: must be JSON") from None
+
+
+def _line(detail: Any) -> str:
+    if not detail["loc"]:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    variable = PREFIX + str(detail["loc"][0]).upper()
+    told = str(detail["msg"]).removeprefix("Value error, ")
+    secret = any(word in variable for word in ("KEY", "PASSWORD"))
+    return f"{variable}: {told}" + ("" if secret else f" (got {detail['input']!r})")

@@ -1,0 +1,117 @@
+"""What OpenAI-compatible servers really send, brought into the wire types.
+
+Seen in the wild: ``null`` where OpenAI leaves a field out, whole tool calls without an ``index`` or an
+``id``, ``function_call`` and ``eos`` as finish reasons, no ``created``, arguments as an object.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from flightloop.chat import ChatChunk, ChatCompletion
+
+_FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
+
+
+class Normaliser:
+    """Chunks of one answer; tool calls keep the index and id they began with.
+
+    ``finished``: a chunk with a finish reason has passed.
+    """
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._id = ""
+        self._indexes: dict[str, int] = {}
+
+    def chunk(self, document: Any) -> ChatChunk:
+        """Raises ValueError, KeyError or TypeError (ValidationError is a ValueError) for anything else."""
+        if not isinstance(document, dict):
+            raise TypeError("a chunk is a JSON object")
+        plain = _without_nulls(document)
+        self._id = plain.get("id") or self._id or _new_id("chatcmpl")
+        choices = [self._choice(choice) for choice in plain.get("choices", [])]
+        return ChatChunk.model_validate(
+            {**_envelope(plain), "id": self._id, "object": "chat.completion.chunk", "choices": choices}
+        )
+
+    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        delta = dict(choice.get("delta", {}))
+        if delta.get("role") != "assistant":
+            delta.pop("role", None)
+        if "tool_calls" in delta:
+            delta["tool_calls"] = [self._call(call) for call in delta["tool_calls"]]
+        reason = _finish_reason(choice.get("finish_reason"), bool(self._indexes))
+        self.finished = self.finished or reason is not None
+        return {**choice, "delta": delta, "finish_reason": reason}
+
+    def _call(self, call: dict[str, Any]) -> dict[str, Any]:
+        function = _function(call.get("function", {}))
+        if "index" in call:
+            position = int(call["index"])
+            begins = position not in self._indexes.values()
+            identity = call.get("id") or (_new_id("call") if begins else None)
+            if identity:
+                self._indexes.setdefault(identity, position)
+        else:  # whole calls, one after the other
+            identity = call.get("id") or _new_id("call")
+            position = self._indexes.setdefault(identity, len(self._indexes))
+        kind = "function" if identity else None
+        return {"index": position, "id": identity, "type": kind, "function": function}
+
+
+def as_completion(document: dict[str, Any]) -> ChatCompletion:
+    """A whole answer. Raises ValueError, KeyError or TypeError for anything else."""
+    plain = _without_nulls(document)
+    choices = []
+    for choice in plain["choices"]:
+        message = {**choice["message"], "role": "assistant"}
+        calls = [
+            {"id": call.get("id") or _new_id("call"), "type": "function", "function": _function(call["function"])}
+            for call in message.pop("tool_calls", [])
+        ]
+        if calls:
+            message["tool_calls"] = calls
+        reason = _finish_reason(choice.get("finish_reason", "stop"), bool(calls))
+        choices.append({**choice, "message": message, "finish_reason": reason})
+    return ChatCompletion.model_validate(
+        {
+            **_envelope(plain),
+            "id": plain.get("id") or _new_id("chatcmpl"),
+            "object": "chat.completion",
+            "choices": choices,
+        }
+    )
+
+
+def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
+    return {**plain, "created": int(plain.get("created", time.time())), "model": str(plain.get("model", ""))}
+
+
+def _finish_reason(given: Any, calls: bool) -> str | None:
+    if given is None:
+        return None
+    if given == "content_filter":
+        return "content_filter"
+    return _FINISH.get(str(given), "tool_calls" if calls else "stop")
+
+
+def _function(function: dict[str, Any]) -> dict[str, Any]:
+    arguments = function.get("arguments")
+    return {
+        **function,
+        "arguments": arguments if arguments is None or isinstance(arguments, str) else json.dumps(arguments),
+    }
+
+
+def _without_nulls(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_nulls(value) for key, value in node.items() if value is not None}
+    return [_without_nulls(item) for item in node] if isinstance(node, list) else node
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex}"

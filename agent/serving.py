@@ -1,0 +1,78 @@
+"""An ASGI application on a socket of its own, inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+from flightloop.errors import ConfigError
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever started it: a library does not own the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: one line, when the port is taken or the address is not ours.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(_why(host, port, error)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"FLIGHTLOOP_PORT: port {port} on {host} is taken; set FLIGHTLOOP_PORT to a free one"
+    if error.errno == errno.EACCES:
+        return f"FLIGHTLOOP_PORT: port {port} needs privileges; set FLIGHTLOOP_PORT to one above 1023"
+    return f"FLIGHTLOOP_HOST: cannot listen on {host}:{port} ({error.strerror})"
+
+
+@asynccontextmanager
+async def running(app: Any, listener: socket.socket | None = None, *, grace_s: int = 5) -> AsyncIterator[str]:
+    """Serves ``app`` for as long as the context is open, and yields its base URL.
+
+    At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
+    """
+    listener = listener or bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace_s, server_header=False
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if task.done():
+                await task
+                raise ConfigError("the HTTP server ended while it started")
+            await asyncio.sleep(0.005)
+        host, port = listener.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

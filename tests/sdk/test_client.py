@@ -138,9 +138,9 @@ def test_stopping_latches_until_cleared(client: Flightloop) -> None:
     with pytest.raises(errors.Interrupted):
         client.runs.create(agent="support", input="Hello")
     assert client.overview().interrupts[0].reason == "drill"
-    client.interrupts.clear(latched.id)
+    assert client.interrupts.clear(latched.id).cleared_at is not None
     assert client.interrupts.list().data == []
-    assert len(client.interrupts.list(active=None).data) == 1
+    assert len(client.interrupts.list(active=False).data) == 1
     client.runs.create(agent="support", input="Hello")
 
 

@@ -1,4 +1,4 @@
-"""The API's endpoints, grouped as the client shows them; lists come as cursor pages, newest first."""
+"""The API's endpoints, grouped as the client shows them; lists come as cursor pages, newest first but for the audit."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from flightloop.runs import (
     PolicyInfo,
     Run,
     RunCreate,
+    RunInterrupt,
     RunResume,
     RunStatus,
     ToolInfo,
@@ -110,9 +111,9 @@ class Runs(Resource[X]):
         return Call("POST", _path("runs", run_id, "cancel"), _run)
 
     @endpoint
-    def interrupt(self, run_id: str) -> Call[Run]:
-        """Emergency stop of this run, in the middle of a token if need be."""
-        return Call("POST", _path("runs", run_id, "interrupt"), _run)
+    def interrupt(self, run_id: str, *, reason: str = "") -> Call[Run]:
+        """Emergency stop of this run, in the middle of a token if need be; latched until it is resumed."""
+        return Call("POST", _path("runs", run_id, "interrupt"), _run, body=RunInterrupt(reason=reason))
 
     @endpoint
     def resume(self, run_id: str, *, budget: Budget | None = None) -> Call[Run]:
@@ -126,17 +127,18 @@ class Runs(Resource[X]):
         return Call("POST", _path("runs", run_id, "feedback"), _run, body=body)
 
     @endpoint
-    def outcome(self, run_id: str, *, solved: bool) -> Call[Run]:
-        """Records whether the world is in the state that the run's user wanted."""
-        return Call("POST", _path("runs", run_id, "outcome"), _run, body=Outcome(solved=solved))
+    def outcome(self, run_id: str, *, solved: bool, by: str = "") -> Call[Run]:
+        """Records whether the world is in the state that the run's user wanted, and who checked."""
+        return Call("POST", _path("runs", run_id, "outcome"), _run, body=Outcome(solved=solved, by=by))
 
 
 class Approvals(Resource[X]):
     @endpoint
     def list(
-        self, *, status: str | None = "pending", run_id: str | None = None, limit: int = 50, after: str | None = None
+        self, *, status: str | None = "pending", limit: int = 50, after: str | None = None
     ) -> Call[Page[Approval]]:
-        params = {"status": status, "run_id": run_id, "limit": limit, "after": after}
+        """Those that wait; ``status=None`` for all, else pending, approved, denied or expired."""
+        params = {"status": status, "limit": limit, "after": after}
         return Call("GET", _path("approvals"), parsed_by(Page[Approval]), params)
 
     @endpoint
@@ -157,14 +159,14 @@ class Interrupts(Resource[X]):
         return Call("POST", _path("interrupts"), parsed_by(Interrupt), body=body)
 
     @endpoint
-    def list(self, *, active: bool | None = True, limit: int = 50, after: str | None = None) -> Call[Page[Interrupt]]:
-        """The latched interrupts; with ``active=None`` the cleared ones too."""
-        params = {"active": active, "limit": limit, "after": after}
-        return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), params)
+    def list(self, *, active: bool = True) -> Call[Page[Interrupt]]:
+        """The latched interrupts; with ``active=False`` the cleared ones too."""
+        return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), {"active": active})
 
     @endpoint
-    def clear(self, interrupt_id: str) -> Call[None]:
-        return Call("DELETE", _path("interrupts", interrupt_id), lambda _: None)
+    def clear(self, interrupt_id: str) -> Call[Interrupt]:
+        """Lets work go on again. What was stopped stays stopped until it is resumed."""
+        return Call("DELETE", _path("interrupts", interrupt_id), parsed_by(Interrupt))
 
 
 class Agents(Resource[X]):
@@ -187,7 +189,8 @@ class Policies(Resource[X]):
 
 class Audit(Resource[X]):
     @endpoint
-    def list(self, *, run_id: str | None = None, limit: int = 50, after: str | None = None) -> Call[Page[AuditRecord]]:
+    def list(self, *, run_id: str | None = None, limit: int = 100, after: str | None = None) -> Call[Page[AuditRecord]]:
+        """One record a verdict, oldest first; ``after`` is a record's ``seq``."""
         return Call(
             "GET", _path("audit"), parsed_by(Page[AuditRecord]), {"run_id": run_id, "limit": limit, "after": after}
         )

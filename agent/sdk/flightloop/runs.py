@@ -97,6 +97,13 @@ class Outcome(Wire):
     """Body of ``POST /v1/runs/{id}/outcome``: whether the world's state is the one that was wanted."""
 
     solved: bool
+    by: str = Field(default="", max_length=128)
+
+
+class RunInterrupt(Wire):
+    """Body of ``POST /v1/runs/{id}/interrupt``."""
+
+    reason: str = Field(default="", max_length=2000)
 
 
 class Run(Wire):

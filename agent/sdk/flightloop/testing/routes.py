@@ -22,6 +22,7 @@ from flightloop.runs import (
     RunResume,
 )
 from flightloop.testing.world import World
+from flightloop.verdicts import AuditRecord
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -72,8 +73,7 @@ def route(world: World, request: Request) -> Answer | Streamed:
         case "POST", ["interrupts"]:
             return Answer(world.stop(InterruptCreate.model_validate_json(request.body)), 201)
         case "DELETE", ["interrupts", interrupt_id]:
-            world.clear(interrupt_id)
-            return Answer(status=204)
+            return Answer(world.clear(interrupt_id))
         case "POST", ["chat", "completions"]:
             return _chat(world, ChatRequest.model_validate_json(request.body))
     raise LookupError(request.path)
@@ -133,19 +133,22 @@ def _runs(world: World, request: Request) -> Answer:
 
 
 def _approvals(world: World, request: Request) -> Answer:
-    status, run_id = request.params.get("status"), request.params.get("run_id")
-    found = [item for item in world.approvals.values() if status in (None, item.status)]
-    return _page([item for item in reversed(found) if run_id in (None, item.run_id)], request)
+    status = request.params.get("status")
+    return _page([item for item in reversed(world.approvals.values()) if status in (None, item.status)], request)
 
 
 def _interrupts(world: World, request: Request) -> Answer:
-    active = request.params.get("active") == "true"
+    active = request.params.get("active") != "false"
     return _page(world.active_interrupts() if active else list(reversed(world.interrupts.values())), request)
 
 
 def _audit(world: World, request: Request) -> Answer:
-    run_id = request.params.get("run_id")
-    return _page([item for item in reversed(world.audit) if run_id in (None, item.run_id)], request)
+    run_id, after = request.params.get("run_id"), int(request.params.get("after") or 0)
+    limit = int(request.params.get("limit") or 100)
+    found = [item for item in world.audit if item.seq > after and run_id in (None, item.run_id)]
+    more = len(found) > limit
+    page = found[:limit]
+    return Answer(Page[AuditRecord](data=page, has_more=more, next_after=str(page[-1].seq) if more else None))
 
 
 _LISTS: dict[str, Callable[[World, Request], Answer]] = {

@@ -100,6 +100,11 @@ class World:
             self.changed.notify_all()
             return self.runs[run_id]
 
+    def begin(self, run_id: str, at: datetime) -> None:
+        """Sets when a run was created, for histories."""
+        self.runs[run_id] = self.runs[run_id].model_copy(update={"created_at": at})
+        self.events[run_id][0].at = at
+
     def say(self, run_id: str, text: str) -> None:
         """Releases text as a delta."""
         with self.changed:
@@ -185,11 +190,13 @@ class World:
                     self.interrupt(run.id)
             return latched
 
-    def clear(self, interrupt_id: str) -> None:
+    def clear(self, interrupt_id: str) -> Interrupt:
         with self.changed:
             if interrupt_id not in self.interrupts:
                 raise NotFound(f"no interrupt {interrupt_id!r}")
-            self.interrupts[interrupt_id].cleared_at = datetime.now(UTC)
+            found = self.interrupts[interrupt_id]
+            found.cleared_at = found.cleared_at or datetime.now(UTC)
+            return found
 
     def active_interrupts(self) -> list[Interrupt]:
         return [item for item in self.interrupts.values() if item.cleared_at is None]

@@ -1,0 +1,87 @@
+"""A worker's open run: writes to the journal under the lease and keeps run and history in step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.history import History
+from agent.journal import Journal, Lease
+from agent.run import RunState, apply, fold_state
+from flightloop.events import RunEvent
+from flightloop.runs import Run
+
+PAGE = 1000
+
+
+@dataclass
+class Draft:
+    """An answer that is being decoded: ``released`` is what the guard has let out so far."""
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int = 0
+    released: str = ""
+
+
+class Book:
+    """Everything the loop knows of one run; made by ``Book.open`` from the journal's events."""
+
+    def __init__(self, journal: Journal, lease: Lease, state: RunState, history: History) -> None:
+        self._journal = journal
+        self.lease = lease
+        self.state = state
+        self.history = history
+        self.draft: Draft | None = None
+        self._deferred: list[RunEvent] = []
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> Book:
+        """Reads the run's events once; from then on every write keeps up by itself."""
+        events: list[RunEvent] = []
+        while page := await journal.events(tenant_id, lease.run_id, len(events), PAGE):
+            events += page
+        return cls(journal, lease, fold_state(events), History(lease.run_id, events))
+
+    @property
+    def run(self) -> Run:
+        return self.state.run
+
+    def defer(self, events: Sequence[RunEvent]) -> None:
+        """Events without an effect to wait for: they go with the next write, in the same transaction."""
+        self._deferred += events
+
+    async def write(self, *events: RunEvent) -> Run:
+        """Appends the deferred events and these.
+
+        Raises:
+            LeaseLost: another worker has the run.
+        """
+        async with self._writing:
+            batch, self._deferred = [*self._deferred, *events], []
+            if batch:
+                written = await self._journal.append(self.run.id, batch, self.lease)
+                await self._catch_up(written[0].seq)
+                self._add(written)
+        return self.run
+
+    async def refresh(self) -> Run:
+        """Takes in what others wrote (a cancel request, a person's decision)."""
+        async with self._writing:
+            await self._catch_up(None)
+        return self.run
+
+    async def _catch_up(self, before: int | None) -> None:
+        while before is None or before > self.run.last_seq + 1:
+            limit = PAGE if before is None else min(PAGE, before - self.run.last_seq - 1)
+            missed = await self._journal.events(self.run.tenant_id, self.run.id, self.run.last_seq, limit)
+            self._add(missed)
+            if before is None and len(missed) < limit:
+                return
+
+    def _add(self, events: Sequence[RunEvent]) -> None:
+        for event in events:
+            self.state = apply(self.state, event)
+            self.history.add(event)

@@ -1,0 +1,162 @@
+"""The messages that the model sees: instructions, the session so far, this run's turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.history import History, Turn, dump, result_text
+from flightloop.chat import ChatMessage, ToolDef
+from flightloop.content import Content, TextPart, text_of
+from flightloop.events import CallsDecided, Planned, Replied
+
+CHARS_PER_TOKEN = 3.0
+"""Cautious for English; corrected by what the model really counts."""
+TOKENS_PER_MESSAGE = 8
+RESULT_SHARE = 0.4
+"""Of the context: a longer tool result is cut for the model (the journal keeps all of it)."""
+
+
+class ContextExhausted(Exception):
+    """Not even the newest turn fits the model."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier run of the session: what the user said, as guarded, and the final answer."""
+
+    user: str
+    answer: str
+
+
+@dataclass
+class Estimator:
+    """Tokens of a text, by a ratio that follows the model's own counts."""
+
+    chars_per_token: float = CHARS_PER_TOKEN
+
+    def tokens(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef] = ()) -> int:
+        characters = sum(_size(message) for message in messages) + sum(len(_schema(tool)) for tool in tools)
+        return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * len(messages)
+
+    def learn(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef], counted: int) -> None:
+        """Takes in the model's own count of a request. Never trusts more than 6 characters a token."""
+        characters = sum(_size(message) for message in messages) + sum(len(_schema(tool)) for tool in tools)
+        content = counted - TOKENS_PER_MESSAGE * len(messages)
+        if content > 0 and characters > 200:
+            self.chars_per_token = min(6.0, max(0.5, characters / content))
+
+
+@dataclass
+class Conversation:
+    """What stays the same within a run, and how its turns become messages.
+
+    ``user`` is the run's input as the guard let it through. ``context_length`` in tokens, None
+    where the model does not tell.
+    """
+
+    instructions: str
+    user: Content
+    earlier: Sequence[Exchange] = ()
+    context_length: int | None = None
+    estimator: Estimator = field(default_factory=Estimator)
+    _turns: list[list[ChatMessage]] = field(default_factory=list)
+
+    @property
+    def user_text(self) -> str:
+        """All the user's own words in the session."""
+        return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
+
+    def messages(self, history: History, tools: Sequence[ToolDef], room: int) -> list[ChatMessage]:
+        """The request's messages, the oldest left out so that ``room`` tokens remain for the answer.
+
+        Raises:
+            ContextExhausted: nothing more can be left out.
+        """
+        head = [ChatMessage(role="system", content=[TextPart(text=self.instructions)])]
+        current = [ChatMessage(role="user", content=self.user)]
+        old = [_exchange(exchange) for exchange in self.earlier]
+        turns = self._turn_messages(history)
+        if self.context_length is None:
+            return [*head, *_flat(old), *current, *_flat(turns)]
+        limit = self.context_length - room
+        size = self.estimator.tokens([*head, *_flat(old), *current, *_flat(turns)], tools)
+        # First the session's oldest exchanges go, then this run's oldest turns, never the newest one.
+        while size > limit and (old or len(turns) > 1):
+            gone = old.pop(0) if old else turns.pop(0)
+            size -= self.estimator.tokens(gone)
+        if size > limit:
+            raise ContextExhausted(f"the newest turn needs about {size} tokens, the model takes {limit}")
+        return [*head, *_flat(old), *current, *_flat(turns)]
+
+    def shrink(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef]) -> None:
+        """The model said that ``messages`` are too long: count more for the same text from now on."""
+        if self.context_length is None:
+            self.context_length = self.estimator.tokens(messages, tools)
+        self.estimator.chars_per_token *= 0.8
+
+    def _turn_messages(self, history: History) -> list[list[ChatMessage]]:
+        # Finished turns never change, so each is made once.
+        limit = None if self.context_length is None else int(self.context_length * RESULT_SHARE * CHARS_PER_TOKEN)
+        for turn in history.turns[len(self._turns) :]:
+            made = _turn(turn, limit)
+            if turn.open:
+                return [*self._turns, made]
+            self._turns.append(made)
+        return list(self._turns)
+
+
+def _exchange(exchange: Exchange) -> list[ChatMessage]:
+    messages = [_message("user", exchange.user)]
+    return [*messages, _message("assistant", exchange.answer)] if exchange.answer else messages
+
+
+def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
+    match turn.decision:
+        case Planned() as plan:
+            return [_message("assistant", dump({"goal": plan.goal, "tools": plan.tools}))]
+        case Replied() as reply:
+            return [_message("assistant", reply.text)]
+        case CallsDecided() as decided if decided.calls:
+            asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=decided.calls)
+            answers = [
+                ChatMessage(
+                    role="tool",
+                    tool_call_id=state.call.id,
+                    name=state.call.function.name,
+                    content=_parts(_cut(result_text(state.result) if state.result else "error: no result", limit)),
+                )
+                for state in turn.calls
+            ]
+            return [asked, *answers]
+        case CallsDecided() as unusable:
+            observation = _message("user", f"That answer could not be used: {unusable.problem}. Try again.")
+            return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
+
+
+def _message(role: str, text: str) -> ChatMessage:
+    return ChatMessage.model_validate({"role": role, "content": _parts(text)})
+
+
+def _parts(text: str) -> list[TextPart]:
+    return [TextPart(text=text)] if text else []
+
+
+def _cut(text: str, limit: int | None) -> str:
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _flat(groups: Sequence[Sequence[ChatMessage]]) -> list[ChatMessage]:
+    return [message for group in groups for message in group]
+
+
+def _size(message: ChatMessage) -> int:
+    calls = sum(len(call.function.name) + len(call.function.arguments) + 16 for call in message.tool_calls or [])
+    others = sum(1500 for part in message.content if not isinstance(part, TextPart))
+    return len(message.text) + calls + others
+
+
+def _schema(tool: ToolDef) -> str:
+    return tool.function.name + tool.function.description + dump(tool.function.parameters)

@@ -1,0 +1,244 @@
+"""One decision of the model: a plan, calls, or a reply."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent.book import Book
+from agent.budgets import reserve
+from agent.collect import Collected
+from agent.context import Conversation
+from agent.gate import Gate, Means
+from agent.history import dump
+from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
+from flightloop.chat import Usage as TokenUsage
+from flightloop.errors import ContextTooLong
+from flightloop.events import CallsDecided, ModelCall, Planned, Replied
+from flightloop.verdicts import Action, Stage
+from guardrails.holdback import StreamBlocked
+
+PLAN_TRIES = 2
+"""Unusable outputs after which a run goes on without a plan."""
+PLAN_TOOLS = 6
+GOAL_CHARS = 120
+CONTEXT_TRIES = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    event: Planned
+
+
+@dataclass(frozen=True)
+class CallTools:
+    """Without calls: the output could not be used, and ``event.problem`` says why."""
+
+    event: CallsDecided
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``blocked`` tells why a rail withheld the answer; ``event.text`` is then the refusal."""
+
+    event: Replied
+    blocked: str | None = None
+
+
+Decision = Plan | CallTools | Reply
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A finished model call. ``cut``: the budget, not the agent, set its length."""
+
+    collected: Collected
+    model: ModelCall
+    released: str
+    cut: bool
+
+
+async def decide(means: Means, gate: Gate, book: Book, conversation: Conversation) -> Decision:
+    """Asks the model for the next decision, checked and ready to be journaled.
+
+    Raises:
+        Exhausted: the budget has no room for another call.
+        ContextExhausted: the newest turn does not fit the model.
+        Interrupted: the emergency stop ended the answer.
+    """
+    tools = gate.tools() if means.agent.tools else []
+    asking = _Asking(means, gate, book, conversation, tools)
+    if tools and _plan_due(means, book):
+        return await asking.plan()
+    return await asking.act()
+
+
+def _plan_due(means: Means, book: Book) -> bool:
+    history = book.history
+    if not means.agent.planning:
+        return False
+    if history.plans == 0:
+        return history.unusable < PLAN_TRIES
+    return history.failed_since_plan and history.plans <= means.agent.replans
+
+
+@dataclass(frozen=True)
+class _Asking:
+    means: Means
+    gate: Gate
+    book: Book
+    conversation: Conversation
+    tools: list[ToolDef]
+
+    async def plan(self) -> Decision:
+        names = [tool.function.name for tool in self.tools]
+        schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
+        asked = await self._ask([], ResponseFormat(type="json_schema", json_schema=schema), show=False)
+        parsed = _parsed_plan(asked.collected.text, names)
+        if parsed is None:
+            return _unusable(asked, "the plan was not a JSON object with goal and tools")
+        ruling = await self.gate.check(Stage.PLAN, dump({"goal": parsed[0], "tools": list(parsed[1])}))
+        if ruling.action.severity >= Action.ASK.severity:
+            return _unusable(asked, f"the plan was refused: {ruling.reason}")
+        goal, planned = (_parsed_plan(ruling.text, names) or parsed) if ruling.action is Action.REDACT else parsed
+        return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
+
+    async def act(self) -> Decision:
+        try:
+            asked = await self._ask(self.tools, None, show=True)
+        except StreamBlocked as blocked:
+            reply = Replied(text=self._refusal, model=self._unfinished())
+            return Reply(reply, blocked=blocked.ruling.reason)
+        collected = asked.collected
+        if collected.calls:
+            return self._calls(asked)
+        if asked.cut and collected.finish_reason == "length":
+            return _unusable(asked, "the budget cut it")
+        if not collected.text.strip():
+            return _unusable(asked, "it was empty")
+        ruling = await self.gate.check(Stage.FINAL, asked.released)
+        if ruling.action.severity >= Action.ASK.severity:
+            return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
+        return Reply(Replied(text=ruling.text, model=asked.model))
+
+    def _calls(self, asked: _Asked) -> CallTools:
+        step = self.book.run.usage.steps + 1
+        calls = [
+            # The model's own ids may repeat; these are unique within the run.
+            ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
+            for index, call in enumerate(asked.collected.calls)
+        ]
+        return CallTools(CallsDecided(calls=calls, text=asked.released, model=asked.model))
+
+    async def _ask(self, tools: list[ToolDef], form: ResponseFormat | None, *, show: bool) -> _Asked:
+        for attempt in range(CONTEXT_TRIES):
+            room = self._room()
+            messages = self.conversation.messages(self.book.history, tools, room)
+            try:
+                return await self._ask_once(messages, tools, form, show=show)
+            except ContextTooLong:
+                if attempt + 1 == CONTEXT_TRIES:
+                    raise
+                self.conversation.shrink(messages, tools)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _room(self) -> int:
+        """Tokens for the answer: at most half of a small context."""
+        length = self.conversation.context_length
+        wanted = self.means.agent.max_tokens
+        return wanted if length is None else max(1, min(wanted, length // 2))
+
+    async def _ask_once(
+        self, messages: list[ChatMessage], tools: list[ToolDef], form: ResponseFormat | None, *, show: bool
+    ) -> _Asked:
+        estimator = self.conversation.estimator
+        prompt_tokens = estimator.tokens(messages, tools)
+        room = self._room()
+        began = self.means.clock()
+        reservation = reserve(self.book.state, began, prompt_tokens, room, self.means.prices)
+        request = ChatRequest(
+            model=self.means.model_name,
+            messages=messages,
+            tools=tools or None,
+            tool_choice="auto" if tools else None,
+            response_format=form,
+            max_tokens=reservation.completion_tokens,
+            temperature=self.means.agent.temperature,
+            logprobs=self.means.model.capabilities.logprobs,
+        )
+        collected = await self.gate.answer(request, prompt_tokens, show=show)
+        estimator.learn(messages, tools, collected.usage.prompt_tokens if collected.usage else 0)
+        released = self.book.draft.released if self.book.draft else ""
+        self.book.draft = None
+        model = _model_call(self.means, collected, prompt_tokens, began)
+        return _Asked(collected, model, released, cut=reservation.completion_tokens < room)
+
+    def _unfinished(self) -> ModelCall:
+        model = unfinished(self.means, self.book)
+        assert model is not None
+        return model
+
+    @property
+    def _refusal(self) -> str:
+        return self.means.guard.policy.document.refusal
+
+
+def unfinished(means: Means, book: Book) -> ModelCall | None:
+    """The figures of an answer that was broken off, with estimated tokens; None if there is none."""
+    draft, book.draft = book.draft, None
+    if draft is None:
+        return None
+    usage = _usage(draft.prompt_tokens, draft.completion_tokens)
+    return ModelCall(model=draft.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+
+
+def _unusable(asked: _Asked, problem: str) -> CallTools:
+    text = asked.released
+    return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
+
+
+def _model_call(means: Means, collected: Collected, prompt_tokens: int, began: datetime) -> ModelCall:
+    usage = collected.usage or _usage(prompt_tokens, collected.tokens)
+    told = collected.extension
+    return ModelCall(
+        model=means.model_name,
+        usage=usage,
+        seconds=max(0.0, (means.clock() - began).total_seconds()),
+        ttft_seconds=told.ttft_seconds,
+        queue_seconds=told.queue_seconds,
+        confidence=told.confidence,
+        mean_entropy=told.mean_entropy,
+        max_entropy=told.max_entropy,
+        finish_reason=collected.finish_reason,
+        cost=means.prices.cost(usage),
+    )
+
+
+def _usage(prompt: int, completion: int) -> TokenUsage:
+    return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+def _plan_schema(names: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "goal": {"type": "string", "maxLength": GOAL_CHARS},
+            "tools": {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": PLAN_TOOLS},
+        },
+        "required": ["goal", "tools"],
+        "additionalProperties": False,
+    }
+
+
+def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Goal and tools; None for anything that isn't a plan. Unknown names are left out."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("tools"), list):
+        return None
+    known = tuple(name for name in value["tools"] if name in names)
+    return str(value.get("goal", ""))[:GOAL_CHARS], known[:PLAN_TOOLS]

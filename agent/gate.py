@@ -1,0 +1,211 @@
+"""The gate: the loop's only way to the model, to the tools and to the user.
+
+What passes is checked by the guard, and every verdict becomes a ``Judged`` event in the transaction
+of what it was about (the store turns that into an audit record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from agent.book import Book, Draft
+from agent.budgets import Prices
+from agent.chat_model import ChatModel
+from agent.collect import Collected
+from agent.context import Conversation
+from agent.deltas import Deltas
+from agent.history import CallState, result_text
+from agent.spec import AgentSpec
+from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
+from flightloop.errors import FlightloopError, Interrupted
+from flightloop.events import DeltaEvent, Judged
+from flightloop.tool import ToolContext, ToolSpec
+from flightloop.verdicts import Stage, Verdict
+from guardrails.holdback import StreamBlocked
+from guardrails.policy import Policy
+from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+from tools.host import ToolOutcome
+
+ATTEMPTS = 5
+"""Tries of a model call that fails before its first token."""
+
+
+class Stream(Protocol):
+    def push(self, text: str) -> str: ...
+    def finish(self) -> str: ...
+    def ruling(self) -> Ruling: ...
+
+
+class Guarding(Protocol):
+    """What ``guardrails.guard.Guard`` offers the gate."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+    async def check(self, subject: Subject) -> Ruling: ...
+    def narrow(self, tools: Sequence[ToolDef], context: GuardContext) -> list[ToolDef]: ...
+    def stream(self, context: GuardContext) -> Stream: ...
+
+
+class Toolbox(Protocol):
+    """What ``tools.registry.Registry`` offers the loop."""
+
+    def __contains__(self, name: str) -> bool: ...
+    def get(self, name: str) -> ToolSpec: ...
+    def definitions(self, names: Sequence[str]) -> list[ToolDef]: ...
+    def problems(self, name: str, arguments: dict[str, Any]) -> list[str]: ...
+
+
+class Hosts(Protocol):
+    """What ``tools.host.ToolHosts`` offers the loop."""
+
+    @property
+    def registry(self) -> Toolbox: ...
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome: ...
+    async def kill(self, run_id: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a run works with. ``data`` is the folder of the tools' data, ``epoch`` the interrupt
+    epoch at admission."""
+
+    agent: AgentSpec
+    guard: Guarding
+    model: ChatModel
+    model_name: str
+    hosts: Hosts
+    deltas: Deltas
+    prices: Prices
+    data: Path
+    clock: Callable[[], datetime]
+    epoch: int = 0
+    traceparent: str | None = None
+
+
+class Gate:
+    def __init__(self, means: Means, book: Book, conversation: Conversation) -> None:
+        self._means = means
+        self._book = book
+        self._conversation = conversation
+
+    @property
+    def policy_sha256(self) -> str:
+        return self._means.guard.policy.sha256
+
+    def context(self, approved: frozenset[str] = frozenset()) -> GuardContext:
+        run, history = self._book.run, self._book.history
+        toolbox = self._means.hosts.registry
+        texts = [(result.tool, result_text(result)) for result in history.results]
+        return GuardContext(
+            tenant_id=run.tenant_id,
+            agent=run.agent,
+            session_id=run.session_id,
+            run_id=run.id,
+            user_text=self._conversation.user_text,
+            plan=history.plan,
+            tainted=history.tainted,
+            results=tuple(text for _, text in texts),
+            trusted_results=tuple(
+                text for tool, text in texts if tool in toolbox and not toolbox.get(tool).returns_untrusted
+            ),
+            approved_args=approved,
+        )
+
+    def tools(self) -> list[ToolDef]:
+        """The agent's tools as the policy lets the model see them now."""
+        definitions = self._means.hosts.registry.definitions(self._means.agent.tools)
+        return self._means.guard.narrow(definitions, self.context())
+
+    async def check(
+        self, stage: Stage, text: str, call: CallSubject | None = None, approved: frozenset[str] = frozenset()
+    ) -> Ruling:
+        """The guard's ruling; its verdicts are journaled with the next write.
+
+        ``approved``: the hash of this very call, if a person approved it.
+        """
+        ruling = await self._means.guard.check(Subject(stage, text, self.context(approved), call))
+        self._judged(ruling.verdicts, call.call_id if call else None)
+        return ruling
+
+    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> Collected:
+        """One model call; with ``show`` its text goes out while it is decoded, as far as it is released.
+
+        Raises:
+            StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
+            Interrupted: an interrupt ended it.
+            FlightloopError: the model's own errors, after retries where a retry can help.
+        """
+        run = self._book.run
+        tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+        extension = RequestExtension(tags=tags, epoch=self._means.epoch, traceparent=self._means.traceparent)
+        request = request.model_copy(update={"flightloop": extension, "stream": True})
+        collected = Collected()
+        self._book.draft = Draft(request.model, prompt_tokens)
+        stream = self._means.guard.stream(self.context()) if show else None
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(lambda error: _passing(error) and not collected.tokens),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        )
+        async for attempt in attempts:
+            with attempt:
+                await self._stream(request, collected, stream)
+        if collected.extension.interrupted:
+            raise Interrupted("the emergency stop ended the answer")
+        return collected
+
+    async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
+        """Performs a call whose intent is journaled."""
+        run = self._book.run
+        context = ToolContext(
+            key=state.key,
+            tenant_id=run.tenant_id,
+            agent=run.agent,
+            session_id=run.session_id,
+            run_id=run.id,
+            data=self._means.data,
+            egress=self._means.guard.policy.document.egress.hosts,
+            traceparent=self._means.traceparent,
+        )
+        return await self._means.hosts.call(spec.name, arguments, context)
+
+    async def _stream(self, request: ChatRequest, collected: Collected, stream: Stream | None) -> None:
+        draft = self._book.draft
+        assert draft is not None
+        try:
+            async with aclosing(self._means.model.stream(request)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    piece = collected.add(chunk)
+                    draft.completion_tokens = collected.tokens
+                    if stream is not None and piece:
+                        self._release(draft, stream.push(piece))
+            if stream is not None:
+                self._release(draft, stream.finish())
+                self._judged(stream.ruling().verdicts)
+        except StreamBlocked as blocked:
+            self._judged(blocked.ruling.verdicts)
+            raise
+
+    def _release(self, draft: Draft, text: str) -> None:
+        if text:
+            draft.released += text
+            run = self._book.run
+            delta = DeltaEvent(run_id=run.id, text=text, at=self._means.clock(), step=run.usage.steps)
+            self._means.deltas.publish(delta)
+
+    def _judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
+        self._book.defer([Judged(verdict=verdict, call_id=call_id) for verdict in verdicts])
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, FlightloopError) and error.retryable

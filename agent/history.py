@@ -1,0 +1,138 @@
+"""What a run has done so far, kept up event by event: each costs the same however long the run is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flightloop.chat import ToolCall
+from flightloop.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    CallsDecided,
+    Judged,
+    Planned,
+    Replied,
+    RunEvent,
+    ToolIntent,
+    ToolResult,
+)
+from flightloop.verdicts import Stage
+
+
+@dataclass
+class CallState:
+    """One decided call on its way: asked about, intended, done. ``key`` is its idempotency key."""
+
+    call: ToolCall
+    key: str
+    request: ApprovalRequested | None = None
+    decided: ApprovalDecided | None = None
+    intent: ToolIntent | None = None
+    result: ToolResult | None = None
+
+    def approved(self, args_sha256: str, policy_sha256: str) -> bool:
+        """Whether a person approved exactly this, under this policy."""
+        asked, decided = self.request, self.decided
+        return (
+            asked is not None
+            and decided is not None
+            and decided.decision == "approve"
+            and (asked.args_sha256, asked.policy_sha256) == (args_sha256, policy_sha256)
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has not decided yet."""
+        return self.result is None and self.request is not None and self.decided is None
+
+
+@dataclass
+class Turn:
+    """A decision and, for calls, what became of them."""
+
+    decision: Planned | CallsDecided | Replied
+    calls: list[CallState] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[CallState]:
+        return [call for call in self.calls if call.result is None]
+
+
+class History:
+    """The turns of one run. Mutable; ``add`` every event once, in order."""
+
+    def __init__(self, run_id: str, events: Iterable[RunEvent] = ()) -> None:
+        self.run_id = run_id
+        self.turns: list[Turn] = []
+        self.results: list[ToolResult] = []
+        self.plans = 0
+        self.unusable = 0  # outputs of the model that made no decision
+        self.plan: tuple[str, ...] = ()
+        self.failed_since_plan = False
+        self.tainted = False
+        self.judged_input = False
+        self._calls: dict[str, CallState] = {}
+        for event in events:
+            self.add(event)
+
+    @property
+    def last(self) -> Turn | None:
+        return self.turns[-1] if self.turns else None
+
+    def call(self, call_id: str) -> CallState:
+        return self._calls[call_id]
+
+    def add(self, event: RunEvent) -> None:
+        match event:
+            case Planned() | CallsDecided() | Replied():
+                self._decided(event)
+            case Judged():
+                self.judged_input |= event.verdict.stage is Stage.INPUT
+            case ApprovalRequested():
+                call = self._calls[event.call_id]
+                call.request, call.decided = event, None
+            case ApprovalDecided():
+                self._calls[event.call_id].decided = event
+            case ToolIntent():
+                self._calls[event.call_id].intent = event
+            case ToolResult():
+                self._calls[event.call_id].result = event
+                self.results.append(event)
+                self.tainted |= event.tainted
+                self.failed_since_plan |= not event.ok
+            case _:
+                pass
+
+    def _decided(self, event: Planned | CallsDecided | Replied) -> None:
+        turn = Turn(event)
+        if isinstance(event, Planned):
+            self.plans += 1
+            self.plan = tuple(event.tools)
+            self.failed_since_plan = False
+        elif isinstance(event, CallsDecided):
+            self.unusable += not event.calls
+            for index, call in enumerate(event.calls):
+                state = CallState(call, f"{self.run_id}:{event.step}:{index}")
+                turn.calls.append(state)
+                self._calls[call.id] = state
+        self.turns.append(turn)
+
+
+def result_text(result: ToolResult) -> str:
+    """What the model reads of a result."""
+    if not result.ok:
+        return f"error: {result.error or 'the call failed'}"
+    text = result.content if isinstance(result.content, str) else dump(result.content)
+    return f"{text}\n({result.note})" if result.note else text
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

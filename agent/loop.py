@@ -1,0 +1,149 @@
+"""The loop: decide, journal, perform, until the run is no longer running."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.book import Book
+from agent.budgets import Exhausted, seconds_left
+from agent.context import ContextExhausted, Conversation
+from agent.decide import CallTools, Plan, Reply, decide, unfinished
+from agent.gate import Gate, Means
+from agent.perform import perform
+from flightloop.content import Content, TextPart
+from flightloop.errors import ContextTooLong, FlightloopError, Interrupted
+from flightloop.events import CallsDecided, RunEnded
+from flightloop.runs import Run, RunError, RunStatus, StopReason
+from flightloop.verdicts import Action, Stage
+
+
+@dataclass
+class Stop:
+    """What a run is told from outside its task; read between two steps."""
+
+    draining: bool = False
+    interrupted: bool = False
+
+
+class Loop:
+    """One run under one lease. ``drive`` returns when the run has ended, waits or is to be given back."""
+
+    def __init__(self, means: Means, book: Book, conversation: Conversation, stop: Stop) -> None:
+        self._means = means
+        self._book = book
+        self._conversation = conversation
+        self._gate = Gate(means, book, conversation)
+        self._stop = stop
+
+    async def drive(self) -> Run:
+        """Goes on until the run has ended (terminal), or is to be released (still running).
+
+        What the model or a tool does wrong is an observation, what bounds a run ends it; only our
+        own faults and a lost lease are raised.
+        """
+        try:
+            async with asyncio.timeout(seconds_left(self._book.state, self._means.clock())):
+                return await self._steps()
+        except (Exhausted, TimeoutError) as bound:
+            reason = bound.reason if isinstance(bound, Exhausted) else StopReason.BUDGET_SECONDS
+            message = str(bound) or f"the run has used its {self._book.run.budget.seconds:g} seconds"
+            return await self._end(RunStatus.FAILED, reason, message)
+        except (ContextExhausted, ContextTooLong) as error:
+            return await self._end(RunStatus.FAILED, StopReason.CONTEXT, str(error))
+        except Interrupted as error:
+            return await self.interrupted(str(error))
+        except FlightloopError as error:
+            if error.code == "lease_lost":
+                raise
+            return await self._end(RunStatus.FAILED, StopReason.ERROR, error.message, error.code)
+
+    async def interrupted(self, message: str = "the emergency stop") -> Run:
+        return await self._end(RunStatus.INTERRUPTED, StopReason.INTERRUPT, message, Interrupted.code)
+
+    async def failed(self, error: BaseException) -> Run:
+        """Ends the run for a fault of ours."""
+        return await self._end(RunStatus.FAILED, StopReason.ERROR, f"{type(error).__name__}: {error}", "internal_error")
+
+    async def _steps(self) -> Run:
+        book = self._book
+        if (blocked := await self._refused_input()) is not None:
+            return await self._block(blocked)
+        run = await self._unfinished_calls()
+        while run.status is RunStatus.RUNNING and not self._paused():
+            if book.state.cancel_requested:
+                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+            decision = await decide(self._means, self._gate, book, self._conversation)
+            run = await book.write(decision.event)
+            match decision:
+                case Plan():
+                    pass
+                case CallTools():
+                    run = await self._perform()
+                case Reply(blocked=None):
+                    run = await self._answer(decision)
+                case Reply():
+                    run = await self._block(decision.blocked or "")
+                case other:
+                    assert_never(other)
+        return run
+
+    def _paused(self) -> bool:
+        """Whether to leave the run to somebody: a person with an approval, another worker."""
+        return self.waiting or self._stop.draining
+
+    @property
+    def waiting(self) -> bool:
+        last = self._book.history.last
+        return last is not None and any(call.waits for call in last.open)
+
+    async def _refused_input(self) -> str | None:
+        """Checks the input; its verdicts are journaled once, also if a worker died after that."""
+        ruling = await self._gate.check(Stage.INPUT, self._conversation.user_text_now)
+        if self._book.history.judged_input:
+            self._book.forget_deferred()
+        if ruling.action.severity >= Action.ASK.severity:
+            return ruling.reason
+        if ruling.action is Action.REDACT:
+            self._conversation.user = [TextPart(text=ruling.text)]
+        return None
+
+    async def _unfinished_calls(self) -> Run:
+        """What an earlier lease left open: recovered calls, and those a person has decided."""
+        last = self._book.history.last
+        return await self._perform() if last is not None and last.open else await self._book.write()
+
+    async def _perform(self) -> Run:
+        last = self._book.history.last
+        assert last is not None
+        return await perform(self._means, self._gate, self._book, last.calls)
+
+    async def _answer(self, reply: Reply) -> Run:
+        handed_over = any(
+            result.ok and result.tool in self._means.agent.escalation for result in self._book.history.results
+        )
+        reason = StopReason.ESCALATED if handed_over else StopReason.ANSWERED
+        output = [TextPart(text=reply.event.text)]
+        return await self._book.write(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
+
+    async def _block(self, reason: str) -> Run:
+        refusal: Content = [TextPart(text=self._means.guard.policy.document.refusal)]
+        error = RunError(code="guardrail_blocked", message=reason)
+        ended = RunEnded(status=RunStatus.BLOCKED, stop_reason=StopReason.GUARDRAIL, output=refusal, error=error)
+        return await self._book.write(ended)
+
+    async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
+        """Ends the run with what it has said so far, counting an answer that was broken off."""
+        text = self._book.draft.released if self._book.draft else self._said()
+        model = unfinished(self._means, self._book)
+        broken = [CallsDecided(calls=[], text=text, problem=str(reason), model=model)] if model else []
+        output: Content | None = [TextPart(text=text)] if text else None
+        error = RunError(code=code or str(reason), message=message)
+        ended = RunEnded(status=status, stop_reason=reason, output=output, error=error)
+        return await self._book.write(*broken, ended)
+
+    def _said(self) -> str:
+        turns = self._book.history.turns
+        texts = [turn.decision.text for turn in turns if isinstance(turn.decision, CallsDecided)]
+        return next((text for text in reversed(texts) if text), "")

@@ -1,0 +1,169 @@
+"""Performs decided calls: guard, intent, effect, guard, result; in parallel, and after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from agent.book import Book
+from agent.gate import Gate, Means
+from agent.history import CallState, result_text
+from agent.journal import new_id
+from flightloop.errors import NotFound
+from flightloop.events import ApprovalRequested, ToolIntent, ToolResult
+from flightloop.runs import Run
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.types import CallSubject, Ruling
+from tools.host import ToolOutcome
+
+UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
+
+
+async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) -> Run:
+    """Brings calls to their results, each as far as it can go: one that waits for a person stays open.
+
+    Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
+    tool's declared effect.
+    """
+    performing = _Performing(means, gate, book, asyncio.Semaphore(means.agent.parallel_calls))
+    await book.refresh()
+    async with asyncio.TaskGroup() as group:
+        for state in calls:
+            if state.result is None and not state.waits:
+                group.create_task(performing.one(state))
+    return await book.write()
+
+
+class _Refused(Exception):
+    """The model's mistake, or a no of the guard or of a person: it becomes the call's result."""
+
+
+@dataclass(frozen=True)
+class _Performing:
+    means: Means
+    gate: Gate
+    book: Book
+    limit: asyncio.Semaphore
+
+    async def one(self, state: CallState) -> None:
+        async with self.limit:
+            if state.intent is not None:
+                await self._recover(state, state.intent)
+                return
+            try:
+                spec, arguments = self._understood(state)
+                subject = CallSubject(state.call.id, spec, arguments)
+                ruling = await self._check(state, subject)
+                if ruling.action is Action.ASK:
+                    await self._ask(state, subject, ruling)
+                    return
+                intent = self._intent(state, spec, ruling.arguments if ruling.arguments is not None else arguments)
+            except _Refused as refused:
+                await self.book.write(self._failed(state, str(refused)))
+                return
+            await self.book.write(intent)
+            await self._effect(state, spec, intent.arguments)
+
+    def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
+        """The tool and the arguments, valid by its schema."""
+        name, toolbox = state.call.function.name, self.means.hosts.registry
+        if name not in self.means.agent.tools:
+            raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.agent.tools) or 'none'}")
+        try:
+            arguments = state.call.function.parsed()
+            spec, problems = toolbox.get(name), toolbox.problems(name, arguments)
+        except ValueError as error:
+            raise _Refused(f"the arguments are not a JSON object: {error}") from error
+        except NotFound as error:
+            raise _Refused(error.message) from error
+        if problems:
+            raise _Refused("; ".join(problems))
+        return spec, arguments
+
+    async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
+        """The guard's ruling; raises _Refused for a block or a person's no."""
+        decided, digest = state.decided, subject.args_sha256
+        if decided is not None and decided.decision != "approve":
+            why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
+            raise _Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
+        approved = frozenset({digest}) if state.approved(digest, self.gate.policy_sha256) else frozenset()
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approved)
+        if ruling.action is Action.BLOCK:
+            raise _Refused(f"a guardrail refused it: {ruling.reason}")
+        return ruling
+
+    async def _ask(self, state: CallState, subject: CallSubject, ruling: Ruling) -> None:
+        request = ApprovalRequested(
+            approval_id=new_id("apr"),
+            call_id=state.call.id,
+            tool=subject.spec.name,
+            arguments=subject.arguments,
+            reason=ruling.reason,
+            args_sha256=subject.args_sha256,
+            policy_sha256=self.gate.policy_sha256,
+            expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
+        )
+        await self.book.write(request)
+
+    def _intent(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolIntent:
+        return ToolIntent(
+            call_id=state.call.id,
+            tool=spec.name,
+            arguments=arguments,
+            key=state.key,
+            effect=spec.effect.value,
+            args_sha256=CallSubject(state.call.id, spec, arguments).args_sha256,
+            policy_sha256=self.gate.policy_sha256,
+            fence=self.book.lease.fence,
+        )
+
+    async def _recover(self, state: CallState, intent: ToolIntent) -> None:
+        """An intent without a result: what may be repeated is, under the same key."""
+        if intent.effect == Effect.UNSAFE:
+            await self.book.write(self._failed(state, UNKNOWN))
+            return
+        try:
+            spec = self.means.hosts.registry.get(intent.tool)
+        except NotFound as error:
+            await self.book.write(self._failed(state, error.message))
+            return
+        await self._effect(state, spec, intent.arguments)
+
+    async def _effect(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        outcome = await self.gate.call(state, spec, arguments)
+        result = _result(state, spec.name, outcome)
+        subject = CallSubject(state.call.id, spec, arguments)
+        ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
+        await self.book.write(_guarded(result, ruling))
+
+    def _failed(self, state: CallState, error: str) -> ToolResult:
+        return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)
+
+
+def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
+    return ToolResult(
+        call_id=state.call.id,
+        tool=tool,
+        ok=outcome.ok,
+        content=outcome.content,
+        error=outcome.error,
+        note=outcome.note,
+        seconds=outcome.seconds,
+    )
+
+
+def _guarded(result: ToolResult, ruling: Ruling) -> ToolResult:
+    """The result as the model may see it."""
+    if ruling.action.severity >= Action.ASK.severity:
+        # Nobody can be asked about what has already happened: the result is withheld.
+        withheld = f"a guardrail withheld the result: {ruling.reason}"
+        return result.model_copy(
+            update={"ok": False, "content": None, "error": withheld, "note": None, "tainted": ruling.tainted}
+        )
+    if ruling.action is Action.REDACT:
+        field = {"content": ruling.text, "note": None} if result.ok else {"error": ruling.text.removeprefix("error: ")}
+        return result.model_copy(update={**field, "tainted": ruling.tainted})
+    return result.model_copy(update={"tainted": ruling.tainted})

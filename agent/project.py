@@ -1,0 +1,130 @@
+"""A project: a folder with ``agents/*.yaml``, ``policies/*.yaml``, ``tools.py`` and ``tasks/*.jsonl``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+from pydantic import ValidationError
+
+from agent.spec import AgentSpec
+from flightloop.errors import ConfigError, FlightloopError, NotFound
+from guardrails.policy import Policy, default_policy, load_policy
+from tools.registry import Registry
+
+EMBEDDED = Path(__file__).parent / "projects" / "support"
+BUILTIN_TOOLS = "tools.builtin"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A loaded folder. ``tool_sources`` is what ``tools.registry.Registry.load`` takes."""
+
+    folder: Path
+    agents: dict[str, AgentSpec]
+    policies: dict[str, Policy]
+    tool_sources: tuple[str, ...]
+    registry: Registry
+
+    def agent(self, name: str) -> AgentSpec:
+        """Raises NotFound, with the known names."""
+        if name not in self.agents:
+            known = ", ".join(sorted(self.agents))
+            raise NotFound(f"no agent is named {name!r}; known agents: {known}", param="agent")
+        return self.agents[name]
+
+    def policy_of(self, agent: AgentSpec) -> Policy:
+        return self.policies[agent.policy]
+
+    @property
+    def tasks(self) -> list[Path]:
+        return sorted((self.folder / "tasks").glob("*.jsonl"))
+
+
+def load_project(folder: Path | None = None) -> Project:
+    """Reads and checks a project; none: the embedded ``support``.
+
+    Raises:
+        ConfigError: naming the file and the field at fault.
+    """
+    folder = folder or EMBEDDED
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' makes a project")
+    sources: tuple[str, ...] = (BUILTIN_TOOLS,)
+    if (folder / "tools.py").is_file():
+        sources = (*sources, str((folder / "tools.py").resolve()))
+    registry = Registry.load(sources)
+    policies = {"default": default_policy()} | dict(_policies(folder))
+    agents: dict[str, AgentSpec] = {}
+    for path in sorted((folder / "agents").glob("*.y*ml")):
+        agent = _agent(path)
+        if agent.name in agents:
+            raise ConfigError(f"{path}: name: another file has an agent named {agent.name}", param="name")
+        _check_names(path, agent, policies, registry)
+        agents[agent.name] = agent
+    if not agents:
+        raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
+    return Project(folder, agents, policies, sources, registry)
+
+
+class LiveProject:
+    """A project that follows its folder: a change is picked up, a mistake keeps what was good."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or EMBEDDED
+        self._seen = _stamps(self._folder)
+        self._project = load_project(self._folder)
+
+    def current(self) -> Project:
+        """The project as its files are now; costs a stat per file. The same object while unchanged."""
+        stamps = _stamps(self._folder)
+        if stamps != self._seen:
+            self._seen = stamps
+            try:
+                self._project = load_project(self._folder)
+                log.info("project reloaded", folder=str(self._folder))
+            except FlightloopError as error:
+                log.error("project not reloaded, the last good one stays", error=error.message)
+        return self._project
+
+
+def _policies(folder: Path) -> Iterator[tuple[str, Policy]]:
+    for path in sorted((folder / "policies").glob("*.y*ml")):
+        policy = load_policy(path)
+        yield policy.name, policy
+
+
+def _agent(path: Path) -> AgentSpec:
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: an agent is a mapping with name, instructions, tools …")
+    try:
+        return AgentSpec.model_validate({"name": path.stem} | document)
+    except ValidationError as error:
+        problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        told = "; ".join(f"{field}: {message}" for field, message in problems)
+        raise ConfigError(f"{path}: {told}", param=problems[0][0]) from error
+
+
+def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
+    if agent.policy not in policies:
+        known = ", ".join(sorted(policies))
+        raise ConfigError(f"{path}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
+    for name in (*agent.tools, *agent.escalation):
+        if name not in registry:
+            known = ", ".join(sorted(spec.name for spec in registry.specs()))
+            raise ConfigError(f"{path}: tools: no tool is named {name}; known: {known}", param="tools")
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    files = [folder / "tools.py", *folder.glob("agents/*.y*ml"), *folder.glob("policies/*.y*ml")]
+    return {str(file): file.stat().st_mtime_ns for file in files if file.exists()}

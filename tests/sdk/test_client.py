@@ -185,3 +185,13 @@ async def test_chat_for_asyncio(async_client: AsyncFlightloop) -> None:
     assert whole.choices[0].message.content == "one two"
     stream = async_client.chat.completions.create(model="m", messages=messages, stream=True)
     assert [chunk.choices[0].delta.content async for chunk in stream] == ["one", "two", None]
+
+
+def test_the_events_so_far_do_not_wait(server: FakeServer, world: World, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    world.append(run.id, ev.RunStarted(worker="w", fence=1))
+    world.say(run.id, "not durable")
+    assert [event.seq for event in client.runs.events(run.id)] == [1, 2]
+    assert [event.seq for event in client.runs.events(run.id, after=1)] == [2]
+    assert client.runs.events(run.id, after=2) == []

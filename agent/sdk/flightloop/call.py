@@ -67,7 +67,7 @@ class Feed(Protocol[T_co]):
 
 
 Steps = Generator[Call[Any] | Feed[Any], Any, T]
-"""Calls to execute and feeds to drain, one after the other; the result of a call is sent back."""
+"""Calls to execute and feeds to drain, one after the other; the result, or a list of the items, is sent back."""
 
 
 def parsed_by(kind: type[T]) -> Callable[[Any], T]:

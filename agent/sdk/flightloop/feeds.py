@@ -20,17 +20,23 @@ class RunFeed:
     """Events of one run after ``after``, each durable one exactly once, in order.
 
     Done when the run has ended and the server closed the stream; with ``until_ended`` as soon as it
-    has ended.
+    has ended, with ``until_seq`` after that event.
     """
 
     def __init__(
-        self, run_id: str, after: int = 0, *, timeout_s: float | None = None, until_ended: bool = False
+        self,
+        run_id: str,
+        after: int = 0,
+        *,
+        timeout_s: float | None = None,
+        until_ended: bool = False,
+        until_seq: int | None = None,
     ) -> None:
         self.done = False
         self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._path = f"/v1/runs/{quote(run_id, safe='')}/events"
         self._after = after
-        self._until_ended = until_ended
+        self._until_ended, self._until_seq = until_ended, until_seq
         self._ended = False
         self._decoder = SSEDecoder()
 
@@ -59,6 +65,7 @@ class RunFeed:
             return None
         if durable:
             self._after = seq
+            self.done = seq == self._until_seq
         try:
             event = run_event.validate_json(message.data)
         except ValidationError:
@@ -73,7 +80,7 @@ class RunFeed:
     def _note_end(self, event: RunEvent) -> None:
         if isinstance(event, RunEnded):
             self._ended = True
-            self.done = self._until_ended
+            self.done = self.done or self._until_ended
         elif isinstance(event, RunResumed):
             self._ended = False
 

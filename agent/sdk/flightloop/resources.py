@@ -9,6 +9,7 @@ from uuid import uuid4
 from flightloop.call import Call, Steps, parsed_by
 from flightloop.chat import ModelCard
 from flightloop.content import Part
+from flightloop.events import RunEvent
 from flightloop.feeds import RunFeed
 from flightloop.overview import Overview
 from flightloop.resource import Resource, X, endpoint, feed, sequence
@@ -33,6 +34,7 @@ from flightloop.runs import (
 from flightloop.verdicts import AuditRecord
 
 _run = parsed_by(Run)
+Events = list[RunEvent]
 
 
 def _path(*parts: str) -> str:
@@ -91,6 +93,15 @@ class Runs(Resource[X]):
         Survives broken connections. Deltas (released text) come between the durable events.
         """
         return RunFeed(run_id, after, timeout_s=timeout_s)
+
+    @sequence
+    def events(self, run_id: str, *, after: int = 0) -> Steps[Events]:
+        """The durable events so far that come after ``after``; does not wait for more."""
+        run: Run = yield _get(run_id)
+        if run.last_seq <= after:
+            return []
+        found: Events = yield RunFeed(run_id, after, until_seq=run.last_seq)
+        return [event for event in found if event.seq]
 
     @sequence
     def wait(self, run_id: str, *, timeout_s: float | None = None) -> Steps[Run]:

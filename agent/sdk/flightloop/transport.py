@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar, cast
 
@@ -66,11 +65,7 @@ class SyncTransport:
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Call):
-                    step = steps.send(self.execute(step))
-                else:
-                    deque(self.stream(step), maxlen=0)
-                    step = next(steps)
+                step = steps.send(self.execute(step) if isinstance(step, Call) else list(self.stream(step)))
         except StopIteration as end:
             return cast(T, end.value)
 
@@ -131,9 +126,7 @@ class AsyncTransport:
                 if isinstance(step, Call):
                     step = steps.send(await self.execute(step))
                 else:
-                    async for _ in self.stream(step):
-                        pass
-                    step = next(steps)
+                    step = steps.send([item async for item in self.stream(step)])
         except StopIteration as end:
             return cast(T, end.value)
 

@@ -1,0 +1,98 @@
+"""The audit log's hash chain: each record is sealed together with its predecessor's seal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from flightloop.verdicts import AuditRecord, Verdict
+
+GENESIS = "0" * 64
+"""``previous_sha256`` of the first record."""
+
+
+def seal(
+    previous_sha256: str,
+    *,
+    seq: int,
+    at: datetime,
+    tenant_id: str,
+    run_id: str | None,
+    step: int | None,
+    call_id: str | None,
+    verdict: Verdict,
+) -> str:
+    """The seal of a record with these fields after that predecessor. Hex.
+
+    The time counts in UTC (a naive one is taken as UTC), so that a database may keep it either way.
+    """
+    moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    fields = {
+        "previous_sha256": previous_sha256,
+        "seq": seq,
+        "at": moment.isoformat(timespec="microseconds"),
+        "tenant_id": tenant_id,
+        "run_id": run_id,
+        "step": step,
+        "call_id": call_id,
+        "verdict": verdict.model_dump(mode="json"),
+    }
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def sealed(
+    previous: AuditRecord | None,
+    *,
+    at: datetime,
+    tenant_id: str,
+    run_id: str | None,
+    step: int | None,
+    verdict: Verdict,
+    call_id: str | None = None,
+) -> AuditRecord:
+    """The next record of a chain; ``previous`` is None for the first."""
+    seq = previous.seq + 1 if previous else 1
+    before = previous.sha256 if previous else GENESIS
+    digest = seal(
+        before, seq=seq, at=at, tenant_id=tenant_id, run_id=run_id, step=step, call_id=call_id, verdict=verdict
+    )
+    return AuditRecord(
+        seq=seq,
+        at=at,
+        tenant_id=tenant_id,
+        run_id=run_id,
+        step=step,
+        call_id=call_id,
+        verdict=verdict,
+        previous_sha256=before,
+        sha256=digest,
+    )
+
+
+def verify(records: Iterable[AuditRecord], after: AuditRecord | None = None) -> int | None:
+    """The ``seq`` of the first record that was changed, or before which one is missing; None if all is well.
+
+    Args:
+        records: in order, the whole chain, or what follows ``after``.
+    """
+    for record in records:
+        expected = sealed(
+            after,
+            at=record.at,
+            tenant_id=record.tenant_id,
+            run_id=record.run_id,
+            step=record.step,
+            verdict=record.verdict,
+            call_id=record.call_id,
+        )
+        if (record.seq, record.previous_sha256, record.sha256) != (
+            expected.seq,
+            expected.previous_sha256,
+            expected.sha256,
+        ):
+            return record.seq
+        after = record
+    return None

@@ -1,0 +1,139 @@
+"""Rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
+
+The severest action wins. A rail that raises, or returns anything but a ``Judgement``, has made no
+decision, and no decision is a block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.types import Judgement, Rail, Subject
+
+FAIL_OPEN = "fail_open"
+"""Label of a verdict that allows because the policy lets this stage fail open."""
+
+Clock = Callable[[], float]
+
+
+def failure(subject: Subject, rail: str, reason: str, fail_open: bool = False) -> Verdict:
+    """The verdict for a rail that made no decision."""
+    return Verdict(
+        action=Action.ALLOW if fail_open else Action.BLOCK,
+        rail=rail,
+        stage=subject.stage,
+        reason=reason,
+        labels=[FAIL_OPEN] if fail_open else ["fail_closed"],
+    )
+
+
+def named(name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time.perf_counter) -> Rail:
+    """Times the rail, names its verdicts and turns its failure into a verdict."""
+
+    async def check(subject: Subject) -> Judgement:
+        began = clock()
+        try:
+            judgement: Any = await rail(subject)
+        except Exception as error:
+            judgement = Judgement((failure(subject, name, f"failed: {type(error).__name__}: {error}", fail_open),))
+        decided = (
+            judgement
+            if isinstance(judgement, Judgement)
+            else Judgement((failure(subject, name, "made no decision", fail_open),))
+        )
+        spent = 1000 * (clock() - began)
+        verdicts = tuple(
+            verdict.model_copy(update={"rail": verdict.rail or name, "milliseconds": round(spent, 3)})
+            for verdict in decided.verdicts
+        )
+        return replace(decided, verdicts=verdicts)
+
+    return check
+
+
+def chain(*rails: Rail) -> Rail:
+    """One after the other, each on what the one before left; a block ends the chain.
+
+    Without rails there is no decision: the chain blocks.
+    """
+
+    async def check(subject: Subject) -> Judgement:
+        if not rails:
+            return Judgement((failure(subject, "chain", "made no decision: no rails"),))
+        total, current = Judgement(), subject
+        for rail in rails:
+            judgement = await rail(current)
+            total = _join(total, judgement)
+            if judgement.action is Action.BLOCK:
+                break
+            current = _after(current, judgement)
+        return total
+
+    return check
+
+
+def parallel(*rails: Rail) -> Rail:
+    """All at once on the same subject.
+
+    Two rails that both replace the same thing cannot be reconciled: that is a block.
+    """
+
+    async def check(subject: Subject) -> Judgement:
+        if not rails:
+            return Judgement((failure(subject, "parallel", "made no decision: no rails"),))
+        total = Judgement()
+        for judgement in await asyncio.gather(*(rail(subject) for rail in rails)):
+            clash = (total.text is not None and judgement.text is not None) or (
+                total.arguments is not None and judgement.arguments is not None
+            )
+            total = _join(total, judgement)
+            if clash:
+                total = _join(total, Judgement((failure(subject, "parallel", "two rails replaced the same thing"),)))
+        return total
+
+    return check
+
+
+def for_tools(names: Iterable[str], rail: Rail) -> Rail:
+    """The rail for calls and results of these tools (exact names); others pass."""
+    chosen = frozenset(names)
+
+    async def check(subject: Subject) -> Judgement:
+        applies = subject.call is not None and subject.call.spec.name in chosen
+        return await rail(subject) if applies else Judgement()
+
+    return check
+
+
+def for_stages(stages: Iterable[Stage], rail: Rail) -> Rail:
+    """The rail at these stages; other stages pass."""
+    chosen = frozenset(stages)
+
+    async def check(subject: Subject) -> Judgement:
+        return await rail(subject) if subject.stage in chosen else Judgement()
+
+    return check
+
+
+def _join(first: Judgement, second: Judgement) -> Judgement:
+    return Judgement(
+        verdicts=first.verdicts + second.verdicts,
+        text=first.text if second.text is None else second.text,
+        arguments=first.arguments if second.arguments is None else second.arguments,
+        tainted=first.tainted or second.tainted,
+    )
+
+
+def _after(subject: Subject, judgement: Judgement) -> Subject:
+    if judgement.text is not None:
+        subject = replace(subject, text=judgement.text)
+    if judgement.arguments is not None and subject.call is not None:
+        subject = replace(subject, call=replace(subject.call, arguments=judgement.arguments))
+    if judgement.tainted:
+        subject = replace(subject, context=replace(subject.context, tainted=True))
+    return subject

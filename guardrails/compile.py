@@ -1,0 +1,84 @@
+"""Turns a policy document into rails, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flightloop.verdicts import Stage
+from guardrails.combinators import Clock, chain, for_tools, named, parallel
+from guardrails.critique import constitution_rail
+from guardrails.document import (
+    AnyEntry,
+    ContentEntry,
+    GroundednessEntry,
+    InjectionEntry,
+    NormaliseEntry,
+    PolicyDocument,
+)
+from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
+from guardrails.rails.content import content_rail
+from guardrails.rails.found import Detector, detector_rail
+from guardrails.rails.groundedness import groundedness_rail
+from guardrails.rails.injection import injection_rail
+from guardrails.rails.normalise import normalise_rail
+from guardrails.rails.watch import detector_of
+from guardrails.types import Judge, Judgement, Rail, Subject
+
+
+def compile_stage(document: PolicyDocument, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
+    """The one rail of a stage: the structural ones that no policy can leave out, then the listed ones."""
+    fail_open = document.stages.of(stage).fail_open
+
+    def sealed(name: str, rail: Rail) -> Rail:
+        return named(name, rail, fail_open=fail_open, clock=clock)
+
+    listed = [sealed(entry.rail, _rail(entry, document, judge)) for entry in document.stages.of(stage).rails]
+    match stage:
+        case Stage.PLAN:
+            rails = [sealed("plan", plan_rail(document)), *listed]
+        case Stage.TOOL_CALL:
+            structure = parallel(
+                sealed("arguments", arguments_rail(document)),
+                sealed("origin", origin_rail(document)),
+                sealed("egress", egress_rail(document)),
+            )
+            rails = [structure, *listed]
+        case Stage.FINAL if document.constitution.enabled:
+            recheck = chain(*listed) if listed else _nothing
+            rails = [*listed, sealed("constitution", constitution_rail(document.constitution, judge, recheck))]
+        case _:
+            rails = listed
+    return chain(*rails) if rails else _nothing
+
+
+def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:
+    """The stream's detectors, and whether invisible characters are stripped first."""
+    found = [detector_of(entry, document.egress.hosts) for entry in document.stages.stream.rails]
+    strip = any(isinstance(entry, NormaliseEntry) for entry in document.stages.stream.rails)
+    return [detector for detector in found if detector], strip
+
+
+async def _nothing(subject: Subject) -> Judgement:
+    """A stage whose policy says ``rails: []``: allowed on purpose."""
+    return Judgement()
+
+
+def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) -> Rail:
+    rail = _untargeted(entry, document, judge)
+    return rail if entry.tools is None else for_tools(entry.tools, rail)
+
+
+def _untargeted(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) -> Rail:
+    match entry:
+        case NormaliseEntry():
+            return normalise_rail()
+        case ContentEntry():
+            return content_rail(entry, judge)
+        case InjectionEntry():
+            return injection_rail(entry)
+        case GroundednessEntry():
+            return groundedness_rail(entry)
+        case _:
+            detector = detector_of(entry, document.egress.hosts)
+            assert detector is not None, entry
+            return detector_rail(detector)

@@ -1,0 +1,271 @@
+"""The language of a policy: a strict pydantic document, written in YAML.
+
+Unknown keys and unknown rails are errors that name the field. A stage or section that a policy
+leaves out is taken from the built-in default policy, so that leaving out can never mean "no check";
+``rails: []`` says that a stage has none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import regex
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
+
+from flightloop.tool import Effect
+from flightloop.verdicts import Action, Stage
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PiiKind = Literal["email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir", "br_cpf"]
+Source = Literal["user", "results"]
+RuleKind = Literal["email", "url", "number", "text"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RailEntry(Strict):
+    """Common to all rails. ``tools``: only for calls and results of these tools."""
+
+    tools: tuple[str, ...] | None = None
+
+
+class NormaliseEntry(RailEntry):
+    """NFKC, and invisible or direction-changing characters removed (at stage stream: the latter only)."""
+
+    rail: Literal["normalise"]
+
+
+class SecretsEntry(RailEntry):
+    """Credentials: detect-secrets' patterns and own ones."""
+
+    rail: Literal["secrets"]
+    action: Action = Action.REDACT
+
+
+class PiiEntry(RailEntry):
+    """Personal data. ``keep``: leave what already stands in the user's own words or in the run's tool results."""
+
+    rail: Literal["pii"]
+    action: Action = Action.REDACT
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir")
+    keep: tuple[Source, ...] = ("user", "results")
+
+
+class TermsEntry(RailEntry):
+    """Words and phrases, matched whole and without regard to case."""
+
+    rail: Literal["terms"]
+    terms: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=1)
+    action: Action = Action.BLOCK
+
+
+class LinksEntry(RailEntry):
+    """Links to hosts that are neither in ``egress`` nor in what ``keep`` names: an answer's way to leak."""
+
+    rail: Literal["links"]
+    action: Action = Action.REDACT
+    keep: tuple[Source, ...] = ("user",)
+
+
+class ContentEntry(RailEntry):
+    """Offensive language, by a trained classifier. Scores ``toxicity`` and ``hate``; of the former,
+    from ``judge_from`` to ``block_at``, a judge decides."""
+
+    rail: Literal["content"]
+    block_at: Share | None = None
+    judge_from: Share | None = None
+    weights: str | None = None
+
+    @model_validator(mode="after")
+    def _band(self) -> ContentEntry:
+        if self.judge_from is not None and (self.block_at is None or self.judge_from > self.block_at):
+            raise ValueError("judge_from needs a block_at that is not below it")
+        return self
+
+
+class InjectionEntry(RailEntry):
+    """Instructions to the model, by rules. Scores ``injection``. ``taint_untrusted``: a result of a tool
+    that returns strangers' text taints the run even without a hit."""
+
+    rail: Literal["injection"]
+    taint_at: Share | None = 0.5
+    ask_at: Share | None = None
+    block_at: Share | None = None
+    taint_untrusted: bool = False
+
+
+class GroundednessEntry(RailEntry):
+    """Numbers, identifiers, dates and e-mails of an answer must stand in its evidence. Scores ``groundedness``."""
+
+    rail: Literal["groundedness"]
+    minimum: Share = 1.0
+    action: Action = Action.ALLOW
+
+
+AnyEntry = Annotated[
+    NormaliseEntry
+    | SecretsEntry
+    | PiiEntry
+    | TermsEntry
+    | LinksEntry
+    | ContentEntry
+    | InjectionEntry
+    | GroundednessEntry,
+    Discriminator("rail"),
+    BeforeValidator(lambda value: {"rail": value} if isinstance(value, str) else value),
+]
+
+STREAMABLE = ("normalise", "secrets", "pii", "terms", "links")
+"""Rails that can judge text while it arrives."""
+
+
+class StagePolicy(Strict):
+    """``max_chars``: a longer text is blocked unread. ``fail_open``: a failed rail or an overrun allows."""
+
+    rails: tuple[AnyEntry, ...]
+    timeout_ms: int = Field(default=2000, ge=1, le=600_000)
+    max_chars: int = Field(default=200_000, ge=1)
+    fail_open: bool = False
+
+
+class Stages(Strict):
+    input: StagePolicy
+    plan: StagePolicy
+    tool_call: StagePolicy
+    tool_result: StagePolicy
+    stream: StagePolicy
+    final: StagePolicy
+
+    def of(self, stage: Stage) -> StagePolicy:
+        found: StagePolicy = getattr(self, stage.value)
+        return found
+
+    @model_validator(mode="after")
+    def _streamable(self) -> Stages:
+        for index, entry in enumerate(self.stream.rails):
+            if entry.rail not in STREAMABLE:
+                raise ValueError(f"stream.rails.{index}: {entry.rail} cannot judge text while it arrives")
+            if getattr(entry, "action", None) is Action.ASK:
+                raise ValueError(f"stream.rails.{index}: a stream cannot wait for a person")
+        return self
+
+
+class ArgumentRule(Strict):
+    """Limits of one argument. ``from_user_words``: its value must stand in the user's own words;
+    ``kind`` then narrows the choice, while decoding, to the values of that kind found there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    enum: tuple[str | int | float | bool, ...] | None = Field(default=None, min_length=1)
+    const: str | int | float | bool | None = None
+    max_length: int | None = Field(default=None, alias="maxLength", ge=0)
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    from_user_words: bool = False
+    kind: RuleKind = "text"
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                regex.compile(value)
+            except regex.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+
+class ReadRule(Strict):
+    """Where the value is found that an omitted argument, or one that equals one of ``when``, stands for: in
+    ``field`` of an earlier result whose ``key`` equals the call's argument of that name."""
+
+    when: tuple[float, ...] = ()
+    key: str
+    field: str
+
+
+class AskRule(Strict):
+    """A person decides about calls of ``tool``, or of tools with ``effect``; with ``argument`` only
+    above ``above``, or where the argument isn't a number. ``read``: see ``ReadRule``; what cannot be
+    read is asked about."""
+
+    tool: str | None = None
+    effect: Effect | None = None
+    argument: str | None = None
+    above: float | None = None
+    read: ReadRule | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> AskRule:
+        if (self.tool is None) == (self.effect is None):
+            raise ValueError("names either a tool or an effect")
+        if (self.argument is None) != (self.above is None):
+            raise ValueError("argument and above go together")
+        if self.read is not None and self.argument is None:
+            raise ValueError("read needs an argument")
+        return self
+
+
+class ToolsPolicy(Strict):
+    """``allow``: agent (or ``*``) → tools (or ``*``); an agent that isn't named may call nothing.
+    ``sinks``: what to do when an argument that says where something goes has an unknown origin.
+    ``tainted_writes``: what to do with a write once a result looked like an instruction, except
+    those of ``harmless`` tools."""
+
+    allow: dict[str, tuple[str, ...]]
+    arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
+    ask: tuple[AskRule, ...] = ()
+    lock_to_plan: Literal["off", "ask", "block"] = "off"
+    tainted_writes: Action = Action.ASK
+    harmless: tuple[str, ...] = ()
+    sinks: Action = Action.ASK
+
+    @field_validator("tainted_writes", "sinks")
+    @classmethod
+    def _no_redact(cls, value: Action) -> Action:
+        if value is Action.REDACT:
+            raise ValueError("a call cannot be redacted here: allow, ask or block")
+        return value
+
+    def allowed(self, agent: str) -> frozenset[str]:
+        return frozenset(self.allow.get(agent, self.allow.get("*", ())))
+
+
+class Egress(Strict):
+    """Hosts that may be reached: exact names, or ``*.example.com`` for everything below."""
+
+    hosts: tuple[str, ...] = ()
+
+
+class Constitution(Strict):
+    """Principles that the model itself checks its answer against, and revises it by."""
+
+    enabled: bool = False
+    principles: tuple[str, ...] = ()
+    max_revisions: int = Field(default=2, ge=0, le=5)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Constitution:
+        if self.enabled and not self.principles:
+            raise ValueError("principles: none are given")
+        return self
+
+
+class PolicyDocument(Strict):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    version: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+    description: str = ""
+    streaming: Literal["held", "live"] = "held"
+    stages: Stages
+    tools: ToolsPolicy
+    egress: Egress
+    constitution: Constitution = Field(default_factory=Constitution)
+    refusal: str = "I'm sorry, I can't help with that."
+
+    def canonical(self) -> dict[str, Any]:
+        """The whole document as JSON data, defaults written out."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,120 @@
+"""The guard: one compiled policy, asked at every stage. Fails closed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flightloop.chat import ToolDef
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.combinators import Clock, failure
+from guardrails.compile import compile_stage, detectors
+from guardrails.holdback import HoldBack
+from guardrails.holdback import StreamBlocked as StreamBlocked
+from guardrails.narrow import narrow
+from guardrails.policy import Policy
+from guardrails.types import GuardContext, Judge, Judgement, Rail, Ruling, Subject, severest
+
+APPROVED = "approved"
+"""Label of a verdict that would have asked, had a person not approved this call already."""
+
+
+class Guard:
+    """Judges every step of a run by one policy. Immutable; shared by all runs under that policy.
+
+    Args:
+        judge: a model to ask in the grey band and for the constitution. A policy that needs one
+            blocks without it.
+        clock: seconds, for measuring a stage's time.
+        rails: rails of stages to use instead of the policy's, for programs that bring their own.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        judge: Judge | None = None,
+        clock: Clock = time.perf_counter,
+        rails: dict[Stage, Rail] | None = None,
+    ) -> None:
+        self.policy = policy
+        self._clock = clock
+        compiled = {stage: compile_stage(policy.document, stage, judge, clock) for stage in Stage}
+        self._rails = compiled | (rails or {})
+        self._detectors, self._strip = detectors(policy.document)
+
+    async def check(self, subject: Subject) -> Ruling:
+        """The ruling on one subject: an exception, an overrun, or no decision is a block, unless the policy
+        lets the stage fail open, which the verdict then says. Never raises but on cancellation."""
+        judgement = await self._judged(subject)
+        verdicts = tuple(
+            verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": subject.stage})
+            for verdict in _approved(subject, judgement.verdicts)
+        )
+        action = severest(verdict.action for verdict in verdicts)
+        reasons = [f"{verdict.rail}: {verdict.reason}" for verdict in verdicts if verdict.action is action]
+        arguments = subject.call.arguments if subject.call else None
+        return Ruling(
+            action=action,
+            text=subject.text if judgement.text is None else judgement.text,
+            arguments=arguments if judgement.arguments is None else judgement.arguments,
+            verdicts=verdicts,
+            reason="; ".join(reasons) if action is not Action.ALLOW else "",
+            tainted=subject.context.tainted or judgement.tainted,
+        )
+
+    def narrow(
+        self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
+    ) -> list[ToolDef]:
+        """The tools to offer the model, their schemas narrowed; see ``guardrails.narrow``."""
+        return narrow(self.policy.document, tools, context, writes)
+
+    def stream(self, context: GuardContext) -> HoldBack:
+        """A hold-back for one answer; in a policy with held streams it releases all at the end."""
+        return HoldBack(
+            self._detectors,
+            context,
+            held=self.policy.document.streaming == "held",
+            strip=self._strip,
+            policy_sha256=self.policy.sha256,
+        )
+
+    async def _judged(self, subject: Subject) -> Judgement:
+        stage = self.policy.document.stages.of(subject.stage)
+        if len(subject.text) > stage.max_chars:
+            reason = f"{len(subject.text)} characters are more than the limit of {stage.max_chars}"
+            return Judgement((_verdict(subject, "limits", reason),))
+        limit, began = stage.timeout_ms / 1000, self._clock()
+        late = f"took longer than {stage.timeout_ms} ms"
+        try:
+            async with asyncio.timeout(limit):
+                judgement = await self._rails[subject.stage](subject)
+        except TimeoutError:
+            return Judgement((failure(subject, "timeout", late, stage.fail_open),))
+        except Exception as error:
+            reason = f"failed: {type(error).__name__}: {error}"
+            return Judgement((failure(subject, "stage", reason, stage.fail_open),))
+        if not isinstance(judgement, Judgement):
+            return Judgement((failure(subject, "stage", "made no decision", stage.fail_open),))
+        if self._clock() - began > limit:  # rails that never waited cannot be cut short, but count as late all the same
+            overrun = failure(subject, "timeout", late, stage.fail_open)
+            return replace(judgement, verdicts=(*judgement.verdicts, overrun))
+        return judgement
+
+
+def _verdict(subject: Subject, rail: str, reason: str) -> Verdict:
+    return Verdict(action=Action.BLOCK, rail=rail, stage=subject.stage, reason=reason)
+
+
+def _approved(subject: Subject, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """What a person approved, by the very arguments and under this policy, is not asked again."""
+    call = subject.call
+    if subject.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in subject.context.approved_args:
+        return verdicts
+    return tuple(
+        verdict.model_copy(update={"action": Action.ALLOW, "labels": [*verdict.labels, APPROVED]})
+        if verdict.action is Action.ASK
+        else verdict
+        for verdict in verdicts
+    )

@@ -1,0 +1,130 @@
+"""Releases a stream's text only when nothing in it can still become part of a finding.
+
+What comes out, over any way to cut the text into pieces, is what the same detectors make of the
+whole text, and no character of a redacted or blocked span is ever released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.finders import Finding, merged, placeholder
+from guardrails.rails.found import Detector
+from guardrails.rails.normalise import Visible
+from guardrails.types import GuardContext, Ruling, severest
+
+
+class StreamBlocked(Exception):
+    """A detector blocks the stream; nothing more may be released."""
+
+    def __init__(self, ruling: Ruling) -> None:
+        super().__init__(ruling.reason)
+        self.ruling = ruling
+
+
+class HoldBack:
+    """``push`` pieces, then ``finish``; each returns text that may be shown.
+
+    Args:
+        held: release nothing before ``finish``.
+        strip: remove invisible characters first.
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        context: GuardContext,
+        *,
+        held: bool = False,
+        strip: bool = True,
+        policy_sha256: str = "",
+    ) -> None:
+        self._detectors = detectors
+        self._keep = [detector.watch(context) for detector in detectors]
+        self._context = context
+        self._held = held
+        self._visible: Callable[[str], str] = Visible().push if strip else str
+        self._sha256 = policy_sha256
+        self._text = ""
+        self._released = 0  # everything before it is out
+        self._live = [0] * len(detectors)
+        self._hits: list[tuple[Detector, Finding]] = []
+        self._blocked: StreamBlocked | None = None
+
+    def push(self, text: str) -> str:
+        """Takes the next piece; returns what is settled.
+
+        Raises:
+            StreamBlocked: a blocking finding is settled. Every later call raises it too.
+        """
+        if self._blocked:
+            raise self._blocked
+        self._text += self._visible(text)
+        if self._held:
+            return ""
+        for index, detector in enumerate(self._detectors):
+            self._live[index] = detector.finder.live(self._text, self._live[index])
+        return self._release(min(self._live, default=len(self._text)))
+
+    def finish(self) -> str:
+        """The end of the text: returns the rest.
+
+        Raises:
+            StreamBlocked: as ``push``.
+        """
+        if self._blocked:
+            raise self._blocked
+        return self._release(len(self._text))
+
+    @property
+    def holding(self) -> int:
+        """Characters taken and not yet released."""
+        return len(self._text) - self._released
+
+    def ruling(self) -> Ruling:
+        """What the detectors found in what has been settled so far. Spans refer to the stripped text."""
+        verdicts = tuple(self._verdict(detector) for detector in self._detectors)
+        action = severest(verdict.action for verdict in verdicts)
+        reason = "; ".join(verdict.reason for verdict in verdicts if verdict.action is action and verdict.reason)
+        return Ruling(action, "", None, verdicts, reason, self._context.tainted)
+
+    def _release(self, boundary: int) -> str:
+        found = [
+            (detector, finding)
+            for detector, keep in zip(self._detectors, self._keep, strict=True)
+            if (candidates := detector.finder.find(self._text, self._released))
+            for finding in keep(self._text, candidates)
+        ]
+        # A finding across the boundary moves it to its own beginning, and that may meet another one.
+        for _, finding in sorted(found, key=lambda item: -item[1].end):
+            if finding.start < boundary < finding.end:
+                boundary = finding.start
+        settled = [(detector, finding) for detector, finding in found if finding.end <= boundary]
+        self._hits += settled
+        if any(detector.action is Action.BLOCK for detector, _ in settled):
+            self._blocked = StreamBlocked(self.ruling())
+            raise self._blocked
+        shown = self._shown([finding for detector, finding in settled if detector.action is Action.REDACT], boundary)
+        self._released = boundary
+        return shown
+
+    def _shown(self, findings: list[Finding], boundary: int) -> str:
+        pieces, at = [], self._released
+        for finding in merged(findings):
+            pieces += [self._text[at : finding.start], placeholder(finding)]
+            at = finding.end
+        return "".join([*pieces, self._text[at:boundary]])
+
+    def _verdict(self, detector: Detector) -> Verdict:
+        found = sorted(finding for owner, finding in self._hits if owner is detector)
+        labels = sorted({finding.label for finding in found})
+        return Verdict(
+            action=detector.action if found else Action.ALLOW,
+            rail=detector.name,
+            stage=Stage.STREAM,
+            reason=f"found {', '.join(labels)}" if labels else "",
+            spans=[Span(start=item.start, end=item.end, label=item.label) for item in found],
+            labels=labels,
+            policy_sha256=self._sha256,
+        )

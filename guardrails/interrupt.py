@@ -1,0 +1,84 @@
+"""The emergency stop as seen by whatever must stop: latched, and obeyed when its source falls silent.
+
+An interrupt raised after something was admitted stops it, even when it has been cleared since; one
+that is active stops everything it matches. A source that could not be read for ``max_silence_s``
+stops everything: what cannot be told to stop must not go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flightloop.chat import Tags
+from flightloop.runs import Interrupt
+
+ANY_TENANT = "*"
+
+
+@dataclass(frozen=True)
+class InterruptSnapshot:
+    """``epoch`` only ever grows; ``interrupts`` are the active ones and those cleared within the last hour."""
+
+    epoch: int
+    interrupts: tuple[Interrupt, ...]
+
+
+def matches(interrupt: Interrupt, tags: Tags) -> bool:
+    """Whether an interrupt covers what carries these tags. Tenants never stop each other; ``*`` stops all."""
+    if interrupt.tenant_id not in (ANY_TENANT, tags.tenant_id):
+        return False
+    if interrupt.scope == "all":
+        return True
+    owner = {"agent": tags.agent, "session": tags.session_id, "run": tags.run_id}[interrupt.scope]
+    return owner is not None and owner == interrupt.target
+
+
+class InterruptWatch:
+    """Keeps the latest snapshot. ``poll`` where a step begins; the other methods never read the source.
+
+    Args:
+        read: gives the current snapshot; raises where the source cannot be reached.
+        max_silence_s: seconds without a snapshot after which everything counts as stopped.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, read: Callable[[], InterruptSnapshot], max_silence_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._max_silence_s = max_silence_s
+        self._clock = clock
+        self._snapshot = InterruptSnapshot(0, ())
+        self._heard: float | None = None
+
+    def poll(self) -> None:
+        """Takes a new snapshot. A failure, or an epoch that went backwards, counts as silence."""
+        try:
+            snapshot = self._read()
+        except Exception:
+            return
+        if snapshot.epoch >= self._snapshot.epoch:
+            self._snapshot = snapshot
+            self._heard = self._clock()
+
+    def epoch(self) -> int:
+        return self._snapshot.epoch
+
+    @property
+    def silent(self) -> bool:
+        """The source has never been heard, or not for longer than allowed."""
+        return self._heard is None or self._clock() - self._heard > self._max_silence_s
+
+    def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
+        """Whether what was admitted at that epoch has to stop."""
+        return self.silent or any(
+            (interrupt.epoch > admitted_epoch or interrupt.cleared_at is None) and matches(interrupt, tags)
+            for interrupt in self._snapshot.interrupts
+        )
+
+    def active(self, tags: Tags) -> Interrupt | None:
+        """The latest active interrupt that covers these tags."""
+        covering = [item for item in self._snapshot.interrupts if item.cleared_at is None and matches(item, tags)]
+        return max(covering, key=lambda item: item.epoch, default=None)

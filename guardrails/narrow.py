@@ -1,0 +1,82 @@
+"""Policy as data for decoding: what a policy forbids is taken out of the tools' JSON Schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flightloop.chat import ToolDef
+from guardrails.document import ArgumentRule, PolicyDocument
+from guardrails.rails.words import EMAIL, URL, numbers_in
+from guardrails.types import GuardContext
+
+MAX_CHOICES = 32
+
+
+def narrow(
+    document: PolicyDocument, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
+) -> list[ToolDef]:
+    """The tools that the model may be offered, with their schemas narrowed. ``tools`` stay as they are.
+
+    Args:
+        writes: names of the tools that change something; those that would be blocked outright (off a
+            locked plan, or in a tainted run) are dropped, too.
+    """
+    allowed = document.tools.allowed(context.agent)
+    return [
+        _narrowed(tool, document.tools.arguments.get(tool.function.name, {}), context)
+        for tool in tools
+        if (tool.function.name in allowed or "*" in allowed)
+        and not (tool.function.name in writes and _blocked(document, tool.function.name, context))
+    ]
+
+
+def _blocked(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
+    off_plan = document.tools.lock_to_plan == "block" and tool not in context.plan
+    return off_plan or (context.tainted and document.tools.tainted_writes == "block")
+
+
+def _narrowed(tool: ToolDef, rules: dict[str, ArgumentRule], context: GuardContext) -> ToolDef:
+    properties = tool.function.parameters.get("properties", {})
+    changed = {name: _schema(properties[name], rule, context) for name, rule in rules.items() if name in properties}
+    if not changed:
+        return tool
+    parameters = {**tool.function.parameters, "properties": {**properties, **changed}}
+    return tool.model_copy(update={"function": tool.function.model_copy(update={"parameters": parameters})})
+
+
+def _schema(schema: dict[str, Any], rule: ArgumentRule, context: GuardContext) -> dict[str, Any]:
+    """The schema with the rule's limits; a limit that the tool itself sets tighter stays."""
+    narrowed = dict(schema)
+    if rule.enum is not None:
+        own = schema.get("enum")
+        narrowed["enum"] = [item for item in rule.enum if own is None or item in own] or list(rule.enum)
+    if rule.const is not None:
+        narrowed["const"] = rule.const
+    for key, limit, tighter in (
+        ("maxLength", rule.max_length, min),
+        ("maximum", rule.maximum, min),
+        ("minimum", rule.minimum, max),
+    ):
+        if limit is not None:
+            narrowed[key] = tighter(limit, schema[key]) if key in schema else limit
+    if rule.pattern is not None and "pattern" not in schema:
+        narrowed["pattern"] = rule.pattern
+    if rule.from_user_words and rule.enum is None and (choices := _choices(rule, context.user_text)):
+        narrowed["enum"] = choices
+    return narrowed
+
+
+def _choices(rule: ArgumentRule, text: str) -> list[Any]:
+    """Values of the rule's kind in the user's own words; none where there are none or too many."""
+    match rule.kind:
+        case "email":
+            found: list[Any] = EMAIL.findall(text)
+        case "url":
+            found = [url.rstrip(".,;:!?") for url in URL.findall(text)]
+        case "number":
+            found = [int(value) if value.is_integer() else value for value in sorted(numbers_in(text))]
+        case "text":
+            found = []
+    unique = list(dict.fromkeys(found))
+    return unique if len(unique) <= MAX_CHOICES else []

@@ -1,0 +1,107 @@
+"""Loads a policy: YAML in, an immutable ``Policy`` with its hash out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from flightloop.errors import ConfigError
+from flightloop.runs import PolicyInfo
+from guardrails.document import PolicyDocument
+
+DEFAULT_PATH = Path(__file__).parent / "policies" / "default.yaml"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``sha256`` is the hash of the canonical document: the same whatever the YAML looked like."""
+
+    name: str
+    version: str
+    sha256: str
+    document: PolicyDocument
+
+    def info(self, loaded_at: Any) -> PolicyInfo:
+        return PolicyInfo(
+            name=self.name,
+            version=self.version,
+            sha256=self.sha256,
+            document=self.document.canonical(),
+            loaded_at=loaded_at,
+        )
+
+
+def policy_of(document: PolicyDocument) -> Policy:
+    canonical = json.dumps(document.canonical(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return Policy(document.name, document.version, digest, document)
+
+
+def parse_policy(text: str, source: str = "policy") -> Policy:
+    """Reads a policy from YAML text; sections and stages it leaves out come from the default policy.
+
+    Raises:
+        ConfigError: not YAML, or a field is unknown, missing or wrong; names the field.
+    """
+    own = _mapping(text, source)
+    return policy_of(_validated(_with_defaults(own, _default_mapping()), source))
+
+
+def load_policy(path: Path) -> Policy:
+    """Reads a policy file.
+
+    Raises:
+        ConfigError: as ``parse_policy``, or the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return parse_policy(text, str(path))
+
+
+@cache
+def default_policy() -> Policy:
+    """The built-in policy, for agents that name none."""
+    return policy_of(_validated(_default_mapping(), str(DEFAULT_PATH)))
+
+
+@cache
+def _default_mapping() -> dict[str, Any]:
+    return _mapping(DEFAULT_PATH.read_text(encoding="utf-8"), str(DEFAULT_PATH))
+
+
+def _mapping(text: str, source: str) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source}: a policy is a mapping with name, version, stages …")
+    return value
+
+
+def _with_defaults(own: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    merged = {key: default[key] for key in ("stages", "tools", "egress")} | own
+    if isinstance(own.get("stages"), dict):
+        merged["stages"] = default["stages"] | own["stages"]
+    return merged
+
+
+def _validated(value: dict[str, Any], source: str) -> PolicyDocument:
+    try:
+        return PolicyDocument.model_validate(value)
+    except ValidationError as error:
+        problems = "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{source}: {problems}", param=_field(error.errors()[0]["loc"])) from error
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "policy"

@@ -1,0 +1,67 @@
+"""Whether a call exceeds what an ask rule lets pass without a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+import regex
+
+from guardrails.document import AskRule, ReadRule
+from guardrails.rails.words import number_of
+from guardrails.types import GuardContext
+
+_LEADING_NUMBER = regex.compile(r"\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d")
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> bool:
+    """True for a rule without an argument, for a value above the limit, and for one that is no number or unknown."""
+    if rule.argument is None or rule.above is None:
+        return True
+    value = arguments.get(rule.argument)
+    if rule.read is not None and (value is None or value in rule.read.when):
+        value = _read(rule.read, arguments, context.results)
+    return not is_number(value) or not float(value) <= rule.above
+
+
+def _read(rule: ReadRule, arguments: dict[str, Any], results: tuple[str, ...]) -> float | None:
+    """The highest value that the results give for the call's key; None if they give none."""
+    wanted = arguments.get(rule.key)
+    found = [
+        amount
+        for text in results
+        for record in _records(_json_of(text))
+        if wanted is not None
+        and record.get(rule.key) == wanted
+        and (amount := _amount(record.get(rule.field))) is not None
+    ]
+    return max(found, default=None)
+
+
+def _json_of(text: str) -> Any:
+    """The JSON value that a result begins with; a note may follow it."""
+    try:
+        return json.JSONDecoder().raw_decode(text.lstrip())[0]
+    except ValueError:
+        return None
+
+
+def _records(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for value in below:
+        yield from _records(value)
+
+
+def _amount(value: Any) -> float | None:
+    """A number, or the one that a text such as "1,250.00 EUR" begins with."""
+    if is_number(value):
+        return float(value)
+    match = _LEADING_NUMBER.match(value) if isinstance(value, str) else None
+    return number_of(match.group()) if match else None

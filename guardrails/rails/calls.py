@@ -1,0 +1,172 @@
+"""What may be called, and with what: the rails of stage tool_call, and the plan's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import regex
+
+from flightloop.tool import Permission
+from flightloop.verdicts import Action, Verdict
+from guardrails.document import ArgumentRule, PolicyDocument
+from guardrails.hosts import host_of, hosts_in, permitted
+from guardrails.rails.amounts import exceeds, is_number
+from guardrails.rails.found import leaves
+from guardrails.rails.words import stands_in
+from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
+
+Problem = tuple[Action, str, str]
+"""Action, label, reason."""
+
+_ADDRESS_NAME = regex.compile(r"url|uri|host|domain|endpoint|server|webhook", regex.IGNORECASE)
+_BARE_ADDRESS = regex.compile(
+    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?::\d+)?(?:[/?#]\S*)?)\s*"
+)
+
+
+def arguments_rail(document: PolicyDocument) -> Rail:
+    """Allow-list, plan lock, argument rules and ask rules."""
+
+    async def check(subject: Subject) -> Judgement:
+        call = _call(subject)
+        problems = [
+            *_not_allowed(document, subject.context, call.spec.name),
+            *_off_plan(document, subject.context, call),
+            *_broken_rules(document, subject.context, call),
+            *_asked(document, subject.context, call),
+        ]
+        return _judgement("arguments", subject, problems)
+
+    return check
+
+
+def origin_rail(document: PolicyDocument) -> Rail:
+    """Where a sink argument's value comes from, and whether a tainted run may write."""
+
+    async def check(subject: Subject) -> Judgement:
+        call, context = _call(subject), subject.context
+        problems: list[Problem] = []
+        for name in call.spec.sinks:
+            known = name not in call.arguments or stands_in(
+                call.arguments[name], (context.user_text, *context.trusted_results)
+            )
+            if not known and document.tools.sinks is not Action.ALLOW:
+                reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
+                problems.append((document.tools.sinks, "sink", reason))
+        watched = call.spec.writes and call.spec.name not in document.tools.harmless
+        if context.tainted and watched and document.tools.tainted_writes is not Action.ALLOW:
+            reason = "a tool result looked like an instruction, and this call changes something"
+            problems.append((document.tools.tainted_writes, "tainted", reason))
+        return _judgement("origin", subject, problems)
+
+    return check
+
+
+def egress_rail(document: PolicyDocument) -> Rail:
+    """Hosts in the arguments of a tool that reaches the network, and in any sink argument."""
+
+    async def check(subject: Subject) -> Judgement:
+        call = _call(subject)
+        reaches = Permission.NETWORK in call.spec.permissions
+        watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
+        hosts = sorted(set(_hosts(watched, call.spec.sinks)))
+        problems: list[Problem] = [
+            (Action.BLOCK, "egress", f"{host} is not among the policy's egress hosts")
+            for host in hosts
+            if not permitted(host, document.egress.hosts)
+        ]
+        return _judgement("egress", subject, problems)
+
+    return check
+
+
+def plan_rail(document: PolicyDocument) -> Rail:
+    """A plan may only name tools that its agent may call."""
+
+    async def check(subject: Subject) -> Judgement:
+        problems = [
+            problem for tool in subject.context.plan for problem in _not_allowed(document, subject.context, tool)
+        ]
+        return _judgement("plan", subject, problems)
+
+    return check
+
+
+def violation(rule: ArgumentRule, value: Any) -> str | None:
+    """What is wrong with a value by its rule, apart from its origin."""
+    checks = (
+        (rule.enum is None or any(_same(value, item) for item in rule.enum), f"is not one of {rule.enum}"),
+        (rule.const is None or _same(value, rule.const), f"is not {rule.const!r}"),
+        (rule.max_length is None or _length(value) <= rule.max_length, f"is longer than {rule.max_length} characters"),
+        (rule.minimum is None or (is_number(value) and value >= rule.minimum), f"is not at least {rule.minimum}"),
+        (rule.maximum is None or (is_number(value) and value <= rule.maximum), f"is not at most {rule.maximum}"),
+        (rule.pattern is None or _matches(rule.pattern, value), f"does not match {rule.pattern}"),
+    )
+    return next((reason for good, reason in checks if not good), None)
+
+
+def _call(subject: Subject) -> CallSubject:
+    if subject.call is None:
+        raise ValueError("a tool call without its call")
+    return subject.call
+
+
+def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> Iterator[Problem]:
+    allowed = document.tools.allowed(context.agent)
+    if tool not in allowed and "*" not in allowed:
+        yield Action.BLOCK, "allow_list", f"{tool} is not allowed for agent {context.agent!r}"
+
+
+def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+    if document.tools.lock_to_plan != "off" and call.spec.writes and call.spec.name not in context.plan:
+        yield Action(document.tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
+
+
+def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+    for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
+        if name not in call.arguments:
+            continue
+        value = call.arguments[name]
+        if reason := violation(rule, value):
+            yield Action.BLOCK, "argument", f"{name} {reason}"
+        if rule.from_user_words and not stands_in(value, (context.user_text,)):
+            yield Action.BLOCK, "argument", f"{name} does not stand in the user's own words"
+
+
+def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+    for rule in document.tools.ask:
+        if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, call.arguments, context):
+            yield Action.ASK, "ask", rule.reason or f"the policy wants a person to decide about {call.spec.name}"
+
+
+def _hosts(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[str]:
+    for name, value in arguments.items():
+        for leaf in leaves(value):
+            yield from hosts_in(leaf)
+            # A name alone is an address where an address is expected: "evil.com", "//evil.com/x".
+            if (name in sinks or _ADDRESS_NAME.search(name)) and (match := _BARE_ADDRESS.fullmatch(leaf)):
+                yield host_of("http://" + match.group(1))
+
+
+def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:
+    verdict = Verdict(
+        action=severest(action for action, _, _ in problems),
+        rail=rail,
+        stage=subject.stage,
+        reason="; ".join(dict.fromkeys(reason for _, _, reason in problems)),
+        labels=list(dict.fromkeys(label for _, label, _ in problems)),
+    )
+    return Judgement((verdict,))
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str) else len(str(value))
+
+
+def _matches(pattern: str, value: Any) -> bool:
+    return isinstance(value, str) and regex.search(pattern, value, timeout=0.05) is not None

@@ -1,0 +1,97 @@
+"""Makes a rail of a finder: over a subject's text, and over the arguments of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.finders import Finder, Finding, merged, redact
+from guardrails.types import GuardContext, Judgement, Rail, Subject
+
+Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
+"""Given a context: a filter that drops the findings which this context lets stand."""
+
+
+def keep_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+    return lambda text, findings: findings
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A named finder, what to do with what it finds, and what the context lets stand."""
+
+    name: str
+    finder: Finder
+    action: Action
+    watch: Watch = keep_none
+
+    def spans(self, text: str, context: GuardContext) -> list[Finding]:
+        findings = self.finder.find(text)
+        return merged(self.watch(context)(text, findings)) if findings else []
+
+
+def verdict_of(detector: Detector, stage: Stage, findings: list[Finding]) -> Verdict:
+    labels = sorted({finding.label for finding in findings})
+    return Verdict(
+        action=detector.action if findings else Action.ALLOW,
+        rail=detector.name,
+        stage=stage,
+        reason=f"found {', '.join(labels)}" if labels else "",
+        spans=[Span(start=item.start, end=item.end, label=item.label) for item in findings],
+        labels=labels,
+    )
+
+
+def detector_rail(detector: Detector) -> Rail:
+    """Verdict spans refer to the text as this rail got it; for a call they refer to the value they were found in."""
+
+    async def check(subject: Subject) -> Judgement:
+        if subject.stage is Stage.TOOL_CALL and subject.call is not None:
+            return _check_arguments(detector, subject, subject.call.arguments)
+        findings = detector.spans(subject.text, subject.context)
+        replaced = detector.action is Action.REDACT and bool(findings)
+        return Judgement(
+            (verdict_of(detector, subject.stage, findings),), text=redact(subject.text, findings) if replaced else None
+        )
+
+    return check
+
+
+def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, Any]) -> Judgement:
+    found: list[Finding] = []
+
+    def visit(text: str) -> str:
+        findings = detector.spans(text, subject.context)
+        found.extend(findings)
+        return redact(text, findings)
+
+    clean = map_scalars(arguments, visit)
+    replaced = detector.action is Action.REDACT and bool(found)
+    return Judgement((verdict_of(detector, subject.stage, found),), arguments=clean if replaced else None)
+
+
+def map_scalars(node: Any, visit: Callable[[str], str]) -> Any:
+    """A JSON value with ``visit`` applied to every string, key and number written out; what it leaves alone stays."""
+    if isinstance(node, dict):
+        return {visit(str(key)): map_scalars(value, visit) for key, value in node.items()}
+    if isinstance(node, list):
+        return [map_scalars(item, visit) for item in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    text = str(node)
+    replaced = visit(text)
+    return node if replaced == text else replaced
+
+
+def leaves(node: Any) -> list[str]:
+    """Every string and number of a JSON value, keys included, as text."""
+    seen: list[str] = []
+
+    def note(text: str) -> str:
+        seen.append(text)
+        return text
+
+    map_scalars(node, note)
+    return seen

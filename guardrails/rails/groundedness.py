@@ -1,0 +1,130 @@
+"""Whether what an answer states stands somewhere: its numbers, identifiers, dates and e-mail addresses must
+occur in the run's tool results, documents or the user's own words. A lexical check, not an entailment."""
+
+from __future__ import annotations
+
+from calendar import month_abbr, month_name
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import regex
+
+from flightloop.verdicts import Action, Span, Verdict
+from guardrails.document import GroundednessEntry
+from guardrails.rails.words import EMAIL, number_of, numbers_in
+from guardrails.types import Judgement, Rail, Subject
+
+_MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}
+_MONTHS |= {name.lower(): index for index, name in enumerate(month_abbr) if name} | {"sept": 9}
+_MONTH = "(?P<month>" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\.?"
+_DAY, _YEAR = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?", r"(?P<year>\d{4})"
+_WRITTEN = [
+    regex.compile(rf"\b{_DAY}(?: of)? {_MONTH},? {_YEAR}\b", regex.IGNORECASE),
+    regex.compile(rf"\b{_MONTH} {_DAY},? {_YEAR}\b", regex.IGNORECASE),
+]
+_ISO = regex.compile(r"\b(\d{4})-(\d{2})-(\d{2})(?!\d)")
+_NUMERIC = regex.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
+_ID = regex.compile(r"(?<![\w-])#?(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w-])")
+_NUMBER = regex.compile(r"(?<![\w.,#-])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:[.,]\d+)?(?![\w-]|[.,]\d)")
+_LIST_MARK = regex.compile(r"(?m)^\s*(?:step )?\d{1,2}[.):]\s", regex.IGNORECASE)
+_ORDINAL = regex.compile(r"\d+(?:st|nd|rd|th)", regex.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    start: int
+    end: int
+    kind: str
+    values: frozenset[object]
+    """Readings of it: one of them must stand in the evidence."""
+
+
+def claims(text: str) -> list[Claim]:
+    """What an answer states that can be looked up. Counts below ten and list numbers are not looked up."""
+    found: list[Claim] = []
+    taken = [match.span() for match in _LIST_MARK.finditer(text)]
+    for claim in [*_emails(text), *_dates(text), *_ids(text), *_numbers(text)]:
+        if not any(claim.start < end and start < claim.end for start, end in taken):
+            taken.append((claim.start, claim.end))
+            found.append(claim)
+    return sorted(found, key=lambda claim: claim.start)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What can be stated, by kind."""
+
+    known: dict[str, frozenset[object]]
+
+    @classmethod
+    def of(cls, texts: tuple[str, ...]) -> Evidence:
+        text = "\n".join(texts)
+        known: dict[str, frozenset[object]] = {"number": frozenset(numbers_in(text))}
+        for kind, source in (("email", _emails), ("date", _dates), ("id", _ids)):
+            known[kind] = frozenset(value for claim in source(text) for value in claim.values)
+        return cls(known)
+
+    def supports(self, claim: Claim) -> bool:
+        return bool(claim.values & self.known[claim.kind])
+
+
+def groundedness_rail(entry: GroundednessEntry) -> Rail:
+    """``scores["groundedness"]``: supported claims / claims, 1 is good; absent where nothing was claimed."""
+
+    async def check(subject: Subject) -> Judgement:
+        stated = claims(subject.text)
+        evidence = Evidence.of((subject.context.user_text, *subject.context.results)) if stated else None
+        unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
+        score = 1 - len(unsupported) / len(stated) if stated else 1.0
+        verdict = Verdict(
+            action=entry.action if score < entry.minimum else Action.ALLOW,
+            rail="groundedness",
+            stage=subject.stage,
+            reason=f"{len(unsupported)} of {len(stated)} claims stand nowhere" if unsupported else "",
+            spans=[Span(start=claim.start, end=claim.end, label=f"unsupported_{claim.kind}") for claim in unsupported],
+            scores={"groundedness": round(score, 4)} if stated else {},
+        )
+        return Judgement((verdict,))
+
+    return check
+
+
+def _emails(text: str) -> Iterator[Claim]:
+    for match in EMAIL.finditer(text):
+        yield Claim(match.start(), match.end(), "email", frozenset({match.group().casefold()}))
+
+
+def _dates(text: str) -> Iterator[Claim]:
+    for match in _ISO.finditer(text):
+        yield from _date_claim(match, [(match[1], match[2], match[3])])
+    for pattern in _WRITTEN:
+        for match in pattern.finditer(text):
+            month = str(_MONTHS[match["month"].lower()])
+            yield from _date_claim(match, [(match["year"], month, match["day"])])
+    for match in _NUMERIC.finditer(text):  # both ways to read 03/04/2024
+        yield from _date_claim(match, [(match[3], match[2], match[1]), (match[3], match[1], match[2])])
+
+
+def _date_claim(match: regex.Match[str], readings: list[tuple[str, str, str]]) -> Iterator[Claim]:
+    days = set()
+    for year, month, day in readings:
+        try:
+            days.add(date(int(year), int(month), int(day)))
+        except ValueError:
+            continue
+    if days:
+        yield Claim(match.start(), match.end(), "date", frozenset(days))
+
+
+def _ids(text: str) -> Iterator[Claim]:
+    for match in _ID.finditer(text):
+        if not _ORDINAL.fullmatch(match.group()):
+            yield Claim(match.start(), match.end(), "id", frozenset({match.group().lstrip("#").casefold()}))
+
+
+def _numbers(text: str) -> Iterator[Claim]:
+    for match in _NUMBER.finditer(text):
+        value = number_of(match.group())
+        if value is not None and not (value.is_integer() and abs(value) < 10):
+            yield Claim(match.start(), match.end(), "number", frozenset({value, abs(value)}))

@@ -1,0 +1,142 @@
+"""Text that gives the model instructions: rules over windows of normalised text.
+
+Rules were written from the published families of attacks, not from any test set. They are one
+barrier among several: a hit in a tool result taints the run, and the structural rules on writes,
+argument origins and egress hold whether a rule hits or not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import regex
+import yaml
+
+from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.document import InjectionEntry
+from guardrails.rails.normalise import normalise
+from guardrails.types import Judgement, Rail, Subject
+
+RULES_PATH = Path(__file__).with_name("injection.yaml")
+WINDOW = 600
+"""Characters in which several hits add up."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``weight``: how sure a single hit is, 0..1. ``results_only``: harmless from the user, not from a tool."""
+
+    label: str
+    weight: float
+    pattern: regex.Pattern[str]
+    results_only: bool = False
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """The rules of ``injection.yaml``."""
+    document = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))
+    loaded = []
+    for entry in document["rules"]:
+        expression = entry.pop("expression")
+        for name, words in document["words"].items():
+            expression = expression.replace(f"%{name}%", words)
+        loaded.append(Rule(pattern=regex.compile(expression, regex.IGNORECASE), **entry))
+    return tuple(loaded)
+
+
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһӏոɡαεορτικν" + "АВЕКМНОРСТХІЈЅ" + "’‘“”", "aeopcyxijsdhlngaeoptikv" + "ABEKMHOPCTXIJS" + "''\"\""
+)
+_SPACED = regex.compile(r"\b(?:\w[ .*_-]){5,}\w\b")
+_BASE64 = regex.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{32,4000}={0,2}(?![\w+/=])")
+
+
+def folded(text: str) -> str:
+    """Normal form for matching: look-alike letters as ASCII, blanks as one, letters spelt a p a r t joined."""
+    text = normalise(text).translate(_LOOKALIKES)
+    text = regex.sub(r"[^\S\n]+", " ", text)
+    return _SPACED.sub(lambda match: regex.sub(r"[ .*_-]", "", match.group()), text)
+
+
+def decoded(text: str) -> Iterator[str]:
+    """What readable text the base64 runs of a text hold."""
+    for match in _BASE64.finditer(text):
+        body = match.group().rstrip("=")
+        try:
+            plain = base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
+        except (binascii.Error, ValueError):
+            continue
+        if sum(character.isprintable() for character in plain) > 0.95 * len(plain):
+            yield plain
+
+
+@dataclass(frozen=True)
+class Hits:
+    score: float
+    labels: tuple[str, ...]
+    spans: tuple[Span, ...]
+    """In the folded text, which for plain text is the text itself."""
+
+
+def scan(text: str, from_tool: bool) -> Hits:
+    """The worst window's score: each family of rules counts once, and doubts multiply."""
+    plain = folded(text)
+    pieces = [plain, *(folded(inner) for inner in decoded(text))]
+    found = [
+        (piece, rule, match)
+        for piece, content in enumerate(pieces)
+        for rule in rules()
+        if from_tool or not rule.results_only
+        for match in rule.pattern.finditer(content)
+    ]
+    score = max((_window_score(found, piece, match.start()) for piece, _, match in found), default=0.0)
+    spans = tuple(
+        Span(start=match.start(), end=match.end(), label=rule.label) for piece, rule, match in found if piece == 0
+    )
+    return Hits(round(score, 4), tuple(sorted({rule.label for _, rule, _ in found})), spans)
+
+
+def _window_score(found: list[tuple[int, Rule, regex.Match[str]]], piece: int, start: int) -> float:
+    families: dict[str, float] = {}
+    for where, rule, match in found:
+        if where == piece and start <= match.start() < start + WINDOW:
+            families[rule.label] = max(rule.weight, families.get(rule.label, 0.0))
+    doubt = 1.0
+    for weight in families.values():
+        doubt *= 1 - weight
+    return 1 - doubt
+
+
+def injection_rail(entry: InjectionEntry) -> Rail:
+    async def check(subject: Subject) -> Judgement:
+        hits = scan(subject.text, subject.stage is Stage.TOOL_RESULT)
+        untrusted = entry.taint_untrusted and subject.call is not None and subject.call.spec.returns_untrusted
+        tainted = untrusted or (entry.taint_at is not None and hits.score >= entry.taint_at)
+        action = _action(entry, hits.score)
+        labels = [*hits.labels, *(["tainted"] if tainted else [])]
+        verdict = Verdict(
+            action=action,
+            rail="injection",
+            stage=subject.stage,
+            reason=f"looks like instructions to the model: {', '.join(hits.labels)}" if hits.labels else "",
+            spans=list(hits.spans),
+            scores={"injection": hits.score},
+            labels=labels,
+        )
+        return Judgement((verdict,), tainted=tainted)
+
+    return check
+
+
+def _action(entry: InjectionEntry, score: float) -> Action:
+    if entry.block_at is not None and score >= entry.block_at:
+        return Action.BLOCK
+    if entry.ask_at is not None and score >= entry.ask_at:
+        return Action.ASK
+    return Action.ALLOW

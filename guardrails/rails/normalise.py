@@ -1,0 +1,74 @@
+"""Makes text what it looks like: NFKC, and no invisible or direction-changing characters."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from flightloop.verdicts import Action, Verdict
+from guardrails.types import Judgement, Rail, Subject
+
+_RANGES = (
+    (0x00AD, 0x00AD),  # soft hyphen
+    (0x061C, 0x061C),  # Arabic letter mark
+    (0x115F, 0x1160),  # Hangul fillers
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180E),  # Mongolian selectors
+    (0x200B, 0x200B),  # zero width space
+    (0x200E, 0x200F),  # direction marks
+    (0x202A, 0x202E),  # direction embeddings and overrides
+    (0x2060, 0x206F),  # word joiner, invisible operators, isolates
+    (0x3164, 0x3164),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF9, 0xFFFB),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),  # tags: a whole hidden ASCII
+)
+_INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
+_JOINERS = frozenset("\u200c\u200d")  # mean something in Persian, Indic scripts and emoji; never after ASCII
+_CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
+
+
+class Visible:
+    """Strips invisible characters from a text that comes in pieces; the same for every way to cut it."""
+
+    def __init__(self) -> None:
+        self._after_ascii = True
+
+    def push(self, text: str) -> str:
+        kept = []
+        for character in text:
+            if character in _INVISIBLE or character in _CONTROLS or (character in _JOINERS and self._after_ascii):
+                continue
+            self._after_ascii = character.isascii()
+            kept.append(character)
+        return "".join(kept)
+
+
+def visible(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else Visible().push(text)
+
+
+def normalise(text: str) -> str:
+    """NFKC, then no invisible characters. Doing it twice changes nothing."""
+    if text.isascii():
+        return visible(text)
+    return unicodedata.normalize("NFKC", visible(unicodedata.normalize("NFKC", text)))
+
+
+def normalise_rail() -> Rail:
+    async def check(subject: Subject) -> Judgement:
+        clean = normalise(subject.text)
+        if clean == subject.text:
+            return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=subject.stage),))
+        hidden = sum(character in _INVISIBLE for character in subject.text)
+        verdict = Verdict(
+            action=Action.REDACT,
+            rail="normalise",
+            stage=subject.stage,
+            reason=f"{hidden} invisible characters removed" if hidden else "written in its normal form",
+            labels=["invisible"] if hidden else [],
+        )
+        return Judgement((verdict,), text=clean)
+
+    return check

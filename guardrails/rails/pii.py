@@ -1,0 +1,97 @@
+"""Personal data by pattern and checksum (python-stdnum). What only has digits and no check is not guessed at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import regex
+from stdnum import iban, luhn
+from stdnum.br import cpf
+from stdnum.es import dni, nie
+from stdnum.fr import nir
+from stdnum.it import codicefiscale
+from stdnum.us import ssn
+
+from guardrails.finders import Finding, Pattern, PatternFinder, Window
+
+CARD_PREFIX = regex.compile(r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|5|4[4-9])|35")
+
+
+def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
+    """Accepts a match as a whole if its checksum holds."""
+
+    def refine(matched: str) -> Iterator[Window]:
+        if valid(matched):
+            yield 0, len(matched)
+
+    return refine
+
+
+def prefixes(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
+    """The longest part from the start to the end of a group that is valid: what follows may be another word."""
+
+    def refine(matched: str) -> Iterator[Window]:
+        ends = [match.start() for match in regex.finditer(r"[ .-]", matched)] + [len(matched)]
+        for end in reversed(ends):
+            if valid(matched[:end]):
+                yield 0, end
+                return
+
+    return refine
+
+
+def is_card(text: str) -> bool:
+    digits = regex.sub(r"\D", "", text)
+    return 13 <= len(digits) <= 19 and bool(CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
+
+
+def is_phone(text: str) -> bool:
+    return 9 <= len(regex.sub(r"\D", "", text)) <= 15
+
+
+EDGE, END = r"(?<![\w+.-])", r"(?!\w)"
+PATTERNS = {
+    "email": [Pattern("email", r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")],
+    "phone": [
+        Pattern("phone", r"(?<![\w+])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)", checked(is_phone)),
+        Pattern("phone", EDGE + r"\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}" + END),
+    ],
+    "iban": [Pattern("iban", r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(iban.is_valid), ignore_case=True)],
+    # A group of digits may stand before the number: each group is a start.
+    "card": [Pattern("card", r"(?<!\d)\d(?:[ -]?\d){12,27}(?!\d)", prefixes(is_card))],
+    "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
+    "gb_nino": [
+        Pattern("gb_nino", r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"),
+    ],
+    "es_dni": [
+        Pattern("es_dni", EDGE + r"\d{8}-?[A-Z](?!\w)", checked(dni.is_valid), ignore_case=True),
+        Pattern("es_dni", EDGE + r"[XYZ]-?\d{7}-?[A-Z](?!\w)", checked(nie.is_valid), ignore_case=True),
+    ],
+    "it_cf": [
+        Pattern(
+            "it_cf",
+            r"(?<!\w)[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z](?!\w)",
+            checked(codicefiscale.is_valid),
+            ignore_case=True,
+        )
+    ],
+    "fr_nir": [
+        Pattern("fr_nir", EDGE + r"[12](?: ?\d){4}(?: ?[\dAB])(?: ?\d){9}(?![\w-])", checked(nir.is_valid)),
+    ],
+    "br_cpf": [Pattern("br_cpf", EDGE + r"\d{3}\.\d{3}\.\d{3}-\d{2}(?![\w-])", checked(cpf.is_valid))],
+}
+
+
+@cache
+def pii_finder(kinds: tuple[str, ...]) -> PatternFinder:
+    return PatternFinder([pattern for kind in kinds for pattern in PATTERNS[kind]])
+
+
+def values(text: str, findings: list[Finding]) -> frozenset[tuple[str, str]]:
+    """What was found, without the writing: label and bare value."""
+    return frozenset((finding.label, bare(text[finding.start : finding.end])) for finding in findings)
+
+
+def bare(value: str) -> str:
+    return regex.sub(r"[\s()./+-]", "", value).casefold() if "@" not in value else value.casefold()

@@ -1,0 +1,65 @@
+"""Credentials. Patterns come from detect-secrets (without its entropy and keyword plugins), whose expressions
+are recompiled so that they can be asked for partial matches; the rest, newer key formats above all, are own."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from detect_secrets.plugins.aws import AWSKeyDetector
+from detect_secrets.plugins.azure_storage_key import AzureStorageKeyDetector
+from detect_secrets.plugins.discord import DiscordBotTokenDetector
+from detect_secrets.plugins.github_token import GitHubTokenDetector
+from detect_secrets.plugins.gitlab_token import GitLabTokenDetector
+from detect_secrets.plugins.mailchimp import MailchimpDetector
+from detect_secrets.plugins.pypi_token import PypiTokenDetector
+from detect_secrets.plugins.sendgrid import SendGridDetector
+from detect_secrets.plugins.square_oauth import SquareOAuthDetector
+from detect_secrets.plugins.stripe import StripeDetector
+from detect_secrets.plugins.telegram_token import TelegramBotTokenDetector
+
+from guardrails.finders import Pattern, PatternFinder
+
+LIBRARY = {
+    "aws_key": AWSKeyDetector,
+    "azure_key": AzureStorageKeyDetector,
+    "discord_token": DiscordBotTokenDetector,
+    "github_token": GitHubTokenDetector,
+    "gitlab_token": GitLabTokenDetector,
+    "mailchimp_key": MailchimpDetector,
+    "pypi_token": PypiTokenDetector,
+    "sendgrid_key": SendGridDetector,
+    "square_token": SquareOAuthDetector,
+    "stripe_key": StripeDetector,
+    "telegram_token": TelegramBotTokenDetector,
+}
+
+OWN = (
+    Pattern("api_key", r"(?<![\w-])sk-(?:proj|svcacct|admin|ant|or|live|test)-[A-Za-z0-9_-]{16,}"),
+    Pattern("api_key", r"(?<![\w-])sk-[A-Za-z0-9]{32,}"),
+    Pattern("google_key", r"(?<![\w-])AIza[A-Za-z0-9_-]{35}"),
+    Pattern("huggingface_token", r"(?<![\w-])hf_[A-Za-z0-9]{30,}"),
+    Pattern("github_token", r"(?<![\w-])github_pat_[A-Za-z0-9_]{22,}"),
+    Pattern("npm_token", r"(?<![\w-])npm_[A-Za-z0-9]{36}"),
+    Pattern("slack_token", r"(?<![\w-])xox[abeoprs](?:-[A-Za-z0-9]{4,}){2,}"),
+    Pattern("slack_webhook", r"https://hooks\.slack\.com/services/[A-Za-z0-9_/]{20,}", ignore_case=True),
+    Pattern("stripe_key", r"(?<![\w-])[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    Pattern("jwt", r"(?<![\w-])eyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*)?"),
+    Pattern("password_in_url", r"://[^:/\s@]{1,64}:[^/\s@]{1,128}@"),
+    # Without its end line a private key goes on to the end of the text.
+    Pattern(
+        "private_key",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END))*+"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+)
+
+
+@cache
+def secrets_finder() -> PatternFinder:
+    library = [
+        Pattern(label, expression.pattern, ignore_case=bool(expression.flags & re.IGNORECASE))
+        for label, plugin in LIBRARY.items()
+        for expression in plugin().denylist
+    ]
+    return PatternFinder([*library, *OWN])

@@ -1,0 +1,84 @@
+"""The finders of a policy: secrets, personal data, terms, links. The same for a whole text and for a stream."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+
+import regex
+
+from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
+from guardrails.finders import Finding, Pattern, PatternFinder
+from guardrails.hosts import URL, host_of, hosts_in, permitted
+from guardrails.rails.found import Detector, Watch
+from guardrails.rails.pii import pii_finder, values
+from guardrails.rails.secrets import secrets_finder
+from guardrails.types import GuardContext
+
+Keep = Callable[[str, list[Finding]], list[Finding]]
+
+
+def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
+    """The detector that an entry declares; None if it declares another kind of rail."""
+    match entry:
+        case SecretsEntry():
+            return Detector("secrets", secrets_finder(), entry.action)
+        case PiiEntry():
+            finder = pii_finder(entry.kinds)
+            return Detector("pii", finder, entry.action, _known_data(finder, entry.keep))
+        case TermsEntry():
+            return Detector("terms", terms_finder(entry.terms), entry.action)
+        case LinksEntry():
+            # Markdown's closing bracket ends a link; commas and dots may be the sentence's.
+            finder = PatternFinder([Pattern("link", URL, _until_punctuation, ignore_case=True)])
+            return Detector("links", finder, entry.action, _known_hosts(entry.keep, egress))
+        case _:
+            return None
+
+
+def terms_finder(terms: Iterable[str]) -> PatternFinder:
+    """Finds terms as whole words, any case, any run of up to eight blanks between their words."""
+    patterns = []
+    for term in terms:
+        words = r"\s{1,8}".join(regex.escape(word) for word in unicodedata.normalize("NFKC", term).split())
+        patterns.append(Pattern("term", rf"(?<!\w){words}(?!\w)", ignore_case=True))
+    return PatternFinder(patterns)
+
+
+def _until_punctuation(matched: str) -> Iterable[tuple[int, int]]:
+    bare = regex.match(r"[^)\]]*", matched)
+    end = len((bare.group() if bare else matched).rstrip(".,;:!?*"))
+    yield 0, end
+
+
+def _evidence(context: GuardContext, keep: tuple[Source, ...]) -> str:
+    parts = [context.user_text] if "user" in keep else []
+    return "\n".join([*parts, *(context.results if "results" in keep else ())])
+
+
+def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> Watch:
+    def watch(context: GuardContext) -> Keep:
+        known: list[frozenset[tuple[str, str]]] = []
+
+        def drop(text: str, findings: list[Finding]) -> list[Finding]:
+            if not known:
+                evidence = _evidence(context, keep)
+                known.append(values(evidence, finder.find(evidence)))
+            return [finding for finding in findings if not values(text, [finding]) & known[0]]
+
+        return drop
+
+    return watch
+
+
+def _known_hosts(keep: tuple[Source, ...], egress: tuple[str, ...]) -> Watch:
+    def watch(context: GuardContext) -> Keep:
+        known = hosts_in(_evidence(context, keep))
+
+        def drop(text: str, findings: list[Finding]) -> list[Finding]:
+            hosts = [(finding, host_of(text[finding.start : finding.end])) for finding in findings]
+            return [finding for finding, host in hosts if host not in known and not permitted(host, egress)]
+
+        return drop
+
+    return watch

@@ -1,0 +1,107 @@
+"""What the guard is asked about, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flightloop.tool import ToolSpec
+from flightloop.verdicts import Action, Stage, Verdict
+
+
+@dataclass(frozen=True)
+class GuardContext:
+    """The run that a subject belongs to.
+
+    ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
+    plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
+    come from tools whose results no stranger can write; ``approved_args`` the ``args_sha256`` that
+    a person approved under this policy.
+    """
+
+    tenant_id: str = "default"
+    agent: str = ""
+    session_id: str = ""
+    run_id: str = ""
+    user_text: str = ""
+    plan: tuple[str, ...] = ()
+    tainted: bool = False
+    results: tuple[str, ...] = ()
+    trusted_results: tuple[str, ...] = ()
+    approved_args: frozenset[str] = frozenset()
+
+
+def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
+    """Hash of one call's tool and arguments: what an approval is bound to. Hex."""
+    canonical = json.dumps(
+        {"arguments": arguments, "tool": tool}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class CallSubject:
+    """A tool call; at stage ``tool_result`` the call that the result belongs to."""
+
+    call_id: str
+    spec: ToolSpec
+    arguments: dict[str, Any]
+
+    @property
+    def args_sha256(self) -> str:
+        return args_sha256(self.spec.name, self.arguments)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to check. ``text`` is empty at stage ``tool_call``, where ``call`` is the subject."""
+
+    stage: Stage
+    text: str
+    context: GuardContext
+    call: CallSubject | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rail says: its verdicts, and the replacement if it redacts.
+
+    A rail that does not apply returns ``Judgement()``: a decision to allow, without a verdict.
+    ``text`` and ``arguments`` are None where they stay as they are.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    text: str | None = None
+    arguments: dict[str, Any] | None = None
+    tainted: bool = False
+
+    @property
+    def action(self) -> Action:
+        return severest(verdict.action for verdict in self.verdicts)
+
+
+Rail = Callable[[Subject], Awaitable[Judgement]]
+"""Checks one subject. Combinators return a Rail again."""
+
+Judge = Callable[[str], Awaitable[str]]
+"""A prompt to a model; its answer as text."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """The guard's decision: the severest action of all verdicts, and what to go on with."""
+
+    action: Action
+    text: str
+    arguments: dict[str, Any] | None
+    verdicts: tuple[Verdict, ...]
+    reason: str
+    tainted: bool
+
+
+def severest(actions: Iterable[Action]) -> Action:
+    """The severest of some actions; ALLOW where there is none."""
+    return max(actions, key=lambda action: action.severity, default=Action.ALLOW)

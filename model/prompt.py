@@ -7,7 +7,7 @@ ChatML, as SmolLM2 reads it::
 
     Tools:
     - find_orders(customer_id: string, status?: "open"|"sent") - Lists a customer's orders.
-    To use tools, answer with nothing but <tool_call>[{"name": "TOOL", "arguments": {"PARAMETER": "VALUE"}}]</tool_call><|im_end|>
+    To use tools, answer with nothing but <tool_call>[...]</tool_call><|im_end|>
     <|im_start|>user
     {text}<|im_end|>
     <|im_start|>assistant
@@ -119,7 +119,7 @@ def plan_text(goal: str, tools: Sequence[str]) -> str:
 
 def table_text(table: Table) -> str:
     """A table as compact markdown."""
-    rows = [table.columns, ["-"] * len(table.columns), *table.rows]
+    rows: list[Sequence[Scalar]] = [table.columns, ["-"] * len(table.columns), *table.rows]
     return "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows)
 
 

@@ -213,7 +213,7 @@ class Engine:
         del self._generations[generation.sequence.request.id]
         seconds = now - generation.arrived
         self._request_seconds += 0.2 * (seconds - self._request_seconds)
-        self._recorder.ended(generation.summary(now), outcome, seconds)
+        self._recorder.ended(generation.summary(now), outcome, seconds, generation.sequence.request.trace_id)
         self._recorder.experts(self._runner.expert_tokens())
 
     def _record(self) -> None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from flightloop.chat import ChatRequest, NamedToolChoice, ToolDef
 from flightloop.errors import InternalError, InvalidRequest
 from model.engine.schema import Schema, check_schema, embed, free_object
+from model.prompt import CALL_CLOSE, CALL_OPEN
 
-CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 MAX_CALLS = 4
 """Calls of one turn when ``parallel_tool_calls`` is on."""
 
@@ -80,6 +80,8 @@ def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
         param = f"tools[{index}].function.parameters"
         schema = {"type": "object", **tool.function.parameters}
         check_schema(schema, param)
+        if schema["type"] != "object":
+            raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
         arguments, found = embed(schema, f"t{index}_")
         definitions.update(found)
         call = _object(name={"const": tool.function.name}, arguments=arguments)

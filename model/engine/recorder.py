@@ -20,7 +20,7 @@ class Recorder:
     def rejected(self) -> None:
         self._metrics.inc(catalog.MODEL_REQUESTS, model=self._model, outcome="rejected")
 
-    def ended(self, summary: Summary, outcome: str, seconds: float) -> None:
+    def ended(self, summary: Summary, outcome: str, seconds: float, trace_id: str | None) -> None:
         """A request's last output. ``seconds`` passed since it arrived."""
         inc, observe, model = self._metrics.inc, self._metrics.observe, self._model
         inc(catalog.MODEL_REQUESTS, model=model, outcome=outcome)
@@ -29,13 +29,13 @@ class Recorder:
         inc(catalog.MODEL_TOKENS, summary.prompt_tokens, model=model, kind="prompt")
         inc(catalog.MODEL_TOKENS, summary.cached_tokens, model=model, kind="cached")
         inc(catalog.MODEL_TOKENS, summary.completion_tokens, model=model, kind="completion")
-        observe(catalog.MODEL_QUEUE_SECONDS, summary.queue_seconds, model=model)
-        observe(catalog.MODEL_REQUEST_SECONDS, seconds, model=model)
+        observe(catalog.MODEL_QUEUE_SECONDS, summary.queue_seconds, exemplar=trace_id, model=model)
+        observe(catalog.MODEL_REQUEST_SECONDS, seconds, exemplar=trace_id, model=model)
         if summary.ttft_seconds is not None:
-            observe(catalog.MODEL_TTFT_SECONDS, summary.ttft_seconds, model=model)
+            observe(catalog.MODEL_TTFT_SECONDS, summary.ttft_seconds, exemplar=trace_id, model=model)
             if summary.completion_tokens > 1:
                 after_first = (seconds - summary.ttft_seconds) / (summary.completion_tokens - 1)
-                observe(catalog.MODEL_TPOT_SECONDS, after_first, model=model)
+                observe(catalog.MODEL_TPOT_SECONDS, after_first, exemplar=trace_id, model=model)
         if summary.confidence is not None and summary.mean_entropy is not None:
             observe(catalog.MODEL_CONFIDENCE, summary.confidence, model=model)
             observe(catalog.MODEL_ENTROPY, summary.mean_entropy, model=model)

@@ -45,6 +45,7 @@ class EngineRequest:
     tags: Tags = field(default_factory=Tags)
     priority: Priority = "interactive"
     epoch: int | None = None
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True)

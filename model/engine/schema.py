@@ -16,7 +16,7 @@ from flightloop.errors import InvalidRequest
 
 Schema = dict[str, Any]
 
-MAX_LENGTH = 512  # characters of a string
+MAX_LENGTH = 256  # characters of a string
 MAX_ITEMS = 16  # items of a list, members of a free-form object
 MAX_KEY = 64  # characters of a free-form object's key
 MAX_INTEGER = 10**15  # JSON readers agree on integers below 2**53
@@ -146,8 +146,8 @@ class _Bounds:
 
 
 def _bound_number(node: Schema, decimals: bool) -> None:
-    upper: float = node.get("maximum", node.get("exclusiveMaximum", MAX_INTEGER))
-    lower: float = node.get("minimum", node.get("exclusiveMinimum", -MAX_INTEGER))
+    upper: Any = node.get("maximum", node.get("exclusiveMaximum", MAX_INTEGER))
+    lower: Any = node.get("minimum", node.get("exclusiveMinimum", -MAX_INTEGER))
     if lower < MAX_INTEGER and "exclusiveMaximum" not in node:
         node.setdefault("maximum", MAX_INTEGER)
     if upper > -MAX_INTEGER and "exclusiveMinimum" not in node:

@@ -8,9 +8,9 @@ from functools import cached_property
 from llguidance import LLTokenizer, TokenizerWrapper
 
 from model.engine.grammar import Grammars
+from model.prompt import TURN_CLOSE
 from model.weights.tokenizer import Tokenizer
 
-TURN_OPEN, TURN_CLOSE = "<|im_start|>", "<|im_end|>"
 _ENDS = (TURN_CLOSE, "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
 
 

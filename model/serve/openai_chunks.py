@@ -1,0 +1,168 @@
+"""From the engine's outputs to OpenAI's chunks, and from chunks to a whole completion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+from flightloop.chat import (
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
+    FinishReason,
+    FunctionCall,
+    PromptTokensDetails,
+    ResponseExtension,
+    ResponseMessage,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    TopLogprob,
+    Usage,
+)
+from flightloop.errors import InternalError
+from model.engine.request import EngineOutput, SampledToken, Summary
+from model.engine.vocabulary import Vocabulary
+from model.serve.openai_calls import CallReader
+
+
+class ChunkWriter:
+    """Writes one answer.
+
+    Args:
+        completion_id, model: repeated in every chunk.
+        vocabulary: gives the text of tokens in log-probabilities.
+        calls: whether the answer may be tool calls.
+        logprobs: whether they were asked for.
+    """
+
+    def __init__(self, completion_id: str, model: str, vocabulary: Vocabulary, *, calls: bool, logprobs: bool) -> None:
+        self._id = completion_id
+        self._model = model
+        self._created = int(time.time())
+        self._vocabulary = vocabulary
+        self._calls = CallReader() if calls else None
+        self._logprobs = logprobs
+        self._role: Literal["assistant"] | None = "assistant"
+
+    def write(self, output: EngineOutput) -> list[ChatChunk]:
+        """The chunks of one output, none if it has nothing to tell yet."""
+        text, calls = output.text, list[ToolCallDelta]()
+        if self._calls is not None:
+            text, calls = self._calls.push(output.text)
+            if output.last:
+                text += self._calls.finish()
+        logprobs = self._logprob_part(output.tokens)
+        chunks = []
+        if text or calls or logprobs or (output.tokens and self._role):
+            delta = Delta(role=self._role, content=text or None, tool_calls=calls or None)
+            self._role = None
+            chunks.append(self._chunk(ChunkChoice(delta=delta, logprobs=logprobs)))
+        if output.finish is not None:
+            chunks.append(self._last(output))
+        return chunks
+
+    def _last(self, output: EngineOutput) -> ChatChunk:
+        finish: FinishReason | None = output.finish
+        if finish == "stop" and not output.interrupted and self._calls is not None and self._calls.complete:
+            finish = "tool_calls"
+        choice = ChunkChoice(delta=Delta(role=self._role), finish_reason=finish)
+        chunk = self._chunk(choice)
+        if output.summary is not None:
+            chunk.usage = _usage(output.summary)
+            chunk.flightloop = _extension(output.summary, output.interrupted)
+        return chunk
+
+    def _chunk(self, choice: ChunkChoice) -> ChatChunk:
+        return ChatChunk(id=self._id, created=self._created, model=self._model, choices=[choice])
+
+    def _logprob_part(self, tokens: Iterable[SampledToken]) -> ChoiceLogprobs | None:
+        if not self._logprobs:
+            return None
+        content = [
+            TokenLogprob(
+                **self._token(each.token, each.logprob),
+                top_logprobs=[TopLogprob(**self._token(token, logprob)) for token, logprob in each.top],
+            )
+            for each in tokens
+        ]
+        return ChoiceLogprobs(content=content) if content else None
+
+    def _token(self, token: int, logprob: float) -> dict[str, object]:
+        piece = self._vocabulary.piece(token)
+        # JSON has no infinity; OpenAI writes -9999 for what can't happen.
+        return {"token": piece.decode(errors="replace"), "logprob": max(logprob, -9999.0), "bytes": list(piece)}
+
+
+def _usage(summary: Summary) -> Usage:
+    return Usage(
+        prompt_tokens=summary.prompt_tokens,
+        completion_tokens=summary.completion_tokens,
+        total_tokens=summary.prompt_tokens + summary.completion_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=summary.cached_tokens),
+    )
+
+
+def _extension(summary: Summary, interrupted: bool) -> ResponseExtension:
+    return ResponseExtension(
+        confidence=summary.confidence,
+        mean_entropy=summary.mean_entropy,
+        max_entropy=summary.max_entropy,
+        queue_seconds=summary.queue_seconds,
+        ttft_seconds=summary.ttft_seconds,
+        interrupted=interrupted,
+    )
+
+
+class Assembler:
+    """Puts an answer's chunks together again."""
+
+    def __init__(self) -> None:
+        self._first: ChatChunk | None = None
+        self._text: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._finish: FinishReason | None = None
+        self._usage = Usage()
+        self._extension: ResponseExtension | None = None
+
+    def add(self, chunk: ChatChunk) -> None:
+        self._first = self._first or chunk
+        self._usage = chunk.usage or self._usage
+        self._extension = chunk.flightloop or self._extension
+        for choice in chunk.choices:
+            self._finish = choice.finish_reason or self._finish
+            self._text.append(choice.delta.content or "")
+            self._logprobs += choice.logprobs.content if choice.logprobs else []
+            for delta in choice.delta.tool_calls or []:
+                self._add_call(delta)
+
+    def completion(self) -> ChatCompletion:
+        """The whole answer.
+
+        Raises:
+            InternalError: the chunks ended before the answer did.
+        """
+        if self._first is None or self._finish is None:
+            raise InternalError("the answer broke off")
+        text = "".join(self._text)
+        message = ResponseMessage(content=text if text or not self._calls else None, tool_calls=self._calls or None)
+        logprobs = ChoiceLogprobs(content=self._logprobs) if self._logprobs else None
+        return ChatCompletion(
+            id=self._first.id,
+            created=self._first.created,
+            model=self._first.model,
+            choices=[Choice(message=message, finish_reason=self._finish, logprobs=logprobs)],
+            usage=self._usage,
+            flightloop=self._extension,
+        )
+
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        if delta.index == len(self._calls):
+            function = FunctionCall(name=delta.function.name or "", arguments="")
+            self._calls.append(ToolCall(id=delta.id or "", function=function))
+        self._calls[delta.index].function.arguments += delta.function.arguments or ""

@@ -1,0 +1,62 @@
+"""From an OpenAI request to what the engine serves."""
+
+from __future__ import annotations
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import InvalidRequest, NotFound
+from model import prompt
+from model.engine.grammar import grammar_for
+from model.engine.request import EngineRequest, SamplingParams
+from model.engine.vocabulary import Vocabulary
+
+DEFAULT_MAX_TOKENS = 512
+"""Of an answer whose request sets no limit; the context may end it sooner."""
+
+
+def engine_request(
+    request: ChatRequest, request_id: str, model: str, vocabulary: Vocabulary, limit: int
+) -> EngineRequest:
+    """Checks a request, renders its prompt and compiles its grammar. Takes milliseconds.
+
+    Args:
+        request: as it came.
+        request_id: unique in the engine.
+        model: the name that is served.
+        vocabulary: of the model.
+        limit: tokens of the context.
+
+    Raises:
+        NotFound: another model's name.
+        InvalidRequest: anything else that the client has to change, by field (with its subclasses
+            ContextTooLong and UnsupportedContent).
+    """
+    if request.model != model:
+        raise NotFound(f"model {request.model!r} is not served here; known: {model}", param="model")
+    if any(not stop for stop in request.stop):
+        raise InvalidRequest("stop: an empty text can't end an answer", param="stop")
+    grammar = grammar_for(request)
+    if grammar is not None:
+        vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it ready
+    extension = request.flightloop
+    return EngineRequest(
+        id=request_id,
+        prompt=tuple(prompt.encode(request, vocabulary.tokenizer, limit)),
+        sampling=SamplingParams(
+            max_tokens=request.token_limit or DEFAULT_MAX_TOKENS,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            stop=tuple(request.stop),
+            top_logprobs=request.top_logprobs if request.logprobs else 0,
+        ),
+        grammar=grammar,
+        tags=extension.tags,
+        priority=extension.priority,
+        epoch=extension.epoch,
+        trace_id=_trace_id(extension.traceparent),
+    )
+
+
+def _trace_id(traceparent: str | None) -> str | None:
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None

@@ -1,0 +1,202 @@
+"""The model as a chat service inside one process: a thread steps the engine, asyncio serves the streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.errors import FlightloopError, InternalError, ModelUnavailable
+from model.engine.engine import Engine
+from model.engine.request import EngineLoad, EngineOutput, EngineRequest
+from model.serve.openai_chunks import Assembler, ChunkWriter
+from model.serve.openai_request import engine_request
+from model.weights.loaded import LoadedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class _Stream:
+    """One request's way back to its reader, who lives on an event loop."""
+
+    request: EngineRequest
+    loop: asyncio.AbstractEventLoop
+    events: asyncio.Queue[EngineOutput | FlightloopError] = field(default_factory=asyncio.Queue)
+
+    def send(self, event: EngineOutput | FlightloopError) -> None:
+        with suppress(RuntimeError):  # the reader's loop is closed: nobody listens any more
+            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+
+class ChatServer:
+    """Serves one model under one name.
+
+    Args:
+        engine: stepped by this server's thread and by nobody else.
+        loaded: the model behind it.
+        name: what requests call the model.
+    """
+
+    def __init__(self, engine: Engine, loaded: LoadedModel, name: str) -> None:
+        self._engine = engine
+        self._loaded = loaded
+        self._name = name
+        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = Lock()  # guards the two below
+        self._streams: dict[str, _Stream] = {}
+        self._closed: FlightloopError | None = ModelUnavailable("the model server has not started")
+        self._load = engine.load()
+        self._thread = Thread(target=self._serve, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._closed = None
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread after the current step; open streams get ModelUnavailable."""
+        self._shut(ModelUnavailable("the model server shuts down"))
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def health(self) -> bool:
+        """Whether the engine's thread is at work. Once False, it stays so."""
+        return self._closed is None and self._thread.is_alive()
+
+    def load(self) -> EngineLoad:
+        """How busy the engine was after its last step, with what arrived since."""
+        load = self._load
+        return EngineLoad(
+            load.slots, load.running, load.waiting + self._inbox.qsize(), load.kv_used_ratio,
+            load.kv_fragmentation_ratio,
+        )  # fmt: skip
+
+    def models(self) -> list[ModelCard]:
+        return [
+            ModelCard(
+                id=self._name,
+                context_length=self._engine.max_context,
+                parameters=self._loaded.parameters,
+                active_parameters=self._loaded.active_parameters,
+                parts=["text", "table"],
+            )
+        ]
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        """The answer as chunks; the last one has the finish reason, usage and flightloop's extension.
+
+        Closing the iterator cancels the request between two tokens.
+
+        Raises:
+            NotFound, InvalidRequest, UnsupportedContent, ContextTooLong: the client has to change something.
+            Overloaded, Interrupted, ModelUnavailable: not now.
+            InternalError: the engine failed.
+        """
+        request_id = f"chatcmpl-{uuid4().hex}"
+        vocabulary = self._engine.vocabulary
+        prepared = await asyncio.to_thread(
+            engine_request, request, request_id, self._name, vocabulary, self._engine.max_context
+        )
+        writer = ChunkWriter(request_id, self._name, vocabulary, calls=bool(request.tools), logprobs=request.logprobs)
+        stream = _Stream(prepared, asyncio.get_running_loop())
+        self._open(stream)
+        try:
+            while True:
+                event = await stream.events.get()
+                if isinstance(event, FlightloopError):
+                    raise event
+                for chunk in writer.write(event):
+                    yield chunk
+                if event.error is not None:
+                    raise event.error
+                if event.last:
+                    return
+        finally:
+            with self._lock:
+                unfinished = self._streams.pop(request_id, None) is not None
+            if unfinished:
+                self._inbox.put(partial(self._engine.cancel, request_id))
+
+    async def complete(self, request: ChatRequest) -> ChatCompletion:
+        """The same, whole."""
+        assembler = Assembler()
+        async with aclosing(self.stream(request)) as chunks:
+            async for chunk in chunks:
+                assembler.add(chunk)
+        return assembler.completion()
+
+    def _open(self, stream: _Stream) -> None:
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed
+            self._streams[stream.request.id] = stream
+            self._inbox.put(partial(self._admit, stream))
+
+    def _shut(self, reason: FlightloopError) -> None:
+        with self._lock:
+            self._closed = self._closed or reason
+            streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.send(reason)
+
+    # What follows runs in the engine's thread.
+
+    def _serve(self) -> None:
+        try:
+            while self._work_inbox():
+                if self._engine.has_work:
+                    for output in self._engine.step():
+                        self._deliver(output)
+                self._load = self._engine.load()
+        except Exception as error:
+            log.exception("the engine failed", model=self._name)
+            self._shut(InternalError(f"the engine failed: {type(error).__name__}: {error}"))
+
+    def _work_inbox(self) -> bool:
+        """Does what was asked for since the last step, and waits while there is nothing else to do."""
+        wait = not self._engine.has_work
+        with suppress(Empty):
+            while True:
+                command = self._inbox.get(block=wait)
+                if command is None:
+                    return False
+                command()
+                wait = False
+        return True
+
+    def _admit(self, stream: _Stream) -> None:
+        with self._lock:
+            wanted = stream.request.id in self._streams
+        if not wanted:
+            return
+        try:
+            self._engine.add(stream.request)
+        except FlightloopError as error:
+            self._finish(stream.request.id, error)
+
+    def _deliver(self, output: EngineOutput) -> None:
+        if output.last:
+            self._finish(output.request_id, output)
+            return
+        stream = self._streams.get(output.request_id)
+        if stream is not None:
+            stream.send(output)
+
+    def _finish(self, request_id: str, event: EngineOutput | FlightloopError) -> None:
+        with self._lock:
+            stream = self._streams.pop(request_id, None)
+        if stream is not None:
+            stream.send(event)

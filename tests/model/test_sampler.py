@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from model.engine.request import SamplingParams
+from model.engine.sampler import Draw, sample
+
+
+def params(**options: float) -> SamplingParams:
+    return SamplingParams(max_tokens=1, **options)  # type: ignore[arg-type]
+
+
+def logits_of(*probabilities: float) -> torch.Tensor:
+    return torch.tensor([probabilities]).log()
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    (token,) = sample(logits_of(0.2, 0.5, 0.3), [Draw(params(temperature=0), Random(0))])
+    assert token.token == 1
+    assert token.logprob == pytest.approx(math.log(0.5))
+    assert token.entropy == pytest.approx(-sum(p * math.log(p) for p in (0.2, 0.5, 0.3)))
+
+
+def test_figures_are_from_before_the_mask() -> None:
+    allowed = np.array([True, False, False])
+    draw = Draw(params(temperature=0, top_logprobs=2), Random(0), allowed)
+    (token,) = sample(logits_of(0.2, 0.5, 0.3), [draw])
+    assert token.token == 0
+    assert token.logprob == pytest.approx(math.log(0.2))
+    assert token.entropy == pytest.approx(-sum(p * math.log(p) for p in (0.2, 0.5, 0.3)))
+    assert [index for index, _ in token.top] == [1, 2]
+    assert [value for _, value in token.top] == pytest.approx([math.log(0.5), math.log(0.3)])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"temperature": 1.0}, (0.1, 0.6, 0.3)),
+        ({"temperature": 0.5}, (0.01 / 0.46, 0.36 / 0.46, 0.09 / 0.46)),
+        ({"temperature": 1.0, "top_p": 0.85}, (0, 0.6 / 0.9, 0.3 / 0.9)),
+        ({"temperature": 1.0, "top_p": 0.5}, (0, 1, 0)),
+    ],
+)
+def test_shares_follow_temperature_and_nucleus(options: dict[str, float], expected: tuple[float, ...]) -> None:
+    draw = Draw(params(**options), Random(1))
+    counts = Counter(sample(logits_of(0.1, 0.6, 0.3), [draw])[0].token for _ in range(3000))
+    for token, share in enumerate(expected):
+        assert counts[token] / 3000 == pytest.approx(share, abs=0.03)
+        assert share or not counts[token]
+
+
+def test_a_nucleus_wider_than_the_first_candidates_is_exact() -> None:
+    logits = torch.zeros(1, 4096)
+    drawn = {sample(logits.clone(), [Draw(params(top_p=0.99), Random(seed))])[0].token for seed in range(300)}
+    assert len(drawn) > 250
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    together = sample(logits.clone(), [Draw(params(temperature=t), Random(7)) for t in (1.0, 0.0, 0.7)])
+    alone = [sample(logits[i : i + 1].clone(), [Draw(params(temperature=t), Random(7))])[0] for i, t in enumerate((1.0, 0.0, 0.7))]  # fmt: skip
+    assert [each.token for each in together] == [each.token for each in alone]
+
+
+def test_nothing_forbidden_is_drawn() -> None:
+    allowed = np.zeros(100, dtype=np.bool_)
+    allowed[[3, 97]] = True
+    random = Random(0)
+    for top_p in (1.0, 0.9):
+        draws = [Draw(params(temperature=2.0, top_p=top_p), random, allowed)] * 50
+        assert {each.token for each in sample(torch.randn(50, 100), draws)} <= {3, 97}

@@ -1,0 +1,112 @@
+"""A whole platform in processes of its own, for demonstrations, measurements and acceptance tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+READY_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 60.0
+
+
+class PlatformFailed(RuntimeError):
+    """It did not start, or did not stop; the message ends with the last lines of its log."""
+
+
+@dataclass
+class Platform:
+    """Runs ``python -m agent up`` from entering to leaving the context.
+
+    Args:
+        home: folder of its state; its log is ``platform.log`` there.
+        port: of the HTTP API.
+        options: further command-line options of ``up``.
+        environment: settings, added to this process's environment.
+        progress: told now and then what is being waited for, with the seconds so far.
+    """
+
+    home: Path
+    port: int = 8000
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    progress: Callable[[str, float], None] = lambda what, seconds: None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "platform.log"
+
+    @property
+    def key(self) -> str:
+        return os.environ.get("FLIGHTLOOP_API_KEY") or (self.home / "key").read_text().strip()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def __enter__(self) -> Platform:
+        self.home.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
+        command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options]
+        with self.log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_ready(self) -> None:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < READY_TIMEOUT_S:
+            if self._process is not None and self._process.poll() is not None:
+                raise PlatformFailed(f"the platform ended while starting:\n{self.tail()}")
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            self.progress("starting Ray, the model, a worker and the API", waited)
+            time.sleep(0.25)
+        raise PlatformFailed(f"the platform was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.tail()}")
+
+    def stop(self) -> None:
+        """Asks it to stop and waits; what does not stop in time is killed, and that raises."""
+        process = self._process
+        if process is None:
+            return
+        self._process = None
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise PlatformFailed(f"the platform did not stop within {STOP_TIMEOUT_S:.0f} s:\n{self.tail()}") from None
+
+    def tail(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

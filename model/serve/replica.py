@@ -1,0 +1,77 @@
+"""The deployment that serves the model: one engine a replica, on its own or over several shards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import ray
+
+from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.errors import InternalError
+from model.config import ModelConfig
+from model.engine.engine import Engine, StopSignal
+from model.serve.autoscaling import UTILISATION
+from model.serve.server import ChatServer
+from model.serve.shard import ShardedRunner
+from model.weights.load import load_model
+from observability.metrics import Metrics, Snapshot
+from observability.reporter import Reporter
+
+REPORT_INTERVAL_S = 2.0
+
+
+class ModelReplica:
+    """A Serve deployment class.
+
+    Args:
+        config: the model, its format, slots, shards.
+        make_stop: makes the emergency stop's reader in this process.
+        make_sink: makes what takes this process's figures, every few seconds.
+        shard_cpus: logical CPUs of one shard's bundle in the replica's placement group.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        make_stop: Callable[[], StopSignal],
+        make_sink: Callable[[], Callable[[Snapshot], object]],
+        shard_cpus: float = 0.5,
+    ) -> None:
+        self._shards: ShardedRunner | None = None
+        if config.shards > 1:
+            self._shards = ShardedRunner.start(config, ray.util.get_current_placement_group(), shard_cpus)
+        loaded = load_model(config)
+        metrics = Metrics("replica")
+        self._engine = Engine(loaded, config, make_stop(), metrics, runner=self._shards)
+        self._server = ChatServer(self._engine, loaded, loaded.name)
+        self._server.start()
+        self._reporter = Reporter(metrics, make_sink(), REPORT_INTERVAL_S).start()
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[list[ChatChunk]]:
+        """The answer's chunks; a list, so that what one step made crosses the process border at once."""
+        async for chunk in self._server.stream(request):
+            yield [chunk]
+
+    async def complete(self, request: ChatRequest) -> ChatCompletion:
+        return await self._server.complete(request)
+
+    async def models(self) -> list[ModelCard]:
+        return self._server.models()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """This replica's load in replicas; above 1.0 when requests wait inside it."""
+        load = self._server.load()
+        return {UTILISATION: max(load.running / load.slots, load.kv_used_ratio) + load.waiting / load.slots}
+
+    def check_health(self) -> None:
+        """Raises what makes Serve replace this replica: a lost shard at once, a failed engine after three looks."""
+        if self._shards is not None:
+            self._shards.check()
+        if not self._server.health():
+            raise InternalError("the engine has stopped; the replica restarts")
+
+    def __del__(self) -> None:
+        # Serve calls this when it retires the replica. The constructor may have failed half way.
+        for part in ("_server", "_reporter"):
+            if hasattr(self, part):
+                getattr(self, part).close()

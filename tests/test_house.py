@@ -1,0 +1,91 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ["agent", "model", "tools", "guardrails", "observability", "dashboards", "bench"]
+MOST_LINES = 400
+# Which folders may import a heavy or far-reaching library.
+HOMES = {
+    "torch": ("model/", "guardrails/rails/", "bench/"),
+    "ray": ("model/serve/", "agent/serve/", "observability/serve/", "agent/app.py", "agent/up.py"),
+    "sqlalchemy": ("agent/store/",),
+    "alembic": ("agent/store/",),
+    "streamlit": ("dashboards/",),
+}
+
+
+def tracked(pattern: str) -> list[Path]:
+    names = subprocess.run(["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in names.splitlines() if (ROOT / name).is_file()]
+
+
+def sources() -> list[Path]:
+    return [path for path in tracked("*.py") if path.relative_to(ROOT).parts[0] in PACKAGES]
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_roots_are_this_checkout(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert Path(module.__file__).parent == ROOT / name
+
+
+def test_no_module_is_long() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in tracked("*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_libraries_stay_in_their_rooms(library: str) -> None:
+    strays = []
+    for path in sources():
+        name = str(path.relative_to(ROOT))
+        if library in imports_of(path) and not name.startswith(HOMES[library]):
+            strays.append(name)
+    assert strays == []
+
+
+def test_the_client_needs_httpx_and_pydantic_only() -> None:
+    allowed = {"httpx", "pydantic", "pydantic_core", "flightloop", "annotated_types", "typing_extensions"}
+    standard = set(__import__("sys").stdlib_module_names)
+    strays = {}
+    for path in tracked("agent/sdk/flightloop/*.py"):
+        if path.name == "testing.py" or "cli" in path.parts or path.name.startswith("cli") or "template" in path.parts:
+            continue
+        extra = imports_of(path) - allowed - standard
+        if extra:
+            strays[path.name] = extra
+    assert strays == {}
+
+
+def test_nothing_pickled_is_loaded() -> None:
+    loads = re.compile(r"\b(pickle\.load|joblib\.load|torch\.load|np\.load\([^)]*allow_pickle=True)")
+    assert [str(path.relative_to(ROOT)) for path in sources() if loads.search(path.read_text())] == []
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    dead = []
+    for page in tracked("*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
+                dead.append(f"{page.relative_to(ROOT)} -> {target}")
+    assert dead == []

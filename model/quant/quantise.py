@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import nn
 
+from model.config import ResolvedDtype
 from model.nn.decoder import Decoder
 from model.nn.linear import Linear
 from model.quant.int8 import Int8Linear
 
-Format = Literal["float32", "bfloat16", "int8"]
 
+def quantise(decoder: Decoder, format: ResolvedDtype) -> Decoder:
+    """Changes the format of a decoder's weights and returns it.
 
-def quantise(decoder: Decoder, format: Format) -> Decoder:
-    """Changes the format of a decoder's products and returns it.
-
-    int8 replaces every `Linear` (attention, shared experts, output projection). The embedding keeps its format, and so
-    do routers and routed experts: they are small, and the router's choice is the most sensitive number there is.
-
-    Args:
-        decoder: with float weights.
-        format: "float32" and "bfloat16" convert everything and replace nothing.
+    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` (attention, shared experts, output
+    projection) and puts the rest into bfloat16: the embedding, the norms, and routers and routed experts, which are
+    small, and whose choice is the most sensitive number there is.
     """
-    if format != "int8":
-        dtype = getattr(torch, format)
-        for parameter in decoder.parameters():  # not buffers: the rotary table stays exact
-            parameter.data = parameter.data.to(dtype)
-        return decoder
-    for parent in list(decoder.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, Linear):
-                setattr(parent, name, Int8Linear(child.weight_OI))
+    wide = torch.float32 if format == "float32" else torch.bfloat16
+    if format == "int8":
+        # Before the conversion, so that weights are rounded once.
+        for parent in list(decoder.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, Linear):
+                    setattr(parent, name, Int8Linear(child.weight_OI))
+    for parameter in decoder.parameters():  # not buffers: the rotary table and the scales stay as they are
+        parameter.data = parameter.data.to(wide)
+    if isinstance(decoder.head, Int8Linear) and decoder.config.tied:
+        decoder.head.wide_OI = decoder.embedding.detach()  # the same memory, not a copy
     return decoder
 
 

@@ -75,9 +75,10 @@ class Tokenizer:
         """Token ids of a text.
 
         Args:
-            text: any text.
+            text: any text; see `representable`.
             allow_special: whether the names of special tokens become their ids; otherwise they are text like any other.
         """
+        text = self.representable(text)
         if not allow_special or self._split is None:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         ids: list[int] = []
@@ -87,6 +88,26 @@ class Tokenizer:
             elif part:
                 ids.extend(self._backend.encode(part, add_special_tokens=False).ids)
         return ids
+
+    def representable(self, text: str) -> str:
+        """The text with U+FFFD for what no tokens can spell, which BPE would drop without a word.
+
+        That is a character with a byte that the vocabulary lacks (SmolLM2: some control characters, and planes of
+        Unicode that nobody uses) and half a surrogate pair, which JSON can carry but UTF-8 cannot.
+        """
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            raw = text.encode()
+        if len(raw.translate(None, self._missing)) == len(raw):
+            return text
+        missing = set(self._missing)
+        return "".join("\ufffd" if missing & set(character.encode()) else character for character in text)
+
+    @cached_property
+    def _missing(self) -> bytes:
+        return bytes(set(range(256)) - {token[0] for token in self.token_bytes if len(token) == 1})
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """Text of token ids; bytes that are no UTF-8 (a character cut in two) become U+FFFD."""

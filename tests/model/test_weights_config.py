@@ -1,0 +1,38 @@
+"""ModelConfig: what is refused, and how "auto" is resolved."""
+
+import pytest
+
+from flightloop.errors import ConfigError
+from model.config import ModelConfig, resolve_dtype, resolve_kv_blocks, resolve_threads
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", ""), ("dtype", "float16"), ("slots", 0), ("slots", 1.5), ("block_size", -1), ("max_context", True),
+        ("kv_blocks", 3), ("kv_blocks", "many"), ("threads", 0), ("shards", 3), ("active_experts", 9), ("seed", -1),
+    ],
+)  # fmt: skip
+def test_bad_values_name_their_field(field, value):
+    with pytest.raises(ConfigError, match=field) as error:
+        ModelConfig(**{field: value})
+    assert error.value.param == field
+
+
+def test_auto_dtype_follows_the_processor():
+    assert resolve_dtype("auto", {"avx2", "avx512_vnni"}) == "float32"
+    assert resolve_dtype("auto", {"avx2", "avx512_bf16"}) == "int8"
+    assert resolve_dtype("bfloat16", {"avx2"}) == "bfloat16"
+
+
+def test_auto_threads_share_the_cores():
+    assert resolve_threads("auto", cores=2) == 2
+    assert resolve_threads("auto", cores=4, replicas=2) == 2
+    assert resolve_threads("auto", cores=1, replicas=4) == 1
+    assert resolve_threads("auto", cores=64) == 8
+    assert resolve_threads(3, cores=2) == 3
+
+
+def test_auto_blocks_hold_every_slot():
+    assert resolve_kv_blocks(ModelConfig(slots=3, max_context=100, block_size=16)) == 21
+    assert resolve_kv_blocks(ModelConfig(kv_blocks=300, max_context=100)) == 300

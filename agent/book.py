@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.history import History
@@ -53,14 +53,25 @@ class Book:
         """Events without an effect to wait for: they go with the next write, in the same transaction."""
         self._deferred += events
 
+    def forget_deferred(self) -> None:
+        """Drops deferred events that the journal has already, from before a crash."""
+        self._deferred = []
+
     async def write(self, *events: RunEvent) -> Run:
         """Appends the deferred events and these.
 
         Raises:
             LeaseLost: another worker has the run.
         """
+        return await self._write(lambda deferred: [*deferred, *events])
+
+    async def write_decision(self, decision: RunEvent) -> Run:
+        """Appends a decision and, behind it, the deferred verdicts about it. Raises LeaseLost."""
+        return await self._write(lambda deferred: [decision, *deferred])
+
+    async def _write(self, arrange: Callable[[list[RunEvent]], list[RunEvent]]) -> Run:
         async with self._writing:
-            batch, self._deferred = [*self._deferred, *events], []
+            batch, self._deferred = arrange(self._deferred), []
             if batch:
                 written = await self._journal.append(self.run.id, batch, self.lease)
                 await self._catch_up(written[0].seq)

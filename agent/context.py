@@ -67,6 +67,10 @@ class Conversation:
         """All the user's own words in the session."""
         return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
 
+    @property
+    def input_text(self) -> str:
+        return text_of(self.user)
+
     def messages(self, history: History, tools: Sequence[ToolDef], room: int) -> list[ChatMessage]:
         """The request's messages, the oldest left out so that ``room`` tokens remain for the answer.
 
@@ -114,7 +118,8 @@ def _exchange(exchange: Exchange) -> list[ChatMessage]:
 def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
     match turn.decision:
         case Planned() as plan:
-            return [_message("assistant", dump({"goal": plan.goal, "tools": plan.tools}))]
+            text = dump({"goal": plan.goal, "tools": plan.tools})
+            return [_message("assistant", text).model_copy(update={"name": "plan"})]
         case Replied() as reply:
             return [_message("assistant", reply.text)]
         case CallsDecided() as decided if decided.calls:

@@ -95,7 +95,7 @@ class _Asking:
     async def plan(self) -> Decision:
         names = [tool.function.name for tool in self.tools]
         schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
-        asked = await self._ask([], ResponseFormat(type="json_schema", json_schema=schema), show=False)
+        asked = await self._ask(ResponseFormat(type="json_schema", json_schema=schema), show=False)
         parsed = _parsed_plan(asked.collected.text, names)
         if parsed is None:
             return _unusable(asked, "the plan was not a JSON object with goal and tools")
@@ -107,7 +107,7 @@ class _Asking:
 
     async def act(self) -> Decision:
         try:
-            asked = await self._ask(self.tools, None, show=True)
+            asked = await self._ask(None, show=True)
         except StreamBlocked as blocked:
             reply = Replied(text=self._refusal, model=self._unfinished())
             return Reply(reply, blocked=blocked.ruling.reason)
@@ -132,16 +132,16 @@ class _Asking:
         ]
         return CallTools(CallsDecided(calls=calls, text=asked.released, model=asked.model))
 
-    async def _ask(self, tools: list[ToolDef], form: ResponseFormat | None, *, show: bool) -> _Asked:
+    async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
         for attempt in range(CONTEXT_TRIES):
             room = self._room()
-            messages = self.conversation.messages(self.book.history, tools, room)
+            messages = self.conversation.messages(self.book.history, self.tools, room)
             try:
-                return await self._ask_once(messages, tools, form, show=show)
+                return await self._ask_once(messages, form, show=show)
             except ContextTooLong:
                 if attempt + 1 == CONTEXT_TRIES:
                     raise
-                self.conversation.shrink(messages, tools)
+                self.conversation.shrink(messages, self.tools)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _room(self) -> int:
@@ -150,10 +150,8 @@ class _Asking:
         wanted = self.means.agent.max_tokens
         return wanted if length is None else max(1, min(wanted, length // 2))
 
-    async def _ask_once(
-        self, messages: list[ChatMessage], tools: list[ToolDef], form: ResponseFormat | None, *, show: bool
-    ) -> _Asked:
-        estimator = self.conversation.estimator
+    async def _ask_once(self, messages: list[ChatMessage], form: ResponseFormat | None, *, show: bool) -> _Asked:
+        estimator, tools = self.conversation.estimator, self.tools
         prompt_tokens = estimator.tokens(messages, tools)
         room = self._room()
         began = self.means.clock()
@@ -162,7 +160,8 @@ class _Asking:
             model=self.means.model_name,
             messages=messages,
             tools=tools or None,
-            tool_choice="auto" if tools else None,
+            # The tools stand in a plan's request too: its prompt begins like that of the step after it.
+            tool_choice=("none" if form else "auto") if tools else None,
             response_format=form,
             max_tokens=reservation.completion_tokens,
             temperature=self.means.agent.temperature,

@@ -23,7 +23,7 @@ from agent.context import Conversation
 from agent.deltas import Deltas
 from agent.history import CallState, result_text
 from agent.spec import AgentSpec
-from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
+from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
 from flightloop.errors import FlightloopError, Interrupted
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import ToolContext, ToolSpec
@@ -31,6 +31,8 @@ from flightloop.verdicts import Stage, Verdict
 from guardrails.holdback import StreamBlocked
 from guardrails.policy import Policy
 from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+from observability import semconv
+from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
 from tools.host import ToolOutcome
 
 ATTEMPTS = 5
@@ -50,7 +52,9 @@ class Guarding(Protocol):
     def policy(self) -> Policy: ...
 
     async def check(self, subject: Subject) -> Ruling: ...
-    def narrow(self, tools: Sequence[ToolDef], context: GuardContext) -> list[ToolDef]: ...
+    def narrow(
+        self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
+    ) -> list[ToolDef]: ...
     def stream(self, context: GuardContext) -> Stream: ...
 
 
@@ -87,8 +91,8 @@ class Means:
     prices: Prices
     data: Path
     clock: Callable[[], datetime]
+    tracing: Tracing
     epoch: int = 0
-    traceparent: str | None = None
 
 
 class Gate:
@@ -122,8 +126,9 @@ class Gate:
 
     def tools(self) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now."""
-        definitions = self._means.hosts.registry.definitions(self._means.agent.tools)
-        return self._means.guard.narrow(definitions, self.context())
+        toolbox, names = self._means.hosts.registry, self._means.agent.tools
+        writes = frozenset(name for name in names if toolbox.get(name).writes)
+        return self._means.guard.narrow(toolbox.definitions(names), self.context(), writes)
 
     async def check(
         self, stage: Stage, text: str, call: CallSubject | None = None, approved: frozenset[str] = frozenset()
@@ -132,7 +137,10 @@ class Gate:
 
         ``approved``: the hash of this very call, if a person approved it.
         """
-        ruling = await self._means.guard.check(Subject(stage, text, self.context(approved), call))
+        with self._means.tracing.guard(stage.value, self._means.guard.policy.version) as span:
+            ruling = await self._means.guard.check(Subject(stage, text, self.context(approved), call))
+            for verdict in ruling.verdicts:
+                add_verdict(span, verdict)
         self._judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
@@ -146,8 +154,20 @@ class Gate:
         """
         run = self._book.run
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
-        extension = RequestExtension(tags=tags, epoch=self._means.epoch, traceparent=self._means.traceparent)
-        request = request.model_copy(update={"flightloop": extension, "stream": True})
+        with self._means.tracing.chat(request.model) as span:
+            extension = RequestExtension(tags=tags, epoch=self._means.epoch, traceparent=traceparent())
+            collected = await self._attempts(
+                request.model_copy(update={"flightloop": extension, "stream": True}), prompt_tokens, show
+            )
+            used = collected.usage or Usage()
+            add_usage(span, request.model, used.prompt_tokens, used.completion_tokens, collected.finish_reason)
+            if collected.extension.confidence is not None:
+                add_evaluation(span, "confidence", collected.extension.confidence)
+        if collected.extension.interrupted:
+            raise Interrupted("the emergency stop ended the answer")
+        return collected
+
+    async def _attempts(self, request: ChatRequest, prompt_tokens: int, show: bool) -> Collected:
         collected = Collected()
         self._book.draft = Draft(request.model, prompt_tokens)
         stream = self._means.guard.stream(self.context()) if show else None
@@ -160,14 +180,19 @@ class Gate:
         async for attempt in attempts:
             with attempt:
                 await self._stream(request, collected, stream)
-        if collected.extension.interrupted:
-            raise Interrupted("the emergency stop ended the answer")
         return collected
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
+        with self._means.tracing.tool(spec.name, state.call.id) as span:
+            outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state))
+            if not outcome.ok:
+                span.set_attribute(semconv.ERROR_TYPE, "timeout" if outcome.timed_out else "tool_error")
+            return outcome
+
+    def _tool_context(self, state: CallState) -> ToolContext:
         run = self._book.run
-        context = ToolContext(
+        return ToolContext(
             key=state.key,
             tenant_id=run.tenant_id,
             agent=run.agent,
@@ -175,9 +200,8 @@ class Gate:
             run_id=run.id,
             data=self._means.data,
             egress=self._means.guard.policy.document.egress.hosts,
-            traceparent=self._means.traceparent,
+            traceparent=traceparent(),
         )
-        return await self._means.hosts.call(spec.name, arguments, context)
 
     async def _stream(self, request: ChatRequest, collected: Collected, stream: Stream | None) -> None:
         draft = self._book.draft

@@ -70,12 +70,15 @@ class Loop:
         book = self._book
         if (blocked := await self._refused_input()) is not None:
             return await self._block(blocked)
-        run = await self._unfinished_calls()
+        run = await book.write()
         while run.status is RunStatus.RUNNING and not self._paused():
             if book.state.cancel_requested:
                 return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+            if book.history.last is not None and book.history.last.open:
+                run = await self._perform()  # left open by an earlier lease, or decided by a person since
+                continue
             decision = await decide(self._means, self._gate, book, self._conversation)
-            run = await book.write(decision.event)
+            run = await book.write_decision(decision.event)
             match decision:
                 case Plan():
                     pass
@@ -100,7 +103,7 @@ class Loop:
 
     async def _refused_input(self) -> str | None:
         """Checks the input; its verdicts are journaled once, also if a worker died after that."""
-        ruling = await self._gate.check(Stage.INPUT, self._conversation.user_text_now)
+        ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
         if self._book.history.judged_input:
             self._book.forget_deferred()
         if ruling.action.severity >= Action.ASK.severity:
@@ -108,11 +111,6 @@ class Loop:
         if ruling.action is Action.REDACT:
             self._conversation.user = [TextPart(text=ruling.text)]
         return None
-
-    async def _unfinished_calls(self) -> Run:
-        """What an earlier lease left open: recovered calls, and those a person has decided."""
-        last = self._book.history.last
-        return await self._perform() if last is not None and last.open else await self._book.write()
 
     async def _perform(self) -> Run:
         last = self._book.history.last

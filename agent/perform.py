@@ -30,10 +30,13 @@ async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) 
     """
     performing = _Performing(means, gate, book, asyncio.Semaphore(means.agent.parallel_calls))
     await book.refresh()
-    async with asyncio.TaskGroup() as group:
-        for state in calls:
-            if state.result is None and not state.waits:
-                group.create_task(performing.one(state))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for state in calls:
+                if state.result is None and not state.waits:
+                    group.create_task(performing.one(state))
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
     return await book.write()
 
 

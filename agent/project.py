@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class Project:
     policies: dict[str, Policy]
     tool_sources: tuple[str, ...]
     registry: Registry
+    tools_sha256: str
+    """Of ``tools.py``: hosts that loaded it serve until it changes."""
 
     def agent(self, name: str) -> AgentSpec:
         """Raises NotFound, with the known names."""
@@ -70,7 +73,9 @@ def load_project(folder: Path | None = None) -> Project:
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
-    return Project(folder, agents, policies, sources, registry)
+    own = folder / "tools.py"
+    digest = hashlib.sha256(own.read_bytes() if own.is_file() else b"").hexdigest()
+    return Project(folder, agents, policies, sources, registry, digest)
 
 
 class LiveProject:

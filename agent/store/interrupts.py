@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from guardrails.interrupt import InterruptSnapshot
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from agent.store.urls import synchronous
 from flightloop.runs import Interrupt
+from guardrails.interrupt import InterruptSnapshot
 
 CLEARED_KEPT_S = 3600.0
 EPOCH = "SELECT epoch FROM epochs"
@@ -25,6 +26,7 @@ def reader(database_url: str) -> Callable[[], InterruptSnapshot]:
 
     Raises (the function): any error of the database driver, when the store cannot be reached.
     """
+    database_url = synchronous(database_url)
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         return _SqliteReader(url.database)

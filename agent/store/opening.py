@@ -8,6 +8,7 @@ from datetime import datetime
 from agent.store.journal import POLL_S, StoreJournal, utcnow
 from agent.store.memory import MemoryBackend
 from agent.store.sql import SqlBackend
+from agent.store.urls import synchronous
 
 
 def sql_journal(database_url: str, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:
@@ -16,7 +17,7 @@ def sql_journal(database_url: str, *, clock: Callable[[], datetime] = utcnow, po
     Raises:
         ConfigError: the database cannot be opened or migrated.
     """
-    return StoreJournal(SqlBackend(database_url), clock=clock, poll_s=poll_s)
+    return StoreJournal(SqlBackend(synchronous(database_url)), clock=clock, poll_s=poll_s)
 
 
 def memory_journal(*, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from guardrails.audit import seal
-
 from agent.store.backend import Transaction
 from agent.store.row import Change
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import ApprovalDecided, ApprovalRequested, Judged, RunEvent, RunResumed
 from flightloop.runs import Approval, RunStatus
 from flightloop.verdicts import Verdict
+from guardrails.audit import sealed
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: dateti
     if not entries:
         return
     previous = tx.last_audit(tenant_id)
-    sealed = []
+    chain = []
     for entry in entries:
-        previous = seal(
+        previous = sealed(
             previous,
             at=now,
             tenant_id=tenant_id,
@@ -59,8 +58,8 @@ def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: dateti
             call_id=entry.call_id,
             verdict=entry.verdict,
         )
-        sealed.append(previous)
-    tx.add_audit(sealed)
+        chain.append(previous)
+    tx.add_audit(chain)
 
 
 def pending(tx: Transaction, run_id: str) -> list[Approval]:

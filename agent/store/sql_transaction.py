@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, or_, select, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
@@ -177,7 +177,7 @@ class SqlTransaction:
         self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
-        wanted = t.interrupts.c.cleared_at.is_(None)
+        wanted: ColumnElement[bool] = t.interrupts.c.cleared_at.is_(None)
         if cleared_after is not None:
             wanted = or_(wanted, t.interrupts.c.cleared_at >= cleared_after.timestamp())
         query = select(t.interrupts.c.document).where(wanted).order_by(t.interrupts.c.number.desc())

@@ -1,0 +1,24 @@
+"""Database URLs as the store's drivers want them."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from flightloop.errors import ConfigError
+
+
+def synchronous(database_url: str) -> str:
+    """The URL for SQLAlchemy's synchronous driver: the store does its own threading, so an
+    asynchronous one (``sqlite+aiosqlite``) is exchanged for it.
+
+    Raises:
+        ConfigError: not a database URL.
+    """
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise ConfigError(f"FLIGHTLOOP_DATABASE_URL: not a database URL: {error}", param="database_url") from error
+    if url.get_backend_name() == "sqlite":
+        url = url.set(drivername="sqlite")
+    return url.render_as_string(hide_password=False)

@@ -1,0 +1,269 @@
+"""The worker: claims runs, drives each in a task of its own, and stops them when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from agent.book import Book
+from agent.budgets import Prices
+from agent.chat_model import ChatModel
+from agent.deltas import Deltas
+from agent.gate import Means
+from agent.journal import Claim, Journal, Lease, LeaseLost
+from agent.kits import Kit, Kits
+from agent.loop import Loop, Stop
+from agent.session import converse
+from flightloop.chat import Tags
+from flightloop.errors import FlightloopError, Interrupted, NotFound
+from flightloop.events import RunEnded
+from flightloop.runs import Run, RunError, RunStatus, StopReason
+from guardrails.interrupt import InterruptWatch
+from observability.tracing import Tracing, end_run
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """Seconds, and the number of runs that a worker holds at a time."""
+
+    concurrency: int = 4
+    lease_s: float = 30.0
+    poll_s: float = 0.5
+    """How long another process's new run may wait unnoticed."""
+    interrupt_poll_s: float = 0.02
+    grace_s: float = 20.0
+    """At shutdown a run may finish its step for so long."""
+    context_length: int | None = None
+    """Tokens; None: what the model tells."""
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+
+@dataclass(eq=False)
+class _Held:
+    """A claimed run and its task. ``tags`` and ``epoch`` are what interrupts are matched with."""
+
+    lease: Lease
+    tags: Tags
+    epoch: int
+    stop: Stop = field(default_factory=Stop)
+    task: asyncio.Task[None] | None = None
+
+
+class Worker:
+    """One plain asyncio program: ``await run()`` until ``drain`` is called.
+
+    Args:
+        kits: what the project's agents work with, by name.
+        watch: the emergency stop; this worker polls it, nobody else has to.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        kits: Kits,
+        model: ChatModel,
+        model_name: str,
+        watch: InterruptWatch,
+        deltas: Deltas,
+        tracing: Tracing,
+        data: Path,
+        *,
+        prices: Prices = Prices(),  # noqa: B008  (frozen)
+        config: WorkerConfig | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._journal = journal
+        self._kits = kits
+        self._model = model
+        self._model_name = model_name
+        self._watch = watch
+        self._deltas = deltas
+        self._tracing = tracing
+        self._data = data
+        self._prices = prices
+        self._config = config or WorkerConfig()
+        self._clock = clock
+        self._held: set[_Held] = set()
+        self._draining = asyncio.Event()
+        self._freed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until drained; then every run is finished or given back."""
+        self._watch.poll()
+        helpers = [
+            asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
+            asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
+            asyncio.create_task(self._forever(self._expire, 1.0)),
+        ]
+        try:
+            while not self._draining.is_set():
+                try:
+                    await self._take()
+                except Exception:
+                    log.exception("claiming failed")
+                    await self._unless_draining(self._config.poll_s)
+            await self._give_back()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Stops claiming; running runs finish their step and go back to the queue."""
+        self._draining.set()
+        for held in self._held:
+            held.stop.draining = True
+
+    async def _take(self) -> None:
+        """Claims one run, or waits for room or work."""
+        if len(self._held) >= self._config.concurrency:
+            self._freed.clear()
+            waits = [asyncio.create_task(self._freed.wait()), asyncio.create_task(self._draining.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            return
+        epoch = self._watch.epoch()
+        claim = await self._journal.claim(self._config.name, self._config.lease_s)
+        if claim is None:
+            await self._journal.wait_for_work(self._config.poll_s)
+            return
+        run = claim.run
+        tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+        held = _Held(claim.lease, tags, epoch, Stop(draining=self._draining.is_set()))
+        self._held.add(held)
+        held.task = asyncio.create_task(self._hold(held, claim))
+
+    async def _hold(self, held: _Held, claim: Claim) -> None:
+        """Drives a run to where it ends, waits or is given back. Raises nothing: a fault ends the run."""
+        structlog.contextvars.bind_contextvars(run_id=claim.run.id, agent=claim.run.agent)
+        try:
+            await self._drive(held, claim)
+        except LeaseLost:
+            log.warning("lease lost: another worker has the run")
+        except asyncio.CancelledError:
+            with suppress(FlightloopError):
+                if held.stop.interrupted:  # before the loop had begun
+                    told = RunError(code=Interrupted.code, message="the emergency stop")
+                    reason = StopReason.INTERRUPT
+                    ended = RunEnded(status=RunStatus.INTERRUPTED, stop_reason=reason, error=told)
+                    await self._journal.append(claim.run.id, [ended], claim.lease)
+                else:
+                    await self._journal.release(claim.lease)
+        except Exception as error:
+            log.exception("run failed by a fault of ours")
+            await self._fail(claim, error)
+        finally:
+            self._held.discard(held)
+            self._freed.set()
+
+    async def _drive(self, held: _Held, claim: Claim) -> None:
+        run = claim.run
+        with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id) as span:
+            async with self._kits.using(run.agent) as kit:
+                book = await Book.open(self._journal, run.tenant_id, claim.lease)
+                length = self._config.context_length or self._model.capabilities.context_length
+                conversation = await converse(self._journal, run, kit, length)
+                loop = Loop(self._means(kit, held.epoch), book, conversation, held.stop)
+                run = await self._until_stopped(held, loop, kit)
+            if run.status.terminal:
+                end_run(span, run.status, str(run.stop_reason))
+            else:
+                await self._journal.release(
+                    claim.lease, RunStatus.WAITING_APPROVAL if loop.waiting else RunStatus.QUEUED
+                )
+
+    async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
+        try:
+            if self._watch.stopped(held.tags, held.epoch):
+                held.stop.interrupted = True
+                return await loop.interrupted()
+            return await loop.drive()
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not held.stop.interrupted or current is None:
+                raise
+            current.uncancel()
+            await kit.hosts.kill(held.lease.run_id)
+            return await loop.interrupted()
+
+    def _means(self, kit: Kit, epoch: int) -> Means:
+        return Means(
+            agent=kit.agent,
+            guard=kit.guard,
+            model=self._model,
+            model_name=self._model_name,
+            hosts=kit.hosts,
+            deltas=self._deltas,
+            prices=self._prices,
+            data=self._data,
+            clock=self._clock,
+            tracing=self._tracing,
+            epoch=epoch,
+        )
+
+    async def _fail(self, claim: Claim, error: Exception) -> None:
+        code = error.code if isinstance(error, FlightloopError) else "internal_error"
+        told = RunError(code=code, message=f"{type(error).__name__}: {error}")
+        ended = RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.ERROR, error=told)
+        try:
+            await self._journal.append(claim.run.id, [ended], claim.lease)
+        except Exception:
+            # The journal itself may be what failed: the lease then expires and the run is tried again.
+            log.exception("the failed run could not be ended")
+
+    # -- what goes on beside ------------------------------------------------------------------------
+
+    async def _interrupts(self) -> None:
+        self._watch.poll()
+        for held in list(self._held):
+            if held.stop.interrupted or held.task is None:
+                continue
+            if self._watch.stopped(held.tags, held.epoch):
+                held.stop.interrupted = True
+                held.task.cancel()
+            elif held.lease.expires_at <= self._clock():
+                held.task.cancel()  # another worker may have the run by now
+
+    async def _renew(self) -> None:
+        for held in list(self._held):
+            try:
+                held.lease = await self._journal.renew(held.lease, self._config.lease_s)
+            except (LeaseLost, NotFound):
+                # Somebody else has it, or it has ended: whatever this task still does must not count.
+                if held in self._held and held.task is not None:
+                    held.task.cancel()
+
+    async def _expire(self) -> None:
+        await self._journal.expire_approvals()
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("a helper of the worker failed, it goes on")
+            await asyncio.sleep(every_s)
+
+    async def _unless_draining(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._draining.wait(), seconds)
+
+    async def _give_back(self) -> None:
+        tasks = [held.task for held in self._held if held.task is not None]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._config.grace_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flightloop.chat import Tags
 from torch import Tensor
 
+from flightloop.chat import Tags
 from model.engine.runner import Runner, StepBatch
 
 

@@ -157,10 +157,10 @@ class ChatServer:
     def _serve(self) -> None:
         try:
             while self._work_inbox():
-                if self._engine.has_work:
-                    for output in self._engine.step():
-                        self._deliver(output)
+                outputs = self._engine.step() if self._engine.has_work else []
                 self._load = self._engine.load()
+                for output in outputs:
+                    self._deliver(output)
         except Exception as error:
             log.exception("the engine failed", model=self._name)
             self._shut(InternalError(f"the engine failed: {type(error).__name__}: {error}"))

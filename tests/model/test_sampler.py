@@ -63,8 +63,13 @@ def test_a_nucleus_wider_than_the_first_candidates_is_exact() -> None:
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    together = sample(logits.clone(), [Draw(params(temperature=t), Random(7)) for t in (1.0, 0.0, 0.7)])
-    alone = [sample(logits[i : i + 1].clone(), [Draw(params(temperature=t), Random(7))])[0] for i, t in enumerate((1.0, 0.0, 0.7))]  # fmt: skip
+    temperatures = (1.0, 0.0, 0.7)
+
+    def draw(temperature: float) -> Draw:
+        return Draw(params(temperature=temperature), Random(7))
+
+    together = sample(logits.clone(), [draw(each) for each in temperatures])
+    alone = [sample(logits[row : row + 1].clone(), [draw(each)])[0] for row, each in enumerate(temperatures)]
     assert [each.token for each in together] == [each.token for each in alone]
 
 

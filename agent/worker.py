@@ -57,6 +57,7 @@ class _Held:
     epoch: int
     stop: Stop = field(default_factory=Stop)
     task: asyncio.Task[None] | None = None
+    """None until it runs: a task that is cancelled before would never give its run back."""
 
 
 class Worker:
@@ -94,6 +95,7 @@ class Worker:
         self._config = config or WorkerConfig()
         self._clock = clock
         self._held: set[_Held] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
 
@@ -142,10 +144,12 @@ class Worker:
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
         held = _Held(claim.lease, tags, epoch, Stop(draining=self._draining.is_set()))
         self._held.add(held)
-        held.task = asyncio.create_task(self._hold(held, claim))
+        self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
+        task.add_done_callback(self._tasks.discard)
 
     async def _hold(self, held: _Held, claim: Claim) -> None:
         """Drives a run to where it ends, waits or is given back. Raises nothing: a fault ends the run."""
+        held.task = asyncio.current_task()
         structlog.contextvars.bind_contextvars(run_id=claim.run.id, agent=claim.run.agent)
         try:
             await self._drive(held, claim)
@@ -260,10 +264,9 @@ class Worker:
             await asyncio.wait_for(self._draining.wait(), seconds)
 
     async def _give_back(self) -> None:
-        tasks = [held.task for held in self._held if held.task is not None]
-        if not tasks:
+        if not self._tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=self._config.grace_s)
+        _, late = await asyncio.wait(self._tasks, timeout=self._config.grace_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

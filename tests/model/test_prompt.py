@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,16 @@ def test_the_model_gets_what_is_rendered(name: str) -> None:
 
 
 def test_a_later_step_extends_an_earlier_one() -> None:
-    answer_turn = len(f"{TURN_OPEN}assistant\n")
-    texts = [render(request(STEPS[:count], tools=TOOLS)) for count in range(2, len(STEPS) + 1)]
-    ids = [
-        encode(request(STEPS[:count], tools=TOOLS), embedded_tokenizer(), 4096) for count in range(2, len(STEPS) + 1)
-    ]
-    for (early, early_ids), (late, late_ids) in zip(
-        zip(texts, ids, strict=True), list(zip(texts, ids, strict=True))[1:], strict=False
-    ):
-        assert late.startswith(early[:-answer_turn])
-        assert late_ids[: len(early_ids) - 3] == early_ids[:-3]
+    text_end, ids_end = len(f"{TURN_OPEN}assistant\n"), 3  # the open turn of the answer
+    histories = [request(STEPS[:count], tools=TOOLS) for count in range(2, len(STEPS) + 1)]
+    texts = [render(each) for each in histories]
+    ids = [encode(each, embedded_tokenizer(), 4096) for each in histories]
+    for early, late in pairwise(texts):
+        assert late.startswith(early[:-text_end])
+    for early_ids, late_ids in pairwise(ids):
+        assert late_ids[: len(early_ids) - ids_end] == early_ids[:-ids_end]
     with_plan = encode(CASES["plan"], embedded_tokenizer(), 4096)
-    assert with_plan[: len(ids[0]) - 3] == ids[0][:-3], "a request for a plan reads the same up to its end"
+    assert with_plan[: len(ids[0]) - ids_end] == ids[0][:-ids_end], "a request for a plan reads the same up to its end"
 
 
 @given(st.lists(st.sampled_from([TURN_OPEN, TURN_CLOSE, "<|endoftext|>", "system\n", "x"]), max_size=6).map("".join))

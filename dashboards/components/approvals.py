@@ -1,0 +1,63 @@
+"""A call that waits for a person, with what one needs to decide."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import badges, failure, stepview, style
+from dashboards.health import now
+from flightloop.errors import FlightloopError
+from flightloop.runs import Approval
+
+
+def card(item: Approval) -> None:
+    """The call, why it is asked, and the two buttons."""
+    left = (item.expires_at - now()).total_seconds()
+    time_left = ("expired", badges.RED) if left <= 0 else (f"{figures.seconds(left)} left", badges.AMBER)
+    with st.container(border=True):
+        badges.row(
+            f"<b>{escape(item.tool)}</b>",
+            badges.pill(item.agent, badges.BLUE),
+            badges.pill(*time_left),
+            f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
+        )
+        st.markdown(stepview.plain(item.reason))
+        style.pairs({name: str(value) for name, value in item.arguments.items()})
+        reason = st.text_input(
+            "Reason",
+            key=f"reason-{item.id}",
+            placeholder="Reason, kept with the decision",
+            label_visibility="collapsed",
+        )
+        with st.container(horizontal=True, gap="small"):
+            if st.button("Approve", type="primary", icon=":material/check:", key=f"approve-{item.id}"):
+                _decide(item, "approve", reason)
+            if st.button("Deny", icon=":material/close:", key=f"deny-{item.id}"):
+                _decide(item, "deny", reason)
+            st.page_link(
+                "pages/run.py", label="See the run", icon=":material/account_tree:", query_params={"id": item.run_id}
+            )
+
+
+def _decide(item: Approval, decision: str, reason: str) -> None:
+    try:
+        if decision == "approve":
+            connection.client().approvals.decide(item.id, decision="approve", reason=reason or None)
+        else:
+            connection.client().approvals.decide(item.id, decision="deny", reason=reason or None)
+    except FlightloopError as error:
+        failure.show(f"{decision} this call", error)
+        return
+    done = "approved" if decision == "approve" else "denied"
+    st.toast(f"{item.tool} {done}", icon=":material/check:")
+    st.rerun()
+
+
+def decide_run(run_id: str) -> None:
+    """The calls of one run that wait."""
+    for item in connection.client().approvals.list(limit=200).data:
+        if item.run_id == run_id:
+            card(item)

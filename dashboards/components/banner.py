@@ -1,0 +1,39 @@
+"""The answer to "is all well?", on top of the overview."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from dashboards.health import Finding, Level
+
+CLASS = {Level.OK: "fl-ok", Level.WARNING: "fl-warning", Level.CRITICAL: "fl-critical"}
+LINKS = {
+    "pages/stop.py": "Emergency stop",
+    "pages/approvals.py": "Approvals",
+    "pages/runs.py": "Runs",
+}
+
+
+def show(found: Sequence[Finding], summary: str) -> None:
+    """One line for each finding, with a link to where one can act; or that all is well."""
+    if not found:
+        _line(Level.OK, "All systems normal", summary)
+        return
+    for finding in found:
+        if finding.page is None:
+            _line(finding.level, finding.title, finding.detail)
+            continue
+        text, link = st.columns([5, 1], vertical_alignment="center", gap="small")
+        with text:
+            _line(finding.level, finding.title, finding.detail)
+        link.page_link(finding.page, label=LINKS[finding.page], icon=":material/arrow_forward:", icon_position="right")
+
+
+def _line(level: Level, title: str, detail: str) -> None:
+    st.html(
+        f'<div class="fl-banner {CLASS[level]}"><i class="fl-dot"></i><div><b>{escape(title)}</b><br>'
+        f'<span class="fl-sub">{escape(detail)}</span></div></div>'
+    )

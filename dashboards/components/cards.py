@@ -1,0 +1,40 @@
+"""Figures in cards: one card a tier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from dashboards.components import style
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A figure as it is shown; ``curve`` are its last values."""
+
+    label: str
+    value: str
+    help: str = ""
+    curve: Sequence[float] = field(default=())
+
+
+def card(title: str, readings: Sequence[Reading], columns: int = 2) -> None:
+    """Readings in a bordered grid under a title."""
+    with st.container(border=True, height="stretch"):
+        style.tier(title)
+        for start in range(0, len(readings), columns):
+            cells = st.columns(columns, gap="small")
+            for cell, reading in zip(cells, readings[start : start + columns], strict=False):
+                curve = list(reading.curve) if len(reading.curve) >= 3 else None
+                cell.metric(
+                    reading.label, reading.value, help=reading.help or None, chart_data=curve, chart_type="area"
+                )
+
+
+def strip(readings: Sequence[Reading]) -> None:
+    """Readings beside each other, each in a box of its own."""
+    cells = st.columns(len(readings), gap="small")
+    for cell, reading in zip(cells, readings, strict=True):
+        cell.metric(reading.label, reading.value, help=reading.help or None, border=True)

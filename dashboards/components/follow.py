@@ -1,0 +1,50 @@
+"""A run's events as they come, without holding up the page: a thread reads, the page looks in."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+from flightloop import Flightloop
+from flightloop.errors import FlightloopError
+from flightloop.events import RunEvent
+
+LOOK_EVERY_S = 0.25
+
+
+def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
+    """Events until the run has ended; None a few times a second, so that the page can react to its user.
+
+    Raises:
+        FlightloopError: the stream could not be read.
+    """
+    found: queue.SimpleQueue[RunEvent | FlightloopError | None] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def read() -> None:
+        try:
+            for event in client.runs.stream(run_id):
+                found.put(event)
+                if left.is_set():
+                    return
+        except FlightloopError as error:
+            found.put(error)
+        finally:
+            found.put(None)
+
+    threading.Thread(target=read, name=f"follow-{run_id}", daemon=True).start()
+    try:
+        while True:
+            try:
+                item = found.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, FlightloopError):
+                raise item
+            yield item
+    finally:
+        left.set()

@@ -1,0 +1,67 @@
+"""A table of runs; choosing one opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import figures
+from dashboards.components import badges
+from flightloop.content import text_of
+from flightloop.runs import Run, RunStatus
+
+SIGN = {
+    RunStatus.QUEUED: "◌",
+    RunStatus.RUNNING: "◐",
+    RunStatus.WAITING_APPROVAL: "◆",
+    RunStatus.SUCCEEDED: "●",
+    RunStatus.FAILED: "✕",
+    RunStatus.BLOCKED: "■",
+    RunStatus.INTERRUPTED: "■",
+    RunStatus.CANCELLED: "○",
+}
+
+
+def show(runs: Sequence[Run], key: str) -> None:
+    """The runs in the order given; a chosen row leads to the page of its run."""
+    table = pd.DataFrame([_row(run) for run in runs])
+    coloured = table.style.map(_colour, subset=["status"])
+    event = st.dataframe(
+        coloured,
+        hide_index=True,
+        width="stretch",
+        key=f"{key}-{runs[0].id}",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "status": st.column_config.TextColumn("status", width="small"),
+            "input": st.column_config.TextColumn("input", width="large"),
+            "confidence": st.column_config.ProgressColumn("confidence", format="percent", min_value=0, max_value=1),
+            "steps": st.column_config.NumberColumn("steps", width="small"),
+            "tokens": st.column_config.NumberColumn("tokens", format="localized", width="small"),
+        },
+    )
+    chosen = event["selection"]["rows"]
+    if chosen:
+        st.switch_page("pages/run.py", query_params={"id": runs[chosen[0]].id})
+
+
+def _row(run: Run) -> dict[str, object]:
+    return {
+        "status": f"{SIGN[run.status]} {badges.STATUS[run.status][0]}",
+        "input": " ".join(text_of(run.input).split())[:160],
+        "agent": run.agent,
+        "steps": run.usage.steps,
+        "tokens": run.usage.tokens,
+        "cost": figures.euros(run.usage.cost),
+        "confidence": run.confidence,
+        "created": figures.ago(run.created_at),
+        "run": run.id,
+    }
+
+
+def _colour(status: str) -> str:
+    colour = {text: colour for text, colour in badges.STATUS.values()}.get(status.split(" ", 1)[1])
+    return f"color: {colour}; font-weight: 600"

@@ -1,0 +1,115 @@
+"""The steps of a run: decisions, verdicts, calls with arguments and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dashboards import figures
+from dashboards.components import badges
+from dashboards.steps import CallView, StepView
+from flightloop import events as ev
+from flightloop.content import Content, text_of
+from flightloop.verdicts import Action
+
+ICONS = {"Plan": ":material/map:", "Reply": ":material/chat:", "Input": ":material/input:"}
+LONGEST_JSON = 20_000
+
+
+def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
+    for step in steps:
+        title = step.title if step.number == 0 else f"{step.number} · {step.title}"
+        with st.expander(title, expanded=expanded, icon=ICONS.get(step.title, ":material/build:")):
+            _decision(step)
+            if step.verdicts:
+                badges.row(*badges.verdicts(step.verdicts))
+                _reasons(step)
+            for call in step.calls.values():
+                _call(call)
+
+
+def _decision(step: StepView) -> None:
+    decision = step.decision
+    if decision is None:
+        return
+    if isinstance(decision, ev.Planned):
+        st.markdown(f"**Goal** {plain(decision.goal)}")
+        if decision.tools:
+            badges.row(*(badges.pill(tool, badges.BLUE) for tool in decision.tools))
+    elif isinstance(decision, ev.Replied) or decision.text:
+        st.markdown(plain(decision.text))
+    st.caption(_model(decision.model))
+
+
+def _model(call: ev.ModelCall) -> str:
+    parts = [
+        f"{call.usage.prompt_tokens} + {call.usage.completion_tokens} tokens",
+        figures.seconds(call.seconds),
+    ]
+    if call.ttft_seconds is not None:
+        parts.append(f"first token {figures.seconds(call.ttft_seconds)}")
+    if call.confidence is not None:
+        parts.append(f"confidence {call.confidence:.0%}")
+    if call.mean_entropy is not None:
+        parts.append(f"entropy {call.mean_entropy:.2f} nats")
+    return " · ".join([*parts, figures.euros(call.cost)])
+
+
+def _reasons(step: StepView) -> None:
+    for verdict in step.verdicts:
+        if verdict.action is not Action.ALLOW and verdict.reason:
+            st.caption(plain(f"{verdict.rail}: {verdict.reason}"))
+
+
+def _call(call: CallView) -> None:
+    with st.container(border=True):
+        state = badges.pill(*badges.CALL[call.state])
+        took = f"<span>{figures.seconds(call.result.seconds)}</span>" if call.result else ""
+        badges.row(f"<b>{escape(call.tool)}</b>", state, took, *badges.verdicts(call.verdicts))
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.caption("Arguments")
+            document(call.arguments)
+        with right:
+            st.caption("Result")
+            _result(call)
+
+
+def _result(call: CallView) -> None:
+    if call.result is None:
+        st.caption(call.asked.reason if call.asked else "not there yet")
+        return
+    if call.result.ok:
+        document(call.result.content)
+    else:
+        st.markdown(f":red[{plain(call.result.error or 'failed')}]")
+    if call.result.note:
+        st.caption(plain(call.result.note))
+    if call.result.tainted:
+        st.caption(":orange[A rail found something in it that looks like an instruction.]")
+
+
+def document(value: Any) -> None:
+    """A JSON value, as code; a long one is cut."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    cut = text if len(text) <= LONGEST_JSON else f"{text[:LONGEST_JSON]}\n… {len(text) - LONGEST_JSON} characters more"
+    st.code(cut, language="json" if not isinstance(value, str) else None, wrap_lines=True)
+
+
+def plain(text: str) -> str:
+    """Text of users and models, kept from being read as Markdown."""
+    escaped = "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!$~:|<>" else char for char in text)
+    return escaped.replace("\n", "  \n")
+
+
+def conversation(asked: Content, answered: Content | None, *, waiting: str = "") -> None:
+    """What the user said and what the agent answered."""
+    with st.chat_message("user", avatar=":material/person:"):
+        st.markdown(plain(text_of(asked)))
+    if answered or waiting:
+        with st.chat_message("assistant", avatar=":material/support_agent:"):
+            st.markdown(plain(text_of(answered)) if answered else f":gray[{waiting}]")

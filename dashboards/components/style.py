@@ -1,0 +1,34 @@
+"""The console's own look, on top of the theme."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+CSS = Path(__file__).with_name("style.css")
+
+
+def apply() -> None:
+    st.html(CSS)
+
+
+def heading(title: str, subtitle: str = "") -> None:
+    """A page's title, with what it is about beside it."""
+    st.html(f'<div class="fl-head"><h1>{escape(title)}</h1><span>{escape(subtitle)}</span></div>')
+
+
+def tier(title: str) -> None:
+    st.html(f'<div class="fl-tier">{escape(title)}</div>')
+
+
+def empty(title: str, advice: str) -> None:
+    """In place of a list that holds nothing: why, and what one can do."""
+    st.html(f'<div class="fl-empty"><b>{escape(title)}</b><span>{escape(advice)}</span></div>')
+
+
+def pairs(values: dict[str, str]) -> None:
+    """Names and values in two columns."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in values.items())
+    st.html(f'<dl class="fl-kv">{rows}</dl>')

@@ -1,0 +1,80 @@
+"""Charts: the waterfall of a run, and bars by category."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import streamlit as st
+
+from dashboards.steps import Bar
+
+KINDS = {"queue": "#9BA3B5", "model": "#4F6BED", "tool": "#12A594", "person": "#E5A000"}
+MOST_BARS = 200
+ROW_HEIGHT = 26
+
+
+def waterfall(bars: Sequence[Bar]) -> None:
+    """What took time in a run, from top to bottom as it began. Beyond 200 bars, the first ones are left out."""
+    shown = list(bars)[-MOST_BARS:]
+    if len(shown) < len(bars):
+        st.caption(f"The last {MOST_BARS} of {len(bars)} spans.")
+    rows = [
+        {
+            "row": f"{index:04d}",
+            "label": bar.label,
+            "kind": bar.kind,
+            "start": bar.start,
+            "end": max(bar.end, bar.start),
+            "took": f"{bar.end - bar.start:.2f} s",
+            "detail": bar.detail,
+        }
+        for index, bar in enumerate(shown)
+    ]
+    names = {row["row"]: row["label"] for row in rows}
+    labels = f"{names}[datum.value]".replace("'", '"')
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("row:O", title=None, axis=alt.Axis(labelExpr=labels, labelLimit=190, ticks=False, domain=False)),
+    )
+    tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP.items()]
+    bar_mark = base.mark_bar(cornerRadius=3, height={"band": 0.62}, minBandSize=3).encode(
+        x=alt.X("start:Q", title="seconds since the run was created", axis=alt.Axis(grid=True, gridOpacity=0.35)),
+        x2="end:Q",
+        color=alt.Color(
+            "kind:N",
+            scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())),
+            legend=alt.Legend(title=None, orient="top", symbolType="square"),
+        ),
+        tooltip=tooltip,
+    )
+    text = base.mark_text(align="left", dx=5, fontSize=11, opacity=0.75).encode(
+        x="end:Q", text="took:N", tooltip=tooltip
+    )
+    chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 46)
+    st.altair_chart(chart.configure_view(strokeOpacity=0), width="stretch", key="waterfall")
+
+
+_TOOLTIP = {"label": "span", "took": "took", "detail": "detail"}
+
+
+def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[str, str] | None = None) -> None:
+    """A horizontal bar a category, in the order given."""
+    rows = [{"name": name, "value": value} for name, value in values.items()]
+    colour = (
+        alt.Color("name:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+        if colours
+        else alt.value("#4F6BED")
+    )
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(cornerRadiusEnd=3, height={"band": 0.65})
+        .encode(
+            y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120)),
+            x=alt.X("value:Q", title=title, axis=alt.Axis(gridOpacity=0.35, tickCount=4, format="~s")),
+            color=colour,
+            tooltip=[alt.Tooltip("name:N", title=""), alt.Tooltip("value:Q", title=title, format=",.0f")],
+        )
+        .properties(height=max(24 * len(rows) + 40, 120))
+        .configure_view(strokeOpacity=0)
+    )
+    st.altair_chart(chart, width="stretch", key=key)

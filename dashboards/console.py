@@ -1,0 +1,28 @@
+"""The operator console: navigation, and what every page shows beside itself."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboards.components import sidebar, style
+
+st.set_page_config(page_title="flightloop", page_icon=":material/flight_takeoff:", layout="wide")
+style.apply()
+
+page = st.navigation(
+    {
+        "Watch": [
+            st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:", default=True),
+            st.Page("pages/runs.py", title="Runs", icon=":material/list_alt:"),
+            st.Page("pages/run.py", title="Run", icon=":material/account_tree:", visibility="hidden"),
+        ],
+        "Act": [
+            st.Page("pages/approvals.py", title="Approvals", icon=":material/approval:"),
+            st.Page("pages/stop.py", title="Emergency stop", icon=":material/emergency_home:"),
+            st.Page("pages/chat.py", title="Chat", icon=":material/forum:"),
+        ],
+        "Know": [st.Page("pages/agents.py", title="Agents & policies", icon=":material/policy:")],
+    }
+)
+sidebar.show()
+page.run()

@@ -1,0 +1,94 @@
+"""Reading an overview: one number out of a metric's labelled values, and numbers as people read them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from flightloop.overview import Figure, Overview
+
+Reduce = Callable[[list[float]], float]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def value(overview: Overview, name: str, reduce: Reduce = sum, **labels: str) -> float | None:
+    """One number for a metric, over the figures whose labels match; None: nobody measured it."""
+    found = [item.value for item in _matching(overview, name, labels) if item.value is not None]
+    return reduce(found) if found else None
+
+
+def average(overview: Overview, name: str) -> float | None:
+    """The mean of a histogram, over all its label values."""
+    found = [(item.value, item.count or 1) for item in _matching(overview, name, {}) if item.value is not None]
+    return sum(each * count for each, count in found) / sum(count for _, count in found) if found else None
+
+
+def p95(overview: Overview, name: str) -> float | None:
+    """The worst 95th percentile of a histogram over its label values."""
+    found = [item.p95 for item in _matching(overview, name, {}) if item.p95 is not None]
+    return max(found, default=None)
+
+
+def by_label(overview: Overview, name: str, label: str) -> dict[str, float]:
+    """Sums by one label's values."""
+    sums: dict[str, float] = defaultdict(float)
+    for item in _matching(overview, name, {}):
+        if item.value is not None:
+            sums[item.labels.get(label, "")] += item.value
+    return dict(sums)
+
+
+def _matching(overview: Overview, name: str, labels: dict[str, str]) -> Iterable[Figure]:
+    for item in overview.figures(f"flightloop_{name}"):
+        if all(item.labels.get(label) == wanted for label, wanted in labels.items()):
+            yield item
+
+
+NOTHING = "–"
+
+
+def share(number: float | None) -> str:
+    return NOTHING if number is None else f"{number:.0%}"
+
+
+def count(number: float | None) -> str:
+    """1,234 · 45.6k · 7.89M"""
+    if number is None:
+        return NOTHING
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(number) >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.3g}{unit}"
+    return f"{number:,.0f}"
+
+
+def seconds(number: float | None) -> str:
+    if number is None:
+        return NOTHING
+    if number < 1:
+        return f"{number * 1000:.3g} ms"
+    return f"{number:.1f} s" if number < 100 else f"{number / 60:.1f} min"
+
+
+def euros(number: float | None) -> str:
+    if number is None:
+        return NOTHING
+    return f"€ {number:,.2f}" if abs(number) >= 1 else f"€ {number:.4f}"
+
+
+def size(number: float | None) -> str:
+    return NOTHING if number is None else f"{number / 2**30:.2f} GiB"
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in the largest unit that fits."""
+    if moment is None:
+        return NOTHING
+    passed = ((now or datetime.now(UTC)) - moment).total_seconds()
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if passed >= length:
+            return f"{passed / length:.0f} {unit} ago"
+    return "just now" if passed < 5 else f"{passed:.0f} s ago"

@@ -1,0 +1,151 @@
+"""Agents and policies: who may do what, and what the rails decided."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import badges, stepview, style
+from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
+from flightloop.verdicts import Action
+
+EFFECT = {"pure": badges.GREEN, "keyed": badges.BLUE, "transactional": badges.BLUE, "unsafe": badges.AMBER}
+
+style.heading("Agents & policies", "who may do what, and what the rails decided")
+
+
+def agents_tab() -> None:
+    with connection.answered("list the agents"):
+        found = connection.agents()
+        if not found:
+            style.empty("No agent", "A project has a file for each agent in agents/*.yaml.")
+        for start in range(0, len(found), 2):
+            for cell, agent in zip(st.columns(2, gap="small"), found[start : start + 2], strict=False):
+                with cell:
+                    _agent(agent)
+
+
+def _agent(agent: AgentInfo) -> None:
+    with st.container(border=True, height="stretch"):
+        st.subheader(agent.name)
+        st.markdown(stepview.plain(agent.description))
+        badges.row(*(badges.pill(tool, badges.BLUE) for tool in agent.tools))
+        bound = agent.budget
+        budget = {
+            "steps": figures.count(bound.steps),
+            "tokens": figures.count(bound.tokens),
+            "time": figures.seconds(bound.seconds),
+            "cost": figures.euros(bound.cost),
+        }
+        style.pairs(
+            {
+                "model": agent.model,
+                "policy": f"{agent.policy} · {agent.policy_sha256[:12]}",
+                "plans first": "yes" if agent.planning else "no",
+                "budget": " · ".join(f"{name} {value}" for name, value in budget.items() if value != figures.NOTHING),
+            }
+        )
+        with st.container(horizontal=True):
+            st.page_link(
+                "pages/chat.py", label="Talk to it", icon=":material/forum:", query_params={"agent": agent.name}
+            )
+            st.page_link(
+                "pages/runs.py", label="Its runs", icon=":material/list_alt:", query_params={"agent": agent.name}
+            )
+
+
+def tools_tab() -> None:
+    with connection.answered("list the tools"):
+        for tool in connection.client().tools.list().data:
+            with st.expander(f"{tool.name} — {tool.description}"):
+                _tool(tool)
+
+
+def _tool(tool: ToolInfo) -> None:
+    permissions = [badges.pill(item, badges.AMBER) for item in tool.permissions]
+    badges.row(badges.pill(tool.effect, EFFECT.get(tool.effect, badges.GREY)), *permissions)
+    st.caption(f"Timeout {figures.seconds(tool.timeout_s)}")
+    stepview.document(tool.parameters)
+
+
+def policies_tab() -> None:
+    with connection.answered("list the policies"):
+        for policy in connection.client().policies.list().data:
+            _policy(policy)
+
+
+def _policy(policy: PolicyInfo) -> None:
+    with st.container(border=True):
+        st.subheader(f"{policy.name} · version {policy.version}")
+        st.caption(f"sha256 {policy.sha256} · loaded {figures.ago(policy.loaded_at)}")
+        if policy.document.get("description"):
+            st.markdown(stepview.plain(str(policy.document["description"])))
+        st.json(policy.document, expanded=1)
+
+
+@st.fragment(run_every="5s")
+def audit_tab() -> None:
+    with connection.answered("read the audit log"):
+        tail = connection.audit_tail()
+        complete = tail.refresh()
+        records = [record for record in reversed(tail.records)]
+        if not records:
+            style.empty("No verdict yet", "Every verdict of a rail leaves one record here, chained by hashes.")
+            return
+        chain = (
+            badges.pill("chain intact", badges.GREEN)
+            if tail.broken_at is None
+            else badges.pill(f"chain broken at record {tail.broken_at}", badges.RED)
+        )
+        behind = "" if complete else "<span>reading on …</span>"
+        badges.row(chain, f"<span>{tail.read:,} records read, the latest below</span>", behind)
+        changed = st.toggle("Only verdicts that changed something", value=True)
+        shown = [record for record in records if not changed or record.verdict.action is not Action.ALLOW][:100]
+        rows = [
+            {
+                "#": record.seq,
+                "when": figures.ago(record.at),
+                "action": record.verdict.action.value,
+                "rail": record.verdict.rail,
+                "stage": record.verdict.stage.value.replace("_", " "),
+                "reason": record.verdict.reason,
+                "run": record.run_id or figures.NOTHING,
+                "sha256": record.sha256[:12],
+            }
+            for record in shown
+        ]
+        if rows:
+            st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+        else:
+            st.caption("None among the latest records.")
+
+
+def models_tab() -> None:
+    with connection.answered("list the models"):
+        for model in connection.client().models.list().data:
+            with st.container(border=True):
+                st.subheader(model.id)
+                active = (
+                    model.active_parameters / model.parameters if model.active_parameters and model.parameters else None
+                )
+                style.pairs(
+                    {
+                        "context": f"{figures.count(model.context_length)} tokens",
+                        "parameters": figures.count(model.parameters),
+                        "active per token": f"{figures.count(model.active_parameters)} ({figures.share(active)})",
+                        "takes": ", ".join(model.parts),
+                    }
+                )
+
+
+TABS = {
+    "Agents": agents_tab,
+    "Tools": tools_tab,
+    "Policies": policies_tab,
+    "Audit": audit_tab,
+    "Models": models_tab,
+}
+for tab, show in zip(st.tabs(list(TABS)), TABS.values(), strict=True):
+    with tab:
+        show()

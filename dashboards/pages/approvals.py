@@ -1,0 +1,48 @@
+"""Approvals: calls that wait for a person, and what was decided."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import approvals, style
+from flightloop.runs import Approval
+
+style.heading("Approvals", "calls that the policy puts to a person")
+
+
+@st.fragment(run_every="3s")
+def waiting() -> None:
+    with connection.answered("list the approvals"):
+        items = connection.client().approvals.list(limit=50).data
+        for item in items:
+            approvals.card(item)
+        if not items:
+            style.empty(
+                "Nothing waits", "When an agent wants to do something that the policy asks about, it shows here."
+            )
+
+
+def decided() -> None:
+    with connection.answered("list what was decided"):
+        items = [item for item in connection.client().approvals.list(status=None).data if item.status != "pending"]
+        if items:
+            style.tier("Decided")
+            st.dataframe(pd.DataFrame([_row(item) for item in items]), hide_index=True, width="stretch")
+
+
+def _row(item: Approval) -> dict[str, str]:
+    return {
+        "decision": item.status,
+        "tool": item.tool,
+        "arguments": ", ".join(f"{name}={value}" for name, value in item.arguments.items()),
+        "by": item.decided_by or figures.NOTHING,
+        "reason": item.decision_reason or "",
+        "when": figures.ago(item.decided_at or item.expires_at),
+        "run": item.run_id,
+    }
+
+
+waiting()
+decided()

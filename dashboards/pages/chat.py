@@ -1,0 +1,164 @@
+"""Chat: talk to an agent and watch its steps and verdicts while it works."""
+
+from __future__ import annotations
+
+from html import escape
+from uuid import uuid4
+
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import badges, failure, stepview, style
+from dashboards.components.approvals import decide_run
+from dashboards.components.follow import follow
+from dashboards.steps import steps_of
+from flightloop import events as ev
+from flightloop.content import text_of
+from flightloop.errors import FlightloopError
+from flightloop.runs import Run, RunStatus
+
+ASSISTANT = ":material/support_agent:"
+
+
+def session() -> str:
+    """The conversation in the address, or a new one."""
+    if "session" not in st.query_params:
+        st.query_params["session"] = f"console-{uuid4().hex[:12]}"
+    return st.query_params["session"]
+
+
+def choose_agent() -> str | None:
+    names: list[str] = []
+    with connection.answered("list the agents"):
+        names = [agent.name for agent in connection.agents()]
+        if not names:
+            style.empty("No agent", "A project has a file for each agent in agents/*.yaml.")
+    if not names:
+        return None
+    wanted = st.query_params.get("agent")
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    agent: str = left.selectbox("Agent", names, index=names.index(wanted) if wanted in names else 0)
+    if right.button("New conversation", icon=":material/add_comment:", width="stretch"):
+        st.query_params.from_dict({"agent": agent})
+        st.rerun()
+    return agent
+
+
+def ended(run: Run) -> None:
+    """A turn that is over: question, steps folded away, answer."""
+    with st.chat_message("user", avatar=":material/person:"):
+        st.markdown(stepview.plain(text_of(run.input)))
+    with st.chat_message("assistant", avatar=ASSISTANT):
+        steps(run)
+        if run.output:
+            st.markdown(stepview.plain(text_of(run.output)))
+        else:
+            why = run.error.message if run.error else "it ended without an answer"
+            badges.row(badges.status(run.status), f"<span>{escape(why)}</span>")
+
+
+def steps(run: Run) -> None:
+    used = run.usage
+    summary = f"{used.steps} steps · {used.tool_calls} tool calls · {figures.seconds(used.seconds)}"
+    with st.expander(summary, icon=":material/account_tree:"):
+        stepview.show(steps_of(events_of(run)), expanded=False)
+        st.page_link("pages/run.py", label="Open the run", icon=":material/open_in_new:", query_params={"id": run.id})
+
+
+def events_of(run: Run) -> list[ev.RunEvent]:
+    """An ended run's events, fetched once."""
+    kept: dict[str, list[ev.RunEvent]] = st.session_state.setdefault("chat-events", {})
+    key = f"{run.id}-{run.last_seq}"
+    if key not in kept:
+        kept[key] = connection.client().runs.events(run.id)
+    return kept[key]
+
+
+def at_work(run: Run) -> None:
+    """A turn that is going on: its steps and its text as they come."""
+    with st.chat_message("user", avatar=":material/person:"):
+        st.markdown(stepview.plain(text_of(run.input)))
+    with st.chat_message("assistant", avatar=ASSISTANT):
+        if run.status is RunStatus.WAITING_APPROVAL:
+            stepview.show(steps_of(connection.client().runs.events(run.id)), expanded=False)
+            decide_run(run.id)
+            wait_for_decision(run.id)
+            return
+        if st.button("Stop", icon=":material/stop_circle:", key=f"stop-{run.id}"):
+            with connection.answered("stop the run"):
+                connection.client().runs.interrupt(run.id)
+        stream(run)
+    st.rerun()
+
+
+@st.fragment(run_every="2s")
+def wait_for_decision(run_id: str) -> None:
+    """Goes on when somebody decided elsewhere."""
+    with connection.answered("look at the run"):
+        if not waits(run_id):
+            st.rerun()
+
+
+def stream(run: Run) -> None:
+    """Shows events until the run has ended or waits for a person."""
+    place, answer = st.status("Thinking …", expanded=True), st.empty()
+    inside = place.empty()
+    events: list[ev.RunEvent] = []
+    said = ""
+    for event in follow(connection.client(), run.id):
+        if event is None:
+            place.update(label=f"{doing(events)} · {figures.ago(run.created_at).removesuffix(' ago')}")
+            continue
+        if isinstance(event, ev.DeltaEvent):
+            said += event.text
+            answer.markdown(f"{stepview.plain(said)}▌")
+            continue
+        events.append(event)
+        said = ""
+        with inside.container():
+            stepview.show(steps_of(events), expanded=False)
+        place.update(label=doing(events))
+        if isinstance(event, ev.RunReleased) and waits(run.id):
+            return
+
+
+def waits(run_id: str) -> bool:
+    """Whether a person has to decide now; an event of the past may say so too."""
+    return connection.client().runs.get(run_id).status is RunStatus.WAITING_APPROVAL
+
+
+def doing(events: list[ev.RunEvent]) -> str:
+    """What the agent is at, by its last event."""
+    match events[-1] if events else None:
+        case None | ev.RunCreated() | ev.RunResumed() | ev.RunReleased():
+            return "Waits for a worker …"
+        case ev.ToolIntent(tool=tool):
+            return f"Calls {tool} …"
+        case ev.Judged() | ev.Replied():
+            return "Checks …"
+        case _:
+            return "Thinks …"
+
+
+def conversation(agent: str, session_id: str) -> None:
+    runs = connection.client().runs.list(session_id=session_id, limit=30).data
+    for run in reversed(runs):
+        if run.status.terminal:
+            ended(run)
+        else:
+            at_work(run)
+    if not runs:
+        style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict show here while it works.")
+
+
+style.heading("Chat", "talk to an agent and watch every step")
+agent = choose_agent()
+if agent:
+    session_id = session()
+    asked = st.chat_input(f"Message to {agent}", max_chars=20_000)
+    try:
+        if asked:
+            connection.client().runs.create(agent=agent, input=asked, session_id=session_id)
+        conversation(agent, session_id)
+    except FlightloopError as error:
+        failure.show("talk to the agent", error)

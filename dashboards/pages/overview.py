@@ -1,0 +1,220 @@
+"""Overview: whether all is well, and the three tiers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import badges, banner, runtable, style, timeline
+from dashboards.components.cards import Reading, card, strip
+from dashboards.health import Situation, findings
+from dashboards.history import History
+from flightloop.overview import Overview
+from flightloop.runs import RunStatus
+
+style.heading("Overview", "what the platform does right now")
+
+
+@st.fragment(run_every="3s")
+def live() -> None:
+    with connection.answered("show the overview"):
+        situation, history = connection.situation(), connection.history()
+        runs = situation.overview.runs
+        busy = runs.get(RunStatus.RUNNING, 0) + runs.get(RunStatus.QUEUED, 0)
+        working = "1 run at work" if busy == 1 else f"{busy} runs at work"
+        banner.show(findings(situation), f"{working} · checked at {situation.now.astimezone():%H:%M:%S}")
+        strip(run_counts(runs))
+        system, model, business = st.columns(3, gap="small")
+        with system:
+            card("System", system_tier(situation.overview, history))
+        with model:
+            card("Model", model_tier(situation.overview, history))
+        with business:
+            card("Business", business_tier(situation.overview))
+        charts(situation.overview)
+        latest(situation)
+
+
+def run_counts(runs: dict[str, int]) -> list[Reading]:
+    shown = {
+        "Running": [RunStatus.RUNNING, RunStatus.QUEUED],
+        "Wait for approval": [RunStatus.WAITING_APPROVAL],
+        "Succeeded": [RunStatus.SUCCEEDED],
+        "Failed": [RunStatus.FAILED],
+        "Blocked": [RunStatus.BLOCKED],
+        "Stopped": [RunStatus.INTERRUPTED, RunStatus.CANCELLED],
+    }
+    return [Reading(label, f"{sum(runs.get(each, 0) for each in statuses):,}") for label, statuses in shown.items()]
+
+
+def system_tier(overview: Overview, history: History) -> list[Reading]:
+    cpu, memory = "system_cpu_utilisation_ratio", "system_memory_used_ratio"
+    gpu = figures.value(overview, "system_gpu_utilisation_ratio", figures.mean)
+    fragmentation = figures.value(overview, "system_memory_fragmentation_ratio", max)
+    replicas = figures.value(overview, "system_replicas", deployment="model") or figures.value(
+        overview, "system_replicas"
+    )
+    return [
+        Reading(
+            "CPU",
+            figures.share(figures.value(overview, cpu, figures.mean)),
+            "Share of the CPU time in use, mean of the nodes.",
+            history.curve(cpu, figures.mean),
+        ),
+        Reading(
+            "Memory",
+            figures.share(figures.value(overview, memory, figures.mean)),
+            "Share of the memory in use, mean of the nodes.",
+            history.curve(memory, figures.mean),
+        ),
+        Reading("GPU", figures.share(gpu), "Share of time a kernel ran; – where there is no GPU."),
+        Reading("Fragmentation", figures.share(fragmentation), "Memory that an allocator holds and nobody uses."),
+        Reading(
+            "Network",
+            figures.seconds(figures.average(overview, "system_network_seconds")),
+            "Round trip between two nodes.",
+        ),
+        Reading(
+            "API p95",
+            figures.seconds(figures.p95(overview, "system_http_seconds")),
+            "95 % of the answers of the slowest route came within this.",
+        ),
+        Reading("Replicas", figures.count(replicas), "Model replicas that run."),
+        Reading("Resident", figures.size(figures.value(overview, "system_process_resident_bytes"))),
+    ]
+
+
+def model_tier(overview: Overview, history: History) -> list[Reading]:
+    rates = history.rate("model_tokens_total", kind="completion")
+    running, waiting = figures.value(overview, "model_running"), figures.value(overview, "model_waiting")
+    return [
+        Reading(
+            "Tokens per second",
+            f"{rates[-1]:.1f}" if rates else figures.NOTHING,
+            "Completion tokens, since the refresh before.",
+            rates,
+        ),
+        Reading(
+            "Slots in use",
+            figures.share(figures.value(overview, "model_slot_utilisation_ratio", figures.mean)),
+            "The autoscaler holds 70 %.",
+            history.curve("model_slot_utilisation_ratio", figures.mean),
+        ),
+        Reading("Running / waiting", f"{figures.count(running)} / {figures.count(waiting)}"),
+        Reading(
+            "KV cache",
+            figures.share(figures.value(overview, "model_kv_used_ratio", max)),
+            "Blocks in use, fullest replica.",
+        ),
+        Reading("First token p95", figures.seconds(figures.p95(overview, "model_ttft_seconds"))),
+        Reading(
+            "Confidence",
+            figures.share(figures.average(overview, "model_confidence")),
+            "exp(mean token log-probability), before the grammar's mask.",
+        ),
+        Reading(
+            "Groundedness",
+            figures.share(figures.average(overview, "model_groundedness")),
+            "Claims of the answers that tool results support.",
+        ),
+        Reading(
+            "Toxicity",
+            figures.share(figures.average(overview, "model_toxicity")),
+            "Highest probability of a category, mean of the answers.",
+        ),
+    ]
+
+
+def business_tier(overview: Overview) -> list[Reading]:
+    outcomes = figures.by_label(overview, "business_runs", "outcome")
+    ended = sum(outcomes.values())
+    ratings = figures.by_label(overview, "business_ratings", "score")
+    rated, content = sum(ratings.values()), ratings.get("4", 0) + ratings.get("5", 0)
+    roi = figures.value(overview, "business_roi_ratio", figures.mean)
+    return [
+        Reading(
+            "Verified completion",
+            figures.share(outcomes.get("verified", 0) / ended if ended else None),
+            "Ended runs whose outcome somebody checked and found right.",
+        ),
+        Reading(
+            "Satisfaction",
+            figures.share(content / rated if rated else None),
+            "Ratings of 4 and 5 among all ratings.",
+        ),
+        Reading("Resolutions", figures.count(figures.value(overview, "business_resolutions")), "Accepted ones."),
+        Reading(
+            "Response rate",
+            figures.share(rated / ended if ended else None),
+            "Ended runs that somebody rated.",
+        ),
+        Reading(
+            "Cost per resolution",
+            figures.euros(figures.value(overview, "business_cost_per_resolution_euros", max)),
+            "Model and platform cost of all runs over the accepted resolutions.",
+        ),
+        Reading(
+            "ROI",
+            figures.NOTHING if roi is None else f"{roi:,.1f} ×",
+            "(resolutions x human cost - total cost) / total cost, with the configured inputs.",
+        ),
+        Reading("Model cost", figures.euros(figures.value(overview, "business_cost_euros_total"))),
+        Reading("Escalated", figures.count(outcomes.get("escalated", 0)), "Handed over to a person."),
+    ]
+
+
+def charts(overview: Overview) -> None:
+    shown = [
+        (
+            "How runs ended",
+            "runs",
+            _ordered(figures.by_label(overview, "business_runs", "outcome"), OUTCOMES),
+            OUTCOMES,
+        ),
+        ("Verdicts that changed something", "verdicts", _verdicts(overview), ACTIONS),
+        ("Expert load", "tokens", _experts(overview), None),
+    ]
+    for cell, (title, unit, values, colours) in zip(st.columns(3, gap="small"), shown, strict=True):
+        with cell, st.container(border=True, height="stretch"):
+            style.tier(title)
+            if values:
+                timeline.bars(values, title=unit, key=f"bars-{title}", colours=colours)
+            else:
+                st.caption("No data yet.")
+
+
+OUTCOMES = {
+    "verified": badges.GREEN,
+    "assumed": badges.BLUE,
+    "escalated": badges.AMBER,
+    "failed": badges.RED,
+    "blocked": badges.VIOLET,
+    "stopped": badges.GREY,
+}
+ACTIONS = {"redact": badges.BLUE, "ask": badges.AMBER, "block": badges.RED}
+
+
+def _ordered(values: dict[str, float], order: dict[str, str]) -> dict[str, float]:
+    return {name: values[name] for name in order if name in values}
+
+
+def _verdicts(overview: Overview) -> dict[str, float]:
+    return _ordered(figures.by_label(overview, "guardrail_verdicts_total", "action"), ACTIONS)
+
+
+def _experts(overview: Overview) -> dict[str, float]:
+    """The eight busiest experts."""
+    load = figures.by_label(overview, "model_expert_tokens_total", "expert")
+    busiest = sorted(load.items(), key=lambda item: -item[1])[:8]
+    return {f"expert {name}": number for name, number in busiest}
+
+
+def latest(situation: Situation) -> None:
+    style.tier("Latest runs")
+    if situation.runs:
+        runtable.show(situation.runs[:8], key="latest")
+    else:
+        style.empty("No run yet", 'Start one on the page Chat, or with: flightloop run "Where is my order?"')
+
+
+live()

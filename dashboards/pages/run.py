@@ -1,0 +1,143 @@
+"""One run: what it did, step by step, and what one can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import streamlit as st
+
+from dashboards import connection, figures
+from dashboards.components import badges, failure, stepview, style, timeline
+from dashboards.components.approvals import decide_run
+from dashboards.components.cards import Reading, strip
+from dashboards.health import now
+from dashboards.steps import bars_of, steps_of
+from flightloop.errors import FlightloopError
+from flightloop.events import RunEvent
+from flightloop.runs import Run, RunStatus
+
+Kind = Literal["primary", "secondary"]
+RESUMABLE = (RunStatus.INTERRUPTED, RunStatus.FAILED)
+
+
+def events_of(run: Run) -> list[RunEvent]:
+    """The run's events so far; only those that are new are fetched."""
+    kept: dict[str, list[RunEvent]] = st.session_state.setdefault("events", {})
+    if run.id not in kept:
+        kept.clear()
+    events = kept.setdefault(run.id, [])
+    events += connection.client().runs.events(run.id, after=events[-1].seq if events else 0)
+    return events
+
+
+def header(run: Run) -> None:
+    style.heading("Run", f"{run.id} · {run.agent} · created {figures.ago(run.created_at)}")
+    why = f"{run.stop_reason.value.replace('_', ' ')}" if run.stop_reason else ""
+    plan = [badges.pill(f"plan: {' → '.join(run.plan)}", badges.GREY)] if run.plan else []
+    badges.row(badges.status(run.status), f"<span>{why}</span>", *plan)
+    if run.error:
+        st.error(stepview.plain(f"{run.error.code}: {run.error.message}"), icon=":material/error:")
+
+
+def actions(run: Run) -> None:
+    """Buttons for what this run's status allows."""
+    api = connection.client().runs
+    with st.container(horizontal=True, gap="small"):
+        st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
+        if not run.status.terminal:
+            _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
+            _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
+        if run.status in RESUMABLE:
+            _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
+        if run.status.terminal:
+            _rating(run)
+            solved = st.popover("Outcome", icon=":material/fact_check:")
+            with solved:
+                st.caption("Is the world as the user wanted it?")
+                _button("Solved", ":material/check:", lambda: api.outcome(run.id, solved=True, by="console"))
+                _button("Not solved", ":material/close:", lambda: api.outcome(run.id, solved=False, by="console"))
+        st.page_link(
+            "pages/chat.py",
+            label="Conversation",
+            icon=":material/forum:",
+            query_params={"session": run.session_id, "agent": run.agent},
+        )
+
+
+def _button(label: str, icon: str, act: Callable[[], object], kind: Kind = "secondary") -> None:
+    if st.button(label, icon=icon, type=kind, key=f"act-{label}"):
+        try:
+            act()
+        except FlightloopError as error:
+            failure.show(label.lower(), error)
+        else:
+            st.rerun()
+
+
+def _rating(run: Run) -> None:
+    given = f"Rated {run.feedback.score} of 5" if run.feedback else "Rate"
+    with st.popover(given, icon=":material/star:"), st.form("rating", border=False):
+        stars = st.feedback("stars", default=run.feedback.score - 1 if run.feedback else None)
+        resolved = st.toggle("The user's question is resolved", value=run.feedback.resolved if run.feedback else True)
+        comment = st.text_input("Comment", max_chars=2000)
+        if st.form_submit_button("Save") and stars is not None:
+            with connection.answered("save the rating"):
+                connection.client().runs.feedback(run.id, score=stars + 1, resolved=resolved, comment=comment or None)
+                st.rerun()
+
+
+def readings(run: Run) -> list[Reading]:
+    used, bound = run.usage, run.budget
+    return [
+        Reading("Steps", f"{used.steps} / {bound.steps}" if bound.steps else f"{used.steps}", "Used, of the budget."),
+        Reading("Tool calls", f"{used.tool_calls}"),
+        Reading("Tokens", figures.count(used.tokens), f"{used.prompt_tokens:,} prompt, {used.completion_tokens:,} new"),
+        Reading("Working time", figures.seconds(used.seconds), "While a worker held the run."),
+        Reading("Cost", figures.euros(used.cost)),
+        Reading("Confidence", figures.share(run.confidence), "Mean of its decisions."),
+    ]
+
+
+def body(run: Run) -> None:
+    events = events_of(run)
+    strip(readings(run))
+    waiting = "waits for a person" if run.status is RunStatus.WAITING_APPROVAL else "at work …"
+    stepview.conversation(run.input, run.output, waiting="" if run.status.terminal else waiting)
+    if run.status is RunStatus.WAITING_APPROVAL:
+        decide_run(run.id)
+    style.tier("Timeline")
+    bars = bars_of(events, run.ended_at or now())
+    if bars:
+        with st.container(border=True):
+            timeline.waterfall(bars)
+    style.tier("Steps")
+    stepview.show(steps_of(events))
+    with st.expander("Details", icon=":material/info:"):
+        details = {"run": run.id, "session": run.session_id, "policy": run.policy_sha256, **run.metadata}
+        style.pairs({name: value for name, value in details.items() if value})
+
+
+def page() -> None:
+    run_id = st.query_params.get("id")
+    if not run_id:
+        style.heading("Run")
+        style.empty("No run chosen", "Choose one on the page Runs.")
+        st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
+        return
+    with connection.answered(f"show the run {run_id}"):
+        run = connection.client().runs.get(run_id)
+        st.fragment(show, run_every=None if run.status.terminal else "1s")(run_id, run.status)
+
+
+def show(run_id: str, began_as: RunStatus) -> None:
+    with connection.answered(f"show the run {run_id}"):
+        run = connection.client().runs.get(run_id)
+        header(run)
+        actions(run)
+        body(run)
+        if run.status.terminal and not began_as.terminal:
+            st.rerun()  # once more, without refreshing
+
+
+page()

@@ -1,0 +1,55 @@
+"""Runs: filter, page, open one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboards import connection
+from dashboards.components import badges, runtable, style
+from flightloop.runs import RunStatus
+
+LIMIT = 20
+ANY = "all agents"
+
+style.heading("Runs", "newest first; choose one to see its steps")
+
+
+def filters() -> tuple[str | None, RunStatus | None]:
+    """What the operator chose; kept in the address, so that it can be shared."""
+    asked = st.query_params
+    names = [ANY]
+    with connection.answered("list the agents"):
+        names += [agent.name for agent in connection.agents()]
+    left, right = st.columns([1, 4], vertical_alignment="bottom")
+    wanted = names.index(asked["agent"]) if asked.get("agent") in names else 0
+    agent = left.selectbox("Agent", names, index=wanted)
+    default = RunStatus(asked["status"]) if asked.get("status") in set(RunStatus) else None
+    status = right.pills(
+        "Status", list(RunStatus), default=default, format_func=lambda each: badges.STATUS[each][0], key="status"
+    )
+    chosen = {"agent": agent if agent != ANY else None, "status": status}
+    st.query_params.from_dict({name: str(value) for name, value in chosen.items() if value})
+    return chosen["agent"], status
+
+
+@st.fragment(run_every="5s")
+def listing(agent: str | None, status: RunStatus | None) -> None:
+    cursors: list[str | None] = st.session_state.setdefault(f"cursors-{agent}-{status}", [None])
+    with connection.answered("list the runs"):
+        page = connection.client().runs.list(agent=agent, status=status, limit=LIMIT, after=cursors[-1])
+        if page.data:
+            runtable.show(page.data, key="runs")
+        elif agent or status:
+            style.empty("No such run", "No run fits this filter; choose another agent or status.")
+        else:
+            style.empty("No run yet", 'Start one on the page Chat, or with: flightloop run "Where is my order?"')
+        newer, older, _ = st.columns([1, 1, 6])
+        if newer.button("Newer", icon=":material/chevron_left:", disabled=len(cursors) == 1, width="stretch"):
+            cursors.pop()
+            st.rerun(scope="fragment")
+        if older.button("Older", icon=":material/chevron_right:", disabled=not page.has_more, width="stretch"):
+            cursors.append(page.next_after)
+            st.rerun(scope="fragment")
+
+
+listing(*filters())

@@ -1,0 +1,191 @@
+"""A run's events, grouped the way an operator reads them: steps with verdicts and calls, and bars over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from flightloop import events as ev
+from flightloop.verdicts import Verdict
+
+Decision = ev.Planned | ev.CallsDecided | ev.Replied
+
+
+@dataclass
+class CallView:
+    """One tool call, as far as it has come."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    verdicts: list[Verdict] = field(default_factory=list)
+    intent_at: datetime | None = None
+    result: ev.ToolResult | None = None
+    asked: ev.ApprovalRequested | None = None
+    decided: ev.ApprovalDecided | None = None
+
+    @property
+    def state(self) -> str:
+        """ok, failed, denied, waiting, running or proposed."""
+        if self.result:
+            return "ok" if self.result.ok else "failed"
+        if self.decided and self.decided.decision != "approve":
+            return "denied"
+        if self.asked and not self.decided:
+            return "waiting"
+        return "running" if self.intent_at else "proposed"
+
+
+@dataclass
+class StepView:
+    """Step 0 is the input; every other one begins with a decision of the model."""
+
+    number: int
+    decision: Decision | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+    calls: dict[str, CallView] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        match self.decision:
+            case ev.Planned():
+                return "Plan"
+            case ev.CallsDecided(calls=calls):
+                return " + ".join(call.function.name for call in calls)
+            case ev.Replied():
+                return "Reply"
+            case _:
+                return "Input"
+
+    @property
+    def all_verdicts(self) -> list[Verdict]:
+        return [*self.verdicts, *(verdict for call in self.calls.values() for verdict in call.verdicts)]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Seconds since the run's first event. ``kind``: queue, model, tool or person."""
+
+    label: str
+    kind: str
+    start: float
+    end: float
+    detail: str
+
+
+def steps_of(events: Iterable[ev.RunEvent]) -> list[StepView]:
+    steps: dict[int, StepView] = {}
+    for event in events:
+        step = steps.setdefault(event.step, StepView(event.step))
+        if isinstance(event, ev.Planned | ev.CallsDecided | ev.Replied):
+            step.decision = event
+            if isinstance(event, ev.CallsDecided):
+                step.calls |= {call.id: CallView(call.id, call.function.name, _arguments(call)) for call in event.calls}
+        elif isinstance(event, ev.Judged):
+            call = step.calls.get(event.call_id or "")
+            (call.verdicts if call else step.verdicts).append(event.verdict)
+        else:
+            _add_to_call(step, event)
+    shown = [step for step in steps.values() if step.decision or step.verdicts or step.calls]
+    return sorted(shown, key=lambda step: step.number)
+
+
+def _arguments(call: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = call.function.parsed()
+    except ValueError:
+        return {"": call.function.arguments}
+    return found
+
+
+def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
+    if not isinstance(event, ev.ToolIntent | ev.ToolResult | ev.ApprovalRequested | ev.ApprovalDecided):
+        return
+    tool = event.tool if not isinstance(event, ev.ApprovalDecided) else ""
+    call = step.calls.setdefault(event.call_id, CallView(event.call_id, tool, {}))
+    match event:
+        case ev.ToolIntent():
+            call.intent_at, call.arguments = event.at, event.arguments
+        case ev.ToolResult():
+            call.result = event
+        case ev.ApprovalRequested():
+            call.asked, call.arguments = event, event.arguments
+        case ev.ApprovalDecided():
+            call.decided = event
+
+
+def bars_of(events: Sequence[ev.RunEvent], until: datetime) -> list[Bar]:
+    """What took time; something that has not ended reaches to ``until``."""
+    timed = [(event.at, event) for event in events if event.at]
+    if not timed:
+        return []
+    spans = _Spans(timed[0][0])
+    for at, event in timed:
+        if isinstance(event, ev.Planned | ev.CallsDecided | ev.Replied):
+            spans.bars.append(_decision_bar(event, at, spans.zero))
+        elif isinstance(event, ev.RunEnded):
+            spans.end_all(at, "ended with the run")
+        elif start := _starts(event):
+            spans.begin(at, *start)
+        elif end := _ends(event):
+            spans.end(at, *end)
+    spans.end_all(until, "still going on")
+    return sorted(spans.bars, key=lambda bar: (bar.start, bar.end))
+
+
+class _Spans:
+    """Open spans by key, and the bars of those that ended."""
+
+    def __init__(self, zero: datetime) -> None:
+        self.zero = zero
+        self.bars: list[Bar] = []
+        self._open: dict[str, tuple[datetime, str, str]] = {}
+
+    def begin(self, at: datetime, key: str, label: str, kind: str) -> None:
+        self._open[key] = (at, label, kind)
+
+    def end(self, at: datetime, key: str, detail: str) -> None:
+        if key in self._open:
+            start, label, kind = self._open.pop(key)
+            since, to = (start - self.zero).total_seconds(), (at - self.zero).total_seconds()
+            self.bars.append(Bar(label, kind, since, to, detail))
+
+    def end_all(self, at: datetime, detail: str) -> None:
+        for key in list(self._open):
+            self.end(at, key, detail)
+
+
+def _starts(event: ev.RunEvent) -> tuple[str, str, str] | None:
+    """Key, label and kind of the span that the event begins."""
+    match event:
+        case ev.RunCreated() | ev.RunResumed():
+            return "queue", "queued", "queue"
+        case ev.ToolIntent():
+            return event.call_id, f"{event.step} · {event.tool}", "tool"
+        case ev.ApprovalRequested():
+            return event.approval_id, f"{event.step} · approval", "person"
+        case _:
+            return None
+
+
+def _ends(event: ev.RunEvent) -> tuple[str, str] | None:
+    """Key of the span that the event ends, and how it ended."""
+    match event:
+        case ev.RunStarted():
+            return "queue", "until a worker took the run"
+        case ev.ToolResult():
+            return event.call_id, "ok" if event.ok else event.error or "failed"
+        case ev.ApprovalDecided():
+            return event.approval_id, f"{event.decision} by {event.by}"
+        case _:
+            return None
+
+
+def _decision_bar(event: Decision, at: datetime, zero: datetime) -> Bar:
+    name = {"decision.plan": "plan", "decision.calls": "decide", "decision.reply": "reply"}[event.type]
+    start = max(at - timedelta(seconds=event.model.seconds), zero)
+    tokens = event.model.usage
+    detail = f"{tokens.prompt_tokens} prompt + {tokens.completion_tokens} completion tokens"
+    return Bar(f"{event.step} · {name}", "model", (start - zero).total_seconds(), (at - zero).total_seconds(), detail)

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guardrails.guard import Guard
-
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.models import KnownModels
 from agent.api.verdicts import record
 from agent.auth import Principal
+from agent.gate import Guarding
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
 from flightloop.content import Part, TextPart
 from flightloop.errors import GuardrailBlocked, InvalidRequest
@@ -35,7 +34,7 @@ class Admitted:
     """A completion that may begin. ``request`` is what the model gets; ``specs`` the tools it may call."""
 
     request: ChatRequest
-    guard: Guard
+    guard: Guarding
     context: GuardContext
     tags: Tags
     epoch: int
@@ -119,7 +118,7 @@ def _foreign(tool: ToolDef) -> ToolSpec:
     return ToolSpec(function.name, function.description, function.parameters, Effect.UNSAFE, returns_untrusted=True)
 
 
-def _narrowed(guard: Guard, request: ChatRequest, context: GuardContext) -> list[ToolDef] | None:
+def _narrowed(guard: Guarding, request: ChatRequest, context: GuardContext) -> list[ToolDef] | None:
     if not request.tools:
         return None
     tools = guard.narrow(request.tools, context)
@@ -134,7 +133,7 @@ def _narrowed(guard: Guard, request: ChatRequest, context: GuardContext) -> list
 
 async def _checked_messages(
     deps: ApiDeps,
-    guard: Guard,
+    guard: Guarding,
     messages: list[ChatMessage],
     context: GuardContext,
     specs: Mapping[str, ToolSpec],

@@ -23,8 +23,9 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()
     errors.install(app)
-    for module in (chat, runs, events, operators, catalogue, probes):
-        app.include_router(module.router)
+    app.state.routers = [module.router for module in (chat, runs, events, operators, catalogue, probes)]
+    for router in app.state.routers:
+        app.include_router(router)
     app.add_middleware(BodyLimit, limit=deps.max_body_bytes)
     app.add_middleware(RequestEnvelope, metrics=deps.metrics)  # added last: outermost
     return app

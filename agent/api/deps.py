@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from guardrails.guard import Guard
-
 from agent.auth import Keyring
 from agent.chat_model import ChatModel
+from agent.gate import Guarding
 from agent.journal import Journal
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
@@ -28,7 +27,7 @@ class Catalogue(Protocol):
 
     def policies(self) -> list[PolicyInfo]: ...
 
-    def guard(self) -> Guard:
+    def guard(self) -> Guarding:
         """The compiled default policy: it guards ``/v1/chat/completions``."""
         ...
 
@@ -66,4 +65,5 @@ class ApiDeps:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     max_body_bytes: int = 4 * 1024 * 1024
     heartbeat_s: float = 15.0
-    interrupt_poll_s: float = 0.1
+    interrupt_poll_s: float = 0.05
+    interrupt_max_silence_s: float = 5.0

@@ -88,7 +88,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(_from_http(request, error), dict(error.headers or {}))
+        headers = {"allow": ", ".join(_methods(request))} if error.status_code == 405 else dict(error.headers or {})
+        return answer(_from_http(request, error), headers)
 
 
 def from_validation(problems: Sequence[Any]) -> InvalidRequest:
@@ -113,10 +114,17 @@ def _from_http(request: Request, error: HTTPException) -> FlightloopError:
     if error.status_code == 404:
         return NotFound(f"there is no {request.url.path}; /openapi.json lists what there is")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(_methods(request))
         return MethodNotAllowed(f"{request.method} is not possible at {request.url.path}; possible: {allowed}")
     if error.status_code == 413:
         return PayloadTooLarge(str(error.detail))
     if error.status_code < 500:
         return InvalidRequest(str(error.detail))
     return InternalError(str(error.detail))
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods that the path takes; the router itself only tells those of one of its routes."""
+    routes = [route for router in request.app.state.routers for route in router.routes]
+    fitting = [route.methods for route in routes if route.path_regex.match(request.url.path)]
+    return sorted(set().union(*fitting))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 
+from anyio import CancelScope
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -56,10 +58,11 @@ def _sequence(last_event_id: str) -> int:
 
 
 async def as_sse(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:
-    async for event in events:
-        data = run_event.dump_json(event).decode()
-        identity = None if isinstance(event, DeltaEvent) else str(event.seq)
-        yield ServerSentEvent(data=data, event=event.type, id=identity)
+    async with aclosing(events):
+        async for event in events:
+            data = run_event.dump_json(event).decode()
+            identity = None if isinstance(event, DeltaEvent) else str(event.seq)
+            yield ServerSentEvent(data=data, event=event.type, id=identity)
 
 
 async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[RunEvent, None]:
@@ -96,5 +99,6 @@ async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Que
             written.result()
         return heard.result() if heard in done else None
     finally:
-        await ended(written)
-        await ended(heard)
+        with CancelScope(shield=True):
+            await ended(written)
+            await ended(heard)

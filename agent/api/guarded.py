@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
-
-from guardrails.guard import StreamBlocked
 
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
@@ -35,6 +34,7 @@ from flightloop.chat import (
 )
 from flightloop.errors import Interrupted
 from flightloop.verdicts import Action, Stage
+from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, Ruling, Subject
 
 
@@ -78,13 +78,14 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
     hold = admitted.guard.stream(admitted.context)
     live = admitted.guard.policy.document.streaming == "live"
     try:
-        async for chunk in _watched(deps, admitted):
-            if not seen.id:
-                seen.add(chunk.model_copy(update={"choices": []}))
-                yield seen.chunk(Delta(role="assistant", content=""))
-            text = hold.push(seen.add(chunk))
-            if text and live:
-                yield seen.show(text)
+        async with aclosing(_watched(deps, admitted)) as chunks:
+            async for chunk in chunks:
+                if not seen.id:
+                    seen.add(chunk.model_copy(update={"choices": []}))
+                    yield seen.chunk(Delta(role="assistant", content=""))
+                text = hold.push(seen.add(chunk))
+                if text and live:
+                    yield seen.show(text)
         rest = hold.finish()
         if rest and live:
             yield seen.show(rest)
@@ -109,15 +110,12 @@ async def _watched(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChun
         await interrupt_raised(deps, admitted.tags, admitted.epoch)
         stopped.set()
 
-    chunks = until(stream, stop())
-    try:
+    async with aclosing(until(stream, stop())) as chunks:
         async for chunk in chunks:
             if chunk.flightloop is not None and chunk.flightloop.interrupted:
                 stopped.set()
                 break
             yield chunk
-    finally:
-        await chunks.aclose()
     if stopped.is_set():
         raise Interrupted("the emergency stop ended the answer")
 

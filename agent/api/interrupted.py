@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from guardrails.interrupt import InterruptWatch
+import structlog
 
 from agent.api.deps import ApiDeps
 from flightloop.chat import Tags
 from flightloop.errors import Interrupted
+from guardrails.interrupt import InterruptWatch
+
+log = structlog.get_logger(__name__)
 
 
 async def refuse_if_interrupted(
@@ -28,10 +31,19 @@ async def refuse_if_interrupted(
 
 
 async def interrupt_raised(deps: ApiDeps, tags: Tags, epoch: int) -> None:
-    """Returns once an interrupt that matches was raised after ``epoch``."""
+    """Returns once an interrupt that matches was raised after ``epoch``, or when the journal could not be
+    read for too long: what cannot be told to stop must not go on."""
+    clock = asyncio.get_running_loop().time
+    heard = clock()
     while True:
-        if (await _watch(deps)).stopped(tags, epoch):
-            return
+        try:
+            if (await _watch(deps)).stopped(tags, epoch):
+                return
+            heard = clock()
+        except Exception:
+            log.exception("the interrupts cannot be read")
+            if clock() - heard > deps.interrupt_max_silence_s:
+                return
         await asyncio.sleep(deps.interrupt_poll_s)
 
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from anyio import CancelScope
+
 T = TypeVar("T")
 
 
@@ -25,12 +27,14 @@ async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> A
                 return
             yield item
     finally:
-        await ended(stopping)
-        if step is not None:
-            await ended(step)
-        close = getattr(items, "aclose", None)
-        if close is not None:
-            await close()
+        # A cancelled response is cancelled again at every await: the clean-up has to be shielded from that.
+        with CancelScope(shield=True):
+            await ended(stopping)
+            if step is not None:
+                await ended(step)
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
 
 
 async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, object]) -> T | None:
@@ -40,8 +44,9 @@ async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, objec
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
     finally:
-        await ended(stopping)
-        await ended(task)
+        with CancelScope(shield=True):
+            await ended(stopping)
+            await ended(task)
 
 
 async def _next(items: AsyncIterator[T]) -> T:
@@ -49,7 +54,7 @@ async def _next(items: AsyncIterator[T]) -> T:
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancels a task and waits until it is over, whatever came of it."""
+    """Cancels a task and waits until it is over, whatever came of it. Call it shielded from cancellation."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

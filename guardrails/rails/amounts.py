@@ -32,15 +32,9 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 def _read(rule: ReadRule, arguments: dict[str, Any], results: tuple[str, ...]) -> float | None:
     """The highest value that the results give for the call's key; None if they give none."""
     wanted = arguments.get(rule.key)
-    found = [
-        amount
-        for text in results
-        for record in _records(_json_of(text))
-        if wanted is not None
-        and record.get(rule.key) == wanted
-        and (amount := _amount(record.get(rule.field))) is not None
-    ]
-    return max(found, default=None)
+    records = [record for text in results for record in _records(_json_of(text))]
+    amounts = [_amount(record.get(rule.field)) for record in records if record.get(rule.key) == wanted is not None]
+    return max((amount for amount in amounts if amount is not None), default=None)
 
 
 def _json_of(text: str) -> Any:

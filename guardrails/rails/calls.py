@@ -10,7 +10,7 @@ import regex
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
 from guardrails.document import ArgumentRule, PolicyDocument
-from guardrails.hosts import host_of, hosts_in, permitted
+from guardrails.hosts import hosts_in, hosts_of, permitted
 from guardrails.rails.amounts import exceeds, is_number
 from guardrails.rails.found import leaves
 from guardrails.rails.words import stands_in
@@ -146,7 +146,7 @@ def _hosts(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[str]:
             yield from hosts_in(leaf)
             # A name alone is an address where an address is expected: "evil.com", "//evil.com/x".
             if (name in sinks or _ADDRESS_NAME.search(name)) and (match := _BARE_ADDRESS.fullmatch(leaf)):
-                yield host_of("http://" + match.group(1))
+                yield from hosts_of("http://" + match.group(1))
 
 
 def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:

@@ -9,7 +9,7 @@ import regex
 
 from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
 from guardrails.finders import Finding, Pattern, PatternFinder
-from guardrails.hosts import URL, host_of, hosts_in, permitted
+from guardrails.hosts import URL, hosts_in, hosts_of, permitted
 from guardrails.rails.found import Detector, Watch
 from guardrails.rails.pii import pii_finder, values
 from guardrails.rails.secrets import secrets_finder
@@ -76,8 +76,8 @@ def _known_hosts(keep: tuple[Source, ...], egress: tuple[str, ...]) -> Watch:
         known = hosts_in(_evidence(context, keep))
 
         def drop(text: str, findings: list[Finding]) -> list[Finding]:
-            hosts = [(finding, host_of(text[finding.start : finding.end])) for finding in findings]
-            return [finding for finding, host in hosts if host not in known and not permitted(host, egress)]
+            hosts = [(finding, hosts_of(text[finding.start : finding.end])) for finding in findings]
+            return [finding for finding, named in hosts if any(not permitted(host, egress) for host in named - known)]
 
         return drop
 

@@ -50,7 +50,7 @@ def _leaf_stands(leaf: str, texts: list[str], haystacks: list[str]) -> bool:
     number = number_of(leaf)
     if number is not None and any(number in numbers_in(text) for text in texts):
         return True
-    needles = [plain(part) for part in _PARTS.split(leaf)]
-    return any(needles) and any(
-        all(f" {needle} " in haystack for needle in needles if needle) for haystack in haystacks
-    )
+    if not leaf.strip():
+        return True
+    needles = [f" {needle} " for part in _PARTS.split(leaf) if (needle := plain(part))]
+    return bool(needles) and any(all(needle in haystack for needle in needles) for haystack in haystacks)

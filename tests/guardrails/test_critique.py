@@ -1,0 +1,59 @@
+import pytest
+
+from flightloop.verdicts import Action, Stage
+from guardrails.fakes import ScriptedJudge
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.types import GuardContext, Subject
+
+POLICY = parse_policy(
+    """
+name: mine
+version: 1
+stages: {final: {rails: [{rail: terms, terms: [forbidden]}, secrets]}}
+constitution: {enabled: true, max_revisions: 2, principles: [Be polite.]}
+"""
+)
+OBJECTION = "VIOLATION: 1, it is rude"
+
+
+async def judged(*answers, text="Go away."):
+    judge = ScriptedJudge(answers)
+    return await Guard(POLICY, judge).check(Subject(Stage.FINAL, text, GuardContext())), judge
+
+
+async def test_a_good_answer_stays():
+    ruling, judge = await judged("ok.")
+    assert (ruling.action, ruling.text, len(judge.prompts)) == (Action.ALLOW, "Go away.", 1)
+    assert "Be polite." in judge.prompts[0]
+
+
+async def test_a_revised_answer_replaces_the_first():
+    ruling, judge = await judged(OBJECTION, "Please leave.", OBJECTION, "Would you leave, please?", "OK")
+    assert (ruling.action, ruling.text) == (Action.REDACT, "Would you leave, please?")
+    assert "it is rude" in judge.prompts[1]
+
+
+async def test_after_the_last_revision_it_is_refused():
+    ruling, judge = await judged(OBJECTION, "Leave.", OBJECTION, "Leave!", OBJECTION)
+    assert (ruling.action, len(judge.prompts)) == (Action.BLOCK, 5)
+
+
+@pytest.mark.parametrize("answers", [("Hm",) * 5, ("VIOLATION:",) * 5, (), (OBJECTION,), (OBJECTION, " ")])
+async def test_no_clear_word_is_a_refusal(answers):
+    assert (await judged(*answers))[0].action is Action.BLOCK
+
+
+async def test_a_revision_passes_the_other_rails_too():
+    assert (await judged(OBJECTION, "This is forbidden.", "OK"))[0].action is Action.BLOCK
+    ruling, _ = await judged(OBJECTION, "Your key is AKIAIOSFODNN7EXAMPLE, dear.", "OK")
+    assert ruling.text == "Your key is [redacted:aws_key], dear."
+
+
+async def test_without_a_judge_it_blocks():
+    assert (await Guard(POLICY).check(Subject(Stage.FINAL, "Hello.", GuardContext()))).action is Action.BLOCK
+
+
+async def test_what_the_other_rails_block_is_not_judged():
+    ruling, judge = await judged("OK", text="forbidden")
+    assert (ruling.action, judge.prompts) == (Action.BLOCK, [])

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+import guardrails
+from flightloop.errors import ConfigError, NotFound
+from flightloop.verdicts import Stage
+from guardrails.policy import DEFAULT_PATH, default_policy, load_policy, parse_policy
+from guardrails.shelf import PolicyShelf
+
+MINIMAL = "name: mine\nversion: 1\n"
+SUPPORT = Path(guardrails.__file__).parents[1] / "agent" / "projects" / "support" / "policies" / "support.yaml"
+
+
+def test_a_minimal_policy_is_as_safe_as_the_default_one():
+    mine, default = parse_policy(MINIMAL).document, default_policy().document
+    assert mine.stages == default.stages
+    assert mine.tools == default.tools
+
+
+def test_default_policy_covers_every_stage():
+    assert all(default_policy().document.stages.of(stage) for stage in Stage)
+
+
+def test_the_hash_is_of_the_document_not_of_its_writing():
+    text = DEFAULT_PATH.read_text()
+    rewritten = yaml.safe_dump(yaml.safe_load(text), sort_keys=True, default_flow_style=True)
+    assert parse_policy(rewritten).sha256 == parse_policy(text).sha256 == default_policy().sha256
+    assert parse_policy(text.replace("block_at: 0.98", "block_at: 0.97")).sha256 != default_policy().sha256
+
+
+def test_the_hash_covers_the_stages_it_inherits():
+    assert parse_policy(MINIMAL).document.canonical()["stages"] == default_policy().document.canonical()["stages"]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (MINIMAL + "colour: red\n", "colour"),
+        (MINIMAL + "stages: {inputs: {rails: []}}\n", "stages.inputs"),
+        (MINIMAL + "stages: {input: {rails: [nonsense]}}\n", "stages.input.rails.0"),
+        (MINIMAL + "stages: {input: {rails: [{rail: secrets, act: block}]}}\n", "stages.input.rails.0.secrets.act"),
+        (MINIMAL + "stages: {input: {rails: [], timeout_ms: 0}}\n", "stages.input.timeout_ms"),
+        (MINIMAL + "stages: {stream: {rails: [content]}}\n", "stages"),
+        (MINIMAL + "stages: {final: {rails: [{rail: content, judge_from: 0.5}]}}\n", "stages.final.rails.0.content"),
+        (MINIMAL + "tools: {allow: {a: [b]}, lock_to_plan: maybe}\n", "tools.lock_to_plan"),
+        (MINIMAL + "tools: {allow: {a: [b]}, arguments: {b: {c: {max: 1}}}}\n", "tools.arguments.b.c.max"),
+        (MINIMAL + "tools: {allow: {a: [b]}, arguments: {b: {c: {pattern: '('}}}}\n", "tools.arguments.b.c.pattern"),
+        (MINIMAL + "tools: {allow: {a: [b]}, ask: [{tool: b, above: 1}]}\n", "tools.ask.0"),
+        (MINIMAL + "tools: {}\n", "tools.allow"),
+        (MINIMAL + "constitution: {enabled: true}\n", "constitution"),
+        ("name: Not A Name\nversion: 1\n", "name"),
+        ("name: mine\n", "version"),
+    ],
+)
+def test_a_wrong_field_is_named(text, field):
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(text, "file.yaml")
+    assert caught.value.param == field
+    assert caught.value.message.startswith(f"file.yaml: {field}")
+
+
+@pytest.mark.parametrize("text", ["- a list", "{", ""])
+def test_what_is_no_mapping_is_refused(text):
+    with pytest.raises(ConfigError, match=r"file\.yaml"):
+        parse_policy(text, "file.yaml")
+
+
+def test_the_support_policy_loads():
+    policy = load_policy(SUPPORT)
+    assert policy.name == "support"
+    assert "refund_order" in policy.document.tools.allowed("support")
+    assert policy.document.tools.allowed("somebody") == frozenset()
+
+
+def test_reload_swaps_the_set_and_keeps_the_last_good_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINIMAL)
+    shelf = PolicyShelf.load(tmp_path)
+    first, held = shelf.current, shelf.get("mine")
+    assert not shelf.reload()
+
+    file.write_text(MINIMAL + "colour: red\n")
+    assert not shelf.reload()
+    assert "colour" in (shelf.error or "")
+    assert shelf.current is first
+
+    file.write_text(MINIMAL + "streaming: live\n")
+    assert shelf.reload()
+    assert shelf.error is None
+    assert shelf.get("mine").sha256 != held.sha256
+    assert first.get("mine") is held
+
+
+def test_the_shelf_always_has_a_default_and_names_what_it_has(tmp_path):
+    shelf = PolicyShelf.load(tmp_path / "nowhere")
+    assert shelf.get(None) is default_policy()
+    with pytest.raises(NotFound, match="default"):
+        shelf.get("other")
+
+
+def test_two_policies_of_one_name_are_refused(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(MINIMAL)
+    with pytest.raises(ConfigError, match="another policy"):
+        PolicyShelf.load(tmp_path)

@@ -52,8 +52,8 @@ def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: fl
         Unauthorized: Grafana refuses the token.
         ConnectionFailed: no answer, or another error.
     """
+    api = GrafanaApi.from_url(url, credential=token, timeout=timeout_s)
     try:
-        api = GrafanaApi.from_url(url, credential=token, timeout=timeout_s)
         _ensure_folder(api)
         answers = [
             api.dashboard.update_dashboard(
@@ -65,6 +65,8 @@ def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: fl
         raise Unauthorized(f"Grafana at {url} refuses the token: it needs the role Editor ({error})") from error
     except (GrafanaException, OSError) as error:
         raise ConnectionFailed(f"Grafana at {url}: {error}") from error
+    finally:
+        api.client.s.close()  # the client has no close of its own
     return [url.rstrip("/") + answer["url"] for answer in answers]
 
 

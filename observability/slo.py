@@ -173,10 +173,10 @@ ALERTS = (
     ),
     Alert(
         "FlightloopSeriesOverflow",
-        'count by (__name__) ({__name__=~"flightloop_.+", agent="other"}) > 0',
+        f'count by (metric) (label_replace({" or ".join(_overflowed())}, "metric", "$1", "__name__", "(.+)")) > 0',
         "15m",
         "ticket",
-        "{{ $labels.__name__ }} has more label values than its limit: the rest is summed up as 'other'.",
+        "{{ $labels.metric }} has more label values than its limit: the rest is summed up as 'other'.",
     ),
 )
 

@@ -1,0 +1,130 @@
+"""Projects: what a folder becomes, what is said about mistakes, and reloading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.catalogue import ProjectCatalogue
+from agent.project import EMBEDDED, LiveProject, load_project
+from flightloop.errors import ConfigError, NotFound
+from guardrails.guard import Guard
+
+AGENT = """\
+name: clerk
+instructions: Note what the user says.
+tools: [note]
+policy: clerk
+"""
+POLICY = """\
+name: clerk
+version: "1"
+tools:
+  allow: {clerk: [note]}
+"""
+TOOLS = '''\
+from flightloop.tool import tool
+
+
+@tool(effect="pure")
+def note(text: str) -> str:
+    """Notes a text."""
+    return text
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in {"agents/clerk.yaml": AGENT, "policies/clerk.yaml": POLICY, "tools.py": TOOLS}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+def change(path: Path, content: str) -> None:
+    """Writes a file with a time that differs from the last one whatever the file system's grain."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    path.write_text(content)
+    os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
+
+
+def test_the_embedded_project_is_complete() -> None:
+    project = load_project()
+    assert project.folder == EMBEDDED
+    agent = project.agent("support")
+    assert {"find_customer", "refund_order", "search_knowledge"} <= set(agent.tools)
+    assert project.policy_of(agent).name == "support"
+    assert set(agent.tools) == set(project.policy_of(agent).document.tools.allowed("support"))
+
+
+def test_a_folder(folder: Path) -> None:
+    project = load_project(folder)
+    assert project.agent("clerk").tools == ("note",)
+    assert "note" in project.registry
+    assert "calculator" in project.registry
+    with pytest.raises(NotFound, match="no agent is named 'clark'; known agents: clerk"):
+        project.agent("clark")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("agents/clerk.yaml", AGENT.replace("note]", "nope]"), "agents/clerk.yaml: tools: no tool is named nope"),
+        ("agents/clerk.yaml", AGENT.replace("policy: clerk", "policy: strict"), "policy: no policy is named strict"),
+        ("agents/clerk.yaml", AGENT + "budget: {steps: 0}\n", "agents/clerk.yaml: budget.steps"),
+        ("agents/clerk.yaml", AGENT + "colour: red\n", "agents/clerk.yaml: colour"),
+        ("agents/clerk.yaml", "- a list", "an agent is a mapping"),
+        ("agents/clerk.yaml", "a: [", "cannot be read as YAML"),
+        ("agents/other.yaml", AGENT, "agents/other.yaml: name: another file"),
+        ("policies/clerk.yaml", POLICY + "stages: {input: {rails: [nope]}}\n", "policies/clerk.yaml"),
+        ("tools.py", "raise ValueError('no')", "tools.py"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_field(folder: Path, file: str, content: str, told: str) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_project(folder)
+    assert told in error.value.message
+
+
+def test_no_agents_or_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs at least one"):
+        load_project(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder"):
+        load_project(tmp_path / "missing")
+
+
+def test_a_change_is_picked_up_and_a_mistake_is_not(folder: Path) -> None:
+    live = LiveProject(folder)
+    first = live.current()
+    assert live.current() is first
+    change(folder / "agents" / "clerk.yaml", AGENT.replace("Note what", "Write down what"))
+    second = live.current()
+    assert second.agent("clerk").instructions.startswith("Write down")
+    change(folder / "agents" / "clerk.yaml", "broken: [")
+    assert live.current() is second
+    change(folder / "agents" / "clerk.yaml", AGENT)
+    change(folder / "agents" / "new.yaml", AGENT.replace("clerk", "new", 1).replace("policy: clerk", "policy: default"))
+    assert set(live.current().agents) == {"clerk", "new"}
+
+
+def test_changed_tools_are_loaded_anew(folder: Path) -> None:
+    live = LiveProject(folder)
+    before = live.current().tools_sha256
+    change(folder / "tools.py", TOOLS.replace("Notes a text.", "Keeps a text."))
+    assert live.current().registry.get("note").description == "Keeps a text."
+    assert live.current().tools_sha256 != before
+
+
+def test_the_catalogue_tells_the_project(folder: Path) -> None:
+    catalogue = ProjectCatalogue(LiveProject(folder), Guard, "a-model")
+    (agent,) = catalogue.agents()
+    assert (agent.name, agent.model, agent.tools, agent.policy) == ("clerk", "a-model", ["note"], "clerk")
+    assert agent.policy_sha256 in {policy.sha256 for policy in catalogue.policies()}
+    assert agent.budget.steps is not None
+    assert "note" in {tool.name for tool in catalogue.tools()}
+    assert catalogue.policies() == catalogue.policies()
+    assert catalogue.guard() is catalogue.guard()
+    assert catalogue.guard().policy.name == "default"

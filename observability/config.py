@@ -46,8 +46,8 @@ class BusinessConfig:
 class ProjectionConfig:
     """How verdicts are read, and how many ended runs may still be verified, rated or resumed."""
 
-    ungrounded_category: str = "ungrounded"
-    """Score category (1: nothing is supported) from which groundedness is read: 1 - score."""
+    groundedness_category: str = "groundedness"
+    """Score category that holds supported claims / claims: 1 is good, unlike other scores."""
     toxicity_rails: tuple[str, ...] = ("content", "toxicity")
     """Rails whose highest category score is an answer's toxicity."""
     toxicity_threshold: float = 0.5

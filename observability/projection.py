@@ -205,9 +205,9 @@ class JournalProjection:
 
     def _scored(self, series: Series, verdict: Verdict, event: Judged) -> None:
         agent = {"agent": self._facts(event.run_id).agent}
-        ungrounded = verdict.scores.get(self._config.ungrounded_category)
-        if ungrounded is not None:
-            series.observe(MODEL_GROUNDEDNESS, 1 - ungrounded, agent, _exemplar(event, 1 - ungrounded))
+        groundedness = verdict.scores.get(self._config.groundedness_category)
+        if groundedness is not None:
+            series.observe(MODEL_GROUNDEDNESS, groundedness, agent, _exemplar(event, groundedness))
         if verdict.rail in self._config.toxicity_rails:
             toxicity = max(verdict.scores.values())
             series.observe(MODEL_TOXICITY, toxicity, agent, _exemplar(event, toxicity))

@@ -53,7 +53,7 @@ MODEL_CALL = st.builds(
     cost=st.floats(0, 0.01),
 )
 RUN = st.sampled_from(["r1", "r2", "r3"])
-SCORES = st.dictionaries(st.sampled_from(["ungrounded", "insult", "threat"]), st.floats(0, 1), max_size=2)
+SCORES = st.dictionaries(st.sampled_from(["groundedness", "insult", "threat"]), st.floats(0, 1), max_size=2)
 EVENTS = st.one_of(
     st.builds(Planned, run_id=RUN, goal=st.just("g"), tools=st.just([]), model=MODEL_CALL),
     st.builds(CallsDecided, run_id=RUN, calls=st.just([]), model=MODEL_CALL),
@@ -254,7 +254,7 @@ def test_only_scores_of_answers_count_as_quality():
         judged(Stage.INPUT, "content", {"insult": 0.9}),
         judged(Stage.FINAL, "content", {"insult": 0.2, "threat": 0.7}),
         judged(Stage.FINAL, "content", {"insult": 0.1}),
-        judged(Stage.FINAL, "groundedness", {"ungrounded": 0.25}),
+        judged(Stage.FINAL, "groundedness", {"groundedness": 0.75}),
     ).values()
     assert values.mean(c.MODEL_TOXICITY) == pytest.approx(0.4)
     assert values.value(c.MODEL_TOXIC) == 1

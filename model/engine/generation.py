@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 
 from flightloop.errors import FlightloopError
@@ -36,51 +37,58 @@ class Generation:
         self._random = Random(request.sampling.seed)
         self._matcher: Matcher | None = (request.grammar and vocabulary.grammars.matcher(request.grammar)) or None
         self._text = TextStream(vocabulary.detokenizer(), request.sampling.stop)
+        self._choice = True  # whether the next token is the model's to choose
+        self._choices = 0
         self._logprobs = 0.0
         self._entropies = 0.0
         self._max_entropy = 0.0
+        self._opening = self._take_dictated()
 
     def draw(self) -> Draw:
         """How to sample its next token; a grammar that fails sets ``error``."""
-        allowed = None
+        params, allowed = self.sequence.request.sampling, None
         if self._matcher is not None:
             try:
                 allowed = self._matcher.allowed()
             except FlightloopError as error:
                 self.error = error
-        return Draw(self.sequence.request.sampling, self._random, allowed)
+        self._choice = allowed is None or int(allowed.sum()) > 1
+        if not self._choice:  # no randomness is used up, so that a seed's answer is the same with and without logprobs
+            params = replace(params, temperature=0)
+        return Draw(params, self._random, allowed)
 
     def accept(self, sampled: SampledToken, now: float) -> EngineOutput:
-        """Takes the token that was drawn; the output has a finish if it was the last."""
+        """Takes the token that was drawn; the output is the last one if it has a finish or an error."""
         if self.first is None:
             self.first = now
-        self.sequence.tokens.append(sampled.token)
-        self._logprobs += sampled.logprob
-        self._entropies += sampled.entropy
-        self._max_entropy = max(self._max_entropy, sampled.entropy)
-        if sampled.token in self._ends:
-            return self._output((), self._text.finish(), "stop", now)
-        text = self._text.push(sampled.token)
-        finish = self._finish(sampled.token)
+        self._count(sampled)
+        try:
+            text, tokens, finish = self._advance(sampled)
+        except FlightloopError as error:
+            self.error = error
+            return self.abort(now)
         if finish is not None:
             text += self._text.finish()
-        return self._output((sampled,), text, finish, now)
+        summary = self.summary(now) if finish else None
+        return EngineOutput(self.sequence.request.id, tokens, text, finish, summary=summary)
 
     def abort(self, now: float, interrupted: bool = False) -> EngineOutput:
         """The last output of a request that ends between two tokens."""
-        finish: Finish | None = "stop" if self.error is None else None
-        output = self._output((), self._text.finish(), finish, now)
         return EngineOutput(
-            output.request_id, text=output.text, finish=finish, interrupted=interrupted, error=self.error,
+            self.sequence.request.id,
+            text=self._text.finish(),
+            finish="stop" if self.error is None else None,
+            interrupted=interrupted,
+            error=self.error,
             summary=self.summary(now),
-        )  # fmt: skip
+        )
 
     def summary(self, now: float) -> Summary:
-        count = self.sequence.generated
+        count = self._choices
         return Summary(
             prompt_tokens=len(self.sequence.request.prompt),
-            completion_tokens=count,
-            cached_tokens=self.sequence.cached or 0,
+            completion_tokens=self.sequence.generated if self.first is not None else 0,
+            cached_tokens=min(self.sequence.cached or 0, len(self.sequence.request.prompt)),
             queue_seconds=(now if self.admitted is None else self.admitted) - self.arrived,
             ttft_seconds=None if self.first is None else self.first - self.arrived,
             confidence=math.exp(self._logprobs / count) if count else None,
@@ -88,15 +96,40 @@ class Generation:
             max_entropy=self._max_entropy if count else None,
         )
 
-    def _finish(self, token: int) -> Finish | None:
-        if self._text.stopped:
-            return "stop"
+    def _advance(self, sampled: SampledToken) -> tuple[str, tuple[SampledToken, ...], Finish | None]:
+        text, self._opening = self._opening, ""
+        if sampled.token in self._ends:
+            self.sequence.tokens.append(sampled.token)
+            return text, (), "stop"
+        text += self._take(sampled.token) + self._take_dictated()
+        return text, (sampled,), self._finish()
+
+    def _count(self, sampled: SampledToken) -> None:
+        if self._choice:
+            self._choices += 1
+            self._logprobs += sampled.logprob
+            self._entropies += sampled.entropy
+            self._max_entropy = max(self._max_entropy, sampled.entropy)
+
+    def _take(self, token: int) -> str:
+        """Appends a token to the answer; tells the text that it releases."""
+        self.sequence.tokens.append(token)
         if self._matcher is not None:
             self._matcher.advance(token)
-            if self._matcher.complete:
-                return "stop"
-        return "length" if self.sequence.generated >= self._limit else None
+        return self._text.push(token)
 
-    def _output(self, tokens: tuple[SampledToken, ...], text: str, finish: Finish | None, now: float) -> EngineOutput:
-        summary = self.summary(now) if finish else None
-        return EngineOutput(self.sequence.request.id, tokens, text, finish, summary=summary)
+    def _take_dictated(self) -> str:
+        """Appends what the grammar dictates: the next step computes it together with the latest token."""
+        text = ""
+        if self._matcher is not None and not self.sequence.request.sampling.logprobs:
+            # One token stays to be drawn, so that there is a step to come.
+            room = self._limit - self.sequence.generated - 1
+            for token in self._matcher.dictated()[: max(0, room)]:
+                if not self._text.stopped:
+                    text += self._take(token)
+        return text
+
+    def _finish(self) -> Finish | None:
+        if self._text.stopped or (self._matcher is not None and self._matcher.complete):
+            return "stop"
+        return "length" if self.sequence.generated >= self._limit else None

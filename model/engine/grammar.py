@@ -144,6 +144,10 @@ class Matcher:
         self._check()
         return np.unpackbits(words, count=self._vocabulary, bitorder="little").view(np.bool_)
 
+    def dictated(self) -> list[int]:
+        """The tokens that must come next, as far as the tokenizer would split their text no other way."""
+        return list(self._matcher.compute_ff_tokens())
+
     def advance(self, token: int) -> None:
         self._matcher.consume_token(token)
         self._check()

@@ -23,6 +23,8 @@ class SamplingParams:
         temperature: 0 is greedy.
         seed: the same seed gives the same tokens in any batch; None draws one.
         stop: the answer ends before the first of these texts.
+        logprobs: report every token; without it, tokens that the grammar leaves no choice about are
+            taken without running the model for each, and have no figures.
         top_logprobs: how many alternatives to report a token.
     """
 
@@ -31,6 +33,7 @@ class SamplingParams:
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logprobs: bool = False
     top_logprobs: int = 0
 
 
@@ -60,7 +63,11 @@ class SampledToken:
 
 @dataclass(frozen=True)
 class Summary:
-    """What one finished request took. Seconds; ``ttft_seconds`` is None if no token came."""
+    """What one finished request took. Seconds; ``ttft_seconds`` is None if no token came.
+
+    Confidence (exp of the mean log-probability) and entropies are over the tokens that were the model's
+    choice: those that the grammar dictates say nothing about how sure it is.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -76,6 +83,7 @@ class Summary:
 class EngineOutput:
     """What one step brought one request.
 
+    ``tokens`` are those that were drawn; dictated ones show in the text and in the summary's count only.
     ``text`` may trail the tokens: an unfinished character or a possible stop text is held back.
     ``summary`` comes with the last output, which has a ``finish`` or an ``error``.
     """

@@ -47,6 +47,7 @@ def engine_request(
             top_p=request.top_p,
             seed=request.seed,
             stop=tuple(request.stop),
+            logprobs=request.logprobs,
             top_logprobs=request.top_logprobs if request.logprobs else 0,
         ),
         grammar=grammar,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from flightloop.chat import Priority, Tags
+from flightloop.chat import ChatRequest, Priority, Tags
 from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
 from model.config import ModelConfig
 from model.engine.engine import Engine, EngineLimits
 from model.engine.fakes import ManualStop
+from model.engine.grammar import grammar_for
 from model.engine.request import EngineOutput, EngineRequest, SamplingParams
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.loaded import LoadedModel
@@ -71,10 +74,15 @@ def tokens_of(outputs: list[EngineOutput]) -> tuple[int, ...]:
     return tuple(token.token for output in outputs for token in output.tokens)
 
 
-def run(request: EngineRequest, **options: int) -> list[EngineOutput]:
-    subject = engine(**options)
+def run(request: EngineRequest, config: ModelConfig = CONFIG) -> list[EngineOutput]:
+    subject = engine(config)
     subject.add(request)
     return drain(subject)[request.id]
+
+
+def json_request(schema: dict[str, Any]) -> ChatRequest:
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    return ChatRequest(model="m", messages=[{"role": "user", "content": "x"}], response_format=form)
 
 
 class AgainstReference(RuleBasedStateMachine):
@@ -144,17 +152,22 @@ def test_preemption_happens_and_changes_nothing() -> None:
         assert tokens_of(outputs[str(seed)]) == reference(prompt(seed, 15), 20)
 
 
-def test_a_seed_gives_the_same_tokens_in_any_company() -> None:
+@pytest.mark.parametrize("constrained", [False, True])
+def test_a_seed_gives_the_same_tokens_in_any_company(constrained: bool) -> None:
+    grammar = grammar_for(json_request({"type": "array", "items": {"type": "string"}, "minItems": 2}))
     sampling = SamplingParams(max_tokens=12, temperature=1.0, top_p=0.9, seed=5)
-    alone = tokens_of(run(EngineRequest("a", prompt(1, 9), sampling)))
+    request = EngineRequest("a", prompt(1, 9), sampling, grammar=grammar if constrained else None)
+    alone = tokens_of(run(request))
     assert len(set(alone)) > 3
     subject = engine(replace(CONFIG, kv_blocks=16))
     for index in range(4):
-        subject.add(EngineRequest(f"other{index}", prompt(index, 13), replace(sampling, seed=index)))
-    subject.add(EngineRequest("a", prompt(1, 9), sampling))
+        subject.add(
+            replace(request, id=f"other{index}", prompt=prompt(index, 13), sampling=replace(sampling, seed=index))
+        )
+    subject.add(request)
     assert tokens_of(drain(subject)["a"]) == alone
-    other = tokens_of(run(EngineRequest("a", prompt(1, 9), replace(sampling, seed=6))))
-    assert other != alone
+    assert subject._scheduler.preemptions > 0
+    assert tokens_of(run(replace(request, sampling=replace(sampling, seed=6)))) != alone
 
 
 def test_cancelling_frees_blocks_at_once() -> None:
@@ -238,6 +251,46 @@ def test_a_stop_text_ends_the_answer_before_it() -> None:
     assert "".join(output.text for output in cut) == whole[: whole.index(stop)]
     assert cut[-1].finish == "stop"
     assert len(tokens_of(cut)) < len(tokens_of(free))
+
+
+PLAN = {
+    "type": "object",
+    "properties": {"goal": {"enum": ["find", "cancel"]}, "steps": {"type": "array", "items": {"type": "boolean"}}},
+    "required": ["goal", "steps"],
+}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_a_grammar_dictates_is_not_decoded_one_by_one(temperature: float) -> None:
+    grammar = grammar_for(json_request(PLAN))
+    config = replace(CONFIG, max_context=128, kv_blocks=40)
+    quick, slow = (
+        run(
+            EngineRequest(
+                "a",
+                prompt(1, 9),
+                SamplingParams(max_tokens=60, temperature=temperature, seed=3, logprobs=logprobs),
+                grammar=grammar,
+            ),
+            config,
+        )
+        for logprobs in (False, True)
+    )
+    text = "".join(output.text for output in quick)
+    assert set(json.loads(text)) == {"goal", "steps"}
+    assert text == "".join(output.text for output in slow)
+    assert len(quick) < len(slow) / 2
+    first, second = quick[-1].summary, slow[-1].summary
+    assert first is not None
+    assert second is not None
+    assert first.completion_tokens == second.completion_tokens
+    assert first.confidence == pytest.approx(second.confidence, rel=1e-3)
+
+
+def test_a_grammar_that_dictates_everything_ends_by_itself() -> None:
+    outputs = run(EngineRequest("a", prompt(1, 9), GREEDY, grammar=grammar_for(json_request({"const": "as it is"}))))
+    assert "".join(output.text for output in outputs) == '"as it is"'
+    assert outputs[-1].finish == "stop"
 
 
 def test_figures_are_booked() -> None:

@@ -1,0 +1,419 @@
+"""One conformance suite over every journal: in memory, and SQL on SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent.journal import Idempotency, Journal, LeaseLost, Projection
+from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
+from flightloop.events import (
+    ApprovalRequested,
+    CallsDecided,
+    CancelRequested,
+    FeedbackGiven,
+    Judged,
+    ModelCall,
+    OutcomeVerified,
+    RunCreated,
+    RunEnded,
+    RunResumed,
+)
+from flightloop.runs import Budget, Feedback, RunStatus, StopReason
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.audit import verify
+
+
+def created(**fields: Any) -> RunCreated:
+    return RunCreated.model_validate({"agent": "a", "session_id": "s", "input": "hi", "budget": Budget()} | fields)
+
+
+def decided(**fields: Any) -> CallsDecided:
+    return CallsDecided(calls=[], model=ModelCall(model="m"), **fields)
+
+
+def judged(call_id: str | None = None) -> Judged:
+    return Judged(verdict=Verdict(action=Action.ALLOW, rail="r", stage=Stage.INPUT), call_id=call_id)
+
+
+def ended(status: RunStatus = RunStatus.SUCCEEDED, reason: StopReason = StopReason.ANSWERED) -> RunEnded:
+    return RunEnded(status=status, stop_reason=reason)
+
+
+def requested(journal_clock: Any, name: str, seconds: float = 60) -> ApprovalRequested:
+    return ApprovalRequested(
+        approval_id=name,
+        call_id=f"call_{name}",
+        tool="refund",
+        arguments={"amount": 5},
+        reason="it is a lot",
+        args_sha256="a",
+        policy_sha256="p",
+        expires_at=journal_clock() + timedelta(seconds=seconds),
+    )
+
+
+# -- runs and events ------------------------------------------------------------------------------
+
+
+async def test_a_new_run_is_queued_with_one_event(journal: Journal, clock: Any) -> None:
+    made = await journal.create(created(metadata={"k": "v"}))
+    assert not made.replayed
+    run = await journal.get("default", made.run.id)
+    assert run == made.run
+    assert (run.status, run.metadata, run.created_at, run.last_seq) == (RunStatus.QUEUED, {"k": "v"}, clock(), 1)
+    (event,) = await journal.events("default", run.id)
+    assert (event.type, event.seq, event.run_id, event.at) == ("run.created", 1, run.id, clock())
+
+
+async def test_unknown_runs_and_those_of_others_are_not_found(journal: Journal) -> None:
+    run = (await journal.create(created(tenant_id="a"))).run
+    for tenant, run_id in (("a", "run_nope"), ("b", run.id)):
+        with pytest.raises(NotFound):
+            await journal.get(tenant, run_id)
+        with pytest.raises(NotFound):
+            await journal.events(tenant, run_id)
+    with pytest.raises(NotFound):
+        await journal.append("run_nope", [CancelRequested()])
+
+
+async def test_pages_are_newest_first_filtered_and_per_tenant(journal: Journal) -> None:
+    made = [
+        (await journal.create(created(agent=f"a{n % 2}", session_id=f"s{n % 3}", tenant_id="t"))).run for n in range(6)
+    ]
+    await journal.create(created(tenant_id="other"))
+    ids = [run.id for run in reversed(made)]
+    first = await journal.runs("t", limit=4)
+    assert [run.id for run in first.data] == ids[:4]
+    assert (first.has_more, first.next_after) == (True, ids[3])
+    second = await journal.runs("t", after=first.next_after, limit=4)
+    assert [run.id for run in second.data] == ids[4:]
+    assert (second.has_more, second.next_after) == (False, None)
+    assert [run.id for run in (await journal.runs("t", agent="a0")).data] == [made[n].id for n in (4, 2, 0)]
+    assert [run.id for run in (await journal.runs("t", session_id="s1", after=ids[0])).data] == [made[4].id, made[1].id]
+    assert (await journal.runs("t", status=RunStatus.RUNNING)).data == []
+    with pytest.raises(NotFound):
+        await journal.runs("other", after=ids[0])
+
+
+async def test_events_are_gap_free_and_paged(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    for _ in range(3):
+        await journal.append(run.id, [decided(), decided()], claim.lease)
+    events = await journal.events("default", run.id)
+    assert [event.seq for event in events] == list(range(1, 9))
+    assert [event.step for event in events] == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert [event.seq for event in await journal.events("default", run.id, after=3, limit=2)] == [4, 5]
+    assert await journal.events("default", run.id, after=8) == []
+
+
+async def test_append_is_all_or_nothing(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    with pytest.raises(Conflict):
+        await journal.append(run.id, [decided(), judged(), ended(), decided()], claim.lease)
+    assert [event.type for event in await journal.events("default", run.id)] == ["run.created", "run.started"]
+    assert (await journal.get("default", run.id)).status == RunStatus.RUNNING
+    assert await journal.audit("default") == []
+
+
+async def test_read_all_goes_over_runs_and_tenants_in_order(journal: Journal) -> None:
+    first = (await journal.create(created(tenant_id="a"))).run
+    second = (await journal.create(created(tenant_id="b"))).run
+    await journal.append(first.id, [CancelRequested()])
+    read = await journal.read_all()
+    assert [(item.tenant_id, item.event.run_id) for item in read] == [
+        ("a", first.id),
+        ("b", second.id),
+        ("a", first.id),
+    ]
+    positions = [item.position for item in read]
+    assert positions == sorted(set(positions))
+    assert [item.position for item in await journal.read_all(after=positions[0], limit=1)] == positions[1:2]
+
+
+async def test_wait_returns_at_a_new_event_or_after_its_time(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    assert await journal.wait(run.id, 0, 5)
+    assert not await journal.wait(run.id, 1, 0.02)
+    waiting = asyncio.create_task(journal.wait(run.id, 1, 5))
+    await asyncio.sleep(0)
+    await journal.append(run.id, [CancelRequested()])
+    assert await waiting
+
+
+async def test_concurrent_appends_get_different_numbers(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    written = await asyncio.gather(*(journal.append(run.id, [decided()], claim.lease) for _ in range(20)))
+    assert sorted(events[0].seq for events in written) == list(range(3, 23))
+    assert (await journal.get("default", run.id)).usage.steps == 20
+
+
+async def test_one_refused_write_leaves_the_others_of_its_batch_alone(journal: Journal) -> None:
+    good, bad = (await journal.create(created())).run, (await journal.create(created())).run
+    outcomes = await asyncio.gather(
+        journal.append(good.id, [CancelRequested()]),
+        journal.append(bad.id, [CancelRequested(), decided()]),
+        journal.append(good.id, [CancelRequested()]),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], Conflict)
+    assert len(await journal.events("default", good.id)) == 3
+    assert len(await journal.events("default", bad.id)) == 1
+
+
+# -- idempotency ----------------------------------------------------------------------------------
+
+
+async def test_an_idempotency_key_replays_its_answer_per_tenant(journal: Journal) -> None:
+    key = Idempotency("k", "digest")
+    first = await journal.create(created(), key)
+    await journal.append(first.run.id, [CancelRequested()])
+    again = await journal.create(created(), key)
+    assert again.replayed
+    assert again.run == first.run
+    with pytest.raises(IdempotencyMismatch):
+        await journal.create(created(), Idempotency("k", "another"))
+    other = await journal.create(created(tenant_id="b"), key)
+    assert not other.replayed
+    assert len((await journal.runs("default")).data) == 1
+
+
+async def test_the_same_key_at_the_same_time_makes_one_run(journal: Journal) -> None:
+    made = await asyncio.gather(*(journal.create(created(), Idempotency("k", "d")) for _ in range(5)))
+    assert len({answer.run.id for answer in made}) == 1
+    assert sorted(answer.replayed for answer in made) == [False, True, True, True, True]
+
+
+# -- leases ---------------------------------------------------------------------------------------
+
+
+async def test_the_oldest_queued_run_is_claimed_once(journal: Journal, clock: Any) -> None:
+    first = (await journal.create(created())).run
+    clock.forward(1)
+    second = (await journal.create(created())).run
+    claims = await asyncio.gather(*(journal.claim(f"w{n}", 30) for n in range(3)))
+    found = [claim for claim in claims if claim is not None]
+    assert {claim.run.id for claim in found} == {first.id, second.id}
+    assert found[0].run.id == first.id
+    assert all(claim.run.status == RunStatus.RUNNING and claim.lease.fence == 1 for claim in found)
+
+
+async def test_an_expired_lease_is_taken_over_and_its_holder_fenced_off(journal: Journal, clock: Any) -> None:
+    run = (await journal.create(created())).run
+    old = await journal.claim("w1", 30)
+    assert old is not None
+    clock.forward(29)
+    assert await journal.claim("w2", 30) is None
+    clock.forward(1)
+    new = await journal.claim("w2", 30)
+    assert new is not None
+    assert (new.run.id, new.lease.fence) == (run.id, 2)
+    for refused in (
+        journal.append(run.id, [decided()], old.lease),
+        journal.renew(old.lease, 30),
+        journal.release(old.lease),
+    ):
+        with pytest.raises(LeaseLost):
+            await refused
+    await journal.append(run.id, [decided()], new.lease)
+    assert (await journal.get("default", run.id)).usage.steps == 1
+
+
+async def test_the_same_worker_is_fenced_off_from_its_own_earlier_claim(journal: Journal, clock: Any) -> None:
+    run = (await journal.create(created())).run
+    old = await journal.claim("w1", 1)
+    clock.forward(2)
+    new = await journal.claim("w1", 1)
+    assert old is not None
+    assert new is not None
+    with pytest.raises(LeaseLost):
+        await journal.append(run.id, [decided()], old.lease)
+
+
+async def test_renewing_keeps_the_lease(journal: Journal, clock: Any) -> None:
+    await journal.create(created())
+    claim = await journal.claim("w1", 30)
+    assert claim is not None
+    clock.forward(20)
+    lease = await journal.renew(claim.lease, 30)
+    assert lease.expires_at == clock() + timedelta(seconds=30)
+    clock.forward(20)
+    assert await journal.claim("w2", 30) is None
+
+
+async def test_a_released_run_is_claimable_and_its_lease_gone(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w1", 30)
+    assert claim is not None
+    await journal.release(claim.lease)
+    with pytest.raises(LeaseLost):
+        await journal.append(run.id, [decided()], claim.lease)
+    again = await journal.claim("w2", 30)
+    assert again is not None
+    assert again.lease.fence == 2
+
+
+async def test_an_ended_run_takes_no_more_work(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    await journal.append(run.id, [ended()], claim.lease)
+    with pytest.raises(LeaseLost):
+        await journal.append(run.id, [decided()], claim.lease)
+    assert await journal.claim("w", 30) is None
+    feedback = FeedbackGiven(feedback=Feedback(score=5, resolved=True))
+    await journal.append(run.id, [feedback, OutcomeVerified(solved=True)])
+    after = await journal.get("default", run.id)
+    assert (after.status, after.feedback.score) == (RunStatus.SUCCEEDED, 5)  # type: ignore[union-attr]
+
+
+async def test_without_a_lease_there_is_no_work_and_no_end_of_a_held_run(journal: Journal) -> None:
+    run = (await journal.create(created())).run
+    with pytest.raises(Conflict, match="needs the run's lease"):
+        await journal.append(run.id, [decided()])
+    await journal.claim("w", 30)
+    with pytest.raises(Conflict, match="held by a worker"):
+        await journal.append(run.id, [ended(RunStatus.CANCELLED, StopReason.CANCEL)])
+    with pytest.raises(Conflict, match="nothing to resume"):
+        await journal.append(run.id, [RunResumed()])
+
+
+async def test_waiting_for_work(journal: Journal) -> None:
+    await journal.wait_for_work(0.01)
+    waiting = asyncio.create_task(journal.wait_for_work(10))
+    await asyncio.sleep(0.01)
+    await journal.create(created())
+    await asyncio.wait_for(waiting, 5)
+
+
+# -- approvals ------------------------------------------------------------------------------------
+
+
+async def waiting_run(journal: Journal, clock: Any, *names: str) -> str:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    await journal.append(run.id, [requested(clock, name) for name in names], claim.lease)
+    await journal.release(claim.lease, RunStatus.WAITING_APPROVAL)
+    return run.id
+
+
+async def test_a_run_waits_until_its_last_approval_is_decided(journal: Journal, clock: Any) -> None:
+    run_id = await waiting_run(journal, clock, "one", "two")
+    assert await journal.claim("w", 30) is None
+    pending = await journal.approvals("default", status="pending")
+    assert [approval.id for approval in pending.data] == ["two", "one"]
+    assert pending.data[0].arguments == {"amount": 5}
+    first = await journal.decide("default", "one", "approve", "ann", "fine")
+    assert (first.status, first.decided_by, first.decision_reason) == ("approved", "ann", "fine")
+    assert (await journal.get("default", run_id)).status == RunStatus.WAITING_APPROVAL
+    await journal.decide("default", "two", "deny", "ann")
+    assert (await journal.get("default", run_id)).status == RunStatus.QUEUED
+    assert [event.type for event in await journal.events("default", run_id, after=5)] == [
+        "approval.decided",
+        "approval.decided",
+        "run.resumed",
+    ]
+    assert [approval.status for approval in await journal.run_approvals(run_id)] == ["approved", "denied"]
+    with pytest.raises(Conflict):
+        await journal.decide("default", "one", "deny", "bob")
+
+
+async def test_approvals_are_per_tenant_and_paged(journal: Journal, clock: Any) -> None:
+    await waiting_run(journal, clock, "one", "two", "three")
+    assert (await journal.approvals("other")).data == []
+    with pytest.raises(NotFound):
+        await journal.decide("other", "one", "approve", "eve")
+    page = await journal.approvals("default", limit=2)
+    assert ([item.id for item in page.data], page.has_more) == (["three", "two"], True)
+    rest = await journal.approvals("default", after=page.next_after, limit=2)
+    assert ([item.id for item in rest.data], rest.has_more) == (["one"], False)
+
+
+async def test_overdue_approvals_expire_and_can_no_longer_be_given(journal: Journal, clock: Any) -> None:
+    run_id = await waiting_run(journal, clock, "one")
+    assert await journal.expire_approvals() == []
+    clock.forward(60)
+    with pytest.raises(Conflict, match="expired"):
+        await journal.decide("default", "one", "approve", "ann")
+    (expired,) = await journal.expire_approvals()
+    assert expired.status == "expired"
+    assert (await journal.get("default", run_id)).status == RunStatus.QUEUED
+    assert await journal.expire_approvals() == []
+
+
+async def test_a_decision_before_the_release_is_not_lost(journal: Journal, clock: Any) -> None:
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    await journal.append(run.id, [requested(clock, "one")], claim.lease)
+    await journal.decide("default", "one", "approve", "ann")
+    assert (await journal.get("default", run.id)).status == RunStatus.RUNNING
+    await journal.release(claim.lease, RunStatus.WAITING_APPROVAL)
+    assert (await journal.get("default", run.id)).status == RunStatus.QUEUED
+
+
+async def test_the_end_of_a_run_closes_its_approvals(journal: Journal, clock: Any) -> None:
+    run_id = await waiting_run(journal, clock, "one")
+    await journal.append(run_id, [ended(RunStatus.CANCELLED, StopReason.CANCEL)])
+    with pytest.raises(Conflict):
+        await journal.decide("default", "one", "approve", "ann")
+
+
+# -- interrupts, audit, projections ---------------------------------------------------------------
+
+
+async def test_interrupts_are_latched_and_the_epoch_only_grows(journal: Journal, clock: Any) -> None:
+    before = (await journal.interrupt_snapshot()).epoch
+    first = await journal.raise_interrupt("a", "all", reason="fire", by="ann")
+    second = await journal.raise_interrupt("b", "agent", "support")
+    assert before < first.epoch < second.epoch
+    assert [item.id for item in await journal.interrupts("a")] == [first.id]
+    with pytest.raises(NotFound):
+        await journal.clear_interrupt("b", first.id)
+    cleared = await journal.clear_interrupt("a", first.id)
+    assert cleared.cleared_at == clock()
+    assert await journal.clear_interrupt("a", first.id) == cleared
+    assert await journal.interrupts("a") == []
+    assert [item.id for item in await journal.interrupts("a", active=False)] == [first.id]
+    snapshot = await journal.interrupt_snapshot()
+    assert snapshot.epoch > second.epoch
+    assert {item.id for item in snapshot.interrupts} == {first.id, second.id}
+    clock.forward(3601)
+    assert {item.id for item in (await journal.interrupt_snapshot()).interrupts} == {second.id}
+
+
+async def test_the_audit_is_one_verifiable_chain_a_tenant(journal: Journal) -> None:
+    for tenant in ("a", "b"):
+        run = (await journal.create(created(tenant_id=tenant))).run
+        claim = await journal.claim("w", 30)
+        assert claim is not None
+        await journal.append(run.id, [judged(), decided(), judged("call_1")], claim.lease)
+        await journal.record(tenant, [judged().verdict])
+    records = await journal.audit("a")
+    assert [record.seq for record in records] == [1, 2, 3]
+    assert [(record.step, record.call_id) for record in records] == [(0, None), (1, "call_1"), (None, None)]
+    assert {record.tenant_id for record in records} == {"a"}
+    assert verify(records) is None
+    tampered = records[1].model_copy(update={"call_id": "call_2"})
+    assert verify([records[0], tampered, records[2]]) == 2
+    assert [record.seq for record in await journal.audit("a", run_id=records[0].run_id, after=1)] == [2]
+
+
+async def test_a_projection_moves_only_from_where_it_was_read(journal: Journal) -> None:
+    assert await journal.projection("figures") is None
+    await journal.save_projection("figures", Projection(5, {"runs": 1}), expected_cursor=0)
+    assert await journal.projection("figures") == Projection(5, {"runs": 1})
+    with pytest.raises(Conflict):
+        await journal.save_projection("figures", Projection(9, {}), expected_cursor=4)
+    await journal.save_projection("figures", Projection(9, {"runs": 2}), expected_cursor=5)
+    assert await journal.projection("figures") == Projection(9, {"runs": 2})

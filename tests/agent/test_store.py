@@ -1,0 +1,148 @@
+"""What only a database can do: survive, be shared, be migrated, be polled cheaply."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, event
+
+from agent.store import sql_journal
+from agent.store.interrupts import reader
+from agent.store.migrate import migrate
+from agent.store.tables import metadata
+from flightloop.chat import Tags
+from flightloop.errors import ConfigError
+from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
+from flightloop.runs import Budget, RunStatus
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.interrupt import InterruptWatch
+
+CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/deep/journal.db"
+
+
+def test_the_migrations_make_the_tables(url: str) -> None:
+    migrate(url)
+    migrate(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_every_table_has_a_tenant() -> None:
+    assert [table.name for table in metadata.sorted_tables if "tenant_id" not in table.c] == []
+
+
+async def test_everything_survives_a_restart(url: str) -> None:
+    first = sql_journal(url)
+    run = (await first.create(CREATED)).run
+    interrupt = await first.raise_interrupt("default", "all", reason="fire")
+    await first.close()
+    second = sql_journal(url)
+    assert await second.get("default", run.id) == run
+    assert await second.interrupts("default") == [interrupt]
+    claim = await second.claim("w", 30)
+    assert claim is not None
+    assert claim.run.id == run.id
+    await second.close()
+
+
+async def test_commits_are_flushed_to_the_disk(url: str) -> None:
+    journal = sql_journal(url)
+    with journal._backend._write_engine.connect() as connection:  # type: ignore[attr-defined]
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    await journal.close()
+
+
+async def test_two_programs_share_a_journal(url: str) -> None:
+    here, there = sql_journal(url, poll_s=0.01), sql_journal(url, poll_s=0.01)
+    run = (await here.create(CREATED)).run
+    waiting = asyncio.create_task(there.wait(run.id, 1, 10))
+    await here.append(run.id, [CancelRequested()])
+    assert await waiting
+    claims = await asyncio.gather(here.claim("w1", 30), there.claim("w2", 30))
+    assert sum(claim is not None for claim in claims) == 1
+    await asyncio.gather(*(journal.append(run.id, [CancelRequested()]) for journal in (here, there) for _ in range(10)))
+    events = await here.events("default", run.id)
+    assert [item.seq for item in events] == list(range(1, 24))
+    await here.close()
+    await there.close()
+
+
+async def test_a_step_costs_the_same_however_long_the_run_is(url: str) -> None:
+    journal = sql_journal(url)
+    statements: list[str] = []
+    for engine in (journal._backend._write_engine, journal._backend._read_engine):  # type: ignore[attr-defined]
+        event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    run = (await journal.create(CREATED)).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    step = [
+        CallsDecided(calls=[], model=ModelCall(model="m")),
+        Judged(verdict=Verdict(action=Action.ALLOW, rail="r", stage=Stage.FINAL)),
+    ]
+    costs = []
+    for _ in range(60):
+        statements.clear()
+        await journal.append(run.id, step, claim.lease)
+        costs.append(list(statements))
+    assert costs[1] == costs[-1]
+    row = sqlite3.connect(url.removeprefix("sqlite:///"))
+    (size,) = row.execute("SELECT length(document) FROM runs").fetchone()
+    row.close()
+    assert size < 2000
+    await journal.close()
+
+
+def test_a_bad_url_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        sql_journal("not a url")
+    (tmp_path / "file").write_text("no database, only text" * 100)
+    with pytest.raises(ConfigError, match="cannot open the journal"):
+        sql_journal(f"sqlite:///{tmp_path}/file")
+
+
+async def test_an_asynchronous_drivers_url_is_taken_too(tmp_path: Path) -> None:
+    journal = sql_journal(f"sqlite+aiosqlite:///{tmp_path}/journal.db")
+    assert (await journal.create(CREATED)).run.status is RunStatus.QUEUED
+    await journal.close()
+
+
+async def test_the_reader_sees_raising_and_clearing(url: str) -> None:
+    journal = sql_journal(url)
+    read = reader(url)
+    assert read().interrupts == ()
+    interrupt = await journal.raise_interrupt("default", "agent", "support")
+    assert read().interrupts == (interrupt,)
+    assert read() is read()  # nothing is parsed again while the epoch stays
+    assert read() == await journal.interrupt_snapshot()
+    cleared = await journal.clear_interrupt("default", interrupt.id)
+    assert read().interrupts == (cleared,)
+    assert read() == await journal.interrupt_snapshot()
+    await journal.close()
+
+
+async def test_the_reader_fails_loudly_without_a_database_and_recovers(url: str) -> None:
+    read = reader(url)
+    with pytest.raises(sqlite3.Error):
+        read()
+    assert not os.path.exists(url.removeprefix("sqlite:///"))  # noqa: ASYNC240
+    watch = InterruptWatch(read, max_silence_s=60)
+    watch.poll()
+    assert watch.stopped(Tags(), 0)
+    journal = sql_journal(url)
+    watch.poll()
+    assert not watch.stopped(Tags(), 0)
+    await journal.close()

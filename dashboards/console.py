@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboards.components import sidebar, style
 
 st.set_page_config(page_title="flightloop", page_icon=":material/flight_takeoff:", layout="wide")
 style.apply()
+st.logo(Path(__file__).parent / "components" / "logo.svg", size="large")
 
 page = st.navigation(
     {

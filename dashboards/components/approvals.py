@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards import connection, figures
 from dashboards.components import badges, failure, stepview, style
+from dashboards.components.cards import box
 from dashboards.health import now
 from flightloop.errors import FlightloopError
 from flightloop.runs import Approval
@@ -17,7 +18,7 @@ def card(item: Approval) -> None:
     """The call, why it is asked, and the two buttons."""
     left = (item.expires_at - now()).total_seconds()
     time_left = ("expired", badges.RED) if left <= 0 else (f"{figures.seconds(left)} left", badges.AMBER)
-    with st.container(border=True):
+    with box("", key=f"approval-{item.id}"):
         badges.row(
             f"<b>{escape(item.tool)}</b>",
             badges.pill(item.agent, badges.BLUE),
@@ -32,7 +33,7 @@ def card(item: Approval) -> None:
             placeholder="Reason, kept with the decision",
             label_visibility="collapsed",
         )
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             if st.button("Approve", type="primary", icon=":material/check:", key=f"approve-{item.id}"):
                 _decide(item, "approve", reason)
             if st.button("Deny", icon=":material/close:", key=f"deny-{item.id}"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboards.components import style
 
@@ -20,10 +22,18 @@ class Reading:
     curve: Sequence[float] = field(default=())
 
 
+def box(title: str, key: str, height: Literal["content", "stretch"] = "content") -> DeltaGenerator:
+    """A bordered container under a title. ``key`` is unique on the page."""
+    made = st.container(border=True, height=height, key=f"card-{key}")
+    with made:
+        if title:
+            style.tier(title)
+    return made
+
+
 def card(title: str, readings: Sequence[Reading], columns: int = 2) -> None:
     """Readings in a bordered grid under a title."""
-    with st.container(border=True, height="stretch"):
-        style.tier(title)
+    with box(title, key=title.lower(), height="stretch"):
         for start in range(0, len(readings), columns):
             cells = st.columns(columns, gap="small")
             for cell, reading in zip(cells, readings[start : start + columns], strict=False):
@@ -33,8 +43,9 @@ def card(title: str, readings: Sequence[Reading], columns: int = 2) -> None:
                 )
 
 
-def strip(readings: Sequence[Reading]) -> None:
+def strip(readings: Sequence[Reading], key: str) -> None:
     """Readings beside each other, each in a box of its own."""
-    cells = st.columns(len(readings), gap="small")
+    with st.container(key=f"strip-{key}"):
+        cells = st.columns(len(readings), gap="small")
     for cell, reading in zip(cells, readings, strict=True):
         cell.metric(reading.label, reading.value, help=reading.help or None, border=True)

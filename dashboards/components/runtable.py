@@ -32,13 +32,16 @@ def show(runs: Sequence[Run], key: str) -> None:
         coloured,
         hide_index=True,
         width="stretch",
+        height="content",
         key=f"{key}-{runs[0].id}",
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "status": st.column_config.TextColumn("status", width="small"),
+            "status": st.column_config.TextColumn("status", width=150),
             "input": st.column_config.TextColumn("input", width="large"),
-            "confidence": st.column_config.ProgressColumn("confidence", format="percent", min_value=0, max_value=1),
+            "confidence": st.column_config.ProgressColumn(
+                "confidence", format="%d %%", min_value=0, max_value=100, width=120
+            ),
             "steps": st.column_config.NumberColumn("steps", width="small"),
             "tokens": st.column_config.NumberColumn("tokens", format="localized", width="small"),
         },
@@ -56,7 +59,7 @@ def _row(run: Run) -> dict[str, object]:
         "steps": run.usage.steps,
         "tokens": run.usage.tokens,
         "cost": figures.euros(run.usage.cost),
-        "confidence": run.confidence,
+        "confidence": None if run.confidence is None else 100 * run.confidence,
         "created": figures.ago(run.created_at),
         "run": run.id,
     }

@@ -16,7 +16,6 @@ LABEL = {Level.OK: ("all well", badges.GREEN), Level.WARNING: ("look here", badg
 
 def show() -> None:
     with st.sidebar:
-        st.html('<div class="fl-brand"><i></i>flightloop</div>')
         _state()
 
 

@@ -12,6 +12,7 @@ from dashboards.steps import Bar
 KINDS = {"queue": "#9BA3B5", "model": "#4F6BED", "tool": "#12A594", "person": "#E5A000"}
 MOST_BARS = 200
 ROW_HEIGHT = 26
+BARE = {"ticks": False, "domain": False, "labelOverlap": False}
 
 
 def waterfall(bars: Sequence[Bar]) -> None:
@@ -34,7 +35,11 @@ def waterfall(bars: Sequence[Bar]) -> None:
     names = {row["row"]: row["label"] for row in rows}
     labels = f"{names}[datum.value]".replace("'", '"')
     base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("row:O", title=None, axis=alt.Axis(labelExpr=labels, labelLimit=190, ticks=False, domain=False)),
+        y=alt.Y(
+            "row:O",
+            title=None,
+            axis=alt.Axis(labelExpr=labels, labelLimit=190, **BARE),
+        ),
     )
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP.items()]
     bar_mark = base.mark_bar(cornerRadius=3, height={"band": 0.62}, minBandSize=3).encode(
@@ -50,7 +55,7 @@ def waterfall(bars: Sequence[Bar]) -> None:
     text = base.mark_text(align="left", dx=5, fontSize=11, opacity=0.75).encode(
         x="end:Q", text="took:N", tooltip=tooltip
     )
-    chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 46)
+    chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 92)
     st.altair_chart(chart.configure_view(strokeOpacity=0), width="stretch", key="waterfall")
 
 
@@ -69,12 +74,17 @@ def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[
         alt.Chart(alt.Data(values=rows))
         .mark_bar(cornerRadiusEnd=3, height={"band": 0.65})
         .encode(
-            y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=120)),
+            y=alt.Y(
+                "name:N",
+                sort=None,
+                title=None,
+                axis=alt.Axis(labelLimit=120, **BARE),
+            ),
             x=alt.X("value:Q", title=title, axis=alt.Axis(gridOpacity=0.35, tickCount=4, format="~s")),
             color=colour,
             tooltip=[alt.Tooltip("name:N", title=""), alt.Tooltip("value:Q", title=title, format=",.0f")],
         )
-        .properties(height=max(24 * len(rows) + 40, 120))
+        .properties(height=max(26 * len(rows) + 72, 150))
         .configure_view(strokeOpacity=0)
     )
     st.altair_chart(chart, width="stretch", key=key)

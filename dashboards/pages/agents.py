@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards import connection, figures
 from dashboards.components import badges, stepview, style
+from dashboards.components.cards import box
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
 from flightloop.verdicts import Action
 
@@ -27,7 +28,7 @@ def agents_tab() -> None:
 
 
 def _agent(agent: AgentInfo) -> None:
-    with st.container(border=True, height="stretch"):
+    with box("", key=f"agent-{agent.name}", height="stretch"):
         st.subheader(agent.name)
         st.markdown(stepview.plain(agent.description))
         badges.row(*(badges.pill(tool, badges.BLUE) for tool in agent.tools))
@@ -76,7 +77,7 @@ def policies_tab() -> None:
 
 
 def _policy(policy: PolicyInfo) -> None:
-    with st.container(border=True):
+    with box("", key=f"policy-{policy.sha256}"):
         st.subheader(f"{policy.name} · version {policy.version}")
         st.caption(f"sha256 {policy.sha256} · loaded {figures.ago(policy.loaded_at)}")
         if policy.document.get("description"):
@@ -124,7 +125,7 @@ def audit_tab() -> None:
 def models_tab() -> None:
     with connection.answered("list the models"):
         for model in connection.client().models.list().data:
-            with st.container(border=True):
+            with box("", key=f"model-{model.id}"):
                 st.subheader(model.id)
                 active = (
                     model.active_parameters / model.parameters if model.active_parameters and model.parameters else None

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboards import connection, figures
 from dashboards.components import badges, banner, runtable, style, timeline
-from dashboards.components.cards import Reading, card, strip
+from dashboards.components.cards import Reading, box, card, strip
 from dashboards.health import Situation, findings
 from dashboards.history import History
 from flightloop.overview import Overview
@@ -23,7 +23,7 @@ def live() -> None:
         busy = runs.get(RunStatus.RUNNING, 0) + runs.get(RunStatus.QUEUED, 0)
         working = "1 run at work" if busy == 1 else f"{busy} runs at work"
         banner.show(findings(situation), f"{working} · checked at {situation.now.astimezone():%H:%M:%S}")
-        strip(run_counts(runs))
+        strip(run_counts(runs), key="runs")
         system, model, business = st.columns(3, gap="small")
         with system:
             card("System", system_tier(situation.overview, history))
@@ -175,8 +175,7 @@ def charts(overview: Overview) -> None:
         ("Expert load", "tokens", _experts(overview), None),
     ]
     for cell, (title, unit, values, colours) in zip(st.columns(3, gap="small"), shown, strict=True):
-        with cell, st.container(border=True, height="stretch"):
-            style.tier(title)
+        with cell, box(title, key=f"chart-{unit}", height="stretch"):
             if values:
                 timeline.bars(values, title=unit, key=f"bars-{title}", colours=colours)
             else:

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboards import connection, figures
 from dashboards.components import badges, failure, stepview, style, timeline
 from dashboards.components.approvals import decide_run
-from dashboards.components.cards import Reading, strip
+from dashboards.components.cards import Reading, box, strip
 from dashboards.health import now
 from dashboards.steps import bars_of, steps_of
 from flightloop.errors import FlightloopError
@@ -43,7 +43,7 @@ def header(run: Run) -> None:
 def actions(run: Run) -> None:
     """Buttons for what this run's status allows."""
     api = connection.client().runs
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
@@ -101,15 +101,14 @@ def readings(run: Run) -> list[Reading]:
 
 def body(run: Run) -> None:
     events = events_of(run)
-    strip(readings(run))
+    strip(readings(run), key="run")
     waiting = "waits for a person" if run.status is RunStatus.WAITING_APPROVAL else "at work …"
     stepview.conversation(run.input, run.output, waiting="" if run.status.terminal else waiting)
     if run.status is RunStatus.WAITING_APPROVAL:
         decide_run(run.id)
-    style.tier("Timeline")
     bars = bars_of(events, run.ended_at or now())
     if bars:
-        with st.container(border=True):
+        with box("Timeline", key="timeline"):
             timeline.waterfall(bars)
     style.tier("Steps")
     stepview.show(steps_of(events))

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards import connection, figures
 from dashboards.components import failure, style
+from dashboards.components.cards import box
 from flightloop.errors import FlightloopError
 from flightloop.runs import Interrupt
 
@@ -48,8 +49,7 @@ def _latched(item: Interrupt) -> None:
 
 
 def stop() -> None:
-    with st.container(border=True):
-        style.tier("Stop")
+    with box("Stop", key="stop"):
         scope: Scope = st.segmented_control(
             "What to stop", list(SCOPES), default="all", required=True, format_func=SCOPES.__getitem__, key="scope"
         )

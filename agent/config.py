@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     model_api_key: SecretStr | None = None
     model_strict_schemas: bool = True
     """The remote server decodes strict JSON schemas."""
+    model_logprobs: bool = False
+    """The remote server returns log-probabilities."""
+    model_context: int | None = Field(default=None, ge=1)
+    """Tokens that the remote model takes; none: unknown."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Longest silence of the remote server."""
     model: str = "embedded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from agent.chat_model import Capabilities
 from agent.models.lenient import Normaliser, as_completion
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, ResponseExtension
 from flightloop.errors import (
     ConfigError,
     ContextTooLong,
@@ -84,10 +85,11 @@ class RemoteChatModel:
         """Raises what ``ChatModel`` lists; after the first chunk nothing is tried again."""
         opened = await self._retrying(self._open, self._payload(request, stream=True))
         normaliser = Normaliser()
+        logprobs: list[float] = []
         try:
             data: str | None = opened.first
             while data is not None and data != _DONE:
-                yield self._chunk(normaliser, data)
+                yield _with_confidence(self._chunk(normaliser, data), logprobs)
                 data = await opened.next()
         finally:
             await opened.response.aclose()  # tells the server to stop decoding
@@ -254,6 +256,15 @@ class _Opened:
         except httpx.HTTPError as error:
             raise ModelUnavailable(f"the model server's stream broke: {_told(error)}") from error
         return None
+
+
+def _with_confidence(chunk: ChatChunk, logprobs: list[float]) -> ChatChunk:
+    """Adds the chunk's log-probabilities to those before; the last chunk tells the confidence they make."""
+    for choice in chunk.choices:
+        logprobs += [token.logprob for token in choice.logprobs.content] if choice.logprobs else []
+        if choice.finish_reason is not None and logprobs:
+            chunk.flightloop = ResponseExtension(confidence=math.exp(sum(logprobs) / len(logprobs)))
+    return chunk
 
 
 def base_url(url: str) -> str:

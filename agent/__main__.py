@@ -1,0 +1,20 @@
+"""``python -m agent COMMAND``: what needs the server's code. The client's commands are ``flightloop``'s."""
+
+from __future__ import annotations
+
+import sys
+
+from agent.admin import app
+from flightloop.errors import ConfigError
+
+
+def main() -> None:
+    try:
+        app(prog_name="python -m agent")
+    except ConfigError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

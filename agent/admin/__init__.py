@@ -1,0 +1,5 @@
+"""Commands of ``python -m agent``."""
+
+from agent.admin.entry import app
+
+__all__ = ["app"]

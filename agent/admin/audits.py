@@ -1,0 +1,30 @@
+"""``python -m agent audit verify``: the chain of hashes, recomputed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent import compose
+from agent.config import Settings
+from flightloop.verdicts import AuditRecord
+from guardrails.audit import verify
+
+PAGE = 1000
+
+
+async def verify_audit(settings: Settings, tenant_id: str, tell: Callable[[str], None]) -> bool:
+    """Whether every record fits the one before it; ``tell`` gets one line."""
+    journal = compose.open_journal(settings)
+    last: AuditRecord | None = None
+    count = 0
+    try:
+        while page := await journal.audit(tenant_id, after=last.seq if last else 0, limit=PAGE):
+            broken = verify(page, last)
+            if broken is not None:
+                tell(f"record {broken} of tenant {tenant_id} does not fit the chain: the log was changed")
+                return False
+            last, count = page[-1], count + len(page)
+    finally:
+        await journal.close()
+    tell(f"{count} records of tenant {tenant_id}: the chain is whole")
+    return True

@@ -1,0 +1,86 @@
+"""The command line; each command imports what it needs when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.admin.logs import configure_logs
+from agent.config import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs and administers a flightloop platform.")
+policy = typer.Typer(no_args_is_help=True, help="Policies of the guardrails.")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
+dashboards = typer.Typer(no_args_is_help=True, help="Grafana dashboards.")
+app.add_typer(policy, name="policy")
+app.add_typer(audit, name="audit")
+app.add_typer(dashboards, name="dashboards")
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
+Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
+Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None, project: Project = None) -> None:
+    """API and worker in one process, without Ray, against FLIGHTLOOP_MODEL_URL."""
+    from agent.standalone import serve as run
+
+    settings = _settings(host=host, port=port, project=project)
+
+    def started(url: str) -> None:
+        typer.echo(f"flightloop answers at {url}; its API key is {_where_the_key_is(settings)}. Ctrl-C stops it.")
+
+    asyncio.run(run(settings, started))
+
+
+@app.command()
+def worker(project: Project = None) -> None:
+    """A worker alone, beside an API on the same journal, against FLIGHTLOOP_MODEL_URL."""
+    from agent.admin.worker import work
+
+    asyncio.run(work(_settings(project=project)))
+
+
+@policy.command("test")
+def policy_test(
+    file: Annotated[Path, typer.Argument(help="The policy, YAML.")],
+    cases: Annotated[Path | None, typer.Argument(help="JSONL of {stage, text, expect, tool?, arguments?}.")] = None,
+) -> None:
+    """Checks a policy; with cases, whether it decides as each of them expects. Exits 1 if not."""
+    from agent.admin.policies import test_policy
+
+    raise typer.Exit(0 if asyncio.run(test_policy(file, cases, typer.echo)) else 1)
+
+
+@audit.command("verify")
+def audit_verify(tenant: Annotated[str, typer.Option(help="Whose audit log.")] = "default") -> None:
+    """Recomputes the chain of hashes. Exits 1 at the first record that does not fit."""
+    from agent.admin.audits import verify_audit
+
+    raise typer.Exit(0 if asyncio.run(verify_audit(_settings(), tenant, typer.echo)) else 1)
+
+
+@dashboards.command("push")
+def dashboards_push(
+    url: Annotated[str, typer.Argument(help="Base URL of the Grafana server.")],
+    token: Annotated[str, typer.Option(envvar="GRAFANA_TOKEN", help="Service account token.")],
+) -> None:
+    """Creates or updates the dashboards in a Grafana server."""
+    from observability.grafana import push
+
+    for name in push(url, token):
+        typer.echo(name)
+
+
+def _settings(**overrides: object) -> Settings:
+    settings = load_settings(**overrides)
+    configure_logs(settings.log_level)
+    return settings
+
+
+def _where_the_key_is(settings: Settings) -> str:
+    return "that of FLIGHTLOOP_API_KEY" if settings.api_key else f"in {settings.home / 'key'}"

@@ -1,0 +1,78 @@
+"""``python -m agent policy test``: a policy against cases of what it should decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flightloop.errors import ConfigError
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import load_policy
+from guardrails.types import CallSubject, GuardContext, Subject
+
+
+class Case(BaseModel):
+    """One line of a file of cases. ``effect`` is that of ``tool``; the rest is the context."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: Stage
+    text: str = ""
+    expect: Action
+    tool: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    effect: Effect = Effect.UNSAFE
+    agent: str = ""
+    user_text: str = ""
+    plan: tuple[str, ...] = ()
+    tainted: bool = False
+
+    def subject(self) -> Subject:
+        context = GuardContext(agent=self.agent, user_text=self.user_text, plan=self.plan, tainted=self.tainted)
+        call = None
+        if self.tool is not None:
+            spec = ToolSpec(self.tool, "", {"type": "object", "properties": {}}, self.effect)
+            call = CallSubject("case", spec, self.arguments)
+        return Subject(self.stage, self.text, context, call)
+
+
+async def test_policy(file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
+    """Whether the policy decides every case as expected; ``tell`` gets a line for each that it does not.
+
+    Raises:
+        ConfigError: the policy or a case is not valid.
+    """
+    policy = load_policy(file)
+    tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")
+    if cases is None:
+        return True
+    guard = Guard(policy)
+    wrong = total = 0
+    for number, case in _cases(cases):
+        ruling = await guard.check(case.subject())
+        total += 1
+        if ruling.action is not case.expect:
+            wrong += 1
+            tell(f"{cases}:{number}: expected {case.expect}, got {ruling.action} {ruling.reason}".rstrip())
+    tell(f"{total - wrong} of {total} cases as expected")
+    return wrong == 0
+
+
+def _cases(path: Path) -> Iterator[tuple[int, Case]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, Case.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"])) or "line"
+                raise ConfigError(f"{path}:{number}: {field}: {first['msg']}") from None

@@ -1,0 +1,41 @@
+"""``python -m agent worker``: claims and works on runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agent import compose
+from agent.config import Settings
+from agent.deltas import LocalDeltas
+from agent.project import LiveProject
+from agent.standalone import stop_on_signals
+from observability.tracing import Tracing, setup
+
+
+async def work(settings: Settings) -> None:
+    """Until SIGINT or SIGTERM; then its runs go back to the queue. Deltas of its runs stay in this process.
+
+    Raises:
+        ConfigError: a setting, the project or the model server is not usable.
+    """
+    stop = stop_on_signals()
+    live = LiveProject(settings.project)
+    model = compose.remote_model(settings)
+    name = await compose.model_name(settings, model)
+    journal = compose.open_journal(settings)
+    compose.seed_shop(settings)
+    provider = setup(settings.observability().tracing)
+    kits = compose.make_kits(settings, live, compose.make_guards(model, name))
+    worker = compose.make_worker(settings, journal, kits, model, name, LocalDeltas(), Tracing(provider))
+    working = asyncio.create_task(worker.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        worker.drain()
+        await working
+    finally:
+        stopping.cancel()
+        await kits.close()
+        await journal.close()
+        await model.close()
+        provider.shutdown()

@@ -1,0 +1,120 @@
+"""Parts of a deployment made from its settings: shared by every way to start one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agent.budgets import Prices
+from agent.chat_model import ChatModel
+from agent.config import Settings
+from agent.deltas import Deltas
+from agent.kits import Kits
+from agent.models.remote import RemoteChatModel, RemoteConfig
+from agent.project import LiveProject
+from agent.store import StoreJournal, sql_journal
+from agent.store.interrupts import reader
+from agent.worker import Worker, WorkerConfig
+from flightloop.chat import ChatMessage, ChatRequest
+from flightloop.content import TextPart
+from flightloop.errors import ConfigError, FlightloopError
+from guardrails.guard import Guard
+from guardrails.interrupt import InterruptWatch
+from guardrails.policy import Policy
+from guardrails.types import Judge
+from observability.tracing import Tracing
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
+from tools.shop.database import FILE
+from tools.shop.seed import reseed
+
+JUDGE_TOKENS = 256
+
+
+def open_journal(settings: Settings) -> StoreJournal:
+    """Makes ``home`` and its folders. Raises ConfigError."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"FLIGHTLOOP_HOME: {settings.home} cannot be used ({error.strerror})") from error
+    return sql_journal(settings.journal_url)
+
+
+def seed_shop(settings: Settings) -> None:
+    """The embedded project's shop, where there is none yet; a project of one's own brings its own data."""
+    path = settings.data / FILE
+    if settings.project is None and not path.exists():
+        reseed(path)
+
+
+def interrupt_watch(settings: Settings) -> InterruptWatch:
+    return InterruptWatch(reader(settings.journal_url), settings.interrupt_max_silence_s)
+
+
+def remote_model(settings: Settings) -> RemoteChatModel:
+    """Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``."""
+    if settings.model_url is None:
+        raise ConfigError("FLIGHTLOOP_MODEL_URL: is needed, the base URL of an OpenAI-compatible server")
+    key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
+    config = RemoteConfig(
+        url=settings.model_url,
+        name=settings.model_name,
+        api_key=key,
+        strict_schemas=settings.model_strict_schemas,
+        logprobs=settings.model_logprobs,
+        context_length=settings.model_context,
+        timeout_s=settings.model_timeout_s,
+    )
+    return RemoteChatModel(config)
+
+
+async def model_name(settings: Settings, model: ChatModel) -> str:
+    """The configured name, or the first that the server lists. Raises ConfigError."""
+    if settings.model_name:
+        return settings.model_name
+    try:
+        names = [card.id for card in await model.models()]
+    except FlightloopError as error:
+        raise ConfigError(f"FLIGHTLOOP_MODEL_URL: {error.message}; is the server up?") from error
+    if not names:
+        raise ConfigError("FLIGHTLOOP_MODEL_NAME: the server lists no model; name one")
+    return names[0]
+
+
+def make_judge(model: ChatModel, name: str) -> Judge:
+    """The model itself as the guard's judge: greedy, and short."""
+
+    async def judge(prompt: str) -> str:
+        message = ChatMessage(role="user", content=[TextPart(text=prompt)])
+        request = ChatRequest(model=name, messages=[message], temperature=0.0, max_tokens=JUDGE_TOKENS)
+        return (await model.complete(request)).choices[0].message.content or ""
+
+    return judge
+
+
+def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
+    judge = make_judge(model, name)
+    return lambda policy: Guard(policy, judge)
+
+
+def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
+    def hosts(sources: Sequence[str]) -> ToolHosts:
+        return ToolHosts(sources, ToolsConfig())
+
+    return Kits(live, guards, hosts)
+
+
+def make_worker(
+    settings: Settings, journal: StoreJournal, kits: Kits, model: ChatModel, name: str, deltas: Deltas, tracing: Tracing
+) -> Worker:
+    return Worker(
+        journal,
+        kits,
+        model,
+        name,
+        interrupt_watch(settings),
+        deltas,
+        tracing,
+        settings.data,
+        prices=Prices(settings.price_prompt, settings.price_completion),
+        config=WorkerConfig(concurrency=settings.worker_concurrency, lease_s=settings.lease_seconds),
+    )

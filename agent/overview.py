@@ -1,0 +1,100 @@
+"""The console's figures: what ``GET /v1/overview`` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.journal import Journal
+from flightloop.overview import Figure, Overview
+from flightloop.runs import RunStatus
+from observability import catalog
+from observability.catalog import Tier
+from observability.values import Values
+
+PAGE = 200
+MOST = 5000
+"""Open runs and pending approvals are counted up to here."""
+
+
+class Overviews:
+    """
+    Args:
+        values: all figures, of the aggregator.
+        own: a tenant's figures, of the projection.
+        tenants: number of tenants; a single one also sees what only the aggregator has (verdicts on completions).
+    """
+
+    def __init__(
+        self, journal: Journal, values: Callable[[], Awaitable[Values]], own: Callable[[str], Values], tenants: int
+    ) -> None:
+        self._journal = journal
+        self._values = values
+        self._own = own
+        self._tenants = tenants
+
+    async def __call__(self, tenant_id: str) -> Overview:
+        everything = await self._values()
+        own = self._own(tenant_id)
+        mine = own if self._tenants > 1 else everything
+        return Overview(
+            at=datetime.now(UTC),
+            runs=await self._runs(tenant_id, own),
+            pending_approvals=await self._pending(tenant_id),
+            interrupts=await self._journal.interrupts(tenant_id),
+            system=figures(everything, Tier.SYSTEM),
+            model=figures(everything, Tier.MODEL),
+            business=figures(mine, Tier.BUSINESS),
+            guardrail=figures(mine, Tier.GUARDRAIL, Tier.RUN, Tier.TOOL),
+        )
+
+    async def _runs(self, tenant_id: str, own: Values) -> dict[str, int]:
+        """Open runs as they are now; ended ones as counted, where a resumed run's earlier end counts, too."""
+        ended = own.by(catalog.RUN_ENDED, "status")
+        counts = {status.value: int(ended.get(status.value, 0)) for status in RunStatus if status.terminal}
+        for status in RunStatus:
+            if not status.terminal:
+                counts[status.value] = await self._open(tenant_id, status)
+        return counts
+
+    async def _open(self, tenant_id: str, status: RunStatus) -> int:
+        count, after = 0, None
+        while count < MOST:
+            page = await self._journal.runs(tenant_id, status=status, after=after, limit=PAGE)
+            count += len(page.data)
+            if not page.has_more:
+                break
+            after = page.next_after
+        return count
+
+    async def _pending(self, tenant_id: str) -> int:
+        count, after = 0, None
+        while count < MOST:
+            page = await self._journal.approvals(tenant_id, status="pending", after=after, limit=PAGE)
+            count += len(page.data)
+            if not page.has_more:
+                break
+            after = page.next_after
+        return count
+
+
+def figures(values: Values, *tiers: Tier) -> list[Figure]:
+    """Every series of some tiers; a histogram's value is its mean."""
+    rows = [(catalog.BY_NAME[row["name"]], row) for row in values.to_json()]
+    return [_figure(metric.help, row) for metric, row in rows if metric.tier in tiers]
+
+
+def _figure(help: str, row: dict[str, Any]) -> Figure:
+    value = row.get("value")
+    if row.get("count"):
+        value = row["sum"] / row["count"]
+    return Figure(
+        name=row["name"],
+        value=value,
+        labels=row["labels"],
+        help=help,
+        count=row.get("count"),
+        p50=row.get("p50"),
+        p95=row.get("p95"),
+    )

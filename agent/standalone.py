@@ -1,0 +1,162 @@
+"""The whole platform in one process, without Ray, against a model server that runs elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import structlog
+from fastapi import FastAPI
+
+from agent import compose
+from agent.api import ApiDeps, create_app
+from agent.catalogue import ProjectCatalogue
+from agent.chat_model import ChatModel
+from agent.config import Settings
+from agent.deltas import LocalDeltas
+from agent.journal import Journal
+from agent.models.measured import MeasuredChatModel
+from agent.overview import Overviews
+from agent.project import LiveProject
+from agent.projector import Projector
+from agent.serving import bind, running
+from agent.worker import Worker
+from flightloop.errors import FlightloopError
+from observability.aggregator import Aggregator
+from observability.metrics import Metrics
+from observability.reporter import Reporter
+from observability.system import SystemSampler
+from observability.tracing import Tracing, setup
+from observability.values import Values
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings, started: Callable[[str], None]) -> None:
+    """API and worker until SIGINT or SIGTERM; then open streams end, runs go back, and no process is left.
+
+    Args:
+        started: told the API's base URL once it answers.
+
+    Raises:
+        ConfigError: a setting, the project or the model server is not usable, or the port is taken.
+    """
+    stop = stop_on_signals()
+    keyring = settings.keyring()
+    listener = bind(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        live = LiveProject(settings.project)
+        remote = compose.remote_model(settings)
+        stack.push_async_callback(remote.close)
+        name = await compose.model_name(settings, remote)
+        journal = compose.open_journal(settings)
+        stack.push_async_callback(journal.close)
+        compose.seed_shop(settings)
+
+        config = settings.observability()
+        metrics, aggregator = Metrics("api"), Aggregator(config.expiry_s)
+        sampler = SystemSampler(metrics)
+        reporter = Reporter(metrics, aggregator.ingest, config.interval_s, sampler.sample).start()
+        stack.callback(reporter.close)
+        provider = setup(config.tracing)
+        stack.callback(provider.shutdown)
+
+        model = MeasuredChatModel(remote, metrics, name)
+        guards, deltas = compose.make_guards(model, name), LocalDeltas()
+        kits = compose.make_kits(settings, live, guards)
+        stack.push_async_callback(kits.close)
+        projector = Projector(journal, config, aggregator.ingest, metrics)
+        await stack.enter_async_context(_background(projector.run()))
+        worker = compose.make_worker(settings, journal, kits, model, name, deltas, Tracing(provider))
+        working = await stack.enter_async_context(_working(worker))
+
+        async def values() -> Values:
+            await projector.catch_up()  # whoever asks sees what has happened up to now
+            reporter.flush()
+            return aggregator.values()
+
+        async def expose(accept: str) -> tuple[bytes, str]:
+            await values()
+            return aggregator.expose(accept)
+
+        deps = ApiDeps(
+            journal=journal,
+            keyring=keyring,
+            catalogue=ProjectCatalogue(live, guards, name),
+            model=model,
+            deltas=deltas,
+            metrics=metrics,
+            expose=expose,
+            overview=Overviews(journal, values, projector.values, len(settings.tenant_keys) + 1),
+            ready=lambda: not_ready(journal, remote),
+            max_body_bytes=settings.max_body_bytes,
+            interrupt_max_silence_s=settings.interrupt_max_silence_s,
+        )
+        await _serve_until(stop, working, create_app(deps), deps, listener, started)
+
+
+async def _serve_until(
+    stop: asyncio.Event,
+    working: asyncio.Task[None],
+    app: FastAPI,
+    deps: ApiDeps,
+    listener: object,
+    started: Callable[[str], None],
+) -> None:
+    async with running(app, listener) as url:  # type: ignore[arg-type]
+        started(url)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        deps.closing.set()
+        log.info("stopping")
+    if working.done():
+        working.result()  # a worker that ended by itself failed
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def not_ready(journal: Journal, model: ChatModel) -> list[str]:
+    """What a request could not be served for, a sentence each."""
+    missing = []
+    try:
+        await journal.interrupt_snapshot()
+    except Exception as error:
+        missing.append(f"the journal cannot be read: {error}")
+    try:
+        await model.models()
+    except FlightloopError as error:
+        missing.append(error.message)
+    return missing
+
+
+@asynccontextmanager
+async def _background(work: object) -> AsyncIterator[None]:
+    task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def _working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """The worker's task; at the end it gives its runs back."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        worker.drain()
+        await asyncio.wait({task})

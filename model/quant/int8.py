@@ -11,6 +11,8 @@ from torch.nn import functional
 
 # Up to this many rows, reading bytes beats the bfloat16 product; beyond, widening the weights first is cheaper.
 SMALL_ROWS = 12
+# torch's kernel reads beyond the end of rows whose length is no multiple of this (torch 2.13; it crashes).
+INPUTS_MULTIPLE = 16
 
 
 def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,6 +20,11 @@ def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
     largest_O1 = torch.linalg.vector_norm(weight_OI.float(), float("inf"), dim=-1, keepdim=True)
     scale_O1 = largest_O1.clamp_(min=1e-12).div_(127.0)
     return (weight_OI / scale_O1).round_().to(torch.int8), scale_O1.squeeze(-1)
+
+
+def fits(weight_OI: Tensor) -> bool:
+    """Whether the kernel can take these weights."""
+    return weight_OI.shape[1] % INPUTS_MULTIPLE == 0
 
 
 class Int8Linear(nn.Module):
@@ -35,6 +42,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight_OI: Tensor) -> None:
         super().__init__()
+        assert fits(weight_OI), f"inputs must be a multiple of {INPUTS_MULTIPLE}, not {weight_OI.shape[1]}"
         rows_OI, scale_O = quantise_rows(weight_OI.detach())
         self.register_buffer("weight_OI", rows_OI)
         self.register_buffer("scale_O", scale_O.to(torch.bfloat16))

@@ -8,22 +8,22 @@ from torch import nn
 from model.config import ResolvedDtype
 from model.nn.decoder import Decoder
 from model.nn.linear import Linear
-from model.quant.int8 import Int8Linear
+from model.quant.int8 import Int8Linear, fits
 
 
 def quantise(decoder: Decoder, format: ResolvedDtype) -> Decoder:
     """Changes the format of a decoder's weights and returns it.
 
-    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` (attention, shared experts, output
-    projection) and puts the rest into bfloat16: the embedding, the norms, and routers and routed experts, which are
-    small, and whose choice is the most sensitive number there is.
+    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that the kernel can take (attention,
+    shared experts, output projection) and puts the rest into bfloat16: the embedding, the norms, and routers and routed
+    experts, which are small, and whose choice is the most sensitive number there is.
     """
     wide = torch.float32 if format == "float32" else torch.bfloat16
     if format == "int8":
         # Before the conversion, so that weights are rounded once.
         for parent in list(decoder.modules()):
             for name, child in list(parent.named_children()):
-                if isinstance(child, Linear):
+                if isinstance(child, Linear) and fits(child.weight_OI):
                     setattr(parent, name, Int8Linear(child.weight_OI))
     for parameter in decoder.parameters():  # not buffers: the rotary table and the scales stay as they are
         parameter.data = parameter.data.to(wide)

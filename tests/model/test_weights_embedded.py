@@ -12,8 +12,10 @@ from model.weights.experts import load_experts, save_experts
 from model.weights.gguf import GgufFile
 from model.weights.load import load_model
 
-TEXT = "<|im_start|>user\nMy order 1042 arrived broken, can I get 20 euros back?<|im_end|>\n"
+TEXT = (
+    "<|im_start|>user\nMy order 1042 arrived broken, can I get 20 euros back?<|im_end|>\n"
     "<|im_start|>assistant\nI am sorry"
+)
 
 
 def hf_permuted_back(weight, heads):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -77,17 +78,24 @@ def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
 def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
     items, definitions = [], {}
     for index, tool in tools:
-        param = f"tools[{index}].function.parameters"
-        schema = {"type": "object", **tool.function.parameters}
-        check_schema(schema, param)
-        if schema["type"] != "object":
-            raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
-        arguments, found = embed(schema, f"t{index}_")
+        call, found = _call(index, tool.function.name, json.dumps(tool.function.parameters))
         definitions.update(found)
-        call = _object(name={"const": tool.function.name}, arguments=arguments)
-        _probe({**call, "$defs": found}, param)
         items.append(call)
     return {"type": "array", "items": {"anyOf": items}, "minItems": 1, "maxItems": most, "$defs": definitions}
+
+
+@lru_cache(maxsize=_CACHED)
+def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
+    """The schema of one tool's call, and its definitions. Checking takes milliseconds, and agents repeat their tools."""
+    param = f"tools[{index}].function.parameters"
+    schema = {"type": "object", **json.loads(parameters)}
+    check_schema(schema, param)
+    if schema["type"] != "object":
+        raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
+    arguments, definitions = embed(schema, f"t{index}_")
+    call = _object(name={"const": name}, arguments=arguments)
+    _probe({**call, "$defs": definitions}, param)
+    return call, definitions
 
 
 def _response_schema(request: ChatRequest) -> Schema | None:

@@ -70,8 +70,8 @@ def _draw(logits_V: Tensor, draw: Draw) -> int:
 def _nucleus(scaled_V: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """The smallest set of tokens whose probabilities reach ``top_p``, most likely first."""
     norm = scaled_V.logsumexp(0)
-    for count in (min(_NUCLEUS, len(scaled_V)), len(scaled_V)):
-        values, tokens = scaled_V.topk(count)
+    for count in (_NUCLEUS, 16 * _NUCLEUS, len(scaled_V)):
+        values, tokens = scaled_V.topk(min(count, len(scaled_V)))
         mass = (values - norm).double().exp().cumsum(0)
         if mass[-1] >= top_p:
             break

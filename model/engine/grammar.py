@@ -86,7 +86,7 @@ def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
 
 @lru_cache(maxsize=_CACHED)
 def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
-    """The schema of one tool's call, and its definitions. Checking takes milliseconds, and agents repeat their tools."""
+    """The schema of one tool's call, and its definitions. Checking takes milliseconds, and tools are repeated."""
     param = f"tools[{index}].function.parameters"
     schema = {"type": "object", **json.loads(parameters)}
     check_schema(schema, param)

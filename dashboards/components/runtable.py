@@ -38,12 +38,13 @@ def show(runs: Sequence[Run], key: str) -> None:
         selection_mode="single-row",
         column_config={
             "status": st.column_config.TextColumn("status", width=150),
-            "input": st.column_config.TextColumn("input", width="large"),
-            "confidence": st.column_config.ProgressColumn(
-                "confidence", format="%d %%", min_value=0, max_value=100, width=120
-            ),
-            "steps": st.column_config.NumberColumn("steps", width="small"),
-            "tokens": st.column_config.NumberColumn("tokens", format="localized", width="small"),
+            "input": st.column_config.TextColumn("input", width=350),
+            "agent": st.column_config.TextColumn("agent", width=80),
+            "steps": st.column_config.NumberColumn("steps", width=55),
+            "tokens": st.column_config.NumberColumn("tokens", format="localized", width=65),
+            "cost": st.column_config.TextColumn("cost", width=75),
+            "confidence": st.column_config.ProgressColumn("confidence", format="%d %%", max_value=100, width=110),
+            "created": st.column_config.TextColumn("created", width=85),
         },
     )
     chosen = event["selection"]["rows"]
@@ -61,7 +62,6 @@ def _row(run: Run) -> dict[str, object]:
         "cost": figures.euros(run.usage.cost),
         "confidence": None if run.confidence is None else 100 * run.confidence,
         "created": figures.ago(run.created_at),
-        "run": run.id,
     }
 
 

@@ -32,6 +32,27 @@ def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
                 _call(call)
 
 
+def compact(steps: Sequence[StepView]) -> None:
+    """A few lines a step, for watching it come."""
+    st.html(f'<div class="fl-steps">{"".join(_line(step) for step in steps)}</div>')
+
+
+def _line(step: StepView) -> str:
+    said = step.decision.goal if isinstance(step.decision, ev.Planned) else ""
+    head = f'<b>{escape(step.title)}</b><span style="opacity:.7">{escape(said)}</span>'
+    rows = [f'<div class="fl-pills">{head}{"".join(badges.verdicts(step.verdicts))}</div>']
+    for call in step.calls.values():
+        given = ", ".join(f"{name}={value}" for name, value in call.arguments.items())
+        state = badges.pill(*badges.CALL[call.state])
+        labels = f"{state}{''.join(badges.verdicts(call.verdicts))}"
+        rows.append(f'<div class="fl-pills"><code>{escape(call.tool)}({escape(given[:160])})</code>{labels}</div>')
+        if call.result:
+            told = json.dumps(call.result.content, ensure_ascii=False) if call.result.ok else call.result.error or ""
+            rows.append(f"<code>→ {escape(told[:240])}</code>")
+    number = str(step.number) if step.number else ""
+    return f'<div class="fl-step"><i>{number}</i><div>{"".join(rows)}</div></div>'
+
+
 def _decision(step: StepView) -> None:
     decision = step.decision
     if decision is None:

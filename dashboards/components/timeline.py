@@ -41,9 +41,14 @@ def waterfall(bars: Sequence[Bar]) -> None:
             axis=alt.Axis(labelExpr=labels, labelLimit=190, **BARE),
         ),
     )
+    wait = _dominating_wait(shown)
+    scale = alt.Scale(type="symlog", constant=wait) if wait else alt.Scale()
+    title = "seconds since the run was created" + (
+        ", logarithmic: one wait is far longer than the rest" if wait else ""
+    )
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP.items()]
     bar_mark = base.mark_bar(cornerRadius=3, height={"band": 0.62}, minBandSize=3).encode(
-        x=alt.X("start:Q", title="seconds since the run was created", axis=alt.Axis(grid=True, gridOpacity=0.35)),
+        x=alt.X("start:Q", title=title, scale=scale, axis=alt.Axis(gridOpacity=0.35, labelOverlap=True)),
         x2="end:Q",
         color=alt.Color(
             "kind:N",
@@ -56,10 +61,14 @@ def waterfall(bars: Sequence[Bar]) -> None:
         x="end:Q", text="took:N", tooltip=tooltip
     )
     chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 92)
-    st.altair_chart(chart.configure_view(strokeOpacity=0), width="stretch", key="waterfall")
+    _draw(chart, "waterfall")
 
 
-_TOOLTIP = {"label": "span", "took": "took", "detail": "detail"}
+def _dominating_wait(shown: Sequence[Bar]) -> float | None:
+    """Seconds of all other bars together, if one bar is ten times as long and would hide them."""
+    lengths = sorted(bar.end - bar.start for bar in shown)
+    others = sum(lengths[:-1])
+    return others if others > 0 and lengths[-1] > 10 * others else None
 
 
 def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[str, str] | None = None) -> None:
@@ -85,6 +94,10 @@ def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[
             tooltip=[alt.Tooltip("name:N", title=""), alt.Tooltip("value:Q", title=title, format=",.0f")],
         )
         .properties(height=max(26 * len(rows) + 72, 150))
-        .configure_view(strokeOpacity=0)
     )
-    st.altair_chart(chart, width="stretch", key=key)
+    _draw(chart, key)
+
+
+def _draw(chart: alt.Chart | alt.LayerChart, key: str) -> None:
+    """Without a background of its own, so that it sits on its card."""
+    st.altair_chart(chart.configure(background="transparent").configure_view(strokeOpacity=0), width="stretch", key=key)

@@ -80,7 +80,8 @@ def at_work(run: Run) -> None:
         st.markdown(stepview.plain(text_of(run.input)))
     with st.chat_message("assistant", avatar=ASSISTANT):
         if run.status is RunStatus.WAITING_APPROVAL:
-            stepview.show(steps_of(connection.client().runs.events(run.id)), expanded=False)
+            with st.container(border=True):
+                stepview.compact(steps_of(connection.client().runs.events(run.id)))
             decide_run(run.id)
             wait_for_decision(run.id)
             return
@@ -107,7 +108,7 @@ def stream(run: Run) -> None:
     said = ""
     for event in follow(connection.client(), run.id):
         if event is None:
-            place.update(label=f"{doing(events)} · {figures.ago(run.created_at).removesuffix(' ago')}")
+            place.update(label=f"{doing(events)} · asked {figures.ago(run.created_at)}", expanded=True)
             continue
         if isinstance(event, ev.DeltaEvent):
             said += event.text
@@ -116,8 +117,8 @@ def stream(run: Run) -> None:
         events.append(event)
         said = ""
         with inside.container():
-            stepview.show(steps_of(events), expanded=False)
-        place.update(label=doing(events))
+            stepview.compact(steps_of(events))
+        place.update(label=doing(events), expanded=True)
         if isinstance(event, ev.RunReleased) and waits(run.id):
             return
 

@@ -29,7 +29,7 @@ def prepare(text: str) -> str:
 def features(text: str) -> Indices:
     """The distinct buckets that a text's n-grams fall into, sorted. Shape (n,), values below ``BUCKETS``."""
     clean = prepare(text)
-    return np.unique(np.concatenate([_words(clean), *_characters(clean)])) % BUCKETS
+    return np.unique(np.concatenate([_words(clean), *_characters(clean)]) % BUCKETS)
 
 
 def windows(text: str, size: int = 280, stride: int = 200) -> Iterator[str]:

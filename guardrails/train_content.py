@@ -124,13 +124,16 @@ def quantised(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 
 def report(examples: Sequence[Example], weights: Floats, biases: Floats) -> None:
+    """Prints how well each score separates each label within each source."""
     for source in sorted({example.source for example in examples}):
+        mine = [example for example in examples if example.source == source]
+        labels = np.array([example.labels for example in mine])
         for row, category in enumerate(CATEGORIES):
-            mine = [example for example in examples if example.source == source]
             result = scores([example.text for example in mine], weights, biases, row)
-            labels = np.array([example.labels[row] for example in mine])
-            if (labels == 1).any() and (labels == 0).any():
-                print(f"AUC {category} on {source}: {auc(result[labels == 1], result[labels == 0]):.4f}")
+            for column, label in enumerate(CATEGORIES):
+                yes, no = result[labels[:, column] == 1], result[labels[:, column] == 0]
+                if len(yes) and len(no):
+                    print(f"{source} ({len(yes)}/{len(no)}): score {category}, label {label}: AUC {auc(yes, no):.4f}")
 
 
 def main() -> None:
@@ -141,12 +144,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--across", choices=["davidson", "toxigen"], help="train without this source, test on it")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--toxigen-share", type=float, default=0.2, help="share of ToxiGen's statements to use")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     everything = [*davidson(options.davidson), *toxigen(options.toxigen), *support(options.support)]
-    everything = [item for item in everything if item.source != "toxigen" or random.random() < options.toxigen_share]
     held_out = random.random(len(everything)) < 0.1
     train_on = [item for item, out in zip(everything, held_out, strict=True) if not out]
     test_on = [item for item, out in zip(everything, held_out, strict=True) if out]

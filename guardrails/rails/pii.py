@@ -15,7 +15,9 @@ from stdnum.us import ssn
 
 from guardrails.finders import Finding, Pattern, PatternFinder, Window
 
-CARD_PREFIX = regex.compile(r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|5|4[4-9])|35")
+CARD_PREFIX = regex.compile(
+    r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|5|4[4-9])|35|1800|2131"
+)
 
 
 def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
@@ -46,15 +48,29 @@ def is_card(text: str) -> bool:
     return 13 <= len(digits) <= 19 and bool(CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
 
 
-def is_phone(text: str) -> bool:
-    return 9 <= len(regex.sub(r"\D", "", text)) <= 15
+def is_phone(text: str, least: int = 9) -> bool:
+    return least <= len(regex.sub(r"\D", "", text)) <= 15
+
+
+def after_word(matched: str) -> Iterator[Window]:
+    """The digits at the end of a match that begins with a word for them."""
+    begin = regex.search(r"[(+]?\d", matched)
+    if begin and is_phone(matched[begin.start() :], least=7):
+        yield begin.start(), len(matched)
 
 
 EDGE, END = r"(?<![\w+.-])", r"(?!\w)"
 PATTERNS = {
     "email": [Pattern("email", r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")],
     "phone": [
-        Pattern("phone", r"(?<![\w+])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)", checked(is_phone)),
+        Pattern("phone", r"(?<![\w+])(?<!\d[ ./-])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)", checked(is_phone)),
+        Pattern(
+            "phone",
+            r"(?<!\w)(?:(?:tele)?phone|tel|mobile|cell|fax|whatsapp|call(?: me)?|reach me)"
+            r"(?: (?:number|no|is|at|on|under)|[.:#]){0,3} ?[(+]?\d(?:[ ()./-]{0,2}\d){6,14}(?!\d)",
+            after_word,
+            ignore_case=True,
+        ),
         Pattern("phone", EDGE + r"\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}" + END),
     ],
     "iban": [Pattern("iban", r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(iban.is_valid), ignore_case=True)],

@@ -1,0 +1,137 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightloop.verdicts import Action
+from guardrails.document import LinksEntry, PiiEntry, TermsEntry
+from guardrails.finders import Finding, merged, redact
+from guardrails.rails.pii import PATTERNS, pii_finder
+from guardrails.rails.secrets import secrets_finder
+from guardrails.rails.watch import detector_of, terms_finder
+from guardrails.types import GuardContext
+
+PII = pii_finder(tuple(PATTERNS))
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("mail anna.b+x@mail.example.org.", "mail [redacted:email]."),
+        ("card 4111-1111-1111-1111 ok", "card [redacted:card] ok"),
+        ("12 4111111111111111", "12 [redacted:card]"),
+        ("4111111111111111 1234", "[redacted:card] 1234"),
+        ("iban DE89 3704 0044 0532 0130 00 BIC COBADEFF", "iban [redacted:iban] BIC COBADEFF"),
+        ("AB12 gb82west12345698765432", "AB12 [redacted:iban]"),
+        ("+49 (0)30 1234567", "[redacted:phone]"),
+        ("(212) 555-0147", "[redacted:phone]"),
+        ("phone: 0490 75 40 81", "phone: [redacted:phone]"),
+        ("ssn 536-90-4399", "ssn [redacted:us_ssn]"),
+        ("dni 12345678Z, nie X1234567L", "dni [redacted:es_dni], nie [redacted:es_dni]"),
+        ("RSSMRA85T10A562S", "[redacted:it_cf]"),
+        ("2 95 10 99 126 111 93", "[redacted:fr_nir]"),
+        ("nino AB 12 34 56 C", "nino [redacted:gb_nino]"),
+        ("cpf 390.533.447-05", "cpf [redacted:br_cpf]"),
+    ],
+)
+def test_personal_data_is_found(text, redacted):
+    assert redact(text, PII.find(text)) == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 20240312345678 of 2024-03-12 for 1,299.00 EUR",
+        "4111 1111 1111 1112",
+        "DE88 3704 0044 0532 0130 00",
+        "12345678A",
+        "390.533.447-06",
+        "version 1.2.3-4, see chapter 10.4",
+        "user@host and @handle",
+        "call 5 times, tel 12345",
+    ],
+)
+def test_what_fails_its_checksum_or_is_something_else_stays(text):
+    assert PII.find(text) == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-" + "aB3_" * 6,
+        "sk-" + "aB3x" * 8,
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a1B2" * 9,
+        "github_pat_" + "a1B2" * 6,
+        "xoxb-1234567890-abcdefghij",
+        "sk_live_" + "a1B2" * 6,
+        "AIza" + "a1B2c" * 7,
+        "hf_" + "aBcDe" * 6,
+        "SG." + "a" * 22 + "." + "b" * 43,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJ",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nabc and then nothing",
+    ],
+)
+def test_secrets_are_found_to_their_end(secret):
+    text = f"use {secret}"
+    assert redact(text, secrets_finder().find(text)).startswith("use [redacted:")
+    assert redact(text, secrets_finder().find(text)).endswith("]")
+
+
+@pytest.mark.parametrize("text", ["sk-proj-short", "The risk-projection of ask-me", "AKIA is a prefix", "eyJ.eyJ.x"])
+def test_what_only_resembles_a_secret_stays(text):
+    assert secrets_finder().find(text) == []
+
+
+def test_terms_are_whole_words():
+    finder = terms_finder(["project falcon", "C++"])
+    assert [item.start for item in finder.find("Project\n Falcon, projects falcon, c++")] == [0, 34]
+    assert finder.find("project falcons and subproject falcon") == []
+
+
+def spans_in(entry, text, context=None, egress=()):
+    detector = detector_of(entry, egress)
+    return [text[span.start : span.end] for span in detector.spans(text, context or GuardContext())]
+
+
+def test_personal_data_that_the_run_knows_is_kept():
+    text = "Anna@Example.org, bob@example.org, +49 30 123-4567"
+    context = GuardContext(user_text="I am anna@example.org", results=("tel +49 (30) 1234567",))
+    assert spans_in(PiiEntry(rail="pii"), text, context) == ["bob@example.org"]
+    assert spans_in(PiiEntry(rail="pii", keep=("user",)), text, context) == ["bob@example.org", "+49 30 123-4567"]
+    assert len(spans_in(PiiEntry(rail="pii", keep=()), text, context)) == 3
+    assert spans_in(PiiEntry(rail="pii", kinds=("card",)), text) == []
+
+
+def test_an_address_within_a_known_one_is_not_known():
+    context = GuardContext(user_text="not-anna@example.org")
+    assert spans_in(PiiEntry(rail="pii"), "anna@example.org", context) == ["anna@example.org"]
+
+
+def test_links_to_strange_hosts_are_found():
+    text = "See https://shop.example/a, ![x](https://evil.example/?d=secret) or https://docs.shop.example."
+    entry = LinksEntry(rail="links")
+    context = GuardContext(user_text="I read https://shop.example/start")
+    found = ["https://evil.example/?d=secret", "https://docs.shop.example"]
+    assert spans_in(entry, text, context) == found
+    assert spans_in(entry, text, context, ("*.shop.example",)) == found[:1]
+    assert spans_in(entry, "https://shop.example@evil.example/") == ["https://shop.example@evil.example/"]
+
+
+def test_an_allowed_finding_is_told_and_changes_nothing():
+    detector = detector_of(TermsEntry(rail="terms", terms=("x",), action=Action.ALLOW), ())
+    assert detector.spans("x", GuardContext()) == [Finding(0, 1, "term")]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8))
+def test_redaction_replaces_exactly_the_union(pairs):
+    text = "abcdefghijklmnopqrstuvwxyz0123456789ABCD"
+    findings = [Finding(start, start + length, "x") for start, length in pairs]
+    covered = {at for item in findings for at in range(item.start, item.end)}
+    assert redact(text, findings).replace("[redacted:x]", "") == "".join(
+        character for at, character in enumerate(text) if at not in covered
+    )
+    joined = merged(findings)
+    assert all(first.end <= second.start for first, second in pairwise(joined))

@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightloop.verdicts import Action, Stage
+from guardrails.rails.normalise import Visible, normalise, normalise_rail, visible
+from guardrails.types import GuardContext, Subject
+
+alphabet = st.text(st.sampled_from("aé ﬁ１\u200b\u200d\u202e\u2066\U000e0041\ufeff\x00\n\tک👩💻e\u0301"), max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("i\u200bgn\u00adore", "ignore"),
+        ("\u202eabc\u202c", "abc"),
+        ("hi\U000e0068\U000e0069", "hi"),
+        ("ｉｇｎｏｒｅ ﬁles", "ignore files"),
+        ("sk-pr\u200doj", "sk-proj"),
+        ("👩\u200d💻", "👩\u200d💻"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("a\tb\nc\x00d", "a\tb\ncd"),
+    ],
+)
+def test_text_becomes_what_it_looks_like(text, clean):
+    assert normalise(text) == clean
+
+
+@given(alphabet)
+def test_twice_is_once(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@given(alphabet, st.integers(0, 30))
+def test_pieces_are_stripped_like_the_whole(text, at):
+    stream = Visible()
+    assert stream.push(text[:at]) + stream.push(text[at:]) == visible(text)
+
+
+async def test_the_rail_says_what_it_removed():
+    rail = normalise_rail()
+    hidden = await rail(Subject(Stage.INPUT, "a\u200bb", GuardContext()))
+    assert (hidden.text, hidden.verdicts[0].labels) == ("ab", ["invisible"])
+    plain = await rail(Subject(Stage.INPUT, "ab", GuardContext()))
+    assert (plain.text, plain.verdicts[0].action) == (None, Action.ALLOW)

@@ -60,7 +60,7 @@ class Limits:
         if self.processes is not None:
             _lower(resource.RLIMIT_NPROC, self.processes)
         if self.cpu is not None:
-            _lower(resource.RLIMIT_CPU, self.cpu)
+            _lower(resource.RLIMIT_CPU, self.cpu, self.cpu + 1)  # SIGXCPU first, so that the reason can be told
 
 
 def enter_namespaces(isolation: Isolation) -> bool:
@@ -127,7 +127,8 @@ def drop_capabilities() -> None:
         raise OSError(ctypes.get_errno(), "capabilities can't be dropped")
 
 
-def _lower(kind: int, value: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+def _lower(kind: int, soft: int, hard: int | None = None) -> None:
+    now = resource.getrlimit(kind)[1]
+    most = soft if hard is None else hard
+    most = most if now == resource.RLIM_INFINITY else min(most, now)
+    resource.setrlimit(kind, (min(soft, most), most))

@@ -20,12 +20,12 @@ X32_BIT = 0x40000000
 
 NUMBERS = {
     "x86_64": {
-        "socket": 41, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "ptrace": 101, "unshare": 272, "setns": 308,
-        "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425, "clone3": 435,
+        "socket": 41, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "truncate": 76, "ptrace": 101, "unshare": 272,
+        "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425, "clone3": 435,
         "pidfd_getfd": 438,
     },
     "aarch64": {
-        "unshare": 97, "ptrace": 117, "socket": 198, "clone": 220, "execve": 221, "setns": 268,
+        "truncate": 45, "unshare": 97, "ptrace": 117, "socket": 198, "clone": 220, "execve": 221, "setns": 268,
         "process_vm_readv": 270, "process_vm_writev": 271, "execveat": 281, "io_uring_setup": 425, "clone3": 435,
         "pidfd_getfd": 438,
     },
@@ -36,6 +36,8 @@ ALWAYS = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "io_
 """Reaching into other processes, new namespaces, and the ring that makes sockets without ``socket``."""
 NETWORK = ("socket",)
 """Every family: a UNIX socket may lead to a daemon that has the network. ``socketpair`` stays, asyncio needs it."""
+FILES = ("truncate",)
+"""Where Landlock can't refuse it yet (versions 1 and 2)."""
 PROCESSES = ("fork", "vfork", "clone", "clone3", "execve", "execveat")
 """``clone`` is refused but for threads; ``clone3`` looks missing, so that the C library falls back to ``clone``."""
 

@@ -1,0 +1,138 @@
+"""The task file: each task is unsolved in the untouched shop, and solved by the right calls (`data/support_oracle.json`)."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.tasks import Task, TaskError, Turn, judge, load, prepare
+from flightloop.tool import ToolContext, ToolRefused
+from tools.registry import Registry
+from tools.shop.database import FILE
+from tools.shop.seed import reseed
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = load(ROOT / "bench/tasks/support.jsonl")
+ORACLE: dict[str, list[tuple[str, dict[str, Any]]]] = json.loads(
+    (Path(__file__).parent / "data/support_oracle.json").read_text()
+)
+REGISTRY = Registry.load(["tools.shop.tools", "tools.builtin"])
+
+
+def play(data: Path, calls: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Performs the calls; what the tools say stands for what an agent would answer."""
+    said = []
+    for index, (name, arguments) in enumerate(calls):
+        assert REGISTRY.problems(name, arguments) == []
+        tool = REGISTRY.tool(name)
+        context = ToolContext(f"run:{index}:0", "default", "support", "session", "run", data)
+        given = {tool.context_parameter: context} if tool.context_parameter else {}
+        try:
+            result = tool.function(**arguments, **given)
+        except ToolRefused as refusal:
+            result = str(refusal)
+        assert not inspect.isawaitable(result)
+        said.append(result if isinstance(result, str) else json.dumps(result))
+    return said
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_a_task_is_solved_by_the_right_calls_and_only_by_them(task: Task, tmp_path: Path) -> None:
+    database = tmp_path / FILE
+    reseed(database)
+    prepare(database, task)
+    untouched = judge(database, [""], task)
+    assert not untouched.solved
+    assert untouched.problems
+    said = play(tmp_path, ORACLE[task.id])
+    assert judge(database, said, task).problems == ()
+    if not untouched.state_right:
+        return
+    # Where nothing should change, a write is a failure, whatever is answered.
+    play(tmp_path, [("hand_over", {"reason": "one write too many"})])
+    assert not judge(database, said, task).state_right
+
+
+def test_there_are_enough_tasks_of_each_kind() -> None:
+    assert len(TASKS) >= 60
+    assert set(ORACLE) == {task.id for task in TASKS}
+    kinds = {task.id.split("-")[0] for task in TASKS}
+    assert kinds == {"cancel", "refund", "address", "delivery", "order", "policy", "refuse", "person"}
+    assert sum(len(task.turns) > 1 for task in TASKS) >= 6
+    assert any(task.setup for task in TASKS)
+
+
+def test_a_turn_branches_on_what_was_asked() -> None:
+    turn = Turn.model_validate({"user": {"default": "Order 7.", "if_asked": {"email": "a@b.example"}}})
+    assert turn.text("What is your Email?") == "a@b.example"
+    assert turn.text("Which order?") == "Order 7."
+    assert Turn.model_validate({"user": "Hello"}).text("What is your email?") == "Hello"
+
+
+GOOD = {"id": "a", "agent": "support", "turns": [{"user": "x"}], "expect": [{"sql": "SELECT 1", "rows": [[1]]}]}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["", json.dumps(GOOD), "{"], ":3: no JSON"),
+        ([json.dumps(GOOD), json.dumps(GOOD)], ":2: id 'a' is taken by line 1"),
+        ([json.dumps({**GOOD, "turns": []})], ":1: turns"),
+        ([json.dumps({**GOOD, "exspect": []})], ":1: exspect"),
+        ([json.dumps({**GOOD, "answer": ["("]})], ":1: answer"),
+        ([json.dumps({**GOOD, "expect": [{"sql": "SELECT 1"}]})], ":1: expect.0.rows"),
+        (["[]"], ":1: "),
+        ([""], "holds no task"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(lines: list[str], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(TaskError) as caught:
+        load(path)
+    assert said in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="can't be read"):
+        load(tmp_path / "none.jsonl")
+
+
+def test_wrong_sql_is_told_with_the_task_and_leaves_nothing(tmp_path: Path) -> None:
+    database = tmp_path / FILE
+    reseed(database)
+    setup = ["DELETE FROM refunds", "DELETE FROM nothing"]
+    task = Task.model_validate({**GOOD, "setup": setup, "expect": [{"sql": "SELECT COUNT(*) > 0 FROM refunds", "rows": [[1]]}]})
+    with pytest.raises(TaskError, match="task a: setup 'DELETE FROM nothing'"):
+        prepare(database, task)
+    assert judge(database, [], task).solved
+    broken = Task.model_validate({**GOOD, "expect": [{"sql": "SELECT x", "rows": []}]})
+    with pytest.raises(TaskError, match="task a: expect 'SELECT x'"):
+        judge(database, [], broken)
+
+
+@pytest.mark.parametrize(
+    ("rows", "right"),
+    [([[1, "a", None, 0.3]], True), ([[1.0, "a", None, 0.3]], True), ([[1, "a", None]], False), ([], False),
+     ([["1", "a", None, 0.3]], False), ([[1, "A", None, 0.3]], False), ([[1, "a", "", 0.3]], False),
+     ([[1, "a", None, 0.31]], False)],
+)  # fmt: skip
+def test_rows_are_compared_by_value_and_type(rows: list[list[Any]], right: bool, tmp_path: Path) -> None:
+    database = tmp_path / FILE
+    reseed(database)
+    task = Task.model_validate({**GOOD, "expect": [{"sql": "SELECT 1, 'a', NULL, 0.1 + 0.2", "rows": rows}]})
+    assert judge(database, [], task).solved is right
+
+
+def test_answers_are_searched_together_whatever_the_case(tmp_path: Path) -> None:
+    database = tmp_path / FILE
+    reseed(database)
+    task = Task.model_validate({**GOOD, "answer": ["thirty days", "free"]})
+    assert judge(database, ["Within THIRTY days.", "It is free."], task).solved
+    judgement = judge(database, ["Within thirty days."], task)
+    assert (judgement.solved, judgement.state_right, judgement.answer_right) == (False, True, False)
+    assert judgement.problems == ("no answer matches 'free'",)

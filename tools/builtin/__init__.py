@@ -1,0 +1,11 @@
+"""Tools that every deployment has at hand; an agent gets those that its file names."""
+
+from tools.builtin.calculator import calculator
+from tools.builtin.http import http_get
+from tools.builtin.knowledge import search_knowledge
+from tools.builtin.python import run_python
+from tools.builtin.sql import query_sql
+
+TOOLS = (search_knowledge, calculator, run_python, http_get, query_sql)
+
+__all__ = ["TOOLS", "calculator", "http_get", "query_sql", "run_python", "search_knowledge"]

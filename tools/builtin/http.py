@@ -1,0 +1,124 @@
+"""HTTP GET to hosts on the egress list.
+
+The address is resolved here, checked, and connected to as checked, so that a name can't lead to one address for the
+check and to another for the connection. Redirects are followed one by one under the same checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import httpx
+from pydantic import Field
+
+from flightloop.tool import ToolContext, ToolRefused, tool
+
+MAX_BYTES = 200_000
+MAX_REDIRECTS = 4
+TIMEOUT_S = 10.0
+TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml", "application/ld+json")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@tool(effect="pure", timeout_s=20, permissions=("network",), sinks=("url",), returns_untrusted=True)
+async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8, max_length=2000)]) -> Any:
+    """Read a web page or API by HTTP GET. Only allowed hosts can be reached.
+
+    Args:
+        url: address that begins with https://
+    """
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S, follow_redirects=False) as client:
+        target = _parsed(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await _get(client, target, context.egress)
+            if not isinstance(answer, httpx.URL):
+                return answer
+            target = answer
+    raise ToolRefused(f"More than {MAX_REDIRECTS} redirects.")
+
+
+def check_host(host: str, port: int, egress: Sequence[str]) -> None:
+    """Raises ToolRefused unless the egress list holds exactly this host, or this host and port."""
+    allowed = {entry.strip().lower() for entry in egress}
+    if host.lower() not in allowed and f"{host.lower()}:{port}" not in allowed:
+        raise ToolRefused(f"The host {host} is not allowed. Allowed: {', '.join(sorted(allowed)) or 'none'}.")
+
+
+def check_address(address: Address, egress: Sequence[str]) -> None:
+    """Raises ToolRefused for an address that isn't public, unless the egress list holds the address itself."""
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    listed = {entry.strip().strip("[]") for entry in egress} | {entry.rsplit(":", 1)[0].strip("[]") for entry in egress}
+    if (not mapped.is_global or mapped.is_multicast) and str(mapped) not in listed and str(address) not in listed:
+        raise ToolRefused(f"The address {address} is not public, and the egress list doesn't hold it.")
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ToolRefused(f"This is no URL: {error}.") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ToolRefused("The URL must begin with https:// or http://.")
+    if parsed.userinfo:
+        raise ToolRefused("The URL must not hold a user name or password.")
+    return parsed
+
+
+async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str]) -> httpx.URL | dict[str, Any]:
+    """One request; a redirect's target, or the answer."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    check_host(url.host, port, egress)
+    address = await _resolve(url.host, port)
+    check_address(address, egress)
+    named = url.netloc.decode("ascii")
+    request = client.build_request(
+        "GET",
+        url.copy_with(host=str(address)),
+        headers={"Host": named, "Accept-Encoding": "identity", "User-Agent": "flightloop"},
+        extensions={"sni_hostname": url.raw_host.decode("ascii")},
+    )
+    try:
+        response = await client.send(request, stream=True)
+    except httpx.HTTPError as error:
+        raise ToolRefused(f"{url.host} can't be read: {type(error).__name__} {error}".strip()) from None
+    try:
+        if response.is_redirect and "location" in response.headers:
+            return _parsed(str(url.join(response.headers["location"])))
+        return await _answer(url, response)
+    except httpx.HTTPError as error:
+        raise ToolRefused(f"{url.host} broke off: {type(error).__name__} {error}".strip()) from None
+    finally:
+        await response.aclose()
+
+
+async def _answer(url: httpx.URL, response: httpx.Response) -> dict[str, Any]:
+    kind = response.headers.get("content-type", "text/plain").split(";")[0].strip().lower()
+    if not kind.startswith(TEXT_TYPES):
+        raise ToolRefused(f"{url} is {kind}, not text.")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            break
+    encoding = response.charset_encoding or "utf-8"
+    try:
+        text = bytes(body[:MAX_BYTES]).decode(encoding, "replace")
+    except LookupError:
+        text = bytes(body[:MAX_BYTES]).decode("utf-8", "replace")
+    result: dict[str, Any] = {"status": response.status_code, "url": str(url), "type": kind, "text": text}
+    if len(body) > MAX_BYTES:
+        result["note"] = f"only the first {MAX_BYTES} bytes are shown"
+    return result
+
+
+async def _resolve(host: str, port: int) -> Address:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise ToolRefused(f"The host {host} has no address.") from None
+    return ipaddress.ip_address(found[0][4][0].split("%")[0])

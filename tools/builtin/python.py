@@ -1,0 +1,146 @@
+"""Python in a process of its own.
+
+The process is forked from the tool host, which is kept from the network already, and gives up what is left: files
+outside its scratch folder but Python's own (Landlock), new processes (seccomp), CPU, memory, file sizes, open files.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import select
+import signal
+import sys
+import sysconfig
+import time
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, NoReturn
+
+from pydantic import Field
+
+from flightloop.tool import ToolRefused, tool
+from tools import landlock, seccomp
+from tools.isolation import Limits, die_with_parent
+
+WALL_SECONDS = 10.0
+MAX_OUTPUT_BYTES = 16 * 1024
+LIMITS = Limits(memory=1024**3, file_size=8 * 1024**2, open_files=32, cpu=5)
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+
+
+@tool(effect="pure", timeout_s=20, permissions=("subprocess",))
+def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> Any:
+    """Run a short Python program and return what it prints. It has no network and no files.
+
+    Args:
+        code: the program
+    """
+    if not landlock.version():
+        raise ToolRefused("This system has no Landlock, so Python can't be kept from its files; it is not run.")
+    with TemporaryDirectory(prefix="python-") as scratch:
+        output, sink = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _child(code, Path(scratch), sink)
+        os.close(sink)
+        try:
+            text, cut, in_time = _collect(output, time.monotonic() + WALL_SECONDS)
+        finally:
+            os.close(output)
+            status = _end(pid)
+    result: dict[str, Any] = {"output": text, "exit": _in_words(status, in_time)}
+    if cut:
+        result["note"] = f"the output was cut after {MAX_OUTPUT_BYTES} bytes"
+    return result
+
+
+def _collect(output: int, deadline: float) -> tuple[str, bool, bool]:
+    """What was printed, whether it was cut, and whether the program closed its output in time."""
+    kept, cut = bytearray(), False
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([output], [], [], left)[0]:
+            break
+        chunk = os.read(output, 65536)
+        if not chunk:
+            return kept.decode("utf-8", "replace"), cut, True
+        room = MAX_OUTPUT_BYTES - len(kept)
+        cut = cut or len(chunk) > room
+        kept += chunk[:room]
+    return kept.decode("utf-8", "replace"), cut, False
+
+
+def _end(pid: int) -> int:
+    """Kills the program's group, or what is left of it; returns its wait status."""
+    for kill in (os.killpg, os.kill):  # the group exists once the child has made it
+        try:
+            kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return os.waitpid(pid, 0)[1]
+
+
+def _in_words(status: int, in_time: bool) -> str:
+    if not in_time:
+        return f"stopped after {WALL_SECONDS:g} s"
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        reason = {signal.SIGXCPU: "too much CPU time", signal.SIGXFSZ: "too big a file"}.get(signal.Signals(-code))
+        return f"stopped: {reason or signal.Signals(-code).name}"
+    return "ok" if code == 0 else f"error {code}"
+
+
+def _child(code: str, scratch: Path, sink: int) -> NoReturn:
+    try:
+        os.setsid()
+        die_with_parent()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (sink, 1), (sink, 2)):
+            os.dup2(source, target)
+        os.closerange(3, 4096)
+        os.chdir(scratch)
+        os.environ.clear()
+        os.environ.update(HOME=str(scratch), TMPDIR=str(scratch), LANG="C.UTF-8")
+        landlock.restrict(_pythons_own(), [scratch])
+        LIMITS.apply()
+        seccomp.install([*seccomp.ALWAYS, *seccomp.NETWORK, *seccomp.PROCESSES, *seccomp.FILES])
+        status = _execute(code)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _execute(code: str) -> int:
+    """Runs the program; the value of a last line that is an expression is printed, as at the prompt."""
+    scope: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    try:
+        tree = ast.parse(code, "<program>")
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "<program>", "exec"), scope)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), "<program>", "eval"), scope)
+            if value is not None:
+                print(repr(value))
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException as error:
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without this function's own frame
+        traceback.print_exception(type(error), error, trace)
+        return 1
+    return 0
+
+
+def _pythons_own() -> list[Path]:
+    """The standard library and what its extension modules link to."""
+    named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return [
+        *(Path(path) for path in (sys.base_prefix, *named, "/usr/lib", "/usr/share/zoneinfo", "/lib", "/lib64")),
+        *map(Path, DEVICES),
+    ]

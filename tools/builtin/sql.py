@@ -1,0 +1,96 @@
+"""Read-only SQL over the shop's database.
+
+Four walls: the parsed statement is one SELECT over known tables; the file is opened read-only; SQLite's authorizer
+refuses every other action and table; rows, value sizes and time are bounded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from functools import partial
+from typing import Annotated, Any
+
+import sqlglot
+from pydantic import Field
+from sqlglot import exp
+
+from flightloop.tool import ToolContext, ToolRefused, tool
+from tools.shop.database import reading
+
+TABLES = ("customers", "addresses", "products", "orders", "order_items", "deliveries", "refunds", "handovers")
+MAX_ROWS = 50
+MAX_SECONDS = 3.0
+MAX_VALUE_BYTES = 100_000
+STEPS_BETWEEN_CHECKS = 10_000
+ALLOWED_ACTIONS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+FORBIDDEN_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer")
+
+
+@tool(effect="pure", timeout_s=10, returns_untrusted=True)
+def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_length=2000)]) -> Any:
+    """Read the shop database with one SQL SELECT. Tables: orders(id, customer_id, status, placed_on, delivered_on,
+    total_cents), customers(id, name, email), order_items(order_id, product_id, quantity), products(id, name,
+    price_cents, stock), deliveries(order_id, status, expected_on), refunds(order_id, amount_cents).
+
+    Args:
+        sql: one SELECT statement
+    """
+    named = check(sql)
+    with reading(context.data) as database:
+        return _run(database, sql, named)
+
+
+def check(sql: str) -> set[str]:
+    """The names that ``sql`` gives to queries of its own (WITH). Raises ToolRefused unless it is one SELECT over the
+    shop's `TABLES`."""
+    try:
+        statements = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        raise ToolRefused(f"The SQL can't be read: {str(error).splitlines()[0][:200]}") from None
+    if len(statements) != 1:
+        raise ToolRefused(f"Give exactly one statement, not {len(statements)}.")
+    statement = statements[0]
+    if not isinstance(statement, exp.Query) or statement.find(exp.DML, exp.DDL, exp.Command, exp.Into):
+        raise ToolRefused("Only SELECT is allowed: the database can be read, not changed.")
+    named = {cte.alias.lower() for cte in statement.find_all(exp.CTE)}
+    tables = {table.name.lower() or table.sql().lower() for table in statement.find_all(exp.Table)}
+    unknown = sorted(tables - named - set(TABLES))
+    if unknown:
+        raise ToolRefused(f"No table {', '.join(unknown)}. Tables: {', '.join(TABLES)}.")
+    return named
+
+
+def _run(database: sqlite3.Connection, sql: str, named: set[str]) -> dict[str, Any]:
+    deadline = time.monotonic() + MAX_SECONDS
+    existing = {row["name"].lower() for row in database.execute("SELECT name FROM sqlite_master")}
+    # A recursive query reads itself by its name; no name of a real table may come in that way.
+    readable = set(TABLES) | {name for name in named - existing if not name.startswith(("sqlite_", "pragma_"))}
+    database.execute("PRAGMA query_only = ON")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    database.set_authorizer(partial(_authorize, readable))
+    database.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_CHECKS)
+    try:
+        cursor = database.execute(sql)
+        rows = cursor.fetchmany(MAX_ROWS + 1)
+    except sqlite3.Error as error:
+        if "interrupted" in str(error):
+            raise ToolRefused(f"The query took longer than {MAX_SECONDS:g} s. Ask for less.") from None
+        raise ToolRefused(f"The query failed: {error}.") from None
+    shown = [[_plain(value) for value in row] for row in rows[:MAX_ROWS]]
+    result: dict[str, Any] = {"columns": [column[0] for column in cursor.description], "rows": shown}
+    if len(rows) > MAX_ROWS:
+        result["note"] = f"only the first {MAX_ROWS} rows are shown"
+    return result
+
+
+def _authorize(readable: set[str], action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    if action == sqlite3.SQLITE_READ:
+        return sqlite3.SQLITE_OK if str(first).lower() in readable else sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_FUNCTION and str(second).lower() in FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK if action in ALLOWED_ACTIONS else sqlite3.SQLITE_DENY
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

@@ -51,7 +51,7 @@ class ProjectionConfig:
     toxicity_rails: tuple[str, ...] = ("content", "toxicity")
     """Rails whose highest category score is an answer's toxicity."""
     toxicity_threshold: float = 0.5
-    remembered_runs: int = 20_000
+    remembered_runs: int = 10_000
 
 
 @dataclass(frozen=True)

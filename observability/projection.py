@@ -130,7 +130,7 @@ class JournalProjection:
         made.position = state["position"]
         made._tenants = {name: Series.from_state(series) for name, series in state["tenants"].items()}
         made._periods = {name: list(period) for name, period in state["periods"].items()}
-        made._runs = OrderedDict((run_id, RunFacts(**facts)) for run_id, facts in state["runs"].items())
+        made._runs = OrderedDict((run_id, RunFacts(*facts)) for run_id, facts in state["runs"].items())
         made._ended = OrderedDict.fromkeys(state["ended"])
         return made
 

@@ -115,7 +115,8 @@ class Series:
             self.scalars.setdefault(key, 0.0)
 
     def _key(self, metric: Metric, labels: Mapping[str, str]) -> Key:
-        if BY_NAME.get(metric.name) != metric:
+        known = BY_NAME.get(metric.name)
+        if known is not metric and known != metric:  # a constant that was pickled is another object
             raise ValueError(f"{metric.name} is not in the catalogue")
         if unknown := set(labels) - set(metric.label_names):
             has = ", ".join(metric.label_names) or "none"

@@ -30,9 +30,6 @@ class AggregatorActor:
     def values(self) -> Values:
         return self._aggregator.values()
 
-    def ping(self) -> None:
-        """For measuring the way to this node."""
-
 
 def get_or_create(namespace: str, expiry_s: float = 30.0) -> Any:
     """The deployment's aggregator. Ray restarts it if it dies; the living report their sums again.

@@ -8,7 +8,7 @@ import pytest
 
 from observability import catalog as c
 from observability.metrics import Metrics
-from observability.network import MAX_PAIRS, measure, pairs, tcp_ping
+from observability.network import MAX_PAIRS, pairs, record, tcp_ping, time_pings
 from observability.system import GpuReading, NvmlGpus, SystemSampler, heap_fragmentation
 from observability.values import Values
 
@@ -72,7 +72,8 @@ def test_network_is_measured_and_silence_counted():
         def unreachable() -> None:
             raise TimeoutError
 
-        measure(metrics, "a", {"b": tcp_ping("127.0.0.1", port), "c": unreachable}, clock=lambda: next(ticks))
+        pings = {"b": tcp_ping("127.0.0.1", port), "c": unreachable}
+        record(metrics, "a", time_pings(pings, clock=lambda: next(ticks)))
     values = Values(metrics.snapshot().series)
     assert values.mean(c.SYSTEM_NETWORK_SECONDS, source="a", target="b") == pytest.approx(0.004)
     assert values.by(c.SYSTEM_NETWORK_FAILURES, "target") == {"b": 0, "c": 1}
@@ -87,4 +88,6 @@ def test_a_closed_port_is_an_error():
 
 def test_pairs_are_bounded():
     assert pairs(["b", "a"]) == [("a", "b"), ("b", "a")]
+    assert pairs(["a"]) == [("a", "a")]
+    assert pairs([]) == []
     assert len(pairs([f"n{index}" for index in range(50)])) == MAX_PAIRS

@@ -1,0 +1,80 @@
+"""Network latency of a Ray cluster: one pinned actor a node, which ping each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from observability.metrics import Metrics
+from observability.network import pairs, record, time_pings
+
+TIMEOUT_S = 5.0
+
+
+class NodeActor:
+    """Answers pings, and times pings to the actors of other nodes."""
+
+    def ping(self) -> None:
+        """Nothing to do: the way is what is measured."""
+
+    def time(self, others: Mapping[str, Any]) -> dict[str, float | None]:
+        return time_pings({name: _ping(actor) for name, actor in others.items()})
+
+
+class NodePings:
+    """Measures the cluster's network. Nodes may come and go between two samples."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._actors: dict[str, Any] = {}
+        self._addresses: dict[str, str] = {}
+
+    def sample(self) -> None:
+        """One ping for each pair of nodes, counted in the histogram of round trips.
+
+        A source that dies meanwhile counts as having got no answers.
+        """
+        self._follow_nodes()
+        targets: dict[str, list[str]] = {}
+        for source, target in pairs(self._actors):
+            targets.setdefault(source, []).append(target)
+        for source, names in targets.items():
+            # A node that is alone can't ping itself from inside: its actor is pinged from here.
+            if names == [source]:
+                times = time_pings({source: _ping(self._actors[source])})
+            else:
+                times = self._time_at(source, names)
+            label = self._addresses[source]
+            record(self._metrics, label, {self._addresses[name]: seconds for name, seconds in times.items()})
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+
+    def _time_at(self, source: str, names: list[str]) -> dict[str, float | None]:
+        asked = self._actors[source].time.remote({name: self._actors[name] for name in names})
+        try:
+            times: dict[str, float | None] = ray.get(asked, timeout=TIMEOUT_S * (len(names) + 1))
+        except ray.exceptions.RayError:
+            return dict.fromkeys(names)
+        return times
+
+    def _follow_nodes(self) -> None:
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        for name in set(self._actors) - set(nodes):
+            ray.kill(self._actors.pop(name))
+        for name in sorted(set(nodes) - set(self._actors)):
+            strategy = NodeAffinitySchedulingStrategy(name, soft=False)
+            # Two threads: a node that times others must go on answering them.
+            options = ray.remote(NodeActor).options(scheduling_strategy=strategy, num_cpus=0, max_concurrency=2)
+            self._actors[name] = options.remote()
+            time_pings({name: _ping(self._actors[name], timeout_s=60.0)})  # its start isn't its latency
+        self._addresses = nodes
+
+
+def _ping(actor: Any, timeout_s: float = TIMEOUT_S) -> Callable[[], object]:
+    return lambda: ray.get(actor.ping.remote(), timeout=timeout_s)

@@ -61,10 +61,18 @@ class Settings(BaseSettings):
     model_dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     model_threads: int = Field(default=0, ge=0, le=1024)
     """Threads a replica; 0: as many as the machine suggests."""
+    model_slots: int = Field(default=8, ge=1, le=256)
+    """Requests that one replica decodes at a time."""
+    model_shards: int = Field(default=1, ge=1, le=64)
+    """Processes of one replica that its experts are split over."""
+    model_experts: Path | None = None
+    """Safetensors file of trained experts; none: those that come with the model."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
     replicas_max: int = Field(default=2, ge=1, le=1000)
 
     # Workers
+    workers: int = Field(default=1, ge=1, le=100)
+    """Replicas of the worker's deployment."""
     worker_concurrency: int = Field(default=4, ge=1, le=1000)
     """Runs that one worker holds at a time."""
     lease_seconds: float = Field(default=30.0, ge=1)

@@ -1,0 +1,80 @@
+"""The deployment that hosts workers: the plain worker program, in a replica of a fixed-size deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from agent.compose import make_guards, make_kits, make_worker, open_journal
+from agent.config import Settings
+from agent.project import LiveProject
+from agent.serve.deployments import connect_model, metrics_sink
+from flightloop.events import DeltaEvent
+from observability.metrics import Metrics
+from observability.reporter import Reporter
+from observability.system import SystemSampler
+from observability.tracing import Tracing, setup
+
+log = structlog.get_logger(__name__)
+
+
+class IngressDeltas:
+    """Forwards released text to the ingress, whose streams wait for it; what piles up goes in one call."""
+
+    def __init__(self, ingress: DeploymentHandle[Any]) -> None:
+        self._ingress = ingress
+        self._pending: list[DeltaEvent] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    def publish(self, delta: DeltaEvent) -> None:
+        self._pending.append(delta)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                await self._ingress.publish.remote(batch)
+            except Exception as error:  # deltas are not durable: whoever reads the journal misses nothing
+                log.warning("released text could not be forwarded", error=str(error))
+
+
+class WorkerHost:
+    """Hosts one worker.
+
+    Args:
+        settings: of the deployment, with absolute paths.
+        handle: of the model's deployment; None when the model is remote.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, handle: DeploymentHandle[Any] | None
+    ) -> None:
+        metrics = Metrics("worker")
+        model, name = await connect_model(settings, handle, metrics)
+        self._journal = open_journal(settings)
+        self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))
+        deltas = IngressDeltas(serve.get_app_handle(serve.get_replica_context().app_name))
+        self._provider = setup(settings.observability().tracing)
+        self._worker = make_worker(settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider))
+        self._reporter = Reporter(metrics, metrics_sink(), sample=SystemSampler(metrics).sample).start()
+        self._task = asyncio.create_task(self._worker.run())
+
+    def check_health(self) -> None:
+        """Raises what ended the worker, so that Serve replaces this replica."""
+        if self._task.done():
+            self._task.result()
+            raise RuntimeError("the worker has ended")
+
+    async def __del__(self) -> None:
+        self._worker.drain()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._kits.close()
+        await asyncio.to_thread(self._reporter.close)
+        await asyncio.to_thread(self._provider.shutdown)
+        await self._journal.close()

@@ -329,3 +329,14 @@ def test_projections_of_one_journal_replace_each_other_in_the_aggregator():
     assert aggregator.ingest(ahead.snapshot())
     assert aggregator.values().value(c.RUN_CREATED) == 1
     assert aggregator.values().by(c.BUSINESS_RUNS, "outcome")["assumed"] == 1
+
+
+def test_a_resumed_run_is_not_forgotten_while_it_is_open():
+    def end(run_id: str) -> RunEnded:
+        return RunEnded(run_id=run_id, status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED)
+
+    projection = JournalProjection(ProjectionConfig(remembered_runs=1))
+    fold(stamped([created("r1"), created("r2"), end("r1"), RunResumed(run_id="r1"), end("r2"), end("r1")]), projection)
+    values = projection.values()
+    assert values.by(c.BUSINESS_RUNS, "outcome")["assumed"] == values.value(c.BUSINESS_RUNS) == 2
+    assert values.value(c.RUN_OPEN) == 0

@@ -38,6 +38,23 @@ def serve(host: Host = None, port: Port = None, project: Project = None) -> None
 
 
 @app.command()
+def up(
+    host: Host = None,
+    port: Port = None,
+    project: Project = None,
+    console: Annotated[bool, typer.Option(help="Start the operator console.")] = True,
+    console_port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    prometheus: Annotated[bool, typer.Option(help="Start Prometheus, where it is installed.")] = True,
+    prometheus_port: Annotated[int, typer.Option(min=1, max=65535)] = 9090,
+) -> None:
+    """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
+    from agent.serve.up import Extras, up
+
+    settings = _settings(host=host, port=port, project=project)
+    up(settings, Extras(console_port if console else None, prometheus_port if prometheus else None), typer.echo)
+
+
+@app.command()
 def worker(project: Project = None) -> None:
     """A worker alone, beside an API on the same journal, against FLIGHTLOOP_MODEL_URL."""
     from agent.admin.worker import work

@@ -22,6 +22,7 @@ LOGICAL_CPUS = 8
 @contextmanager
 def local_cluster(host: str, port: int) -> Iterator[None]:
     """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         include_dashboard=False,

@@ -9,7 +9,7 @@ import structlog
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from agent.compose import make_guards, make_kits, make_worker, open_journal
+from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
 from agent.project import LiveProject
 from agent.serve.deployments import connect_model, metrics_sink
@@ -58,6 +58,7 @@ class WorkerHost:
         metrics = Metrics("worker")
         model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
+        seed_shop(settings)
         self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))
         deltas = IngressDeltas(serve.get_app_handle(serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)

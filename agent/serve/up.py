@@ -1,0 +1,143 @@
+"""``python -m agent up``: the whole platform on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import yaml
+from ray import serve
+
+from agent.app import application
+from agent.config import Settings
+from agent.serve.cluster import local_cluster
+from agent.serving import bind
+from flightloop.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMETHEUS_CONFIG = ROOT / "deploy" / "prometheus"
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What runs beside the platform. A port of None: it does not run."""
+
+    console_port: int | None = 8501
+    prometheus_port: int | None = 9090
+
+
+def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
+    """Starts everything, tells the addresses, and returns after SIGINT or SIGTERM once all has stopped.
+
+    Args:
+        tell: takes one line for the person who started it.
+
+    Raises:
+        ConfigError: a port is taken, or a setting can't be used.
+    """
+    _check_ports(settings, extras)
+    stop = _stop_on_signals()
+    app = application(settings)
+    with ExitStack() as stack:
+        tell("starting Ray …")
+        stack.enter_context(local_cluster(settings.host, settings.port))
+        tell("loading the model, starting the worker and the API …")
+        serve.run(app, name="flightloop", route_prefix="/")
+        url = f"http://{settings.host}:{settings.port}"
+        tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
+        if extras.console_port:
+            stack.enter_context(_console(settings, url, extras.console_port))
+            tell(f"Console     http://127.0.0.1:{extras.console_port}")
+        if extras.prometheus_port and shutil.which("prometheus"):
+            stack.enter_context(_prometheus(settings, extras.prometheus_port))
+            tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
+        tell("Ctrl-C stops everything.")
+        stop.wait()
+        tell("stopping …")
+
+
+def _key(settings: Settings) -> str:
+    return "FLIGHTLOOP_API_KEY" if settings.api_key else str(settings.home / "key")
+
+
+def _stop_on_signals() -> Event:
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _check_ports(settings: Settings, extras: Extras) -> None:
+    """Fails before anything has started rather than half way."""
+    if settings.port == 0:
+        raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
+    bind(settings.host, settings.port).close()
+    for option, port in (("--console-port", extras.console_port), ("--prometheus-port", extras.prometheus_port)):
+        if port:
+            try:
+                bind("127.0.0.1", port).close()
+            except ConfigError:
+                name = option.removeprefix("--").removesuffix("-port")
+                raise ConfigError(f"{option}: port {port} is taken; name another, or --no-{name}") from None
+
+
+@contextmanager
+def _child(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A program that runs beside us, in a process group of its own so that Ctrl-C reaches us first."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, process_group=0
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[None]:
+    environment = {
+        "FLIGHTLOOP_URL": url,
+        "FLIGHTLOOP_HOME": str(settings.home.resolve()),
+        "FLIGHTLOOP_CONSOLE_PORT": str(port),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+    return _child([sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log", environment)
+
+
+def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:
+    """Prometheus with the deployment's configuration, moved to this home and these ports."""
+    home = settings.home.resolve()
+    folder = home / "prometheus"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = yaml.safe_load((PROMETHEUS_CONFIG / "prometheus.yml").read_text())
+    config["rule_files"] = [str(PROMETHEUS_CONFIG / name) for name in config["rule_files"]]
+    targets = {"flightloop": f"{settings.host}:{settings.port}", "prometheus": f"127.0.0.1:{port}"}
+    for job in config["scrape_configs"]:
+        if job["job_name"] in targets:
+            job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        job.pop("authorization", None)  # /metrics is open on loopback
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config))
+    command = [
+        "prometheus",
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
+    ]
+    return _child(command, home / "logs" / "prometheus.log", {})

@@ -29,22 +29,37 @@ class Exchange:
     answer: str
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """Messages and the characters they hold, so that nobody counts a long history twice."""
+
+    messages: list[ChatMessage]
+    characters: int
+
+    @classmethod
+    def of(cls, messages: list[ChatMessage]) -> Prompt:
+        return cls(messages, sum(_size(message) for message in messages))
+
+    @classmethod
+    def joined(cls, prompts: Sequence[Prompt]) -> Prompt:
+        messages = [message for prompt in prompts for message in prompt.messages]
+        return cls(messages, sum(prompt.characters for prompt in prompts))
+
+
 @dataclass
 class Estimator:
     """Tokens of a text, by a ratio that follows the model's own counts."""
 
     chars_per_token: float = CHARS_PER_TOKEN
 
-    def tokens(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef] = ()) -> int:
-        characters = sum(_size(message) for message in messages) + sum(len(_schema(tool)) for tool in tools)
-        return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * len(messages)
+    def tokens(self, prompt: Prompt) -> int:
+        return int(prompt.characters / self.chars_per_token) + TOKENS_PER_MESSAGE * len(prompt.messages)
 
-    def learn(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef], counted: int) -> None:
+    def learn(self, prompt: Prompt, counted: int) -> None:
         """Takes in the model's own count of a request. Never trusts more than 6 characters a token."""
-        characters = sum(_size(message) for message in messages) + sum(len(_schema(tool)) for tool in tools)
-        content = counted - TOKENS_PER_MESSAGE * len(messages)
-        if content > 0 and characters > 200:
-            self.chars_per_token = min(6.0, max(0.5, characters / content))
+        content = counted - TOKENS_PER_MESSAGE * len(prompt.messages)
+        if content > 0 and prompt.characters > 200:
+            self.chars_per_token = min(6.0, max(0.5, prompt.characters / content))
 
 
 @dataclass
@@ -60,7 +75,7 @@ class Conversation:
     earlier: Sequence[Exchange] = ()
     context_length: int | None = None
     estimator: Estimator = field(default_factory=Estimator)
-    _turns: list[list[ChatMessage]] = field(default_factory=list)
+    _turns: list[Prompt] = field(default_factory=list)
 
     @property
     def user_text(self) -> str:
@@ -71,48 +86,52 @@ class Conversation:
     def input_text(self) -> str:
         return text_of(self.user)
 
-    def messages(self, history: History, tools: Sequence[ToolDef], room: int) -> list[ChatMessage]:
+    def prompt(self, history: History, tools: Sequence[ToolDef], room: int) -> Prompt:
         """The request's messages, the oldest left out so that ``room`` tokens remain for the answer.
+
+        The tools' schemas count among its characters.
 
         Raises:
             ContextExhausted: nothing more can be left out.
         """
-        head = [ChatMessage(role="system", content=[TextPart(text=self.instructions)])]
-        current = [ChatMessage(role="user", content=self.user)]
+        system = Prompt.of([ChatMessage(role="system", content=[TextPart(text=self.instructions)])])
+        head = Prompt(system.messages, system.characters + sum(len(_schema(tool)) for tool in tools))
+        current = Prompt.of([ChatMessage(role="user", content=self.user)])
         old = [_exchange(exchange) for exchange in self.earlier]
-        turns = self._turn_messages(history)
+        turns = self._turn_prompts(history)
+        whole = Prompt.joined([head, *old, current, *turns])
         if self.context_length is None:
-            return [*head, *_flat(old), *current, *_flat(turns)]
+            return whole
         limit = self.context_length - room
-        size = self.estimator.tokens([*head, *_flat(old), *current, *_flat(turns)], tools)
+        size = self.estimator.tokens(whole)
         # First the session's oldest exchanges go, then this run's oldest turns, never the newest one.
         while size > limit and (old or len(turns) > 1):
             gone = old.pop(0) if old else turns.pop(0)
             size -= self.estimator.tokens(gone)
         if size > limit:
             raise ContextExhausted(f"the newest turn needs about {size} tokens, the model takes {limit}")
-        return [*head, *_flat(old), *current, *_flat(turns)]
+        return Prompt.joined([head, *old, current, *turns])
 
-    def shrink(self, messages: Sequence[ChatMessage], tools: Sequence[ToolDef]) -> None:
-        """The model said that ``messages`` are too long: count more for the same text from now on."""
+    def shrink(self, prompt: Prompt) -> None:
+        """The model said that ``prompt`` is too long: count more for the same text from now on."""
         if self.context_length is None:
-            self.context_length = self.estimator.tokens(messages, tools)
+            self.context_length = self.estimator.tokens(prompt)
         self.estimator.chars_per_token *= 0.8
 
-    def _turn_messages(self, history: History) -> list[list[ChatMessage]]:
+    def _turn_prompts(self, history: History) -> list[Prompt]:
         # Finished turns never change, so each is made once.
         limit = None if self.context_length is None else int(self.context_length * RESULT_SHARE * CHARS_PER_TOKEN)
         for turn in history.turns[len(self._turns) :]:
-            made = _turn(turn, limit)
+            made = Prompt.of(_turn(turn, limit))
             if turn.open:
                 return [*self._turns, made]
             self._turns.append(made)
         return list(self._turns)
 
 
-def _exchange(exchange: Exchange) -> list[ChatMessage]:
-    messages = [_message("user", exchange.user)]
-    return [*messages, _message("assistant", exchange.answer)] if exchange.answer else messages
+def _exchange(exchange: Exchange) -> Prompt:
+    answer = [_message("assistant", exchange.answer)] if exchange.answer else []
+    return Prompt.of([_message("user", exchange.user), *answer])
 
 
 def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
@@ -151,10 +170,6 @@ def _cut(text: str, limit: int | None) -> str:
     if limit is None or len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
-
-
-def _flat(groups: Sequence[Sequence[ChatMessage]]) -> list[ChatMessage]:
-    return [message for group in groups for message in group]
 
 
 def _size(message: ChatMessage) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 from agent.book import Book
 from agent.budgets import reserve
 from agent.collect import Collected
-from agent.context import Conversation
+from agent.context import Conversation, Prompt
 from agent.gate import Gate, Means
 from agent.history import dump
-from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
+from flightloop.chat import ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
 from flightloop.chat import Usage as TokenUsage
 from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
@@ -135,13 +135,13 @@ class _Asking:
     async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
         for attempt in range(CONTEXT_TRIES):
             room = self._room()
-            messages = self.conversation.messages(self.book.history, self.tools, room)
+            prompt = self.conversation.prompt(self.book.history, self.tools, room)
             try:
-                return await self._ask_once(messages, form, show=show)
+                return await self._ask_once(prompt, form, show=show)
             except ContextTooLong:
                 if attempt + 1 == CONTEXT_TRIES:
                     raise
-                self.conversation.shrink(messages, self.tools)
+                self.conversation.shrink(prompt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _room(self) -> int:
@@ -150,15 +150,15 @@ class _Asking:
         wanted = self.means.agent.max_tokens
         return wanted if length is None else max(1, min(wanted, length // 2))
 
-    async def _ask_once(self, messages: list[ChatMessage], form: ResponseFormat | None, *, show: bool) -> _Asked:
+    async def _ask_once(self, prompt: Prompt, form: ResponseFormat | None, *, show: bool) -> _Asked:
         estimator, tools = self.conversation.estimator, self.tools
-        prompt_tokens = estimator.tokens(messages, tools)
+        prompt_tokens = estimator.tokens(prompt)
         room = self._room()
         began = self.means.clock()
         reservation = reserve(self.book.state, began, prompt_tokens, room, self.means.prices)
         request = ChatRequest(
             model=self.means.model_name,
-            messages=messages,
+            messages=prompt.messages,
             tools=tools or None,
             # The tools stand in a plan's request too: its prompt begins like that of the step after it.
             tool_choice=("none" if form else "auto") if tools else None,
@@ -168,7 +168,7 @@ class _Asking:
             logprobs=self.means.model.capabilities.logprobs,
         )
         collected = await self.gate.answer(request, prompt_tokens, show=show)
-        estimator.learn(messages, tools, collected.usage.prompt_tokens if collected.usage else 0)
+        estimator.learn(prompt, collected.usage.prompt_tokens if collected.usage else 0)
         released = self.book.draft.released if self.book.draft else ""
         self.book.draft = None
         model = _model_call(self.means, collected, prompt_tokens, began)

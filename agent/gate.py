@@ -100,15 +100,19 @@ class Gate:
         self._means = means
         self._book = book
         self._conversation = conversation
+        self._results: list[str] = []
+        self._trusted: list[str] = []
 
     @property
     def policy_sha256(self) -> str:
         return self._means.guard.policy.sha256
 
     def context(self, approved: frozenset[str] = frozenset()) -> GuardContext:
-        run, history = self._book.run, self._book.history
-        toolbox = self._means.hosts.registry
-        texts = [(result.tool, result_text(result)) for result in history.results]
+        run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
+        for result in history.results[len(self._results) :]:
+            self._results.append(result_text(result))
+            if result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
+                self._trusted.append(self._results[-1])
         return GuardContext(
             tenant_id=run.tenant_id,
             agent=run.agent,
@@ -117,10 +121,8 @@ class Gate:
             user_text=self._conversation.user_text,
             plan=history.plan,
             tainted=history.tainted,
-            results=tuple(text for _, text in texts),
-            trusted_results=tuple(
-                text for tool, text in texts if tool in toolbox and not toolbox.get(tool).returns_untrusted
-            ),
+            results=tuple(self._results),
+            trusted_results=tuple(self._trusted),
             approved_args=approved,
         )
 

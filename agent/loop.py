@@ -44,12 +44,9 @@ class Loop:
         own faults and a lost lease are raised.
         """
         try:
-            async with asyncio.timeout(seconds_left(self._book.state, self._means.clock())):
-                return await self._steps()
-        except (Exhausted, TimeoutError) as bound:
-            reason = bound.reason if isinstance(bound, Exhausted) else StopReason.BUDGET_SECONDS
-            message = str(bound) or f"the run has used its {self._book.run.budget.seconds:g} seconds"
-            return await self._end(RunStatus.FAILED, reason, message)
+            return await self._in_time()
+        except Exhausted as bound:
+            return await self._end(RunStatus.FAILED, bound.reason, bound.message)
         except (ContextExhausted, ContextTooLong) as error:
             return await self._end(RunStatus.FAILED, StopReason.CONTEXT, str(error))
         except Interrupted as error:
@@ -62,9 +59,15 @@ class Loop:
     async def interrupted(self, message: str = "the emergency stop") -> Run:
         return await self._end(RunStatus.INTERRUPTED, StopReason.INTERRUPT, message, Interrupted.code)
 
-    async def failed(self, error: BaseException) -> Run:
-        """Ends the run for a fault of ours."""
-        return await self._end(RunStatus.FAILED, StopReason.ERROR, f"{type(error).__name__}: {error}", "internal_error")
+    async def _in_time(self) -> Run:
+        left = seconds_left(self._book.state, self._means.clock())
+        try:
+            async with asyncio.timeout(left) as bound:
+                return await self._steps()
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise Exhausted(StopReason.BUDGET_SECONDS, f"the run's {left:g} seconds have passed") from None
 
     async def _steps(self) -> Run:
         book = self._book

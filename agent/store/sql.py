@@ -70,7 +70,7 @@ class SqlBackend:
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._read_engine.begin() as connection:
-            return work(SqlTransaction(connection))
+            return work(SqlTransaction(connection, writing=False))
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
     """One write within the shared transaction; its failure undoes only itself and is returned."""
     savepoint = connection.begin_nested()
     try:
-        result = work(SqlTransaction(connection))
+        result = work(SqlTransaction(connection, writing=True))
     except Exception as error:
         savepoint.rollback()
         return error

@@ -1,0 +1,116 @@
+"""The worker beside the loop: how many runs, whose runs, and what it does about a lost lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from agent.commands import interrupt
+from agent.fakes import calls, text
+from flightloop.tool import tool
+from guardrails.interrupt import InterruptSnapshot
+
+
+async def test_runs_go_on_side_by_side_up_to_the_limit(make_bench: Callable[..., Any]) -> None:
+    inside, most = 0, 0
+    full = asyncio.Event()
+
+    @tool(effect="pure")
+    async def busy() -> str:
+        """Waits until two are inside."""
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if inside == 2:
+            full.set()
+        await asyncio.wait_for(full.wait(), 10)
+        inside -= 1
+        return "done"
+
+    bench = make_bench(
+        [calls(("busy", {})), calls(("busy", {})), *[text("ok")] * 2, calls(("busy", {})), text("ok")], [busy]
+    )
+    runs = [await bench.start(session_id=f"s{n}") for n in range(3)]
+
+    async def all_ended() -> bool:
+        return all([(await bench.get(run)).status.terminal for run in runs])
+
+    await bench.until(all_ended, bench.worker(concurrency=2))
+    assert most == 2
+    assert {(await bench.get(run)).status for run in runs} == {"succeeded"}
+
+
+async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(make_bench: Callable[..., Any]) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    bench = make_bench([[hang()], text("by the other")])
+    run = await bench.start()
+    old, new = bench.worker("old"), bench.worker("new")
+    old_task = asyncio.create_task(old.run())
+    await asyncio.wait_for(started.wait(), 10)
+    bench.clock.forward(31)  # the lease is over: the old worker finds out by itself
+    await asyncio.wait_for(stopped.wait(), 10)
+    old.drain()
+    await old_task
+
+    async def ended() -> bool:
+        return (await bench.get(run)).status.terminal
+
+    await bench.until(ended, new)
+    events = await bench.events(run)
+    assert [event.worker for event in events if event.type == "run.started"] == ["old", "new"]
+    assert (await bench.get(run)).status == "succeeded"
+    assert (await bench.get(run)).usage.steps == 1
+
+
+async def test_an_interrupt_of_one_run_leaves_the_others_alone(make_bench: Callable[..., Any]) -> None:
+    begun = asyncio.Event()
+
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    bench = make_bench([[hang()], text("fine")])
+    first = await bench.start()
+
+    async def both_settled() -> bool:
+        if not begun.is_set():
+            return False
+        if not settled:
+            settled.append(await interrupt(bench.journal, "default", first.id, "ann"))
+            settled.append(await bench.start(session_id="s2"))
+        snapshot = await bench.journal.interrupt_snapshot()
+        bench.snapshot = InterruptSnapshot(snapshot.epoch, snapshot.interrupts)
+        return all([(await bench.get(run)).status.terminal for run in settled])
+
+    settled: list[Any] = []
+    await bench.until(both_settled)
+    assert (await bench.get(first)).status == "interrupted"
+    assert (await bench.get(settled[1])).status == "succeeded"
+
+
+async def test_a_silent_interrupt_source_stops_everything(make_bench: Callable[..., Any]) -> None:
+    from guardrails.interrupt import InterruptWatch
+
+    def unreachable() -> InterruptSnapshot:
+        raise OSError("the store is gone")
+
+    bench = make_bench([text("never said")])
+    worker = bench.worker()
+    worker._watch = InterruptWatch(unreachable, 5.0)
+    run = await bench.start()
+
+    async def ended() -> bool:
+        return (await bench.get(run)).status.terminal
+
+    await bench.until(ended, worker)
+    assert (await bench.get(run)).status == "interrupted"
+    assert bench.model.requests == []

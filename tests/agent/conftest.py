@@ -89,14 +89,14 @@ class Bench:
         fields.setdefault("budget", self.agent.budget.budget())
         return (await self.journal.create(created(text, **fields))).run
 
-    def worker(self, name: str = "w1", **config: Any) -> Worker:
+    def worker(self, name: str = "w1", watch: InterruptWatch | None = None, **config: Any) -> Worker:
         settings = {"lease_s": 30.0, "poll_s": 0.01, "interrupt_poll_s": 0.002, "grace_s": 5.0, "name": name} | config
         return Worker(
             self.journal,
             FixedKits(Kit(self.agent, self.guard, self.hosts)),  # type: ignore[arg-type]
             self.model,
             "fake",
-            InterruptWatch(lambda: self.snapshot, 60.0),
+            watch or InterruptWatch(lambda: self.snapshot, 60.0),
             self.deltas,
             Tracing(TracerProvider(shutdown_on_exit=False)),
             self.tmp_path,

@@ -60,7 +60,7 @@ def test_the_oldest_goes_first_and_the_newest_turn_never() -> None:
     texts = [message.text for message in conversation.prompt(history("a"), [], 100).messages]
     assert long.user not in texts
     assert "Recent question" in texts
-    turns = talk(700, long).prompt(history(words(60), words(60), words(61)), [], 300).messages
+    turns = talk(600, long).prompt(history(words(60), words(60), words(61)), [], 300).messages
     kept = [message.text for message in turns if message.role == "tool"]
     assert kept[-1] == words(61)
     assert len(kept) < 3

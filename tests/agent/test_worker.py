@@ -9,7 +9,7 @@ from typing import Any
 from agent.commands import interrupt
 from agent.fakes import calls, text
 from flightloop.tool import tool
-from guardrails.interrupt import InterruptSnapshot
+from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
 
 async def test_runs_go_on_side_by_side_up_to_the_limit(make_bench: Callable[..., Any]) -> None:
@@ -28,9 +28,8 @@ async def test_runs_go_on_side_by_side_up_to_the_limit(make_bench: Callable[...,
         inside -= 1
         return "done"
 
-    bench = make_bench(
-        [calls(("busy", {})), calls(("busy", {})), *[text("ok")] * 2, calls(("busy", {})), text("ok")], [busy]
-    )
+    busily = calls(("busy", {}))
+    bench = make_bench([busily, busily, text("ok"), text("ok"), busily, text("ok")], [busy])
     runs = [await bench.start(session_id=f"s{n}") for n in range(3)]
 
     async def all_ended() -> bool:
@@ -98,14 +97,11 @@ async def test_an_interrupt_of_one_run_leaves_the_others_alone(make_bench: Calla
 
 
 async def test_a_silent_interrupt_source_stops_everything(make_bench: Callable[..., Any]) -> None:
-    from guardrails.interrupt import InterruptWatch
-
     def unreachable() -> InterruptSnapshot:
         raise OSError("the store is gone")
 
     bench = make_bench([text("never said")])
-    worker = bench.worker()
-    worker._watch = InterruptWatch(unreachable, 5.0)
+    worker = bench.worker(watch=InterruptWatch(unreachable, 5.0))
     run = await bench.start()
 
     async def ended() -> bool:

@@ -18,7 +18,7 @@ from flightloop.runs import AgentInfo
 from flightloop.settings import ClientSettings, resolve
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@st.cache_resource(show_spinner=False, max_entries=4, on_release=Flightloop.close)
 def _client(settings: ClientSettings) -> Flightloop:
     return Flightloop(settings.base_url, settings.api_key, timeout_s=settings.timeout_s, retries=settings.retries)
 

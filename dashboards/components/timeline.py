@@ -43,10 +43,8 @@ def waterfall(bars: Sequence[Bar]) -> None:
     )
     wait = _dominating_wait(shown)
     scale = alt.Scale(type="symlog", constant=wait) if wait else alt.Scale()
-    title = "seconds since the run was created" + (
-        ", logarithmic: one wait is far longer than the rest" if wait else ""
-    )
-    tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP.items()]
+    title = "seconds since the run was created" + (" (logarithmic, because of one long wait)" if wait else "")
+    tooltip = [alt.Tooltip(f"{name}:N") for name in ("label", "took", "detail")]
     bar_mark = base.mark_bar(cornerRadius=3, height={"band": 0.62}, minBandSize=3).encode(
         x=alt.X("start:Q", title=title, scale=scale, axis=alt.Axis(gridOpacity=0.35, labelOverlap=True)),
         x2="end:Q",

@@ -34,6 +34,9 @@ def filters() -> tuple[str | None, RunStatus | None]:
 
 @st.fragment(run_every="5s")
 def listing(agent: str | None, status: RunStatus | None) -> None:
+    def newer_page() -> None:
+        cursors.pop()
+
     cursors: list[str | None] = st.session_state.setdefault(f"cursors-{agent}-{status}", [None])
     with connection.answered("list the runs"):
         page = connection.client().runs.list(agent=agent, status=status, limit=LIMIT, after=cursors[-1])
@@ -44,12 +47,17 @@ def listing(agent: str | None, status: RunStatus | None) -> None:
         else:
             style.empty("No run yet", 'Start one on the page Chat, or with: flightloop run "Where is my order?"')
         newer, older, _ = st.columns([1, 1, 6])
-        if newer.button("Newer", icon=":material/chevron_left:", disabled=len(cursors) == 1, width="stretch"):
-            cursors.pop()
-            st.rerun(scope="fragment")
-        if older.button("Older", icon=":material/chevron_right:", disabled=not page.has_more, width="stretch"):
-            cursors.append(page.next_after)
-            st.rerun(scope="fragment")
+        newer.button(
+            "Newer", icon=":material/chevron_left:", disabled=len(cursors) == 1, width="stretch", on_click=newer_page
+        )
+        older.button(
+            "Older",
+            icon=":material/chevron_right:",
+            disabled=not page.has_more,
+            width="stretch",
+            on_click=cursors.append,
+            args=[page.next_after],
+        )
 
 
 listing(*filters())

@@ -12,7 +12,7 @@ from typing import Any
 
 from flightloop.chat import ModelCard
 from flightloop.runs import AgentInfo, Budget, PolicyInfo, RunCreate, ToolInfo
-from flightloop.testing.figures import figures
+from flightloop.testing.figures import Figures
 from flightloop.testing.plots import PLOTS
 from flightloop.testing.script import Clock, play
 from flightloop.testing.world import World
@@ -60,7 +60,7 @@ def shop(runs: int = 36, seed: int = 7) -> World:
     world.models = [
         ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000_000, active_parameters=139_000_000)
     ]
-    world.figures = figures()
+    world.figures = Figures()
     chance = random.Random(seed)
     for index in range(runs):
         began = datetime.now(UTC) - timedelta(minutes=4 * (runs - index) + chance.uniform(0, 3))

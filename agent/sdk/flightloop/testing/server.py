@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -48,6 +50,8 @@ class FakeServer:
     """Consumed one a request, oldest first."""
     events_per_connection: int | None = None
     """A stream's connection is dropped after that many events."""
+    connections: set[socket.socket] = field(default_factory=set)
+    """Those that are open; they are cut when the server ends, as when a process dies."""
     requests: list[Request] = field(default_factory=list)
     """Everything that was asked, in order."""
 
@@ -64,6 +68,9 @@ class FakeServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def url(self) -> str:
@@ -77,6 +84,15 @@ class FakeServer:
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeServer
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.fake.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.fake.connections.discard(self.connection)
+        with suppress(OSError):
+            super().finish()
 
     def handle_one_request(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -47,8 +47,8 @@ class World:
         self.tools: list[ToolInfo] = []
         self.policies: list[PolicyInfo] = []
         self.models: list[ModelCard] = []
-        self.figures: dict[str, Any] = {}
-        """The tiers of ``Overview``."""
+        self.figures: Callable[[], dict[str, Any]] = dict
+        """Tells the tiers of ``Overview``."""
         self._keys: dict[str, tuple[RunCreate, str]] = {}
 
     def create(self, body: RunCreate, key: str | None = None) -> Run:
@@ -146,6 +146,9 @@ class World:
         with self.changed:
             if self.run(run_id).status.terminal:
                 raise Conflict(f"run {run_id} has ended: {self.run(run_id).status}")
+            for item in self.approvals.values():
+                if item.run_id == run_id and item.status == "pending":
+                    item.status = "expired"
             return self.append(run_id, ev.RunEnded(status=status, stop_reason=reason))
 
     def resume(self, run_id: str, body: RunResume) -> Run:
@@ -209,7 +212,7 @@ class World:
                 runs={status: statuses.count(status) for status in sorted(set(statuses))},
                 pending_approvals=sum(item.status == "pending" for item in self.approvals.values()),
                 interrupts=self.active_interrupts(),
-                **self.figures,
+                **self.figures(),
             )
 
     def _request(self, event: ev.ApprovalRequested) -> None:

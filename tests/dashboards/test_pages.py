@@ -1,0 +1,207 @@
+"""Each page of the console shows what the API tells and does what its buttons say."""
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flightloop import Flightloop
+from flightloop.runs import RunStatus, StopReason
+from flightloop.testing import FakeServer, World
+from flightloop.testing.plots import PLOTS
+
+Show = Callable[..., AppTest]
+PAGES = ["overview", "runs", "run", "approvals", "stop", "agents", "chat"]
+
+
+def text(app: AppTest) -> str:
+    """Everything that is written on the page, HTML included."""
+    bodies = [item.proto.body for item in [*app.main.get("html"), *app.sidebar.get("html")]]
+    said = [body for body in bodies if not body.startswith("<style")]
+    said += [item.value for kind in ("markdown", "caption", "error", "warning") for item in getattr(app, kind)]
+    return "\n".join(str(item) for item in said)
+
+
+def run_with(client: Flightloop, status: RunStatus) -> str:
+    return client.runs.list(status=status).data[0].id
+
+
+def test_the_overview_shows_the_three_tiers(show: Show) -> None:
+    app = show("overview")
+    readings = {metric.label: metric.value for metric in app.metric}
+    assert readings["Memory"] == "38%"
+    assert readings["First token p95"] == "1.1 s"
+    assert readings["Satisfaction"] == "81%"
+    assert "1 call waits for a person" in text(app)
+
+
+def test_the_overview_says_when_all_is_well(show: Show, server: FakeServer, client: Flightloop) -> None:
+    for item in client.approvals.list().data:
+        client.approvals.decide(item.id, decision="deny")
+        client.runs.wait(item.run_id)
+    assert "All systems normal" in text(show("overview"))
+
+
+def test_a_stop_is_the_first_thing_the_overview_says(show: Show, client: Flightloop) -> None:
+    client.interrupts.create(reason="refunds <b>ran</b> away")
+    said = text(show("overview"))
+    assert "Everything is stopped" in said
+    assert "refunds &lt;b&gt;ran&lt;/b&gt; away" in said
+
+
+def test_runs_are_filtered_by_the_address(show: Show, client: Flightloop) -> None:
+    everything = len(client.runs.list().data)
+    assert len(show("runs").dataframe[0].value) == everything
+    blocked = show("runs", status="blocked")
+    assert set(blocked.dataframe[0].value["status"]) == {"■ blocked"}
+    assert "No such run" in text(show("runs", status="cancelled"))
+
+
+def test_runs_are_paged(show: Show, server: FakeServer, client: Flightloop) -> None:
+    for _ in range(20):
+        client.runs.create(agent="support", input=PLOTS[0].asked)
+    app = show("runs")
+    first = app.dataframe[0].value
+    button(app, "Older").click().run()
+    second = app.dataframe[0].value
+    assert (len(first), len(second)) == (20, 12)
+    button(app, "Newer").click().run()
+    assert len(app.dataframe[0].value) == 20
+
+
+def button(app: AppTest, label: str):
+    return next(item for item in app.button if item.label == label)
+
+
+def test_a_run_shows_its_steps(show: Show, client: Flightloop) -> None:
+    app = show("run", id=run_with(client, RunStatus.SUCCEEDED))
+    assert [item.label for item in app.expander][:2] == ["Input", "1 · Plan"]
+    assert "✓" in text(app)
+    assert len(app.code) >= 2
+    assert len(app.get("vega_lite_chart")) == 1
+
+
+def test_a_failed_run_says_why(show: Show, client: Flightloop) -> None:
+    app = show("run", id=run_with(client, RunStatus.BLOCKED))
+    assert "asks to ignore the instructions" in text(app)
+
+
+def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:
+    assert "Can't show the run run\\_0" not in text(show("run", id="run_0"))
+    assert "Can't show the run run_0" in text(show("run", id="run_0"))
+    assert "No run chosen" in text(show("run"))
+
+
+def test_a_run_is_stopped_resumed_and_rated_from_its_page(show: Show, server: FakeServer, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    app = show("run", id=run.id)
+    button(app, "Stop now").click().run()
+    assert client.runs.get(run.id).status is RunStatus.INTERRUPTED
+    button(app, "Resume").click().run()
+    assert client.runs.get(run.id).status is RunStatus.QUEUED
+    button(app, "Cancel at the next step").click().run()
+    assert client.runs.get(run.id).stop_reason is StopReason.CANCEL
+    button(app, "Not solved").click().run()
+    assert [event.type for event in client.runs.events(run.id)][-1] == "outcome"
+
+
+@pytest.mark.parametrize(("label", "status"), [("Approve", "approved"), ("Deny", "denied")])
+def test_a_call_is_decided_with_a_reason(show: Show, client: Flightloop, label: str, status: str) -> None:
+    waiting = client.approvals.list().data[0]
+    app = show("approvals")
+    assert waiting.reason.split(":")[0] in text(app)
+    app.text_input(key=f"reason-{waiting.id}").set_value("spoke to the customer")
+    button(app, label).click().run()
+    decided = next(item for item in client.approvals.list(status=None).data if item.id == waiting.id)
+    assert (decided.status, decided.decision_reason) == (status, "spoke to the customer")
+    assert "Nothing waits" in text(app)
+
+
+def test_everything_is_stopped_only_after_a_second_look(show: Show, client: Flightloop) -> None:
+    app = show("stop")
+    assert "Nothing is stopped" in text(app)
+    button(app, "STOP everything").click().run()
+    assert client.interrupts.list().data == []
+    button(app, "Keep running").click().run()
+    button(app, "STOP everything").click().run()
+    button(app, "Yes, stop everything now").click().run()
+    latched = client.interrupts.list().data
+    assert [item.scope for item in latched] == ["all"]
+    assert "Everything is stopped" in text(app)
+    button(app, "Clear").click().run()
+    assert client.interrupts.list().data == []
+
+
+def test_one_agent_is_stopped(show: Show, client: Flightloop) -> None:
+    app = show("stop")
+    app.button_group(key="scope").set_value("agent").run()
+    app.selectbox[0].set_value("returns").run()
+    button(app, "STOP the agent returns").click().run()
+    button(app, "Yes, stop the agent returns now").click().run()
+    assert [(item.scope, item.target) for item in client.interrupts.list().data] == [("agent", "returns")]
+
+
+def test_agents_tools_policies_and_audit_are_listed(show: Show, server: FakeServer) -> None:
+    app = show("agents")
+    assert [item.value for item in app.subheader][:2] == ["support", "returns"]
+    assert "chain intact" in text(app)
+    assert any(item.label.startswith("refund_order") for item in app.expander)
+    assert '"tainted_writes"' in app.json[0].value
+
+
+def test_a_torn_audit_chain_is_told(show: Show, server: FakeServer) -> None:
+    server.world.audit[3] = server.world.audit[3].model_copy(update={"sha256": "0" * 64})
+    assert f"chain broken at record {server.world.audit[4].seq}" in text(show("agents"))
+
+
+def test_a_conversation_shows_its_answers(show: Show, client: Flightloop) -> None:
+    app = show("chat", session="s1", agent="support")
+    assert "Talk to support" in text(app)
+    app.chat_input[0].set_value(PLOTS[0].asked).run()
+    assert [item.value for item in app.exception] == []
+    runs = client.runs.list(session_id="s1").data
+    assert [run.status for run in runs] == [RunStatus.SUCCEEDED]
+    assert "PostNord" in text(app)
+    assert "Talk to support" not in text(app)
+
+
+def test_a_conversation_waits_for_a_person_and_goes_on(show: Show, client: Flightloop) -> None:
+    app = show("chat", session="s2", agent="support")
+    asks = next(plot for plot in PLOTS if plot.waits)
+    app.chat_input[0].set_value(asks.asked).run()
+    assert client.runs.list(session_id="s2").data[0].status is RunStatus.WAITING_APPROVAL
+    button(app, "Approve").click().run()
+    assert client.runs.list(session_id="s2").data[0].status is RunStatus.SUCCEEDED
+    assert "R\\-5520" in text(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_platform_is_explained(show: Show, server: FakeServer, page: str) -> None:
+    server.world = World()
+    app = show(page)
+    if page not in ("stop", "agents"):
+        assert "fl-empty" in text(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_platform_that_is_down_is_explained(show: Show, server: FakeServer, page: str) -> None:
+    server.__exit__(None, None, None)
+    app = show(page, id="run_1")
+    assert "is the server up?" in text(app)
+    assert ("no connection" in text(app)) == (page == "overview")
+    server.__enter__()
+
+
+def test_a_wrong_key_is_explained(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_API_KEY", "wrong")
+    assert "FLIGHTLOOP_API_KEY" in text(show("overview"))
+
+
+def test_what_people_write_is_not_read_as_markup(show: Show, client: Flightloop, server: FakeServer) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="<script>alert(1)</script> **bold** [x](http://evil.example)")
+    client.runs.interrupt(run.id)
+    said = text(show("run", id=run.id))
+    assert "**bold**" not in said
+    assert "<script>" not in said

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -102,10 +103,8 @@ class HostProcess:
         """SIGKILL to the whole group, and to what left it; returns when the host is gone and its scratch removed."""
         for pid in self._outside_the_group():
             _kill(pid)
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await asyncio.shield(self._ended())
 
     async def _ended(self) -> None:
@@ -178,7 +177,5 @@ def _environment(config: ToolsConfig, scratch: str) -> dict[str, str]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -96,7 +96,9 @@ def _import(source: str | Path) -> ModuleType:
             return _import_file(Path(source))
         return importlib.import_module(str(source))
     except Exception as error:
-        raise ConfigError(f"tools of {source} can't be loaded: {type(error).__name__}: {error}", param="tools") from error
+        raise ConfigError(
+            f"tools of {source} can't be loaded: {type(error).__name__}: {error}", param="tools"
+        ) from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -138,7 +140,8 @@ def _as_tool(entry: Any) -> Tool | None:
 
 def _in_words(error: ValidationError) -> str:
     where = ".".join(map(str, error.absolute_path)) or "the arguments"
-    value, rule = error.instance, error.validator_value
+    value: Any = error.instance
+    rule: Any = error.validator_value
     match error.validator:
         case "required":
             properties = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
@@ -146,7 +149,7 @@ def _in_words(error: ValidationError) -> str:
             return "; ".join(f"{name} is missing: give {_kind(properties.get(name, {}))}" for name in missing)
         case "additionalProperties":
             known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
-            extra = [name for name in value if name not in known]
+            extra = [name for name in dict(value) if name not in known]
             return f"{', '.join(extra)} is unknown: use only {', '.join(known) or 'no arguments'}"
         case "type":
             return f"{where} must be {_words(rule)}, not {_shown(value)}"

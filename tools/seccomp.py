@@ -21,8 +21,8 @@ X32_BIT = 0x40000000
 NUMBERS = {
     "x86_64": {
         "socket": 41, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "truncate": 76, "ptrace": 101, "unshare": 272,
-        "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425, "clone3": 435,
-        "pidfd_getfd": 438,
+        "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425,
+        "clone3": 435, "pidfd_getfd": 438,
     },
     "aarch64": {
         "truncate": 45, "unshare": 97, "ptrace": 117, "socket": 198, "clone": 220, "execve": 221, "setns": 268,

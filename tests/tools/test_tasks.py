@@ -1,4 +1,4 @@
-"""The task file: each task is unsolved in the untouched shop, and solved by the right calls (`data/support_oracle.json`)."""
+"""The task file: a task is unsolved in the untouched shop, and solved by the right calls (data/support_oracle.json)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def test_wrong_sql_is_told_with_the_task_and_leaves_nothing(tmp_path: Path) -> N
     database = tmp_path / FILE
     reseed(database)
     setup = ["DELETE FROM refunds", "DELETE FROM nothing"]
-    task = Task.model_validate({**GOOD, "setup": setup, "expect": [{"sql": "SELECT COUNT(*) > 0 FROM refunds", "rows": [[1]]}]})
+    task = Task.model_validate(
+        {**GOOD, "setup": setup, "expect": [{"sql": "SELECT COUNT(*) > 0 FROM refunds", "rows": [[1]]}]}
+    )
     with pytest.raises(TaskError, match="task a: setup 'DELETE FROM nothing'"):
         prepare(database, task)
     assert judge(database, [], task).solved

@@ -94,7 +94,7 @@ def _power(base: Number, exponent: Number) -> Number:
     result = base**exponent
     if isinstance(result, complex):
         raise ToolRefused("A negative number has no such root.")
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _bounded(value: Any) -> Number:

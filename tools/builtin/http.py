@@ -52,8 +52,8 @@ def check_host(host: str, port: int, egress: Sequence[str]) -> None:
 def check_address(address: Address, egress: Sequence[str]) -> None:
     """Raises ToolRefused for an address that isn't public, unless the egress list holds the address itself."""
     mapped = getattr(address, "ipv4_mapped", None) or address
-    listed = {entry.strip().strip("[]") for entry in egress} | {entry.rsplit(":", 1)[0].strip("[]") for entry in egress}
-    if (not mapped.is_global or mapped.is_multicast) and str(mapped) not in listed and str(address) not in listed:
+    listed = {entry.strip() for entry in egress} | {entry.rsplit(":", 1)[0].strip("[] ") for entry in egress}
+    if (not mapped.is_global or mapped.is_multicast) and str(mapped) not in listed:
         raise ToolRefused(f"The address {address} is not public, and the egress list doesn't hold it.")
 
 
@@ -121,4 +121,4 @@ async def _resolve(host: str, port: int) -> Address:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
         raise ToolRefused(f"The host {host} has no address.") from None
-    return ipaddress.ip_address(found[0][4][0].split("%")[0])
+    return ipaddress.ip_address(str(found[0][4][0]).split("%")[0])

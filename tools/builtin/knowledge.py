@@ -16,10 +16,13 @@ from flightloop.tool import ToolContext, ToolRefused, tool
 
 FOLDER = "documents"
 MAX_PASSAGES = 3
-STOPWORDS = (
-    "a an and any are as at be but by can do does for from had has have how i if in into is it its me my of on or our "
-    "so that the their there these they this to was we what when where which will with you your"
-).split()
+STOPWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and any are as at be but by can do does for from had has have how i if in into is it its me my of on or "
+        "our so that the their there these they this to was we what when where which will with you your",
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-FIRST_NAMES = (
+
+def _split(text: str, separator: str | None = None) -> tuple[str, ...]:
+    return tuple(text.split(separator))
+
+
+FIRST_NAMES = _split(
     "Ada Amir Anna Ben Bruno Carla Chen Clara David Dilan Elena Emil Eva Farah Felix Fiona Georg Grace Hana Henry Ida "
     "Ivan Jana Jonas Julia Kai Karim Laura Leo Lina Luca Maja Marco Maria Mila Nadia Nils Noah Olga Omar Paula Pedro "
     "Priya Rosa Ruben Sara Sofia Tariq Tom Vera Yusuf Zoe"
-).split()
-LAST_NAMES = (
+)
+LAST_NAMES = _split(
     "Adler Almeida Andersen Bauer Becker Bianchi Brandt Castro Costa Dubois Eriksen Fischer Fontana Garcia Haas Hansen "
     "Horvat Ivanova Jansen Kaya Keller Kowalski Larsen Lehmann Lindqvist Marino Meyer Moreau Nagy Novak Okafor Olsen "
     "Petrov Popescu Rahman Ricci Rossi Santos Schmidt Silva Singh Sommer Tanaka Varga Vogel Weber Winter Yilmaz Zhang"
-).split()
-STREETS = (
+)
+STREETS = _split(
     "Birch Lane|Canal Street|Castle Road|Cedar Avenue|Church Street|Garden Way|Harbour Road|High Street|Hill Street|"
     "Lake Road|Linden Street|Market Square|Meadow Lane|Mill Road|Oak Street|Park Avenue|River Street|School Lane|"
-    "Station Road|Sunny Hill"
-).split("|")
-CITIES = (
+    "Station Road|Sunny Hill",
+    "|",
+)
+CITIES = _split(
     "Amsterdam 1012|Antwerp 2000|Berlin 10115|Bologna 40121|Bremen 28195|Brno 60200|Cologne 50667|Dublin D02|"
     "Graz 8010|Hamburg 20095|Leipzig 04109|Lisbon 1100|Lyon 69001|Malmo 21120|Munich 80331|Nantes 44000|Porto 4000|"
-    "Rotterdam 3011|Utrecht 3511|Vienna 1010"
-).split("|")
+    "Rotterdam 3011|Utrecht 3511|Vienna 1010",
+    "|",
+)
 CARRIERS = ("Northpost", "SwiftParcel", "BlueVan")
 NOTES = (
     "Please leave it with the neighbour.",

@@ -58,9 +58,7 @@ class RefundRules:
 
     @classmethod
     def of(cls, database: sqlite3.Connection) -> RefundRules:
-        return cls(
-            today(database), int(setting(database, "return_days")), int(setting(database, "refund_limit_cents"))
-        )
+        return cls(today(database), int(setting(database, "return_days")), int(setting(database, "refund_limit_cents")))
 
     def amount(self, database: sqlite3.Connection, order: sqlite3.Row, wished_cents: int) -> int:
         """Cents to pay back; 0 wished means all that is left. Raises ToolRefused with the rule that forbids it."""
@@ -73,9 +71,7 @@ class RefundRules:
         if cents > left:
             raise ToolRefused(f"Order {number}: at most {euros(left)} can be refunded, not {euros(cents)}.")
         if cents > self.limit_cents:
-            raise ToolRefused(
-                f"Order {number}: refunds over {euros(self.limit_cents)} need a person. Use hand_over for {euros(cents)}."
-            )
+            raise ToolRefused(f"Order {number}: refunds over {euros(self.limit_cents)} need a person. Use hand_over.")
         return cents
 
     def _check_time(self, database: sqlite3.Connection, order: sqlite3.Row) -> None:

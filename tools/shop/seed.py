@@ -118,7 +118,9 @@ class _Seeder:
         expected = delivered or shipped + timedelta(days=self._number(2, 6))
         if status == "shipped":
             late = expected < TODAY
-            state = self._pick(("delayed", "delayed", "lost")) if late else self._pick(("in transit", "out for delivery"))
+            state = (
+                self._pick(("delayed", "delayed", "lost")) if late else self._pick(("in transit", "out for delivery"))
+            )
             if state == "delayed":
                 expected = TODAY + timedelta(days=self._number(1, 4))
             elif state == "out for delivery":

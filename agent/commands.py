@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from agent.journal import Journal
+from agent.run import RESUMABLE
 from flightloop.errors import Conflict
 from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
 
 ATTEMPTS = 5
+BOUNDS = {
+    StopReason.BUDGET_STEPS: "steps",
+    StopReason.BUDGET_TOKENS: "tokens",
+    StopReason.BUDGET_SECONDS: "seconds",
+    StopReason.BUDGET_COST: "cost",
+}
+"""The bound behind a stop reason; a run's budget and its usage name it alike."""
 
 
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
@@ -42,9 +50,11 @@ async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", bu
     Lifts the run's own interrupt. ``budget`` replaces the bounds that it names.
 
     Raises:
-        Conflict: the run is not of that kind, or a broader interrupt still stands.
+        Conflict: the run is not of that kind, or its cause still stands: a broader interrupt, a
+            bound that is not raised.
     """
     run = await journal.get(tenant_id, run_id)
+    _check_resumable(run, budget)  # before anything is lifted
     standing = await journal.interrupts(tenant_id)
     for found in standing:
         if found.scope != "run" and (found.scope == "all" or found.target in (run.agent, run.session_id)):
@@ -58,6 +68,20 @@ async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", bu
         return [RunResumed(by=by, budget=bounds)]
 
     return await _command(journal, tenant_id, run_id, events)
+
+
+def _check_resumable(run: Run, budget: Budget | None) -> None:
+    if not run.status.terminal or run.stop_reason not in RESUMABLE:
+        raise Conflict(f"run {run.id} is {run.status} ({run.stop_reason or 'not ended'}): it cannot be resumed")
+    bound = BOUNDS.get(run.stop_reason)
+    if bound is None:
+        return
+    raised = getattr(budget, bound) if budget else None
+    if raised is None or raised <= getattr(run.usage, bound):
+        used = getattr(run.usage, bound)
+        raise Conflict(
+            f"run {run.id} has used {used:g} {bound}: resume it with a larger budget.{bound}", param="budget"
+        )
 
 
 def _end(run: Run, status: RunStatus, reason: StopReason) -> list[RunEvent]:

@@ -1,0 +1,135 @@
+"""``make demo``: the support agent at work on ten tasks, each step shown, each outcome checked."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from bench.platform import Platform, PlatformFailed
+from bench.play import Played, Player
+from bench.support import TASKS
+from bench.tasks import Task, load
+from flightloop import Flightloop
+from flightloop.cli.render import event_line
+from flightloop.errors import FlightloopError
+from flightloop.events import DeltaEvent, Judged, RunEvent
+from flightloop.overview import Figure, Overview
+from flightloop.verdicts import Action
+
+SEED = 20_26
+COUNT = 10
+CONSOLE_PORT = 8501
+
+
+class Narrator:
+    """Prints what happens in a task; passed checks are counted, the others shown."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._passed = 0
+
+    def __call__(self, what: str | RunEvent) -> None:
+        if isinstance(what, str):
+            self._console.print(Text.assemble(("user   ", "bold magenta"), what))
+            return
+        if isinstance(what, DeltaEvent):
+            return  # the whole answer follows
+        if isinstance(what, Judged) and what.verdict.action is Action.ALLOW:
+            self._passed += 1
+        line = event_line(what)
+        if line is not None:
+            self._flush()
+            self._console.print(line)
+
+    def _flush(self) -> None:
+        if self._passed:
+            self._console.print(Text(f"guard  {self._passed} checks passed", style="green"))
+            self._passed = 0
+
+
+def main() -> int:
+    """Exits 0 when the platform worked, whatever the model solved."""
+    console = Console(highlight=False)
+    home = Path(os.environ.get("FLIGHTLOOP_HOME", ".flightloop"))
+    port = int(os.environ.get("FLIGHTLOOP_PORT", "8000"))
+    tasks = random.Random(SEED).sample(load(TASKS), COUNT)
+    try:
+        with console.status("starting") as status:
+            platform = Platform(
+                home, port, progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s (log: {home})")
+            )
+            platform.__enter__()
+        try:
+            played = _show(console, platform, tasks)
+        finally:
+            with console.status("stopping"):
+                platform.stop()
+    except (PlatformFailed, FlightloopError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return 1
+    console.print(f"Stopped cleanly. Start it to stay with: make up   ({len(played)} tasks were played)")
+    return 0
+
+
+def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Played]:
+    addresses = f"API {platform.url}   console http://127.0.0.1:{CONSOLE_PORT}   metrics {platform.url}/metrics"
+    console.print(f"flightloop is up: {addresses}")
+    played: list[Played] = []
+    with Flightloop(base_url=platform.url, api_key=platform.key) as client:
+        [card] = client.models.list().data
+        if card.parameters and card.active_parameters:
+            share = card.active_parameters / card.parameters
+            console.print(f"model {card.id}: {card.parameters / 1e6:.0f} M parameters, {share:.0%} active for a token")
+        player = Player(client, platform.home / "data" / "shop.db", Narrator(console))
+        for number, task in enumerate(tasks, start=1):
+            console.print(Rule(f"task {number} of {len(tasks)}: {task.id}", align="left", style="dim"))
+            began = time.perf_counter()
+            played.append(player.play(task))
+            _verdict(console, played[-1], time.perf_counter() - began)
+        solved = sum(one.judgement.solved for one in played)
+        console.print(Rule(style="dim"))
+        console.print(f"[bold]{solved} of {len(played)} tasks solved[/bold] (the shop's database ended as it should)")
+        for table in tiers(client.overview()):
+            console.print(table)
+    console.print(addresses)
+    return played
+
+
+def _verdict(console: Console, played: Played, seconds: float) -> None:
+    if played.judgement.solved:
+        console.print(Text(f"✓ solved in {seconds:.1f} s", style="bold green"))
+        return
+    console.print(Text(f"✗ not solved ({seconds:.1f} s)", style="bold red"))
+    for problem in played.judgement.problems:
+        console.print(Text(f"  {problem}", style="dim"))
+
+
+def tiers(overview: Overview) -> list[Table]:
+    """A table for each tier; series without a value are left out."""
+    return [
+        _tier(name, figures)
+        for name, figures in (("System", overview.system), ("Model", overview.model), ("Business", overview.business))
+    ]
+
+
+def _tier(name: str, figures: list[Figure]) -> Table:
+    table = Table(title=f"{name} tier", title_justify="left", box=None, show_header=False, title_style="bold")
+    for figure in figures:
+        if figure.value is None:
+            continue
+        labels = ", ".join(f"{key}={value}" for key, value in figure.labels.items())
+        p95 = "" if figure.p95 is None else f"p95 {figure.p95:.3g}"
+        table.add_row(figure.name.removeprefix("flightloop_"), labels, f"{figure.value:.4g}", p95)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

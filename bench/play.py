@@ -1,0 +1,76 @@
+"""Plays a task's customer against a running platform and checks where the shop ended."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.tasks import Judgement, Task, judge, prepare
+from flightloop import Flightloop
+from flightloop.content import text_of
+from flightloop.events import ApprovalRequested, RunEvent
+from flightloop.runs import Run
+from tools.shop.seed import reseed
+
+OPERATOR = "approved by the task runner: every task is played with an operator who agrees"
+
+
+@dataclass(frozen=True)
+class Played:
+    """A task that was played to its end. ``turn_seconds``: wall time of each of the customer's turns."""
+
+    task: Task
+    judgement: Judgement
+    runs: tuple[Run, ...]
+    turn_seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Plays one task at a time: before each, the shop is made as new.
+
+    Args:
+        client: of the platform.
+        database: the shop's file in the platform's home, which this process must be able to write.
+        told: gets what the customer says and what the run then does, event by event.
+    """
+
+    client: Flightloop
+    database: Path
+    told: Callable[[str | RunEvent], None] = lambda what: None
+
+    def play(self, task: Task) -> Played:
+        """Says the task's turns in one session, each after the answer to the one before.
+
+        Raises:
+            TaskError: the task's SQL is wrong.
+            FlightloopError: the platform refuses a request.
+        """
+        reseed(self.database)
+        prepare(self.database, task)
+        session = f"task-{task.id}-{uuid.uuid4().hex[:8]}"
+        answers: list[str] = []
+        runs: list[Run] = []
+        seconds: list[float] = []
+        for turn in task.turns:
+            said = turn.text(answers[-1] if answers else "")
+            self.told(said)
+            began = time.perf_counter()
+            run = self._turn(task.agent, session, said)
+            seconds.append(time.perf_counter() - began)
+            runs.append(run)
+            answers.append(text_of(run.output or []))
+        judgement = judge(self.database, answers, task)
+        self.client.runs.outcome(runs[-1].id, solved=judgement.solved)
+        return Played(task, judgement, tuple(runs), tuple(seconds))
+
+    def _turn(self, agent: str, session: str, said: str) -> Run:
+        run = self.client.runs.create(agent=agent, input=said, session_id=session)
+        for event in self.client.runs.stream(run.id):
+            self.told(event)
+            if isinstance(event, ApprovalRequested):
+                self.client.approvals.decide(event.approval_id, "approve", reason=OPERATOR)
+        return self.client.runs.get(run.id)

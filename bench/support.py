@@ -1,0 +1,86 @@
+"""``python -m bench support``: customer-service tasks, each with the shop's state that counts as solved."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bench.platform import Platform
+from bench.play import Played, Player
+from bench.rows import Row, median_row
+from bench.tasks import Task, load
+from flightloop import Flightloop
+
+TASKS = Path(__file__).parent / "tasks" / "support.jsonl"
+
+
+def measure(console: Console, tasks_file: Path | None, port: int) -> list[Row]:
+    """Starts a platform over a home of its own, plays all tasks, and stops it.
+
+    ``FLIGHTLOOP_MODEL_URL`` and its companions choose the model, as always.
+
+    Raises:
+        TaskError: the file can't be used.
+        PlatformFailed: the platform did not start.
+    """
+    tasks = load(tasks_file or TASKS)
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
+        home = Path(folder)
+        with (
+            console.status("starting") as status,
+            Platform(
+                home,
+                port,
+                ("--no-console", "--no-prometheus"),
+                progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s"),
+            ) as platform,
+        ):
+            status.stop()
+            with Flightloop(base_url=platform.url, api_key=platform.key) as client:
+                played = play_all(Player(client, home / "data" / "shop.db"), tasks, console)
+    console.print(outcomes(played))
+    return rows(played)
+
+
+def play_all(player: Player, tasks: Sequence[Task], console: Console) -> list[Played]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    played: list[Played] = []
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("tasks", total=len(tasks))
+        for task in tasks:
+            played.append(player.play(task))
+            solved = sum(one.judgement.solved for one in played)
+            progress.update(bar, advance=1, description=f"{solved} solved, last: {task.id}")
+    return played
+
+
+def rows(played: Sequence[Played]) -> list[Row]:
+    count = len(played)
+    turns = [seconds for one in played for seconds in one.turn_seconds]
+    runs = [run for one in played for run in one.runs]
+    return [
+        Row("support_solved", sum(one.judgement.solved for one in played) / count, "share"),
+        Row("support_state_right", sum(one.judgement.state_right for one in played) / count, "share"),
+        Row("support_tasks", count, "tasks"),
+        Row("support_turn_seconds", sum(turns) / len(turns), "s", higher_is_better=False),
+        median_row("support_turn_seconds_median", turns, "s", higher_is_better=False),
+        median_row("support_turn_tokens", [run.usage.tokens for run in runs], "tokens", higher_is_better=False),
+    ]
+
+
+def outcomes(played: Sequence[Played]) -> Table:
+    """Solved and all, by the kind that the ids begin with."""
+    kinds: dict[str, list[Played]] = {}
+    for one in played:
+        kinds.setdefault(one.task.id.rsplit("-", 1)[0], []).append(one)
+    table = Table("kind", "solved", "of", "state right", box=None, header_style="dim")
+    for kind, members in kinds.items():
+        solved = sum(one.judgement.solved for one in members)
+        state = sum(one.judgement.state_right for one in members)
+        table.add_row(kind, str(solved), str(len(members)), str(state))
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ class ScriptedAnswer:
     """One answer: a status with a body, or a text and calls (each ``{"name", "arguments": str}``).
 
     ``chunks`` replaces the stream's documents by others, raw; ``done`` False ends the stream without
-    ``[DONE]``; ``cut`` breaks the connection instead.
+    ``[DONE]``; ``cut`` breaks the connection instead. ``gate``: no answer before it is set.
     """
 
     text: str = ""
@@ -30,16 +31,19 @@ class ScriptedAnswer:
     chunks: Sequence[str] | None = None
     done: bool = True
     cut: bool = False
+    gate: asyncio.Event | None = None
 
 
 class ScriptedServer:
-    """Answers chat completions in order; the last answer repeats. ``requests`` keeps what came in."""
+    """Answers chat completions in order; the last answer repeats. ``requests`` keeps what came in, and the
+    first one sets ``asked``."""
 
     def __init__(self, *answers: ScriptedAnswer, models: Sequence[str] = ("scripted",)) -> None:
         self._answers = list(answers) or [ScriptedAnswer(text="ok")]
         self._models = models
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.asked = asyncio.Event()
         self.app = FastAPI(openapi_url=None)
         self.app.add_api_route("/v1/chat/completions", self._complete, methods=["POST"], response_model=None)
         self.app.add_api_route("/v1/models", self._list, methods=["GET"])
@@ -57,7 +61,10 @@ class ScriptedServer:
         document = await request.json()
         self.requests.append(document)
         self.headers.append(dict(request.headers))
+        self.asked.set()
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer.gate is not None:
+            await answer.gate.wait()
         if answer.status != 200 or answer.body is not None:
             return JSONResponse(answer.body, answer.status, headers=answer.headers)
         if document.get("stream"):
@@ -91,10 +98,9 @@ def _chunks(answer: ScriptedAnswer, model: str) -> list[str]:
     deltas += [{"content": word} for word in _words(answer.text)]
     for index, call in enumerate(answer.calls):
         half = len(call["arguments"]) // 2
-        opening = {"name": call["name"], "arguments": call["arguments"][:half]}
-        deltas.append(
-            {"tool_calls": [{"index": index, "id": f"call_{index}", "type": "function", "function": opening}]}
-        )
+        opening: dict[str, Any] = {"name": call["name"], "arguments": call["arguments"][:half]}
+        begun: dict[str, Any] = {"index": index, "id": f"call_{index}", "type": "function", "function": opening}
+        deltas.append({"tool_calls": [begun]})
         deltas.append({"tool_calls": [{"index": index, "function": {"arguments": call["arguments"][half:]}}]})
     reason = "tool_calls" if answer.calls else "stop"
     choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]

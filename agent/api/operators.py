@@ -11,6 +11,7 @@ from agent.api.errors import documented
 from agent.api.pages import After, Limit, unknown
 from flightloop.errors import InvalidRequest
 from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
+from observability import catalog
 
 router = APIRouter(prefix="/v1", tags=["operators"])
 Id = Annotated[str, Path(max_length=128)]
@@ -53,7 +54,9 @@ async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Caller) -> 
         known = [agent.name for agent in deps.catalogue.agents()]
         if body.target not in known:
             raise unknown("agent", body.target, known, "target")
-    return await deps.journal.raise_interrupt(caller.tenant_id, body.scope, body.target, body.reason, caller.name)
+    raised = await deps.journal.raise_interrupt(caller.tenant_id, body.scope, body.target, body.reason, caller.name)
+    deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope=body.scope)
+    return raised
 
 
 @router.delete("/interrupts/{interrupt_id}", responses=documented(404))

@@ -23,6 +23,7 @@ from flightloop.content import Content, TextPart, text_of
 from flightloop.errors import Conflict, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
 from flightloop.runs import AgentInfo, Budget, Feedback, Page, Run, RunCreate, RunStatus
+from observability import catalog
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(max_length=128)]
@@ -109,7 +110,9 @@ async def cancel_run(run_id: RunId, deps: Deps, caller: Caller) -> Run:
 async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: InterruptRun | None = None) -> Run:
     """Emergency stop: ends the run in the middle of a token. Latched until the run is resumed."""
     reason = body.reason if body else ""
-    return await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
+    run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
+    deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope="run")
+    return run
 
 
 @router.post("/{run_id}/resume", responses=documented(404, 409))

@@ -237,6 +237,7 @@ async def test_interrupt_and_resume_one_run(client: httpx.AsyncClient) -> None:
     assert (stopped["status"], stopped["stop_reason"]) == ("interrupted", "interrupt")
     latched = (await client.get("/v1/interrupts")).json()["data"]
     assert [(item["scope"], item["target"], item["reason"]) for item in latched] == [("run", run["id"], "odd")]
+    assert 'flightloop_guardrail_interrupts_total{scope="run"} 1.0' in (await client.get("/metrics")).text
     await created(client)  # it stops no other run
     resumed = (await client.post(f"/v1/runs/{run['id']}/resume", json={"budget": {"steps": 3}})).json()
     assert (resumed["status"], resumed["budget"]["steps"]) == ("queued", 3)

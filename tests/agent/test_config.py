@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from agent.auth import Keyring, key_from_file
+from agent.config import Settings, load_settings
+from flightloop.errors import ConfigError, Unauthorized
+
+GOOD = "k" * 16
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("FLIGHTLOOP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FLIGHTLOOP_HOME", str(tmp_path / "home"))
+
+
+def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_PORT", "8123")
+    monkeypatch.setenv("FLIGHTLOOP_MODEL_URL", "http://127.0.0.1:1/v1/")
+    monkeypatch.setenv("FLIGHTLOOP_LOG_LEVEL", "")  # empty is as if not set
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8123, "info")
+    assert settings.model_url == "http://127.0.0.1:1/v1"
+    assert settings.journal_url == f"sqlite:///{tmp_path / 'home' / 'flightloop.db'}"
+    assert load_settings(port=9, host=None).port == 9
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("FLIGHTLOOP_PORT", "abc", "integer"),
+        ("FLIGHTLOOP_PORT", "70000", "65535"),
+        ("FLIGHTLOOP_MODEL_URL", "localhost:8080", "http"),
+        ("FLIGHTLOOP_PROJECT", "/nowhere/at/all", "no folder"),
+        ("FLIGHTLOOP_MODEL_DTYPE", "float8", "'bfloat16'"),
+        ("FLIGHTLOOP_WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("FLIGHTLOOP_HUMAN_COST", "inf", "finite"),
+        ("FLIGHTLOOP_TENANT_KEYS", "{no json", "JSON"),
+        ("FLIGHTLOOP_TENANT_KEYS", "[1]", "dictionary"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"{variable}: ")
+    assert says in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_replicas_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_REPLICAS_MIN", "3")
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_REPLICAS_MAX"):
+        load_settings()
+
+
+def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", '{"a": 17, "b": {"not": "hunter2"}}')
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "hunter2" not in caught.value.message
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", "{}")
+    monkeypatch.setenv("FLIGHTLOOP_API_KEY", "hunter2" * 3)
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_prices_become_the_business_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_PRICE_PROMPT", "2")
+    business = load_settings().observability().business
+    assert business.model_cost(1_000_000, 0) == pytest.approx(2)
+
+
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    missing = [name for name in Settings.model_fields if f"`FLIGHTLOOP_{name.upper()}`" not in text]
+    assert missing == []
+
+
+def test_the_key_file_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: key_from_file(path), range(32)))
+    assert len(keys) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["key"]
+    assert load_settings(home=path.parent).keyring().principal(f"Bearer {keys.pop()}").tenant_id == "default"
+
+
+def test_a_key_file_that_others_can_read_or_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(GOOD)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        key_from_file(path)
+    path.write_text(" \n")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="no API key"):
+        key_from_file(path)
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_HOME"):
+        key_from_file(path / "below" / "a-file")
+
+
+def test_the_environments_key_wins_and_tenants_have_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_API_KEY", GOOD)
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", f'{{"acme": "{"a" * 16}"}}')
+    keyring = load_settings().keyring()
+    assert keyring.principal(f"Bearer {GOOD}").tenant_id == "default"
+    assert keyring.principal(f"bearer  {'a' * 16}").tenant_id == "acme"
+    assert not (tmp_path / "home" / "key").exists()
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", f'{{"acme": "{GOOD}"}}')
+    with pytest.raises(ConfigError, match="another tenant"):
+        load_settings().keyring()
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", f"Basic {GOOD}", GOOD, f"Bearer {GOOD}x", "Bearer é"]
+)
+def test_what_is_no_key(header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        Keyring({GOOD: "default"}).principal(header)
+
+
+@pytest.mark.parametrize("keys", [{}, {"short": "default"}])
+def test_a_keyring_needs_real_keys(keys: dict[str, str]) -> None:
+    with pytest.raises(ConfigError):
+        Keyring(keys)

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 
 from agent.budgets import Prices
-from agent.commands import cancel, resume
-from agent.fakes import RuleGuard, calls, on, plan, text
+from agent.commands import resume
+from agent.fakes import calls, plan, text
 from agent.run import fold
 from flightloop.chat import Usage
 from flightloop.content import text_of
-from flightloop.errors import Conflict, ModelUnavailable
-from flightloop.runs import Budget, Interrupt, RunStatus, StopReason
-from flightloop.tool import ToolContext, ToolRefused, tool
-from flightloop.verdicts import Action, Stage
-from guardrails.interrupt import InterruptSnapshot
+from flightloop.runs import Budget, StopReason
+from flightloop.tool import ToolRefused, tool
+from flightloop.verdicts import Stage
 
 ran: list[str] = []
 
@@ -33,13 +31,6 @@ def find(order_id: int) -> dict[str, Any]:
     """Finds an order."""
     ran.append(f"find {order_id}")
     return {"order": order_id, "state": "sent"}
-
-
-@tool(effect="transactional")
-def refund(context: ToolContext, order_id: int, amount: float) -> str:
-    """Refunds an order."""
-    ran.append(f"refund {order_id} {context.key}")
-    return "refunded"
 
 
 @tool(effect="unsafe")
@@ -178,146 +169,7 @@ async def test_escalation(make_bench: Callable[..., Any]) -> None:
     assert (run.status, run.stop_reason) == ("succeeded", "escalated")
 
 
-# -- guardrails -----------------------------------------------------------------------------------
-
-
-async def test_a_blocked_input_never_reaches_the_model(make_bench: Callable[..., Any]) -> None:
-    guard = RuleGuard(on(Stage.INPUT, Action.BLOCK))
-    bench = make_bench([], guard=guard)
-    run = await bench.work(await bench.start())
-    assert (run.status, run.stop_reason) == ("blocked", "guardrail")
-    assert text_of(run.output) == guard.policy.document.refusal
-    assert run.error.code == "guardrail_blocked"
-    assert bench.model.requests == []
-
-
-async def test_a_redacted_input_is_what_the_model_sees(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text("ok")], guard=RuleGuard(on(Stage.INPUT, "my card is [card]")))
-    run = await bench.work(await bench.start("my card is 4111"))
-    assert run.status == "succeeded"
-    assert bench.model.requests[0].messages[-1].text == "my card is [card]"
-
-
-async def test_a_blocked_answer_is_withheld_everywhere(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text("the secret is xyzzy")], guard=RuleGuard(on(Stage.FINAL, Action.BLOCK)))
-    run = await bench.work(await bench.start())
-    assert run.status == "blocked"
-    told = " ".join(event.model_dump_json() for event in await bench.events(run))
-    assert "xyzzy" not in told
-    assert run.usage.completion_tokens == 1
-
-
-async def test_a_redacted_answer_replaces_it(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text("mail bob@example.com")], guard=RuleGuard(on(Stage.FINAL, "mail [email]")))
-    run = await bench.work(await bench.start())
-    assert text_of(run.output) == "mail [email]"
-    assert all("bob@" not in event.model_dump_json() for event in await bench.events(run))
-
-
-async def test_a_blocked_call_is_not_performed(make_bench: Callable[..., Any]) -> None:
-    guard = RuleGuard(on(Stage.TOOL_CALL, Action.BLOCK, tool="refund"))
-    bench = make_bench([calls(("refund", {"order_id": 1, "amount": 5})), text("no")], [refund], guard=guard)
-    run = await bench.work(await bench.start())
-    assert run.status == "succeeded"
-    assert ran == []
-    assert "a guardrail refused it" in bench.model.requests[1].messages[-1].text
-
-
-async def test_a_withheld_result_never_reaches_the_model(make_bench: Callable[..., Any]) -> None:
-    guard = RuleGuard(on(Stage.TOOL_RESULT, Action.BLOCK))
-    bench = make_bench([calls(("find", {"order_id": 7})), text("hm")], [find], guard=guard)
-    await bench.work(await bench.start())
-    assert ran == ["find 7"]
-    seen = bench.model.requests[1].messages[-1].text
-    assert "withheld" in seen
-    assert "sent" not in seen
-
-
-# -- approvals ------------------------------------------------------------------------------------
-
-
-def asking(*more: Any) -> RuleGuard:
-    return RuleGuard(on(Stage.TOOL_CALL, Action.ASK, tool="refund"), *more)
-
-
-TWO = calls(("find", {"order_id": 1}), ("refund", {"order_id": 1, "amount": 5}))
-
-
-async def test_ask_and_approve(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([TWO, text("done")], [find, refund], guard=asking())
-    run = await bench.work(await bench.start())
-    assert run.status == "waiting_approval"
-    assert ran == ["find 1"]
-    (approval,) = (await bench.journal.approvals("default", status="pending")).data
-    assert (approval.tool, approval.arguments) == ("refund", {"order_id": 1, "amount": 5})
-    await bench.journal.decide("default", approval.id, "approve", "ann")
-    run = await bench.work(run)
-    assert run.status == "succeeded"
-    assert ran == ["find 1", f"refund 1 {run.id}:1:1"]
-
-
-async def test_ask_and_deny(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([TWO, text("I may not.")], [find, refund], guard=asking())
-    run = await bench.work(await bench.start())
-    (approval,) = (await bench.journal.approvals("default")).data
-    await bench.journal.decide("default", approval.id, "deny", "ann", "too much")
-    run = await bench.work(run)
-    assert run.status == "succeeded"
-    assert ran == ["find 1"]
-    assert "a person denied it: too much" in bench.model.requests[1].messages[-1].text
-    with pytest.raises(Conflict, match="already denied"):
-        await bench.journal.decide("default", approval.id, "approve", "ann")
-
-
-async def test_an_approval_that_nobody_gives_expires(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([TWO, text("Nobody was there.")], [find, refund], guard=asking(), approval_seconds=60)
-    run = await bench.work(await bench.start())
-    assert run.status == "waiting_approval"
-    bench.clock.forward(61)
-    await bench.journal.expire_approvals()
-    run = await bench.work(run)
-    assert run.status == "succeeded"
-    assert "nobody approved it in time" in bench.model.requests[1].messages[-1].text
-    assert ran == ["find 1"]
-
-
-async def test_an_approval_holds_only_for_the_policy_it_was_given_under(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([TWO, text("done")], [find, refund], guard=asking())
-    run = await bench.work(await bench.start())
-    (approval,) = (await bench.journal.approvals("default")).data
-    await bench.journal.decide("default", approval.id, "approve", "ann")
-    policy = bench.guard.policy
-    bench.guard = RuleGuard(
-        on(Stage.TOOL_CALL, Action.ASK, tool="refund"),
-        policy=type(policy)(policy.name, "2", "another hash", policy.document),
-    )
-    run = await bench.work(run)
-    assert run.status == "waiting_approval"
-    assert ran == ["find 1"]
-    assert len((await bench.journal.approvals("default", status="pending")).data) == 1
-
-
-async def test_an_approval_holds_for_one_call_only(make_bench: Callable[..., Any]) -> None:
-    again = calls(("refund", {"order_id": 1, "amount": 5}))
-    bench = make_bench([again, again, text("done")], [refund], guard=asking())
-    run = await bench.work(await bench.start())
-    (approval,) = (await bench.journal.approvals("default")).data
-    await bench.journal.decide("default", approval.id, "approve", "ann")
-    run = await bench.work(run)
-    assert run.status == "waiting_approval"
-    assert len(ran) == 1
-
-
-async def test_a_waiting_run_can_be_cancelled(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([TWO], [find, refund], guard=asking())
-    run = await bench.work(await bench.start())
-    run = await cancel(bench.journal, "default", run.id, "ann")
-    assert (run.status, run.stop_reason) == ("cancelled", "cancel")
-    (approval,) = (await bench.journal.approvals("default")).data
-    assert approval.status == "expired"
-
-
-# -- budgets --------------------------------------------------------------------------------------
+# -- budgets ---
 
 
 async def test_budget_of_steps_and_resume(make_bench: Callable[..., Any]) -> None:
@@ -370,101 +222,7 @@ async def test_budget_of_seconds_ends_a_hanging_answer(make_bench: Callable[...,
     assert run.usage.completion_tokens == 1
 
 
-# -- stopping -------------------------------------------------------------------------------------
-
-
-def stop_all(clock: Any, epoch: int = 1) -> InterruptSnapshot:
-    interrupt = Interrupt(id="int_1", scope="all", epoch=epoch, created_at=clock())
-    return InterruptSnapshot(epoch, (interrupt,))
-
-
-async def test_interrupt_in_the_middle_of_an_answer(make_bench: Callable[..., Any]) -> None:
-    async def pulled() -> None:
-        bench.snapshot = stop_all(bench.clock)
-        await asyncio.Event().wait()
-
-    bench = make_bench([[text("Once upon")[0], pulled()], text("Now done.")])
-    run = await bench.work(await bench.start())
-    assert (run.status, run.stop_reason) == ("interrupted", "interrupt")
-    assert text_of(run.output) == "Once upon"
-    assert bench.hosts.killed == [run.id]
-    # Latched: a new worker ends the resumed run at once, until the interrupt is cleared.
-    await resume(bench.journal, "default", run.id)
-    assert (await bench.work(run)).status == "interrupted"
-    assert len(bench.model.requests) == 1
-    bench.snapshot = InterruptSnapshot(2, ())
-    await resume(bench.journal, "default", run.id)
-    run = await bench.work(run)
-    assert (run.status, text_of(run.output)) == ("succeeded", "Now done.")
-
-
-async def test_interrupt_kills_a_running_tool(make_bench: Callable[..., Any]) -> None:
-    ended = asyncio.Event()
-
-    @tool(effect="pure")
-    async def hang() -> str:
-        """Never returns."""
-        bench.snapshot = stop_all(bench.clock)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        return ""
-
-    bench = make_bench([calls(("hang", {}))], [hang])
-    run = await bench.work(await bench.start())
-    assert run.status == "interrupted"
-    assert ended.is_set()
-
-
-async def test_cancel_takes_effect_at_the_next_step(make_bench: Callable[..., Any]) -> None:
-    @tool(effect="pure")
-    async def cancel_me() -> str:
-        """The owner cancels meanwhile."""
-        await cancel(bench.journal, "default", run.id, "ann")
-        return "the call is finished all the same"
-
-    bench = make_bench([calls(("cancel_me", {}))], [cancel_me])
-    run = await bench.start()
-    run = await bench.work(run)
-    assert (run.status, run.stop_reason) == ("cancelled", "cancel")
-    assert tail(await bench.events(run))[-1] == "run.ended"
-    assert "tool.result" in tail(await bench.events(run))
-    with pytest.raises(Conflict, match="already ended"):
-        await cancel(bench.journal, "default", run.id)
-
-
-async def test_drain_gives_runs_back_after_their_step(make_bench: Callable[..., Any]) -> None:
-    @tool(effect="pure")
-    async def drained() -> str:
-        """The worker is told to stop meanwhile."""
-        worker.drain()
-        return "ok"
-
-    bench = make_bench([calls(("drained", {})), text("done")], [drained])
-    run = await bench.start()
-    worker = bench.worker()
-    await worker.run()
-    run = await bench.get(run)
-    assert run.status == "queued"
-    assert tail(await bench.events(run))[-2:] == ["tool.result", "run.released"]
-    assert (await bench.work(run)).status == "succeeded"
-
-
-async def test_a_model_that_is_away_for_a_moment_is_asked_again(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([[ModelUnavailable("restarting")], text("back")])
-    assert text_of((await bench.work(await bench.start())).output) == "back"
-
-
-async def test_a_fault_of_ours_fails_the_run_and_not_the_worker(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([[ZeroDivisionError("oops")], text("fine")])
-    first = await bench.work(await bench.start())
-    assert (first.status, first.error.code) == (RunStatus.FAILED, "internal_error")
-    assert "oops" in first.error.message
-    assert (await bench.work(await bench.start())).status == "succeeded"
-
-
-# -- context --------------------------------------------------------------------------------------
+# -- context ---
 
 
 async def test_the_session_is_remembered(make_bench: Callable[..., Any]) -> None:

@@ -101,9 +101,10 @@ def _chunks(answer: ScriptedAnswer, model: str) -> list[str]:
         opening: dict[str, Any] = {"name": call["name"], "arguments": call["arguments"][:half]}
         begun: dict[str, Any] = {"index": index, "id": f"call_{index}", "type": "function", "function": opening}
         deltas.append({"tool_calls": [begun]})
-        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": call["arguments"][half:]}}]})
+        rest: dict[str, Any] = {"index": index, "function": {"arguments": call["arguments"][half:]}}
+        deltas.append({"tool_calls": [rest]})
     reason = "tool_calls" if answer.calls else "stop"
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": reason})
     head = _head(model, "chat.completion.chunk")
     documents: list[dict[str, Any]] = [{**head, "choices": [choice]} for choice in choices]

@@ -75,12 +75,12 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(console:
             page.get_by_role("link", name="Chat").first.click()
             page.get_by_test_id("stChatInputTextArea").fill(PLOTS[0].asked)
             page.keyboard.press("Enter")
-            page.get_by_text(PLOTS[0].answer).first.wait_for()
+            page.get_by_text(PLOTS[0].answer).last.wait_for()
 
             run = max(server.world.runs.values(), key=lambda each: each.created_at)
             page.goto(f"{console}/run?id={run.id}")
             page.get_by_text("2 · order_details").first.wait_for()
-            page.locator("[data-testid=stVegaLiteChart] canvas").first.wait_for()
+            page.locator("[data-testid=stVegaLiteChart] .marks").first.wait_for()
 
             page.get_by_role("link", name="Emergency stop").first.click()
             page.get_by_role("button", name="STOP everything").click()

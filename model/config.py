@@ -107,10 +107,15 @@ def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
 
 
 def resolve_threads(threads: int | Literal["auto"], cores: int, replicas: int = 1) -> int:
-    """Threads for one replica: an equal share of the cores, at most 8 since a small model gains nothing beyond."""
+    """Threads for one replica: its share of the cores less one, at least 1 and at most 8.
+
+    The core left over is for everything else (API, agents, tools). Threads of a matrix product wait for each other
+    spinning, so that one of them without a core stalls all: on two busy cores, two threads took 50 times as long as one
+    (docs/decisions/0003-int8-kernel.md).
+    """
     if threads != "auto":
         return threads
-    return max(1, min(8, cores // max(1, replicas)))
+    return max(1, min(8, cores // max(1, replicas) - 1))
 
 
 def resolve_kv_blocks(config: ModelConfig) -> int:

@@ -14,9 +14,9 @@ from model.quant.int8 import Int8Linear, fits
 def quantise(decoder: Decoder, format: ResolvedDtype) -> Decoder:
     """Changes the format of a decoder's weights and returns it.
 
-    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that the kernel can take (attention,
-    shared experts, output projection) and puts the rest into bfloat16: the embedding, the norms, and routers and routed
-    experts, which are small, and whose choice is the most sensitive number there is.
+    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that the kernel can take
+    (attention, shared experts, output projection) and puts the rest into bfloat16: the embedding, the norms, and
+    routers and routed experts, which are small, and whose choice is the most sensitive number there is.
     """
     wide = torch.float32 if format == "float32" else torch.bfloat16
     if format == "int8":

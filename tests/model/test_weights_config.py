@@ -25,9 +25,10 @@ def test_auto_dtype_follows_the_processor():
     assert resolve_dtype("bfloat16", {"avx2"}) == "bfloat16"
 
 
-def test_auto_threads_share_the_cores():
-    assert resolve_threads("auto", cores=2) == 2
-    assert resolve_threads("auto", cores=4, replicas=2) == 2
+def test_auto_threads_leave_a_core_free():
+    assert resolve_threads("auto", cores=2) == 1
+    assert resolve_threads("auto", cores=4) == 3
+    assert resolve_threads("auto", cores=16, replicas=4) == 3
     assert resolve_threads("auto", cores=1, replicas=4) == 1
     assert resolve_threads("auto", cores=64) == 8
     assert resolve_threads(3, cores=2) == 3

@@ -157,7 +157,7 @@ def fork_bomb() -> int:
             started += 1
 
 
-@tool(effect="pure", permissions=("subprocess",), timeout_s=2)
+@tool(effect="pure", permissions=("subprocess",), timeout_s=4)
 def leave_children(context: ToolContext, count: int, sessions: bool, wait: bool) -> int:
     """Starts programs that outlive the call, each with its argument as a mark, in sessions of their own or not."""
     for _ in range(count):

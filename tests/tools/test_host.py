@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
@@ -244,6 +245,35 @@ async def test_closing_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     assert (await call).killed
     await until(lambda: not below() - before)
     assert not there(home)
+
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from flightloop.tool import ToolContext
+from tools.host import ToolHosts
+
+async def work(mark):
+    told = ToolContext("k", "t", "a", "s", mark, Path(sys.argv[2]))
+    async with ToolHosts([sys.argv[1]]) as hosts:
+        await hosts.call("leave_children", {"count": 2, "sessions": True, "wait": True}, told)
+
+asyncio.run(work(sys.argv[3]))
+"""
+
+
+async def test_hosts_die_with_a_worker_that_is_killed(tmp_path: Path) -> None:
+    mark = f"mark-{uuid4().hex}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, str(SAMPLE), str(tmp_path), mark, env=environment
+    )
+    await until(lambda: len(marked(mark)) >= 3)  # the worker itself and the two programs
+    hosts = [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]
+    assert len(hosts) > 3
+    worker.kill()
+    await worker.wait()
+    await until(lambda: not marked(mark) and not any(map(psutil.pid_exists, hosts)))
 
 
 async def test_unknown_tools_and_bad_configuration_are_told(hosts: ToolHosts, tmp_path: Path) -> None:

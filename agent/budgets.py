@@ -47,9 +47,7 @@ def resolve(agent: Budget, asked: Budget) -> Budget:
     return Budget(**lower)
 
 
-def reserve(
-    state: RunState, now: datetime, prompt_tokens: int, completion_tokens: int, prices: Prices
-) -> Reservation:
+def reserve(state: RunState, now: datetime, prompt_tokens: int, completion_tokens: int, prices: Prices) -> Reservation:
     """Room for one model call, its answer shortened to what the bounds leave.
 
     Args:

@@ -55,7 +55,7 @@ def waterfall(bars: Sequence[Bar]) -> None:
         ),
         tooltip=tooltip,
     )
-    text = base.mark_text(align="left", dx=5, fontSize=11, opacity=0.75).encode(
+    text = base.mark_text(align="left", dx=5, fontSize=11, color="#8B93A7").encode(
         x="end:Q", text="took:N", tooltip=tooltip
     )
     chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 92)

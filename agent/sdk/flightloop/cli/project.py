@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flightloop.errors import Conflict, InvalidRequest
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 def write_project(folder: Path) -> list[Path]:
@@ -20,7 +20,9 @@ def write_project(folder: Path) -> list[Path]:
         Conflict: the folder exists and isn't empty.
     """
     if not _NAME.fullmatch(folder.name):
-        raise InvalidRequest(f"{folder.name!r} can't name an agent: letters, digits, - and _ only, a letter first")
+        raise InvalidRequest(
+            f"{folder.name!r} can't name an agent: lower-case letters, digits, - and _ only, a letter first"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and isn't empty")
     return _copy(files("flightloop") / "template", folder, folder.name)

@@ -10,7 +10,8 @@ from flightloop import ToolContext, tool
 
 
 def _open(context: ToolContext) -> sqlite3.Connection:
-    connection = sqlite3.connect(context.data / "reminders.db")
+    # The database that the tasks in tasks/*.jsonl are checked against.
+    connection = sqlite3.connect(context.data / "shop.db")
     connection.execute("CREATE TABLE IF NOT EXISTS reminders (key TEXT PRIMARY KEY, session TEXT, text TEXT)")
     return connection
 

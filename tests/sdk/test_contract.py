@@ -1,0 +1,72 @@
+"""The client against the API itself, over HTTP: every endpoint that the client has."""
+
+import pytest
+
+from agent.api import create_app
+from agent.fakes_api import KEY, Said, api_deps
+from agent.serving import bind, running
+from flightloop import AsyncFlightloop, errors
+from flightloop.runs import Budget, RunStatus
+
+
+@pytest.fixture
+async def client():
+    deps = api_deps(Said("one two three"))
+    async with running(create_app(deps), bind("127.0.0.1", 0)) as url, AsyncFlightloop(url, KEY) as found:
+        yield found
+
+
+async def test_a_run_from_creation_to_its_rating(client: AsyncFlightloop) -> None:
+    first = await client.runs.create(agent="support", input="Where is it?", idempotency_key="k", metadata={"a": "b"})
+    again = await client.runs.create(agent="support", input="Where is it?", idempotency_key="k", metadata={"a": "b"})
+    assert again.id == first.id
+    with pytest.raises(errors.IdempotencyMismatch):
+        await client.runs.create(agent="support", input="Something else", idempotency_key="k")
+
+    assert (await client.runs.interrupt(first.id, reason="drill")).status is RunStatus.INTERRUPTED
+    assert (await client.runs.wait(first.id, timeout_s=20)).status is RunStatus.INTERRUPTED
+    assert [event.type async for event in client.runs.stream(first.id)] == ["run.created", "run.ended"]
+    assert (await client.runs.resume(first.id, budget=Budget(steps=3))).status is RunStatus.QUEUED
+    assert (await client.runs.cancel(first.id)).status is RunStatus.CANCELLED
+    assert (await client.runs.feedback(first.id, score=4, resolved=True)).feedback is not None
+    await client.runs.outcome(first.id, solved=False, by="test")
+    kinds = [event.type for event in await client.runs.events(first.id)]
+    assert kinds[-2:] == ["feedback", "outcome"]
+    assert [run.id for run in (await client.runs.list(agent="support", status="cancelled", limit=5)).data] == [first.id]
+
+
+async def test_stopping_and_clearing(client: AsyncFlightloop) -> None:
+    latched = await client.interrupts.create(scope="agent", target="support", reason="drill")
+    assert [item.id for item in (await client.interrupts.list()).data] == [latched.id]
+    with pytest.raises(errors.Interrupted):
+        await client.runs.create(agent="support", input="Hello")
+    assert (await client.interrupts.clear(latched.id)).cleared_at is not None
+    assert (await client.interrupts.list()).data == []
+    assert len((await client.interrupts.list(active=False)).data) == 1
+
+
+async def test_lists(client: AsyncFlightloop) -> None:
+    assert [agent.name for agent in (await client.agents.list()).data] == ["support"]
+    assert [tool.name for tool in (await client.tools.list()).data] == ["add"]
+    assert [policy.name for policy in (await client.policies.list()).data] == ["default"]
+    assert [model.id for model in (await client.models.list()).data] == ["scripted"]
+    assert (await client.approvals.list()).data == []
+    assert (await client.approvals.list(status=None)).data == []
+    assert (await client.audit.list()).data == []
+    assert (await client.overview()).at is not None
+
+
+async def test_chat(client: AsyncFlightloop) -> None:
+    messages = [{"role": "user", "content": "count"}]
+    whole = await client.chat.completions.create(model="scripted", messages=messages)
+    assert whole.choices[0].message.content == "one two three"
+    chunks = [each async for each in client.chat.completions.create(model="scripted", messages=messages, stream=True)]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "one two three"
+    assert len((await client.audit.list()).data) > 0
+
+
+async def test_errors_name_what_is_known(client: AsyncFlightloop) -> None:
+    with pytest.raises(errors.NotFound, match="support"):
+        await client.runs.create(agent="nobody", input="Hello")
+    with pytest.raises(errors.NotFound):
+        await client.approvals.decide("apr_0", decision="approve")

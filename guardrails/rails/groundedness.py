@@ -27,7 +27,7 @@ _ISO = regex.compile(r"\b(\d{4})-(\d{2})-(\d{2})(?!\d)")
 _NUMERIC = regex.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 _ID = regex.compile(r"(?<![\w-])#?(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w-])")
 _NUMBER = regex.compile(r"(?<![\w.,#-])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:[.,]\d+)?(?![\w-]|[.,]\d)")
-_LIST_MARK = regex.compile(r"(?m)^\s*(?:step )?\d{1,2}[.):]\s", regex.IGNORECASE)
+_LIST_MARK = regex.compile(r"(?m)^[^\S\n]{0,8}(?:step )?\d{1,2}[.):]\s", regex.IGNORECASE)
 _ORDINAL = regex.compile(r"\d+(?:st|nd|rd|th)", regex.IGNORECASE)
 
 
@@ -43,10 +43,12 @@ class Claim:
 def claims(text: str) -> list[Claim]:
     """What an answer states that can be looked up. Counts below ten and list numbers are not looked up."""
     found: list[Claim] = []
-    taken = [match.span() for match in _LIST_MARK.finditer(text)]
+    taken = bytearray(len(text))
+    for match in _LIST_MARK.finditer(text):
+        taken[match.start() : match.end()] = b"1" * len(match.group())
     for claim in [*_emails(text), *_dates(text), *_ids(text), *_numbers(text)]:
-        if not any(claim.start < end and start < claim.end for start, end in taken):
-            taken.append((claim.start, claim.end))
+        if not any(taken[claim.start : claim.end]):
+            taken[claim.start : claim.end] = b"1" * (claim.end - claim.start)
             found.append(claim)
     return sorted(found, key=lambda claim: claim.start)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import accumulate
+from operator import add
 
 import regex
 from stdnum import iban, luhn
@@ -15,6 +17,7 @@ from stdnum.us import ssn
 
 from guardrails.finders import Finding, Pattern, PatternFinder, Window
 
+_GAP = regex.compile(r"[ -]")
 CARD_PREFIX = regex.compile(
     r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|5|4[4-9])|35|1800|2131"
 )
@@ -30,22 +33,30 @@ def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
     return refine
 
 
-def prefixes(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
-    """The longest part from the start to the end of a group that is valid: what follows may be another word."""
+def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
+    """The longest part from the start to the end of a group that is valid: what follows may be another word.
+
+    ``valid`` is asked of the bare characters, where these are between ``least`` and ``most``.
+    """
 
     def refine(matched: str) -> Iterator[Window]:
-        ends = [match.start() for match in regex.finditer(r"[ .-]", matched)] + [len(matched)]
-        for end in reversed(ends):
-            if valid(matched[:end]):
-                yield 0, end
+        groups = list(accumulate(_GAP.split(matched), add))  # the bare characters up to the end of each group
+        for gaps, characters in reversed(list(enumerate(groups))):
+            if least <= len(characters) <= most and valid(characters):
+                yield 0, len(characters) + gaps
                 return
 
     return refine
 
 
-def is_card(text: str) -> bool:
-    digits = regex.sub(r"\D", "", text)
-    return 13 <= len(digits) <= 19 and bool(CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
+def is_card(digits: str) -> bool:
+    return bool(CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
+
+
+def is_iban(characters: str) -> bool:
+    # The remainder alone rules out nearly all, before the country's own rules are looked up.
+    rotated = "".join(str(int(character, 36)) for character in characters[4:] + characters[:4])
+    return int(rotated) % 97 == 1 and bool(iban.is_valid(characters))
 
 
 def is_phone(text: str, least: int = 9) -> bool:
@@ -73,9 +84,11 @@ PATTERNS = {
         ),
         Pattern("phone", EDGE + r"\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}" + END),
     ],
-    "iban": [Pattern("iban", r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(iban.is_valid), ignore_case=True)],
+    "iban": [
+        Pattern("iban", r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)
+    ],
     # A group of digits may stand before the number: each group is a start.
-    "card": [Pattern("card", r"(?<!\d)\d(?:[ -]?\d){12,27}(?!\d)", prefixes(is_card))],
+    "card": [Pattern("card", r"(?<!\d)[1-6](?:[ -]?\d){12,27}(?!\d)", prefixes(13, 19, is_card))],
     "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
     "gb_nino": [
         Pattern("gb_nino", r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"),

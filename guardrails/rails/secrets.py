@@ -46,11 +46,11 @@ OWN = (
     Pattern("stripe_key", r"(?<![\w-])[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     Pattern("jwt", r"(?<![\w-])eyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*)?"),
     Pattern("password_in_url", r"://[^:/\s@]{1,64}:[^/\s@]{1,128}@"),
-    # Without its end line a private key goes on to the end of the text.
+    # Goes on to its end line, else to the next key's beginning, else to the end of the text.
     Pattern(
         "private_key",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END))*+"
-        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----(?:BEGIN|END)))*+"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?",
     ),
 )
 

@@ -25,8 +25,8 @@ class ModelConfig:
     """How to load and run one model.
 
     Attributes:
-        model: ``"embedded"``, or the path of a local Hugging Face checkpoint folder (config.json, *.safetensors,
-            tokenizer.json).
+        model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
+            (config.json, *.safetensors, tokenizer.json).
         dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
         experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded
             model only).
@@ -58,7 +58,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ConfigError('model must be "embedded" or the path of a checkpoint folder', param="model")
+            raise ConfigError('model must be "embedded" or a path', param="model")
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
         for field in (

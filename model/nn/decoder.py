@@ -111,6 +111,9 @@ class Decoder(nn.Module):
         attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
         shared = 3 * config.width * config.shared_width
         norms = 2 * config.width
+        if config.qk_norm != "none":
+            spans = config.heads + config.kv_heads if config.qk_norm == "full" else 2
+            norms += spans * config.head_width
         expert = 3 * config.width * config.expert_width
         router = config.experts * config.width
         embedding = config.vocab * config.width * (1 if config.tied else 2)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig, resolve_dtype
-from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
 from model.quant.quantise import quantise
+from model.weights.assemble import assemble, processor_features
 from model.weights.experts import load_experts
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
@@ -64,18 +64,6 @@ def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
         state |= load_experts(Path(config.experts), shape)
     decoder = assemble(shape, state, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
     return LoadedModel.of(quantise(decoder, dtype), tokenizer_from_gguf(file.metadata), name)
-
-
-def assemble(shape: DecoderConfig, state: Mapping[str, Tensor], dtype: torch.dtype) -> Decoder:
-    """A decoder around these tensors, which are converted where their dtype differs and otherwise not copied."""
-    with torch.device("meta"):
-        decoder = Decoder(shape)
-    converted = {name: value.to(dtype) for name, value in state.items()}
-    if shape.tied:
-        converted["head.weight_OI"] = converted["embedding"]
-    decoder.load_state_dict(converted, assign=True)
-    decoder.make_buffers()
-    return decoder
 
 
 def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
@@ -132,9 +120,3 @@ def unpermuted(weight_OI: Tensor, heads: int) -> Tensor:
     """
     outputs, inputs = weight_OI.shape
     return weight_OI.view(heads, outputs // heads // 2, 2, inputs).transpose(1, 2).reshape(outputs, inputs)
-
-
-def processor_features() -> frozenset[str]:
-    """Names of what this processor can do, for `resolve_dtype`."""
-    capabilities = torch.cpu.get_capabilities()
-    return frozenset(name for name, value in capabilities.items() if value is True)

@@ -7,20 +7,36 @@ from pathlib import Path
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
+from model.weights.families import load_folder
 from model.weights.loaded import LoadedModel
 
 __all__ = ["LoadedModel", "load_model"]
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
-    """The embedded model or a local llama GGUF.
+    """The embedded model, a local GGUF of the llama architecture, or a checkpoint folder of a known family.
 
     Raises:
-        ConfigError: when what ``config.model`` names is missing or can't be loaded.
+        ConfigError: when what ``config.model`` names is missing or can't be loaded, or its experts can't be split over
+            the shards.
     """
+    loaded = _load(config)
+    if config.shards > 1 and (loaded.config.experts == 0 or loaded.config.experts % config.shards):
+        raise ConfigError(
+            f"shards ({config.shards}) must divide the model's {loaded.config.experts} experts", param="shards"
+        )
+    return loaded
+
+
+def _load(config: ModelConfig) -> LoadedModel:
     if config.model == EMBEDDED:
         return load_embedded(config)
     path = Path(config.model)
     if path.suffix == ".gguf":
         return load_gguf(path, config, path.stem)
-    raise ConfigError(f'model must be "embedded" or a local .gguf file, not {config.model!r}', param="model")
+    if path.is_dir():
+        return load_folder(path, config)
+    raise ConfigError(
+        f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
+        param="model",
+    )

@@ -62,13 +62,11 @@ class Tokenizer:
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes that each id stands for; for a special token, its name."""
         to_byte = _byte_of_character()
-        ids: dict[str, int] = {**self._backend.get_vocab(with_added_tokens=False), **self.special}
+        ids: dict[str, int] = {**self._backend.get_vocab(with_added_tokens=True), **self.special}
         table = [b""] * (max(ids.values()) + 1)
+        verbatim = self.special_ids | self._backend.get_added_tokens_decoder().keys()
         for text, index in ids.items():
-            if index in self.special_ids:
-                table[index] = text.encode()
-            else:
-                table[index] = bytes(to_byte[character] for character in text)
+            table[index] = text.encode() if index in verbatim else bytes(to_byte[character] for character in text)
         return tuple(table)
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:

@@ -28,11 +28,6 @@ class KVCache:
         self._keys = torch.zeros(shape, dtype=dtype).unbind(0)
         self._values = torch.zeros(shape, dtype=dtype).unbind(0)
 
-    @property
-    def bytes(self) -> int:
-        """Bytes that the cache holds."""
-        return 2 * len(self._keys) * self._keys[0].nbytes
-
     def write(self, layer: int, key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor) -> None:
         """Stores one key and value per token at its slot."""
         self._keys[layer].index_copy_(0, slots_T, key_TKH)

@@ -35,7 +35,7 @@ class ModelConfig:
         active_experts: routed experts that one token goes through.
         slots: sequences that run in one batch.
         block_size: tokens in one block of the KV cache.
-        kv_blocks: blocks in the KV cache; ``"auto"`` gives every slot a full context.
+        kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
         threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
         shards: processes that the routed experts are split over.
@@ -119,7 +119,11 @@ def resolve_threads(threads: int | Literal["auto"], cores: int, replicas: int = 
 
 
 def resolve_kv_blocks(config: ModelConfig) -> int:
-    """Blocks in the KV cache: as configured, or as many as all slots need at full context."""
+    """Blocks in the KV cache: as configured, or half of what all slots need at full context, but enough for one.
+
+    Most sequences are far shorter than the longest; the engine makes those wait that don't fit.
+    """
     if config.kv_blocks != "auto":
         return config.kv_blocks
-    return config.slots * -(-config.max_context // config.block_size)
+    full = -(-config.max_context // config.block_size)
+    return max(full, config.slots * full // 2)

@@ -1,8 +1,7 @@
 """Grouped-query attention over a paged KV cache, for ragged batches of prefilling and decoding sequences.
 
-Suffixes: T tokens, D model width, N query heads, K key/value heads, G = N / K, H head width, J = N + 2K, S decoding
-    sequences,
-C context slots, Q query tokens of one sequence.
+Suffixes: T tokens, D model width, N query heads, K key/value heads, G = N / K, H head width, J = N + 2K,
+S decoding sequences, C context slots, Q query tokens of one sequence.
 """
 
 from __future__ import annotations

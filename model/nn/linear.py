@@ -5,17 +5,9 @@ Suffixes: O outputs, I inputs.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-
-class Projection(Protocol):
-    """Anything that maps (T, I) to (T, O)."""
-
-    def __call__(self, x_TI: Tensor, /) -> Tensor: ...
 
 
 class Linear(nn.Module):

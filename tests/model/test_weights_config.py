@@ -34,6 +34,7 @@ def test_auto_threads_leave_a_core_free():
     assert resolve_threads(3, cores=2) == 3
 
 
-def test_auto_blocks_hold_every_slot():
-    assert resolve_kv_blocks(ModelConfig(slots=3, max_context=100, block_size=16)) == 21
+def test_auto_blocks_hold_half_of_the_slots_and_at_least_one():
+    assert resolve_kv_blocks(ModelConfig(slots=3, max_context=100, block_size=16)) == 10
+    assert resolve_kv_blocks(ModelConfig(slots=1, max_context=100, block_size=16)) == 7
     assert resolve_kv_blocks(ModelConfig(kv_blocks=300, max_context=100)) == 300

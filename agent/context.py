@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.history import History, Turn, dump, result_text
-from flightloop.chat import ChatMessage, ToolDef
+from agent.spec import Example
+from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, TextPart, text_of
 from flightloop.events import CallsDecided, Planned, Replied
 
@@ -72,6 +73,8 @@ class Conversation:
 
     instructions: str
     user: Content
+    examples: Sequence[Example] = ()
+    planning: bool = True
     earlier: Sequence[Exchange] = ()
     context_length: int | None = None
     estimator: Estimator = field(default_factory=Estimator)
@@ -95,7 +98,11 @@ class Conversation:
             ContextExhausted: nothing more can be left out.
         """
         system = Prompt.of([ChatMessage(role="system", content=[TextPart(text=self.instructions)])])
-        head = Prompt(system.messages, system.characters + sum(len(_schema(tool)) for tool in tools))
+        schemas = sum(len(_schema(tool)) for tool in tools)
+        shown = Prompt.of(
+            [message for number, one in enumerate(self.examples) for message in self._example(one, number)]
+        )
+        head = Prompt([*system.messages, *shown.messages], system.characters + schemas + shown.characters)
         current = Prompt.of([ChatMessage(role="user", content=self.user)])
         old = [_exchange(exchange) for exchange in self.earlier]
         turns = self._turn_prompts(history)
@@ -111,6 +118,20 @@ class Conversation:
         if size > limit:
             raise ContextExhausted(f"the newest turn needs about {size} tokens, the model takes {limit}")
         return Prompt.joined([head, *old, current, *turns])
+
+    def _example(self, number: int, example: Example) -> list[ChatMessage]:
+        names = [call.tool for call in example.calls]
+        planned = [_plan(example.goal, names)] if self.planning else []
+        calls = [
+            ToolCall(
+                id=f"example_{number}_{index}", function=FunctionCall(name=call.tool, arguments=dump(call.arguments))
+            )
+            for index, call in enumerate(example.calls)
+        ]
+        turns: list[ChatMessage] = []
+        for call, made in zip(example.calls, calls, strict=True):
+            turns += [ChatMessage(role="assistant", tool_calls=[made]), _result(made, dump(call.result))]
+        return [_message("user", example.user), *planned, *turns, _message("assistant", example.answer)]
 
     def shrink(self, prompt: Prompt) -> None:
         """The model said that ``prompt`` is too long: count more for the same text from now on."""
@@ -137,25 +158,27 @@ def _exchange(exchange: Exchange) -> Prompt:
 def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
     match turn.decision:
         case Planned() as plan:
-            text = dump({"goal": plan.goal, "tools": plan.tools})
-            return [_message("assistant", text).model_copy(update={"name": "plan"})]
+            return [_plan(plan.goal, plan.tools)]
         case Replied() as reply:
             return [_message("assistant", reply.text)]
         case CallsDecided() as decided if decided.calls:
             asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=decided.calls)
             answers = [
-                ChatMessage(
-                    role="tool",
-                    tool_call_id=state.call.id,
-                    name=state.call.function.name,
-                    content=_parts(_cut(result_text(state.result) if state.result else "error: no result", limit)),
-                )
+                _result(state.call, _cut(result_text(state.result) if state.result else "error: no result", limit))
                 for state in turn.calls
             ]
             return [asked, *answers]
         case CallsDecided() as unusable:
             observation = _message("user", f"That answer could not be used: {unusable.problem}. Try again.")
             return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
+
+
+def _plan(goal: str, tools: Sequence[str]) -> ChatMessage:
+    return _message("assistant", dump({"goal": goal, "tools": list(tools)})).model_copy(update={"name": "plan"})
+
+
+def _result(call: ToolCall, text: str) -> ChatMessage:
+    return ChatMessage(role="tool", tool_call_id=call.id, name=call.function.name, content=_parts(text))
 
 
 def _message(role: str, text: str) -> ChatMessage:

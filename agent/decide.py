@@ -22,8 +22,8 @@ from guardrails.holdback import StreamBlocked
 
 PLAN_TRIES = 2
 """Unusable outputs after which a run goes on without a plan."""
-PLAN_TOOLS = 6
-GOAL_CHARS = 120
+PLAN_TOOLS = 4
+GOAL_CHARS = 80
 CONTEXT_TRIES = 6
 
 

@@ -21,6 +21,8 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
     return Conversation(
         instructions=kit.agent.instructions.strip(),
         user=run.input,
+        examples=kit.agent.examples,
+        planning=kit.agent.planning,
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
     )

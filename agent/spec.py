@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,27 @@ class Limits(BaseModel):
         return Budget(steps=self.steps, tokens=self.tokens, seconds=self.seconds, cost=self.cost)
 
 
+class ExampleCall(BaseModel):
+    """A call of an example and what the tool answered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tool: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    result: Any = None
+
+
+class Example(BaseModel):
+    """A conversation to imitate: it stands in each prompt, after the instructions. A small model needs some."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str = Field(min_length=1)
+    goal: str = ""
+    calls: tuple[ExampleCall, ...] = ()
+    answer: str = Field(min_length=1)
+
+
 class AgentSpec(BaseModel):
     """``tools`` are names in the registry, ``policy`` the name of a policy of the project.
 
@@ -34,6 +55,7 @@ class AgentSpec(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     description: str = ""
     instructions: str = Field(min_length=1)
+    examples: tuple[Example, ...] = Field(default=(), max_length=32)
     tools: tuple[str, ...] = Field(default=(), max_length=64)
     policy: str = "default"
     planning: bool = True

@@ -18,8 +18,11 @@ ChatML, as SmolLM2 reads it::
 
 A message is rendered without regard to what follows it, so a later step's prompt extends an earlier
 one's, and the KV cache of the shared beginning is reused. What a request asks of this one answer (a
-JSON schema, a forced call) therefore comes last, as a system message. A message of the assistant with
-the name ``plan`` is a plan and stands between ``<plan>`` and ``</plan>``.
+JSON schema, a forced call) therefore comes last, as a system message.
+
+A message of the assistant with the name ``plan`` is a plan and stands between ``<plan>`` and ``</plan>``.
+A request for one (``response_format`` with that name) needs no words: its prompt ends with ``<plan>``,
+so that what is asked for reads like the plans of the conversation so far.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def render(request: ChatRequest) -> str:
         UnsupportedContent: a part that a text model can't take.
     """
     turns = [f"{TURN_OPEN}{role}\n{text}{TURN_CLOSE}\n" for role, text in turns_of(request)]
-    return "".join(turns) + f"{TURN_OPEN}assistant\n"
+    return "".join(turns) + f"{TURN_OPEN}assistant\n{_opening(request)}"
 
 
 def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int]:
@@ -82,7 +85,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
     ids: list[int] = []
     for role, text in turns_of(request):
         ids += [opened, *tokenizer.encode(f"{role}\n{text}"), closed, *newline]
-    ids += [opened, *tokenizer.encode("assistant\n")]
+    ids += [opened, *tokenizer.encode(f"assistant\n{_opening(request)}")]
     if len(ids) >= limit:
         raise ContextTooLong(
             f"messages: {len(ids)} tokens leave no room for an answer, the limit is {limit}", param="messages"
@@ -137,7 +140,7 @@ def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> st
     if message.role != "assistant":
         return text
     if message.name == PLAN_NAME:
-        text = f"{PLAN_OPEN}{text}{PLAN_CLOSE}"
+        text = f"{PLAN_OPEN}{_as_written(text)}{PLAN_CLOSE}"
     if message.tool_calls:
         text += call_text(_parsed(message.tool_calls, index))
     return text
@@ -163,6 +166,14 @@ def _parsed(calls: Sequence[ToolCall], index: int) -> list[tuple[str, dict[str, 
         raise InvalidRequest(f"messages[{index}].tool_calls: {error}", param="messages") from error
 
 
+def _as_written(text: str) -> str:
+    """JSON in the layout that the grammar lets the model write."""
+    try:
+        return _json(json.loads(text))
+    except ValueError:
+        return text
+
+
 def _response_text(text: str, name: str | None) -> str:
     try:
         content = json.loads(text)
@@ -173,8 +184,20 @@ def _response_text(text: str, name: str | None) -> str:
     return RESPONSE_OPEN + body.replace("</", "<\\/") + RESPONSE_CLOSE
 
 
+def _asks_for_plan(request: ChatRequest) -> bool:
+    form = request.response_format
+    return form is not None and form.json_schema is not None and form.json_schema.name == PLAN_NAME
+
+
+def _opening(request: ChatRequest) -> str:
+    """What the answer begins with before the model's first token."""
+    return PLAN_OPEN if _asks_for_plan(request) else ""
+
+
 def _hint(request: ChatRequest) -> str:
     form, choice = request.response_format, request.tool_choice
+    if _asks_for_plan(request):
+        return ""
     if isinstance(choice, NamedToolChoice):
         return f"Call {choice.function.name} now."
     if choice == "required":

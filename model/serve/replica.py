@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 
 import ray
+import torch
 
 from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 from flightloop.errors import InternalError
-from model.config import ModelConfig
+from model.config import ModelConfig, resolve_threads
 from model.engine.engine import Engine, StopSignal
 from model.serve.autoscaling import UTILISATION
 from model.serve.server import ChatServer
@@ -40,6 +42,7 @@ class ModelReplica:
         self._shards: ShardedRunner | None = None
         if config.shards > 1:
             self._shards = ShardedRunner.start(config, ray.util.get_current_placement_group(), shard_cpus)
+        torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1))
         loaded = load_model(config)
         metrics = Metrics("replica")
         self._engine = Engine(loaded, config, make_stop(), metrics, runner=self._shards)

@@ -8,7 +8,7 @@
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin

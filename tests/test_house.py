@@ -16,7 +16,7 @@ MOST_LINES = 400
 # Which folders may import a heavy or far-reaching library.
 HOMES = {
     "torch": ("model/", "guardrails/rails/", "bench/"),
-    "ray": ("model/serve/", "agent/serve/", "observability/serve/", "agent/app.py", "agent/up.py"),
+    "ray": ("model/serve/", "agent/serve/", "observability/serve/", "agent/app.py"),
     "sqlalchemy": ("agent/store/",),
     "alembic": ("agent/store/",),
     "streamlit": ("dashboards/",),

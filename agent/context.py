@@ -100,7 +100,7 @@ class Conversation:
         system = Prompt.of([ChatMessage(role="system", content=[TextPart(text=self.instructions)])])
         schemas = sum(len(_schema(tool)) for tool in tools)
         shown = Prompt.of(
-            [message for number, one in enumerate(self.examples) for message in self._example(one, number)]
+            [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
         )
         head = Prompt([*system.messages, *shown.messages], system.characters + schemas + shown.characters)
         current = Prompt.of([ChatMessage(role="user", content=self.user)])

@@ -72,5 +72,5 @@ class Player:
         for event in self.client.runs.stream(run.id):
             self.told(event)
             if isinstance(event, ApprovalRequested):
-                self.client.approvals.decide(event.approval_id, "approve", reason=OPERATOR)
+                self.client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
         return self.client.runs.get(run.id)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import ray
 import torch
+from ray import serve
 
 from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 from flightloop.errors import InternalError
@@ -16,8 +17,10 @@ from model.serve.autoscaling import UTILISATION
 from model.serve.server import ChatServer
 from model.serve.shard import ShardedRunner
 from model.weights.load import load_model
+from observability.catalog import SYSTEM_REPLICA_UTILISATION_RATIO
 from observability.metrics import Metrics, Snapshot
 from observability.reporter import Reporter
+from observability.system import SystemSampler
 
 REPORT_INTERVAL_S = 2.0
 
@@ -44,11 +47,13 @@ class ModelReplica:
             self._shards = ShardedRunner.start(config, ray.util.get_current_placement_group(), shard_cpus)
         torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1))
         loaded = load_model(config)
-        metrics = Metrics("replica")
-        self._engine = Engine(loaded, config, make_stop(), metrics, runner=self._shards)
+        self._metrics = Metrics("replica")
+        self._engine = Engine(loaded, config, make_stop(), self._metrics, runner=self._shards)
         self._server = ChatServer(self._engine, loaded, loaded.name)
         self._server.start()
-        self._reporter = Reporter(metrics, make_sink(), REPORT_INTERVAL_S).start()
+        self._sampler = SystemSampler(self._metrics)
+        self._deployment = serve.get_replica_context().deployment
+        self._reporter = Reporter(self._metrics, make_sink(), REPORT_INTERVAL_S, self._sample).start()
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[list[ChatChunk]]:
         """The answer's chunks; a list, so that what one step made crosses the process border at once."""
@@ -63,8 +68,7 @@ class ModelReplica:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """This replica's load in replicas; above 1.0 when requests wait inside it."""
-        load = self._server.load()
-        return {UTILISATION: max(load.running / load.slots, load.kv_used_ratio) + load.waiting / load.slots}
+        return {UTILISATION: self._utilisation()}
 
     def check_health(self) -> None:
         """Raises what makes Serve replace this replica: a lost shard at once, a failed engine after three looks."""
@@ -72,6 +76,14 @@ class ModelReplica:
             self._shards.check()
         if not self._server.health():
             raise InternalError("the engine has stopped; the replica restarts")
+
+    def _utilisation(self) -> float:
+        load = self._server.load()
+        return max(load.running / load.slots, load.kv_used_ratio) + load.waiting / load.slots
+
+    def _sample(self) -> None:
+        self._sampler.sample()
+        self._metrics.set(SYSTEM_REPLICA_UTILISATION_RATIO, self._utilisation(), deployment=self._deployment)
 
     def __del__(self) -> None:
         # Serve calls this when it retires the replica. The constructor may have failed half way.

@@ -124,7 +124,7 @@ def test_the_file_is_rotated_and_old_ones_go(tmp_path):
             pass
         provider.force_flush()
     provider.shutdown()
-    files = sorted(tmp_path.iterdir(), key=lambda path: len(path.name))
+    files = sorted(tmp_path.iterdir(), key=lambda path: path.name)
     assert [path.name.partition(".")[2] for path in files] == ["jsonl", "jsonl.1", "jsonl.2"]
     assert all(path.stat().st_size <= 2000 for path in files)
     names = [json.loads(line)["name"] for path in reversed(files) for line in path.read_text().splitlines()]

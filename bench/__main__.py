@@ -16,13 +16,14 @@ from flightloop.errors import FlightloopError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measurements.")
 Json = Annotated[Path | None, typer.Option("--json", help="Write the rows there.")]
+Port = Annotated[int, typer.Option(help="Port for the platform that is started.")]
 
 
 @app.command()
 def support(
     json: Json = None,
     tasks: Annotated[Path | None, typer.Option(help="A task file, JSONL; none: the one of the repository.")] = None,
-    port: Annotated[int, typer.Option(help="Port for the platform that is started.")] = 8000,
+    port: Port = 8000,
 ) -> None:
     """Customer-service tasks with a verified end state."""
     from bench.support import measure
@@ -31,9 +32,22 @@ def support(
     _finish(measure(console, tasks, port), console, json, "support")
 
 
-@app.callback()
-def _several() -> None:
-    """Keeps the command's name needed while there is only one."""
+@app.command()
+def scaling(json: Json = None, port: Port = 8000) -> None:
+    """Replicas under the load of 16 streams, and after it."""
+    from bench.scaling import measure
+
+    console = Console()
+    _finish(measure(console, port), console, json, "scaling")
+
+
+@app.command()
+def stopping(json: Json = None, port: Port = 8000) -> None:
+    """Tokens and time after the emergency stop."""
+    from bench.stopping import measure
+
+    console = Console()
+    _finish(measure(console, port), console, json, "stopping")
 
 
 def _finish(rows: list[Row], console: Console, json: Path | None, title: str) -> None:

@@ -93,11 +93,14 @@ class Platform:
             time.sleep(0.25)
         raise PlatformFailed(f"the platform was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.tail()}")
 
-    def stop(self) -> None:
-        """Asks it to stop and waits; what does not stop in time is killed, and that raises."""
+    def stop(self) -> int | None:
+        """Asks it to stop, waits, and returns its exit code; None if it was not running.
+
+        What does not stop in time is killed, and that raises PlatformFailed.
+        """
         process = self._process
         if process is None:
-            return
+            return None
         self._process = None
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -107,6 +110,7 @@ class Platform:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise PlatformFailed(f"the platform did not stop within {STOP_TIMEOUT_S:.0f} s:\n{self.tail()}") from None
+        return process.returncode
 
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

@@ -1,0 +1,80 @@
+"""Completions that are read in the background, each piece with the moment it came."""
+
+from __future__ import annotations
+
+import time
+from threading import Condition, Thread
+
+from flightloop import Flightloop
+from flightloop.errors import FlightloopError, Interrupted
+
+STORY = "Write a very long story about a ship that crosses all the oceans, with many chapters."
+"""The embedded model does not end this one by itself within 500 tokens."""
+
+
+class Answer:
+    """One streamed completion. ``arrivals``: when each piece of text came, in seconds since the epoch.
+
+    The default policy releases text token by token; where a rail holds some back, a piece has more than one.
+
+    Args:
+        client: of the platform.
+        model: the model's name.
+        max_tokens: the answer's bound.
+        prompt: what it is asked.
+    """
+
+    def __init__(self, client: Flightloop, model: str, max_tokens: int, prompt: str = STORY) -> None:
+        self.arrivals: list[float] = []
+        self.text = ""
+        self.error: FlightloopError | None = None
+        self._chunks = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": prompt}],
+            max_tokens=max_tokens,
+            temperature=0.0,
+            stream=True,
+        )
+        self._ended = False
+        self._news = Condition()
+        self._reader = Thread(target=self._read, name="answer", daemon=True)
+        self._reader.start()
+
+    def wait_for(self, pieces: int, timeout_s: float) -> None:
+        """Returns when that much has come, or the answer has ended.
+
+        Raises:
+            TimeoutError: neither happened in time.
+        """
+        with self._news:
+            if not self._news.wait_for(lambda: self._ended or len(self.arrivals) >= pieces, timeout_s):
+                raise TimeoutError(f"{len(self.arrivals)} of {pieces} pieces came within {timeout_s:.0f} s")
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when the answer has ended; raises TimeoutError."""
+        self._reader.join(timeout_s)
+        if self._reader.is_alive():
+            raise TimeoutError(f"the answer did not end within {timeout_s:.0f} s")
+
+    @property
+    def interrupted(self) -> bool:
+        return isinstance(self.error, Interrupted)
+
+    def after(self, moment: float) -> list[float]:
+        """Arrivals later than ``moment``, in seconds since the epoch."""
+        return [arrival for arrival in self.arrivals if arrival > moment]
+
+    def _read(self) -> None:
+        try:
+            for chunk in self._chunks:
+                for choice in chunk.choices:
+                    if choice.delta.content:
+                        with self._news:
+                            self.arrivals.append(time.time())
+                            self.text += choice.delta.content
+                            self._news.notify_all()
+        except FlightloopError as error:
+            self.error = error
+        with self._news:
+            self._ended = True
+            self._news.notify_all()

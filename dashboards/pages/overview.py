@@ -51,9 +51,7 @@ def system_tier(overview: Overview, history: History) -> list[Reading]:
     cpu, memory = "system_cpu_utilisation_ratio", "system_memory_used_ratio"
     gpu = figures.value(overview, "system_gpu_utilisation_ratio", figures.mean)
     fragmentation = figures.value(overview, "system_memory_fragmentation_ratio", max)
-    replicas = figures.value(overview, "system_replicas", deployment="model") or figures.value(
-        overview, "system_replicas"
-    )
+    replicas = figures.value(overview, "system_replicas", deployment="Model")
     return [
         Reading(
             "CPU",

@@ -44,8 +44,8 @@ def _system() -> list[dict[str, Any]]:
         _figure("system_http_requests_total", 4182, {"route": "/v1/runs", "method": "POST", "status": "201"}),
         _figure("system_http_requests_total", 9, {"route": "/v1/runs", "method": "POST", "status": "503"}),
         _figure("system_http_seconds", 0.021, {"route": "/v1/runs"}, p50=0.014, p95=0.072, count=4191),
-        _figure("system_replicas", 2, {"deployment": "model"}),
-        _figure("system_replica_utilisation_ratio", 0.68, {"deployment": "model"}),
+        _figure("system_replicas", 2, {"deployment": "Model"}),
+        _figure("system_replica_utilisation_ratio", 0.68, {"deployment": "Model"}),
         _figure("system_metrics_age_seconds", 1.2),
     ]
 

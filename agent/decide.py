@@ -160,8 +160,8 @@ class _Asking:
             model=self.means.model_name,
             messages=prompt.messages,
             tools=tools or None,
-            # The tools stand in a plan's request too: its prompt begins like that of the step after it.
-            tool_choice=("none" if form else "auto") if tools else None,
+            # The tools stand in a request that may not call one, too: all prompts of a run begin alike.
+            tool_choice=("none" if form or self.book.history.repeats_failure else "auto") if tools else None,
             response_format=form,
             max_tokens=reservation.completion_tokens,
             temperature=self.means.agent.temperature,

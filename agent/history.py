@@ -73,8 +73,10 @@ class History:
         self.unusable = 0  # outputs of the model that made no decision
         self.plan: tuple[str, ...] = ()
         self.failed_since_plan = False
+        self.repeats_failure = False  # the newest result failed as the very same call had failed before
         self.tainted = False
         self.judged_input = False
+        self._failed: set[tuple[str, str]] = set()
         self._calls: dict[str, CallState] = {}
         for event in events:
             self.add(event)
@@ -101,11 +103,18 @@ class History:
                 self._calls[event.call_id].intent = event
             case ToolResult():
                 self._calls[event.call_id].result = event
-                self.results.append(event)
-                self.tainted |= event.tainted
-                self.failed_since_plan |= not event.ok
+                self._resulted(event, self._calls[event.call_id].call)
             case _:
                 pass
+
+    def _resulted(self, result: ToolResult, call: ToolCall) -> None:
+        self.results.append(result)
+        self.tainted |= result.tainted
+        self.failed_since_plan |= not result.ok
+        asked = (call.function.name, call.function.arguments)
+        self.repeats_failure = not result.ok and asked in self._failed
+        if not result.ok:
+            self._failed.add(asked)
 
     def _decided(self, event: Planned | CallsDecided | Replied) -> None:
         turn = Turn(event)

@@ -146,6 +146,15 @@ async def test_a_failing_tool_leads_to_one_new_plan(make_bench: Callable[..., An
     assert "the warehouse is closed" in bench.model.requests[2].messages[-1].text
 
 
+async def test_a_call_that_fails_twice_alike_must_be_answered(make_bench: Callable[..., Any]) -> None:
+    script = [calls(("broken", {})), calls(("find", {"order_id": 7})), calls(("broken", {})), text("It is closed.")]
+    bench = make_bench(script, [find, broken])
+    run = await bench.work(await bench.start())
+    assert text_of(run.output) == "It is closed."
+    assert [request.tool_choice for request in bench.model.requests] == ["auto", "auto", "auto", "none"]
+    assert bench.model.requests[3].tools, "the prompt still begins as before"
+
+
 async def test_empty_and_malformed_output_is_observed_and_retried(make_bench: Callable[..., Any]) -> None:
     script = [text("no plan"), plan("go", "find"), text("  "), text("Here you are.")]
     bench = make_bench(script, [find], planning=True)

@@ -169,7 +169,7 @@ SYSTEM_HTTP_REQUESTS = _counter(
 SYSTEM_HTTP_SECONDS = _histogram(
     Tier.SYSTEM,
     "http_seconds",
-    "Time to answer an HTTP request (to the end of a stream), by route template.",
+    "Time until the answer to an HTTP request begins (a stream may go on for long), by route template.",
     DURATION_BUCKETS,
     Label("route", limit=48),
 )

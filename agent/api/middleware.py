@@ -37,12 +37,12 @@ class RequestEnvelope:
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _PLAIN_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        status, answered = 0, None
 
         async def stamped(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.perf_counter()
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
@@ -56,7 +56,7 @@ class RequestEnvelope:
                     raise  # the answer has begun: the server has to break the connection
                 await answer(InternalError("an unforeseen error; the server's log has more"))(scope, receive, stamped)
             finally:
-                self._count(scope, status, time.perf_counter() - began)
+                self._count(scope, status, (answered or time.perf_counter()) - began)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)

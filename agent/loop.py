@@ -145,6 +145,5 @@ class Loop:
         return await self._book.write(*broken, ended)
 
     def _said(self) -> str:
-        turns = self._book.history.turns
-        texts = [turn.decision.text for turn in turns if isinstance(turn.decision, CallsDecided)]
-        return next((text for text in reversed(texts) if text), "")
+        decided = (turn.decision for turn in reversed(self._book.history.turns))
+        return next((one.text for one in decided if isinstance(one, CallsDecided) and one.text), "")

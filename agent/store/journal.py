@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from guardrails.interrupt import InterruptSnapshot
-
 from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
 from agent.store import records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
@@ -18,6 +16,7 @@ from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
+from guardrails.interrupt import InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
 POLL_S = 0.25

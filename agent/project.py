@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,9 @@ def load_project(folder: Path | None = None) -> Project:
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
         sources = (*sources, str((folder / "tools.py").resolve()))
+    digest = _digest(folder / "tools.py")
     registry = Registry.load(sources)
-    policies = {"default": default_policy()} | dict(_policies(folder))
+    policies = {"default": default_policy()} | _policies(folder)
     agents: dict[str, AgentSpec] = {}
     for path in sorted((folder / "agents").glob("*.y*ml")):
         agent = _agent(path)
@@ -73,8 +74,6 @@ def load_project(folder: Path | None = None) -> Project:
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
-    own = folder / "tools.py"
-    digest = hashlib.sha256(own.read_bytes() if own.is_file() else b"").hexdigest()
     return Project(folder, agents, policies, sources, registry, digest)
 
 
@@ -99,10 +98,23 @@ class LiveProject:
         return self._project
 
 
-def _policies(folder: Path) -> Iterator[tuple[str, Policy]]:
+def _digest(tools: Path) -> str:
+    try:
+        return hashlib.sha256(tools.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return hashlib.sha256().hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{tools}: cannot be read ({error.strerror})") from error
+
+
+def _policies(folder: Path) -> dict[str, Policy]:
+    found: dict[str, Policy] = {}
     for path in sorted((folder / "policies").glob("*.y*ml")):
         policy = load_policy(path)
-        yield policy.name, policy
+        if policy.name in found:
+            raise ConfigError(f"{path}: name: another file has a policy named {policy.name}", param="name")
+        found[policy.name] = policy
+    return found
 
 
 def _agent(path: Path) -> AgentSpec:
@@ -132,4 +144,8 @@ def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], regi
 
 def _stamps(folder: Path) -> dict[str, int]:
     files = [folder / "tools.py", *folder.glob("agents/*.y*ml"), *folder.glob("policies/*.y*ml")]
-    return {str(file): file.stat().st_mtime_ns for file in files if file.exists()}
+    stamps = {}
+    for file in files:
+        with suppress(FileNotFoundError):  # an editor may be replacing it just now
+            stamps[str(file)] = file.stat().st_mtime_ns
+    return stamps

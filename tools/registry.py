@@ -95,7 +95,7 @@ def _import(source: str | Path) -> ModuleType:
         if str(source).endswith(".py"):
             return _import_file(Path(source))
         return importlib.import_module(str(source))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"tools of {source} can't be loaded: {type(error).__name__}: {error}", param="tools"
         ) from error

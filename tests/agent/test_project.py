@@ -78,8 +78,10 @@ def test_a_folder(folder: Path) -> None:
         ("agents/clerk.yaml", "- a list", "an agent is a mapping"),
         ("agents/clerk.yaml", "a: [", "cannot be read as YAML"),
         ("agents/other.yaml", AGENT, "agents/other.yaml: name: another file"),
+        ("policies/other.yaml", POLICY, "policies/other.yaml: name: another file"),
         ("policies/clerk.yaml", POLICY + "stages: {input: {rails: [nope]}}\n", "policies/clerk.yaml"),
         ("tools.py", "raise ValueError('no')", "tools.py"),
+        ("tools.py", "raise SystemExit(1)", "tools.py"),
     ],
 )
 def test_a_mistake_is_named_with_its_file_and_field(folder: Path, file: str, content: str, told: str) -> None:

@@ -4,10 +4,9 @@ import pytest
 import yaml
 
 import guardrails
-from flightloop.errors import ConfigError, NotFound
+from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.policy import DEFAULT_PATH, default_policy, load_policy, parse_policy
-from guardrails.shelf import PolicyShelf
 
 MINIMAL = "name: mine\nversion: 1\n"
 SUPPORT = Path(guardrails.__file__).parents[1] / "agent" / "projects" / "support" / "policies" / "support.yaml"
@@ -72,36 +71,3 @@ def test_the_support_policy_loads():
     assert policy.name == "support"
     assert "refund_order" in policy.document.tools.allowed("support")
     assert policy.document.tools.allowed("somebody") == frozenset()
-
-
-def test_reload_swaps_the_set_and_keeps_the_last_good_one(tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text(MINIMAL)
-    shelf = PolicyShelf.load(tmp_path)
-    first, held = shelf.current, shelf.get("mine")
-    assert not shelf.reload()
-
-    file.write_text(MINIMAL + "colour: red\n")
-    assert not shelf.reload()
-    assert "colour" in (shelf.error or "")
-    assert shelf.current is first
-
-    file.write_text(MINIMAL + "streaming: live\n")
-    assert shelf.reload()
-    assert shelf.error is None
-    assert shelf.get("mine").sha256 != held.sha256
-    assert first.get("mine") is held
-
-
-def test_the_shelf_always_has_a_default_and_names_what_it_has(tmp_path):
-    shelf = PolicyShelf.load(tmp_path / "nowhere")
-    assert shelf.get(None) is default_policy()
-    with pytest.raises(NotFound, match="default"):
-        shelf.get("other")
-
-
-def test_two_policies_of_one_name_are_refused(tmp_path):
-    for name in ("a.yaml", "b.yaml"):
-        (tmp_path / name).write_text(MINIMAL)
-    with pytest.raises(ConfigError, match="another policy"):
-        PolicyShelf.load(tmp_path)

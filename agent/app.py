@@ -11,17 +11,22 @@ from functools import partial
 from typing import Any
 
 from ray import serve
-from ray.serve import Application
+from ray.serve import Application, Deployment
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from agent.config import Settings, load_settings
-from agent.serve.deployments import interrupt_watch, metrics_sink, model_deployment
+from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.ingress import Ingress
 from agent.serve.worker import WorkerHost
 from model.config import ModelConfig
+from model.serve.autoscaling import hold_utilisation
 
 STREAMS = 200
 """Requests that the ingress serves at a time; most of them are open streams that wait."""
 SHUTDOWN_S = 30.0
+SHARD_CPUS = 0.5
+WAITING_PER_SLOT = 3
+"""Requests that may wait inside a replica for each slot, so that the engine's priorities have a choice."""
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -69,6 +74,41 @@ def model_config(settings: Settings) -> ModelConfig:
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )
+
+
+def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) -> Deployment:
+    """The model's deployment, still without its arguments.
+
+    Args:
+        config: of one replica; more than one shard gives each replica a placement group.
+        replicas_min: replicas that always run; 0 lets the model sleep.
+        replicas_max: the most that load may start.
+    """
+    from model.serve.replica import ModelReplica  # torch: only where a model of our own is served
+
+    scaling = AutoscalingConfig(
+        min_replicas=replicas_min,
+        initial_replicas=max(1, replicas_min),
+        max_replicas=replicas_max,
+        policy=AutoscalingPolicy(policy_function=hold_utilisation, policy_kwargs={"slots": config.slots}),
+        look_back_period_s=4.0,
+        metrics_interval_s=1.0,
+        upscale_delay_s=2.0,
+        downscale_delay_s=30.0,
+    )
+    deployment = serve.deployment(ModelReplica).options(
+        name="Model",
+        autoscaling_config=scaling,
+        max_ongoing_requests=config.slots * (1 + WAITING_PER_SLOT),
+        health_check_period_s=1.0,
+        health_check_timeout_s=30.0,
+        graceful_shutdown_timeout_s=20.0,
+        ray_actor_options={"num_cpus": SHARD_CPUS},
+    )
+    if config.shards > 1:
+        bundles = [{"CPU": SHARD_CPUS}] * (1 + config.shards)
+        deployment = deployment.options(placement_group_bundles=bundles, placement_group_strategy="PACK")
+    return deployment
 
 
 def _model(settings: Settings) -> Application:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
 
 def test_the_client_needs_httpx_and_pydantic_only() -> None:
     allowed = {"httpx", "pydantic", "pydantic_core", "flightloop", "annotated_types", "typing_extensions"}
-    standard = set(__import__("sys").stdlib_module_names)
+    standard = set(sys.stdlib_module_names)
     strays = {}
     for path in tracked("agent/sdk/flightloop/*.py"):
         if path.name == "testing.py" or "cli" in path.parts or path.name.startswith("cli") or "template" in path.parts:
@@ -89,3 +90,14 @@ def test_links_in_the_documents_lead_somewhere() -> None:
             if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
                 dead.append(f"{page.relative_to(ROOT)} -> {target}")
     assert dead == []
+
+
+@pytest.mark.parametrize(
+    "entry", ["agent.app", "agent.serve.up", "agent.serve.ingress", "agent.serve.worker", "agent.standalone"]
+)
+def test_without_a_model_of_our_own_nothing_needs_torch(entry: str) -> None:
+    code = f"import sys, {entry}; print('torch' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip().endswith("False")

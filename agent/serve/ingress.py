@@ -19,7 +19,7 @@ from agent.deltas import LocalDeltas
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
-from agent.serve.deployments import NAMESPACE, connect_model, metrics_sink
+from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
 from observability.reporter import Reporter

@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
 from agent.project import LiveProject
-from agent.serve.deployments import connect_model, metrics_sink
+from agent.serve.connections import connect_model, metrics_sink
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics
 from observability.reporter import Reporter

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -44,7 +45,11 @@ class _SqliteReader:
             if self._connection is None:
                 # mode=rw: a missing file is an error, not a new database without interrupts.
                 self._connection = sqlite3.connect(
-                    f"file:{self._path}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=1.0
+                    f"file:{quote(self._path)}?mode=rw",
+                    uri=True,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    timeout=1.0,
                 )
             return self._read(self._connection)
         except sqlite3.Error:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -19,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
 from agent.store.migrate import migrate
+from agent.store.node import NodeLock
 from agent.store.sql_transaction import SqlTransaction
 from flightloop.errors import ConfigError
 
@@ -35,14 +37,18 @@ class SqlBackend:
     """Belongs to one event loop. Migrates the database to the newest schema when it is made.
 
     Raises:
-        ConfigError: the database cannot be opened.
+        ConfigError: the database cannot be opened, or it is SQLite and open on another node.
     """
 
     def __init__(self, database_url: str) -> None:
+        self._node = _node_lock(database_url)
         try:
             migrate(database_url)
         except Exception as error:
-            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {error}") from error
+            if self._node is not None:
+                self._node.release()
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {reason}") from error
         self._write_engine = engine(database_url, begin="BEGIN IMMEDIATE")
         self._read_engine = engine(database_url, begin="BEGIN", connections=READERS)
         self._writer = ThreadPoolExecutor(1, "journal-writer")
@@ -67,6 +73,9 @@ class SqlBackend:
         self._readers.shutdown()
         self._write_engine.dispose()
         self._read_engine.dispose()
+        if self._node is not None:
+            self._node.release()
+            self._node = None
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._read_engine.begin() as connection:
@@ -121,6 +130,13 @@ def engine(database_url: str, *, begin: str, connections: int = 1) -> Engine:
             connection.exec_driver_sql(begin)
 
     return made
+
+
+def _node_lock(database_url: str) -> NodeLock | None:
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return NodeLock(Path(str(url.database)))
 
 
 def _shown(database_url: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sqlalchemy import create_engine, event
 from agent.store import sql_journal
 from agent.store.interrupts import reader
 from agent.store.migrate import migrate
+from agent.store.node import NodeLock
 from agent.store.tables import metadata
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError
@@ -23,6 +26,7 @@ from flightloop.runs import Budget, RunStatus
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
 
+ROOT = Path(__file__).parents[2]
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
 
 
@@ -106,12 +110,39 @@ async def test_a_step_costs_the_same_however_long_the_run_is(url: str) -> None:
     await journal.close()
 
 
+async def test_sqlite_refuses_a_second_node_while_the_first_one_lives(url: str) -> None:
+    database = Path(url.removeprefix("sqlite:///"))
+    elsewhere = NodeLock(database, "another-kernel there")
+    with pytest.raises(ConfigError, match="is in use on there"):
+        sql_journal(url)
+    elsewhere.release()
+    here, beside = sql_journal(url), sql_journal(url)
+    await here.close()
+    with pytest.raises(ConfigError, match="is in use on"):
+        NodeLock(database, "another-kernel there")
+    await beside.close()
+    NodeLock(database, "another-kernel there").release()
+
+
+async def test_a_dead_program_holds_no_lock(url: str) -> None:
+    database = Path(url.removeprefix("sqlite:///"))
+    died = (
+        f"import os; from pathlib import Path; from agent.store.node import NodeLock; NodeLock(Path({str(database)!r}),"
+    )
+    subprocess.run([sys.executable, "-c", f"{died} 'another-kernel there'); os._exit(1)"], cwd=ROOT)  # noqa: ASYNC221
+    assert Path(f"{database}.node").read_text() == "another-kernel there"  # noqa: ASYNC240
+    await sql_journal(url).close()
+
+
 def test_a_bad_url_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="DATABASE_URL"):
         sql_journal("not a url")
     (tmp_path / "file").write_text("no database, only text" * 100)
     with pytest.raises(ConfigError, match="cannot open the journal"):
         sql_journal(f"sqlite:///{tmp_path}/file")
+    with pytest.raises(ConfigError) as caught:
+        sql_journal(f"sqlite:///{tmp_path}/file/below/it")
+    assert "\n" not in caught.value.message
 
 
 async def test_an_asynchronous_drivers_url_is_taken_too(tmp_path: Path) -> None:
@@ -131,6 +162,13 @@ async def test_the_reader_sees_raising_and_clearing(url: str) -> None:
     cleared = await journal.clear_interrupt("default", interrupt.id)
     assert read().interrupts == (cleared,)
     assert read() == await journal.interrupt_snapshot()
+    await journal.close()
+
+
+async def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/50% #1/journal.db"
+    journal = sql_journal(url)
+    assert reader(url)() == await journal.interrupt_snapshot()
     await journal.close()
 
 

@@ -1,0 +1,70 @@
+"""An SQLite journal belongs to one running system: its WAL index is shared memory, which no other one sees."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from flightloop.errors import ConfigError
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_node() -> str:
+    """The running kernel's id (containers on it share it) and the host's name, for people."""
+    host = socket.gethostname()
+    try:
+        return f"{BOOT_ID.read_text().strip()} {host}"
+    except OSError:
+        return f"{host} {host}"
+
+
+class NodeLock:
+    """Held by every program that has the journal open, and gone with it however it ends.
+
+    Who finds the lock free writes down its node; who finds it taken has to be on that node.
+
+    Args:
+        database: the SQLite file; the lock is a file beside it.
+        node: an id and a name, separated by a space.
+
+    Raises:
+        ConfigError: programs of another node have the journal open, or the file cannot be locked.
+    """
+
+    def __init__(self, database: Path, node: str | None = None) -> None:
+        node = node or this_node()
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(f"{database}.node", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot open the journal's lock {database}.node: {error.strerror}") from error
+        try:
+            holder = self._enter(node)
+        except OSError as error:
+            self.release()
+            raise ConfigError(f"cannot lock {database}.node ({error.strerror}): put it on a local disk") from error
+        if holder.partition(" ")[0] != node.partition(" ")[0]:
+            self.release()
+            raise ConfigError(
+                f"the journal {database} is in use on {holder.partition(' ')[2] or 'another node'}, and SQLite keeps it"
+                " to one node: stop flightloop there, or set FLIGHTLOOP_DATABASE_URL to a PostgreSQL database"
+            )
+
+    def release(self) -> None:
+        os.close(self._file)
+
+    def _enter(self, node: str) -> str:
+        """Shares the lock; tells the node that holds it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, node.encode(), 0)
+        # Waits for whoever is writing. Between the two kinds of lock another node may have come first: so it is read.
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        return os.pread(self._file, 4096, 0).decode(errors="replace")

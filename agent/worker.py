@@ -102,7 +102,7 @@ class Worker:
     async def run(self) -> None:
         """Works until drained; then every run is finished or given back."""
         self._watch.poll()
-        helpers = [
+        beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
             asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
             asyncio.create_task(self._forever(self._expire, 1.0)),
@@ -116,9 +116,9 @@ class Worker:
                     await self._unless_draining(self._config.poll_s)
             await self._give_back()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     def drain(self) -> None:
         """Stops claiming; running runs finish their step and go back to the queue."""
@@ -236,8 +236,8 @@ class Worker:
             if self._watch.stopped(held.tags, held.epoch):
                 held.stop.interrupted = True
                 held.task.cancel()
-            elif held.lease.expires_at <= self._clock():
-                held.task.cancel()  # another worker may have the run by now
+            elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
+                held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
 
     async def _renew(self) -> None:
         for held in list(self._held):
@@ -256,7 +256,7 @@ class Worker:
             try:
                 await work()
             except Exception:
-                log.exception("a helper of the worker failed, it goes on")
+                log.exception("what goes on beside the runs failed, will try again")
             await asyncio.sleep(every_s)
 
     async def _unless_draining(self, seconds: float) -> None:

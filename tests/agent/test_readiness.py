@@ -1,0 +1,43 @@
+"""Readiness: what is missing, and that asking for it never hangs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agent.chat_model import Capabilities
+from agent.fakes import ScriptedChatModel
+from agent.readiness import not_ready
+from agent.store import memory_journal, sql_journal
+from flightloop.chat import ModelCard
+from flightloop.errors import ModelUnavailable
+
+
+class Lost(ScriptedChatModel):
+    """A model whose server refuses, or never answers."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__([], Capabilities())
+        self._error = error
+
+    async def models(self) -> list[ModelCard]:
+        if self._error is not None:
+            raise self._error
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_all_is_well() -> None:
+    assert await not_ready(memory_journal(), ScriptedChatModel([])) == []
+    assert await not_ready(memory_journal(), None) == []
+
+
+async def test_a_model_that_refuses_or_hangs_is_told() -> None:
+    assert await not_ready(memory_journal(), Lost(ModelUnavailable("no answer"))) == ["no answer"]
+    assert await not_ready(memory_journal(), Lost(None), timeout_s=0.01) == ["the model gives no answer within 0.01 s"]
+
+
+async def test_a_closed_journal_is_told(tmp_path: object) -> None:
+    journal = sql_journal(f"sqlite:///{tmp_path}/journal.db")
+    await journal.close()
+    [told] = await not_ready(journal, None)
+    assert told.startswith("the journal cannot be read: ")

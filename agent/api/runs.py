@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from agent import commands
 from agent.api.access import Caller, Deps
@@ -18,11 +18,22 @@ from agent.api.errors import documented
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.budgets import resolve
+from agent.context import CHARS_PER_TOKEN
 from agent.journal import Idempotency, new_id
 from flightloop.content import Content, TextPart, text_of
-from flightloop.errors import Conflict, InvalidRequest, UnsupportedContent
+from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
-from flightloop.runs import AgentInfo, Budget, Feedback, Page, Run, RunCreate, RunStatus
+from flightloop.runs import (
+    AgentInfo,
+    Feedback,
+    Outcome,
+    Page,
+    Run,
+    RunCreate,
+    RunInterrupt,
+    RunResume,
+    RunStatus,
+)
 from observability import catalog
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -31,21 +42,6 @@ IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=255, description="Makes a repeated request answer with the first one's run."),
 ]
-CHARS_PER_TOKEN = 16
-"""No tokenizer in use packs more characters into a token on average, so a longer text cannot fit."""
-
-
-class InterruptRun(BaseModel):
-    reason: str = Field(default="", max_length=2000)
-
-
-class ResumeRun(BaseModel):
-    budget: Budget | None = Field(default=None, description="Replaces the bounds that it names.")
-
-
-class Outcome(BaseModel):
-    solved: bool
-    by: str = Field(default="", max_length=128)
 
 
 @router.post("", status_code=201, responses=documented(404, 409, 413, 422, 423))
@@ -107,7 +103,7 @@ async def cancel_run(run_id: RunId, deps: Deps, caller: Caller) -> Run:
 
 
 @router.post("/{run_id}/interrupt", responses=documented(404, 409))
-async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: InterruptRun | None = None) -> Run:
+async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: RunInterrupt | None = None) -> Run:
     """Emergency stop: ends the run in the middle of a token. Latched until the run is resumed."""
     reason = body.reason if body else ""
     run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
@@ -116,7 +112,7 @@ async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: Interru
 
 
 @router.post("/{run_id}/resume", responses=documented(404, 409))
-async def resume_run(run_id: RunId, deps: Deps, caller: Caller, body: ResumeRun | None = None) -> Run:
+async def resume_run(run_id: RunId, deps: Deps, caller: Caller, body: RunResume | None = None) -> Run:
     """Goes on after an interrupt, or after an exhausted budget once that is raised."""
     budget = body.budget if body else None
     return await commands.resume(deps.journal, caller.tenant_id, run_id, caller.name, budget)
@@ -145,7 +141,7 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     """Refuses what cannot be worked on: nothing, parts the model does not take, more than fits its context.
 
     Raises:
-        InvalidRequest, UnsupportedContent: naming the field and the limit.
+        InvalidRequest, UnsupportedContent, ContextTooLong: naming the field and the limit.
     """
     can = deps.model.capabilities
     for index, part in enumerate(content):
@@ -155,11 +151,12 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")
-    if can.context_length is not None and len(text) > can.context_length * CHARS_PER_TOKEN:
-        limit = can.context_length * CHARS_PER_TOKEN
-        raise InvalidRequest(
-            f"input: has {len(text)} characters; the model's context of {can.context_length} tokens takes"
-            f" {limit} at the very most",
+    # As the run itself will count, which cannot ask the model either: it would fail before its first step.
+    limit = None if can.context_length is None else int(can.context_length * CHARS_PER_TOKEN)
+    if limit is not None and len(text) > limit:
+        raise ContextTooLong(
+            f"input: has {len(text)} characters; the model's context of {can.context_length} tokens is taken to hold"
+            f" {limit}",
             param="input",
         )
 

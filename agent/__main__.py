@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 from agent.admin import app
-from flightloop.errors import ConfigError
+from flightloop.errors import FlightloopError
 
 
 def main() -> None:
     try:
         app(prog_name="python -m agent")
-    except ConfigError as error:
+    except FlightloopError as error:
         print(f"error: {' '.join(error.message.split())}", file=sys.stderr)  # a parser's words may be several lines
         raise SystemExit(2) from None
 

@@ -68,9 +68,10 @@ async def decide(means: Means, gate: Gate, book: Book, conversation: Conversatio
         ContextExhausted: the newest turn does not fit the model.
         Interrupted: the emergency stop ended the answer.
     """
-    tools = gate.tools() if means.agent.tools else []
+    planning = _plan_due(means, book)
+    tools = gate.tools(planning=planning) if means.agent.tools else []
     asking = _Asking(means, gate, book, conversation, tools)
-    if tools and _plan_due(means, book):
+    if tools and planning:
         return await asking.plan()
     return await asking.act()
 
@@ -99,7 +100,8 @@ class _Asking:
         parsed = _parsed_plan(asked.collected.text, names)
         if parsed is None:
             return _unusable(asked, "the plan was not a JSON object with goal and tools")
-        ruling = await self.gate.check(Stage.PLAN, dump({"goal": parsed[0], "tools": list(parsed[1])}))
+        text = dump({"goal": parsed[0], "tools": list(parsed[1])})
+        ruling = await self.gate.check(Stage.PLAN, text, plan=parsed[1])
         if ruling.action.severity >= Action.ASK.severity:
             return _unusable(asked, f"the plan was refused: {ruling.reason}")
         goal, planned = (_parsed_plan(ruling.text, names) or parsed) if ruling.action is Action.REDACT else parsed

@@ -107,7 +107,7 @@ class Gate:
     def policy_sha256(self) -> str:
         return self._means.guard.policy.sha256
 
-    def context(self, approved: frozenset[str] = frozenset()) -> GuardContext:
+    def context(self, approved: frozenset[str] = frozenset(), plan: tuple[str, ...] | None = None) -> GuardContext:
         run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
@@ -119,28 +119,37 @@ class Gate:
             session_id=run.session_id,
             run_id=run.id,
             user_text=self._conversation.user_text,
-            plan=history.plan,
+            plan=history.plan if plan is None else plan,
             tainted=history.tainted,
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
             approved_args=approved,
         )
 
-    def tools(self) -> list[ToolDef]:
-        """The agent's tools as the policy lets the model see them now."""
+    def tools(self, *, planning: bool = False) -> list[ToolDef]:
+        """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
+        may name: the current one binds calls only."""
         toolbox, names = self._means.hosts.registry, self._means.agent.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
-        return self._means.guard.narrow(toolbox.definitions(names), self.context(), writes)
+        return self._means.guard.narrow(
+            toolbox.definitions(names), self.context(plan=names if planning else None), writes
+        )
 
     async def check(
-        self, stage: Stage, text: str, call: CallSubject | None = None, approved: frozenset[str] = frozenset()
+        self,
+        stage: Stage,
+        text: str,
+        call: CallSubject | None = None,
+        approved: frozenset[str] = frozenset(),
+        plan: tuple[str, ...] | None = None,
     ) -> Ruling:
         """The guard's ruling; its verdicts are journaled with the next write.
 
-        ``approved``: the hash of this very call, if a person approved it.
+        ``approved``: the hash of this very call, if a person approved it. ``plan``: the tools of the plan
+        that is checked; otherwise the current one counts.
         """
         with self._means.tracing.guard(stage.value, self._means.guard.policy.version) as span:
-            ruling = await self._means.guard.check(Subject(stage, text, self.context(approved), call))
+            ruling = await self._means.guard.check(Subject(stage, text, self.context(approved, plan), call))
             for verdict in ruling.verdicts:
                 add_verdict(span, verdict)
         self._judged(ruling.verdicts, call.call_id if call else None)

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from agent.commands import cancel
-from agent.fakes import RuleGuard, calls, on, text
+from agent.fakes import RuleGuard, calls, on, plan, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.tool import ToolContext, tool
 from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.types import Subject
 
 ran: list[str] = []
 
@@ -67,6 +70,43 @@ async def test_a_redacted_answer_replaces_it(make_bench: Callable[..., Any]) -> 
     run = await bench.work(await bench.start())
     assert text_of(run.output) == "mail [email]"
     assert all("bob@" not in event.model_dump_json() for event in await bench.events(run))
+
+
+async def test_a_plan_is_checked_as_it_is_and_not_as_the_one_before(make_bench: Callable[..., Any]) -> None:
+    plans: list[tuple[str, ...]] = []
+
+    def no_refunds(subject: Subject) -> Action | None:
+        if subject.stage is not Stage.PLAN:
+            return None
+        plans.append(subject.context.plan)
+        return Action.BLOCK if "refund" in subject.context.plan else Action.ALLOW
+
+    script = [plan("pay back", "refund"), plan("answer"), text("no")]
+    bench = make_bench(script, [refund], guard=RuleGuard(no_refunds), planning=True)
+    run = await bench.work(await bench.start())
+    assert (run.status, run.plan) == ("succeeded", [])
+    assert plans == [("refund",), ()]
+
+
+LOCKED = """\
+name: locked
+version: 1
+tools: {allow: {"*": ["*"]}, lock_to_plan: block}
+stages: {input: {rails: []}, plan: {rails: []}, tool_result: {rails: []}, final: {rails: []}}
+"""
+
+
+async def test_a_lock_to_the_plan_leaves_the_plan_itself_free(make_bench: Callable[..., Any]) -> None:
+    guard = Guard(parse_policy(LOCKED))
+    pay = ("refund", {"order_id": 1, "amount": 5})
+    bench = make_bench([plan("pay back", "refund"), calls(pay), text("ok")], [refund], guard=guard, planning=True)
+    run = await bench.work(await bench.start("Pay 5 back for order 1."))
+    assert (run.status, run.plan) == ("succeeded", ["refund"])
+    assert len(ran) == 1
+    bench = make_bench([plan("talk"), calls(pay), text("no")], [refund], guard=guard, planning=True, replans=0)
+    assert (await bench.work(await bench.start("Pay 5 back for order 1."))).plan == []
+    assert bench.model.requests[1].tools is None
+    assert len(ran) == 1
 
 
 async def test_a_blocked_call_is_not_performed(make_bench: Callable[..., Any]) -> None:

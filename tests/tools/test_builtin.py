@@ -360,6 +360,10 @@ def test_hosts_match_exactly() -> None:
     for host in ("evil-api.example", "x.api.example", "example", "api.example.evil"):
         with pytest.raises(ToolRefused):
             check_host(host, 443, ("api.example",))
+    check_host("a.b.example", 443, ("*.example",))
+    for host in ("example", "evil-example", "a.example.evil"):
+        with pytest.raises(ToolRefused):
+            check_host(host, 443, ("*.example",))
 
 
 def test_the_tuple_names_them_all() -> None:

@@ -43,9 +43,11 @@ async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8,
 
 
 def check_host(host: str, port: int, egress: Sequence[str]) -> None:
-    """Raises ToolRefused unless the egress list holds exactly this host, or this host and port."""
+    """Raises ToolRefused unless the egress list holds this host, this host and port, or ``*.`` and a name above it."""
     allowed = {entry.strip().lower() for entry in egress}
-    if host.lower() not in allowed and f"{host.lower()}:{port}" not in allowed:
+    name = host.lower()
+    below = any(entry.startswith("*.") and name.endswith(entry[1:]) for entry in allowed)
+    if not below and not allowed & {name, f"{name}:{port}"}:
         raise ToolRefused(f"The host {host} is not allowed. Allowed: {', '.join(sorted(allowed)) or 'none'}.")
 
 

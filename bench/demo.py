@@ -13,6 +13,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from agent.config import load_settings
 from bench.platform import Platform, PlatformFailed
 from bench.play import Played, Player
 from bench.support import TASKS
@@ -26,7 +27,7 @@ from flightloop.verdicts import Action
 
 SEED = 20_26
 COUNT = 10
-CONSOLE_PORT = 8501
+CONSOLE_PORT = os.environ.get("FLIGHTLOOP_CONSOLE_PORT") or "8501"
 
 
 class Narrator:
@@ -59,9 +60,9 @@ def main() -> int:
     """Exits 0 when the platform worked, whatever the model solved."""
     console = Console(highlight=False)
     home = Path(os.environ.get("FLIGHTLOOP_HOME", ".flightloop"))
-    port = int(os.environ.get("FLIGHTLOOP_PORT", "8000"))
     tasks = random.Random(SEED).sample(load(TASKS), COUNT)
     try:
+        port = load_settings().port
         with console.status("starting") as status:
             platform = Platform(
                 home, port, progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s (log: {home})")

@@ -14,6 +14,8 @@ from types import TracebackType
 
 import httpx
 
+from agent.serving import bind
+
 READY_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
 
@@ -32,6 +34,10 @@ class Platform:
         options: further command-line options of ``up``.
         environment: settings, added to this process's environment.
         progress: told now and then what is being waited for, with the seconds so far.
+
+    Raises:
+        ConfigError: on entering, when the port is taken.
+        PlatformFailed: it did not start, or did not stop.
     """
 
     home: Path
@@ -59,6 +65,8 @@ class Platform:
         return self._process.pid
 
     def __enter__(self) -> Platform:
+        # Whoever has the port already would answer in this platform's place.
+        bind("127.0.0.1", self.port).close()
         self.home.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
         command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options]
@@ -93,7 +101,7 @@ class Platform:
             time.sleep(0.25)
         raise PlatformFailed(f"the platform was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.tail()}")
 
-    def stop(self) -> int | None:
+    def stop(self, by: signal.Signals = signal.SIGINT) -> int | None:
         """Asks it to stop, waits, and returns its exit code; None if it was not running.
 
         What does not stop in time is killed, and that raises PlatformFailed.
@@ -103,7 +111,7 @@ class Platform:
             return None
         self._process = None
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -43,7 +43,7 @@ def up(
     port: Port = None,
     project: Project = None,
     console: Annotated[bool, typer.Option(help="Start the operator console.")] = True,
-    console_port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    console_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_CONSOLE_PORT")] = 8501,
     prometheus: Annotated[bool, typer.Option(help="Start Prometheus, where it is installed.")] = True,
     prometheus_port: Annotated[int, typer.Option(min=1, max=65535)] = 9090,
 ) -> None:

@@ -121,6 +121,16 @@ def test_chat_keeps_its_session(client: Flightloop, flightloop) -> None:
     assert len({run.session_id for run in runs}) == 1
 
 
+def test_ctrl_c_leaves_the_run_at_work_and_says_so(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = None
+    pressed = "import _thread, threading; threading.Timer(3, _thread.interrupt_main).start(); " + PROGRAM
+    done = flightloop("run", "Hello", program=pressed)
+    [run] = client.runs.list().data
+    assert done.returncode == 130
+    assert f"flightloop stop {run.id}" in done.stdout
+    assert not run.status.terminal
+
+
 def test_runs_lists_pages(client: Flightloop, flightloop) -> None:
     assert flightloop("runs").stdout == "no runs\n"
     ids = [client.runs.create(agent="support", input=f"number {index}").id for index in range(3)]

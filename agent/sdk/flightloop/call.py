@@ -96,9 +96,9 @@ def error_of(response: httpx.Response) -> FlightloopError:
         retry_after = float(response.headers["retry-after"])
     except (KeyError, ValueError):
         retry_after = None
-    return error_for(
-        response.status_code, body, request_id=response.headers.get("x-request-id"), retry_after=retry_after
-    )
+    # A proxy in between may have added the same header once more.
+    request_id = next(iter(response.headers.get_list("x-request-id")), None)
+    return error_for(response.status_code, body, request_id=request_id, retry_after=retry_after)
 
 
 class Attempts:

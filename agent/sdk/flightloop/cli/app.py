@@ -46,6 +46,7 @@ def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist 
     for path in write_project(name):
         console.print(f"  {path}", highlight=False)
     console.print(f"Start the platform with FLIGHTLOOP_PROJECT={name.resolve()}", soft_wrap=True, highlight=False)
+    console.print(f'then: flightloop run "…" -a {name.name}', highlight=False)
 
 
 @app.command()
@@ -62,7 +63,11 @@ def run(
         budget = Budget(steps=steps, tokens=tokens)
         created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
         console.print(f"[dim]{created.id} · session {created.session_id}[/dim]", highlight=False)
-        done = follow(client, console, created.id)
+        try:
+            done = follow(client, console, created.id)
+        except KeyboardInterrupt:
+            console.print(f"\n[dim]it goes on; to stop it: flightloop stop {created.id}[/dim]", highlight=False)
+            raise
     raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
 
 

@@ -179,6 +179,9 @@ class JournalProjection:
             series.observe(metric, value, agent, _exemplar(event, value))
         facts.tally(series, -1)
         facts.status, facts.stop_reason = event.status.value, event.stop_reason.value
+        if facts.asked:  # the end of a run closes its approvals without a word of their own
+            series.inc(GUARDRAIL_APPROVALS, facts.asked, {"decision": "expire"})
+            facts.asked = 0
         facts.tally(series, 1)
         self._ended[event.run_id] = None
         while len(self._ended) > self._config.remembered_runs:
@@ -221,9 +224,13 @@ class JournalProjection:
 
     def _asked(self, series: Series, tenant: str, event: ApprovalRequested) -> None:
         series.inc(GUARDRAIL_APPROVALS, 1, {"decision": "requested"})
+        if (facts := self._facts(event.run_id)) is not UNKNOWN:
+            facts.asked += 1
 
     def _answered(self, series: Series, tenant: str, event: ApprovalDecided) -> None:
         series.inc(GUARDRAIL_APPROVALS, 1, {"decision": event.decision})
+        if (facts := self._facts(event.run_id)) is not UNKNOWN:
+            facts.asked = max(0, facts.asked - 1)
 
     def _rated(self, series: Series, tenant: str, event: FeedbackGiven) -> None:
         facts = self._facts(event.run_id)

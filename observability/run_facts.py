@@ -26,6 +26,8 @@ class RunFacts:
     solved: bool | None = None
     score: int | None = None
     resolved: bool | None = None
+    asked: int = 0
+    """Approvals that wait for a person."""
 
     @property
     def confidence(self) -> float | None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.commands import cancel
 from agent.journal import Journal
 from agent.overview import Overviews
 from agent.projector import Projector
 from agent.store import memory_journal
 from flightloop.content import TextPart
-from flightloop.events import ModelCall, Replied, RunCreated, RunEnded
+from flightloop.events import ApprovalRequested, CallsDecided, ModelCall, Replied, RunCreated, RunEnded
 from flightloop.runs import Budget, RunStatus, StopReason
 from observability import catalog
 from observability.config import ObservabilityConfig
@@ -84,6 +86,31 @@ async def test_latched_interrupts_are_a_gauge() -> None:
     await journal.clear_interrupt("default", raised.id)
     await watching.catch_up()
     assert Values(metrics.snapshot().series).value(catalog.GUARDRAIL_INTERRUPT_LATCHED) == 0
+
+
+async def test_a_cancelled_run_leaves_no_approval_waiting() -> None:
+    journal, metrics = memory_journal(), Metrics()
+    watching = Projector(journal, ObservabilityConfig(), lambda _: None, metrics)
+    run = (await journal.create(RunCreated(agent="a", session_id="s", input=[], budget=Budget()))).run
+    claim = await journal.claim("w", 30)
+    assert claim is not None
+    asked = ApprovalRequested(
+        approval_id="apr_1",
+        call_id="c",
+        tool="refund",
+        arguments={},
+        reason="",
+        args_sha256="0" * 64,
+        policy_sha256="0" * 64,
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+    )
+    await journal.append(run.id, [CallsDecided(calls=[], model=ModelCall(model="m")), asked], claim.lease)
+    await journal.release(claim.lease, RunStatus.WAITING_APPROVAL)
+    await watching.catch_up()
+    assert Values(metrics.snapshot().series).value(catalog.GUARDRAIL_APPROVALS_PENDING) == 1
+    await cancel(journal, "default", run.id)
+    await watching.catch_up()
+    assert Values(metrics.snapshot().series).value(catalog.GUARDRAIL_APPROVALS_PENDING) == 0
 
 
 async def test_a_tenants_overview_shows_its_own_runs() -> None:

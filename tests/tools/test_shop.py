@@ -136,6 +136,7 @@ def test_cancelling_pays_back_and_restocks(data: Path) -> None:
         (OLD, 0, "84 days ago. Refunds are possible within 30 days"),
         (FINAL_SALE, 0, "final-sale"),
         (LARGE, 0, "refunds over 200.00 EUR need a person"),
+        (DELIVERED, 0.004, "smallest amount is 0.01 EUR"),
         (DELIVERED, 109.91, "at most 109.90 EUR can be refunded, not 109.91 EUR"),
         (PROCESSING, 0, "Cancel it instead"),
         (ON_ITS_WAY, 0, "is on its way"),

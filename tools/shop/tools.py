@@ -151,8 +151,11 @@ def refund_order(
     """
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        wished = round(amount * 100)
+        if amount and not wished:  # must not be taken for the 0 that means everything
+            raise ToolRefused("The smallest amount is 0.01 EUR.")
         order = order_row(database, order_id)
-        cents = RefundRules.of(database).amount(database, order, round(amount * 100))
+        cents = RefundRules.of(database).amount(database, order, wished)
         _pay_back(database, order_id, cents, reason)
         return {"order_id": order_id, "refunded": euros(cents), "to": order["payment"]}
 

@@ -45,11 +45,13 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         ConfigError: a port is taken, a setting can't be used, or a deployment does not start.
     """
     _check_ports(settings, extras)
-    stop = _stop_on_signals()
+    stop = Event()
+    _set_on_signals(stop)
     app = application(settings)
     with ExitStack() as stack:
         tell("starting Ray …")
         stack.enter_context(local_cluster(settings.host, settings.port))
+        _set_on_signals(stop)  # again: Ray has put its own handler of SIGTERM in place, which just exits
         tell("loading the model, starting the worker and the API …")
         start(app)
         url = f"http://{settings.host}:{settings.port}"
@@ -69,11 +71,9 @@ def _key(settings: Settings) -> str:
     return "FLIGHTLOOP_API_KEY" if settings.api_key else str(settings.home / "key")
 
 
-def _stop_on_signals() -> Event:
-    stop = Event()
+def _set_on_signals(stop: Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _check_ports(settings: Settings, extras: Extras) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -362,7 +363,7 @@ def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
     _, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []
 
-    with Platform(platform.home, platform.port, ("--no-console", "--no-prometheus")):
+    with Platform(platform.home, platform.port, ("--no-console", "--no-prometheus")) as again:
         assert [item.id for item in client.interrupts.list().data] == [interrupt.id]
         with pytest.raises(Interrupted):
             client.runs.create(agent="support", input="hello")
@@ -371,3 +372,5 @@ def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
         client.interrupts.clear(interrupt.id)
         said = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}], max_tokens=5)
         assert said.usage.completion_tokens > 0
+        assert again.stop(by=signal.SIGTERM) == 0, again.tail()
+        assert "stopping …" in again.tail()

@@ -128,9 +128,10 @@ def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:
     config = yaml.safe_load((PROMETHEUS_CONFIG / "prometheus.yml").read_text())
     config["rule_files"] = [str(PROMETHEUS_CONFIG / name) for name in config["rule_files"]]
     targets = {"flightloop": f"{settings.host}:{settings.port}", "prometheus": f"127.0.0.1:{port}"}
+    # Our own cluster has no dashboard, which is what tells Prometheus of Ray's targets.
+    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:
-        if job["job_name"] in targets:
-            job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
         job.pop("authorization", None)  # /metrics is open on loopback
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))

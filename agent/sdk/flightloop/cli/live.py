@@ -13,7 +13,7 @@ from flightloop.runs import Run
 
 def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
     """Prints what happens until the run has ended; returns it as it ended."""
-    saying = ""
+    saying = said = ""
     for event in client.runs.stream(run_id, after=after):
         if isinstance(event, ev.DeltaEvent):
             console.print(event.text, end="", markup=False, highlight=False, style="italic")
@@ -22,12 +22,13 @@ def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0)
         if saying:
             console.print()
         line = None if isinstance(event, ev.Replied) and saying.strip() == event.text.strip() else event_line(event)
-        saying = ""
+        saying, said = "", saying or (event.text if isinstance(event, ev.Replied) else said)
         if line is not None:
             console.print(line)
     run = client.runs.get(run_id)
-    if run.output:
+    answer = text_of(run.output or [])
+    if answer.strip() != said.strip():  # what a guard made of it, or what an ended run had said so far
         console.print()
-        console.print(text_of(run.output), markup=False)
+        console.print(answer, markup=False)
     console.print(usage_line(run))
     return run

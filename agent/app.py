@@ -29,7 +29,8 @@ from model.weights.files import model_path
 STREAMS = 200
 """Requests that the ingress serves at a time; most of them are open streams that wait."""
 SHUTDOWN_S = 30.0
-SHARD_CPUS = 0.5
+PLACE_CPUS = 0.1
+"""Logical CPUs of the API and of a worker: a place, not a share."""
 WAITING_PER_SLOT = 3
 """Requests that may wait inside a replica for each slot, so that the engine's priorities have a choice."""
 
@@ -65,14 +66,14 @@ def application(settings: Settings) -> Application:
     worker = serve.deployment(WorkerHost).options(
         name="Worker",
         num_replicas=settings.workers,
-        ray_actor_options={"num_cpus": 0.5},
+        ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
     )
     ingress = serve.deployment(Ingress).options(
         name="Api",
         num_replicas=1,
         max_ongoing_requests=STREAMS,
-        ray_actor_options={"num_cpus": 0.5},
+        ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
     )
     return ingress.bind(settings, model, worker.bind(settings, model))
@@ -98,7 +99,7 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
         replicas_min: replicas that always run; 0 lets the model sleep.
         replicas_max: the most that load may start.
     """
-    from model.serve.replica import ModelReplica  # torch: only where a model of our own is served
+    from model.serve.replica import SHARD_CPUS, ModelReplica  # torch: only where a model of our own is served
 
     scaling = AutoscalingConfig(
         min_replicas=replicas_min,

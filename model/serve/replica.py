@@ -23,6 +23,8 @@ from observability.reporter import Reporter
 from observability.system import SystemSampler
 
 REPORT_INTERVAL_S = 2.0
+SHARD_CPUS = 0.25
+"""Logical CPUs of a replica or a shard: they count places, and all of them must fit a machine of two cores."""
 
 
 class ModelReplica:
@@ -40,7 +42,7 @@ class ModelReplica:
         config: ModelConfig,
         make_stop: Callable[[], StopSignal],
         make_sink: Callable[[], Callable[[Snapshot], object]],
-        shard_cpus: float = 0.5,
+        shard_cpus: float = SHARD_CPUS,
     ) -> None:
         self._shards: ShardedRunner | None = None
         if config.shards > 1:

@@ -1,6 +1,6 @@
 """Runs a step of the decoder. What comes in is a plain value, so that a sharded runner can pass it on.
 
-Suffixes: T tokens of the step, N rows that are sampled, V vocabulary, D width.
+Suffixes: T tokens of the step, N rows that are scored, V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class SequenceStep:
     tokens: tuple[int, ...]
     start: int
     blocks: tuple[int, ...]
-    sampled: bool
-    """Whether the logits after the last token are wanted."""
+    logits: int
+    """How many of its last tokens are scored: 0 none, 1 the last one, 1 + k with k draft tokens at the end."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StepBatch:
 
 class Runner(Protocol):
     def run(self, batch: StepBatch) -> Tensor:
-        """Logits (N, V), float32, of the sampled sequences in their order; the caller may overwrite them.
+        """Logits (N, V), float32, sequence after sequence and row after row; the caller may overwrite them.
 
         An exception means that the runner is broken: the engine does not try again.
         """
@@ -66,11 +66,20 @@ class LocalRunner:
         )
         tokens_T = torch.tensor([token for step in steps for token in step.tokens])
         hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)
-        sampled = torch.tensor([step.sampled for step in steps])
-        return self._decoder.logits(hidden_TD[layout.last_S[sampled]])
+        return self._decoder.logits(hidden_TD[scored_rows(batch)])
 
     def expert_tokens(self) -> Sequence[int]:
         return self._decoder.expert_tokens_E.tolist()
+
+
+def scored_rows(batch: StepBatch) -> list[int]:
+    """The rows (N) of the step's tokens whose logits are wanted."""
+    rows: list[int] = []
+    end = 0
+    for step in batch.sequences:
+        end += len(step.tokens)
+        rows += range(end - step.logits, end)
+    return rows
 
 
 def step_batch(slices: Sequence[Slice]) -> StepBatch:
@@ -81,4 +90,4 @@ def step_batch(slices: Sequence[Slice]) -> StepBatch:
 def _step(each: Slice) -> SequenceStep:
     sequence, start = each.sequence, each.sequence.computed
     tokens = tuple(sequence.tokens[start : start + each.count])
-    return SequenceStep(tokens, start, tuple(sequence.blocks), each.samples)
+    return SequenceStep(tokens, start, tuple(sequence.blocks), int(each.samples))

@@ -30,7 +30,7 @@ class ModelConfig:
         dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
         experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded
             model only).
-        routed_experts: routed experts per layer of the embedded model.
+        routed_experts: routed experts per layer of the embedded model; 0 leaves it the dense model that it comes from.
         expert_width: hidden width of one routed expert of the embedded model.
         active_experts: routed experts that one token goes through.
         slots: sequences that run in one batch.
@@ -61,15 +61,25 @@ class ModelConfig:
             raise ConfigError('model must be "embedded" or a path', param="model")
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
-        for field in (
-            "routed_experts", "expert_width", "active_experts", "slots", "block_size", "max_context", "shards",
-        ):  # fmt: skip
+        for field in ("expert_width", "active_experts", "slots", "block_size", "max_context", "shards"):
             _at_least(field, getattr(self, field), 1)
-        _at_least("seed", self.seed, 0)
+        for field in ("routed_experts", "seed"):
+            _at_least(field, getattr(self, field), 0)
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":
                 _at_least(field, getattr(self, field), 1)
-        if self.active_experts > self.routed_experts:
+        self._check_experts()
+        if self.kv_blocks != "auto" and self.kv_blocks * self.block_size < self.max_context:
+            raise ConfigError(
+                f"kv_blocks ({self.kv_blocks}) times block_size ({self.block_size}) must hold at least one sequence of "
+                f"max_context ({self.max_context}) tokens",
+                param="kv_blocks",
+            )
+
+    def _check_experts(self) -> None:
+        if self.routed_experts == 0 and self.experts is not None:
+            raise ConfigError("experts names trained experts, but routed_experts is 0", param="experts")
+        if self.active_experts > self.routed_experts > 0:
             raise ConfigError(
                 f"active_experts ({self.active_experts}) must not exceed routed_experts ({self.routed_experts})",
                 param="active_experts",
@@ -77,12 +87,6 @@ class ModelConfig:
         if self.model == EMBEDDED and self.routed_experts % self.shards:
             raise ConfigError(
                 f"shards ({self.shards}) must divide routed_experts ({self.routed_experts})", param="shards"
-            )
-        if self.kv_blocks != "auto" and self.kv_blocks * self.block_size < self.max_context:
-            raise ConfigError(
-                f"kv_blocks ({self.kv_blocks}) times block_size ({self.block_size}) must hold at least one sequence of "
-                f"max_context ({self.max_context}) tokens",
-                param="kv_blocks",
             )
 
 

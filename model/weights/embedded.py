@@ -23,7 +23,7 @@ from model.weights.upcycle import untrained_experts, upcycled
 
 __all__ = ["LoadedModel", "load_embedded", "load_gguf"]
 
-NAME = "smollm2-135m-moe"
+NAME, DENSE_NAME = "smollm2-135m-moe", "smollm2-135m"
 
 
 def load_embedded(config: ModelConfig) -> LoadedModel:
@@ -32,22 +32,26 @@ def load_embedded(config: ModelConfig) -> LoadedModel:
     Raises:
         ConfigError: when the model or the experts' file is missing or doesn't fit.
     """
-    return load_gguf(embedded_path(), config, NAME)
+    return load_gguf(embedded_path(), config, NAME if config.routed_experts else DENSE_NAME)
 
 
 def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
-    """Loads a GGUF of the llama architecture and upcycles it. Errors as `load_embedded`."""
+    """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
     file = GgufFile(path)
-    dense = gguf_shape(file.metadata)
-    shape = upcycled(dense, config.routed_experts, config.expert_width, config.active_experts)
+    shape = gguf_shape(file.metadata)
     dtype = resolve_dtype(config.dtype, processor_features())
-    state = gguf_state(file, dense)
-    if config.experts is None:
-        state |= untrained_experts(shape, config.seed)
-    else:
-        state |= load_experts(Path(config.experts), shape)
+    state = gguf_state(file, shape)
+    if config.routed_experts:
+        shape = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)
+        state |= _experts(shape, config)
     decoder = assemble(shape, state, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
     return LoadedModel.of(quantise(decoder, dtype), tokenizer_from_gguf(file.metadata), name)
+
+
+def _experts(shape: DecoderConfig, config: ModelConfig) -> dict[str, Tensor]:
+    if config.experts is None:
+        return untrained_experts(shape, config.seed)
+    return load_experts(Path(config.experts), shape)
 
 
 def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:

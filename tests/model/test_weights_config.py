@@ -38,3 +38,9 @@ def test_auto_blocks_hold_half_of_the_slots_and_at_least_one():
     assert resolve_kv_blocks(ModelConfig(slots=3, max_context=100, block_size=16)) == 10
     assert resolve_kv_blocks(ModelConfig(slots=1, max_context=100, block_size=16)) == 7
     assert resolve_kv_blocks(ModelConfig(kv_blocks=300, max_context=100)) == 300
+
+
+def test_a_dense_model_has_no_trained_experts():
+    assert ModelConfig(routed_experts=0).active_experts == 2  # unused
+    with pytest.raises(ConfigError, match="routed_experts is 0"):
+        ModelConfig(routed_experts=0, experts="trained.safetensors")

@@ -143,3 +143,11 @@ def test_truncated_model_is_refused(tmp_path):
         path.write_bytes(whole.read(20 * 2**20))
     with pytest.raises(ConfigError, match="ends before tensor"):
         load_model(ModelConfig(model=str(path)))
+
+
+def test_without_routed_experts_it_is_the_dense_base(loaded):
+    dense = load_embedded(ModelConfig(dtype="float32", routed_experts=0))
+    assert (dense.name, dense.config.experts) == ("smollm2-135m", 0)
+    assert dense.parameters == dense.active_parameters < loaded.parameters
+    ids = dense.tokenizer.encode(TEXT, allow_special=True)
+    torch.testing.assert_close(logits_of(dense, ids), logits_of(loaded, ids))

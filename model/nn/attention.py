@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.window = layer, config.window(layer)
         self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
         self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_width)
         self.out = Linear(config.heads * config.head_width, config.width)
@@ -67,18 +67,19 @@ class Attention(nn.Module):
         value_TKH = qkv_TJH[:, N + K :]
         turned = rotate(self._normed(qkv_TJH[:, : N + K]), *rope)
         query_TNH, key_TKH = turned[:, :N], turned[:, N:]
-        kv.write(self.layer, key_TKH, value_TKH, batch.slots_T)
+        view = batch.views[self.window]
+        kv.write(self.layer, key_TKH, value_TKH, view.slots_T)
 
-        parts: list[Tensor] = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv) for prefill in batch.prefills]
-        if batch.decode is None:
+        parts = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv) for prefill in view.prefills]
+        if view.decode is None:
             return self._project(torch.cat(parts) if len(parts) > 1 else parts[0])
-        mixed_SNH = self._decode(batch.decode, query_TNH, kv)
+        mixed_SNH = self._decode(view.decode, query_TNH, kv)
         if not parts:
             return self._project(mixed_SNH)
         mixed_TNH = torch.empty_like(query_TNH)
-        for prefill, part in zip(batch.prefills, parts, strict=True):
+        for prefill, part in zip(view.prefills, parts, strict=True):
             mixed_TNH[prefill.start : prefill.stop] = part
-        mixed_TNH[batch.decode.rows_S] = mixed_SNH
+        mixed_TNH[view.decode.rows_S] = mixed_SNH
         return self._project(mixed_TNH)
 
     def _normed(self, x_TXH: Tensor) -> Tensor:
@@ -99,9 +100,11 @@ class Attention(nn.Module):
         self, prefill: Prefill, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, kv: KeyValues
     ) -> Tensor:
         rows = slice(prefill.start, prefill.stop)
-        key_CKH, value_CKH = key_TKH[rows], value_TKH[rows]
         if prefill.slots_C is not None:
             key_CKH, value_CKH = kv.read(self.layer, prefill.slots_C)
+        else:
+            own = rows if prefill.rows_C is None else prefill.rows_C
+            key_CKH, value_CKH = key_TKH[own], value_TKH[own]
         mixed_1NQH = functional.scaled_dot_product_attention(
             query_TNH[rows].transpose(0, 1).unsqueeze(0),
             _repeat(key_CKH, self.heads).transpose(0, 1).unsqueeze(0),

@@ -1,31 +1,38 @@
 """The layout of one step: which tokens belong to which sequence, and where their keys and values lie.
 
-Everything a layer needs is worked out once per step here, not once per layer.
+Everything a layer needs is worked out once per step and window size here, not once per layer. A query at position p sees
+the key at j, where j <= p, in a layer of window w if w is 0, or p - j < w, or j is one of the first tokens (sinks).
 Suffixes: T tokens, S sequences (of the decoding ones), C context slots (padded), Q query tokens of one sequence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+# Queries of a prefill that look through a window together: few enough that most of what is read for them all is seen
+# by each, and enough to keep the product busy.
+TILE = 256
+
 
 @dataclass(frozen=True)
 class Prefill:
-    """One sequence that brings more than one token.
+    """Queries of one sequence that brings more than one token: all of them, or a stretch.
 
     Attributes:
-        start, stop: its rows in the flat batch.
-        slots_C: slots of its whole context, or None when the context is nothing but these tokens.
+        start, stop: their rows in the flat batch.
+        slots_C: slots of the keys that they read from the cache, or None when all are among the tokens of this batch.
+        rows_C: in that case the keys' rows in the flat batch; None where they are the queries' own.
         mask_QC: what each query may see, additive, or None when plain causal masking does.
     """
 
     start: int
     stop: int
     slots_C: Tensor | None
+    rows_C: Tensor | None
     mask_QC: Tensor | None
 
 
@@ -35,7 +42,7 @@ class Decode:
 
     Attributes:
         rows_S: their rows in the flat batch, or None when they are the whole batch, in order.
-        slots_SC: slots of their contexts, padded with slot 0.
+        slots_SC: slots of what they see of their contexts, padded with slot 0.
         mask_S11C: additive, minus infinity over the padding; None without padding.
     """
 
@@ -45,23 +52,35 @@ class Decode:
 
 
 @dataclass(frozen=True)
+class View:
+    """What the layers of one window size read, and where they write.
+
+    Attributes:
+        slots_T: where each token's key and value are written.
+    """
+
+    slots_T: Tensor
+    prefills: tuple[Prefill, ...]
+    decode: Decode | None
+
+
+@dataclass(frozen=True)
 class AttentionBatch:
     """A ragged batch of prefilling and decoding sequences, in the order of their tokens. Made by `build` or `dense`.
 
     Attributes:
         query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, the new ones
             included.
-        positions_T: position of each token in its sequence. slots_T: where its key and value are written.
+        positions_T: position of each token in its sequence.
         last_S: row of each sequence's last token, which is the one to sample from.
+        views: by window size, 0 for layers that see everything.
     """
 
     query_lens: tuple[int, ...]
     context_lens: tuple[int, ...]
     positions_T: Tensor
-    slots_T: Tensor
     last_S: Tensor
-    prefills: tuple[Prefill, ...]
-    decode: Decode | None
+    views: Mapping[int, View]
 
     @property
     def tokens(self) -> int:
@@ -76,6 +95,11 @@ class AttentionBatch:
         block_tables: Sequence[Sequence[int]],
         block_size: int,
         dtype: torch.dtype = torch.float32,
+        *,
+        windows: Iterable[int] = (),
+        sinks: int = 0,
+        window_tables: Sequence[Sequence[int]] | None = None,
+        tile: int = TILE,
     ) -> AttentionBatch:
         """Lays out one step.
 
@@ -85,49 +109,102 @@ class AttentionBatch:
             block_tables: block ids of each sequence, enough for its context.
             block_size: tokens per block.
             dtype: of the activations, for the masks.
+            windows: of the decoder's layers (`DecoderConfig.windows`). sinks: `DecoderConfig.sinks`.
+            window_tables: block ids that layers with a window use instead; what lies behind the window is never read.
+            tile: queries that look through a window together.
         """
         assert len(query_lens) == len(context_lens) == len(block_tables), "one entry per sequence"
-        contexts = [
-            _slots(table, context, block_size) for table, context in zip(block_tables, context_lens, strict=True)
-        ]
-        return cls._make(query_lens, context_lens, contexts, dtype)
+        full, near = (
+            [_slots(table, context, block_size) for table, context in zip(tables, context_lens, strict=True)]
+            for tables in (block_tables, block_tables if window_tables is None else window_tables)
+        )
+        return _Layout(query_lens, context_lens, dtype, sinks, tile, cached=True).batch(windows, full, near)
 
     @classmethod
-    def dense(cls, query_lens: Sequence[int], dtype: torch.dtype = torch.float32) -> AttentionBatch:
-        """Whole sequences that need no cache (`NoCache`): for training, evaluation and oracles."""
-        ends = torch.tensor(query_lens).cumsum(0).tolist()
-        contexts = [torch.arange(end - length, end) for end, length in zip(ends, query_lens, strict=True)]
-        return cls._make(query_lens, query_lens, contexts, dtype, cached=False)
-
-    @classmethod
-    def _make(
+    def dense(
         cls,
         query_lens: Sequence[int],
-        context_lens: Sequence[int],
-        contexts: Sequence[Tensor],
-        dtype: torch.dtype,
-        cached: bool = True,
+        dtype: torch.dtype = torch.float32,
+        *,
+        windows: Iterable[int] = (),
+        sinks: int = 0,
+        tile: int = TILE,
     ) -> AttentionBatch:
+        """Whole sequences that need no cache (`NoCache`): for training, evaluation and oracles."""
+        ends = torch.tensor(query_lens).cumsum(0).tolist()
+        rows = [torch.arange(end - length, end) for end, length in zip(ends, query_lens, strict=True)]
+        return _Layout(query_lens, query_lens, dtype, sinks, tile, cached=False).batch(windows, rows, rows)
+
+
+class _Layout:
+    """What all views of a step share."""
+
+    def __init__(
+        self,
+        query_lens: Sequence[int],
+        context_lens: Sequence[int],
+        dtype: torch.dtype,
+        sinks: int,
+        tile: int,
+        cached: bool,
+    ) -> None:
         assert query_lens, "a batch has at least one sequence"
-        assert all(1 <= q <= c for q, c in zip(query_lens, context_lens, strict=True)), "1 <= query <= context"
+        self.lens = list(zip(query_lens, context_lens, strict=True))
+        assert all(1 <= query <= context for query, context in self.lens), "1 <= query <= context"
         ends = torch.tensor(query_lens).cumsum(0)
-        starts = (ends - torch.tensor(query_lens)).tolist()
-        decoding = [i for i, length in enumerate(query_lens) if cached and length == 1]
-        prefills = tuple(
-            _prefill(starts[i], length, context_lens[i], contexts[i], dtype)
-            for i, length in enumerate(query_lens)
-            if not (cached and length == 1)
+        self.last_S = ends - 1
+        self.starts: list[int] = (ends - torch.tensor(query_lens)).tolist()
+        self.dtype, self.sinks, self.tile, self.cached = dtype, sinks, tile, cached
+
+    def batch(self, windows: Iterable[int], full: list[Tensor], near: list[Tensor]) -> AttentionBatch:
+        views = {window: self._view(window, near if window else full) for window in sorted({0, *windows})}
+        return AttentionBatch(
+            query_lens=tuple(query for query, _ in self.lens),
+            context_lens=tuple(context for _, context in self.lens),
+            positions_T=torch.cat([torch.arange(context - query, context) for query, context in self.lens]),
+            last_S=self.last_S,
+            views=views,
         )
-        pairs = list(zip(query_lens, context_lens, strict=True))
-        return cls(
-            query_lens=tuple(query_lens),
-            context_lens=tuple(context_lens),
-            positions_T=torch.cat([torch.arange(c - q, c) for q, c in pairs]),
-            slots_T=torch.cat([slots[c - q :] for (q, c), slots in zip(pairs, contexts, strict=True)]),
-            last_S=ends - 1,
-            prefills=prefills,
-            decode=_decode([starts[i] for i in decoding], [contexts[i] for i in decoding], not prefills, dtype),
-        )
+
+    def _view(self, window: int, contexts: list[Tensor]) -> View:
+        written = [slots[context - query :] for (query, context), slots in zip(self.lens, contexts, strict=True)]
+        prefills: list[Prefill] = []
+        rows, seen = [], []
+        for (query, context), start, slots_C in zip(self.lens, self.starts, contexts, strict=True):
+            if self.cached and query == 1:
+                rows.append(start)
+                seen.append(slots_C[self._seen(context - 1, context, window)])
+            elif query == context and (not window or context <= window):
+                prefills.append(Prefill(start, start + query, None, None, None))
+            else:
+                prefills += self._tiles(start, query, context, slots_C, window)
+        return View(torch.cat(written), tuple(prefills), _decode(rows, seen, not prefills, self.dtype))
+
+    def _tiles(self, start: int, query: int, context: int, slots_C: Tensor, window: int) -> list[Prefill]:
+        """A prefill that needs a mask."""
+        size = self.tile if window else query
+        tiles = []
+        for first in range(context - query, context, size):
+            last = min(first + size, context)
+            seen_C = self._seen(first, last, window)
+            mask_QC = self._mask(torch.arange(first, last), seen_C, window)
+            row = start + first - (context - query)
+            inside = query == context  # the whole sequence is among the tokens of this batch
+            slots, rows = (None, seen_C + start) if inside else (slots_C[seen_C], None)
+            tiles.append(Prefill(row, row + last - first, slots, rows, mask_QC))
+        return tiles
+
+    def _seen(self, first: int, last: int, window: int) -> Tensor:
+        """Positions that any of the queries from ``first`` to ``last`` (excluded) sees, in order."""
+        begin = max(0, first - window + 1) if window else 0
+        return torch.cat([torch.arange(min(self.sinks, begin)), torch.arange(begin, last)])
+
+    def _mask(self, queries_Q: Tensor, keys_C: Tensor, window: int) -> Tensor:
+        distance_QC = queries_Q.unsqueeze(1) - keys_C
+        hidden_QC = distance_QC < 0
+        if window:
+            hidden_QC |= (distance_QC >= window) & (keys_C >= self.sinks)
+        return torch.zeros(hidden_QC.shape, dtype=self.dtype).masked_fill_(hidden_QC, float("-inf"))
 
 
 def _slots(table: Sequence[int], context: int, block_size: int) -> Tensor:
@@ -135,14 +212,6 @@ def _slots(table: Sequence[int], context: int, block_size: int) -> Tensor:
     assert len(table) >= blocks, f"{context} tokens need {blocks} blocks, the table has {len(table)}"
     first = torch.tensor(table[:blocks], dtype=torch.int64).unsqueeze(1) * block_size
     return (first + torch.arange(block_size)).flatten()[:context]
-
-
-def _prefill(start: int, query: int, context: int, slots_C: Tensor, dtype: torch.dtype) -> Prefill:
-    if query == context:
-        return Prefill(start, start + query, None, None)
-    visible_QC = torch.ones(query, context, dtype=torch.bool).tril(context - query)
-    mask_QC = torch.zeros(query, context, dtype=dtype).masked_fill_(~visible_QC, float("-inf"))
-    return Prefill(start, start + query, slots_C, mask_QC)
 
 
 def _decode(rows: list[int], contexts: list[Tensor], alone: bool, dtype: torch.dtype) -> Decode | None:

@@ -5,6 +5,8 @@ Suffixes: T tokens, D model width, V vocabulary, N rows to score, E routed exper
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -92,6 +94,31 @@ class Decoder(nn.Module):
         if choices:
             self.expert_tokens_E += torch.cat(choices).bincount(minlength=self.config.experts)
         return self.norm(x_TD)  # type: ignore[no-any-return]
+
+    def layout(
+        self,
+        query_lens: Sequence[int],
+        context_lens: Sequence[int],
+        block_tables: Sequence[Sequence[int]],
+        block_size: int,
+        window_tables: Sequence[Sequence[int]] | None = None,
+    ) -> AttentionBatch:
+        """`AttentionBatch.build` with this decoder's dtype, windows and sinks."""
+        config = self.config
+        return AttentionBatch.build(
+            query_lens,
+            context_lens,
+            block_tables,
+            block_size,
+            self.dtype,
+            windows=config.windows,
+            sinks=config.sinks,
+            window_tables=window_tables,
+        )
+
+    def dense_layout(self, query_lens: Sequence[int]) -> AttentionBatch:
+        """`AttentionBatch.dense` with this decoder's dtype, windows and sinks."""
+        return AttentionBatch.dense(query_lens, self.dtype, windows=self.config.windows, sinks=self.config.sinks)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Scores of the next token: (N, D) to (N, V), float32."""

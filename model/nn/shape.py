@@ -26,6 +26,9 @@ class DecoderConfig:
         qk_norm: RMS norm of queries and keys: none, per head (Qwen3), or over all heads together (OLMoE).
         max_positions: positions for which the rotary table is made.
         tied: whether the output projection is the embedding.
+        windows: for each layer, how many of the latest tokens it sees, the current one included; 0: all of them. Empty:
+            every layer sees all.
+        sinks: the first tokens, which layers with a window see as well (Xiao et al., 2023).
     """
 
     vocab: int
@@ -44,9 +47,18 @@ class DecoderConfig:
     rope_theta: float = 10_000.0
     max_positions: int = 8192
     tied: bool = True
+    windows: tuple[int, ...] = ()
+    sinks: int = 0
 
     def __post_init__(self) -> None:
         assert self.heads % self.kv_heads == 0, "query heads must be a multiple of key/value heads"
         assert self.head_width % 2 == 0, "rotary embedding needs an even head width"
         assert 0 <= self.active <= self.experts, "active experts are some of the experts"
         assert self.shared_width > 0 or self.experts > 0, "a block needs a feed-forward"
+        assert len(self.windows) in (0, self.layers), "one window per layer"
+        assert self.sinks >= 0, "sinks are a number of tokens"
+        assert all(window >= 0 for window in self.windows), "a window is a number of tokens, 0 for all"
+
+    def window(self, layer: int) -> int:
+        """Latest tokens that this layer sees, 0 for all."""
+        return self.windows[layer] if self.windows else 0

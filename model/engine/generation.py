@@ -32,7 +32,7 @@ class Generation:
         self.admitted: float | None = None
         self.first: float | None = None
         self.error: FlightloopError | None = None
-        self._ends = vocabulary.ends
+        self._ends = frozenset[int]() if request.sampling.ignore_end else vocabulary.ends
         self._limit = min(request.sampling.max_tokens, max_context - len(request.prompt))
         self._random = Random(request.sampling.seed)
         self._matcher: Matcher | None = (request.grammar and vocabulary.grammars.matcher(request.grammar)) or None

@@ -26,6 +26,7 @@ class SamplingParams:
         logprobs: report every token; without it, tokens that the grammar leaves no choice about are
             taken without running the model for each, and have no figures.
         top_logprobs: how many alternatives to report a token.
+        ignore_end: an end token is a token like any other; measurements need answers of a known length.
     """
 
     max_tokens: int
@@ -35,6 +36,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    ignore_end: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ class ModelConfig:
         kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
         threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
+        attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
+            layers see everything.
+        attention_sinks: the first tokens, which layers with a window see as well.
+        global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: those measured to
+            carry retrieval, for the models where that is known (`model.nn.windows`).
         shards: processes that the routed experts are split over.
         seed: of the untrained experts and routers.
     """
@@ -53,6 +58,9 @@ class ModelConfig:
     kv_blocks: int | Literal["auto"] = "auto"
     max_context: int = 4096
     threads: int | Literal["auto"] = "auto"
+    attention_window: int = 0
+    attention_sinks: int = 16
+    global_layers: tuple[int, ...] | Literal["auto"] = "auto"
     shards: int = 1
     seed: int = 0
 
@@ -63,7 +71,7 @@ class ModelConfig:
             raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
         for field in ("expert_width", "active_experts", "slots", "block_size", "max_context", "shards"):
             _at_least(field, getattr(self, field), 1)
-        for field in ("routed_experts", "seed"):
+        for field in ("routed_experts", "attention_window", "attention_sinks", "seed"):
             _at_least(field, getattr(self, field), 0)
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":
@@ -77,6 +85,8 @@ class ModelConfig:
             )
 
     def _check_experts(self) -> None:
+        for layer in () if self.global_layers == "auto" else self.global_layers:
+            _at_least("global_layers", layer, 0)
         if self.routed_experts == 0 and self.experts is not None:
             raise ConfigError("experts names trained experts, but routed_experts is 0", param="experts")
         if self.active_experts > self.routed_experts > 0:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from model.engine.kv_cache import KVCache
 from model.engine.scheduler import Slice
-from model.nn.attention import AttentionBatch
 from model.nn.decoder import Decoder
 
 
@@ -57,12 +56,11 @@ class LocalRunner:
     @torch.inference_mode()
     def run(self, batch: StepBatch) -> Tensor:
         steps = batch.sequences
-        layout = AttentionBatch.build(
+        layout = self._decoder.layout(
             [len(step.tokens) for step in steps],
             [step.start + len(step.tokens) for step in steps],
             [step.blocks for step in steps],
             self._kv.block_size,
-            self._decoder.dtype,
         )
         tokens_T = torch.tensor([token for step in steps for token in step.tokens])
         hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)

@@ -1,7 +1,7 @@
 """The layout of one step: which tokens belong to which sequence, and where their keys and values lie.
 
-Everything a layer needs is worked out once per step and window size here, not once per layer. A query at position p sees
-the key at j, where j <= p, in a layer of window w if w is 0, or p - j < w, or j is one of the first tokens (sinks).
+Everything a layer needs is worked out here once per step and window size, not once per layer. A query at position p
+sees the key at j, where j <= p, in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
 Suffixes: T tokens, S sequences (of the decoding ones), C context slots (padded), Q query tokens of one sequence.
 """
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.config import ModelConfig, resolve_dtype
 from model.nn.shape import DecoderConfig
+from model.nn.windows import windowed
 from model.quant.quantise import quantise
 from model.weights.assemble import assemble, processor_features
 from model.weights.experts import load_experts
@@ -38,7 +39,7 @@ def load_embedded(config: ModelConfig) -> LoadedModel:
 def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
     """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
     file = GgufFile(path)
-    shape = gguf_shape(file.metadata)
+    shape = windowed(gguf_shape(file.metadata), config)
     dtype = resolve_dtype(config.dtype, processor_features())
     state = gguf_state(file, shape)
     if config.routed_experts:

@@ -20,6 +20,7 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.config import ModelConfig, resolve_dtype
 from model.nn.shape import DecoderConfig, QkNorm
+from model.nn.windows import windowed
 from model.quant.quantise import quantise
 from model.weights.assemble import assemble, processor_features
 from model.weights.loaded import LoadedModel
@@ -76,6 +77,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     """
     settings = _json(folder / "config.json")
     family, shape = folder_shape(settings)
+    shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
     form = resolve_dtype(config.dtype, processor_features())
     dtype = torch.float32 if form == "float32" else torch.bfloat16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,10 +14,11 @@ from model.config import ModelConfig, resolve_kv_blocks
 from model.engine.block_pool import BlockPool
 from model.engine.generation import Generation
 from model.engine.kv_cache import KVCache
+from model.engine.masks import MaskWriter
 from model.engine.recorder import Recorder
 from model.engine.request import RANKS, EngineLoad, EngineOutput, EngineRequest, SampledToken
 from model.engine.runner import LocalRunner, Runner, step_batch
-from model.engine.sampler import sample
+from model.engine.sampler import Chooser, choose, sample
 from model.engine.scheduler import Scheduler, Slice
 from model.engine.sequence import Sequence
 from model.engine.vocabulary import Vocabulary
@@ -26,6 +26,12 @@ from model.weights.loaded import LoadedModel
 from observability.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+RECORD_INTERVAL_S = 0.05
+"""How old the figures of the load get while the engine is busy."""
+
+_Drawn = tuple[Generation, tuple[int, ...]]
+"""Whose next token a step draws, and the drafts that it checks."""
 
 
 class StopSignal(Protocol):
@@ -44,23 +50,16 @@ class StopSignal(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class EngineLimits:
-    """Tokens of one step; requests that may wait, counted over the same and higher priorities."""
-
-    step_tokens: int = 256
-    queue: int = 64
-
-
 class Engine:
     """Serves requests on one model, many at a time.
 
     Args:
         loaded: the model; its decoder runs here unless a ``runner`` is given.
-        config: slots, blocks and the longest context.
+        config: slots, blocks, the longest context, and the limits of steps and queue.
         stop: asked once a step which requests must end.
         metrics: of this process.
         runner: what computes the steps instead (a sharded model).
+        choose: what takes the likeliest tokens.
         clock: seconds from any origin.
     """
 
@@ -72,24 +71,29 @@ class Engine:
         metrics: Metrics,
         *,
         runner: Runner | None = None,
-        limits: EngineLimits | None = None,
+        choose: Chooser = choose,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        limits = limits or EngineLimits()
         blocks = resolve_kv_blocks(config)
         self.max_context = min(config.max_context, loaded.config.max_positions)
         self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
-        self._runner = runner or _local_runner(loaded, blocks, config.block_size)
+        self._runner = runner or local_runner(loaded, blocks, config.block_size)
         self._scheduler = Scheduler(
-            BlockPool(blocks, config.block_size), config.slots, max(limits.step_tokens, config.slots)
+            BlockPool(blocks, config.block_size),
+            config.slots,
+            max(config.step_tokens, config.slots),
+            config.draft_tokens,
         )
+        self._masks = MaskWriter(self.vocabulary.size)
+        self._choose = choose
         self._stop = stop
         self._recorder = Recorder(metrics, loaded.name)
-        self._queue_limit = limits.queue
+        self._queue_limit = config.queue
         self._clock = clock
         self._generations: dict[str, Generation] = {}
         self._arrivals = 0
         self._request_seconds = 1.0  # smoothed
+        self._next_record = 0.0
         log.info("engine starts, decoder runs eagerly", model=loaded.name, slots=config.slots, kv_blocks=blocks)
 
     @property
@@ -125,16 +129,15 @@ class Engine:
             self._record()
 
     def step(self) -> list[EngineOutput]:
-        """Advances every running request by at most one token."""
+        """Advances every running request: by a chunk of its prompt, a token, or more where drafts came true."""
         outputs = self._interrupted()
-        slices = self._scheduler.schedule()
+        slices = self._scheduler.schedule(self._guess)
         if slices:
-            self._mark_admitted(slices)
+            drawn = self._admitted(slices)
+            masks = self._masks.begin(drawn)
             logits = self._runner.run(step_batch(slices))
-            drawn = [self._generations[each.sequence.request.id] for each in slices if each.samples]
-            tokens = sample(logits, [generation.draw() for generation in drawn])
-            self._scheduler.commit(slices)
-            outputs += self._commit(drawn, tokens)
+            draws = [generation.draw for generation, drafts in drawn for _ in range(1 + len(drafts))]
+            outputs += self._commit(slices, drawn, sample(logits, draws, masks(), self._choose))
         self._record()
         return outputs
 
@@ -190,21 +193,32 @@ class Engine:
             self._end(generation, "interrupted")
         return [generation.abort(self._clock(), interrupted=True) for generation in stopped]
 
-    def _mark_admitted(self, slices: list[Slice]) -> None:
+    def _guess(self, sequence: Sequence, most: int) -> list[int]:
+        return self._generations[sequence.request.id].guess(most)
+
+    def _admitted(self, slices: list[Slice]) -> list[_Drawn]:
+        """Notes who runs for the first time; tells whose next tokens the step draws."""
         now = self._clock()
+        drawn = []
         for each in slices:
             generation = self._generations[each.sequence.request.id]
             if generation.admitted is None:
                 generation.admitted = now
+            if each.samples:
+                drawn.append((generation, each.drafts))
+        return drawn
 
-    def _commit(self, drawn: list[Generation], tokens: list[SampledToken]) -> list[EngineOutput]:
+    def _commit(self, slices: list[Slice], drawn: list[_Drawn], tokens: list[SampledToken]) -> list[EngineOutput]:
         now = self._clock()
-        outputs = []
-        for generation, token in zip(drawn, tokens, strict=True):
-            output = generation.abort(now) if generation.error else generation.accept(token, now)
+        outputs, row = [], 0
+        for generation, drafts in drawn:
+            rows = tokens[row : row + 1 + len(drafts)]
+            row += len(rows)
+            outputs.append(generation.abort(now) if generation.error else generation.accept(rows, drafts, now))
+        self._scheduler.commit(slices)
+        for (generation, _), output in zip(drawn, outputs, strict=True):
             if output.last:
                 self._end(generation, output.finish or "error")
-            outputs.append(output)
         return outputs
 
     def _end(self, generation: Generation, outcome: str) -> None:
@@ -217,10 +231,14 @@ class Engine:
         self._recorder.experts(self._runner.expert_tokens())
 
     def _record(self) -> None:
-        self._recorder.load(self.load())
+        now = self._clock()
+        if now >= self._next_record or not self.has_work:
+            self._next_record = now + RECORD_INTERVAL_S
+            self._recorder.load(self.load())
 
 
-def _local_runner(loaded: LoadedModel, blocks: int, block_size: int) -> LocalRunner:
+def local_runner(loaded: LoadedModel, blocks: int, block_size: int) -> Runner:
+    """What computes the steps of a model in this process, with a KV cache of its own."""
     shape = loaded.config
     cache = KVCache(shape.layers, blocks, block_size, shape.kv_heads, shape.head_width, loaded.decoder.dtype)
     return LocalRunner(loaded.decoder, cache)

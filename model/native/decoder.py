@@ -1,0 +1,149 @@
+"""A decoder's weights, packed for the kernels.
+
+Suffixes: E experts, X position, h half a head's width.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.engine.kv_cache import KVCache
+from model.native import library, pack
+from model.native.pack import Packed, Weights
+from model.nn.decoder import Block, Decoder
+from model.nn.experts import Experts
+from model.quant.int4 import GROUP, Int4Linear, Int4Rows
+from model.quant.int8 import Int8Linear, Int8Rows
+
+HEAD_WIDTHS = (32, 64, 128)
+NARROW = 64
+"""Experts narrower than this are packed as int8 even beside int4: they are small, and trained ones are precise."""
+
+
+def misfit(decoder: Decoder) -> str | None:
+    """Why the kernels can't run this decoder; None: they can."""
+    shape = decoder.config
+    if shape.width % GROUP or shape.head_width not in HEAD_WIDTHS:
+        return f"width {shape.width} or head width {shape.head_width} is none that they know"
+    if shape.vocab % pack.TILE or shape.experts > 512 or shape.heads // shape.kv_heads > 64:
+        return "the vocabulary is no multiple of 16, or there are more experts or heads than they know"
+    if not isinstance(decoder.head, Int4Linear | Int8Linear):
+        return "its weights are neither int4 nor int8"
+    return None
+
+
+class NativeDecoder:
+    """What `library.Model` points to, and the memory behind it.
+
+    Args:
+        decoder: with int4 or int8 weights (`model.quant.quantise`).
+        kv: bfloat16 cache that steps read and write.
+    """
+
+    def __init__(self, decoder: Decoder, kv: KVCache) -> None:
+        self._kept: list[Tensor | Packed] = []
+        shape = decoder.config
+        self._blocks = [block for block in decoder.blocks if isinstance(block, Block)]
+        self._cosine = self._float(decoder.rope.cos_XH[:, : shape.head_width // 2])
+        self._sine = self._float(decoder.rope.sin_XH[:, shape.head_width // 2 :])
+        self._int4 = any(isinstance(module, Int4Linear) for module in decoder.modules())
+        layers = [self._layer(decoder, kv, index, block) for index, block in enumerate(self._blocks)]
+        self._layers = (library.Layer * len(layers))(*layers)
+        self._expert_tokens = (ctypes.c_int64 * max(1, shape.experts))()
+        self.model = library.Model(
+            shape=library.Shape(
+                layers=shape.layers,
+                width=shape.width,
+                heads=shape.heads,
+                kv_heads=shape.kv_heads,
+                head_width=shape.head_width,
+                hidden=_whole_blocks(shape.shared_width),
+                vocabulary=shape.vocab,
+                experts=shape.experts,
+                expert_hidden=_whole_blocks(shape.expert_width),
+                active=shape.active,
+                normalise=shape.normalise,
+                full_norm=shape.qk_norm == "full",
+                block_size=kv.block_size,
+                sinks=shape.sinks,
+                epsilon=shape.norm_eps,
+            ),
+            layers=self._layers,
+            embedding=self._keep(decoder.embedding.detach().to(torch.bfloat16).contiguous()),
+            norm=self._float(decoder.norm.weight_D),
+            head=self._matrix([_weights(decoder.head)]),
+            expert_tokens=self._expert_tokens,
+        )
+        self.experts = shape.experts
+
+    @property
+    def nbytes(self) -> int:
+        """Of all that is packed."""
+        return sum(each.nbytes for each in self._kept)
+
+    def expert_tokens(self) -> Sequence[int]:
+        """Tokens that each routed expert was chosen for, over all layers."""
+        return list(self._expert_tokens)[: self.experts]
+
+    def _layer(self, decoder: Decoder, kv: KVCache, index: int, block: Block) -> library.Layer:
+        attention, moe, shape = block.attention, block.moe, decoder.config
+        keys, values = kv.keys[index], kv.values[index]
+        layer = library.Layer(
+            attention_norm=self._float(block.attention_norm.weight_D),
+            ffn_norm=self._float(block.moe_norm.weight_D),
+            cosine=self._cosine,
+            sine=self._sine,
+            qkv=self._matrix([_weights(attention.qkv)]),
+            out=self._matrix([_weights(attention.out)]),
+            keys=keys.data_ptr(),
+            values=values.data_ptr(),
+            window=shape.window(index),
+            group=int(shape.window(index) > 0),
+        )
+        if attention.q_norm is not None and attention.k_norm is not None:
+            layer.query_norm = self._float(attention.q_norm.weight_D)
+            layer.key_norm = self._float(attention.k_norm.weight_D)
+        if moe.shared is not None:
+            layer.gate_up = self._matrix([pack.gate_up(_weights(moe.shared.gate_up))])
+            layer.down = self._matrix([pack.down(_weights(moe.shared.down))])
+        if moe.router is not None and moe.experts is not None:
+            layer.router = self._float(moe.router.weight_ED)
+            layer.expert_gate_up = self._matrix([pack.gate_up(each) for each in self._gate_ups(moe.experts)])
+            layer.expert_down = self._matrix([pack.down(each) for each in self._downs(moe.experts)])
+        return layer
+
+    def _gate_ups(self, experts: Experts) -> list[Weights]:
+        return [self._rounded(each, experts.hidden) for each in experts.gate_up_EXD]
+
+    def _downs(self, experts: Experts) -> list[Weights]:
+        return [self._rounded(each, experts.hidden) for each in experts.down_DER.unbind(1)]
+
+    def _rounded(self, weight_OI: Tensor, hidden: int) -> Weights:
+        if self._int4 and hidden >= NARROW and weight_OI.shape[1] % GROUP == 0:
+            return Int4Rows.of(weight_OI)
+        return Int8Rows.of(weight_OI)
+
+    def _matrix(self, experts: Sequence[Weights]) -> library.Matrix:
+        packed = pack.pack(experts)
+        self._kept.append(packed)
+        return packed.matrix
+
+    def _float(self, values: Tensor) -> int:
+        return self._keep(values.detach().float().contiguous())
+
+    def _keep(self, values: Tensor) -> int:
+        self._kept.append(values)
+        return values.data_ptr()
+
+
+def _weights(linear: nn.Module) -> Weights:
+    assert isinstance(linear, Int4Linear | Int8Linear)
+    return linear.rows
+
+
+def _whole_blocks(hidden: int) -> int:
+    return -(-hidden // pack.BLOCK) * pack.BLOCK

@@ -1,0 +1,92 @@
+"""The kernels' C interface: structures as src/decoder.h declares them, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+
+class Matrix(Structure):
+    """Packed weights; see src/product.h."""
+
+    _fields_ = [
+        ("codes", c_void_p),
+        ("scale", c_void_p),
+        ("bits", c_int32),
+        ("outputs", c_int32),
+        ("groups", c_int32),
+    ]
+
+
+class Layer(Structure):
+    _fields_ = [
+        ("attention_norm", c_void_p),
+        ("ffn_norm", c_void_p),
+        ("query_norm", c_void_p),
+        ("key_norm", c_void_p),
+        ("cosine", c_void_p),
+        ("sine", c_void_p),
+        ("qkv", Matrix),
+        ("out", Matrix),
+        ("gate_up", Matrix),
+        ("down", Matrix),
+        ("router", c_void_p),
+        ("expert_gate_up", Matrix),
+        ("expert_down", Matrix),
+        ("keys", c_void_p),
+        ("values", c_void_p),
+        ("window", c_int32),
+        ("group", c_int32),
+    ]
+
+
+class Shape(Structure):
+    _fields_ = [
+        *(
+            (name, c_int32)
+            for name in (
+                "layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "experts", "expert_hidden",
+                "active", "normalise", "full_norm", "block_size", "sinks",
+            )
+        ),
+        ("epsilon", c_float),
+    ]  # fmt: skip
+
+
+class Batch(Structure):
+    _fields_ = [
+        ("tokens", c_int32),
+        ("sequences", c_int32),
+        ("scored", c_int32),
+        ("token", c_void_p),
+        ("position", c_void_p),
+        ("start", c_void_p),
+        ("length", c_void_p),
+        ("table_at", c_void_p),
+        ("tables", c_void_p * 2),
+        ("scored_row", c_void_p),
+    ]
+
+
+class Model(Structure):
+    _fields_ = [
+        ("shape", Shape),
+        ("layers", POINTER(Layer)),
+        ("embedding", c_void_p),
+        ("norm", c_void_p),
+        ("head", Matrix),
+        ("expert_tokens", POINTER(c_int64)),
+    ]
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """The compiled library; its functions free the interpreter's lock while they run."""
+    library = ctypes.CDLL(str(path))
+    library.flightloop_open.argtypes = [POINTER(Model), c_int32, c_int32]
+    library.flightloop_open.restype = c_void_p
+    library.flightloop_close.argtypes = [c_void_p]
+    library.flightloop_close.restype = None
+    library.flightloop_step.argtypes = [c_void_p, POINTER(Batch), c_void_p]
+    library.flightloop_step.restype = None
+    return library

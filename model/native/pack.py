@@ -1,0 +1,86 @@
+"""Lays weights out as the kernels read them (src/product.h): tiles of 16 outputs, groups of 32 inputs.
+
+Suffixes: O outputs, I inputs, E experts; b tiles, g groups, k fours of inputs within a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.native.library import Matrix
+from model.quant.int4 import GROUP, Int4Rows
+from model.quant.int8 import Int8Rows
+
+TILE = 16
+BLOCK = 32
+"""Outputs that one unit of work makes: gate and up projections alternate in such blocks."""
+
+Weights = Int4Rows | Int8Rows
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One matrix, or those of all experts one after the other; keeps the memory that `matrix` points to."""
+
+    codes: Tensor
+    scale: Tensor | None
+    outputs: int
+    groups: int
+
+    @property
+    def matrix(self) -> Matrix:
+        """As the kernels take it."""
+        scale = None if self.scale is None else self.scale.data_ptr()
+        return Matrix(self.codes.data_ptr(), scale, 4 if self.scale is None else 8, self.outputs, self.groups)
+
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
+
+def pack(experts: Sequence[Weights]) -> Packed:
+    """Packs matrices of one shape and format; ``O`` must be a multiple of 16 and ``I`` of 32."""
+    outputs, inputs = experts[0].shape
+    assert outputs % TILE == 0
+    assert inputs % GROUP == 0
+    codes = torch.stack([_codes(each) for each in experts])
+    scales = [each.scale_O.float() for each in experts if isinstance(each, Int8Rows)]
+    return Packed(codes, torch.cat(scales) if scales else None, outputs, inputs // GROUP)
+
+
+def _codes(weights: Weights) -> Tensor:
+    outputs, inputs = weights.shape
+    if isinstance(weights, Int8Rows):
+        return _tiled(weights.codes_OI.view(torch.uint8) ^ 0x80)  # adds 128
+    tiled = _tiled(weights.codes_OI)
+    codes = tiled[..., :4, :, :] | (tiled[..., 4:, :, :] << 4)
+    tiles, groups = outputs // TILE, inputs // GROUP
+    factors = [
+        factor_OG.view(tiles, TILE, groups).transpose(1, 2).contiguous().view(torch.uint8)
+        for factor_OG in (weights.scale_OG, weights.minimum_OG)
+    ]
+    return torch.cat([codes.reshape(tiles, groups, -1), *factors], -1)
+
+
+def _tiled(codes_OI: Tensor) -> Tensor:
+    outputs, inputs = codes_OI.shape
+    return codes_OI.view(outputs // TILE, TILE, inputs // GROUP, 8, 4).permute(0, 2, 3, 1, 4).contiguous()
+
+
+def gate_up(weights: Weights) -> Weights:
+    """Gate rows and up rows, one half each, padded to whole blocks and put in turns: a block of each."""
+    hidden = weights.shape[0] // 2
+    blocks = -(-hidden // BLOCK)
+    order = torch.full((2, blocks * BLOCK), 2 * hidden)  # the row of zeros that is appended
+    order[:, :hidden] = torch.arange(2 * hidden).view(2, hidden)
+    turns = order.view(2, blocks, BLOCK).transpose(0, 1).flatten()
+    return weights.padded(1, 0).rows(turns)
+
+
+def down(weights: Weights) -> Weights:
+    """The other way: as many inputs as `gate_up` has blocks for."""
+    return weights.padded(0, -weights.shape[1] % BLOCK)

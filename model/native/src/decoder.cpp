@@ -1,0 +1,391 @@
+#include "decoder.h"
+
+#include <algorithm>
+
+namespace flightloop {
+
+namespace {
+
+constexpr int kBlock = 2 * kTile;   // outputs of one unit: a group of what comes next
+constexpr int kChunk = 64;          // rows of one unit
+constexpr int kQueries = 16;        // queries of one attention task
+constexpr int kScored = 4 * kTile;  // vocabulary of one unit
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+float inverse_rms(const float* x, int width, float epsilon) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_loadu_ps(x + i);
+    sum = _mm512_fmadd_ps(v, v, sum);
+  }
+  return 1.0f / std::sqrt(_mm512_reduce_add_ps(sum) / static_cast<float>(width) + epsilon);
+}
+
+void scale(float* x, const float* weight, float factor, int width) {
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
+    _mm512_storeu_ps(x + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
+  }
+}
+
+}  // namespace
+
+Decoder::Decoder(const Model& model, int threads, int spins)
+    : model_(model), shape_(model_.shape), team_(threads, spins), scratch_(threads) {
+  chosen_.resize(shape_.experts);
+  expert_hidden_.resize(shape_.experts);
+}
+
+int Decoder::chunks() const { return ceil_div(batch_->tokens, kChunk); }
+
+void Decoder::step(const Batch& batch, float* logits) {
+  batch_ = &batch;
+  plan();
+  layer(model_.layers[0], Before::kEmbedding);
+  for (int i = 1; i < shape_.layers; ++i)
+    layer(model_.layers[i], shape_.experts ? Before::kRouted : Before::kNothing);
+  team_.phase(batch.scored, [&](int unit, int me) { finish(unit, scratch_[me]); });
+  const int units = batch.scored ? ceil_div(model_.head.outputs, kScored) : 0;
+  team_.phase(units, [&](int unit, int) { score(unit, logits); });
+}
+
+// Sizes the buffers, finds the slots, and cuts the attention into tasks.
+void Decoder::plan() {
+  const size_t rows = batch_->tokens;
+  const size_t heads = shape_.heads + 2 * shape_.kv_heads;
+  x_.need(rows * shape_.width);
+  normed_.shape(rows, shape_.width / kGroup);
+  mixed_.shape(rows, shape_.heads * shape_.head_width / kGroup);
+  hidden_.shape(rows, shape_.hidden / kGroup);
+  last_.shape(batch_->scored, shape_.width / kGroup);
+  query_.need(rows * shape_.heads * shape_.head_width);
+  if (shape_.full_norm) raw_.need(rows * heads * shape_.head_width);
+  if (shape_.experts) {
+    routed_.need(rows * shape_.width);
+    choice_.need(rows * shape_.active);
+    weight_.need(rows * shape_.active);
+  }
+  const int group = shape_.heads / shape_.kv_heads;
+  const int most = std::max(1, std::min(kQueries, kQueryRows / group));
+  attended_.clear();
+  for (int s = 0; s < batch_->sequences; ++s) {
+    for (int table = 0; table < 2; ++table) {
+      if (!batch_->tables[table]) continue;
+      const int32_t* blocks = batch_->tables[table] + batch_->table_at[s];
+      int32_t* slot = slot_[table].need(rows);
+      for (int row = batch_->start[s]; row < batch_->start[s] + batch_->length[s]; ++row) {
+        const int position = batch_->position[row];
+        slot[row] = blocks[position / shape_.block_size] * shape_.block_size + position % shape_.block_size;
+      }
+    }
+    for (int done = 0; done < batch_->length[s]; done += most) {
+      const int begin = batch_->start[s] + done;
+      AttentionTask task{nullptr, shape_.block_size, begin, std::min(most, batch_->length[s] - done),
+                         batch_->position[begin]};
+      Attended attended{task, {}};
+      for (int table = 0; table < 2; ++table)
+        attended.tables[table] = batch_->tables[table] ? batch_->tables[table] + batch_->table_at[s] : nullptr;
+      attended_.push_back(attended);
+    }
+  }
+}
+
+void Decoder::layer(const Layer& layer, Before before) {
+  const int rows = batch_->tokens, all = chunks();
+  team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); });
+  const int heads = shape_.heads + 2 * shape_.kv_heads;
+  team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); });
+  if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
+  const int tasks = static_cast<int>(attended_.size()) * shape_.kv_heads;
+  team_.phase(tasks, [&](int unit, int me) { attend(unit, layer, scratch_[me]); });
+  const int blocks = shape_.width / kBlock;
+  team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); });
+  team_.phase(rows, [&](int row, int) {
+    normed(row, layer.ffn_norm, Before::kNothing);
+    if (layer.router) route(row, layer);
+  });
+  if (layer.router) gather();
+  const int shared = layer.gate_up.bits ? shape_.hidden / kBlock * all : 0;
+  const int experts = layer.router ? shape_.expert_hidden / kBlock * static_cast<int>(busy_.size()) : 0;
+  team_.phase(experts + shared, [&](int unit, int me) {
+    unit < experts ? feed_expert(unit, layer, scratch_[me]) : feed(unit - experts, layer, scratch_[me]);
+  });
+  const int collected = layer.router ? blocks : 0, added = layer.down.bits ? blocks * all : 0;
+  team_.phase(collected + added, [&](int unit, int me) {
+    unit < collected ? collect_expert(unit, layer, scratch_[me])
+                     : add_product(layer.down, hidden_, unit - collected, scratch_[me]);
+  });
+}
+
+// The row's state, after what comes before the norm, normed and rounded.
+void Decoder::normed(int row, const float* weight, Before before) {
+  const int width = shape_.width;
+  float* x = x_.get() + static_cast<size_t>(row) * width;
+  if (before == Before::kEmbedding) {
+    const uint16_t* from = model_.embedding + static_cast<size_t>(batch_->token[row]) * width;
+    for (int i = 0; i < width; i += 16) _mm512_storeu_ps(x + i, load_bfloat16(from + i));
+  } else if (before == Before::kRouted) {
+    const float* routed = routed_.get() + static_cast<size_t>(row) * width;
+    for (int i = 0; i < width; i += 16)
+      _mm512_storeu_ps(x + i, _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(routed + i)));
+  }
+  const __m512 factor = _mm512_set1_ps(inverse_rms(x, width, shape_.epsilon));
+  for (int i = 0; i < width; i += kGroup) {
+    const __m512 low = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor), _mm512_loadu_ps(weight + i));
+    const __m512 high =
+        _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i + 16), factor), _mm512_loadu_ps(weight + i + 16));
+    normed_.put(row, i / kGroup, low, high);
+  }
+}
+
+// Chooses the row's experts: softmax over all, the largest first, ties to the lower index.
+void Decoder::route(int row, const Layer& layer) {
+  const int width = shape_.width, experts = shape_.experts;
+  const float* x = x_.get() + static_cast<size_t>(row) * width;
+  const __m512 factor = _mm512_set1_ps(inverse_rms(x, width, shape_.epsilon));
+  float score[512];
+  float largest = -1e30f;
+  for (int e = 0; e < experts; ++e) {
+    __m512 sum = _mm512_setzero_ps();
+    const float* weight = layer.router + static_cast<size_t>(e) * width;
+    for (int i = 0; i < width; i += 16) {
+      const __m512 v = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor), _mm512_loadu_ps(layer.ffn_norm + i));
+      sum = _mm512_fmadd_ps(v, _mm512_loadu_ps(weight + i), sum);
+    }
+    score[e] = _mm512_reduce_add_ps(sum);
+    largest = std::max(largest, score[e]);
+  }
+  float total = 0;
+  for (int e = 0; e < experts; ++e) total += score[e] = std::exp(score[e] - largest);
+  int32_t* choice = choice_.get() + row * shape_.active;
+  float* weight = weight_.get() + row * shape_.active;
+  float kept = 0;
+  for (int a = 0; a < shape_.active; ++a) {
+    int best = 0;
+    for (int e = 1; e < experts; ++e)
+      if (score[e] > score[best]) best = e;
+    choice[a] = best;
+    weight[a] = score[best] / total;
+    kept += weight[a];
+    score[best] = -1;
+  }
+  if (shape_.normalise)
+    for (int a = 0; a < shape_.active; ++a) weight[a] /= kept;
+}
+
+// Lists each expert's rows.
+void Decoder::gather() {
+  for (const int expert : busy_) {
+    chosen_[expert].rows.clear();
+    chosen_[expert].weights.clear();
+  }
+  busy_.clear();
+  for (int row = 0; row < batch_->tokens; ++row) {
+    for (int a = 0; a < shape_.active; ++a) {
+      const int at = row * shape_.active + a;
+      Chosen& chosen = chosen_[choice_.get()[at]];
+      chosen.rows.push_back(row);
+      chosen.weights.push_back(weight_.get()[at]);
+    }
+  }
+  for (int expert = 0; expert < shape_.experts; ++expert) {
+    const int count = static_cast<int>(chosen_[expert].rows.size());
+    if (!count) continue;
+    busy_.push_back(expert);
+    model_.expert_tokens[expert] += count;
+    expert_hidden_[expert].shape(count, shape_.expert_hidden / kGroup);
+  }
+}
+
+// One head's queries, keys or values of a chunk of rows.
+void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
+  const int head = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
+  const int width = shape_.head_width, tiles = width / kTile;
+  if (shape_.full_norm) {
+    const int all = (shape_.heads + 2 * shape_.kv_heads) * width;
+    float* out = raw_.get() + static_cast<size_t>(begin) * all + head * width;
+    product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, all);
+    return;
+  }
+  float* out = scratch.out.need(kChunk * width);
+  product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, width);
+  for (int row = begin; row < end; ++row) place(out + (row - begin) * width, head, row, layer);
+}
+
+// Norms and turns one head's vector and puts it where attention looks for it.
+void Decoder::place(float* values, int head, int row, const Layer& layer) {
+  const int width = shape_.head_width, half = width / 2, position = batch_->position[row];
+  const bool is_query = head < shape_.heads, is_key = !is_query && head < shape_.heads + shape_.kv_heads;
+  uint16_t* to = query_.get() + (static_cast<size_t>(row) * shape_.heads + head) * width;
+  if (!is_query) {
+    const size_t slot = slot_[layer.group].get()[row];
+    const int index = head - shape_.heads - (is_key ? 0 : shape_.kv_heads);
+    to = (is_key ? layer.keys : layer.values) + (slot * shape_.kv_heads + index) * width;
+  }
+  if (!is_query && !is_key) {
+    for (int i = 0; i < width; i += 16) store_bfloat16(to + i, _mm512_loadu_ps(values + i));
+    return;
+  }
+  const float* norm = is_query ? layer.query_norm : layer.key_norm;
+  if (norm && !shape_.full_norm) scale(values, norm, inverse_rms(values, width, shape_.epsilon), width);
+  const float *cosine = layer.cosine + static_cast<size_t>(position) * half,
+              *sine = layer.sine + static_cast<size_t>(position) * half;
+  for (int i = 0; i < half; i += 16) {
+    const __m512 a = _mm512_loadu_ps(values + i), b = _mm512_loadu_ps(values + half + i);
+    const __m512 c = _mm512_loadu_ps(cosine + i), s = _mm512_loadu_ps(sine + i);
+    store_bfloat16(to + i, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
+    store_bfloat16(to + half + i, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
+  }
+}
+
+// Norms over all heads together, then places each.
+void Decoder::norm_full(int row, const Layer& layer) {
+  const int width = shape_.head_width, heads = shape_.heads + 2 * shape_.kv_heads;
+  float* raw = raw_.get() + static_cast<size_t>(row) * heads * width;
+  float* key = raw + shape_.heads * width;
+  scale(raw, layer.query_norm, inverse_rms(raw, shape_.heads * width, shape_.epsilon), shape_.heads * width);
+  scale(key, layer.key_norm, inverse_rms(key, shape_.kv_heads * width, shape_.epsilon), shape_.kv_heads * width);
+  for (int head = 0; head < heads; ++head) place(raw + head * width, head, row, layer);
+}
+
+void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
+  // Later queries have more keys: they go first, so that no thread is left with the longest at the end.
+  const int tasks = static_cast<int>(attended_.size());
+  const Attended& attended = attended_[tasks - 1 - unit / shape_.kv_heads];
+  const int head = unit % shape_.kv_heads;
+  switch (shape_.head_width) {
+    case 32: attend_as<1>(attended, head, layer, scratch); break;
+    case 64: attend_as<2>(attended, head, layer, scratch); break;
+    default: attend_as<4>(attended, head, layer, scratch);
+  }
+}
+
+template <int W>
+void Decoder::attend_as(const Attended& attended, int head, const Layer& layer, Scratch& scratch) {
+  constexpr int kWidth = W * 32;
+  AttentionTask task = attended.task;
+  task.table = attended.tables[layer.group];
+  const int group = shape_.heads / shape_.kv_heads, rows = task.queries * group;
+  const uint16_t* query[kQueryRows];
+  int position[kQueryRows];
+  for (int r = 0; r < rows; ++r) {
+    const size_t row = task.begin + r / group;
+    query[r] = query_.get() + (row * shape_.heads + head * group + r % group) * kWidth;
+    position[r] = task.position + r / group;
+  }
+  const Cache cache{layer.keys, layer.values, shape_.kv_heads, kWidth};
+  Attention<W>(cache, head, scratch.attention).run(task, query, position, rows, layer.window, shape_.sinks);
+  for (int r = 0; r < rows; ++r) {
+    const float* sums = scratch.attention.sums + r * kWidth;
+    const __m512 factor = _mm512_set1_ps(1.0f / scratch.attention.total[r]);
+    const int first = (head * group + r % group) * W;
+    for (int w = 0; w < W; ++w) {
+      const __m512 low = _mm512_mul_ps(_mm512_load_ps(sums + 32 * w), factor);
+      const __m512 high = _mm512_mul_ps(_mm512_load_ps(sums + 32 * w + 16), factor);
+      mixed_.put(task.begin + r / group, first + w, low, high);
+    }
+  }
+}
+
+// 32 hidden outputs of the shared expert, for a chunk of rows.
+void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
+  const int block = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
+  float* out = scratch.out.need(kChunk * 2 * kBlock);
+  product(layer.gate_up, 4 * block, 4 * block + 4, normed_, begin, end, out, 2 * kBlock);
+  for (int row = begin; row < end; ++row, out += 2 * kBlock) {
+    const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(out)), _mm512_loadu_ps(out + 32));
+    const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(out + 16)), _mm512_loadu_ps(out + 48));
+    hidden_.put(row, block, low, high);
+  }
+}
+
+// 32 hidden outputs of a routed expert, for all rows that chose it.
+void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
+  const int blocks = shape_.expert_hidden / kBlock, expert = busy_[unit / blocks], block = unit % blocks;
+  const std::vector<int>& chosen = chosen_[expert].rows;
+  const Matrix matrix = layer.expert_gate_up.expert(expert);
+  scratch.rows.shape(kRows, shape_.width / kGroup);
+  float* out = scratch.out.need(kRows * 2 * kBlock);
+  for (int begin = 0; begin < static_cast<int>(chosen.size()); begin += kRows) {
+    const int count = std::min<int>(kRows, chosen.size() - begin);
+    for (int r = 0; r < count; ++r) scratch.rows.copy(r, normed_, chosen[begin + r]);
+    product(matrix, 4 * block, 4 * block + 4, scratch.rows, 0, count, out, 2 * kBlock);
+    for (int r = 0; r < count; ++r) {
+      const float* of = out + r * 2 * kBlock;
+      const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(of)), _mm512_loadu_ps(of + 32));
+      const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(of + 16)), _mm512_loadu_ps(of + 48));
+      expert_hidden_[expert].put(begin + r, block, low, high);
+    }
+  }
+}
+
+// 32 outputs of all routed experts, weighted and summed for each row in the order of the experts.
+void Decoder::collect_expert(int unit, const Layer& layer, Scratch& scratch) {
+  for (int row = 0; row < batch_->tokens; ++row)
+    std::memset(routed_.get() + static_cast<size_t>(row) * shape_.width + unit * kBlock, 0, kBlock * sizeof(float));
+  float* out = scratch.out.need(kChunk * kBlock);
+  for (const int expert : busy_) {
+    const Chosen& chosen = chosen_[expert];
+    const Matrix matrix = layer.expert_down.expert(expert);
+    const int count = static_cast<int>(chosen.rows.size());
+    for (int begin = 0; begin < count; begin += kChunk) {
+      const int end = std::min(count, begin + kChunk);
+      product(matrix, 2 * unit, 2 * unit + 2, expert_hidden_[expert], begin, end, out, kBlock);
+      for (int i = begin; i < end; ++i) {
+        float* to = routed_.get() + static_cast<size_t>(chosen.rows[i]) * shape_.width + unit * kBlock;
+        const __m512 weight = _mm512_set1_ps(chosen.weights[i]);
+        for (int j = 0; j < kBlock; j += 16) {
+          const __m512 y = _mm512_loadu_ps(out + (i - begin) * kBlock + j);
+          _mm512_storeu_ps(to + j, _mm512_fmadd_ps(y, weight, _mm512_loadu_ps(to + j)));
+        }
+      }
+    }
+  }
+}
+
+// 32 outputs, for a chunk of rows, added to their state.
+void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scratch& scratch) {
+  const int block = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
+  float* out = scratch.out.need(kChunk * kBlock);
+  product(matrix, 2 * block, 2 * block + 2, rows, begin, end, out, kBlock);
+  for (int row = begin; row < end; ++row, out += kBlock) {
+    float* x = x_.get() + static_cast<size_t>(row) * shape_.width + block * kBlock;
+    for (int i = 0; i < kBlock; i += 16)
+      _mm512_storeu_ps(x + i, _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(out + i)));
+  }
+}
+
+// The last norm of a scored row.
+void Decoder::finish(int unit, Scratch& scratch) {
+  const size_t at = static_cast<size_t>(batch_->scored_row[unit]) * shape_.width;
+  const int width = shape_.width;
+  float* x = scratch.out.need(width);
+  for (int i = 0; i < width; ++i) x[i] = x_.get()[at + i] + (shape_.experts ? routed_.get()[at + i] : 0.0f);
+  scale(x, model_.norm, inverse_rms(x, width, shape_.epsilon), width);
+  for (int i = 0; i < width; i += kGroup)
+    last_.put(unit, i / kGroup, _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
+}
+
+// The logits of 64 tokens, for all scored rows.
+void Decoder::score(int unit, float* logits) {
+  const int first = unit * kScored / kTile, last = std::min(model_.head.outputs / kTile, first + kScored / kTile);
+  product(model_.head, first, last, last_, 0, batch_->scored, logits + first * kTile, shape_.vocabulary);
+}
+
+}  // namespace flightloop
+
+extern "C" {
+
+using flightloop::Batch;
+using flightloop::Decoder;
+using flightloop::Model;
+
+void* flightloop_open(const Model* model, int threads, int spins) { return new Decoder(*model, threads, spins); }
+
+void flightloop_close(void* decoder) { delete static_cast<Decoder*>(decoder); }
+
+void flightloop_step(void* decoder, const Batch* batch, float* logits) {
+  static_cast<Decoder*>(decoder)->step(*batch, logits);
+}
+}

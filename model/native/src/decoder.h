@@ -1,0 +1,114 @@
+// One step of a whole decoder: what model/nn computes, for a ragged batch over the paged cache, in one call.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "attention.h"
+#include "product.h"
+#include "team.h"
+
+namespace flightloop {
+
+// The structures that cross the border, mirrored in library.py field by field.
+
+struct Layer {
+  const float *attention_norm, *ffn_norm;
+  const float *query_norm, *key_norm;  // null without
+  const float *cosine, *sine;          // [position][head width / 2]
+  Matrix qkv, out;
+  Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
+  const float* router;                 // [expert][width], null in a dense model
+  Matrix expert_gate_up, expert_down;  // expert after expert
+  uint16_t *keys, *values;
+  int32_t window;                      // 0: full attention
+  int32_t group;                       // which of the batch's tables
+};
+
+struct Shape {
+  int32_t layers, width, heads, kv_heads, head_width, hidden, vocabulary;
+  int32_t experts, expert_hidden, active, normalise;
+  int32_t full_norm;                   // whether query and key norms go over all heads together
+  int32_t block_size, sinks;
+  float epsilon;
+};
+
+struct Batch {
+  int32_t tokens, sequences, scored;
+  const int32_t *token, *position;     // of each row
+  const int32_t *start, *length;       // rows of each sequence
+  const int32_t *table_at;             // where each sequence's blocks begin in a table
+  const int32_t *tables[2];
+  const int32_t *scored_row;           // rows whose logits are wanted
+};
+
+struct Model {
+  Shape shape;
+  const Layer* layers;
+  const uint16_t* embedding;           // bfloat16
+  const float* norm;
+  Matrix head;
+  int64_t* expert_tokens;              // [expert], counted over all layers
+};
+
+class Decoder {
+ public:
+  Decoder(const Model& model, int threads, int spins);
+
+  // Logits of the scored rows: [scored][vocabulary].
+  void step(const Batch& batch, float* logits);
+
+ private:
+  enum class Before { kEmbedding, kRouted, kNothing };
+  struct Attended {
+    AttentionTask task;
+    const int32_t* tables[2];
+  };
+  struct Chosen {
+    int expert;
+    std::vector<int> rows;             // and where in `choices_` their weights are
+    std::vector<float> weights;
+  };
+  struct Scratch {                     // of one thread
+    AttentionScratch attention;
+    Rows rows;
+    Buffer<float> out;
+  };
+
+  void plan();
+  void layer(const Layer& layer, Before before);
+  void normed(int row, const float* weight, Before before);
+  void route(int row, const Layer& layer);
+  void gather();
+  void project(int unit, const Layer& layer, Scratch& scratch);
+  void place(float* values, int head, int row, const Layer& layer);
+  void norm_full(int row, const Layer& layer);
+  void attend(int unit, const Layer& layer, Scratch& scratch);
+  template <int W>
+  void attend_as(const Attended& attended, int head, const Layer& layer, Scratch& scratch);
+  void feed(int unit, const Layer& layer, Scratch& scratch);
+  void feed_expert(int unit, const Layer& layer, Scratch& scratch);
+  void collect_expert(int unit, const Layer& layer, Scratch& scratch);
+  void add_product(const Matrix& matrix, const Rows& rows, int unit, Scratch& scratch);
+  void finish(int unit, Scratch& scratch);
+  void score(int unit, float* logits);
+
+  int chunks() const;
+
+  const Model model_;
+  const Shape& shape_;
+  Team team_;
+  std::vector<Scratch> scratch_;
+  const Batch* batch_ = nullptr;
+  std::vector<Attended> attended_;
+  std::vector<Chosen> chosen_;         // one per expert
+  std::vector<int> busy_;              // experts that have rows
+  std::vector<Rows> expert_hidden_;    // one per expert
+  Buffer<float> x_, routed_, raw_, weight_;
+  Buffer<int32_t> choice_;
+  Buffer<int32_t> slot_[2];            // where each row's key and value go, for each table
+  Buffer<uint16_t> query_;             // bfloat16
+  Rows normed_, mixed_, hidden_, last_;
+};
+
+}  // namespace flightloop

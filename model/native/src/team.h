@@ -1,0 +1,142 @@
+// A leader and helpers that work through the phases of a step.
+//
+// A phase is a number of independent units, taken from one counter. The leader waits for units that were taken, never
+// for threads: a helper that the operating system has put aside takes no unit, and the leader does the work alone. So
+// a step degrades with the share of the cores that is left, where a barrier would wait for the missing thread some two
+// hundred times a step.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace flightloop {
+
+class Team {
+ public:
+  // ``spins``: how often a waiting thread looks before it sleeps in the kernel.
+  Team(int threads, int spins) : size_(threads), spins_(spins) {
+    for (int me = 1; me < threads; ++me) helpers_.emplace_back([this, me] { help(me); });
+  }
+
+  ~Team() {
+    leaving_.store(true);
+    publish(nullptr, nullptr, 0, 1);
+    for (auto& helper : helpers_) helper.join();
+  }
+
+  int size() const { return size_; }
+
+  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``.
+  template <class Unit>
+  void phase(int units, const Unit& unit) {
+    if (size_ == 1 || units <= 1) {
+      for (int u = 0; u < units; ++u) unit(u, 0);
+      return;
+    }
+    const auto call = [](const void* closure, int u, int me) { (*static_cast<const Unit*>(closure))(u, me); };
+    publish(call, &unit, units, std::max(1, units / (4 * size_)));
+    work(0);
+    const auto& done = done_;
+    await(done_, [&done, units] { return done.load(std::memory_order_acquire) == units; });
+  }
+
+ private:
+  using Call = void (*)(const void*, int, int);
+  struct Phase {
+    std::atomic<uint32_t> number{0};
+    Call call;
+    const void* closure;
+    int units, grain;
+  };
+
+  void publish(Call call, const void* closure, int units, int grain) {
+    const uint32_t number = ++number_;
+    Phase& phase = phases_[number % 2];
+    // Whoever still holds a ticket of the phase before the last one has none of its units: all of them are done.
+    phase.number.store(0, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    phase.call = call;
+    phase.closure = closure;
+    phase.units = units;
+    phase.grain = grain;
+    done_.store(0, std::memory_order_relaxed);
+    phase.number.store(number, std::memory_order_release);
+    next_.store(static_cast<uint64_t>(number) << 32, std::memory_order_seq_cst);
+    if (asleep_.load(std::memory_order_seq_cst)) {
+      alarm_.fetch_add(1, std::memory_order_seq_cst);
+      alarm_.notify_all();
+    }
+  }
+
+  // Takes units of the current phase until there are none; tells which phase that was.
+  uint32_t work(int me) {
+    for (;;) {
+      const uint64_t ticket = next_.fetch_add(1, std::memory_order_acq_rel);
+      const uint32_t number = static_cast<uint32_t>(ticket >> 32), turn = static_cast<uint32_t>(ticket);
+      const Phase& phase = phases_[number % 2];
+      if (number == 0 || phase.number.load(std::memory_order_acquire) != number) return number;
+      const int64_t first = static_cast<int64_t>(turn) * phase.grain;
+      if (first >= phase.units) return number;
+      const int last = static_cast<int>(std::min<int64_t>(phase.units, first + phase.grain));
+      for (int u = static_cast<int>(first); u < last; ++u) phase.call(phase.closure, u, me);
+      const int count = last - static_cast<int>(first);
+      if (done_.fetch_add(count, std::memory_order_acq_rel) + count == phase.units && leader_asleep_.load()) {
+        done_.notify_all();
+      }
+    }
+  }
+
+  void help(int me) {
+    for (uint32_t seen = 0;;) {
+      int spin = 0;
+      while (static_cast<uint32_t>(next_.load(std::memory_order_acquire) >> 32) == seen) {
+        if (++spin < spins_) {
+          _mm_pause();
+          continue;
+        }
+        asleep_.fetch_add(1, std::memory_order_seq_cst);
+        const int alarm = alarm_.load(std::memory_order_seq_cst);
+        if (static_cast<uint32_t>(next_.load(std::memory_order_seq_cst) >> 32) == seen) alarm_.wait(alarm);
+        asleep_.fetch_sub(1, std::memory_order_seq_cst);
+        spin = 0;
+      }
+      if (leaving_.load()) return;
+      seen = work(me);
+    }
+  }
+
+  template <class Done>
+  void await(std::atomic<int>& value, const Done& done) {
+    for (int spin = 0; spin < spins_ / 4; ++spin) {
+      if (done()) return;
+      _mm_pause();
+    }
+    // A helper was put aside in the middle of a unit: leave it this core.
+    leader_asleep_.store(true);
+    for (;;) {
+      const int seen = value.load(std::memory_order_seq_cst);
+      if (done()) break;
+      value.wait(seen);
+    }
+    leader_asleep_.store(false);
+  }
+
+  const int size_;
+  const int spins_;
+  uint32_t number_ = 0;
+  Phase phases_[2];
+  std::vector<std::thread> helpers_;
+  std::atomic<bool> leaving_{false};
+  std::atomic<bool> leader_asleep_{false};
+  alignas(64) std::atomic<uint64_t> next_{0};  // the phase's number in the upper half, tickets taken in the lower
+  alignas(64) std::atomic<int> done_{0};       // units of the phase that are done
+  alignas(64) std::atomic<int> asleep_{0};
+  std::atomic<int> alarm_{0};
+};
+
+}  // namespace flightloop

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.errors import BenchError
 from bench.platform import PlatformFailed
 from bench.rows import Row, show, write
 from bench.tasks import TaskError
@@ -16,6 +17,7 @@ from flightloop.errors import FlightloopError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measurements.")
 Json = Annotated[Path | None, typer.Option("--json", help="Write the rows there.")]
+DATA = Path("../shared/data")
 Port = Annotated[int, typer.Option(help="Port for the platform that is started.")]
 
 
@@ -50,6 +52,45 @@ def stopping(json: Json = None, port: Port = 8000) -> None:
     _finish(measure(console, port), console, json, "stopping")
 
 
+@app.command()
+def engine(
+    json: Json = None,
+    rows: Annotated[str, typer.Option(help="Names, with commas; a name that ends in _ takes all that begin so.")] = "",
+    peers: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything, for a first look.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of every engine; none: all processors.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder with WikiText-2 and the essays of the needle test.")] = DATA,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose performance.md and .svg take the figures.")] = None,
+) -> None:
+    """The engine's speed, alone and beside llama.cpp, vLLM and transformers on the same processor."""
+    from bench.engine.bench import QUICK, Size
+    from bench.engine.page import fill
+    from bench.engine.quiet import only_warnings
+    from bench.engine.rivals import PEERS
+    from bench.engine.run import Wish, measure
+
+    only_warnings()
+    console = Console()
+    wish = Wish(
+        rows=_names(rows),
+        peers=PEERS if not peers else () if peers == "none" else _names(peers),
+        size=QUICK if quick else Size(),
+        threads=threads,
+        data=data,
+        plot=docs and docs / "performance.svg",
+    )
+    found = measure(console, wish)
+    _finish([row for row in found if not row.name.startswith("throughput_")], console, json=None, title="engine")
+    if json:
+        write(found, json)
+    if docs:
+        fill(docs / "performance.md", found)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _finish(rows: list[Row], console: Console, json: Path | None, title: str) -> None:
     show(rows, console, title)
     if json:
@@ -59,7 +100,7 @@ def _finish(rows: list[Row], console: Console, json: Path | None, title: str) ->
 def main() -> None:
     try:
         app(prog_name="python -m bench")
-    except (TaskError, PlatformFailed, FlightloopError) as error:
+    except (BenchError, TaskError, PlatformFailed, FlightloopError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 

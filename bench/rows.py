@@ -14,7 +14,11 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; ``spread`` is half the distance between its quartiles, None for a single value or a share."""
+    """One figure.
+
+    ``spread`` and ``peer_spread`` are half the distance between the quartiles, None for a single value or a share;
+    ``note`` says what a reader of the figure must know.
+    """
 
     name: str
     value: float
@@ -23,6 +27,8 @@ class Row:
     peer_value: float | None = None
     higher_is_better: bool = True
     spread: float | None = None
+    peer_spread: float | None = None
+    note: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -32,11 +38,15 @@ class Row:
 
 def median_row(name: str, values: Sequence[float], unit: str, *, higher_is_better: bool) -> Row:
     """The median of several measurements with its spread."""
-    spread = None
-    if len(values) > 1:
-        low, _, high = statistics.quantiles(values, n=4)
-        spread = (high - low) / 2
-    return Row(name, statistics.median(values), unit, higher_is_better=higher_is_better, spread=spread)
+    return Row(name, statistics.median(values), unit, higher_is_better=higher_is_better, spread=spread_of(values))
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Half the distance between the quartiles, None for a single value."""
+    if len(values) < 2:
+        return None
+    low, _, high = statistics.quantiles(values, n=4)
+    return (high - low) / 2
 
 
 def show(rows: Sequence[Row], console: Console, title: str) -> None:
@@ -44,12 +54,18 @@ def show(rows: Sequence[Row], console: Console, title: str) -> None:
     for column in ("row", "value", "unit", "peer", "peer's value", "ratio"):
         table.add_column(column, justify="right" if column in ("value", "peer's value", "ratio") else "left")
     for row in rows:
-        value = f"{row.value:.4g}" + (f" ± {row.spread:.2g}" if row.spread is not None else "")
-        peer = "" if row.peer_value is None else f"{row.peer_value:.4g}"
-        table.add_row(row.name, value, row.unit, row.peer or "", peer, "" if row.ratio is None else f"{row.ratio:.2f}")
+        peer = "" if row.peer_value is None else figure(row.peer_value, row.peer_spread)
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(row.name, figure(row.value, row.spread), row.unit, row.peer or "", peer, ratio)
     console.print(table)
+
+
+def figure(value: float, spread: float | None = None) -> str:
+    """A value as it is read: four digits, and the spread where there is one."""
+    return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
 
 
 def write(rows: Sequence[Row], file: Path) -> None:
     """JSON: a list of objects with the row's fields and its ratio."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2) + "\n")

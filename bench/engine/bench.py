@@ -1,0 +1,101 @@
+"""What every measurement of the engine is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.engine.contest import OURS, Player, Told
+from bench.engine.models import Models
+from bench.engine.rivals import Rivals
+from bench.engine.subject import Subject
+from bench.peers.environment import PeerError
+from bench.peers.protocol import Task
+from model.config import Dtype
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: more takes longer and scatters less.
+
+    Attributes:
+        rounds: of each measurement, in turns with its peer.
+        new_tokens: that a stream decodes in one round.
+        windows: of WikiText-2, 1,024 tokens each.
+        streams: that the curve of throughput is made of.
+        prompt, longer: tokens of the prompts of ``prefill_1000`` and ``prefill_4000``.
+        step: tokens of a run's first prompt.
+        long: tokens of an input that windows are for; ``short`` of one that needs none.
+    """
+
+    rounds: int = 5
+    new_tokens: int = 64
+    windows: int = 32
+    streams: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    prompt: int = 1000
+    longer: int = 4000
+    step: int = 1500
+    long: int = 7500
+    short: int = 500
+
+
+QUICK = Size(rounds=2, new_tokens=24, windows=4)
+LEAST = Size(rounds=1, new_tokens=3, windows=1, streams=(1, 2), prompt=40, longer=80, step=60, long=90, short=30)
+"""To see that everything runs; the figures mean nothing."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The means of a measurement.
+
+    Attributes:
+        models: makes the models.
+        rivals: has the peers.
+        size: how much is measured.
+        threads: of our products and the peers'.
+        data: folder with WikiText-2.
+        told: gets what is being measured.
+    """
+
+    models: Models
+    rivals: Rivals
+    threads: int
+    data: Path
+    size: Size = field(default_factory=Size)
+    told: Told = lambda what: None
+
+    def dense(self, dtype: Dtype = "auto", **options: Any) -> Subject:
+        """Our engine with the embedded model's dense base, which is what peers run."""
+        return self._subject(dtype, mixture=False, **options)
+
+    def mixture(self, dtype: Dtype = "auto", **options: Any) -> Subject:
+        """Our engine with the embedded mixture."""
+        return self._subject(dtype, mixture=True, **options)
+
+    def windowed(self, **options: Any) -> Subject:
+        """Our engine with the dense base and the windows for long inputs."""
+        self.told("loading the dense base with windows")
+        return Subject(self.models.windowed(), threads=self.threads, **options)
+
+    def _subject(self, dtype: Dtype, *, mixture: bool, **options: Any) -> Subject:
+        self.told(f"loading {'the mixture' if mixture else 'the dense base'}, {dtype}")
+        return Subject(self.models.embedded(dtype, mixture=mixture), threads=self.threads, **options)
+
+    def players(
+        self, subject: Player, *peers: str, like: Task | None = None
+    ) -> tuple[dict[str, Player], Mapping[str, str]]:
+        """Us and those peers that are there, tuned for tasks ``like`` that one; and why the others are not."""
+        players: dict[str, Player] = {OURS: subject}
+        lost: dict[str, str] = {}
+        for name in peers:
+            try:
+                peer = self.rivals.get(name)
+                if like is not None:
+                    self.told(f"{name}, trying its settings")
+                    peer.ask({"task": "tune", "like": like})
+                players[name] = peer
+            except PeerError as error:
+                lost[name] = str(error).splitlines()[0]
+        return players, lost

@@ -1,0 +1,142 @@
+"""Our engine and its peers at the same tasks, in turns; a peer that is missing or fails costs its figures only."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.peers.environment import PeerError
+from bench.peers.protocol import Answer, Task
+from bench.rows import Row, spread_of
+
+OURS = "flightloop"
+
+Told = Callable[[str], None]
+Measure = Callable[[], float]
+TaskOf = Callable[[int], Task]
+"""The task of a turn; turns have tasks of their own, so that no cache knows the answer."""
+
+
+class Player(Protocol):
+    """`bench.engine.subject.Subject` or `bench.peers.peer.Peer`."""
+
+    def ask(self, task: Task) -> Answer: ...
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was measured, by player, and of those that failed, why."""
+
+    values: Mapping[str, list[float]]
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    def row(
+        self,
+        name: str,
+        unit: str,
+        peer: str | None = None,
+        *,
+        ours: str = OURS,
+        shown: str | None = None,
+        higher_is_better: bool = True,
+        note: str | None = None,
+    ) -> Row:
+        """One player's figure beside another's: medians and spreads.
+
+        Args:
+            name, unit, higher_is_better, note: of the row.
+            peer: whom to compare with.
+            ours: whose figure it is.
+            shown: how the peer is called in the row.
+        """
+        mine, theirs = self.values[ours], self.values.get(peer or "")
+        notes = [note, self.lost.get(peer or "")]
+        return Row(
+            name,
+            statistics.median(mine),
+            unit,
+            peer=shown or peer,
+            peer_value=statistics.median(theirs) if theirs else None,
+            higher_is_better=higher_is_better,
+            spread=spread_of(mine),
+            peer_spread=spread_of(theirs) if theirs else None,
+            note="; ".join(each for each in notes if each) or None,
+        )
+
+    def better(self, *names: str) -> str:
+        """Of these, the one with the higher median; the first where none was measured."""
+        measured = [name for name in names if self.values.get(name)]
+        return max(measured, key=lambda name: statistics.median(self.values[name]), default=names[0])
+
+
+def alternate(
+    measures: Mapping[str, Measure], rounds: int, told: Told = lambda what: None, lost: Mapping[str, str] | None = None
+) -> Taken:
+    """Takes each measure once to warm up, then ``rounds`` times in turns, every other round backwards.
+
+    What drifts while measuring (temperature, neighbours on the machine) so falls on all of them alike. A measure that
+    raises PeerError is out.
+
+    Args:
+        measures: what to measure, by name.
+        rounds: how often.
+        told: gets what is being measured now.
+        lost: who is out already, and why.
+    """
+    out = dict(lost or {})
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    for turn in range(rounds + 1):
+        for name in list(values) if turn % 2 else reversed(list(values)):
+            told(f"{name}, round {turn} of {rounds}" if turn else f"{name}, warm-up")
+            gc.collect()  # here rather than in the middle of a measurement
+            try:
+                value = measures[name]()
+            except PeerError as error:
+                out[name] = str(error).splitlines()[0]
+                del values[name]
+                continue
+            if turn:
+                values[name].append(value)
+    return Taken(values, out)
+
+
+def contest(
+    players: Mapping[str, Player],
+    task: TaskOf,
+    figure: Callable[[Answer], float],
+    rounds: int,
+    told: Told,
+    lost: Mapping[str, str] | None = None,
+) -> Taken:
+    """The same tasks for all players, in turns.
+
+    Args:
+        players: by name.
+        task: for each turn.
+        figure: what to take of an answer.
+        rounds: how often.
+        told: gets what is being measured now.
+        lost: who is out already, and why.
+    """
+
+    def measure(player: Player) -> Measure:
+        turns = iter(range(rounds + 1))
+        return lambda: figure(player.ask(task(next(turns))))
+
+    return alternate({name: measure(player) for name, player in players.items()}, rounds, told, lost)
+
+
+def rate(answer: Answer) -> float:
+    """Tokens a second."""
+    return float(answer["tokens"]) / float(answer["seconds"])
+
+
+def seconds(answer: Answer) -> float:
+    return float(answer["seconds"])
+
+
+def calls_a_second(answer: Answer) -> float:
+    return len(answer["texts"]) / float(answer["seconds"])

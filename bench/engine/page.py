@@ -1,0 +1,59 @@
+"""Puts the figures of a run into the documentation, between two marks, so that nobody types them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.engine.targets import TARGETS
+from bench.errors import BenchError
+from bench.rows import Row, figure
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def fill(page: Path, rows: Sequence[Row]) -> None:
+    """Replaces what stands between the marks.
+
+    Raises:
+        BenchError: the page or its marks are missing.
+    """
+    text = page.read_text() if page.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise BenchError(f"{page} lacks the marks {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n{fragment(rows)}\n{END}{after}")
+
+
+def fragment(rows: Sequence[Row]) -> str:
+    """Two tables in markdown: the figures that have a target, and the others."""
+    curves = [row for row in rows if row.name.startswith("throughput_")]
+    aimed = [row for row in rows if row.name in TARGETS]
+    others = [row for row in rows if row not in aimed and row not in curves and row.name != "machine"]
+    measured_on = [f"Measured on: {row.note}." for row in rows if row.name == "machine"]
+    parts = [*measured_on, _table(aimed, with_targets=True), _table(others, with_targets=False)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(rows: Sequence[Row], *, with_targets: bool) -> str:
+    if not rows:
+        return ""
+    heads = ["row", "value", "peer", "peer's value", "ratio", *(["target", "reached"] if with_targets else []), "note"]
+    lines = [heads, ["---"] * len(heads), *(_cells(row, with_targets) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(row: Row, with_targets: bool) -> list[str]:
+    peer = "" if row.peer_value is None else f"{figure(row.peer_value, row.peer_spread)} {row.unit}".rstrip()
+    cells = [
+        f"`{row.name}`",
+        f"{figure(row.value, row.spread)} {row.unit}".rstrip(),
+        row.peer or "",
+        peer,
+        "" if row.ratio is None else f"**{row.ratio:.2f}**",
+    ]
+    if with_targets:
+        target = TARGETS[row.name]
+        cells += [str(target), {True: "yes", False: "no", None: "not measured"}[target.met(row)]]
+    return [*cells, (row.note or "").replace("|", "\\|")]

@@ -1,0 +1,87 @@
+"""The peers of one measurement: started when they are first needed, ended with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from bench.peers.checkpoint import dense_checkpoint
+from bench.peers.environment import ENVIRONMENTS, PeerError
+from bench.peers.peer import Peer
+from model.weights.files import embedded_path
+
+PEERS: tuple[str, ...] = tuple(ENVIRONMENTS)
+OLMOE = "transformers:olmoe"
+"""The program ``transformers`` with a model of its own."""
+
+
+class Rivals:
+    """Use as a context.
+
+    Args:
+        names: of the peers that take part.
+        options: makes the options that a peer is started with.
+        told: gets which one is starting.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        options: Callable[[str], Mapping[str, Any]],
+        told: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self._names = frozenset(names)
+        self._options = options
+        self._told = told
+        self._running: dict[str, Peer] = {}
+        self._failed: dict[str, PeerError] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Rivals:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def get(self, name: str) -> Peer:
+        """A running peer, the same each time.
+
+        Raises:
+            PeerError: it takes no part, isn't installed, or did not start; the message says what to do.
+        """
+        if _program(name) not in self._names:
+            raise PeerError(f"{name} was left out")
+        if name in self._failed:
+            raise self._failed[name]
+        if name not in self._running:
+            self._told(f"starting {name}")
+            try:
+                self._running[name] = self._stack.enter_context(Peer(_program(name), **self._options(name)))
+            except PeerError as error:
+                self._failed[name] = error
+                raise
+        return self._running[name]
+
+    def end(self) -> None:
+        """Ends those that run; they are started anew when needed again."""
+        self._running.clear()
+        self._stack.close()
+
+
+def peer_options(threads: int) -> Callable[[str], Mapping[str, Any]]:
+    """What each peer is started with: the dense base's weights, as many threads as we take."""
+
+    def options(name: str) -> Mapping[str, Any]:
+        if name == "llama_cpp":
+            return {"model": embedded_path(), "threads": threads}
+        if name == OLMOE:
+            return {"shape": "olmoe", "threads": threads}
+        return {"model": dense_checkpoint("bfloat16"), "threads": threads}
+
+    return options
+
+
+def _program(name: str) -> str:
+    return name.partition(":")[0]

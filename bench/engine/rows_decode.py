@@ -1,0 +1,63 @@
+"""Rows of decoding: one stream against llama.cpp, many against vllm, and all engines over the number of streams."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+from bench.engine.bench import Bench
+from bench.engine.contest import OURS, Player, TaskOf, contest, rate
+from bench.engine.models import FORMATS, fastest
+from bench.rows import Row, spread_of
+from flightloop.errors import ConfigError
+
+PROMPT = 32
+"""Tokens of a stream's prompt: decoding is what is measured."""
+
+
+def decode_task(streams: int, new_tokens: int, prompt: int = PROMPT) -> TaskOf:
+    """Decodes with prompts of its own each turn."""
+    return lambda turn: {
+        "task": "decode",
+        "streams": streams,
+        "prompt_tokens": prompt,
+        "new_tokens": new_tokens,
+        "seed": turn,
+    }
+
+
+def decode(streams: int, peer: str) -> Callable[[Bench], list[Row]]:
+    """The row ``decode_<streams>``: the dense base in the fastest format against one peer."""
+
+    def measure(bench: Bench) -> list[Row]:
+        task = decode_task(streams, bench.size.new_tokens)
+        players, lost = bench.players(bench.dense(slots=streams), peer, like=task(0))
+        taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
+        return [taken.row(f"decode_{streams}", "tok/s", peer, note=f"{fastest()}, drafts off")]
+
+    return measure
+
+
+def throughput(bench: Bench) -> list[Row]:
+    """Rows ``throughput_<engine>_<streams>``: our formats and all peers, without a peer of their own."""
+    rows = []
+    players, _ = bench.players(bench.dense(), "llama_cpp", "vllm", "transformers")
+    del players[OURS]
+    for dtype in FORMATS:
+        try:
+            players[dtype] = bench.dense(dtype, slots=max(bench.size.streams))
+        except ConfigError:
+            continue  # not on this processor
+    rounds = max(1, bench.size.rounds // 2)
+    for streams in bench.size.streams:
+        rows += _curve_points(bench, players, streams, rounds)
+    return rows
+
+
+def _curve_points(bench: Bench, players: Mapping[str, Player], streams: int, rounds: int) -> list[Row]:
+    task = decode_task(streams, max(3, bench.size.new_tokens // 2))
+    taken = contest(players, task, rate, rounds, lambda what: bench.told(f"{streams} streams: {what}"))
+    return [
+        Row(f"throughput_{name}_{streams}", statistics.median(values), "tok/s", spread=spread_of(values))
+        for name, values in taken.values.items()
+    ]

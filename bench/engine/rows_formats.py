@@ -1,0 +1,71 @@
+"""Rows of number formats: size, speed, and how well the model still predicts text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.engine.bench import Bench
+from bench.engine.contest import contest, rate
+from bench.engine.models import FORMATS, fastest, matrix_bytes
+from bench.engine.rows_decode import decode_task
+from bench.engine.subject import BLOCK
+from bench.engine.workload import wikitext
+from bench.peers.environment import PeerError
+from bench.perplexity import CONTEXT, Score, score
+from bench.rows import Row
+from flightloop.errors import ConfigError
+from model.engine.engine import local_runner
+from model.weights.loaded import LoadedModel
+
+PEERS = ("llama_cpp", "vllm")
+
+
+def int8_size(bench: Bench) -> list[Row]:
+    """Bytes of all matrices."""
+    wide, narrow = (matrix_bytes(bench.dense(dtype).loaded) / 2**20 for dtype in ("float32", "int8"))
+    return [Row("int8_size", wide, "MiB", peer="int8", peer_value=narrow, note="float32 is the value, int8 the peer")]
+
+
+def int8_speed(bench: Bench) -> list[Row]:
+    """Decoding, one stream, int8 against float32."""
+    players = {dtype: bench.dense(dtype, slots=1) for dtype in ("int8", "float32")}
+    task = decode_task(1, bench.size.new_tokens)
+    taken = contest(players, task, rate, bench.size.rounds, bench.told)
+    return [taken.row("int8_speed", "tok/s", "float32", ours="int8", note="dense base, 1 stream")]
+
+
+def perplexities(bench: Bench) -> list[Row]:
+    """Rows ``int8_perplexity``, ``perplexity_<format>`` and, on the same windows, ``perplexity_vs_<peer>``."""
+    text: Sequence[int] = ()
+    found: dict[str, float] = {}
+    for dtype in FORMATS:
+        try:
+            loaded = bench.models.embedded(dtype)
+        except ConfigError:
+            continue  # not on this processor
+        text = text or wikitext(bench.data, loaded.tokenizer)[: bench.size.windows * CONTEXT]
+        found[dtype] = _scored(bench, loaded, text, dtype).perplexity
+    note = f"WikiText-2, test part, {bench.size.windows} windows of {CONTEXT:,} tokens"
+    rows = [Row(f"perplexity_{dtype}", value, "", higher_is_better=False, note=note) for dtype, value in found.items()]
+    rows.append(
+        Row("int8_perplexity", found["int8"], "", "float32", found["float32"], higher_is_better=False, note=note)
+    )
+    return rows + [_beside(bench, peer, text, found[fastest()]) for peer in PEERS]
+
+
+def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str) -> Score:
+    def told(done: int) -> None:
+        bench.told(f"{name}, {done:,} of {len(text):,} tokens")
+
+    return score(local_runner(loaded, CONTEXT // BLOCK + 1, BLOCK), text, block_size=BLOCK, told=told)
+
+
+def _beside(bench: Bench, peer: str, text: Sequence[int], ours: float) -> Row:
+    note, theirs = f"ours: {fastest()}", None
+    bench.told(f"{peer}, perplexity")
+    try:
+        answer = bench.rivals.get(peer).ask({"task": "perplexity", "tokens": list(text), "context": CONTEXT})
+        theirs = Score(answer["nll"], answer["count"]).perplexity
+    except PeerError as error:
+        note = str(error).splitlines()[0]
+    return Row(f"perplexity_vs_{peer}", ours, "", peer, theirs, higher_is_better=False, note=note)

@@ -1,0 +1,75 @@
+"""Rows of living on a machine: starting, memory, and other processes that want the processors too."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from bench.engine.bench import Bench
+from bench.engine.child import Start, Stepper, started
+from bench.engine.contest import alternate
+from bench.engine.machine import taken_core
+from bench.engine.models import fastest
+from bench.peers.environment import PeerError
+from bench.rows import Row, spread_of
+
+PEERS = ("llama_cpp", "vllm", "transformers")
+
+
+def start(bench: Bench) -> list[Row]:
+    """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``: a second start, everything cached."""
+    bench.told("first start, to fill the caches")
+    started({})
+    starts = []
+    for turn in range(bench.size.rounds):
+        bench.told(f"start {turn + 1} of {bench.size.rounds}")
+        starts.append(started({}))
+    seconds = [each.seconds for each in starts]
+    value, spread = statistics.median(seconds), spread_of(seconds)
+    note = f"the embedded mixture, {fastest()}; from starting Python to the first token"
+    rows = [Row("start_seconds", value, "s", higher_is_better=False, spread=spread, note=note)]
+    memory = statistics.median(each.memory for each in starts) / 2**20
+    for peer in PEERS:
+        theirs, why = _peer_start(bench, peer)
+        begun, held = (theirs.seconds, theirs.memory / 2**20) if theirs else (None, None)
+        rows.append(Row(f"start_vs_{peer}", value, "s", peer, begun, False, spread, note=why))
+        rows.append(Row(f"memory_vs_{peer}", memory, "MiB", peer, held, False, note=why))
+    return rows
+
+
+def _peer_start(bench: Bench, name: str) -> tuple[Start | None, str | None]:
+    """A peer's second start, too: what it caches, the measurements before this one have filled."""
+    bench.told(f"starting {name}")
+    try:
+        bench.rivals.end()
+        peer = bench.rivals.get(name)
+        first = peer.ask({"task": "prefill", "tokens": 8, "seed": 0})["seconds"]
+        return Start(peer.loaded_s + first, int(peer.ask({"task": "memory"})["peak"])), None
+    except PeerError as error:
+        return None, str(error).splitlines()[0]
+
+
+def busy(bench: Bench) -> list[Row]:
+    """Rows ``busy_step`` (threads as the engine chooses) and ``busy_step_all`` (as many as there are processors)."""
+    return [
+        *_busy(bench, "busy_step", {}, "threads as the engine chooses them"),
+        *_busy(bench, "busy_step_all", {"threads": bench.threads}, f"{bench.threads} threads"),
+    ]
+
+
+def _busy(bench: Bench, name: str, config: Mapping[str, Any], note: str) -> list[Row]:
+    bench.told("starting an engine of its own")
+    with Stepper(config, 2 * bench.size.new_tokens) as stepper:
+
+        def crowded() -> float:
+            with taken_core():
+                return stepper.milliseconds()
+
+        measures = {"busy": crowded, "quiet": stepper.milliseconds}
+        taken = alternate(measures, bench.size.rounds, bench.told)
+    return [
+        taken.row(
+            name, "ms", "quiet", ours="busy", higher_is_better=False, note=f"a step, 1 stream, {fastest()}, {note}"
+        )
+    ]

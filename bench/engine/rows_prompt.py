@@ -1,0 +1,75 @@
+"""Rows of reading prompts: new ones, and ones whose beginning is known."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from bench.engine.bench import Bench
+from bench.engine.contest import OURS, alternate, contest
+from bench.engine.models import fastest
+from bench.peers.protocol import Answer
+from bench.rows import Row, spread_of
+
+ADDED = 100
+
+
+def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list[Row]]:
+    """The row of a new prompt's tokens a second against vllm, until the first token of the answer."""
+
+    def measure(bench: Bench) -> list[Row]:
+        tokens = length(bench)
+
+        def task(turn: int) -> dict[str, Any]:
+            return {"task": "prefill", "tokens": tokens, "seed": turn}
+
+        def rate(answer: Answer) -> float:
+            return tokens / float(answer["seconds"])
+
+        players, lost = bench.players(bench.dense(slots=1, max_context=tokens + 64), "vllm", like=task(0))
+        taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
+        return [taken.row(name, "tok/s", "vllm", note=f"{tokens} tokens, {fastest()}")]
+
+    return measure
+
+
+def warm_ttft(bench: Bench) -> list[Row]:
+    """Rows ``warm_ttft_vs_<peer>``: the first token when all but the last 100 tokens of the prompt are known."""
+    peers = ("vllm", "llama_cpp")
+    first = bench.size.prompt
+
+    def task(turn: int) -> dict[str, Any]:
+        return {"task": "warm_prefix", "first": first, "added": ADDED, "seed": turn}
+
+    players, lost = bench.players(bench.dense(slots=1), *peers, like=task(0))
+    taken = contest(players, task, lambda answer: 1e3 * answer["second_seconds"], bench.size.rounds, bench.told, lost)
+    note = f"{first} tokens known, {ADDED} new"
+    return [taken.row(f"warm_ttft_vs_{peer}", "ms", peer, higher_is_better=False, note=note) for peer in peers]
+
+
+def second_step_ttft(bench: Bench) -> list[Row]:
+    """The first token of a run's second step against that of its first."""
+    first = bench.size.step
+    subject = bench.mixture(slots=1, max_context=first + 2 * ADDED)
+    pairs: list[Answer] = []
+
+    def measure() -> float:
+        pairs.append(subject.warm_prefix(first, ADDED, seed=len(pairs)))
+        return 0.0
+
+    alternate({OURS: measure}, bench.size.rounds, bench.told)
+    firsts, seconds = ([1e3 * pair[key] for pair in pairs[1:]] for key in ("first_seconds", "second_seconds"))
+    return [
+        Row(
+            "second_step_ttft",
+            statistics.median(seconds),
+            "ms",
+            peer="first step",
+            peer_value=statistics.median(firsts),
+            higher_is_better=False,
+            spread=spread_of(seconds),
+            peer_spread=spread_of(firsts),
+            note=f"{first} tokens, then {ADDED} more; the embedded mixture, {fastest()}",
+        )
+    ]

@@ -1,0 +1,159 @@
+"""``python -m bench engine``: chooses the measurements, takes them one after the other, says how long that took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bench.engine import machine, rows_calls, rows_decode, rows_formats, rows_long, rows_machine, rows_mixture
+from bench.engine import rows_prompt as prompts
+from bench.engine.bench import Bench, Size
+from bench.engine.models import MIXTURE, Models, dense_of_equal_size
+from bench.engine.plot import curves, draw
+from bench.engine.rivals import PEERS, Rivals, peer_options
+from bench.errors import BenchError
+from bench.rows import Row
+
+Measurement = Callable[[Bench], list[Row]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A measurement and the names of its rows; where a name ends in ``_``, what begins with it."""
+
+    names: Sequence[str]
+    measure: Measurement
+
+    def has(self, name: str) -> bool:
+        return any(name == known or (known.endswith("_") and name.startswith(known)) for known in self.names)
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(["start_seconds", "start_vs_", "memory_vs_"], rows_machine.start),
+    Group(["decode_1"], rows_decode.decode(1, "llama_cpp")),
+    Group(["decode_8"], rows_decode.decode(8, "vllm")),
+    Group(["decode_32"], rows_decode.decode(32, "vllm")),
+    Group(["prefill_1000"], prompts.prefill("prefill_1000", lambda bench: bench.size.prompt)),
+    Group(["prefill_4000"], prompts.prefill("prefill_4000", lambda bench: bench.size.longer)),
+    Group(["warm_ttft_vs_"], prompts.warm_ttft),
+    Group(["second_step_ttft"], prompts.second_step_ttft),
+    Group(["toolcalls_16", "toolcalls_16_vs_"], rows_calls.toolcalls),
+    Group(["grammar_tokens", "grammar_step"], rows_calls.grammar),
+    Group(["speculation"], rows_calls.speculation),
+    Group(["int8_size"], rows_formats.int8_size),
+    Group(["int8_speed"], rows_formats.int8_speed),
+    Group(["int8_perplexity", "perplexity_"], rows_formats.perplexities),
+    Group(["moe_overhead_1", "moe_overhead_8"], rows_mixture.moe_overhead),
+    Group(["moe_vs_dense"], rows_mixture.moe_vs_dense),
+    Group(["moe_vs_transformers_1", "moe_vs_transformers_8"], rows_mixture.moe_vs_transformers),
+    Group(["long_8k"], rows_long.long_8k),
+    Group(["busy_step", "busy_step_all"], rows_machine.busy),
+    Group(["throughput_"], rows_decode.throughput),
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for.
+
+    Attributes:
+        rows: names of rows, or beginnings that end in ``_``; none: all of them.
+        peers: that take part.
+        size: how much is measured.
+        threads: of our products and the peers'; none: as many as there are processors.
+        data: folder with WikiText-2 and the needles' essays.
+        plot: where the chart goes, if the rows for it are measured.
+    """
+
+    rows: Collection[str] = ()
+    peers: Collection[str] = PEERS
+    size: Size = field(default_factory=Size)
+    threads: int | None = None
+    data: Path = Path("../shared/data")
+    plot: Path | None = None
+
+
+def measure(console: Console, wish: Wish, made: Models | None = None) -> list[Row]:
+    """Takes the measurements; the first row describes the machine.
+
+    Args:
+        console: for warnings and progress.
+        wish: what to measure.
+        made: makes the models instead of the real ones.
+
+    Raises:
+        BenchError: unknown rows or peers.
+    """
+    groups = chosen(wish.rows)
+    _check_peers(wish.peers)
+    facts, threads = machine.describe(), wish.threads or machine.cores()
+    console.print(facts, style="dim", highlight=False)
+    loud = machine.noise()
+    if loud:
+        console.print(f"The machine is not quiet: {loud}. The figures will be wrong.", style="yellow")
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    rows: list[Row] = []
+    with console.status("starting") as status:
+        progress = _Progress(lambda text: status.update(text), len(groups), began)
+        with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
+            bench = Bench(
+                made or Models(MIXTURE, dense_of_equal_size(MIXTURE)),
+                rivals,
+                threads,
+                wish.data,
+                wish.size,
+                progress.told,
+            )
+            for group in groups:
+                progress.next(group.names[0])
+                try:
+                    rows += group.measure(bench)
+                except BenchError as error:
+                    console.print(f"{group.names[0]} was not measured: {error}", style="yellow")
+    minutes, seconds = divmod(round(time.perf_counter() - began), 60)
+    console.print(f"{len(rows)} rows in {minutes} min {seconds} s", style="dim")
+    note = facts + (f"; NOT QUIET: {loud}" if loud else "")
+    if wish.plot is not None and (lines := curves(rows)):
+        wish.plot.write_text(draw(lines, note))
+    return [Row("machine", threads, "cores", note=note), *rows]
+
+
+def chosen(names: Collection[str]) -> list[Group]:
+    """The measurements that make these rows.
+
+    Raises:
+        BenchError: naming what isn't known.
+    """
+    for name in names:
+        if not any(group.has(name) or name in group.names for group in GROUPS):
+            known = ", ".join(known + "*" * known.endswith("_") for group in GROUPS for known in group.names)
+            raise BenchError(f"no row is called {name!r}; there are {known}")
+    return [group for group in GROUPS if not names or any(group.has(name) for name in names)]
+
+
+def _check_peers(names: Collection[str]) -> None:
+    if unknown := sorted(set(names) - set(PEERS)):
+        raise BenchError(f"no peer is called {unknown[0]!r}; there are {', '.join(PEERS)}, or none")
+
+
+class _Progress:
+    """One line: which measurement of how many, what it does, how long all have taken."""
+
+    def __init__(self, show: Callable[[str], None], count: int, began: float) -> None:
+        self._show, self._count, self._began = show, count, began
+        self._place, self._name = 0, ""
+
+    def next(self, name: str) -> None:
+        self._place += 1
+        self._name = name.rstrip("_")
+        self.told("")
+
+    def told(self, what: str) -> None:
+        minutes, seconds = divmod(round(time.perf_counter() - self._began), 60)
+        self._show(f"[{self._place}/{self._count}] {self._name} {what} ({minutes}:{seconds:02d})".replace("[", "\\["))

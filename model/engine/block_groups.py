@@ -1,0 +1,175 @@
+"""The blocks of a sequence in both groups of layers: those that see everything, and those that look through a window.
+
+Each group has its own pool, hence its own ids. Layers with a window keep the blocks of the first tokens (sinks) and of
+the latest, so what they hold does not grow with the sequence: blocks behind the window go back to the pool as the
+sequence advances. A prefix is reused where it ends such that the first group has all of its blocks and the second those
+that the next token still sees (the design of vLLM's hybrid KV cache manager).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from model.engine.block_pool import BlockPool
+
+
+@dataclass(frozen=True)
+class Span:
+    """How far the layers of the second group see: the largest of their windows, and the sinks. In tokens."""
+
+    window: int
+    sinks: int
+
+    def first_seen(self, position: int, block_size: int) -> int:
+        """Index of the first block after the sinks' that the token at this position, or a later one, sees."""
+        return max(self.sink_blocks(block_size), (position - self.window + 1) // block_size)
+
+    def sink_blocks(self, block_size: int) -> int:
+        return -(-self.sinks // block_size)
+
+    def most_blocks(self, block_size: int, step_tokens: int, max_context: int) -> int:
+        """Blocks that one sequence holds at most, when a step brings it at most so many tokens."""
+        near = -(-(self.window + step_tokens) // block_size) + 1
+        return min(self.sink_blocks(block_size) + near, -(-max_context // block_size))
+
+
+@dataclass
+class HeldBlocks:
+    """What one sequence holds.
+
+    Attributes:
+        full: ids of the first group, block by block.
+        near: ids of the second group in the same order; where one went back, or there was none from the start, 0.
+        gap: indices in ``near`` that hold none.
+    """
+
+    full: list[int] = field(default_factory=list)
+    near: list[int] = field(default_factory=list)
+    gap: range = range(0)
+
+    def __len__(self) -> int:
+        return len(self.full)
+
+    @property
+    def near_held(self) -> list[int]:
+        return self.near[: self.gap.start] + self.near[self.gap.stop :]
+
+    def near_table(self) -> tuple[int, ...]:
+        """``near`` at the length of ``full``, empty if there is no second group."""
+        if not self.near:
+            return ()
+        return tuple(self.near[: len(self.full)]) + (0,) * (len(self.full) - len(self.near))
+
+
+class BlockGroups:
+    """The pools of both groups.
+
+    Args:
+        full: of the layers that see everything.
+        near: of those with a window, None if there are none. It must hold `Span.most_blocks` for every sequence that
+            may run at once: then `cover` never lacks a block.
+        span: of the latter.
+    """
+
+    def __init__(self, full: BlockPool, near: BlockPool | None = None, span: Span | None = None) -> None:
+        assert (near is None) == (span is None), "a window needs a pool"
+        assert near is None or near.block_size == full.block_size
+        self.full = full
+        self._near, self._span = near, span
+
+    @property
+    def block_size(self) -> int:
+        return self.full.block_size
+
+    @property
+    def available(self) -> int:
+        """Blocks that `grow` can still take."""
+        return self.full.available
+
+    def blocks_for(self, tokens: int) -> int:
+        return self.full.blocks_for(tokens)
+
+    def used_ratio(self) -> float:
+        """Of the group that is fuller."""
+        pools = [self.full] if self._near is None else [self.full, self._near]
+        return max(pool.used / pool.blocks for pool in pools)
+
+    def match(self, keys: Sequence[bytes]) -> HeldBlocks:
+        """Takes the blocks of the longest known beginning of ``keys`` from which a sequence can go on."""
+        if self._near is None or self._span is None:
+            return HeldBlocks(self.full.match(keys))
+        known = takewhile(bool, self.full.known_each(keys))
+        count, gap = self._longest([near for _, near in zip(known, self._near.known_each(keys), strict=False)])
+        near = [*self._near.match(keys[: gap.start]), *[0] * len(gap), *self._near.match(keys[gap.stop : count])]
+        return HeldBlocks(self.full.match(keys[:count]), near, gap)
+
+    def grow(self, held: HeldBlocks, count: int) -> None:
+        """Reserves ``count`` more blocks; the caller has checked ``available``."""
+        held.full += self.full.allocate(count)
+
+    def shrink(self, held: HeldBlocks, count: int) -> None:
+        """Gives back what is beyond ``count`` blocks."""
+        self.full.release(held.full[count:])
+        del held.full[count:]
+        if self._near is not None and count < len(held.near):
+            assert count >= held.gap.stop
+            self._near.release(held.near[count:])
+            del held.near[count:]
+
+    def cover(self, held: HeldBlocks, tokens: int) -> None:
+        """Makes the second group ready for a step after which the sequence has so many tokens."""
+        if self._near is not None:
+            missing = self.blocks_for(tokens) - len(held.near)
+            held.near += self._near.allocate(max(0, missing))
+
+    def publish(self, held: HeldBlocks, index: int, key: bytes) -> None:
+        """Offers the block at ``index``, full and computed, for reuse."""
+        self.full.publish(held.full[index], key)
+        if self._near is not None and index not in held.gap:
+            self._near.publish(held.near[index], key)
+
+    def advance(self, held: HeldBlocks, computed: int) -> None:
+        """Gives back what no token from position ``computed`` on sees."""
+        if self._near is None or self._span is None:
+            return
+        first = self._span.first_seen(computed, self.block_size)
+        start = held.gap.stop if held.gap else self._span.sink_blocks(self.block_size)
+        if first > start:
+            self._near.release(held.near[start:first])
+            held.near[start:first] = [0] * (first - start)
+            held.gap = range(held.gap.start if held.gap else start, first)
+
+    def release(self, held: HeldBlocks) -> None:
+        """Gives everything back."""
+        self.full.release(held.full)
+        if self._near is not None:
+            self._near.release(held.near_held)
+        held.full, held.near, held.gap = [], [], range(0)
+
+    def check_integrity(self, held: Iterable[HeldBlocks]) -> None:
+        """Raises AssertionError unless exactly these holders explain the pools' state."""
+        holders = list(held)
+        self.full.check_integrity([each.full for each in holders])
+        if self._near is None:
+            assert not any(each.near for each in holders), "blocks of a group that isn't there"
+            return
+        self._near.check_integrity([each.near_held for each in holders])
+        for each in holders:
+            assert 0 <= each.gap.start <= each.gap.stop <= len(each.near), "the gap lies within the table"
+
+    def _longest(self, known: Sequence[bool]) -> tuple[int, range]:
+        """How many blocks of a prefix can be reused, given which of them the second group has, and the gap in it."""
+        assert self._span is not None
+        sinks = self._span.sink_blocks(self.block_size)
+        best, gap = 0, range(0)
+        run = 0  # known blocks in a row up to here
+        for count, here in enumerate(known, 1):
+            run = run + 1 if here else 0
+            if count <= sinks and not here:
+                break
+            first = self._span.first_seen(count * self.block_size, self.block_size)
+            if run >= count - first:
+                best, gap = count, range(min(sinks, count), min(first, count))
+        return best, gap if gap else range(0)

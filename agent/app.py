@@ -86,6 +86,9 @@ def model_config(settings: Settings) -> ModelConfig:
         dtype=settings.model_dtype,
         experts=str(settings.model_experts.resolve()) if settings.model_experts else None,
         slots=settings.model_slots,
+        step_tokens=settings.model_step_tokens,
+        draft_tokens=settings.model_draft_tokens,
+        queue=settings.model_queue,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     """Threads a replica; 0: as many as the machine suggests."""
     model_slots: int = Field(default=8, ge=1, le=256)
     """Requests that one replica decodes at a time."""
+    model_step_tokens: int = Field(default=256, ge=1, le=65_536)
+    """Tokens of one step: longer prompts are computed in chunks, between which the answers go on."""
+    model_draft_tokens: int = Field(default=16, ge=0, le=1024)
+    """Tokens that a step is filled up to with guesses at what follows; 0: none are made."""
+    model_queue: int = Field(default=64, ge=1, le=100_000)
+    """Requests that may wait at one replica; more get a 429."""
     model_shards: int = Field(default=1, ge=1, le=64)
     """Processes of one replica that its experts are split over."""
     model_experts: Path | None = None

@@ -14,8 +14,8 @@ from flightloop.errors import ConfigError
 
 EMBEDDED = "embedded"
 
-Dtype = Literal["auto", "float32", "bfloat16", "int8"]
-ResolvedDtype = Literal["float32", "bfloat16", "int8"]
+Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
 
 NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"})
 
@@ -37,6 +37,10 @@ class ModelConfig:
         block_size: tokens in one block of the KV cache.
         kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
+        step_tokens: most tokens of one step, prompts and answers together, but at least one a slot: longer prompts come
+            in chunks, between which the other answers go on.
+        draft_tokens: a step of fewer tokens is filled up to so many with guesses at the next ones; 0: none are made.
+        queue: requests that may wait, counted over the same and higher priorities; more are refused.
         threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
         attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
             layers see everything.
@@ -57,6 +61,9 @@ class ModelConfig:
     block_size: int = 16
     kv_blocks: int | Literal["auto"] = "auto"
     max_context: int = 4096
+    step_tokens: int = 256
+    draft_tokens: int = 16
+    queue: int = 64
     threads: int | Literal["auto"] = "auto"
     attention_window: int = 0
     attention_sinks: int = 16

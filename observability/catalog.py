@@ -203,6 +203,13 @@ MODEL_TOKENS = _counter(
     MODEL,
     Label("kind", ("prompt", "completion", "cached")),
 )
+MODEL_DRAFT_TOKENS = _counter(
+    Tier.MODEL,
+    "draft_tokens",
+    "Guesses at the next tokens that a step checked on the way; accepted ones came true.",
+    MODEL,
+    Label("kind", ("drafted", "accepted")),
+)
 MODEL_REQUESTS = _counter(
     Tier.MODEL,
     "requests",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from flightloop.chat import Tags
@@ -38,6 +39,54 @@ class ManualStop:
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
         later = {session for epoch, session in self._raised if epoch > admitted_epoch}
         return any(session is None or session == tags.session_id for session in later | self._active)
+
+
+class ContextRunner:
+    """Scores by a hash of the whole context, which it reads back from the blocks it was told to write to.
+
+    Whatever the engine mixes up (positions, blocks, prefixes, drafts) changes the answer. Most scores depend on
+    the last token only, so that answers repeat themselves now and then, as real ones do.
+
+    Args:
+        vocabulary: V.
+        blocks, block_size: of the pool.
+        favourites: the tokens that answers consist of, where no grammar has a say.
+    """
+
+    def __init__(self, vocabulary: int, blocks: int, block_size: int, favourites: Sequence[int]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._scores = torch.randn(32, vocabulary, generator=generator)
+        self._memory = [-1] * (blocks * block_size)
+        self._block_size = block_size
+        self._favourites = list(favourites)
+        self.steps = 0
+        self.rows = 0
+
+    def run(self, batch: StepBatch) -> Tensor:
+        self.steps += 1
+        scored = []
+        for step in batch.sequences:
+            slots = [
+                step.blocks[place // self._block_size] * self._block_size + place % self._block_size
+                for place in range(step.start + len(step.tokens))
+            ]
+            for slot, token in zip(slots[step.start :], step.tokens, strict=True):
+                self._memory[slot] = token
+            context = tuple(self._memory[slot] for slot in slots)
+            self.rows += len(step.tokens)
+            scored += [self.scores(context[: len(context) - left]) for left in reversed(range(step.logits))]
+        return torch.stack(scored) if scored else self._scores[:0]
+
+    def scores(self, context: tuple[int, ...]) -> Tensor:
+        """(V,) logits of what follows."""
+        whole = hash(context)
+        key = whole if whole % 8 == 0 else hash(context[-1:])
+        scores_V = self._scores[key % len(self._scores)].clone()
+        scores_V[self._favourites[key // 64 % len(self._favourites)]] += 20
+        return scores_V
+
+    def expert_tokens(self) -> Sequence[int]:
+        return []
 
 
 class BreakingRunner:

@@ -1,16 +1,19 @@
-"""One request's answer in the making: its randomness, grammar, text and figures."""
+"""One request's answer in the making: its randomness, grammar, guesses, text and figures."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 from random import Random
 
 from flightloop.errors import FlightloopError
+from model.engine.drafter import Drafter
 from model.engine.grammar import Matcher
+from model.engine.masks import Words
 from model.engine.request import EngineOutput, Finish, SampledToken, Summary
 from model.engine.sampler import Draw
-from model.engine.sequence import Sequence
+from model.engine.sequence import Sequence as RequestSequence
+from model.engine.sequence import common_prefix
 from model.engine.text import TextStream
 from model.engine.vocabulary import Vocabulary
 
@@ -25,7 +28,7 @@ class Generation:
         now: seconds, when it arrived.
     """
 
-    def __init__(self, sequence: Sequence, vocabulary: Vocabulary, max_context: int, now: float) -> None:
+    def __init__(self, sequence: RequestSequence, vocabulary: Vocabulary, max_context: int, now: float) -> None:
         request = sequence.request
         self.sequence = sequence
         self.arrived = now
@@ -34,39 +37,66 @@ class Generation:
         self.error: FlightloopError | None = None
         self._ends = frozenset[int]() if request.sampling.ignore_end else vocabulary.ends
         self._limit = min(request.sampling.max_tokens, max_context - len(request.prompt))
-        self._random = Random(request.sampling.seed)
+        self.draw = Draw(request.sampling, Random(request.sampling.seed))
+        self._dictates = not request.sampling.logprobs
+        self._drafter = Drafter()
+        self._drafted = self._accepted = 0
         self._matcher: Matcher | None = (request.grammar and vocabulary.grammars.matcher(request.grammar)) or None
         self._text = TextStream(vocabulary.detokenizer(), request.sampling.stop)
-        self._choice = True  # whether the next token is the model's to choose
         self._choices = 0
         self._logprobs = 0.0
         self._entropies = 0.0
         self._max_entropy = 0.0
         self._opening = self._take_dictated()
 
-    def draw(self) -> Draw:
-        """How to sample its next token; a grammar that fails sets ``error``."""
-        params, allowed = self.sequence.request.sampling, None
-        if self._matcher is not None:
-            try:
-                allowed = self._matcher.allowed()
-            except FlightloopError as error:
-                self.error = error
-        self._choice = allowed is None or int(allowed.sum()) > 1
-        if not self._choice:  # no randomness is used up, so that a seed's answer is the same with and without logprobs
-            params = replace(params, temperature=0)
-        return Draw(params, self._random, allowed)
+    @property
+    def constrained(self) -> bool:
+        return self._matcher is not None
 
-    def accept(self, sampled: SampledToken, now: float) -> EngineOutput:
-        """Takes the token that was drawn; the output is the last one if it has a finish or an error."""
+    def guess(self, most: int) -> list[int]:
+        """Drafts of its next tokens, at most so many; only greedy answers have any."""
+        most = min(most, self._limit - self.sequence.generated - 1)
+        if most <= 0 or self.draw.params.temperature > 0:
+            return []
+        drafts = self._drafter.propose(self.sequence.tokens, most)
+        for place, token in enumerate(drafts):
+            if token in self._ends:
+                del drafts[place:]
+                break
+        if self._matcher is not None and drafts:
+            drafts = self._matcher.admitted(drafts, dictate=self._dictates)
+        return drafts[:most]
+
+    def constrain(self, drafts: Sequence[int], words_RW: Words) -> None:
+        """Writes the masks of its next rows; a grammar that fails sets ``error``."""
+        assert self._matcher is not None
+        try:
+            self._matcher.fill(drafts, words_RW)
+        except FlightloopError as error:
+            self.error = error
+            words_RW.fill(2**32 - 1)  # the rows are drawn with the others', but not taken
+
+    def accept(self, sampled: Sequence[SampledToken], drafts: Sequence[int], now: float) -> EngineOutput:
+        """Takes what was drawn: the next token and, as long as the drafts come true, those after them.
+
+        Args:
+            sampled: one for the next token, and one for what follows each draft.
+            drafts: what the step assumed to come next.
+            now: seconds.
+
+        Returns:
+            The request's last output if it has a finish or an error.
+        """
         if self.first is None:
             self.first = now
-        self._count(sampled)
+        before = len(self.sequence.tokens)
         try:
-            text, tokens, finish = self._advance(sampled)
+            text, tokens, finish = self._take_all(sampled, drafts)
         except FlightloopError as error:
             self.error = error
             return self.abort(now)
+        if drafts:
+            self._learn(drafts, before)
         if finish is not None:
             text += self._text.finish()
         summary = self.summary(now) if finish else None
@@ -94,18 +124,44 @@ class Generation:
             confidence=math.exp(self._logprobs / count) if count else None,
             mean_entropy=self._entropies / count if count else None,
             max_entropy=self._max_entropy if count else None,
+            drafted_tokens=self._drafted,
+            accepted_tokens=self._accepted,
         )
 
-    def _advance(self, sampled: SampledToken) -> tuple[str, tuple[SampledToken, ...], Finish | None]:
+    def _take_all(
+        self, sampled: Sequence[SampledToken], drafts: Sequence[int]
+    ) -> tuple[str, tuple[SampledToken, ...], Finish | None]:
+        tokens = self.sequence.tokens
         text, self._opening = self._opening, ""
-        if sampled.token in self._ends:
-            self.sequence.tokens.append(sampled.token)
-            return text, (), "stop"
-        text += self._take(sampled.token) + self._take_dictated()
-        return text, (sampled,), self._finish()
+        taken: list[SampledToken] = []
+        finish: Finish | None = None
+        row, before = 0, len(tokens)
+        while finish is None:
+            token = sampled[row]
+            self._count(token)
+            if token.token in self._ends:
+                tokens.append(token.token)
+                finish = "stop"
+                break
+            taken.append(token)
+            text += self._take(token.token) + self._take_dictated()
+            finish = self._finish()
+            if row == len(drafts):
+                break
+            # The row after the next one holds if everything since the last one was foreseen.
+            came, row = tokens[before + row :], len(tokens) - before
+            if row > len(drafts) or came != list(drafts[row - len(came) : row]):
+                break
+        return text, tuple(taken), finish
+
+    def _learn(self, drafts: Sequence[int], before: int) -> None:
+        accepted = common_prefix(drafts, self.sequence.tokens[before : before + len(drafts)])
+        self._drafter.learn(len(drafts), accepted, len(self.sequence.tokens))
+        self._drafted += len(drafts)
+        self._accepted += accepted
 
     def _count(self, sampled: SampledToken) -> None:
-        if self._choice:
+        if sampled.free:
             self._choices += 1
             self._logprobs += sampled.logprob
             self._entropies += sampled.entropy
@@ -121,7 +177,7 @@ class Generation:
     def _take_dictated(self) -> str:
         """Appends what the grammar dictates: the next step computes it together with the latest token."""
         text = ""
-        if self._matcher is not None and not self.sequence.request.sampling.logprobs:
+        if self._matcher is not None and self._dictates:
             # One token stays to be drawn, so that there is a step to come.
             room = self._limit - self.sequence.generated - 1
             for token in self._matcher.dictated()[: max(0, room)]:

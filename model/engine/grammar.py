@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -138,19 +139,51 @@ def _probe(schema: Schema, param: str) -> None:
 class Matcher:
     """How far one answer has come in its grammar."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+    def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
-        self._vocabulary = vocabulary
 
-    def allowed(self) -> NDArray[np.bool_]:
-        """(V,) which tokens may come next; an end token only where the answer may end.
+    def fill(self, drafts: Sequence[int], words_RW: NDArray[np.uint32]) -> None:
+        """Writes which tokens may come next, and which after each draft, as packed bits (`model.engine.masks`).
+
+        An end token is allowed only where the answer may end. The grammar must admit the drafts.
 
         Raises:
             InternalError: the grammar outgrew the parser's limits.
         """
-        words = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        self._check()
-        return np.unpackbits(words, count=self._vocabulary, bitorder="little").view(np.bool_)
+        assert words_RW.flags.c_contiguous
+        assert len(words_RW) == 1 + len(drafts)
+        row_bytes, start = words_RW.strides[0], words_RW.ctypes.data
+        for row, draft in enumerate([*drafts, None]):
+            self._matcher.unsafe_compute_mask_ptr(start + row * row_bytes, row_bytes)
+            if draft is not None:
+                self._matcher.consume_token(draft)
+            self._check()
+        if drafts:
+            self._matcher.rollback(len(drafts))
+
+    def admitted(self, guess: Sequence[int], dictate: bool) -> list[int]:
+        """The part of a guess that the grammar admits, short of an answer's end.
+
+        Args:
+            guess: tokens that may come next.
+            dictate: what the grammar dictates after each of them stands in the result, as it will in the answer.
+        """
+        rest, taken = list(guess), list[int]()
+        while rest and self._matcher.try_consume_tokens(rest[:1]):
+            taken.append(rest.pop(0))
+            if self.complete:
+                self._matcher.rollback(1)
+                taken.pop()
+                break
+            dictated = self.dictated() if dictate else []
+            self._matcher.consume_tokens(dictated)
+            taken += dictated
+            if rest[: len(dictated)] != dictated[: len(rest)]:
+                break
+            del rest[: len(dictated)]
+        if taken:
+            self._matcher.rollback(len(taken))
+        return taken
 
     def dictated(self) -> list[int]:
         """The tokens that must come next, as far as the tokenizer would split their text no other way."""
@@ -200,4 +233,4 @@ class Grammars:
                 self._compiled[grammar] = found
                 while len(self._compiled) > _CACHED:
                     self._compiled.popitem(last=False)
-        return Matcher(found.deep_copy(), self._tokenizer.vocab_size)
+        return Matcher(found.deep_copy())

@@ -29,6 +29,8 @@ class Recorder:
         inc(catalog.MODEL_TOKENS, summary.prompt_tokens, model=model, kind="prompt")
         inc(catalog.MODEL_TOKENS, summary.cached_tokens, model=model, kind="cached")
         inc(catalog.MODEL_TOKENS, summary.completion_tokens, model=model, kind="completion")
+        inc(catalog.MODEL_DRAFT_TOKENS, summary.drafted_tokens, model=model, kind="drafted")
+        inc(catalog.MODEL_DRAFT_TOKENS, summary.accepted_tokens, model=model, kind="accepted")
         observe(catalog.MODEL_QUEUE_SECONDS, summary.queue_seconds, exemplar=trace_id, model=model)
         observe(catalog.MODEL_REQUEST_SECONDS, seconds, exemplar=trace_id, model=model)
         if summary.ttft_seconds is not None:

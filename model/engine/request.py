@@ -55,12 +55,16 @@ class EngineRequest:
 
 @dataclass(frozen=True)
 class SampledToken:
-    """A token with figures from before the grammar's mask. Natural logarithms; entropy in nats."""
+    """A token with figures from before the grammar's mask. Natural logarithms; entropy in nats.
+
+    ``free`` tells whether it was the model's choice: the grammar left another one.
+    """
 
     token: int
     logprob: float
     entropy: float
     top: tuple[tuple[int, float], ...] = ()
+    free: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,17 @@ class Summary:
     confidence: float | None
     mean_entropy: float | None
     max_entropy: float | None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    """How many of the drafted ones came true, each of them a step saved at best."""
 
 
 @dataclass(frozen=True)
 class EngineOutput:
     """What one step brought one request.
 
-    ``tokens`` are those that were drawn; dictated ones show in the text and in the summary's count only.
+    ``tokens`` are those that were drawn, more than one where drafts came true; dictated ones show in the text and in
+    the summary's count only.
     ``text`` may trail the tokens: an unfinished character or a possible stop text is held back.
     ``summary`` comes with the last output, which has a ``finish`` or an ``error``.
     """

@@ -17,7 +17,7 @@ from model.engine.scheduler import Slice
 from model.nn.decoder import Decoder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SequenceStep:
     """New tokens of one sequence: they take the positions from ``start`` on, in the blocks given."""
 
@@ -87,5 +87,5 @@ def step_batch(slices: Sequence[Slice]) -> StepBatch:
 
 def _step(each: Slice) -> SequenceStep:
     sequence, start = each.sequence, each.sequence.computed
-    tokens = tuple(sequence.tokens[start : start + each.count])
-    return SequenceStep(tokens, start, tuple(sequence.blocks), int(each.samples))
+    tokens = (*sequence.tokens[start : start + each.count], *each.drafts)
+    return SequenceStep(tokens, start, tuple(sequence.blocks), 1 + len(each.drafts) if each.samples else 0)

@@ -1,6 +1,6 @@
 """Draws the next tokens, and tells how sure the model was before the grammar had its say.
 
-Suffixes: N rows (one a sequence), V vocabulary.
+Suffixes: N rows, M rows with a mask, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,55 +8,89 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from model.engine.masks import Masks, unpack
 from model.engine.request import SampledToken, SamplingParams
 
 _NUCLEUS = 256  # top_p rarely needs more candidates, and sorting all of V takes milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Draw:
-    """How one row is sampled. ``random`` is the request's own; ``allowed`` is (V,), None: everything."""
+    """How one row is sampled. ``random`` is the request's own."""
 
     params: SamplingParams
     random: Random
-    allowed: NDArray[np.bool_] | None = None
+
+
+class Chosen(NamedTuple):
+    """The greedy choice of each row: the token, its log-probability and the entropy (nats) before the mask."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    entropies: list[float]
+
+
+class Chooser(Protocol):
+    """Takes the likeliest token of each row that its mask allows; leaves the logits (N, V) as they are."""
+
+    def __call__(self, logits_NV: Tensor, masks: Masks | None) -> Chosen: ...
+
+
+def choose(logits_NV: Tensor, masks: Masks | None) -> Chosen:
+    """`Chooser` on torch."""
+    highest_N1, token_N1 = logits_NV.max(-1, keepdim=True)
+    weight_NV = (logits_NV - highest_N1).exp_()
+    total_N = weight_NV.sum(-1)
+    norm_N = highest_N1[:, 0] + total_N.log()
+    entropy_N = norm_N - torch.linalg.vecdot(weight_NV, logits_NV) / total_N
+    if masks is not None:
+        row_N = torch.from_numpy(masks.place_N) >= 0
+        allowed_MV = torch.from_numpy(unpack(masks.words_MW, logits_NV.shape[1]))
+        token_N1[row_N] = logits_NV[row_N].masked_fill_(~allowed_MV, float("-inf")).argmax(-1, keepdim=True)
+        highest_N1 = logits_NV.gather(1, token_N1)
+    return Chosen(token_N1[:, 0].tolist(), (highest_N1[:, 0] - norm_N).tolist(), entropy_N.clamp_(min=0).tolist())
 
 
 @torch.inference_mode()
-def sample(logits_NV: Tensor, draws: Sequence[Draw]) -> list[SampledToken]:
-    """One token a row. A row's outcome depends on its logits and its draw only. Overwrites the logits."""
+def sample(
+    logits_NV: Tensor, draws: Sequence[Draw], masks: Masks | None = None, choose: Chooser = choose
+) -> list[SampledToken]:
+    """One token a row. A row's outcome depends on its logits, its draw and its mask only."""
     assert logits_NV.ndim == 2
     assert logits_NV.shape[0] == len(draws)
-    norm_N1 = logits_NV.logsumexp(-1, keepdim=True)
-    probability_NV = (logits_NV - norm_N1).exp_()
-    entropy_N = norm_N1[:, 0] - torch.linalg.vecdot(probability_NV, logits_NV)
-    tops = _tops(logits_NV - norm_N1, draws) if any(draw.params.top_logprobs for draw in draws) else [()] * len(draws)
-    raw_NV = logits_NV
-    if any(draw.allowed is not None for draw in draws):
-        raw_NV = logits_NV.clone()
-        for row, draw in enumerate(draws):
-            if draw.allowed is not None:
-                logits_NV[row].masked_fill_(torch.from_numpy(~draw.allowed), float("-inf"))
-    tokens = logits_NV.argmax(-1)
-    for row, draw in enumerate(draws):
-        if draw.params.temperature > 0:
-            tokens[row] = _draw(logits_NV[row], draw)
-    logprob_N = (raw_NV.gather(1, tokens[:, None]) - norm_N1)[:, 0]
-    figures = zip(tokens.tolist(), logprob_N.tolist(), entropy_N.clamp_(min=0).tolist(), tops, strict=True)
-    return [SampledToken(*each) for each in figures]
+    if not draws:
+        return []
+    chosen = choose(logits_NV, masks)
+    free_N = [True] * len(draws) if masks is None else masks.free_N
+    sampled = []
+    for row, (draw, free, token, logprob, entropy) in enumerate(zip(draws, free_N, *chosen, strict=True)):
+        params = draw.params
+        top: tuple[tuple[int, float], ...] = ()
+        if params.top_logprobs or (params.temperature > 0 and free):
+            logits_V = logits_NV[row]
+            norm = float(logits_V[token]) - logprob
+            top = _top(logits_V, norm, params.top_logprobs)
+            # Without a choice no randomness is used up: a seed's answer is the same with and without log-probabilities.
+            if params.temperature > 0 and free:
+                token = _draw(_masked(logits_V, masks, row), draw)
+                logprob = float(logits_V[token]) - norm
+        sampled.append(SampledToken(token, logprob, entropy, top, free))
+    return sampled
 
 
-def _tops(logprob_NV: Tensor, draws: Sequence[Draw]) -> list[tuple[tuple[int, float], ...]]:
-    most = min(max(draw.params.top_logprobs for draw in draws), logprob_NV.shape[1])
-    values, tokens = logprob_NV.topk(most)
-    rows = zip(tokens.tolist(), values.tolist(), draws, strict=True)
-    return [tuple(zip(ids, probs, strict=True))[: draw.params.top_logprobs] for ids, probs, draw in rows]
+def _top(logits_V: Tensor, norm: float, count: int) -> tuple[tuple[int, float], ...]:
+    values, tokens = logits_V.topk(min(count, len(logits_V)))
+    return tuple(zip(tokens.tolist(), (values - norm).tolist(), strict=True))
+
+
+def _masked(logits_V: Tensor, masks: Masks | None, row: int) -> Tensor:
+    allowed = None if masks is None else masks.allowed(row, len(logits_V))
+    return logits_V if allowed is None else logits_V.masked_fill(torch.from_numpy(~allowed), float("-inf"))
 
 
 def _draw(logits_V: Tensor, draw: Draw) -> int:

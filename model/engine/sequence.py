@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from model.engine.request import RANKS, EngineRequest
@@ -25,12 +26,17 @@ class Sequence:
     """Prompt tokens found in the cache at the first admission; None before that."""
     preemptions: int = 0
 
+    rank: tuple[int, int] = field(init=False)
+    """Smaller goes first."""
+
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
+        self.rank = RANKS[self.request.priority], self.arrival
 
     @property
-    def rank(self) -> tuple[int, int]:
-        return RANKS[self.request.priority], self.arrival
+    def decoding(self) -> bool:
+        """Whether nothing but its own answer is left to compute."""
+        return self.computed >= len(self.request.prompt)
 
     @property
     def pending(self) -> int:
@@ -39,3 +45,13 @@ class Sequence:
     @property
     def generated(self) -> int:
         return len(self.tokens) - len(self.request.prompt)
+
+
+def common_prefix(left: Iterable[int], right: Iterable[int]) -> int:
+    """How many tokens both begin with."""
+    count = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

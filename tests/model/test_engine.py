@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from flightloop.chat import ChatRequest, Priority, Tags
 from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
 from model.config import ModelConfig
-from model.engine.engine import Engine, EngineLimits
+from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.engine.grammar import grammar_for
 from model.engine.request import EngineOutput, EngineRequest, SamplingParams
@@ -37,9 +37,7 @@ def loaded() -> LoadedModel:
 def engine(
     config: ModelConfig = CONFIG, stop: ManualStop | None = None, step_tokens: int = 16, queue: int = 64
 ) -> Engine:
-    return Engine(
-        loaded(), config, stop or ManualStop(), Metrics(), limits=EngineLimits(step_tokens=step_tokens, queue=queue)
-    )
+    return Engine(loaded(), replace(config, step_tokens=step_tokens, queue=queue), stop or ManualStop(), Metrics())
 
 
 def prompt(seed: int, size: int) -> tuple[int, ...]:

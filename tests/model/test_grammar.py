@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from random import Random
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from numpy.typing import NDArray
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import InternalError, InvalidRequest
-from model.engine.grammar import MAX_CALLS, grammar_for
+from model.engine.grammar import MAX_CALLS, Matcher, grammar_for
+from model.engine.masks import unpack
 from model.engine.schema import MAX_ITEMS, MAX_LENGTH
 from model.engine.vocabulary import Vocabulary
 from model.prompt import CALL_CLOSE, CALL_OPEN, call_text
@@ -37,6 +40,13 @@ def json_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
+def allowed(matcher: Matcher, drafts: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """The tokens that may come after the drafts."""
+    words = np.empty((1 + len(drafts), 49_152 // 32), np.uint32)
+    matcher.fill(drafts, words)
+    return unpack(words[-1], 49_152)
+
+
 def accepts(grammar: str, text: str) -> bool:
     """Whether the whole text, then an end token, is an answer."""
     matcher = vocabulary().grammars.matcher(grammar)
@@ -45,7 +55,7 @@ def accepts(grammar: str, text: str) -> bool:
             matcher.advance(token)
     except InternalError:
         return False
-    return bool(matcher.allowed()[vocabulary().tokenizer.eos_id])
+    return bool(allowed(matcher)[vocabulary().tokenizer.eos_id])
 
 
 def walk(grammar: str, seed: int, most: int = 4000) -> str:
@@ -53,11 +63,11 @@ def walk(grammar: str, seed: int, most: int = 4000) -> str:
     random, matcher, text = Random(seed), vocabulary().grammars.matcher(grammar), b""
     ends = vocabulary().ends
     for _ in range(most):
-        allowed = np.flatnonzero(matcher.allowed())
-        assert len(allowed), "there is always a way on"
-        if ends & set(allowed.tolist()):
+        choices = np.flatnonzero(allowed(matcher))
+        assert len(choices), "there is always a way on"
+        if ends & set(choices.tolist()):
             return text.decode()
-        token = int(allowed[random.randrange(len(allowed))])
+        token = int(choices[random.randrange(len(choices))])
         text += vocabulary().piece(token)
         matcher.advance(token)
         if matcher.complete:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.engine.masks import Masks
 from model.engine.request import SamplingParams
 from model.engine.sampler import Draw, sample
 
@@ -20,6 +21,14 @@ def logits_of(*probabilities: float) -> torch.Tensor:
     return torch.tensor([probabilities]).log()
 
 
+def masks(*allowed: set[int] | None) -> Masks:
+    """Of rows that may take these tokens; None: any."""
+    place = iter(range(len(allowed)))
+    places = [-1 if tokens is None else next(place) for tokens in allowed]
+    words = [[sum(1 << t % 32 for t in tokens if t // 32 == word) for word in range(4)] for tokens in allowed if tokens]
+    return Masks(np.array(words, np.uint32), np.array(places, np.int32))
+
+
 def test_greedy_takes_the_likeliest() -> None:
     (token,) = sample(logits_of(0.2, 0.5, 0.3), [Draw(params(temperature=0), Random(0))])
     assert token.token == 1
@@ -28,9 +37,8 @@ def test_greedy_takes_the_likeliest() -> None:
 
 
 def test_figures_are_from_before_the_mask() -> None:
-    allowed = np.array([True, False, False])
-    draw = Draw(params(temperature=0, top_logprobs=2), Random(0), allowed)
-    (token,) = sample(logits_of(0.2, 0.5, 0.3), [draw])
+    draw = Draw(params(temperature=0, top_logprobs=2), Random(0))
+    (token,) = sample(logits_of(0.2, 0.5, 0.3), [draw], masks({0}))
     assert token.token == 0
     assert token.logprob == pytest.approx(math.log(0.2))
     assert token.entropy == pytest.approx(-sum(p * math.log(p) for p in (0.2, 0.5, 0.3)))
@@ -74,9 +82,8 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_nothing_forbidden_is_drawn() -> None:
-    allowed = np.zeros(100, dtype=np.bool_)
-    allowed[[3, 97]] = True
     random = Random(0)
     for top_p in (1.0, 0.9):
-        draws = [Draw(params(temperature=2.0, top_p=top_p), random, allowed)] * 50
-        assert {each.token for each in sample(torch.randn(50, 100), draws)} <= {3, 97}
+        draws = [Draw(params(temperature=2.0, top_p=top_p), random)] * 50
+        tokens = sample(torch.randn(50, 100), draws, masks(*[{3, 97}] * 50))
+        assert {each.token for each in tokens} == {3, 97}

@@ -22,7 +22,7 @@ from flightloop.errors import (
     Overloaded,
 )
 from model.config import ModelConfig
-from model.engine.engine import Engine, EngineLimits
+from model.engine.engine import Engine
 from model.engine.fakes import BreakingRunner, ManualStop
 from model.engine.kv_cache import KVCache
 from model.engine.runner import LocalRunner
@@ -59,7 +59,7 @@ class Setup:
         cache = KVCache(TINY.layers, 256, CONFIG.block_size, TINY.kv_heads, TINY.head_width, loaded.decoder.dtype)
         self.runner = BreakingRunner(LocalRunner(loaded.decoder, cache))
         self.stop = ManualStop()
-        self.engine = Engine(loaded, CONFIG, self.stop, Metrics(), runner=self.runner, limits=EngineLimits(queue=queue))
+        self.engine = Engine(loaded, replace(CONFIG, queue=queue), self.stop, Metrics(), runner=self.runner)
         self.server = ChatServer(self.engine, loaded, NAME)
 
 

@@ -1,0 +1,98 @@
+"""Which tokens a step's rows may take, as packed bits, written beside the forward pass.
+
+Most masks take microseconds, but one that the grammar's lexer has not seen yet takes up to milliseconds. A
+helper thread writes them while the runner works: both leave the interpreter to others in the meantime.
+Suffixes: N rows of logits, M rows with a mask, V vocabulary, W = V / 32 words, rounded up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one step.
+
+    Attributes:
+        words_MW: uint32, C-contiguous; bit ``t % 32`` of word ``t // 32`` tells whether token ``t`` may come next.
+        place_N: int32; which row of ``words_MW`` holds for each row of the logits, -1 for none.
+    """
+
+    words_MW: Words
+    place_N: NDArray[np.int32]
+
+    @cached_property
+    def free_N(self) -> list[bool]:
+        """Whether more than one token may come next."""
+        counts_M = np.bitwise_count(self.words_MW).sum(-1, dtype=np.int64)
+        return [place < 0 or bool(counts_M[place] > 1) for place in self.place_N.tolist()]
+
+    def allowed(self, row: int, vocabulary: int) -> NDArray[np.bool_] | None:
+        """(V,) the mask of one row of the logits, unpacked; None: everything is allowed."""
+        place = self.place_N[row]
+        return None if place < 0 else unpack(self.words_MW[place], vocabulary)
+
+
+def unpack(words: Words, vocabulary: int) -> NDArray[np.bool_]:
+    """(..., W) packed words as (..., V) booleans."""
+    bits = np.unpackbits(words.view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
+    return bits.view(np.bool_)
+
+
+class Constrained(Protocol):
+    """Whose next tokens a step draws."""
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a grammar has a say."""
+        ...
+
+    def constrain(self, drafts: Sequence[int], words_RW: Words) -> None:
+        """Writes the mask of the next token, and the one after each draft."""
+        ...
+
+
+class MaskWriter:
+    """Writes masks in a thread of its own, which starts with the first grammar.
+
+    Args:
+        vocabulary: V.
+    """
+
+    def __init__(self, vocabulary: int) -> None:
+        self._width = -(-vocabulary // 32)
+        self._thread = ThreadPoolExecutor(1, "masks")
+
+    def begin(self, rows: Sequence[tuple[Constrained, Sequence[int]]]) -> Callable[[], Masks | None]:
+        """Starts on the masks of a step; the result waits for them, None if no row has one.
+
+        Args:
+            rows: who is drawn for, with the drafts of each: one row, and one more a draft.
+        """
+        if not any(subject.constrained for subject, _ in rows):
+            return lambda: None
+        return self._thread.submit(self._write, rows).result
+
+    def _write(self, rows: Sequence[tuple[Constrained, Sequence[int]]]) -> Masks:
+        counts = [(1 + len(drafts)) * subject.constrained for subject, drafts in rows]
+        words_MW = np.empty((sum(counts), self._width), np.uint32)
+        places: list[int] = []
+        first = 0
+        for (subject, drafts), count in zip(rows, counts, strict=True):
+            if count:
+                subject.constrain(drafts, words_MW[first : first + count])
+                places += range(first, first + count)
+                first += count
+            else:
+                places += [-1] * (1 + len(drafts))
+        return Masks(words_MW, np.array(places, np.int32))

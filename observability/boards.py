@@ -193,6 +193,12 @@ MODEL = Board(
                 "share of prompt tokens",
             ),
         ),
+        _line(
+            "Guessed tokens",
+            "short",
+            Query(_rate(c.MODEL_DRAFT_TOKENS, "kind", M), "{{kind}}"),
+            help=c.MODEL_DRAFT_TOKENS.help,
+        ),
         Panel(
             "Expert load",
             "bargauge",

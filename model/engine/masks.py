@@ -37,16 +37,20 @@ class Masks:
         counts_M = np.bitwise_count(self.words_MW).sum(-1, dtype=np.int64)
         return [place < 0 or bool(counts_M[place] > 1) for place in self.place_N.tolist()]
 
-    def allowed(self, row: int, vocabulary: int) -> NDArray[np.bool_] | None:
-        """(V,) the mask of one row of the logits, unpacked; None: everything is allowed."""
+    def allows(self, row: int, token: int) -> bool:
+        """Whether a row of the logits may take a token."""
         place = self.place_N[row]
-        return None if place < 0 else unpack(self.words_MW[place], vocabulary)
+        return place < 0 or bool(self.words_MW[place, token // 32] >> np.uint32(token % 32) & np.uint32(1))
+
+    def allowed(self, row: int, vocabulary: int) -> NDArray[np.bool_]:
+        """(V,) the tokens that a row with a mask may take."""
+        assert self.place_N[row] >= 0, "the row has no mask"
+        return unpack(self.words_MW[self.place_N[row]], vocabulary)
 
 
-def unpack(words: Words, vocabulary: int) -> NDArray[np.bool_]:
-    """(..., W) packed words as (..., V) booleans."""
-    bits = np.unpackbits(words.view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
-    return bits.view(np.bool_)
+def unpack(words_W: Words, vocabulary: int) -> NDArray[np.bool_]:
+    """(V,) booleans of packed words."""
+    return np.unpackbits(words_W.view(np.uint8), count=vocabulary, bitorder="little").view(np.bool_)
 
 
 class Constrained(Protocol):

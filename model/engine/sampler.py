@@ -1,19 +1,21 @@
 """Draws the next tokens, and tells how sure the model was before the grammar had its say.
 
-Suffixes: N rows, M rows with a mask, V vocabulary.
+Suffixes: N rows, V vocabulary.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from model.engine.masks import Masks, unpack
+from model.engine.masks import Masks
 from model.engine.request import SampledToken, SamplingParams
 
 _NUCLEUS = 256  # top_p rarely needs more candidates, and sorting all of V takes milliseconds
@@ -42,18 +44,26 @@ class Chooser(Protocol):
 
 
 def choose(logits_NV: Tensor, masks: Masks | None) -> Chosen:
-    """`Chooser` on torch."""
-    highest_N1, token_N1 = logits_NV.max(-1, keepdim=True)
-    weight_NV = (logits_NV - highest_N1).exp_()
-    total_N = weight_NV.sum(-1)
-    norm_N = highest_N1[:, 0] + total_N.log()
-    entropy_N = norm_N - torch.linalg.vecdot(weight_NV, logits_NV) / total_N
-    if masks is not None:
-        row_N = torch.from_numpy(masks.place_N) >= 0
-        allowed_MV = torch.from_numpy(unpack(masks.words_MW, logits_NV.shape[1]))
-        token_N1[row_N] = logits_NV[row_N].masked_fill_(~allowed_MV, float("-inf")).argmax(-1, keepdim=True)
-        highest_N1 = logits_NV.gather(1, token_N1)
-    return Chosen(token_N1[:, 0].tolist(), (highest_N1[:, 0] - norm_N).tolist(), entropy_N.clamp_(min=0).tolist())
+    """`Chooser` row by row: what a row needs stays in the processor's cache, and no row depends on another."""
+    scores_NV = logits_NV.numpy()
+    scratch_V = np.empty(scores_NV.shape[1], np.float32)
+    chosen = Chosen([], [], [])
+    for row, scores_V in enumerate(scores_NV):
+        token = int(scores_V.argmax())
+        highest = scores_V[token]
+        np.subtract(scores_V, highest, out=scratch_V)
+        np.exp(scratch_V, out=scratch_V)
+        total = scratch_V.sum()
+        norm = float(highest) + math.log(total)
+        np.multiply(scratch_V, scores_V, out=scratch_V)
+        entropy = norm - float(scratch_V.sum() / total)
+        if masks is not None and not masks.allows(row, token):
+            allowed = np.flatnonzero(masks.allowed(row, len(scores_V)))
+            token = int(allowed[scores_V[allowed].argmax()])
+        chosen.tokens.append(token)
+        chosen.logprobs.append(float(scores_V[token]) - norm)
+        chosen.entropies.append(max(0.0, entropy))
+    return chosen
 
 
 @torch.inference_mode()
@@ -89,8 +99,9 @@ def _top(logits_V: Tensor, norm: float, count: int) -> tuple[tuple[int, float], 
 
 
 def _masked(logits_V: Tensor, masks: Masks | None, row: int) -> Tensor:
-    allowed = None if masks is None else masks.allowed(row, len(logits_V))
-    return logits_V if allowed is None else logits_V.masked_fill(torch.from_numpy(~allowed), float("-inf"))
+    if masks is None or masks.place_N[row] < 0:
+        return logits_V
+    return logits_V.masked_fill(torch.from_numpy(~masks.allowed(row, len(logits_V))), float("-inf"))
 
 
 def _draw(logits_V: Tensor, draw: Draw) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from model.engine.masks import Masks
 from model.engine.request import SamplingParams
-from model.engine.sampler import Draw, sample
+from model.engine.sampler import Draw, choose, sample
 
 
 def params(**options: float) -> SamplingParams:
@@ -87,3 +87,27 @@ def test_nothing_forbidden_is_drawn() -> None:
         draws = [Draw(params(temperature=2.0, top_p=top_p), random)] * 50
         tokens = sample(torch.randn(50, 100), draws, masks(*[{3, 97}] * 50))
         assert {each.token for each in tokens} == {3, 97}
+
+
+def test_greedy_choices_are_the_reference_ones() -> None:
+    logits = 5 * torch.randn(6, 100, generator=torch.Generator().manual_seed(1))
+    allowed = [None, {3, 97}, {64}, None, set(range(32, 64)), set(range(100))]
+    found = choose(logits, masks(*allowed))
+    for row, some in zip(range(6), allowed, strict=True):
+        logprobs = logits[row].log_softmax(0)
+        token = max(some or range(100), key=lambda each: float(logprobs[each]))
+        assert found.tokens[row] == token
+        assert found.logprobs[row] == pytest.approx(float(logprobs[token]), abs=1e-5)
+        assert found.entropies[row] == pytest.approx(-float((logprobs.exp() * logprobs).sum()), abs=1e-5)
+
+
+def test_a_row_with_one_allowed_token_is_no_choice() -> None:
+    random = Random(0)
+    draws = [Draw(params(temperature=1.0), random)] * 3
+    tokens = sample(torch.randn(3, 100), draws, masks({40}, None, {40, 41}))
+    assert [each.free for each in tokens] == [False, True, True]
+    assert tokens[0].token == 40
+    later = Random(0)
+    later.random()
+    later.random()
+    assert random.random() == later.random(), "no randomness is used up without a choice"

@@ -23,6 +23,7 @@ from agent.serve.ingress import Ingress
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
+from model.engine.request import RANKS
 from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
 
@@ -31,8 +32,6 @@ STREAMS = 200
 SHUTDOWN_S = 30.0
 PLACE_CPUS = 0.1
 """Logical CPUs of the API and of a worker: a place, not a share."""
-WAITING_PER_SLOT = 3
-"""Requests that may wait inside a replica for each slot, so that the engine's priorities have a choice."""
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -117,7 +116,8 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
     deployment = serve.deployment(ModelReplica).options(
         name="Model",
         autoscaling_config=scaling,
-        max_ongoing_requests=config.slots * (1 + WAITING_PER_SLOT),
+        # All that the engine may hold, so that it and not Serve's router decides who waits, goes first or is refused.
+        max_ongoing_requests=config.slots + len(RANKS) * config.queue,
         health_check_period_s=1.0,
         health_check_timeout_s=30.0,
         graceful_shutdown_timeout_s=20.0,

@@ -11,9 +11,9 @@ import structlog
 from flightloop.chat import Tags
 from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
 from model.config import ModelConfig, resolve_kv_blocks
-from model.engine.block_pool import BlockPool
+from model.engine.block_groups import block_groups
 from model.engine.generation import Generation
-from model.engine.kv_cache import KVCache
+from model.engine.kv_cache import kv_cache
 from model.engine.masks import MaskWriter
 from model.engine.recorder import Recorder
 from model.engine.request import RANKS, EngineLoad, EngineOutput, EngineRequest, SampledToken
@@ -74,12 +74,11 @@ class Engine:
         choose: Chooser = choose,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        blocks = resolve_kv_blocks(config)
         self.max_context = min(config.max_context, loaded.config.max_positions)
         self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
-        self._runner = runner or local_runner(loaded, blocks, config.block_size)
+        self._runner = runner or local_runner(loaded, config)
         self._scheduler = Scheduler(
-            BlockPool(blocks, config.block_size),
+            block_groups(loaded.config, config),
             config.slots,
             max(config.step_tokens, config.slots),
             config.draft_tokens,
@@ -92,9 +91,14 @@ class Engine:
         self._clock = clock
         self._generations: dict[str, Generation] = {}
         self._arrivals = 0
-        self._request_seconds = 1.0  # smoothed
+        self._service_seconds = 1.0  # from a request's first step to its end, smoothed
         self._next_record = 0.0
-        log.info("engine starts, decoder runs eagerly", model=loaded.name, slots=config.slots, kv_blocks=blocks)
+        log.info(
+            "engine starts, decoder runs eagerly",
+            model=loaded.name,
+            slots=config.slots,
+            kv_blocks=resolve_kv_blocks(config),
+        )
 
     @property
     def has_work(self) -> bool:
@@ -149,7 +153,7 @@ class Engine:
             slots=self._scheduler.slots,
             running=len(running),
             waiting=len(self._scheduler.waiting),
-            kv_used_ratio=pool.used / pool.blocks,
+            kv_used_ratio=pool.used_ratio(),
             kv_fragmentation_ratio=1 - filled / held if held else 0.0,
         )
 
@@ -172,7 +176,7 @@ class Engine:
         rank = RANKS[request.priority]
         ahead = sum(waiting.rank[0] <= rank for waiting in self._scheduler.waiting)
         if ahead >= self._queue_limit:
-            seconds = max(1.0, round(self._request_seconds * ahead / self._scheduler.slots, 1))
+            seconds = max(1.0, round(self._service_seconds * ahead / self._scheduler.slots, 1))
             raise Overloaded(f"{ahead} requests are waiting, the limit is {self._queue_limit}", retry_after=seconds)
 
     def _admission_epoch(self, request: EngineRequest) -> int:
@@ -226,7 +230,8 @@ class Engine:
         self._scheduler.remove(generation.sequence)
         del self._generations[generation.sequence.request.id]
         seconds = now - generation.arrived
-        self._request_seconds += 0.2 * (seconds - self._request_seconds)
+        if generation.admitted is not None:
+            self._service_seconds += 0.2 * (now - generation.admitted - self._service_seconds)
         self._recorder.ended(generation.summary(now), outcome, seconds, generation.sequence.request.trace_id)
         self._recorder.experts(self._runner.expert_tokens())
 
@@ -237,8 +242,6 @@ class Engine:
             self._recorder.load(self.load())
 
 
-def local_runner(loaded: LoadedModel, blocks: int, block_size: int) -> Runner:
+def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
     """What computes the steps of a model in this process, with a KV cache of its own."""
-    shape = loaded.config
-    cache = KVCache(shape.layers, blocks, block_size, shape.kv_heads, shape.head_width, loaded.decoder.dtype)
-    return LocalRunner(loaded.decoder, cache)
+    return LocalRunner(loaded.decoder, kv_cache(loaded.config, config, loaded.decoder.dtype))

@@ -233,6 +233,76 @@ def test_what_cannot_be_served_is_refused() -> None:
     subject.add(EngineRequest("c", prompt(0, 4), GREEDY, priority="operator"))  # ahead of that queue
 
 
+def test_the_wait_told_follows_the_time_that_requests_take() -> None:
+    now = [0.0]
+    subject = Engine(loaded(), replace(CONFIG, slots=1, queue=2), ManualStop(), Metrics(), clock=lambda: now[0])
+
+    def told() -> float:
+        for name in ("running", "x", "y"):
+            subject.add(EngineRequest(name, prompt(0, 4), replace(GREEDY, max_tokens=2)))
+            if name == "running":
+                subject.step()
+        with pytest.raises(Overloaded) as caught:
+            subject.add(EngineRequest("z", prompt(0, 4), GREEDY))
+        while subject.has_work:
+            now[0] += 10.0
+            subject.step()
+        assert caught.value.retry_after is not None
+        return caught.value.retry_after
+
+    first = told()
+    for _ in range(12):
+        last = told()
+    assert first < last
+    assert last == pytest.approx(2 * 10.0, rel=0.5), "two before it, each took one to two steps of ten seconds"
+
+
+def test_the_queue_is_counted_by_priority() -> None:
+    subject = engine(replace(CONFIG, slots=1), queue=2)
+    subject.add(EngineRequest("running", prompt(0, 4), GREEDY, priority="operator"))
+    subject.step()
+    order: list[Priority] = ["batch", "interactive", "operator", "operator"]
+    for index, priority in enumerate(order):
+        subject.add(EngineRequest(str(index), prompt(0, 4), GREEDY, priority=priority))
+    for priority, message in (("batch", "4 requests"), ("interactive", "3 requests"), ("operator", "2 requests")):
+        with pytest.raises(Overloaded, match=message):
+            subject.add(EngineRequest("late", prompt(0, 4), GREEDY, priority=priority))  # type: ignore[arg-type]
+
+
+def test_an_operator_runs_in_the_next_step_and_whom_it_replaced_loses_nothing() -> None:
+    subject = engine()
+    for index in range(3):
+        subject.add(EngineRequest(f"batch{index}", prompt(index, 9), GREEDY, priority="batch"))
+    for _ in range(4):
+        subject.step()
+    subject.add(EngineRequest("interactive", prompt(0, 5), GREEDY))
+    subject.add(EngineRequest("operator", prompt(1, 5), GREEDY, priority="operator"))
+    got = subject.step()
+    assert {"operator", "interactive"} <= {output.request_id for output in got}
+    assert subject.load().waiting == 2
+    rest = drain(subject)
+    for index in range(2):
+        request = EngineRequest("a", prompt(index, 9), GREEDY)
+        alone = run(request)
+        assert rest[f"batch{index}"][-1].summary is not None
+        assert rest[f"batch{index}"][-1].finish == alone[-1].finish
+        assert tokens_of(alone)[-len(tokens_of(rest[f"batch{index}"])) :] == tokens_of(rest[f"batch{index}"])
+
+
+def test_what_a_cancelled_request_held_serves_the_next_step() -> None:
+    subject = engine(replace(CONFIG, kv_blocks=16))
+    subject.add(EngineRequest("big", prompt(0, 56), GREEDY))
+    while not subject.step():
+        pass
+    subject.add(EngineRequest("next", prompt(1, 50), GREEDY))
+    subject.step()
+    assert subject.load().waiting == 1, "no room for both"
+    subject.cancel("big")
+    assert subject.load().kv_used_ratio == 0
+    assert all(output.request_id == "next" for output in subject.step())
+    assert (subject.load().running, subject.load().waiting) == (1, 0)
+
+
 def test_the_context_ends_an_answer() -> None:
     output = run(EngineRequest("a", prompt(0, 60), replace(GREEDY, max_tokens=50)))
     assert output[-1].finish == "length"

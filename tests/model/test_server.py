@@ -54,12 +54,14 @@ TOOLS = [
 class Setup:
     """A server on a tiny model, with its emergency stop and a runner that can break."""
 
-    def __init__(self, queue: int = 64) -> None:
+    def __init__(self, queue: int = 64, slots: int = 4) -> None:
         loaded = tiny_model(shape=replace(TINY, tied=False))
         cache = KVCache(TINY.layers, 256, CONFIG.block_size, TINY.kv_heads, TINY.head_width, loaded.decoder.dtype)
         self.runner = BreakingRunner(LocalRunner(loaded.decoder, cache))
         self.stop = ManualStop()
-        self.engine = Engine(loaded, replace(CONFIG, queue=queue), self.stop, Metrics(), runner=self.runner)
+        self.engine = Engine(
+            loaded, replace(CONFIG, queue=queue, slots=slots), self.stop, Metrics(), runner=self.runner
+        )
         self.server = ChatServer(self.engine, loaded, NAME)
 
 
@@ -211,6 +213,46 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
         assert len(refused) < len(answers)
     finally:
         made.server.close()
+
+
+async def test_priorities_go_first_through_the_server() -> None:
+    made = Setup(slots=1)
+    made.server.start()
+    ended: list[str] = []
+
+    async def ask(priority: str, index: int) -> None:
+        extension = {"priority": priority}
+        await made.server.complete(request(f"{priority} {index}", max_tokens=30, flightloop=extension))
+        ended.append(priority)
+
+    try:
+        long = made.server.stream(request("the one that runs", max_tokens=300, flightloop={"priority": "batch"}))
+        await anext(long)
+        names = ["batch", "interactive", "batch", "interactive", "operator"]
+        await asyncio.gather(*(ask(name, index) for index, name in enumerate(names)))
+        assert len(ended) == 5
+        assert ended.index("operator") < ended.index("batch"), "though it came last"
+        assert ended[-2:] == ["batch", "batch"]
+        assert [chunk async for chunk in long][-1].usage.completion_tokens == 300, "it was put off, not dropped"  # type: ignore[union-attr]
+    finally:
+        made.server.close()
+
+
+async def test_leaving_while_waiting_leaves_nothing(setup: Setup) -> None:
+    running = [setup.server.stream(request(f"{n}", max_tokens=300)) for n in range(4)]
+    for stream in running:
+        await anext(stream)
+    waiting = [asyncio.ensure_future(setup.server.complete(request(f"w{n}"))) for n in range(3)]
+    while setup.server.load().waiting < 3:
+        await anext(running[0])
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for stream in running:
+        await stream.aclose()
+    assert (await setup.server.complete(request(max_tokens=1))).usage.completion_tokens == 1
+    setup.engine.check_integrity()
+    assert (setup.engine.load().running, setup.engine.load().waiting, setup.engine.load().kv_used_ratio) == (0, 0, 0)
 
 
 async def test_closing_ends_open_streams(setup: Setup) -> None:

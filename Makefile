@@ -2,14 +2,16 @@
 # make up     set up, start everything and stay
 # make test   set up, run all tests
 # make check  lint, types, import layers
-# make bench  measure
+# make bench  measure the engine, beside others where they are installed (docs/performance.md)
 #
 # TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
+# BENCH_ARGS=...    another measurement, or options of this one: python -m bench --help
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+BENCH_ARGS ?= engine --json .flightloop/bench/engine.json
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from zlib import crc32
 
 from bench.peers.environment import PeerError
 from bench.peers.protocol import Answer, Task
@@ -129,14 +130,11 @@ def contest(
     return alternate({name: measure(player) for name, player in players.items()}, rounds, told, lost)
 
 
+def seed_of(kind: str, turn: int) -> int:
+    """A seed for the prompts of this turn of this kind of measurement, which no other kind has."""
+    return 1_000 * (crc32(kind.encode()) % 1_000_000) + turn
+
+
 def rate(answer: Answer) -> float:
     """Tokens a second."""
     return float(answer["tokens"]) / float(answer["seconds"])
-
-
-def seconds(answer: Answer) -> float:
-    return float(answer["seconds"])
-
-
-def calls_a_second(answer: Answer) -> float:
-    return len(answer["texts"]) / float(answer["seconds"])

@@ -142,7 +142,7 @@ def _ends(frame: _Frame, curves: Sequence[Curve]) -> list[tuple[float, Curve]]:
     return placed
 
 
-def _note(caption: str, most: int = 130) -> list[str]:
+def _note(caption: str, most: int = 120) -> list[str]:
     words, lines = caption.split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) > most:

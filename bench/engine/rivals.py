@@ -78,7 +78,8 @@ def peer_options(threads: int) -> Callable[[str], Mapping[str, Any]]:
             return {"model": embedded_path(), "threads": threads}
         if name == OLMOE:
             return {"shape": "olmoe", "threads": threads}
-        return {"model": dense_checkpoint("bfloat16"), "threads": threads}
+        folder = {"model": dense_checkpoint("bfloat16"), "threads": threads}
+        return folder | {"prefix_caching": True} if name == "vllm" else folder
 
     return options
 

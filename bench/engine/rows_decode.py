@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from bench.engine.bench import Bench
-from bench.engine.contest import OURS, Player, TaskOf, contest, rate
+from bench.engine.contest import OURS, Player, TaskOf, contest, rate, seed_of
 from bench.engine.models import FORMATS, fastest
 from bench.rows import Row, spread_of
 from flightloop.errors import ConfigError
@@ -22,7 +22,7 @@ def decode_task(streams: int, new_tokens: int, prompt: int = PROMPT) -> TaskOf:
         "streams": streams,
         "prompt_tokens": prompt,
         "new_tokens": new_tokens,
-        "seed": turn,
+        "seed": seed_of(f"decode {streams} {prompt}", turn),
     }
 
 

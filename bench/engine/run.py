@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.engine import machine, rows_calls, rows_decode, rows_formats, rows_long, rows_machine, rows_mixture
 from bench.engine import rows_prompt as prompts
 from bench.engine.bench import Bench, Size
-from bench.engine.models import MIXTURE, Models, dense_of_equal_size
+from bench.engine.models import Models
 from bench.engine.plot import curves, draw
 from bench.engine.rivals import PEERS, Rivals, peer_options
 from bench.errors import BenchError
@@ -103,7 +103,7 @@ def measure(console: Console, wish: Wish, made: Models | None = None) -> list[Ro
         progress = _Progress(lambda text: status.update(text), len(groups), began)
         with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
             bench = Bench(
-                made or Models(MIXTURE, dense_of_equal_size(MIXTURE)),
+                made or Models(),
                 rivals,
                 threads,
                 wish.data,

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from bench.engine.models import Models, TinyModels, dense_of_equal_size, matrix_bytes
+from bench.engine.models import TinyModels, matrix_bytes
 from bench.engine.subject import Subject
 from bench.engine.workload import as_tasks, call_requests, copied, wikitext
 from bench.errors import BenchError
@@ -16,7 +16,7 @@ from bench.perplexity import score
 from model.engine.engine import local_runner
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.loaded import LoadedModel
-from model.weights.tiny import TINY, embedded_tokenizer
+from model.weights.tiny import embedded_tokenizer
 
 
 @cache
@@ -99,11 +99,8 @@ def test_missing_text_is_said(tmp_path) -> None:
     assert embedded_tokenizer().decode(wikitext(tmp_path, embedded_tokenizer())) == " = Title = \n"
 
 
-def test_a_dense_model_of_equal_size_has_as_many_parameters() -> None:
-    models = TinyModels()
-    mixture = models.mixture("float32")
-    dense = dense_of_equal_size(TINY)
-    assert dense.experts == 0
-    router = TINY.layers * TINY.experts * TINY.width
-    assert Models(TINY, dense).dense("float32").parameters == mixture.parameters - router
-    assert matrix_bytes(mixture) > matrix_bytes(models.mixture("bfloat16"))
+def test_matrices_are_counted_as_they_are_kept() -> None:
+    wide, narrow = (matrix_bytes(TinyModels().dense(dtype)) for dtype in ("float32", "bfloat16"))
+    layer = 32 * (2 * 4 + 2 * 2) * 8 + 3 * 32 * 48  # attention and feed-forward of TINY
+    assert wide == 4 * (49_152 * 32 + 2 * layer)
+    assert narrow == wide / 2

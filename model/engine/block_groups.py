@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from model.config import ModelConfig, resolve_kv_blocks
 from model.engine.block_pool import BlockPool
+from model.nn.shape import DecoderConfig
 
 
 @dataclass(frozen=True)
@@ -173,3 +175,29 @@ class BlockGroups:
             if run >= count - first:
                 best, gap = count, range(min(sinks, count), min(first, count))
         return best, gap if gap else range(0)
+
+
+def block_groups(shape: DecoderConfig, config: ModelConfig) -> BlockGroups:
+    """The blocks of a model of this shape, as many as configured."""
+    full = BlockPool(resolve_kv_blocks(config), config.block_size)
+    span, near = _span(shape), window_blocks(shape, config)
+    return BlockGroups(full, BlockPool(near, config.block_size) if near else None, span)
+
+
+def window_blocks(shape: DecoderConfig, config: ModelConfig) -> int:
+    """Blocks of the layers with a window, 0 if there are none.
+
+    What all slots need at most, and as much again for the prefixes of sequences that are over, but no more than the
+    other layers have unless it is needed.
+    """
+    span = _span(shape)
+    if span is None:
+        return 0
+    step_tokens = max(config.step_tokens, config.slots)
+    needed = config.slots * span.most_blocks(config.block_size, step_tokens, config.max_context)
+    return max(needed, min(2 * needed, resolve_kv_blocks(config)))
+
+
+def _span(shape: DecoderConfig) -> Span | None:
+    window = max(shape.windows, default=0)
+    return Span(window, shape.sinks) if window else None

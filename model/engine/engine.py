@@ -11,7 +11,7 @@ import structlog
 from flightloop.chat import Tags
 from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
 from model.config import ModelConfig, resolve_kv_blocks
-from model.engine.block_groups import block_groups
+from model.engine.block_groups import block_groups, window_blocks
 from model.engine.generation import Generation
 from model.engine.kv_cache import kv_cache
 from model.engine.masks import MaskWriter
@@ -76,7 +76,9 @@ class Engine:
     ) -> None:
         self.max_context = min(config.max_context, loaded.config.max_positions)
         self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
-        self._runner = runner or local_runner(loaded, config)
+        self._runner = runner or local_runner(
+            loaded, resolve_kv_blocks(config), config.block_size, window_blocks(loaded.config, config)
+        )
         self._scheduler = Scheduler(
             block_groups(loaded.config, config),
             config.slots,
@@ -242,6 +244,6 @@ class Engine:
             self._recorder.load(self.load())
 
 
-def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
-    """What computes the steps of a model in this process, with a KV cache of its own."""
-    return LocalRunner(loaded.decoder, kv_cache(loaded.config, config, loaded.decoder.dtype))
+def local_runner(loaded: LoadedModel, blocks: int, block_size: int, window_blocks: int | None = None) -> Runner:
+    """What computes the steps of a model in this process, with a KV cache of its own (see `KVCache`)."""
+    return LocalRunner(loaded.decoder, kv_cache(loaded.config, loaded.decoder.dtype, blocks, block_size, window_blocks))

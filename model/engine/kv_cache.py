@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from model.nn.shape import DecoderConfig
+
 
 class KVCache:
     """Keys and values of all layers.
@@ -63,3 +65,19 @@ class KVCache:
     def read(self, layer: int, slots_C: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values at these slots, both (C, K, H), copied."""
         return self.keys[layer].index_select(0, slots_C), self.values[layer].index_select(0, slots_C)
+
+
+def kv_cache(
+    shape: DecoderConfig, dtype: torch.dtype, blocks: int, block_size: int, window_blocks: int | None = None
+) -> KVCache:
+    """The cache for a decoder of this shape and dtype; the rest as in `KVCache`."""
+    return KVCache(
+        shape.layers,
+        blocks,
+        block_size,
+        shape.kv_heads,
+        shape.head_width,
+        dtype,
+        windows=shape.windows,
+        window_blocks=window_blocks,
+    )

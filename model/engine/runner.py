@@ -19,13 +19,18 @@ from model.nn.decoder import Decoder
 
 @dataclass(frozen=True, slots=True)
 class SequenceStep:
-    """New tokens of one sequence: they take the positions from ``start`` on, in the blocks given."""
+    """New tokens of one sequence: they take the positions from ``start`` on, in the blocks given.
+
+    ``window_blocks`` are those of the layers with a window, as many as ``blocks``; what lies behind the window or was
+    never needed is 0 there. Empty: ``blocks`` serve all layers.
+    """
 
     tokens: tuple[int, ...]
     start: int
     blocks: tuple[int, ...]
     logits: int
     """How many of its last tokens are scored: 0 none, 1 the last one, 1 + k with k draft tokens at the end."""
+    window_blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class LocalRunner:
             [step.start + len(step.tokens) for step in steps],
             [step.blocks for step in steps],
             self._kv.block_size,
+            [step.window_blocks or step.blocks for step in steps],
         )
         tokens_T = torch.tensor([token for step in steps for token in step.tokens])
         hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)
@@ -88,4 +94,5 @@ def step_batch(slices: Sequence[Slice]) -> StepBatch:
 def _step(each: Slice) -> SequenceStep:
     sequence, start = each.sequence, each.sequence.computed
     tokens = (*sequence.tokens[start : start + each.count], *each.drafts)
-    return SequenceStep(tokens, start, tuple(sequence.blocks), 1 + len(each.drafts) if each.samples else 0)
+    scored = 1 + len(each.drafts) if each.samples else 0
+    return SequenceStep(tokens, start, tuple(sequence.blocks.full), scored, sequence.blocks.near_table())

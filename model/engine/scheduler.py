@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from model.engine.block_pool import BlockPool, extend_keys
+from model.engine.block_groups import BlockGroups
+from model.engine.block_pool import extend_keys
 from model.engine.sequence import Sequence, common_prefix
 
 Guess = Callable[[Sequence, int], list[int]]
@@ -37,7 +38,7 @@ class Slice:
 
 
 class Scheduler:
-    """Continuous batching over a block pool.
+    """Continuous batching over the blocks of the KV cache.
 
     Args:
         pool: must hold the blocks of the longest possible sequence.
@@ -46,7 +47,7 @@ class Scheduler:
         draft_tokens: a step is filled with drafts up to so many tokens, but no further.
     """
 
-    def __init__(self, pool: BlockPool, slots: int, step_tokens: int, draft_tokens: int = 0) -> None:
+    def __init__(self, pool: BlockGroups, slots: int, step_tokens: int, draft_tokens: int = 0) -> None:
         assert step_tokens >= slots > 0
         self.pool = pool
         self.slots = slots
@@ -79,7 +80,11 @@ class Scheduler:
         if self.preemptions == before:  # else the place just made would be lost again
             self._admit(chosen, budget)
         slices = [Slice(sequence, count, count == sequence.pending) for sequence, count in chosen.items()]
-        return slices if guess is None else self._fill(slices, guess)
+        if guess is not None:
+            slices = self._fill(slices, guess)
+        for each in slices:
+            self.pool.cover(each.sequence.blocks, each.sequence.computed + each.count + len(each.drafts))
+        return slices
 
     def commit(self, slices: list[Slice]) -> None:
         """Books a step that ran: its tokens are in the KV cache, its full blocks can be reused.
@@ -96,8 +101,9 @@ class Scheduler:
             if (sequence.published + 1) * size <= sequence.computed:
                 extend_keys(sequence.keys, sequence.tokens, size, sequence.request.tags.tenant_id)
                 for index in range(sequence.published, sequence.computed // size):
-                    self.pool.publish(sequence.blocks[index], sequence.keys[index])
+                    self.pool.publish(sequence.blocks, index, sequence.keys[index])
                 sequence.published = sequence.computed // size
+                self.pool.advance(sequence.blocks, sequence.computed)
 
     def check_integrity(self) -> None:
         """Raises AssertionError if blocks, sequences and limits disagree."""
@@ -124,7 +130,7 @@ class Scheduler:
             if victim is sequence:
                 return False
         if missing > 0:
-            sequence.blocks += self.pool.allocate(missing)
+            self.pool.grow(sequence.blocks, missing)
         return True
 
     def _admit(self, chosen: dict[Sequence, int], budget: int) -> None:
@@ -153,9 +159,10 @@ class Scheduler:
         if missing + len(self.running) > self.pool.available:
             self.pool.release(cached)
             return False
-        sequence.blocks = cached + self.pool.allocate(missing)
         sequence.computed = len(cached) * size
         sequence.published = len(cached)
+        sequence.blocks = cached
+        self.pool.grow(cached, missing)
         if sequence.cached is None:
             sequence.cached = sequence.computed
         return True
@@ -185,14 +192,11 @@ class Scheduler:
     def _grow(self, sequence: Sequence, drafts: int) -> None:
         missing = self.pool.blocks_for(len(sequence.tokens) + drafts) - len(sequence.blocks)
         if missing > 0:
-            sequence.blocks += self.pool.allocate(missing)
+            self.pool.grow(sequence.blocks, missing)
 
     def _shrink(self, sequence: Sequence) -> None:
         """Gives back what only rejected drafts needed."""
-        needed = self.pool.blocks_for(len(sequence.tokens))
-        if needed < len(sequence.blocks):
-            self.pool.release(sequence.blocks[needed:])
-            del sequence.blocks[needed:]
+        self.pool.shrink(sequence.blocks, self.pool.blocks_for(len(sequence.tokens)))
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
@@ -203,5 +207,4 @@ class Scheduler:
 
     def _free(self, sequence: Sequence) -> None:
         self.pool.release(sequence.blocks)
-        sequence.blocks = []
         sequence.computed = sequence.published = 0

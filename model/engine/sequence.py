@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from model.engine.block_groups import HeldBlocks
 from model.engine.request import RANKS, EngineRequest
 
 
@@ -16,7 +17,7 @@ class Sequence:
     arrival: int
     epoch: int
     tokens: list[int] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)
+    blocks: HeldBlocks = field(default_factory=HeldBlocks)
     keys: list[bytes] = field(default_factory=list)
     """Prefix keys of the full blocks of ``tokens``, as far as they were needed."""
     computed: int = 0

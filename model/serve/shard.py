@@ -21,7 +21,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
 from model.config import ModelConfig, resolve_kv_blocks, resolve_threads
-from model.engine.kv_cache import KVCache
+from model.engine.block_groups import window_blocks
+from model.engine.kv_cache import kv_cache
 from model.engine.runner import LocalRunner, StepBatch
 from model.nn.dispatch import AllToAllDispatcher
 from model.weights.load import load_model
@@ -54,15 +55,16 @@ class Shard:
         loaded = load_model(config)
         shape = loaded.config
         loaded.decoder.use_dispatcher(AllToAllDispatcher(None, shape.experts))
-        cache = KVCache(
-            shape.layers,
-            resolve_kv_blocks(config),
-            config.block_size,
-            shape.kv_heads,
-            shape.head_width,
-            loaded.decoder.dtype,
+        self._runner = LocalRunner(
+            loaded.decoder,
+            kv_cache(
+                shape,
+                loaded.decoder.dtype,
+                resolve_kv_blocks(config),
+                config.block_size,
+                window_blocks(shape, config),
+            ),
         )
-        self._runner = LocalRunner(loaded.decoder, cache)
 
     def run(self, batch: StepBatch) -> Any:
         """Runs a step; rank 0 returns the logits as an array (N, V), the others nothing."""

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from flightloop.chat import Priority, Tags
+from model.engine.block_groups import BlockGroups
 from model.engine.block_pool import BlockPool
 from model.engine.request import EngineRequest, SamplingParams
-from model.engine.scheduler import Scheduler
+from model.engine.scheduler import Guess, Scheduler
 from model.engine.sequence import Sequence
 
 SIZE = 4
+WRONG = 8
 
 
 def sequence(arrival: int, prompt: list[int], priority: Priority = "interactive", tenant: str = "t") -> Sequence:
@@ -20,18 +24,22 @@ def sequence(arrival: int, prompt: list[int], priority: Priority = "interactive"
     return Sequence(request, arrival, epoch=0)
 
 
-def scheduler(blocks: int = 16, slots: int = 4, step_tokens: int = 8) -> Scheduler:
-    return Scheduler(BlockPool(blocks, SIZE), slots, step_tokens)
+def scheduler(blocks: int = 16, slots: int = 4, step_tokens: int = 8, draft_tokens: int = 0) -> Scheduler:
+    return Scheduler(BlockGroups(BlockPool(blocks, SIZE)), slots, step_tokens, draft_tokens)
 
 
-def step(subject: Scheduler, token: int = 7) -> dict[str, int]:
-    """Runs a step as the engine does; tells how many tokens of whom."""
-    slices = subject.schedule()
-    sampled = [each.sequence for each in slices if each.samples]
+def step(subject: Scheduler, guess: Guess | None = None, true: int = 0) -> dict[str, int]:
+    """Runs a step as the engine does, where so many drafts come true; tells how many tokens of whom."""
+    slices = subject.schedule(guess)
+    for each in slices:
+        if each.samples:
+            each.sequence.tokens += [*each.drafts[:true], WRONG]
     subject.commit(slices)
-    for each in sampled:
-        each.tokens.append(token)
-    return {each.sequence.request.id: each.count for each in slices}
+    return {each.sequence.request.id: each.count + len(each.drafts) for each in slices}
+
+
+def sevens(sequence: Sequence, most: int) -> list[int]:
+    return [7] * most
 
 
 def test_a_long_prompt_comes_in_chunks_and_decodes_go_on_beside_it() -> None:
@@ -88,12 +96,61 @@ def test_a_known_beginning_is_not_computed_again_within_a_tenant() -> None:
         assert late.cached == 10 - computed
 
 
+def test_what_the_grammar_dictated_does_not_wait_behind_a_long_prompt() -> None:
+    subject = scheduler()
+    first, long = sequence(0, [1, 2], "batch"), sequence(1, [*range(40)])
+    subject.add(first)
+    step(subject)
+    subject.add(long)
+    first.tokens += [5, 5, 5]
+    assert step(subject) == {"0": 4, "1": 4}
+
+
+def test_drafts_fill_a_step_in_even_shares() -> None:
+    subject = scheduler(draft_tokens=7)
+    for arrival in range(3):
+        subject.add(sequence(arrival, [arrival, 2]))
+    assert step(subject, sevens) == {"0": 3, "1": 2, "2": 2}, "six tokens of the seven are prompts"
+    assert step(subject, sevens) == {"0": 3, "1": 2, "2": 2}
+    assert step(subject, lambda each, most: [7] * most if each.arrival == 2 else []) == {"0": 1, "1": 1, "2": 5}
+    subject.add(sequence(3, [3, 2, 2, 2]))
+    assert step(subject, sevens) == {"0": 1, "1": 1, "2": 1, "3": 4}, "the step is full"
+
+
+def test_true_drafts_are_computed_and_reused_and_false_ones_leave_nothing() -> None:
+    subject = scheduler(draft_tokens=8)
+    first = sequence(0, [1, 2, 3])
+    subject.add(first)
+    step(subject, sevens, true=3)
+    assert (first.computed, first.tokens, len(first.blocks)) == (6, [1, 2, 3, 7, 7, 7, WRONG], 2)
+    assert step(subject, sevens, true=0) == {"0": 8}
+    assert (first.computed, len(first.tokens), len(first.blocks)) == (7, 8, 2), "16 tokens' blocks went back"
+    step(subject, sevens, true=0)
+    late = sequence(1, [1, 2, 3, 7, 7, 7, WRONG, WRONG, WRONG])
+    subject.add(late)
+    step(subject)
+    assert late.cached == 8
+    other = sequence(2, [1, 2, 3, 7, 7, 7, WRONG, 7, 7])
+    subject.add(other)
+    step(subject)
+    assert other.cached == 4, "what was only guessed is not found"
+
+
+def test_nobody_gives_way_to_a_draft() -> None:
+    subject = scheduler(blocks=4, slots=2, step_tokens=16, draft_tokens=16)
+    for arrival in range(2):
+        subject.add(sequence(arrival, [arrival, 1, 2]))
+    assert step(subject) == {"0": 3, "1": 3}
+    assert step(subject, sevens) == {"0": 1, "1": 1}, "the two free blocks are theirs to grow into"
+    assert subject.preemptions == 0
+
+
 class Lifecycle(RuleBasedStateMachine):
     """Requests come, run, get cancelled; blocks and ranks stay right, and the first in rank always advances."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject = scheduler(blocks=10, slots=3, step_tokens=6)
+        self.subject = scheduler(blocks=10, slots=3, step_tokens=6, draft_tokens=5)
         self.arrivals = 0
 
     @rule(
@@ -111,11 +168,18 @@ class Lifecycle(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         self.subject.remove(data.draw(st.sampled_from([*self.subject.running, *self.subject.waiting])))
 
-    @rule()
-    def step(self) -> None:
+    @rule(true=st.integers(0, 4))
+    def step(self, true: int) -> None:
+        undrafted = deepcopy(self.subject)
+        slices = {each.sequence.request.id: each.count for each in undrafted.schedule()}
         everyone = sorted([*self.subject.running, *self.subject.waiting], key=lambda each: each.rank)
         before = {each: each.pending for each in everyone}
-        done = step(self.subject)
+        done = step(self.subject, sevens, true)
+        assert self.subject.preemptions == undrafted.preemptions, "nobody gave way to a draft"
+        assert done.keys() == slices.keys()
+        assert all(done[each] >= count for each, count in slices.items())
+        if done != slices:
+            assert sum(done.values()) <= self.subject.draft_tokens
         assert sum(done.values()) <= self.subject.step_tokens
         if everyone:
             assert done, "work exists, so something is done"

@@ -5,6 +5,8 @@ Suffixes: T tokens, O outputs, I inputs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,35 +24,69 @@ def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
     return (weight_OI / scale_O1).round_().to(torch.int8), scale_O1.squeeze(-1)
 
 
+@dataclass(frozen=True)
+class Int8Rows:
+    """A matrix: ``weight = code * scale`` of its row.
+
+    Attributes:
+        codes_OI: int8. scale_O: float32.
+    """
+
+    codes_OI: Tensor
+    scale_O: Tensor
+
+    @classmethod
+    def of(cls, weight_OI: Tensor) -> Int8Rows:
+        """Rounds each row symmetrically."""
+        return cls(*quantise_rows(weight_OI.detach()))
+
+    def rows(self, order_O: Tensor) -> Int8Rows:
+        """These rows, in this order."""
+        return Int8Rows(self.codes_OI[order_O], self.scale_O[order_O])
+
+    def padded(self, outputs: int, inputs: int) -> Int8Rows:
+        """With this many more outputs and inputs, all zero."""
+        return Int8Rows(
+            functional.pad(self.codes_OI, (0, inputs, 0, outputs)), functional.pad(self.scale_O, (0, outputs))
+        )
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.codes_OI.shape
+
+    def dequantised(self) -> Tensor:
+        """(O, I) in float32."""
+        return self.codes_OI.float() * self.scale_O.float().unsqueeze(1)
+
+
 def fits(weight_OI: Tensor) -> bool:
     """Whether the kernel can take these weights."""
     return weight_OI.shape[1] % INPUTS_MULTIPLE == 0
 
 
 class Int8Linear(nn.Module):
-    """Stands in for `model.nn.linear.Linear`: bfloat16 (T, I) to (T, O).
+    """Stands in for `model.nn.linear.Linear`: (T, I) to (T, O), by torch's kernels in bfloat16.
 
     Args:
-        weight_OI: float weights.
+        rows: the weights; their inputs must `fit`.
 
     ``wide_OI`` may be set to the bfloat16 weights where those are kept anyhow, as in a tied output projection; without
-    it, the bytes are widened anew for each batch of more than `SMALL_ROWS` rows.
+    it, the bytes are widened anew for each batch of more than `SMALL_ROWS` rows. Activations that aren't bfloat16 are
+    multiplied with widened weights: that is what model/native is tested against.
     """
 
-    weight_OI: Tensor
-    scale_O: Tensor
-
-    def __init__(self, weight_OI: Tensor) -> None:
+    def __init__(self, rows: Int8Rows) -> None:
         super().__init__()
-        assert fits(weight_OI), f"inputs must be a multiple of {INPUTS_MULTIPLE}, not {weight_OI.shape[1]}"
-        rows_OI, scale_O = quantise_rows(weight_OI.detach())
-        self.register_buffer("weight_OI", rows_OI)
-        self.register_buffer("scale_O", scale_O.to(torch.bfloat16))
+        assert rows.shape[1] % INPUTS_MULTIPLE == 0, f"inputs must be a multiple of {INPUTS_MULTIPLE}"
+        self.rows = rows
         self.wide_OI: Tensor | None = None
+        self._scale_O = rows.scale_O.to(torch.bfloat16)
 
     def forward(self, x_TI: Tensor) -> Tensor:
+        if x_TI.dtype != torch.bfloat16:
+            return functional.linear(x_TI, self.rows.dequantised().to(x_TI.dtype))
         if x_TI.shape[0] <= SMALL_ROWS:
-            return torch._weight_int8pack_mm(x_TI, self.weight_OI, self.scale_O)
+            return torch._weight_int8pack_mm(x_TI, self.rows.codes_OI, self._scale_O)
         if self.wide_OI is not None:
             return functional.linear(x_TI, self.wide_OI)
-        return functional.linear(x_TI, self.weight_OI.to(torch.bfloat16)) * self.scale_O
+        return functional.linear(x_TI, self.rows.codes_OI.to(torch.bfloat16)) * self._scale_O

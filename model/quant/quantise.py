@@ -8,28 +8,39 @@ from torch import nn
 from model.config import ResolvedDtype
 from model.nn.decoder import Decoder
 from model.nn.linear import Linear
-from model.quant.int8 import Int8Linear, fits
+from model.quant.int4 import GROUP, Int4Linear, Int4Rows
+from model.quant.int8 import Int8Linear, Int8Rows, fits
 
 
-def quantise(decoder: Decoder, format: ResolvedDtype) -> Decoder:
+def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> Decoder:
     """Changes the format of a decoder's weights and returns it.
 
-    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that the kernel can take
-    (attention, shared experts, output projection) and puts the rest into bfloat16: the embedding, the norms, and
-    routers and routed experts, which are small, and whose choice is the most sensitive number there is.
+    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that torch's kernel can take
+    (attention, shared experts, output projection); "int4" does so too, in groups, but for the output projection, whose
+    numbers decide directly, and which stays int8. The embedding, the norms, routers and routed experts are converted to
+    bfloat16, the activations' format of torch's kernels; for `native` ones, which compute in float32, they are left.
     """
-    wide = torch.float32 if format == "float32" else torch.bfloat16
-    if format == "int8":
+    if format in ("int8", "int4"):
         # Before the conversion, so that weights are rounded once.
         for parent in list(decoder.modules()):
             for name, child in list(parent.named_children()):
-                if isinstance(child, Linear) and fits(child.weight_OI):
-                    setattr(parent, name, Int8Linear(child.weight_OI))
-    for parameter in decoder.parameters():  # not buffers: the rotary table and the scales stay as they are
+                if isinstance(child, Linear):
+                    setattr(parent, name, _quantised(child, format, child is decoder.head))
+        if native:
+            return decoder
+    wide = torch.float32 if format == "float32" else torch.bfloat16
+    for parameter in decoder.parameters():  # not buffers: the rotary table stays as it is
         parameter.data = parameter.data.to(wide)
     if isinstance(decoder.head, Int8Linear) and decoder.config.tied:
         decoder.head.wide_OI = decoder.embedding.detach()  # the same memory, not a copy
     return decoder
+
+
+def _quantised(linear: Linear, format: ResolvedDtype, head: bool) -> nn.Module:
+    weight_OI = linear.weight_OI
+    if format == "int4" and not head and weight_OI.shape[1] % GROUP == 0:
+        return Int4Linear(Int4Rows.of(weight_OI))
+    return Int8Linear(Int8Rows.of(weight_OI)) if fits(weight_OI) else linear
 
 
 def int8_layers(decoder: nn.Module) -> int:

@@ -87,6 +87,7 @@ class Attention {
     for (int first = 0; first <= newest; first += kKeys) {
       const bool seen = window == 0 || first < sinks || first + kKeys > task.position - window + 1;
       if (!seen) continue;
+      if (first + kKeys <= newest) fetch(task, first + kKeys, newest);
       load(task, first, newest);
       int r = 0;
       for (; r + 4 <= rows; r += 4) score<4>(query + r, r);
@@ -97,15 +98,34 @@ class Attention {
     }
   }
 
+  // Asks for a block's keys and values ahead of their use: they lie scattered, where no processor guesses them.
+  void fetch(const AttentionTask& task, int first, int newest) const {
+    const int size = task.block_size, stride = cache_.heads * cache_.width, last = std::min(first + kKeys - 1, newest);
+    for (int at = first; at <= last;) {
+      const size_t slot = static_cast<size_t>(task.table[at / size]) * size;
+      for (int inside = at % size; inside < size && at <= last; ++inside, ++at) {
+        const size_t offset = (slot + inside) * stride + head_ * cache_.width;
+        for (int i = 0; i < cache_.width; i += 32) {
+          _mm_prefetch(reinterpret_cast<const char*>(cache_.keys + offset + i), _MM_HINT_T1);
+          _mm_prefetch(reinterpret_cast<const char*>(cache_.values + offset + i), _MM_HINT_T1);
+        }
+      }
+    }
+  }
+
  private:
   void load(const AttentionTask& task, int first, int newest) {
     const uint16_t *key[kKeys], *value[kKeys];
+    const int size = task.block_size, stride = cache_.heads * cache_.width;
+    int block = first / size, inside = first % size;
     for (int j = 0; j < kKeys; ++j) {
-      const int at = std::min(first + j, newest);  // beyond the end: anything, it is masked
-      const size_t slot = static_cast<size_t>(task.table[at / task.block_size]) * task.block_size + at % task.block_size;
-      const size_t offset = (slot * cache_.heads + head_) * cache_.width;
-      key[j] = cache_.keys + offset;
-      value[j] = cache_.values + offset;
+      const size_t slot = static_cast<size_t>(task.table[block]) * size + inside;
+      key[j] = cache_.keys + slot * stride + head_ * cache_.width;
+      value[j] = cache_.values + slot * stride + head_ * cache_.width;
+      if (first + j < newest && ++inside == size) {  // beyond the newest: that one again, it is masked
+        ++block;
+        inside = 0;
+      }
     }
     for (int j = 0; j < kKeys; j += 16) {
       for (int w = 0; w < W; ++w) {

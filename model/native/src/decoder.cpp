@@ -253,7 +253,13 @@ void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
   // Later queries have more keys: they go first, so that no thread is left with the longest at the end.
   const int tasks = static_cast<int>(attended_.size());
   const Attended& attended = attended_[tasks - 1 - unit / shape_.kv_heads];
-  const int head = unit % shape_.kv_heads;
+  const int head = unit % shape_.kv_heads, next = unit + 1;
+  if (next < tasks * shape_.kv_heads) {
+    AttentionTask task = attended_[tasks - 1 - next / shape_.kv_heads].task;
+    task.table = attended_[tasks - 1 - next / shape_.kv_heads].tables[layer.group];
+    const Cache cache{layer.keys, layer.values, shape_.kv_heads, shape_.head_width};
+    if (task.queries == 1) Attention<2>(cache, next % shape_.kv_heads, scratch.attention).fetch(task, 0, task.position);
+  }
   switch (shape_.head_width) {
     case 32: attend_as<1>(attended, head, layer, scratch); break;
     case 64: attend_as<2>(attended, head, layer, scratch); break;

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from flightloop.chat import Priority, Tags
-from model.engine.block_groups import BlockGroups
+from model.engine.block_groups import BlockGroups, Span
 from model.engine.block_pool import BlockPool
 from model.engine.request import EngineRequest, SamplingParams
 from model.engine.scheduler import Guess, Scheduler
@@ -150,8 +150,11 @@ class Lifecycle(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject = scheduler(blocks=10, slots=3, step_tokens=6, draft_tokens=5)
+        self.subject = Scheduler(self.groups(), slots=3, step_tokens=6, draft_tokens=5)
         self.arrivals = 0
+
+    def groups(self) -> BlockGroups:
+        return BlockGroups(BlockPool(10, SIZE))
 
     @rule(
         size=st.integers(1, 24),
@@ -196,3 +199,20 @@ class Lifecycle(RuleBasedStateMachine):
 
 Lifecycle.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestLifecycle = Lifecycle.TestCase
+
+
+class LifecycleWithWindow(Lifecycle):
+    """The same with blocks that go back behind a window, and no more of them than three sequences can need."""
+
+    def groups(self) -> BlockGroups:
+        span = Span(window=5, sinks=3)
+        return BlockGroups(BlockPool(10, SIZE), BlockPool(3 * span.most_blocks(SIZE, 6, 40), SIZE), span)
+
+    @invariant()
+    def bounded(self) -> None:
+        for each in self.subject.running:
+            assert len(each.blocks.near_held) <= 5
+
+
+LifecycleWithWindow.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLifecycleWithWindow = LifecycleWithWindow.TestCase

@@ -37,6 +37,22 @@ class Slice:
     drafts: tuple[int, ...] = ()
 
 
+class _Plan:
+    """How many tokens of whom the next step computes, within its budget."""
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+        self.counts: dict[Sequence, int] = {}
+
+    def take(self, sequence: Sequence) -> None:
+        count = min(sequence.pending, self.left)
+        self.counts[sequence] = count
+        self.left -= count
+
+    def drop(self, sequence: Sequence) -> None:
+        self.left += self.counts.pop(sequence, 0)
+
+
 class Scheduler:
     """Continuous batching over the blocks of the KV cache.
 
@@ -67,19 +83,21 @@ class Scheduler:
 
     def schedule(self, guess: Guess | None = None) -> list[Slice]:
         """The next step's work; every slice has its blocks."""
-        chosen: dict[Sequence, int] = {}
-        budget = self.step_tokens
+        plan = _Plan(self.step_tokens)
         before = self.preemptions
         decodes = [each for each in self.running if each.decoding]
         prefills = [each for each in self.running if not each.decoding]
-        for sequence in decodes + prefills:
-            # One without blocks has just been preempted.
-            if sequence.blocks and budget and self._reserve(sequence, chosen):
-                chosen[sequence] = min(sequence.pending, budget)
-                budget -= chosen[sequence]
-        if self.preemptions == before:  # else the place just made would be lost again
-            self._admit(chosen, budget)
-        slices = [Slice(sequence, count, count == sequence.pending) for sequence, count in chosen.items()]
+        for sequence in decodes:
+            self._advance(sequence, plan)
+        # Who waits comes before running prefills that rank lower, but not where a running one has just given way:
+        # the place would be lost again.
+        for sequence in prefills:
+            if self.preemptions == before:
+                self._admit(plan, sequence.rank)
+            self._advance(sequence, plan)
+        if self.preemptions == before:
+            self._admit(plan)
+        slices = [Slice(sequence, count, count == sequence.pending) for sequence, count in plan.counts.items()]
         if guess is not None:
             slices = self._fill(slices, guess)
         for each in slices:
@@ -120,12 +138,17 @@ class Scheduler:
             assert sequence.computed == 0
         self.pool.check_integrity([sequence.blocks for sequence in self.running])
 
-    def _reserve(self, sequence: Sequence, chosen: dict[Sequence, int]) -> bool:
+    def _advance(self, sequence: Sequence, plan: _Plan) -> None:
+        """Plans the next tokens of a running sequence, unless it has lost its place."""
+        if sequence.blocks and plan.left and self._reserve(sequence, plan):
+            plan.take(sequence)
+
+    def _reserve(self, sequence: Sequence, plan: _Plan) -> bool:
         """Sees that the sequence has blocks for all its tokens; False if it had to give way itself."""
         missing = self.pool.blocks_for(len(sequence.tokens)) - len(sequence.blocks)
         while missing > self.pool.available:
             victim = self.running[-1]
-            chosen.pop(victim, None)
+            plan.drop(victim)
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -133,19 +156,21 @@ class Scheduler:
             self.pool.grow(sequence.blocks, missing)
         return True
 
-    def _admit(self, chosen: dict[Sequence, int], budget: int) -> None:
-        while self.waiting and budget:
+    def _admit(self, plan: _Plan, before: tuple[int, int] | None = None) -> None:
+        """Lets in who waits and ranks before ``before``, as long as there is room."""
+        while self.waiting and plan.left:
             sequence = self.waiting[0]
+            if before is not None and sequence.rank > before:
+                return
             while not self._place(sequence):
                 worst = self.running[-1] if self.running else None
                 if worst is None or worst.rank[0] <= sequence.rank[0]:
                     return
-                budget += chosen.pop(worst, 0)
+                plan.drop(worst)
                 self._preempt(worst)
             self.waiting.remove(sequence)
             insort(self.running, sequence, key=_rank)
-            chosen[sequence] = min(sequence.pending, budget)
-            budget -= chosen[sequence]
+            plan.take(sequence)
 
     def _place(self, sequence: Sequence) -> bool:
         """Gives a waiting sequence its blocks if there is room; what is cached counts as computed."""

@@ -241,3 +241,58 @@ def test_a_bad_schema_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message) as caught:
         grammar_for(request(**options))
     assert caught.value.param
+
+
+def encode(text: str) -> list[int]:
+    return vocabulary().tokenizer.encode(text)
+
+
+def test_a_guess_is_cut_where_the_grammar_forbids_it() -> None:
+    grammar = grammar_for(request(response_format=json_schema({"type": "array", "items": {"enum": ["ab", "cd"]}})))
+    assert grammar is not None
+    matcher = vocabulary().grammars.matcher(grammar)
+    good, bad = encode('["ab", "cd", "ab"'), encode('["ab", "cd", "xyz"')
+    assert matcher.admitted(good, dictate=False) == good
+    admitted = matcher.admitted(bad, dictate=False)
+    assert admitted == bad[: len(admitted)]
+    assert vocabulary().tokenizer.decode(admitted).startswith('["ab", "cd"')
+    assert len(admitted) < len(bad)
+    assert matcher.admitted(bad[1:], dictate=False) == []
+
+
+def test_a_guess_never_ends_the_answer() -> None:
+    matcher = vocabulary().grammars.matcher('start: "yes" | "no"')
+    assert matcher.admitted(encode("yes"), dictate=False) == encode("yes")[:-1]
+
+
+def test_what_is_dictated_stands_in_the_guess() -> None:
+    schema = {"type": "object", "properties": {"goal": {"enum": ["find", "send"]}, "why": {"type": "string"}}}
+    grammar = grammar_for(request(response_format=json_schema({**schema, "required": ["goal", "why"]})))
+    assert grammar is not None
+    matcher = vocabulary().grammars.matcher(grammar)
+    for token in matcher.dictated():
+        matcher.advance(token)
+    text = vocabulary().tokenizer.decode(matcher.admitted(encode("send"), dictate=True))
+    assert text.startswith('send", "why":'), text
+    assert matcher.admitted(encode("send it"), dictate=True) == matcher.admitted(encode("send"), dictate=True)
+
+
+@given(schemas, st.integers(0, 5), st.integers(1, 30), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_looking_ahead_leaves_no_trace(schema: dict[str, Any], seed: int, place: int, dictate: bool) -> None:
+    grammar = grammar_for(request(response_format=json_schema(schema)))
+    assert grammar is not None
+    tokens = encode(walk(grammar, seed))
+    matcher, untouched = (vocabulary().grammars.matcher(grammar) for _ in range(2))
+    for token in tokens[:place]:
+        for each in (matcher, untouched):
+            if not each.complete:
+                each.advance(token)
+    admitted = matcher.admitted(tokens[place:], dictate)
+    masks = allowed(matcher, admitted)
+    assert matcher.dictated() == untouched.dictated()
+    assert np.array_equal(allowed(matcher), allowed(untouched))
+    for token in admitted:
+        assert allowed(untouched)[token]
+        untouched.advance(token)
+    assert np.array_equal(masks, allowed(untouched))

@@ -1,0 +1,210 @@
+"""How many facts hidden in long essays a model still finds (needles in a haystack, Kamradt, 2023).
+
+A haystack is a run of Paul Graham's essays with sentences between theirs, each of which says one fact: an order's
+number, a pass key, a phone number, a secret word, what to do in a city. The model is asked for each by itself, through
+the engine, greedily; its answer is begun for it, as RULER does (Hsieh et al., 2024), since a small model would rather
+talk about the text. A needle is found when the answer goes on with exactly the fact.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from flightloop.chat import ChatMessage, ChatRequest
+from flightloop.content import TextPart
+from model.engine.engine import Engine
+from model.engine.request import EngineRequest, SamplingParams
+from model.prompt import encode
+from model.weights.tokenizer import Tokenizer
+
+MOST_TOKENS = 16
+"""Of an answer: enough for the longest fact."""
+HEAD = "Read the text and answer the question at the end.\n\n"
+
+# Sentence, question, opening of the answer, and the rest of it.
+_KINDS = (
+    (
+        "The order number of {thing} is {number}.",
+        "What is the order number of {thing}?",
+        "The order number of {thing} is",
+        "{number}",
+    ),
+    (
+        "The pass key for {thing} is {number}. Remember it. {number} is the pass key for {thing}.",
+        "What is the pass key for {thing}?",
+        "The pass key for {thing} is",
+        "{number}",
+    ),
+    (
+        'The secret word of {name} is "{thing}".',
+        "What is the secret word of {name}?",
+        'The secret word of {name} is "',
+        "{thing}",
+    ),
+    (
+        "The phone number of {name} is {number}.",
+        "What is the phone number of {name}?",
+        "The phone number of {name} is",
+        "{number}",
+    ),
+    (
+        "The best thing to do in {city} is to {deed}.",
+        "What is the best thing to do in {city}?",
+        "The best thing to do in {city} is to",
+        "{deed}",
+    ),
+)
+_THINGS = (
+    "amber anchor badger bamboo basket beacon bottle bridge bucket button cactus camera candle canyon castle cherry "
+    "copper cradle dagger dolphin dragon ember falcon feather fiddle fossil garnet goblet hammer helmet island jacket "
+    "kettle ladder lantern magnet marble meadow mirror monkey nutmeg oasis orchid oyster paddle parrot pebble pillow "
+    "pumpkin quartz rabbit ribbon saddle salmon shadow spider temple tiger tulip turtle velvet walnut willow zipper"
+)
+_NAMES = (
+    "James Mary Robert Linda John Susan David Karen Peter Nancy Paul Laura Mark Emily Kevin Alice Brian Julia George "
+    "Helen Frank Diana Henry Rose"
+)
+_CITIES = (
+    "Paris London Berlin Madrid Rome Vienna Lisbon Dublin Athens Oslo Moscow Cairo Tokyo Beijing Delhi Sydney Toronto "
+    "Chicago Boston Seattle Denver Miami Dallas Atlanta"
+)
+_DEEDS = (
+    "eat a sandwich in the park",
+    "watch the boats from the old bridge",
+    "climb the clock tower at night",
+    "visit the museum of glass",
+    "swim in the cold river",
+    "listen to the street musicians",
+    "buy fresh bread at the corner",
+    "ride the yellow tram uphill",
+    "feed the swans on the lake",
+    "read a book in the botanical garden",
+    "taste the spicy noodles",
+    "walk along the harbour wall",
+)
+
+
+@dataclass(frozen=True)
+class Needle:
+    """One fact. ``depth`` is where it lies, 0 at the beginning of the text and 1 at its end."""
+
+    sentence: str
+    question: str
+    opening: str
+    answer: str
+    depth: float
+
+    def found_in(self, text: str) -> bool:
+        """Whether what follows ``opening`` is the answer."""
+        return re.match(rf"\W*{re.escape(self.answer)}\b", text) is not None
+
+
+@dataclass(frozen=True)
+class Haystack:
+    text: str
+    needles: tuple[Needle, ...]
+
+
+def essays(folder: Path) -> list[str]:
+    """The essays, one a text, in the order of their names.
+
+    Args:
+        folder: holds ``needle-essays.tar.xz``, or what is in it.
+
+    Raises:
+        BenchError: they aren't there.
+    """
+    archive = folder / "needle-essays.tar.xz"
+    if archive.is_file():
+        with tarfile.open(archive) as opened:
+            members = sorted((each for each in opened if each.name.endswith(".txt")), key=lambda each: each.name)
+            streams = [opened.extractfile(member) for member in members]
+            texts = [stream.read().decode("utf-8", "replace") for stream in streams if stream is not None]
+    else:
+        texts = [path.read_text("utf-8", "replace") for path in sorted(folder.rglob("PaulGrahamEssays/*.txt"))]
+    if not texts:
+        raise BenchError(f"neither {archive} nor PaulGrahamEssays is in {folder}; name its folder: --data DIR")
+    return [" ".join(text.split()) for text in texts]
+
+
+def haystacks(
+    texts: Sequence[str], tokenizer: Tokenizer, *, tokens: int, needles: int, seeds: Sequence[int]
+) -> Iterator[Haystack]:
+    """One haystack for each seed.
+
+    Args:
+        texts: what they are made of.
+        tokenizer: of the model, to measure with.
+        tokens: of each haystack's text, its needles included.
+        needles: in each, spread evenly over depths from 0.08 to 0.92.
+        seeds: each settles essays, facts, and which fact lies where.
+    """
+    for seed in seeds:
+        rng = random.Random(seed)
+        hidden = tuple(_needles(rng, needles))
+        room = tokens - sum(len(tokenizer.encode(f" {needle.sentence}")) for needle in hidden)
+        yield Haystack(_buried(hidden, _straw(rng, texts, tokenizer, room)), hidden)
+
+
+def find(engine: Engine, haystack: Haystack) -> list[bool]:
+    """Which of a haystack's needles the engine's model finds. The engine must do nothing else meanwhile."""
+    return [needle.found_in(_answer(engine, haystack.text, needle)) for needle in haystack.needles]
+
+
+def question(text: str, needle: Needle, tokenizer: Tokenizer, limit: int) -> tuple[int, ...]:
+    """The prompt that asks for a needle."""
+    content = f"{HEAD}{text}\n\nQuestion: {needle.question}"
+    request = ChatRequest(model="", messages=[ChatMessage(role="user", content=[TextPart(text=content)])])
+    return (*encode(request, tokenizer, limit), *tokenizer.encode(needle.opening))
+
+
+def _answer(engine: Engine, text: str, needle: Needle) -> str:
+    prompt = question(text, needle, engine.vocabulary.tokenizer, engine.max_context)
+    engine.add(EngineRequest("needle", prompt, SamplingParams(MOST_TOKENS, temperature=0)))
+    answer = ""
+    while engine.has_work:
+        for output in engine.step():
+            if output.error is not None:
+                raise output.error
+            answer += output.text
+    return answer
+
+
+def _needles(rng: random.Random, count: int) -> Iterator[Needle]:
+    things, names, cities = (rng.sample(words.split(), count) for words in (_THINGS, _NAMES, _CITIES))
+    depths = [0.08 + 0.84 * place / max(1, count - 1) for place in range(count)]
+    rng.shuffle(depths)
+    for place, depth in enumerate(depths):
+        words = {
+            "thing": things[place],
+            "name": names[place],
+            "city": cities[place],
+            "deed": rng.choice(_DEEDS),
+            "number": str(rng.randrange(10_000, 100_000)),
+        }
+        sentence, question, opening, answer = (part.format(**words) for part in _KINDS[place % len(_KINDS)])
+        yield Needle(sentence, question, opening, answer, depth)
+
+
+def _straw(rng: random.Random, texts: Sequence[str], tokenizer: Tokenizer, tokens: int) -> list[str]:
+    """Sentences of essays in a random order, whole ones, of at most so many tokens together."""
+    chosen: list[str] = []
+    for text in rng.sample(texts, len(texts)):
+        for sentence in re.split(r"(?<=[.!?])\s+", text):
+            tokens -= len(tokenizer.encode(f" {sentence}"))
+            if tokens < 0:
+                return chosen
+            chosen.append(sentence)
+    raise BenchError("the essays are too short for a haystack of this length")
+
+
+def _buried(needles: Sequence[Needle], straw: Sequence[str]) -> str:
+    places = [(needle.depth * len(straw), needle.sentence) for needle in needles]
+    places += [(place + 0.5, sentence) for place, sentence in enumerate(straw)]
+    return " ".join(sentence for _, sentence in sorted(places))

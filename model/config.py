@@ -49,6 +49,7 @@ class ModelConfig:
             carry retrieval, for the models where that is known (`model.nn.windows`).
         shards: processes that the routed experts are split over.
         seed: of the untrained experts and routers.
+        cache: folder of the compiled kernels.
     """
 
     model: str = EMBEDDED
@@ -70,6 +71,7 @@ class ModelConfig:
     global_layers: tuple[int, ...] | Literal["auto"] = "auto"
     shards: int = 1
     seed: int = 0
+    cache: str = "~/.cache/flightloop/kernels"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:

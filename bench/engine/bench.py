@@ -28,6 +28,7 @@ class Size:
         prompt, longer: tokens of the prompts of ``prefill_1000`` and ``prefill_4000``.
         step: tokens of a run's first prompt.
         long: tokens of an input that windows are for; ``short`` of one that needs none.
+        haystacks: of ``hay`` tokens that needles are hidden in, ten in each.
     """
 
     rounds: int = 5
@@ -39,10 +40,24 @@ class Size:
     step: int = 1500
     long: int = 7500
     short: int = 500
+    haystacks: int = 6
+    hay: int = 7000
 
 
-QUICK = Size(rounds=2, new_tokens=24, windows=4)
-LEAST = Size(rounds=1, new_tokens=3, windows=1, streams=(1, 2), prompt=40, longer=80, step=60, long=90, short=30)
+QUICK = Size(rounds=2, new_tokens=24, windows=4, haystacks=1)
+LEAST = Size(
+    rounds=1,
+    new_tokens=3,
+    windows=1,
+    streams=(1, 2),
+    prompt=40,
+    longer=80,
+    step=60,
+    long=90,
+    short=30,
+    haystacks=1,
+    hay=600,
+)
 """To see that everything runs; the figures mean nothing."""
 
 
@@ -83,19 +98,21 @@ class Bench:
         self.told(f"loading {'the mixture' if mixture else 'the dense base'}, {dtype}")
         return Subject(self.models.embedded(dtype, mixture=mixture), threads=self.threads, **options)
 
-    def players(
-        self, subject: Player, *peers: str, like: Task | None = None
-    ) -> tuple[dict[str, Player], Mapping[str, str]]:
-        """Us and those peers that are there, tuned for tasks ``like`` that one; and why the others are not."""
-        players: dict[str, Player] = {OURS: subject}
+    def players(self, subject: Player, *peers: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
+        """Us and `peers`."""
+        there, lost = self.peers(*peers, like=like)
+        return {OURS: subject, **there}, lost
+
+    def peers(self, *names: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
+        """Those peers that are there, tuned for tasks ``like`` that one; and why the others are not."""
+        there: dict[str, Player] = {}
         lost: dict[str, str] = {}
-        for name in peers:
+        for name in names:
             try:
                 peer = self.rivals.get(name)
-                if like is not None:
-                    self.told(f"{name}, trying its settings")
-                    peer.ask({"task": "tune", "like": like})
-                players[name] = peer
+                self.told(f"{name}, trying its settings")
+                peer.ask({"task": "tune", "like": like})
+                there[name] = peer
             except PeerError as error:
                 lost[name] = str(error).splitlines()[0]
-        return players, lost
+        return there, lost

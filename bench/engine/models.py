@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
-from torch import Tensor
-
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
-from model.config import Dtype, ModelConfig, resolve_dtype
+from model.config import Dtype, ModelConfig
 from model.nn.shape import DecoderConfig
+from model.quant.int4 import Int4Linear
+from model.quant.int8 import Int8Linear
 from model.quant.quantise import quantise
-from model.weights.assemble import processor_features
+from model.weights.embedded import gguf_shape
+from model.weights.files import embedded_path
+from model.weights.form import form_for
+from model.weights.gguf import GgufFile
 from model.weights.load import load_model
 from model.weights.loaded import LoadedModel
 from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
@@ -24,8 +27,8 @@ WINDOW = 1024
 
 
 def fastest() -> Dtype:
-    """The format that the engine takes by itself on this processor."""
-    return resolve_dtype("auto", processor_features())
+    """The format that the engine takes by itself for the embedded model on this processor."""
+    return form_for("auto", gguf_shape(GgufFile(embedded_path()).metadata), exact_int4=True).dtype
 
 
 class Models:
@@ -73,14 +76,15 @@ _TINY_DENSE = replace(TINY, experts=0, expert_width=0, active=0)
 
 
 def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
-    decoder = quantise(random_decoder(shape, seed=0), resolve_dtype(dtype, processor_features()))
-    return LoadedModel.of(decoder, embedded_tokenizer(), "random")
+    form = form_for(dtype, shape)
+    decoder = quantise(random_decoder(shape, seed=0), form.dtype, native=form.kernels)
+    return LoadedModel.of(decoder, embedded_tokenizer(), "random", form)
 
 
 def matrix_bytes(loaded: LoadedModel) -> int:
     """Bytes of all matrices as they are kept for running, scales included, shared ones once."""
-    tensors = dict[int, Tensor]()
-    for name, tensor in (*loaded.decoder.named_parameters(), *loaded.decoder.named_buffers()):
-        if not name.startswith(("rope.", "expert_tokens")) and not name.endswith("norm.weight_D"):
-            tensors[tensor.data_ptr()] = tensor
-    return sum(tensor.nbytes for tensor in tensors.values())
+    quantised = [each.rows for each in loaded.decoder.modules() if isinstance(each, Int4Linear | Int8Linear)]
+    tensors = {each.data_ptr(): each for each in loaded.decoder.parameters() if each.ndim > 1}
+    if quantised and loaded.config.tied:
+        del tensors[loaded.decoder.embedding.data_ptr()]  # read from the head
+    return sum(each.nbytes for each in quantised) + sum(each.nbytes for each in tensors.values())

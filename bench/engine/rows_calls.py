@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from bench.engine.bench import Bench
 from bench.engine.contest import OURS, Measure, Player, Taken, alternate
+from bench.engine.rows_decode import TRIAL
 from bench.engine.subject import Subject
 from bench.engine.workload import MOST_TOKENS, as_tasks, call_requests, copied
 from bench.rows import Row
@@ -20,16 +22,17 @@ def toolcalls(bench: Bench) -> list[Row]:
     """The row ``toolcalls_16``, against the better peer, and one against each."""
     subject = bench.dense(slots=CALLS)
 
-    def tasks(turn: int) -> dict[str, object]:
+    def tasks(turn: int, most: int = MOST_TOKENS) -> dict[str, Any]:
         requests = call_requests(subject.loaded.name, CALLS, turn)
         vocabulary, limit = subject.engine.vocabulary, subject.engine.max_context
-        return {"task": "toolcalls", "requests": as_tasks(requests, vocabulary, limit)}
+        asked = as_tasks(requests, vocabulary, limit)
+        return {"task": "toolcalls", "requests": [{**each, "most": most} for each in asked]}
 
     def theirs(peer: Player) -> Measure:
         turns = count()
         return lambda: CALLS / float(peer.ask(tasks(next(turns)))["seconds"])
 
-    players, lost = bench.players(subject, *PEERS, like=tasks(0))
+    players, lost = bench.players(subject, *PEERS, like=tasks(0, TRIAL))
     measures = {name: theirs(player) for name, player in players.items() if name != OURS}
     taken = alternate({OURS: _calls(subject), **measures}, bench.size.rounds, bench.told, lost)
     best = taken.better(*PEERS)

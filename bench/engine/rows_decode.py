@@ -6,13 +6,18 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from bench.engine.bench import Bench
-from bench.engine.contest import OURS, Player, TaskOf, contest, rate, seed_of
-from bench.engine.models import FORMATS, fastest
+from bench.engine.contest import Player, TaskOf, contest, rate, seed_of
+from bench.engine.models import FORMATS
 from bench.rows import Row, spread_of
 from flightloop.errors import ConfigError
 
+PEERS = ("llama_cpp", "vllm", "transformers")
 PROMPT = 32
 """Tokens of a stream's prompt: decoding is what is measured."""
+
+
+TRIAL = 12
+"""New tokens with which a peer tries its settings."""
 
 
 def decode_task(streams: int, new_tokens: int, prompt: int = PROMPT) -> TaskOf:
@@ -31,9 +36,10 @@ def decode(streams: int, peer: str) -> Callable[[Bench], list[Row]]:
 
     def measure(bench: Bench) -> list[Row]:
         task = decode_task(streams, bench.size.new_tokens)
-        players, lost = bench.players(bench.dense(slots=streams), peer, like=task(0))
+        subject = bench.dense(slots=streams)
+        players, lost = bench.players(subject, peer, like=decode_task(streams, TRIAL)(0))
         taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
-        return [taken.row(f"decode_{streams}", "tok/s", peer, note=f"{fastest()}, drafts off")]
+        return [taken.row(f"decode_{streams}", "tok/s", peer, note=f"{subject.format}, drafts off")]
 
     return measure
 
@@ -41,16 +47,15 @@ def decode(streams: int, peer: str) -> Callable[[Bench], list[Row]]:
 def throughput(bench: Bench) -> list[Row]:
     """Rows ``throughput_<engine>_<streams>``: our formats and all peers, without a peer of their own."""
     rows = []
-    players, _ = bench.players(bench.dense(), "llama_cpp", "vllm", "transformers")
-    del players[OURS]
+    players: dict[str, Player] = {}
     for dtype in FORMATS:
         try:
             players[dtype] = bench.dense(dtype, slots=max(bench.size.streams))
         except ConfigError:
             continue  # not on this processor
-    rounds = max(1, bench.size.rounds // 2)
     for streams in bench.size.streams:
-        rows += _curve_points(bench, players, streams, rounds)
+        peers, _ = bench.peers(*PEERS, like=decode_task(streams, TRIAL)(0))
+        rows += _curve_points(bench, players | peers, streams, max(1, bench.size.rounds // 2))
     return rows
 
 

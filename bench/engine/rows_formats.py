@@ -14,7 +14,8 @@ from bench.peers.environment import PeerError
 from bench.perplexity import CONTEXT, Score, score
 from bench.rows import Row
 from flightloop.errors import ConfigError
-from model.engine.engine import local_runner
+from model.config import ModelConfig
+from model.engine.local import local_runner
 from model.weights.loaded import LoadedModel
 
 PEERS = ("llama_cpp", "vllm")
@@ -57,7 +58,8 @@ def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str) -
     def told(done: int) -> None:
         bench.told(f"{name}, {done:,} of {len(text):,} tokens")
 
-    return score(local_runner(loaded, CONTEXT // BLOCK + 1, BLOCK), text, block_size=BLOCK, told=told)
+    config = ModelConfig(block_size=BLOCK, kv_blocks=CONTEXT // BLOCK + 1, max_context=CONTEXT)
+    return score(local_runner(loaded, config), text, block_size=BLOCK, told=told)
 
 
 def _beside(bench: Bench, peer: str, text: Sequence[int], ours: float) -> Row:

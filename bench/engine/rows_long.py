@@ -6,9 +6,13 @@ from itertools import count
 
 from bench.engine.bench import Bench
 from bench.engine.contest import Measure, alternate
-from bench.engine.models import WINDOW, fastest
 from bench.engine.rows_decode import decode_task
+from bench.engine.subject import Subject
+from bench.needles import essays, find, haystacks
 from bench.rows import Row
+
+NEEDLES = 10
+"""In each haystack."""
 
 
 def long_8k(bench: Bench) -> list[Row]:
@@ -26,9 +30,35 @@ def long_8k(bench: Bench) -> list[Row]:
         return milliseconds
 
     taken = alternate({"long": after(size.long), "short": after(size.short)}, size.rounds, bench.told)
-    note = f"a token, 1 stream, after {size.long:,} tokens of input; dense base, {fastest()}, windows of {WINDOW:,}"
+    note = f"a token, 1 stream, after {size.long:,} tokens of input; dense base, {subject.format}, {_windows(subject)}"
     return [
         taken.row(
             "long_8k", "ms", "short", ours="long", shown=f"{size.short} tokens", higher_is_better=False, note=note
         )
     ]
+
+
+def retention(bench: Bench) -> list[Row]:
+    """Share of the needles in long essays that are found with windows, against full attention, both greedy."""
+    size = bench.size
+    texts = essays(bench.data)
+    found: dict[str, list[bool]] = {"windows": [], "full": []}
+    note = ""
+    for name, hits in found.items():
+        make = bench.windowed if name == "windows" else bench.dense
+        subject = make(slots=1, max_context=size.hay + 256)
+        stacks = haystacks(
+            texts, subject.loaded.tokenizer, tokens=size.hay, needles=NEEDLES, seeds=range(size.haystacks)
+        )
+        for number, stack in enumerate(stacks, start=1):
+            bench.told(f"{name}, haystack {number} of {size.haystacks}")
+            hits += find(subject.engine, stack)
+        note = note or f"{len(hits)} needles in {size.hay:,} tokens each; {subject.format}, {_windows(subject)}"
+    shares = {name: sum(hits) / len(hits) for name, hits in found.items()}
+    return [Row("long_8k_retention", shares["windows"], "found", "full attention", shares["full"], note=note)]
+
+
+def _windows(subject: Subject) -> str:
+    shape = subject.loaded.config
+    narrow = [window for window in shape.windows if window]
+    return f"{len(narrow)} of {shape.layers} layers see {min(narrow):,} tokens and the first {shape.sinks}"

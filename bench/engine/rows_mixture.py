@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bench.engine.bench import Bench
 from bench.engine.contest import OURS, contest, rate
-from bench.engine.models import fastest
 from bench.engine.rivals import OLMOE
-from bench.engine.rows_decode import decode_task
+from bench.engine.rows_decode import TRIAL, decode_task
 from bench.engine.subject import Subject
 from bench.peers.protocol import Answer
 from bench.rows import Row
@@ -23,7 +22,7 @@ def moe_vs_dense(bench: Bench) -> list[Row]:
     taken = contest(players, decode_task(1, bench.size.new_tokens), rate, bench.size.rounds, bench.told)
     share = mixture.active_parameters / mixture.parameters
     sizes = f"{mixture.parameters / 1e6:.0f} M parameters, {share:.0%} active; dense {dense.parameters / 1e6:.0f} M"
-    note = f"{sizes}; {fastest()}"
+    note = f"{sizes}; {mixture.form.dtype}"
     return [taken.row("moe_vs_dense", "tok/s", "dense", shown="dense, same size", note=note)]
 
 
@@ -33,10 +32,10 @@ def moe_vs_transformers(bench: Bench) -> list[Row]:
     subject = _subject(bench, bench.models.mixture("auto"), max(STREAMS))
     for streams in STREAMS:
         task = decode_task(streams, max(3, bench.size.new_tokens // 2))
-        players, lost = bench.players(subject, OLMOE, like=task(0))
+        players, lost = bench.players(subject, OLMOE, like=decode_task(streams, TRIAL)(0))
         taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
         rows.append(
-            taken.row(f"moe_vs_transformers_{streams}", "tok/s", OLMOE, shown="transformers OLMoE", note=fastest())
+            taken.row(f"moe_vs_transformers_{streams}", "tok/s", OLMOE, shown="transformers OLMoE", note=subject.format)
         )
     return rows
 
@@ -44,7 +43,8 @@ def moe_vs_transformers(bench: Bench) -> list[Row]:
 def moe_overhead(bench: Bench) -> list[Row]:
     """The embedded mixture's step beside its dense base's."""
     rows = []
-    players = {OURS: bench.mixture(slots=max(STREAMS)), "dense": bench.dense(slots=max(STREAMS))}
+    subject = bench.mixture(slots=max(STREAMS))
+    players = {OURS: subject, "dense": bench.dense(slots=max(STREAMS))}
 
     def milliseconds(answer: Answer) -> float:
         return 1e3 * float(answer["step_seconds"])
@@ -55,7 +55,7 @@ def moe_overhead(bench: Bench) -> list[Row]:
         rows.append(
             taken.row(
                 f"moe_overhead_{streams}", "ms", "dense", shown="dense base", higher_is_better=False,
-                note=f"a step, {fastest()}",
+                note=f"a step, {subject.format}",
             )
         )  # fmt: skip
     return rows

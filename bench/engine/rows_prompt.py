@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.engine.bench import Bench
 from bench.engine.contest import OURS, alternate, contest, seed_of
-from bench.engine.models import fastest
 from bench.peers.protocol import Answer
 from bench.rows import Row, spread_of
 
@@ -27,9 +26,10 @@ def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list
         def rate(answer: Answer) -> float:
             return tokens / float(answer["seconds"])
 
-        players, lost = bench.players(bench.dense(slots=1, max_context=tokens + 64), "vllm", like=task(0))
+        subject = bench.dense(slots=1, max_context=tokens + 64)
+        players, lost = bench.players(subject, "vllm", like=task(0))
         taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
-        return [taken.row(name, "tok/s", "vllm", note=f"{tokens} tokens, {fastest()}")]
+        return [taken.row(name, "tok/s", "vllm", note=f"{tokens:,} tokens, {subject.format}")]
 
     return measure
 
@@ -42,9 +42,10 @@ def warm_ttft(bench: Bench) -> list[Row]:
     def task(turn: int) -> dict[str, Any]:
         return {"task": "warm_prefix", "first": first, "added": ADDED, "seed": seed_of("warm_ttft", turn)}
 
-    players, lost = bench.players(bench.dense(slots=1), *peers, like=task(0))
+    subject = bench.dense(slots=1)
+    players, lost = bench.players(subject, *peers, like=task(0))
     taken = contest(players, task, lambda answer: 1e3 * answer["second_seconds"], bench.size.rounds, bench.told, lost)
-    note = f"{first} tokens known, {ADDED} new"
+    note = f"{first:,} tokens known, {ADDED} new; {subject.format}"
     return [taken.row(f"warm_ttft_vs_{peer}", "ms", peer, higher_is_better=False, note=note) for peer in peers]
 
 
@@ -70,6 +71,6 @@ def second_step_ttft(bench: Bench) -> list[Row]:
             higher_is_better=False,
             spread=spread_of(seconds),
             peer_spread=spread_of(firsts),
-            note=f"{first} tokens, then {ADDED} more; the embedded mixture, {fastest()}",
+            note=f"{first:,} tokens, then {ADDED} more; the embedded mixture, {subject.format}",
         )
     ]

@@ -51,6 +51,7 @@ GROUPS: tuple[Group, ...] = (
     Group(["moe_vs_dense"], rows_mixture.moe_vs_dense),
     Group(["moe_vs_transformers_1", "moe_vs_transformers_8"], rows_mixture.moe_vs_transformers),
     Group(["long_8k"], rows_long.long_8k),
+    Group(["long_8k_retention"], rows_long.retention),
     Group(["busy_step", "busy_step_all"], rows_machine.busy),
     Group(["throughput_"], rows_decode.throughput),
     Group(["start_seconds", "start_vs_", "memory_vs_"], rows_machine.start),

@@ -60,6 +60,11 @@ class Subject:
         self.engine = Engine(loaded, config, ManualStop(), Metrics())
         self._names = map(str, count())
 
+    @property
+    def format(self) -> str:
+        """Of the weights."""
+        return self.loaded.form.dtype
+
     def ask(self, task: Mapping[str, Any]) -> Answer:
         """Does a task of the peers' protocol; the answer is a peer's."""
         method: Callable[..., Answer] = getattr(self, str(task["task"]))

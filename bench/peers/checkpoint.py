@@ -23,6 +23,7 @@ from torch import Tensor
 from bench.peers.environment import cache_folder
 from bench.peers.shapes import parameters
 from model.nn.shape import DecoderConfig
+from model.quant.int4 import widened
 from model.weights.embedded import gguf_shape, gguf_state
 from model.weights.files import embedded_path
 from model.weights.gguf import GgufFile
@@ -68,7 +69,8 @@ def write_checkpoint(folder: Path, source: Path, dtype: Dtype) -> None:
     file = GgufFile(source)
     shape = gguf_shape(file.metadata)
     to: torch.dtype = getattr(torch, dtype)
-    tensors = {name: value.to(to).contiguous() for name, value in llama_tensors(gguf_state(file, shape), shape).items()}
+    state = {name: widened(value) for name, value in gguf_state(file, shape).items()}
+    tensors = {name: value.to(to).contiguous() for name, value in llama_tensors(state, shape).items()}
     _write(folder, tensors, llama_config(shape, file.metadata, dtype), file.metadata)
 
 

@@ -29,6 +29,7 @@ class Peer:
         name: ``llama_cpp``, ``vllm``, ``transformers``, or ``fake``, which needs no environment of its own.
         log: file for what the engine prints; none: a temporary one, see ``log``.
         start_timeout_s, timeout_s: how long loading, and one answer, may take.
+        environment: more variables for it, such as ``OMP_WAIT_POLICY``, which is not handed on from here.
         options: what the script understands; its docstring lists them.
 
     Attributes:
@@ -46,12 +47,14 @@ class Peer:
         log: Path | None = None,
         start_timeout_s: float = 600.0,
         timeout_s: float = 1800.0,
+        environment: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self.name = name
         self.log = log or Path(tempfile.gettempdir()) / f"flightloop-peer-{name}-{os.getpid()}.log"
         self.loaded_s = self.started_at = 0.0
         self._options = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+        self._environment = dict(environment or {})
         self._start_timeout_s, self._timeout_s = start_timeout_s, timeout_s
         self._process: subprocess.Popen[str] | None = None
 
@@ -69,7 +72,7 @@ class Peer:
                 text=True,
                 encoding="utf-8",
                 cwd=_ROOT,
-                env=_environment(),
+                env={**_environment(), **self._environment},
             )
         try:
             self._read(self._start_timeout_s, "start")

@@ -6,26 +6,23 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
 from flightloop.chat import Tags
 from flightloop.errors import ContextTooLong, Interrupted, InvalidRequest, Overloaded
-from model.config import ModelConfig, resolve_kv_blocks
-from model.engine.block_groups import block_groups, window_blocks
+from model.config import ModelConfig
+from model.engine.block_groups import block_groups
 from model.engine.generation import Generation
-from model.engine.kv_cache import kv_cache
+from model.engine.local import local_runner
 from model.engine.masks import MaskWriter
 from model.engine.recorder import Recorder
 from model.engine.request import RANKS, EngineLoad, EngineOutput, EngineRequest, SampledToken
-from model.engine.runner import LocalRunner, Runner, step_batch
+from model.engine.runner import Runner, step_batch
 from model.engine.sampler import Chooser, choose, sample
 from model.engine.scheduler import Scheduler, Slice
 from model.engine.sequence import Sequence
 from model.engine.vocabulary import Vocabulary
+from model.native.runner import NativeRunner
 from model.weights.loaded import LoadedModel
 from observability.metrics import Metrics
-
-log = structlog.get_logger(__name__)
 
 RECORD_INTERVAL_S = 0.05
 """How old the figures of the load get while the engine is busy."""
@@ -59,7 +56,6 @@ class Engine:
         stop: asked once a step which requests must end.
         metrics: of this process.
         runner: what computes the steps instead (a sharded model).
-        choose: what takes the likeliest tokens.
         clock: seconds from any origin.
     """
 
@@ -71,14 +67,11 @@ class Engine:
         metrics: Metrics,
         *,
         runner: Runner | None = None,
-        choose: Chooser = choose,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.max_context = min(config.max_context, loaded.config.max_positions)
         self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
-        self._runner = runner or local_runner(
-            loaded, resolve_kv_blocks(config), config.block_size, window_blocks(loaded.config, config)
-        )
+        self._runner = runner or local_runner(loaded, config)
         self._scheduler = Scheduler(
             block_groups(loaded.config, config),
             config.slots,
@@ -86,7 +79,7 @@ class Engine:
             config.draft_tokens,
         )
         self._masks = MaskWriter(self.vocabulary.size)
-        self._choose = choose
+        self._choose: Chooser = self._runner.choose if isinstance(self._runner, NativeRunner) else choose
         self._stop = stop
         self._recorder = Recorder(metrics, loaded.name)
         self._queue_limit = config.queue
@@ -95,12 +88,6 @@ class Engine:
         self._arrivals = 0
         self._service_seconds = 1.0  # from a request's first step to its end, smoothed
         self._next_record = 0.0
-        log.info(
-            "engine starts, decoder runs eagerly",
-            model=loaded.name,
-            slots=config.slots,
-            kv_blocks=resolve_kv_blocks(config),
-        )
 
     @property
     def has_work(self) -> bool:
@@ -242,8 +229,3 @@ class Engine:
         if now >= self._next_record or not self.has_work:
             self._next_record = now + RECORD_INTERVAL_S
             self._recorder.load(self.load())
-
-
-def local_runner(loaded: LoadedModel, blocks: int, block_size: int, window_blocks: int | None = None) -> Runner:
-    """What computes the steps of a model in this process, with a KV cache of its own (see `KVCache`)."""
-    return LocalRunner(loaded.decoder, kv_cache(loaded.config, loaded.decoder.dtype, blocks, block_size, window_blocks))

@@ -19,21 +19,8 @@ from model.nn.experts import Experts
 from model.quant.int4 import GROUP, Int4Linear, Int4Rows
 from model.quant.int8 import Int8Linear, Int8Rows
 
-HEAD_WIDTHS = (32, 64, 128)
 NARROW = 64
 """Experts narrower than this are packed as int8 even beside int4: they are small, and trained ones are precise."""
-
-
-def misfit(decoder: Decoder) -> str | None:
-    """Why the kernels can't run this decoder; None: they can."""
-    shape = decoder.config
-    if shape.width % GROUP or shape.head_width not in HEAD_WIDTHS:
-        return f"width {shape.width} or head width {shape.head_width} is none that they know"
-    if shape.vocab % pack.TILE or shape.experts > 512 or shape.heads // shape.kv_heads > 64:
-        return "the vocabulary is no multiple of 16, or there are more experts or heads than they know"
-    if not isinstance(decoder.head, Int4Linear | Int8Linear):
-        return "its weights are neither int4 nor int8"
-    return None
 
 
 class NativeDecoder:
@@ -73,7 +60,8 @@ class NativeDecoder:
                 epsilon=shape.norm_eps,
             ),
             layers=self._layers,
-            embedding=self._keep(decoder.embedding.detach().to(torch.bfloat16).contiguous()),
+            # A tied embedding is read from the head, so that there is one of it.
+            embedding=0 if shape.tied else self._keep(decoder.embedding.detach().to(torch.bfloat16).contiguous()),
             norm=self._float(decoder.norm.weight_D),
             head=self._matrix([_weights(decoder.head)]),
             expert_tokens=self._expert_tokens,

@@ -46,8 +46,8 @@ class Shape(Structure):
         *(
             (name, c_int32)
             for name in (
-                "layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "experts", "expert_hidden",
-                "active", "normalise", "full_norm", "block_size", "sinks",
+                "layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "experts",
+                "expert_hidden", "active", "normalise", "full_norm", "block_size", "sinks",
             )
         ),
         ("epsilon", c_float),
@@ -80,6 +80,10 @@ class Model(Structure):
     ]
 
 
+class Choice(Structure):
+    _fields_ = [("token", c_int32), ("logprob", c_float), ("entropy", c_float)]
+
+
 def load(path: Path) -> ctypes.CDLL:
     """The compiled library; its functions free the interpreter's lock while they run."""
     library = ctypes.CDLL(str(path))
@@ -87,6 +91,10 @@ def load(path: Path) -> ctypes.CDLL:
     library.flightloop_open.restype = c_void_p
     library.flightloop_close.argtypes = [c_void_p]
     library.flightloop_close.restype = None
+    library.flightloop_choose.argtypes = [
+        c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_int32, c_void_p, POINTER(Choice),
+    ]  # fmt: skip
+    library.flightloop_choose.restype = None
     library.flightloop_step.argtypes = [c_void_p, POINTER(Batch), c_void_p]
     library.flightloop_step.restype = None
     return library

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,51 +13,81 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.engine.kv_cache import KVCache
-from model.engine.runner import StepBatch
+from model.engine.masks import Masks
+from model.engine.runner import StepBatch, scored_rows
+from model.engine.sampler import Chosen
 from model.native import build, library
 from model.native.decoder import NativeDecoder
 from model.nn.decoder import Decoder
 
 SPINS = 20_000
-"""How often a waiting thread looks before it sleeps, some 100 microseconds: longer than the engine's own work between
-two steps, far shorter than the slice that another process may have taken a core for."""
+"""How often a waiting thread looks before it sleeps: some 100 microseconds, which is longer than the engine's own work
+between two steps, and far shorter than the turn of another process that may have taken the core."""
 
 
 class NativeRunner:
-    """Args:
-    decoder: with int4 or int8 weights, which are packed into memory of its own.
-    kv: bfloat16 cache.
-    threads: that share each step.
-    folder: where the compiled kernels are kept.
+    """Runs steps, and takes the likeliest tokens, on a team of threads.
+
+    Args:
+        decoder: with int4 or int8 weights, which are packed into memory of its own.
+        kv: cache in bfloat16.
+        threads: that share each step, the caller's included.
+        cache: folder of the compiled kernels.
 
     Raises:
         ConfigError: the kernels can't be compiled.
     """
 
-    def __init__(self, decoder: Decoder, kv: KVCache, threads: int, folder: Path) -> None:
-        self._library = library.load(build.library(folder))
+    def __init__(self, decoder: Decoder, kv: KVCache, threads: int, cache: Path) -> None:
+        self._library = library.load(build.compiled(cache))
         self._decoder = NativeDecoder(decoder, kv)
-        self._kv = kv
+        self._kv = kv  # the kernels keep pointers into it
         self._vocabulary = decoder.config.vocab
         self._handle = self._library.flightloop_open(ctypes.byref(self._decoder.model), threads, SPINS)
 
     def run(self, batch: StepBatch) -> Tensor:
         steps = batch.sequences
-        length = _array([len(step.tokens) for step in steps])
-        start = np.cumsum(length, dtype=np.int32) - length
-        token = _array(list(chain.from_iterable(step.tokens for step in steps)))
-        position = _array(list(chain.from_iterable(range(s.start, s.start + len(s.tokens)) for s in steps)))
-        size = _array([len(step.blocks) for step in steps])
-        table_at = np.cumsum(size, dtype=np.int32) - size
-        table = _array(list(chain.from_iterable(step.blocks for step in steps)))
-        scored = _array([row for step, end in zip(steps, (start + length).tolist(), strict=True) for row in range(end - step.logits, end)])
+        length = _array(len(step.tokens) for step in steps)
+        size = _array(len(step.blocks) for step in steps)
+        token = _array(chain.from_iterable(step.tokens for step in steps))
+        position = _array(chain.from_iterable(range(step.start, step.start + len(step.tokens)) for step in steps))
+        start, table_at = np.cumsum(length, dtype=np.int32) - length, np.cumsum(size, dtype=np.int32) - size
+        table = _array(chain.from_iterable(step.blocks for step in steps))
+        window_table = _array(chain.from_iterable(step.window_blocks or step.blocks for step in steps))
+        scored = _array(scored_rows(batch))
         logits = torch.empty(len(scored), self._vocabulary)
         native = library.Batch(
-            len(token), len(steps), len(scored), *(each.ctypes.data for each in (token, position, start, length, table_at)),
-            (ctypes.c_void_p * 2)(table.ctypes.data, None), scored.ctypes.data,
+            tokens=len(token),
+            sequences=len(steps),
+            scored=len(scored),
+            token=token.ctypes.data,
+            position=position.ctypes.data,
+            start=start.ctypes.data,
+            length=length.ctypes.data,
+            table_at=table_at.ctypes.data,
+            tables=(ctypes.c_void_p * 2)(table.ctypes.data, window_table.ctypes.data),
+            scored_row=scored.ctypes.data,
         )
         self._library.flightloop_step(self._handle, ctypes.byref(native), logits.data_ptr())
         return logits
+
+    def choose(self, logits_NV: Tensor, masks: Masks | None) -> Chosen:
+        """A `model.engine.sampler.Chooser`."""
+        rows, count = logits_NV.shape
+        choices = (library.Choice * rows)()
+        self._library.flightloop_choose(
+            self._handle,
+            logits_NV.data_ptr(),
+            rows,
+            count,
+            None if masks is None else masks.words_MW.ctypes.data,
+            0 if masks is None else masks.words_MW.shape[1],
+            None if masks is None else masks.place_N.ctypes.data,
+            choices,
+        )
+        return Chosen(
+            [each.token for each in choices], [each.logprob for each in choices], [each.entropy for each in choices]
+        )
 
     def expert_tokens(self) -> Sequence[int]:
         return self._decoder.expert_tokens()
@@ -67,5 +97,5 @@ class NativeRunner:
             self._library.flightloop_close(handle)
 
 
-def _array(values: list[int]) -> NDArray[np.int32]:
-    return np.array(values, dtype=np.int32)
+def _array(values: Iterable[int]) -> NDArray[np.int32]:
+    return np.fromiter(values, dtype=np.int32)

@@ -66,12 +66,22 @@ class Int4Rows:
     def shape(self) -> torch.Size:
         return self.codes_OI.shape
 
+    @property
+    def nbytes(self) -> int:
+        """With two codes in a byte, as they are packed."""
+        return self.codes_OI.nbytes // 2 + self.scale_OG.nbytes + self.minimum_OG.nbytes
+
     def dequantised(self) -> Tensor:
         """(O, I) in float32."""
         outputs, inputs = self.shape
         codes = self.codes_OI.view(outputs, -1, GROUP).float()
         weights = codes * self.scale_OG.float().unsqueeze(-1) + self.minimum_OG.float().unsqueeze(-1)
         return weights.view(outputs, inputs)
+
+
+def widened(weight_OI: Tensor | Int4Rows) -> Tensor:
+    """The matrix as a tensor."""
+    return weight_OI.dequantised() if isinstance(weight_OI, Int4Rows) else weight_OI
 
 
 class Int4Linear(nn.Module):

@@ -54,6 +54,10 @@ class Int8Rows:
     def shape(self) -> torch.Size:
         return self.codes_OI.shape
 
+    @property
+    def nbytes(self) -> int:
+        return self.codes_OI.nbytes + self.scale_O.nbytes
+
     def dequantised(self) -> Tensor:
         """(O, I) in float32."""
         return self.codes_OI.float() * self.scale_O.float().unsqueeze(1)

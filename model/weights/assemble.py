@@ -10,17 +10,28 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
+from model.quant.int4 import Int4Linear, Int4Rows
+
+State = Mapping[str, Tensor | Int4Rows]
 
 
-def assemble(shape: DecoderConfig, state: Mapping[str, Tensor], dtype: torch.dtype) -> Decoder:
+def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
     """A decoder around these tensors, which are converted where their dtype differs and otherwise not copied.
+
+    Weights that are in four bits already stay as they are, in an `Int4Linear` each.
 
     Raises:
         ConfigError: when a tensor is missing or has another shape than the decoder needs.
     """
     with torch.device("meta"):
         decoder = Decoder(shape)
-    converted = {name: value.to(dtype) for name, value in state.items()}
+    converted: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if isinstance(value, Int4Rows):
+            parent, _, child = name.removesuffix(".weight_OI").rpartition(".")
+            setattr(decoder.get_submodule(parent), child, Int4Linear(value))
+        else:
+            converted[name] = value.to(dtype)
     if shape.tied:
         converted["head.weight_OI"] = converted["embedding"]
     try:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from flightloop.errors import ConfigError
-from model.config import ModelConfig, resolve_dtype
+from model.config import ModelConfig
 from model.nn.shape import DecoderConfig
 from model.nn.windows import windowed
+from model.quant.int4 import Int4Rows, widened
 from model.quant.quantise import quantise
-from model.weights.assemble import assemble, processor_features
+from model.weights.assemble import assemble
 from model.weights.experts import load_experts
 from model.weights.files import embedded_path
+from model.weights.form import form_for
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
 from model.weights.tokenizer import tokenizer_from_gguf
@@ -40,13 +42,14 @@ def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
     """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
-    dtype = resolve_dtype(config.dtype, processor_features())
-    state = gguf_state(file, shape)
+    form = form_for(config.dtype, shape, shards=config.shards, exact_int4=file.mostly_int4)
+    state = gguf_state(file, shape, int4=form.dtype == "int4")
     if config.routed_experts:
         shape = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)
         state |= _experts(shape, config)
-    decoder = assemble(shape, state, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
-    return LoadedModel.of(quantise(decoder, dtype), tokenizer_from_gguf(file.metadata), name)
+    decoder = assemble(shape, state, torch.bfloat16 if form.dtype == "bfloat16" else torch.float32)
+    decoder = quantise(decoder, form.dtype, native=form.kernels)
+    return LoadedModel.of(decoder, tokenizer_from_gguf(file.metadata), name, form)
 
 
 def _experts(shape: DecoderConfig, config: ModelConfig) -> dict[str, Tensor]:
@@ -79,12 +82,18 @@ def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
-def gguf_state(file: GgufFile, shape: DecoderConfig) -> dict[str, Tensor]:
-    """A llama GGUF's tensors in float32, by their names in a dense decoder's state (whose head is tied)."""
-    raw = file.all_tensors(threads=2)
+def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
+    """A llama GGUF's tensors by their names in a dense decoder's state (whose head is tied).
+
+    They are in float32, or with ``int4`` in four bits where the file has them so.
+    """
+    raw = file.all_tensors(threads=2, int4=int4)
     if "output.weight" in raw:
         raise ConfigError("the GGUF has an output projection of its own; only tied ones can be loaded", param="model")
-    state = {"embedding": raw["token_embd.weight"], "norm.weight_D": raw["output_norm.weight"]}
+    state: dict[str, Tensor | Int4Rows] = {
+        "embedding": widened(raw["token_embd.weight"]),
+        "norm.weight_D": raw["output_norm.weight"],
+    }
     for layer in range(shape.layers):
         source, target = f"blk.{layer}", f"blocks.{layer}"
         query = unpermuted(raw[f"{source}.attn_q.weight"], shape.heads)
@@ -92,20 +101,26 @@ def gguf_state(file: GgufFile, shape: DecoderConfig) -> dict[str, Tensor]:
         gate, up = raw[f"{source}.ffn_gate.weight"], raw[f"{source}.ffn_up.weight"]
         state |= {
             f"{target}.attention_norm.weight_D": raw[f"{source}.attn_norm.weight"],
-            f"{target}.attention.qkv.weight_OI": torch.cat([query, key, raw[f"{source}.attn_v.weight"]]),
+            f"{target}.attention.qkv.weight_OI": _stacked([query, key, raw[f"{source}.attn_v.weight"]]),
             f"{target}.attention.out.weight_OI": raw[f"{source}.attn_output.weight"],
             f"{target}.moe_norm.weight_D": raw[f"{source}.ffn_norm.weight"],
-            f"{target}.moe.shared.gate_up.weight_OI": torch.cat([gate, up]),
+            f"{target}.moe.shared.gate_up.weight_OI": _stacked([gate, up]),
             f"{target}.moe.shared.down.weight_OI": raw[f"{source}.ffn_down.weight"],
         }
     return state
 
 
-def unpermuted(weight_OI: Tensor, heads: int) -> Tensor:
+def unpermuted(weight_OI: Tensor | Int4Rows, heads: int) -> Tensor | Int4Rows:
     """Undoes the reordering of query and key rows in llama-architecture GGUFs.
 
     There, the two numbers that rotary embedding turns together are neighbours within a head; here (as in Hugging Face
     checkpoints) they are half a head apart.
     """
-    outputs, inputs = weight_OI.shape
-    return weight_OI.view(heads, outputs // heads // 2, 2, inputs).transpose(1, 2).reshape(outputs, inputs)
+    outputs = weight_OI.shape[0]
+    order_O = torch.arange(outputs).view(heads, outputs // heads // 2, 2).transpose(1, 2).flatten()
+    return weight_OI.rows(order_O) if isinstance(weight_OI, Int4Rows) else weight_OI[order_O]
+
+
+def _stacked(parts: list[Tensor | Int4Rows]) -> Tensor | Int4Rows:
+    rows = [part for part in parts if isinstance(part, Int4Rows)]
+    return Int4Rows.cat(rows) if len(rows) == len(parts) else torch.cat([widened(part) for part in parts])

@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flightloop.errors import ConfigError
-from model.config import ModelConfig, resolve_dtype
+from model.config import ModelConfig
 from model.nn.shape import DecoderConfig, QkNorm
 from model.nn.windows import windowed
 from model.quant.quantise import quantise
-from model.weights.assemble import assemble, processor_features
+from model.weights.assemble import assemble
+from model.weights.form import form_for
 from model.weights.loaded import LoadedModel
 from model.weights.tokenizer_json import tokenizer_from_folder
 
@@ -79,10 +80,11 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     family, shape = folder_shape(settings)
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
-    form = resolve_dtype(config.dtype, processor_features())
-    dtype = torch.float32 if form == "float32" else torch.bfloat16
+    form = form_for(config.dtype, shape, shards=config.shards)
+    dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype))
-    return LoadedModel.of(quantise(assemble(shape, state, dtype), form), tokenizer, folder.name)
+    decoder = quantise(assemble(shape, state, dtype), form.dtype, native=form.kernels)
+    return LoadedModel.of(decoder, tokenizer, folder.name, form)
 
 
 def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:

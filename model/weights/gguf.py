@@ -1,4 +1,4 @@
-"""Reads a GGUF file: metadata, and tensors dequantised to float32.
+"""Reads a GGUF file: metadata, and tensors, dequantised to float32 or as they are.
 
 The values are decoded by the `gguf` package; the header is parsed here, since the package's reader spends 1.7 s on the
 98,000 strings of a small vocabulary and this takes 0.1 s. Format:
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from flightloop.errors import ConfigError
+from model.quant.int4 import GROUP, Int4Rows
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
@@ -66,10 +67,33 @@ class GgufFile:
         values = gguf.dequantize(raw, info.kind).astype(np.float32, copy=False)
         return torch.from_numpy(np.array(values, copy=not values.flags.writeable)).view(info.shape)
 
-    def all_tensors(self, threads: int) -> dict[str, Tensor]:
-        """Every tensor in float32, decoded by this many threads (numpy frees the interpreter's lock)."""
+    def int4(self, name: str) -> Int4Rows:
+        """A matrix in Q4_1, as it is: blocks of a scale, a minimum and 16 bytes of two codes each."""
+        info = self.tensors[name]
+        outputs, inputs = info.shape
+        blocks = self._data[info.offset : info.offset + info.nbytes].reshape(outputs, inputs // GROUP, 20)
+        factors = torch.from_numpy(blocks[..., :4].copy().view(np.float16))
+        codes = np.concatenate([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], -1)
+        return Int4Rows(torch.from_numpy(codes).view(outputs, inputs), factors[..., 0], factors[..., 1])
+
+    @property
+    def mostly_int4(self) -> bool:
+        """Whether most matrices are in Q4_1."""
+        matrices = [info.kind for info in self.tensors.values() if len(info.shape) == 2]
+        return 2 * matrices.count(gguf.GGMLQuantizationType.Q4_1) > len(matrices)
+
+    def all_tensors(self, threads: int, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
+        """Every tensor in float32, or with ``int4`` those in Q4_1 as they are.
+
+        They are decoded by this many threads (numpy frees the interpreter's lock).
+        """
+
+        def read(name: str) -> Tensor | Int4Rows:
+            is_int4 = int4 and self.tensors[name].kind is gguf.GGMLQuantizationType.Q4_1
+            return self.int4(name) if is_int4 else self.tensor(name)
+
         with ThreadPoolExecutor(threads) as pool:
-            return dict(zip(self.tensors, pool.map(self.tensor, self.tensors), strict=True))
+            return dict(zip(self.tensors, pool.map(read, self.tensors), strict=True))
 
 
 class _Header:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
+from model.weights.form import FLOAT32, Form
 from model.weights.tokenizer import Tokenizer
 
 
@@ -17,6 +18,7 @@ class LoadedModel:
         name: as shown in /v1/models.
         parameters: all parameters.
         active_parameters: parameters that one token goes through.
+        form: in which number format it is, and what runs it.
     """
 
     decoder: Decoder
@@ -25,10 +27,11 @@ class LoadedModel:
     name: str
     parameters: int
     active_parameters: int
+    form: Form = FLOAT32
 
     @classmethod
-    def of(cls, decoder: Decoder, tokenizer: Tokenizer, name: str) -> LoadedModel:
+    def of(cls, decoder: Decoder, tokenizer: Tokenizer, name: str, form: Form | None = None) -> LoadedModel:
         """Counts the parameters and puts the decoder into evaluation mode without gradients."""
         decoder.eval().requires_grad_(False)
         total, active = decoder.parameter_counts()
-        return cls(decoder, decoder.config, tokenizer, name, total, active)
+        return cls(decoder, decoder.config, tokenizer, name, total, active, form or FLOAT32)

@@ -13,7 +13,8 @@ from bench.engine.subject import Subject
 from bench.engine.workload import as_tasks, call_requests, copied, wikitext
 from bench.errors import BenchError
 from bench.perplexity import score
-from model.engine.engine import local_runner
+from model.config import ModelConfig
+from model.engine.local import local_runner
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.loaded import LoadedModel
 from model.weights.tiny import embedded_tokenizer
@@ -78,7 +79,9 @@ def test_copied_text_repeats() -> None:
 
 def test_perplexity_is_that_of_the_whole_window_at_once() -> None:
     tokens = [(7919 * n) % 40_000 for n in range(70)]
-    found = score(local_runner(loaded(), 3, 16), tokens, block_size=16, context=32, chunk=12)
+    found = score(
+        local_runner(loaded(), ModelConfig(kv_blocks=3, max_context=48)), tokens, block_size=16, context=32, chunk=12
+    )
     expected = 0.0
     for begin in (0, 32):
         window = torch.tensor(tokens[begin : begin + 32])

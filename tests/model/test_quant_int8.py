@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model.nn.attention import AttentionBatch, NoCache
 from model.nn.linear import Linear
-from model.quant.int8 import SMALL_ROWS, Int8Linear, quantise_rows
+from model.quant.int8 import SMALL_ROWS, Int8Linear, Int8Rows, quantise_rows
 from model.quant.quantise import int8_layers, quantise
 from model.weights.tiny import TINY, random_decoder
 
@@ -27,7 +27,7 @@ def some(tokens, inputs, outputs, seed):
 )
 def test_error_is_half_a_step_of_the_weights_and_bfloat16(tokens, inputs, outputs, seed):
     weight, x = some(tokens, inputs, outputs, seed)
-    exact, got = x.double() @ weight.double().T, Int8Linear(weight)(x).double()
+    exact, got = x.double() @ weight.double().T, Int8Linear(Int8Rows.of(weight))(x).double()
     half_step = weight.double().abs().amax(-1) / 254 * x.double().abs().sum(-1, keepdim=True)
     rounding = 2**-7 * (x.double().abs() @ weight.double().abs().T)  # of the scale, of the sum, of the result
     assert ((exact - got).abs() <= half_step + rounding).all()
@@ -38,17 +38,17 @@ def test_rows_quantise_symmetrically_and_zeros_stay_zero():
     assert rows.tolist() == [[64, -127, 32], [0, 0, 0]]
     assert scale[0] == pytest.approx(2 / 127)
     assert scale[1] > 0
-    assert (Int8Linear(torch.zeros(3, 16))(torch.zeros(2, 16).bfloat16()) == 0).all()
+    assert (Int8Linear(Int8Rows.of(torch.zeros(3, 16)))(torch.zeros(2, 16).bfloat16()) == 0).all()
 
 
 def test_shapes_that_the_kernel_cannot_take_are_refused():
     with pytest.raises(AssertionError, match="multiple of 16"):
-        Int8Linear(torch.zeros(8, 24))
+        Int8Linear(Int8Rows.of(torch.zeros(8, 24)))
 
 
 def test_small_and_large_batches_agree():
     weight, x = some(SMALL_ROWS + 1, 64, 48, 0)
-    layer = Int8Linear(weight)
+    layer = Int8Linear(Int8Rows.of(weight))
     large, small = layer(x)[:-1].float(), layer(x[:-1]).float()
     torch.testing.assert_close(large, small, atol=2e-2 * float(small.std()), rtol=1e-2)
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "choose.h"
+
 namespace flightloop {
 
 namespace {
@@ -118,13 +120,25 @@ void Decoder::layer(const Layer& layer, Before before) {
   });
 }
 
+void Decoder::embed(int row, float* x) {
+  const int token = batch_->token[row];
+  if (model_.embedding) {
+    const uint16_t* from = model_.embedding + static_cast<size_t>(token) * shape_.width;
+    for (int i = 0; i < shape_.width; i += 16) _mm512_storeu_ps(x + i, load_bfloat16(from + i));
+    return;
+  }
+  const Matrix& head = model_.head;
+  const uint8_t* from = head.codes + static_cast<size_t>(token / kTile) * head.tile_bytes() + token % kTile * 4;
+  for (int i = 0; i < shape_.width; i += 4, from += 4 * kTile)
+    for (int j = 0; j < 4; ++j) x[i + j] = static_cast<float>(from[j] - 128) * head.scale[token];
+}
+
 // The row's state, after what comes before the norm, normed and rounded.
 void Decoder::normed(int row, const float* weight, Before before) {
   const int width = shape_.width;
   float* x = x_.get() + static_cast<size_t>(row) * width;
   if (before == Before::kEmbedding) {
-    const uint16_t* from = model_.embedding + static_cast<size_t>(batch_->token[row]) * width;
-    for (int i = 0; i < width; i += 16) _mm512_storeu_ps(x + i, load_bfloat16(from + i));
+    embed(row, x);
   } else if (before == Before::kRouted) {
     const float* routed = routed_.get() + static_cast<size_t>(row) * width;
     for (int i = 0; i < width; i += 16)
@@ -390,6 +404,15 @@ using flightloop::Model;
 void* flightloop_open(const Model* model, int threads, int spins) { return new Decoder(*model, threads, spins); }
 
 void flightloop_close(void* decoder) { delete static_cast<Decoder*>(decoder); }
+
+// ``words``: rows of packed masks, ``width`` words each; ``place[row]``: which of them holds for a row, -1 for none.
+void flightloop_choose(void* decoder, const float* logits, int rows, int count, const uint32_t* words, int width,
+                       const int32_t* place, flightloop::Choice* choices) {
+  static_cast<Decoder*>(decoder)->team().phase(rows, [&](int row, int) {
+    const uint32_t* mask = words && place[row] >= 0 ? words + static_cast<size_t>(place[row]) * width : nullptr;
+    choices[row] = flightloop::choose(logits + static_cast<size_t>(row) * count, count, mask);
+  });
+}
 
 void flightloop_step(void* decoder, const Batch* batch, float* logits) {
   static_cast<Decoder*>(decoder)->step(*batch, logits);

@@ -45,7 +45,7 @@ struct Batch {
 struct Model {
   Shape shape;
   const Layer* layers;
-  const uint16_t* embedding;           // bfloat16
+  const uint16_t* embedding;           // bfloat16; null: the head's rows are it
   const float* norm;
   Matrix head;
   int64_t* expert_tokens;              // [expert], counted over all layers
@@ -57,6 +57,8 @@ class Decoder {
 
   // Logits of the scored rows: [scored][vocabulary].
   void step(const Batch& batch, float* logits);
+
+  Team& team() { return team_; }
 
  private:
   enum class Before { kEmbedding, kRouted, kNothing };
@@ -77,6 +79,7 @@ class Decoder {
 
   void plan();
   void layer(const Layer& layer, Before before);
+  void embed(int row, float* x);
   void normed(int row, const float* weight, Before before);
   void route(int row, const Layer& layer);
   void gather();

@@ -1,0 +1,41 @@
+"""In which number format a model is loaded, and what runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flightloop.errors import ConfigError
+from model.config import Dtype, ResolvedDtype, resolve_dtype
+from model.native.support import obstacle
+from model.nn.shape import DecoderConfig
+from model.weights.assemble import processor_features
+
+
+@dataclass(frozen=True)
+class Form:
+    """``dtype`` of the weights; ``kernels``: whether model/native runs them, or else torch."""
+
+    dtype: ResolvedDtype
+    kernels: bool
+
+
+FLOAT32 = Form("float32", kernels=False)
+
+
+def form_for(dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, exact_int4: bool = False) -> Form:
+    """The form that a configured ``dtype`` means for a model here.
+
+    "auto" is the fastest that loses next to nothing: by the kernels int4 where the file is in four bits already
+    (``exact_int4``), else int8; without them as `model.config.resolve_dtype` says.
+
+    Raises:
+        ConfigError: int4 is asked for where the kernels can't run the model.
+    """
+    reason = "its experts are split over shards" if shards > 1 else obstacle(shape)
+    if dtype in ("float32", "bfloat16"):
+        return Form(resolve_dtype(dtype, ()), kernels=False)
+    if reason is None:
+        return Form("int4" if dtype == "int4" or (dtype == "auto" and exact_int4) else "int8", kernels=True)
+    if dtype == "int4":
+        raise ConfigError(f"dtype int4 can't be had: {reason}; int8 can", param="dtype")
+    return Form(resolve_dtype(dtype, processor_features()), kernels=False)

@@ -78,9 +78,11 @@ class ModelConfig:
             raise ConfigError('model must be "embedded" or a path', param="model")
         if self.dtype not in get_args(Dtype):
             raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
-        for field in ("expert_width", "active_experts", "slots", "block_size", "max_context", "shards"):
+        for field in (
+            "expert_width", "active_experts", "slots", "block_size", "max_context", "step_tokens", "queue", "shards",
+        ):  # fmt: skip
             _at_least(field, getattr(self, field), 1)
-        for field in ("routed_experts", "attention_window", "attention_sinks", "seed"):
+        for field in ("routed_experts", "draft_tokens", "attention_window", "attention_sinks", "seed"):
             _at_least(field, getattr(self, field), 0)
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":

@@ -376,3 +376,23 @@ def test_figures_are_booked() -> None:
     assert scalars[catalog.MODEL_KV_USED_RATIO.name, (model,)] == 0
     routed = sum(scalars[catalog.MODEL_EXPERT_TOKENS.name, (model, str(each))] for each in range(TINY.experts))
     assert routed == (20 + 4 + 2 * 11) * TINY.layers * TINY.active  # an answer's last token is never computed
+
+
+def test_the_load_is_recorded_at_its_ends_and_now_and_then_between() -> None:
+    now, metrics = [100.0], Metrics()
+    subject = Engine(loaded(), CONFIG, ManualStop(), metrics, clock=lambda: now[0])
+
+    def running() -> float:
+        return metrics.snapshot().series.scalars[catalog.MODEL_RUNNING.name, (loaded().name,)]
+
+    subject.add(EngineRequest("a", prompt(0, 5), GREEDY))
+    subject.step()
+    subject.add(EngineRequest("b", prompt(1, 5), GREEDY))
+    subject.step()
+    assert running() == 1
+    now[0] += 1.0
+    subject.step()
+    assert running() == 2
+    while subject.has_work:
+        subject.step()
+    assert running() == 0

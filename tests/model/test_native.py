@@ -19,6 +19,7 @@ from model.engine.masks import Masks
 from model.engine.runner import LocalRunner, SequenceStep, StepBatch
 from model.engine.sampler import choose
 from model.native import build
+from model.native.decoder import NARROW
 from model.native.runner import NativeRunner
 from model.native.support import machine_obstacle, obstacle
 from model.nn.shape import DecoderConfig
@@ -68,6 +69,13 @@ def reference(name, dtype):
         for child, module in list(parent.named_children()):
             if isinstance(module, Int4Linear | Int8Linear):
                 setattr(parent, child, Rounded(module.rows))
+    for block in decoder.blocks:
+        if block.moe.experts is not None:
+            experts = block.moe.experts
+            kind = Int4Rows if dtype == "int4" and experts.hidden >= NARROW else Int8Rows
+            for expert in range(experts.count):
+                experts.gate_up_EXD[expert] = kind.of(experts.gate_up_EXD[expert]).dequantised()
+                experts.down_DER[:, expert] = kind.of(experts.down_DER[:, expert]).dequantised()
     if decoder.config.tied:
         decoder.embedding.data = decoder.head.weight_OI
     shape = decoder.config

@@ -17,6 +17,8 @@ from flightloop.errors import FlightloopError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measurements.")
 Json = Annotated[Path | None, typer.Option("--json", help="Write the rows there.")]
+WIDTH = 120
+"""Columns of the table where no terminal says how many there are."""
 DATA = Path("../shared/data")
 Port = Annotated[int, typer.Option(help="Port for the platform that is started.")]
 
@@ -70,7 +72,7 @@ def engine(
     from bench.engine.run import Wish, measure
 
     only_warnings()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     wish = Wish(
         rows=_names(rows),
         peers=PEERS if not peers else () if peers == "none" else _names(peers),

@@ -51,7 +51,8 @@ def spread_of(values: Sequence[float]) -> float | None:
 
 def show(rows: Sequence[Row], console: Console, title: str) -> None:
     table = Table(title=title, title_justify="left", box=None, header_style="dim")
-    for column in ("row", "value", "unit", "peer", "peer's value", "ratio"):
+    table.add_column("row", min_width=max((len(row.name) for row in rows), default=0))
+    for column in ("value", "unit", "peer", "peer's value", "ratio"):
         table.add_column(column, justify="right" if column in ("value", "peer's value", "ratio") else "left")
     for row in rows:
         peer = "" if row.peer_value is None else figure(row.peer_value, row.peer_spread)

@@ -57,6 +57,16 @@ def test_without_the_text_there_is_no_perplexity_and_the_rest_goes_on() -> None:
     assert [row.name for row in rows] == ["machine", "int8_size"]
 
 
+def test_needles_are_looked_for_in_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "PaulGrahamEssays").mkdir()
+    (tmp_path / "PaulGrahamEssays" / "one.txt").write_text("This sentence is straw, and so is the next one. " * 200)
+    wish = Wish(rows=["long_8k_retention"], peers=(), size=LEAST, threads=1, data=tmp_path)
+    [_, row] = measure(Console(file=io.StringIO()), wish, TinyModels())
+    assert 0 <= row.value <= 1
+    assert row.peer_value is not None
+    assert "10 needles" in (row.note or "")
+
+
 def test_names_choose_measurements() -> None:
     assert len(chosen(["decode_1", "decode_32"])) == 2
     assert len(chosen(["toolcalls_16_vs_vllm"])) == len(chosen(["toolcalls_16"])) == 1

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """Requests that one replica decodes at a time."""
     model_step_tokens: int = Field(default=256, ge=1, le=65_536)
     """Tokens of one step: longer prompts are computed in chunks, between which the answers go on."""
-    model_draft_tokens: int = Field(default=16, ge=0, le=1024)
+    model_draft_tokens: int = Field(default=8, ge=0, le=1024)
     """Tokens that a step is filled up to with guesses at what follows; 0: none are made."""
     model_queue: int = Field(default=64, ge=1, le=100_000)
     """Requests that may wait at one replica; more get a 429."""

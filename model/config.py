@@ -63,7 +63,7 @@ class ModelConfig:
     kv_blocks: int | Literal["auto"] = "auto"
     max_context: int = 4096
     step_tokens: int = 256
-    draft_tokens: int = 16
+    draft_tokens: int = 8
     queue: int = 64
     threads: int | Literal["auto"] = "auto"
     attention_window: int = 0

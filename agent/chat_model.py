@@ -20,6 +20,7 @@ class Capabilities:
     json_schema: bool = True
     """``response_format: json_schema`` constrains decoding; otherwise the schema is only a request."""
     logprobs: bool = False
+    """Asked for in runs, since the confidence is known from them alone."""
     interrupts: bool = False
     """The server polls the interrupt epoch itself, once per token."""
     parts: frozenset[str] = frozenset({"text"})

@@ -39,7 +39,9 @@ async def connect_model(
         name = await compose.model_name(settings, remote)
         return MeasuredChatModel(remote, metrics, name), name
     [card] = await handle.models.remote()
+    # Our own answers come with their confidence. Log-probabilities of each token would cost a step for every one that
+    # the grammar dictates.
     capabilities = Capabilities(
-        logprobs=True, interrupts=True, parts=frozenset(card.parts), context_length=card.context_length
+        logprobs=False, interrupts=True, parts=frozenset(card.parts), context_length=card.context_length
     )
     return ServeChatModel(handle, capabilities), card.id

@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
+from agent.models.patient import PatientChatModel
 from agent.project import LiveProject
 from agent.serve.connections import connect_model, metrics_sink
 from flightloop.events import DeltaEvent
@@ -56,7 +57,8 @@ class WorkerHost:
         self, settings: Settings, handle: DeploymentHandle[Any] | None
     ) -> None:
         metrics = Metrics("worker")
-        model, name = await connect_model(settings, handle, metrics)
+        connected, name = await connect_model(settings, handle, metrics)
+        model = PatientChatModel(connected)
         self._journal = open_journal(settings)
         seed_shop(settings)
         self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))

@@ -81,10 +81,8 @@ def engine(
         data=data,
         plot=docs and docs / "performance.svg",
     )
-    found = measure(console, wish)
-    _finish([row for row in found if not row.name.startswith("throughput_")], console, json=None, title="engine")
-    if json:
-        write(found, json)
+    found = measure(console, wish, done=lambda rows: write(rows, json) if json else None)
+    show([row for row in found if not row.name.startswith("throughput_")], console, "engine")
     if docs:
         fill(docs / "performance.md", found)
 

@@ -17,7 +17,9 @@ from bench.engine.models import Models
 from bench.engine.plot import curves, draw
 from bench.engine.rivals import PEERS, Rivals, peer_options
 from bench.errors import BenchError
+from bench.peers.environment import PeerError
 from bench.rows import Row
+from flightloop.errors import FlightloopError
 
 Measurement = Callable[[Bench], list[Row]]
 
@@ -79,13 +81,19 @@ class Wish:
     plot: Path | None = None
 
 
-def measure(console: Console, wish: Wish, made: Models | None = None) -> list[Row]:
+def measure(
+    console: Console,
+    wish: Wish,
+    made: Models | None = None,
+    done: Callable[[list[Row]], None] = lambda rows: None,
+) -> list[Row]:
     """Takes the measurements; the first row describes the machine.
 
     Args:
-        console: for warnings and progress.
+        console: for warnings and progress; what can't be measured is said there, and the rest goes on.
         wish: what to measure.
         made: makes the models instead of the real ones.
+        done: gets the rows so far after each measurement: a run takes long, and may be broken off.
 
     Raises:
         BenchError: unknown rows or peers.
@@ -97,9 +105,10 @@ def measure(console: Console, wish: Wish, made: Models | None = None) -> list[Ro
     loud = machine.noise()
     if loud:
         console.print(f"The machine is not quiet: {loud}. The figures will be wrong.", style="yellow")
+    note = facts + (f"; NOT QUIET: {loud}" if loud else "")
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    rows: list[Row] = []
+    rows = [Row("machine", threads, "cores", note=note)]
     with console.status("starting") as status:
         progress = _Progress(lambda text: status.update(text), len(groups), began)
         with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
@@ -115,14 +124,14 @@ def measure(console: Console, wish: Wish, made: Models | None = None) -> list[Ro
                 progress.next(group.names[0])
                 try:
                     rows += group.measure(bench)
-                except BenchError as error:
-                    console.print(f"{group.names[0]} was not measured: {error}", style="yellow")
+                except (BenchError, FlightloopError, PeerError) as error:
+                    console.print(f"{group.names[0]} was not measured: {error}", style="yellow", markup=False)
+                done(rows)
     minutes, seconds = divmod(round(time.perf_counter() - began), 60)
     console.print(f"{len(rows)} rows in {minutes} min {seconds} s", style="dim")
-    note = facts + (f"; NOT QUIET: {loud}" if loud else "")
     if wish.plot is not None and (lines := curves(rows)):
         wish.plot.write_text(draw(lines, note))
-    return [Row("machine", threads, "cores", note=note), *rows]
+    return rows
 
 
 def chosen(names: Collection[str]) -> list[Group]:

@@ -5,18 +5,17 @@ Everything goes through ``add`` and ``step``, so scheduling, sampling and the ma
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from bench.peers.protocol import Answer, prompt
 from flightloop.chat import ChatRequest
-from model.config import ModelConfig, resolve_threads
+from model.config import ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.engine.request import EngineOutput, EngineRequest, SamplingParams
@@ -45,7 +44,7 @@ class Subject:
         *,
         slots: int = 32,
         max_context: int = 2048,
-        threads: int = 1,
+        threads: int | Literal["auto"] = "auto",
         drafts: bool = False,
     ) -> None:
         self.loaded = loaded
@@ -169,7 +168,6 @@ def _completed(output: EngineOutput) -> int:
 def standalone(fields: Mapping[str, Any]) -> Subject:
     """Our engine as a replica makes it: threads, model and format from a configuration's fields."""
     config = ModelConfig(**fields)
-    threads = resolve_threads(config.threads, os.cpu_count() or 1)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     loaded = load_model(config)
-    return Subject(loaded, slots=config.slots, max_context=config.max_context, threads=threads)
+    return Subject(loaded, slots=config.slots, max_context=config.max_context, threads=config.threads)

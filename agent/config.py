@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """Longest silence of the remote server."""
     model: str = "embedded"
     """``embedded``, or a folder with a checkpoint."""
-    model_dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4"] = "auto"
     model_threads: int = Field(default=0, ge=0, le=1024)
     """Threads a replica; 0: as many as the machine suggests."""
     model_slots: int = Field(default=8, ge=1, le=256)

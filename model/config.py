@@ -41,7 +41,7 @@ class ModelConfig:
             in chunks, between which the other answers go on.
         draft_tokens: a step of fewer tokens is filled up to so many with guesses at the next ones; 0: none are made.
         queue: requests that may wait, counted over the same and higher priorities; more are refused.
-        threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
+        threads: threads of one replica's products; ``"auto"``: see `resolve_threads`.
         attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
             layers see everything.
         attention_sinks: the first tokens, which layers with a window see as well.
@@ -131,16 +131,17 @@ def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
     return "int8" if any(name in features for name in NATIVE_BFLOAT16) else "float32"
 
 
-def resolve_threads(threads: int | Literal["auto"], cores: int, replicas: int = 1) -> int:
-    """Threads for one replica: its share of the cores less one, at least 1 and at most 8.
+def resolve_threads(threads: int | Literal["auto"], cores: int, *, processes: int = 1, kernels: bool = False) -> int:
+    """Threads of one process that runs a model: at least 1, and "auto" at most 8.
 
-    The core left over is for everything else (API, agents, tools). Threads of a matrix product wait for each other
-    spinning, so that one of them without a core stalls all: on two busy cores, two threads took 50 times as long as one
-    (docs/decisions/0003-int8-kernel.md).
+    torch's threads wait for each other spinning, so that one of them without a core stalls all: on two busy cores, two
+    took 50 times as long as one (docs/decisions/0003-int8-kernel.md). They get the process's share of the cores less
+    one, which is for everything else (API, agents, tools). Those of our kernels don't wait for a thread that has no
+    core (docs/decisions/0008-kernels.md), and get the whole share.
     """
     if threads != "auto":
         return threads
-    return max(1, min(8, cores // max(1, replicas) - 1))
+    return max(1, min(8, cores // processes - (0 if kernels else 1)))
 
 
 def resolve_kv_blocks(config: ModelConfig) -> int:

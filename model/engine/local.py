@@ -18,8 +18,13 @@ from model.weights.loaded import LoadedModel
 log = structlog.get_logger(__name__)
 
 
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
-    """Runs it by the kernels if it was loaded for them, else by torch.
+    """Runs it by the kernels if it was loaded for them, else by torch, whose threads it sets for the whole process.
 
     Raises:
         ConfigError: the kernels can't be compiled.
@@ -27,9 +32,12 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
     dtype = torch.bfloat16 if loaded.form.kernels else loaded.decoder.dtype
     blocks = resolve_kv_blocks(config)
     kv = kv_cache(loaded.config, dtype, blocks, config.block_size, window_blocks(loaded.config, config))
+    threads = resolve_threads(config.threads, available_cores(), kernels=loaded.form.kernels)
+    facts = {"model": loaded.name, "format": loaded.form.dtype, "threads": threads, "kv_blocks": blocks}
     if not loaded.form.kernels:
-        log.info("torch runs the model", model=loaded.name, threads=torch.get_num_threads(), kv_blocks=blocks)
+        torch.set_num_threads(threads)
+        log.info("torch runs the model", waiting="spin", **facts)
         return LocalRunner(loaded.decoder, kv)
-    threads = resolve_threads(config.threads, os.cpu_count() or 1)
-    log.info("kernels run the model", model=loaded.name, threads=threads, waiting="spin, then sleep", kv_blocks=blocks)
+    torch.set_num_threads(1)  # its waiting threads would take the cores from ours
+    log.info("kernels run the model", waiting="spin, then sleep", pinning="none", **facts)
     return NativeRunner(loaded.decoder, kv, threads, Path(config.cache).expanduser())

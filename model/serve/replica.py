@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 
 import ray
@@ -11,7 +10,7 @@ from ray import serve
 
 from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 from flightloop.errors import InternalError
-from model.config import ModelConfig, resolve_threads
+from model.config import ModelConfig
 from model.engine.engine import Engine, StopSignal
 from model.serve.autoscaling import UTILISATION
 from model.serve.server import ChatServer
@@ -47,7 +46,7 @@ class ModelReplica:
         self._shards: ShardedRunner | None = None
         if config.shards > 1:
             self._shards = ShardedRunner.start(config, ray.util.get_current_placement_group(), shard_cpus)
-        torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1))
+        torch.set_num_threads(1)  # loading copies more than it computes
         loaded = load_model(config)
         self._metrics = Metrics("replica")
         self._engine = Engine(loaded, config, make_stop(), self._metrics, runner=self._shards)

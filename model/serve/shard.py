@@ -48,7 +48,7 @@ class Shard:
     def join(self, endpoint: str) -> None:
         """Meets the other shards and loads this one's part of the model."""
         config = self._config
-        torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1, config.shards))
+        torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1, processes=config.shards))
         dist.init_process_group(
             "gloo", init_method=endpoint, rank=self._rank, world_size=config.shards, timeout=COLLECTIVE_TIMEOUT
         )

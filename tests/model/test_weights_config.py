@@ -29,10 +29,12 @@ def test_auto_dtype_follows_the_processor():
 def test_auto_threads_leave_a_core_free():
     assert resolve_threads("auto", cores=2) == 1
     assert resolve_threads("auto", cores=4) == 3
-    assert resolve_threads("auto", cores=16, replicas=4) == 3
-    assert resolve_threads("auto", cores=1, replicas=4) == 1
+    assert resolve_threads("auto", cores=16, processes=4) == 3
+    assert resolve_threads("auto", cores=1, processes=4) == 1
     assert resolve_threads("auto", cores=64) == 8
     assert resolve_threads(3, cores=2) == 3
+    assert resolve_threads("auto", cores=2, kernels=True) == 2
+    assert resolve_threads("auto", cores=1, kernels=True) == 1
 
 
 def test_auto_blocks_hold_half_of_the_slots_and_at_least_one():

@@ -25,6 +25,9 @@ class Rivals:
         names: of the peers that take part.
         options: makes the options that a peer is started with.
         told: gets which one is starting.
+
+    Attributes:
+        versions: of those that were started.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Rivals:
         self._running: dict[str, Peer] = {}
         self._failed: dict[str, PeerError] = {}
         self._stack = ExitStack()
+        self.versions: dict[str, str] = {}
 
     def __enter__(self) -> Rivals:
         return self
@@ -59,7 +63,9 @@ class Rivals:
         if name not in self._running:
             self._told(f"starting {name}")
             try:
-                self._running[name] = self._stack.enter_context(Peer(_program(name), **self._options(name)))
+                peer = self._stack.enter_context(Peer(_program(name), **self._options(name)))
+                self.versions[_program(name)] = str(peer.ask({"task": "about"})["version"])
+                self._running[name] = peer
             except PeerError as error:
                 self._failed[name] = error
                 raise

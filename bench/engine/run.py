@@ -105,10 +105,9 @@ def measure(
     loud = machine.noise()
     if loud:
         console.print(f"The machine is not quiet: {loud}. The figures will be wrong.", style="yellow")
-    note = facts + (f"; NOT QUIET: {loud}" if loud else "")
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    rows = [Row("machine", threads, "cores", note=note)]
+    rows = [_described(threads, [facts], loud)]
     with console.status("starting") as status:
         progress = _Progress(lambda text: status.update(text), len(groups), began)
         with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
@@ -126,12 +125,17 @@ def measure(
                     rows += group.measure(bench)
                 except (BenchError, FlightloopError, PeerError) as error:
                     console.print(f"{group.names[0]} was not measured: {error}", style="yellow", markup=False)
+                rows[0] = _described(rows[0].value, [facts, *map(" ".join, rivals.versions.items())], loud)
                 done(rows)
     minutes, seconds = divmod(round(time.perf_counter() - began), 60)
     console.print(f"{len(rows)} rows in {minutes} min {seconds} s", style="dim")
     if wish.plot is not None and (lines := curves(rows)):
-        wish.plot.write_text(draw(lines, note))
+        wish.plot.write_text(draw(lines, rows[0].note or ""))
     return rows
+
+
+def _described(threads: float, facts: Sequence[str], loud: str | None) -> Row:
+    return Row("machine", threads, "threads", note="; ".join([*facts, *([f"NOT QUIET: {loud}"] if loud else [])]))
 
 
 def chosen(names: Collection[str]) -> list[Group]:

@@ -1,15 +1,17 @@
 // A leader and helpers that work through the phases of a step.
 //
 // A phase is a number of independent units, taken from one counter. The leader waits for units that were taken, never
-// for threads: a helper that the operating system has put aside takes no unit, and the leader does the work alone. So
-// a step degrades with the share of the cores that is left, where a barrier would wait for the missing thread some two
-// hundred times a step.
+// for threads: a helper that the operating system has put aside takes no unit, and the leader does the work alone, where
+// a barrier would wait for the missing thread some two hundred times a step. A helper that is put aside in the middle of
+// a unit does hold up the leader; the helpers then rest for a while, which grows as long as that happens again. So on a
+// machine with other work a step takes as long as one thread needs, and not the turns of others on top.
 #pragma once
 
 #include <immintrin.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -34,7 +36,7 @@ class Team {
   // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``.
   template <class Unit>
   void phase(int units, const Unit& unit) {
-    if (size_ == 1 || units <= 1) {
+    if (size_ == 1 || units <= 1 || resting()) {
       for (int u = 0; u < units; ++u) unit(u, 0);
       return;
     }
@@ -46,6 +48,10 @@ class Team {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr Clock::duration kHeldUp = std::chrono::microseconds(500);  // longer than any unit's rest takes
+  static constexpr Clock::duration kShortRest = std::chrono::milliseconds(2), kLongRest = std::chrono::milliseconds(256);
+
   using Call = void (*)(const void*, int, int);
   struct Phase {
     std::atomic<uint32_t> number{0};
@@ -53,6 +59,23 @@ class Team {
     const void* closure;
     int units, grain;
   };
+
+  // Whether the helpers are left alone; a rest is halved when they worked for twice as long without holding up.
+  bool resting() {
+    if (rest_ == Clock::duration::zero()) return false;
+    const auto now = Clock::now();
+    if (now < rested_) return true;
+    if (now > rested_ + 2 * rest_) {
+      rest_ = rest_ > kShortRest ? rest_ / 2 : Clock::duration::zero();
+      rested_ = now;
+    }
+    return false;
+  }
+
+  void rest() {
+    rest_ = std::clamp(2 * rest_, kShortRest, kLongRest);
+    rested_ = Clock::now() + rest_;
+  }
 
   void publish(Call call, const void* closure, int units, int grain) {
     const uint32_t number = ++number_;
@@ -116,19 +139,22 @@ class Team {
       if (done()) return;
       _mm_pause();
     }
-    // A helper was put aside in the middle of a unit: leave it this core.
-    leader_asleep_.store(true);
+    const auto began = Clock::now();
+    leader_asleep_.store(true);  // whoever is missing may have this core
     for (;;) {
       const int seen = value.load(std::memory_order_seq_cst);
       if (done()) break;
       value.wait(seen);
     }
     leader_asleep_.store(false);
+    if (Clock::now() - began > kHeldUp) rest();
   }
 
   const int size_;
   const int spins_;
   uint32_t number_ = 0;
+  Clock::duration rest_{};
+  Clock::time_point rested_{};
   Phase phases_[2];
   std::vector<std::thread> helpers_;
   std::atomic<bool> leaving_{false};

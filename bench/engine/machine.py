@@ -14,7 +14,7 @@ import psutil
 
 QUIET_SHARE = 0.05
 """Of all processors' time, what others may take."""
-LOOK_S = 2.0
+LOOK_S = 1.0
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16")
 PACKAGES = ("torch", "llguidance")
 

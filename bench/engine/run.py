@@ -102,36 +102,36 @@ def measure(
     _check_peers(wish.peers)
     facts, threads = machine.describe(), wish.threads or machine.cores()
     console.print(facts, style="dim", highlight=False)
-    loud = machine.noise()
-    if loud:
-        console.print(f"The machine is not quiet: {loud}. The figures will be wrong.", style="yellow")
+    loud = _heard(console)
     torch.set_num_threads(threads)
     began = time.perf_counter()
     rows = [_described(threads, [facts], loud)]
     with console.status("starting") as status:
         progress = _Progress(lambda text: status.update(text), len(groups), began)
         with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
-            bench = Bench(
-                made or Models(),
-                rivals,
-                threads,
-                wish.data,
-                wish.size,
-                progress.told,
-            )
+            bench = Bench(made or Models(), rivals, threads, wish.data, wish.size, progress.told)
             for group in groups:
                 progress.next(group.names[0])
                 try:
                     rows += group.measure(bench)
                 except (BenchError, FlightloopError, PeerError) as error:
                     console.print(f"{group.names[0]} was not measured: {error}", style="yellow", markup=False)
-                rows[0] = _described(rows[0].value, [facts, *map(" ".join, rivals.versions.items())], loud)
+                if group is groups[-1]:
+                    loud = loud or _heard(console)
+                rows[0] = _described(threads, [facts, *map(" ".join, rivals.versions.items())], loud)
                 done(rows)
     minutes, seconds = divmod(round(time.perf_counter() - began), 60)
     console.print(f"{len(rows)} rows in {minutes} min {seconds} s", style="dim")
     if wish.plot is not None and (lines := curves(rows)):
         wish.plot.write_text(draw(lines, rows[0].note or ""))
     return rows
+
+
+def _heard(console: Console) -> str | None:
+    loud = machine.noise()
+    if loud:
+        console.print(f"The machine is not quiet: {loud}. The figures are wrong.", style="yellow")
+    return loud
 
 
 def _described(threads: float, facts: Sequence[str], loud: str | None) -> Row:

@@ -58,6 +58,7 @@ class Subject:
         )
         self.engine = Engine(loaded, config, ManualStop(), Metrics())
         self._names = map(str, count())
+        self._torch_threads = torch.get_num_threads()  # which making the engine has set, for the whole process
 
     @property
     def format(self) -> str:
@@ -65,7 +66,8 @@ class Subject:
         return self.loaded.form.dtype
 
     def ask(self, task: Mapping[str, Any]) -> Answer:
-        """Does a task of the peers' protocol; the answer is a peer's."""
+        """Does a task of the peers' protocol; the answer is a peer's. Subjects of several formats may take turns."""
+        torch.set_num_threads(self._torch_threads)
         method: Callable[..., Answer] = getattr(self, str(task["task"]))
         return method(**{key: value for key, value in task.items() if key != "task"})
 

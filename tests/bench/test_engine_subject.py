@@ -107,3 +107,13 @@ def test_matrices_are_counted_as_they_are_kept() -> None:
     layer = 32 * (2 * 4 + 2 * 2) * 8 + 3 * 32 * 48  # attention and feed-forward of TINY
     assert wide == 4 * (49_152 * 32 + 2 * layer)
     assert narrow == wide / 2
+
+
+def test_subjects_that_take_turns_keep_their_threads() -> None:
+    one, two = (Subject(loaded(), slots=1, threads=threads) for threads in (1, 2))
+    try:
+        for subject, threads in ((one, 1), (two, 2), (one, 1)):
+            subject.ask({"task": "prefill", "tokens": 4, "seed": 0})
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)

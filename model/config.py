@@ -45,8 +45,9 @@ class ModelConfig:
         attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
             layers see everything.
         attention_sinks: the first tokens, which layers with a window see as well.
-        global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: those measured to
-            carry retrieval, for the models where that is known (`model.nn.windows`).
+        global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
+        global_heads: (layer, key/value head) of single heads that do; ``"auto"``: where no layers are named either,
+            those measured to carry retrieval, for the models where that is known (`model.nn.windows`).
         shards: processes that the routed experts are split over.
         seed: of the untrained experts and routers.
         cache: folder of the compiled kernels.
@@ -69,6 +70,7 @@ class ModelConfig:
     attention_window: int = 0
     attention_sinks: int = 16
     global_layers: tuple[int, ...] | Literal["auto"] = "auto"
+    global_heads: tuple[tuple[int, int], ...] | Literal["auto"] = "auto"
     shards: int = 1
     seed: int = 0
     cache: str = "~/.cache/flightloop/kernels"
@@ -98,6 +100,11 @@ class ModelConfig:
     def _check_experts(self) -> None:
         for layer in () if self.global_layers == "auto" else self.global_layers:
             _at_least("global_layers", layer, 0)
+        for pair in () if self.global_heads == "auto" else self.global_heads:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ConfigError(f"global_heads must be pairs of layer and head, not {pair!r}", param="global_heads")
+            for number in pair:
+                _at_least("global_heads", number, 0)
         if self.routed_experts == 0 and self.experts is not None:
             raise ConfigError("experts names trained experts, but routed_experts is 0", param="experts")
         if self.active_experts > self.routed_experts > 0:

@@ -199,5 +199,5 @@ def window_blocks(shape: DecoderConfig, config: ModelConfig) -> int:
 
 
 def _span(shape: DecoderConfig) -> Span | None:
-    window = max(shape.windows, default=0)
+    window = max((reach.window for reach in shape.reaches if reach.bounded), default=0)
     return Span(window, shape.sinks) if window else None

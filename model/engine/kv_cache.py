@@ -18,8 +18,8 @@ class KVCache:
     """Keys and values of all layers.
 
     Attributes:
-        keys, values: for each layer one (B * P, K, H) tensor; B may differ between layers with and without a window.
-        blocks: B of the layers that see everything. window_blocks: B of those with a window.
+        keys, values: for each layer one (B * P, K, H) tensor; layers that a window bounds have their own B.
+        blocks: B of the layers that may see everything. window_blocks: B of the bounded ones.
         block_size: P.
     """
 
@@ -32,7 +32,7 @@ class KVCache:
         head_dim: int,
         dtype: torch.dtype,
         *,
-        windows: Sequence[int] = (),
+        bounded: Sequence[bool] = (),
         window_blocks: int | None = None,
     ) -> None:
         """Makes the tensors.
@@ -41,13 +41,13 @@ class KVCache:
             layers: layers of the decoder. kv_heads: K. head_dim: H.
             blocks, block_size: as above.
             dtype: of the decoder's activations (`Decoder.dtype`).
-            windows: `DecoderConfig.windows`. window_blocks: blocks of the layers with a window; None: as many as the
-                others have, and the same ids serve both.
+            bounded: for each layer, whether it sees no further than its window (`Reach.bounded`); empty: none does.
+            window_blocks: blocks of those that do; None: as many as the others have, and the same ids serve both.
         """
         self.blocks, self.block_size = blocks, block_size
         self.window_blocks = blocks if window_blocks is None else window_blocks
-        each = [self.window_blocks if window else blocks for window in windows or [0] * layers]
-        assert len(each) == layers, "one window per layer"
+        each = [self.window_blocks if near else blocks for near in bounded or [False] * layers]
+        assert len(each) == layers, "every layer is bounded or not"
         # Zeros, since what padding reads is masked by a sum: garbage could be NaN, and NaN + -inf is NaN.
         self.keys, self.values = (
             [torch.zeros((count * block_size, kv_heads, head_dim), dtype=dtype) for count in each] for _ in range(2)
@@ -78,6 +78,6 @@ def kv_cache(
         shape.kv_heads,
         shape.head_width,
         dtype,
-        windows=shape.windows,
+        bounded=[reach.bounded for reach in shape.reaches],
         window_blocks=window_blocks,
     )

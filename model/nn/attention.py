@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.nn.batch import AttentionBatch, Decode, Prefill
+from model.nn.batch import AttentionBatch, Decode, Prefill, View
 from model.nn.linear import Linear
 from model.nn.norm import RmsNorm
 from model.nn.rope import rotate
-from model.nn.shape import DecoderConfig
+from model.nn.shape import EVERYTHING, DecoderConfig
 
 __all__ = ["Attention", "AttentionBatch", "KeyValues", "NoCache"]
 
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.window = layer, config.window(layer)
+        self.layer, self.reach, self.wide = layer, config.reach(layer), config.wide(layer)
         self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
         self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_width)
         self.out = Linear(config.heads * config.head_width, config.width)
@@ -67,20 +67,44 @@ class Attention(nn.Module):
         value_TKH = qkv_TJH[:, N + K :]
         turned = rotate(self._normed(qkv_TJH[:, : N + K]), *rope)
         query_TNH, key_TKH = turned[:, :N], turned[:, N:]
-        view = batch.views[self.window]
+        view = batch.views[self.reach]
         kv.write(self.layer, key_TKH, value_TKH, view.slots_T)
+        if not self.wide:
+            return self._project(self._attend(view, query_TNH, key_TKH, value_TKH, kv, None))
+        near = [head for head in range(K) if head not in self.wide]
+        parts = [
+            self._attend(part, self._grouped(query_TNH)[:, heads].flatten(1, 2), key_TKH, value_TKH, kv, heads)
+            for part, heads in ((view, near), (batch.views[EVERYTHING], list(self.wide)))
+            if heads
+        ]
+        back = torch.tensor([*near, *self.wide]).argsort()
+        return self._project(self._grouped(torch.cat(parts, 1))[:, back])
 
-        parts = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv) for prefill in view.prefills]
+    def _grouped(self, x_TNH: Tensor) -> Tensor:
+        """(T, K, G, H)."""
+        return x_TNH.view(len(x_TNH), -1, self.heads // self.kv_heads, self.head_width)
+
+    def _attend(
+        self,
+        view: View,
+        query_TNH: Tensor,
+        key_TKH: Tensor,
+        value_TKH: Tensor,
+        kv: KeyValues,
+        heads: list[int] | None,
+    ) -> Tensor:
+        """What the queries mix together from what they see, (T, N, H); ``heads``: the K of their keys, None for all."""
+        parts = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv, heads) for prefill in view.prefills]
         if view.decode is None:
-            return self._project(torch.cat(parts) if len(parts) > 1 else parts[0])
-        mixed_SNH = self._decode(view.decode, query_TNH, kv)
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
+        mixed_SNH = self._decode(view.decode, query_TNH, kv, heads)
         if not parts:
-            return self._project(mixed_SNH)
+            return mixed_SNH
         mixed_TNH = torch.empty_like(query_TNH)
         for prefill, part in zip(view.prefills, parts, strict=True):
             mixed_TNH[prefill.start : prefill.stop] = part
         mixed_TNH[view.decode.rows_S] = mixed_SNH
-        return self._project(mixed_TNH)
+        return mixed_TNH
 
     def _normed(self, x_TXH: Tensor) -> Tensor:
         if self.q_norm is None or self.k_norm is None:
@@ -97,7 +121,13 @@ class Attention(nn.Module):
         return self.out(mixed_TNH.reshape(-1, self.heads * self.head_width))  # type: ignore[no-any-return]
 
     def _prefill(
-        self, prefill: Prefill, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, kv: KeyValues
+        self,
+        prefill: Prefill,
+        query_TNH: Tensor,
+        key_TKH: Tensor,
+        value_TKH: Tensor,
+        kv: KeyValues,
+        heads: list[int] | None,
     ) -> Tensor:
         rows = slice(prefill.start, prefill.stop)
         if prefill.slots_C is not None:
@@ -105,27 +135,31 @@ class Attention(nn.Module):
         else:
             own = rows if prefill.rows_C is None else prefill.rows_C
             key_CKH, value_CKH = key_TKH[own], value_TKH[own]
+        if heads is not None:
+            key_CKH, value_CKH = key_CKH[:, heads], value_CKH[:, heads]
         mixed_1NQH = functional.scaled_dot_product_attention(
             query_TNH[rows].transpose(0, 1).unsqueeze(0),
-            _repeat(key_CKH, self.heads).transpose(0, 1).unsqueeze(0),
-            _repeat(value_CKH, self.heads).transpose(0, 1).unsqueeze(0),
+            _repeat(key_CKH, query_TNH.shape[1]).transpose(0, 1).unsqueeze(0),
+            _repeat(value_CKH, query_TNH.shape[1]).transpose(0, 1).unsqueeze(0),
             attn_mask=prefill.mask_QC,
             is_causal=prefill.mask_QC is None,
         )
         return mixed_1NQH[0].transpose(0, 1)
 
-    def _decode(self, decode: Decode, query_TNH: Tensor, kv: KeyValues) -> Tensor:
+    def _decode(self, decode: Decode, query_TNH: Tensor, kv: KeyValues, heads: list[int] | None) -> Tensor:
         query_SNH = query_TNH if decode.rows_S is None else query_TNH[decode.rows_S]
         S, C = decode.slots_SC.shape
         key, value = kv.read(self.layer, decode.slots_SC.flatten())
+        if heads is not None:
+            key, value = key[:, heads], value[:, heads]
         # A group's queries share their keys and, at one token each, their mask: they go in as rows of one small matrix.
         mixed_SKGH = functional.scaled_dot_product_attention(
-            query_SNH.view(S, self.kv_heads, self.heads // self.kv_heads, self.head_width),
-            key.view(S, C, self.kv_heads, self.head_width).transpose(1, 2),
-            value.view(S, C, self.kv_heads, self.head_width).transpose(1, 2),
+            self._grouped(query_SNH),
+            key.view(S, C, -1, self.head_width).transpose(1, 2),
+            value.view(S, C, -1, self.head_width).transpose(1, 2),
             attn_mask=decode.mask_S11C,
         )
-        return mixed_SKGH.reshape(S, self.heads, self.head_width)
+        return mixed_SKGH.reshape(S, -1, self.head_width)
 
 
 def _repeat(x_CKH: Tensor, heads: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The layout of one step: which tokens belong to which sequence, and where their keys and values lie.
 
-Everything a layer needs is worked out here once per step and window size, not once per layer. A query at position p
+Everything a layer needs is worked out here once per step and reach, not once per layer. A query at position p
 sees the key at j, where j <= p, in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
 Suffixes: T tokens, S sequences (of the decoding ones), C context slots (padded), Q query tokens of one sequence.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from model.nn.shape import EVERYTHING, Reach
 
 # Queries of a prefill that look through a window together: few enough that most of what is read for them all is seen
 # by each, and enough to keep the product busy.
@@ -53,7 +55,7 @@ class Decode:
 
 @dataclass(frozen=True)
 class View:
-    """What the layers of one window size read, and where they write.
+    """What heads of one reach read, and where they write.
 
     Attributes:
         slots_T: where each token's key and value are written.
@@ -73,14 +75,14 @@ class AttentionBatch:
             included.
         positions_T: position of each token in its sequence.
         last_S: row of each sequence's last token, which is the one to sample from.
-        views: by window size, 0 for layers that see everything.
+        views: by reach; always there for `EVERYTHING`.
     """
 
     query_lens: tuple[int, ...]
     context_lens: tuple[int, ...]
     positions_T: Tensor
     last_S: Tensor
-    views: Mapping[int, View]
+    views: Mapping[Reach, View]
 
     @property
     def tokens(self) -> int:
@@ -96,7 +98,7 @@ class AttentionBatch:
         block_size: int,
         dtype: torch.dtype = torch.float32,
         *,
-        windows: Iterable[int] = (),
+        reaches: Iterable[Reach] = (),
         sinks: int = 0,
         window_tables: Sequence[Sequence[int]] | None = None,
         tile: int = TILE,
@@ -109,8 +111,8 @@ class AttentionBatch:
             block_tables: block ids of each sequence, enough for its context.
             block_size: tokens per block.
             dtype: of the activations, for the masks.
-            windows: of the decoder's layers (`DecoderConfig.windows`). sinks: `DecoderConfig.sinks`.
-            window_tables: block ids that layers with a window use instead; what lies behind the window is never read.
+            reaches: of the decoder's layers (`DecoderConfig.reaches`). sinks: `DecoderConfig.sinks`.
+            window_tables: block ids that bounded layers use instead; what lies behind their window is never read.
             tile: queries that look through a window together.
         """
         assert len(query_lens) == len(context_lens) == len(block_tables), "one entry per sequence"
@@ -118,7 +120,7 @@ class AttentionBatch:
             [_slots(table, context, block_size) for table, context in zip(tables, context_lens, strict=True)]
             for tables in (block_tables, block_tables if window_tables is None else window_tables)
         )
-        return _Layout(query_lens, context_lens, dtype, sinks, tile, cached=True).batch(windows, full, near)
+        return _Layout(query_lens, context_lens, dtype, sinks, tile, cached=True).batch(reaches, full, near)
 
     @classmethod
     def dense(
@@ -126,14 +128,14 @@ class AttentionBatch:
         query_lens: Sequence[int],
         dtype: torch.dtype = torch.float32,
         *,
-        windows: Iterable[int] = (),
+        reaches: Iterable[Reach] = (),
         sinks: int = 0,
         tile: int = TILE,
     ) -> AttentionBatch:
         """Whole sequences that need no cache (`NoCache`): for training, evaluation and oracles."""
         ends = torch.tensor(query_lens).cumsum(0).tolist()
         rows = [torch.arange(end - length, end) for end, length in zip(ends, query_lens, strict=True)]
-        return _Layout(query_lens, query_lens, dtype, sinks, tile, cached=False).batch(windows, rows, rows)
+        return _Layout(query_lens, query_lens, dtype, sinks, tile, cached=False).batch(reaches, rows, rows)
 
 
 class _Layout:
@@ -156,8 +158,8 @@ class _Layout:
         self.starts: list[int] = (ends - torch.tensor(query_lens)).tolist()
         self.dtype, self.sinks, self.tile, self.cached = dtype, sinks, tile, cached
 
-    def batch(self, windows: Iterable[int], full: list[Tensor], near: list[Tensor]) -> AttentionBatch:
-        views = {window: self._view(window, near if window else full) for window in sorted({0, *windows})}
+    def batch(self, reaches: Iterable[Reach], full: list[Tensor], near: list[Tensor]) -> AttentionBatch:
+        views = {each: self._view(each.window, near if each.bounded else full) for each in {EVERYTHING, *reaches}}
         return AttentionBatch(
             query_lens=tuple(query for query, _ in self.lens),
             context_lens=tuple(context for _, context in self.lens),

@@ -111,14 +111,14 @@ class Decoder(nn.Module):
             block_tables,
             block_size,
             self.dtype,
-            windows=config.windows,
+            reaches=config.reaches,
             sinks=config.sinks,
             window_tables=window_tables,
         )
 
     def dense_layout(self, query_lens: Sequence[int]) -> AttentionBatch:
         """`AttentionBatch.dense` with this decoder's dtype, windows and sinks."""
-        return AttentionBatch.dense(query_lens, self.dtype, windows=self.config.windows, sinks=self.config.sinks)
+        return AttentionBatch.dense(query_lens, self.dtype, reaches=self.config.reaches, sinks=self.config.sinks)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Scores of the next token: (N, D) to (N, V), float32."""

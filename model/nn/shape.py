@@ -9,9 +9,23 @@ vocabulary, B blocks of the KV cache, P tokens per block, M blocks per sequence 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 QkNorm = Literal["none", "head", "full"]
+
+
+class Reach(NamedTuple):
+    """How far heads see: the latest ``window`` tokens and the sinks, or everything where that is 0.
+
+    ``bounded`` tells whether this holds for all heads of the layer, so that the rest can be forgotten: such layers have
+    blocks of their own.
+    """
+
+    window: int = 0
+    bounded: bool = False
+
+
+EVERYTHING = Reach()
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,8 @@ class DecoderConfig:
         windows: for each layer, how many of the latest tokens it sees, the current one included; 0: all of them. Empty:
             every layer sees all.
         sinks: the first tokens, which layers with a window see as well (Xiao et al., 2023).
+        global_heads: for each layer, the key/value heads that see everything in spite of the layer's window (Xiao et
+            al., 2024: few heads retrieve). Empty: none.
     """
 
     vocab: int
@@ -49,6 +65,7 @@ class DecoderConfig:
     tied: bool = True
     windows: tuple[int, ...] = ()
     sinks: int = 0
+    global_heads: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         assert self.heads % self.kv_heads == 0, "query heads must be a multiple of key/value heads"
@@ -57,8 +74,24 @@ class DecoderConfig:
         assert self.shared_width > 0 or self.experts > 0, "a block needs a feed-forward"
         assert len(self.windows) in (0, self.layers), "one window per layer"
         assert self.sinks >= 0, "sinks are a number of tokens"
+        assert len(self.global_heads) in (0, self.layers), "global heads are given for every layer"
+        assert all(0 <= head < self.kv_heads for heads in self.global_heads for head in heads), "heads that exist"
         assert all(window >= 0 for window in self.windows), "a window is a number of tokens, 0 for all"
 
     def window(self, layer: int) -> int:
         """Latest tokens that this layer sees, 0 for all."""
         return self.windows[layer] if self.windows else 0
+
+    def wide(self, layer: int) -> tuple[int, ...]:
+        """Key/value heads of a layer with a window that see everything in spite of it."""
+        return self.global_heads[layer] if self.global_heads and self.window(layer) else ()
+
+    def reach(self, layer: int) -> Reach:
+        """How far this layer's heads see, the wide ones aside."""
+        window = self.window(layer)
+        return Reach(window, bounded=window > 0 and not self.wide(layer))
+
+    @property
+    def reaches(self) -> tuple[Reach, ...]:
+        """`reach` of every layer."""
+        return tuple(self.reach(layer) for layer in range(self.layers))

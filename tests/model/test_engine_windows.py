@@ -21,13 +21,18 @@ from model.weights.tiny import TINY, tiny_model
 from observability.metrics import Metrics
 
 CONFIG = ModelConfig(slots=3, block_size=4, kv_blocks=20, max_context=64, step_tokens=16, draft_tokens=8)
-WINDOWS = {"mixed": (6, 0), "all": (6, 9), "last": (0, 3)}
+SHAPES = {
+    "mixed": {"windows": (6, 0)},
+    "all": {"windows": (6, 9)},
+    "last": {"windows": (0, 3)},
+    "heads": {"windows": (6, 3), "global_heads": ((1,), ())},
+}
 
 
 @cache
 def loaded(kind: str) -> LoadedModel:
     torch.set_num_threads(1)
-    return tiny_model(shape=replace(TINY, tied=False, windows=WINDOWS[kind], sinks=3))
+    return tiny_model(shape=replace(TINY, tied=False, sinks=3, **SHAPES[kind]))
 
 
 def prompt(seed: int, size: int) -> tuple[int, ...]:
@@ -46,7 +51,7 @@ def reference(kind: str, prompt: tuple[int, ...], count: int) -> tuple[int, ...]
     return tuple(tokens[len(prompt) :])
 
 
-@pytest.mark.parametrize("kind", WINDOWS)
+@pytest.mark.parametrize("kind", SHAPES)
 @settings(max_examples=12, deadline=None)
 @given(
     requests=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 50), st.integers(1, 12)), min_size=1, max_size=6),

@@ -7,14 +7,14 @@ from model.engine.kv_cache import KVCache
 
 
 def test_layers_with_a_window_have_their_own_number_of_blocks() -> None:
-    kv = KVCache(3, 10, 4, 2, 8, torch.bfloat16, windows=(16, 0, 16), window_blocks=6)
+    kv = KVCache(3, 10, 4, 2, 8, torch.bfloat16, bounded=(True, False, True), window_blocks=6)
     assert [len(keys) for keys in kv.keys] == [24, 40, 24]
     assert [values.shape for values in kv.values] == [(24, 2, 8), (40, 2, 8), (24, 2, 8)]
     assert kv.nbytes == 2 * (24 + 40 + 24) * 2 * 8 * 2
 
 
 def test_without_blocks_of_their_own_the_same_ids_serve_all() -> None:
-    kv = KVCache(2, 10, 4, 2, 8, torch.float32, windows=(16, 0))
+    kv = KVCache(2, 10, 4, 2, 8, torch.float32, bounded=(True, False))
     assert kv.window_blocks == kv.blocks
     assert {len(keys) for keys in kv.keys} == {40}
 
@@ -29,6 +29,6 @@ def test_what_is_written_is_read_in_the_order_asked_for() -> None:
     assert not kv.keys[0].any()
 
 
-def test_windows_are_given_for_every_layer() -> None:
+def test_every_layer_is_bounded_or_not() -> None:
     with pytest.raises(AssertionError):
-        KVCache(3, 10, 4, 2, 8, torch.float32, windows=(16, 0))
+        KVCache(3, 10, 4, 2, 8, torch.float32, bounded=(True, False))

@@ -9,21 +9,21 @@ from torch.nn import functional
 from model.engine.kv_cache import KVCache
 from model.nn.attention import Attention, AttentionBatch, NoCache
 from model.nn.rope import Rope
-from model.nn.shape import DecoderConfig
+from model.nn.shape import EVERYTHING, DecoderConfig, Reach
 
 BLOCK = 4
 
 
-def shape(qk_norm="none", window=0, sinks=0):
+def shape(qk_norm="none", window=0, sinks=0, wide=()):
     return DecoderConfig(
         vocab=10, layers=1, width=24, heads=4, kv_heads=2, head_width=8, shared_width=8, qk_norm=qk_norm,
-        windows=(window,), sinks=sinks,
+        windows=(window,), sinks=sinks, global_heads=(wide,),
     )  # fmt: skip
 
 
-def attention(seed, qk_norm="none", window=0, sinks=0):
+def attention(seed, qk_norm="none", window=0, sinks=0, wide=()):
     torch.manual_seed(seed)
-    layer = Attention(shape(qk_norm, window, sinks), 0).requires_grad_(False)
+    layer = Attention(shape(qk_norm, window, sinks, wide), 0).requires_grad_(False)
     for parameter in layer.parameters():
         parameter.uniform_(-0.5, 0.5)
     return layer
@@ -51,7 +51,9 @@ def naive(layer, x_TD, sinks=0):
     for head in range(N):
         group = head // (N // K)
         q, k, v = rotated(qkv[:, head]), rotated(qkv[:, N + group]), qkv[:, N + K + group].double()
-        score = (q @ k.T / H**0.5).masked_fill(hidden(len(q), layer.window, sinks), float("-inf"))
+        score = (q @ k.T / H**0.5).masked_fill(
+            hidden(len(q), 0 if group in layer.wide else layer.reach.window, sinks), float("-inf")
+        )
         heads.append(score.softmax(-1) @ v)
     return functional.linear(torch.cat(heads, -1).float(), layer.out.weight_OI)
 
@@ -68,10 +70,15 @@ def sequences(draw):
 
 @settings(max_examples=80, deadline=None)
 @given(
-    cuts=sequences(), window=st.integers(0, 9), sinks=st.integers(0, 6), tile=st.integers(1, 9), seed=st.integers(0, 99)
+    cuts=sequences(),
+    window=st.integers(0, 9),
+    sinks=st.integers(0, 6),
+    wide=st.sampled_from([(), (0,), (1,), (0, 1)]),
+    tile=st.integers(1, 9),
+    seed=st.integers(0, 99),
 )
-def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, tile, seed):
-    layer, rope = attention(seed, window=window, sinks=sinks), Rope(8, 10_000.0, 64)
+def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, wide, tile, seed):
+    layer, rope = attention(seed, window=window, sinks=sinks, wide=wide), Rope(8, 10_000.0, 64)
     inputs = [torch.randn(sum(pieces), 24) for pieces in cuts]
     blocks = sum(-(-len(x) // BLOCK) for x in inputs)
     free = torch.randperm(blocks + 3).tolist()
@@ -83,7 +90,7 @@ def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, tile, se
         query = [cuts[i][step] for i in live]
         context = [sum(cuts[i][: step + 1]) for i in live]
         used = [tables[i] for i in live]
-        batch = AttentionBatch.build(query, context, used, BLOCK, windows=(window,), sinks=sinks, tile=tile)
+        batch = AttentionBatch.build(query, context, used, BLOCK, reaches=(layer.reach,), sinks=sinks, tile=tile)
         x = torch.cat([inputs[i][c - q : c] for i, q, c in zip(live, query, context, strict=True)])
         for i, part in zip(live, run(layer, x, batch, kv, rope).split(query), strict=True):
             outputs[i].append(part)
@@ -96,12 +103,13 @@ def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, tile, se
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3),
     window=st.integers(0, 9),
     sinks=st.integers(0, 6),
+    wide=st.sampled_from([(), (0,), (1,)]),
     tile=st.integers(1, 9),
 )
-def test_whole_sequences_without_a_cache(lengths, window, sinks, tile):
-    layer, rope = attention(7, window=window, sinks=sinks), Rope(8, 10_000.0, 64)
+def test_whole_sequences_without_a_cache(lengths, window, sinks, wide, tile):
+    layer, rope = attention(7, window=window, sinks=sinks, wide=wide), Rope(8, 10_000.0, 64)
     inputs = [torch.randn(length, 24) for length in lengths]
-    batch = AttentionBatch.dense(lengths, windows=(window,), sinks=sinks, tile=tile)
+    batch = AttentionBatch.dense(lengths, reaches=(layer.reach,), sinks=sinks, tile=tile)
     outputs = run(layer, torch.cat(inputs), batch, NoCache(), rope).split(lengths)
     for x, output in zip(inputs, outputs, strict=True):
         torch.testing.assert_close(output, naive(layer, x, sinks), atol=1e-5, rtol=1e-5)
@@ -109,16 +117,18 @@ def test_whole_sequences_without_a_cache(lengths, window, sinks, tile):
 
 def test_a_decode_reads_no_more_than_sinks_and_window():
     table = list(range(16))
-    batch = AttentionBatch.build([1, 1], [60, 5], [table, table], BLOCK, windows=(0, 8, 8), sinks=3)
-    assert batch.views[0].decode.slots_SC.shape == (2, 60)
-    assert batch.views[8].decode.slots_SC.tolist() == [[0, 1, 2, *range(52, 60)], [*range(5), *[0] * 6]]
+    batch = AttentionBatch.build(
+        [1, 1], [60, 5], [table, table], BLOCK, reaches=(EVERYTHING, Reach(8), Reach(8)), sinks=3
+    )
+    assert batch.views[EVERYTHING].decode.slots_SC.shape == (2, 60)
+    assert batch.views[Reach(8)].decode.slots_SC.tolist() == [[0, 1, 2, *range(52, 60)], [*range(5), *[0] * 6]]
 
 
 def test_windows_use_their_own_blocks_and_never_read_behind_themselves():
     layer, rope = attention(8, window=4, sinks=2), Rope(8, 10_000.0, 64)
     kv = KVCache(1, 8, BLOCK, 2, 8, torch.float32)
     x = torch.randn(15, 24)
-    layout = {"windows": (4,), "sinks": 2}
+    layout = {"reaches": (layer.reach,), "sinks": 2}
     first = AttentionBatch.build([14], [14], [[7, 7, 7, 7]], BLOCK, window_tables=[[1, 2, 3, 4]], **layout)
     run(layer, x[:14], first, kv, rope)
     kv.write(0, torch.full((4, 2, 8), torch.nan), torch.full((4, 2, 8), torch.nan), torch.arange(8, 12))
@@ -170,4 +180,4 @@ def test_last_rows_and_positions():
     assert batch.tokens == 6
     assert batch.last_S.tolist() == [2, 3, 5]
     assert batch.positions_T.tolist() == [0, 1, 2, 5, 2, 3]
-    assert batch.views[0].slots_T.tolist() == [0, 1, 2, 9, 14, 15]
+    assert batch.views[EVERYTHING].slots_T.tolist() == [0, 1, 2, 9, 14, 15]

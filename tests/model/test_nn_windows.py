@@ -1,4 +1,4 @@
-"""From the configuration to the windows of a decoder's layers."""
+"""From the configuration to the windows of a decoder's layers and heads."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import pytest
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig
-from model.nn.windows import windowed
+from model.nn.shape import EVERYTHING, Reach
+from model.nn.windows import MEASURED_GLOBAL_HEADS, windowed
 from model.weights.tiny import TINY
 
 SHAPE = replace(TINY, layers=4)
@@ -14,28 +15,61 @@ SHAPE = replace(TINY, layers=4)
 
 def test_without_a_window_the_shape_stays() -> None:
     assert windowed(SHAPE, ModelConfig(global_layers=(1,))) == SHAPE
+    assert SHAPE.reaches == (EVERYTHING,) * 4
 
 
 def test_layers_that_are_not_global_get_the_window() -> None:
     shape = windowed(SHAPE, ModelConfig(attention_window=512, attention_sinks=8, global_layers=(1, 3)))
     assert shape.windows == (512, 0, 512, 0)
     assert shape.sinks == 8
-    assert [shape.window(layer) for layer in range(4)] == [512, 0, 512, 0]
-    assert SHAPE.window(3) == 0
+    assert shape.reaches == (Reach(512, bounded=True), EVERYTHING, Reach(512, bounded=True), EVERYTHING)
+    assert [shape.wide(layer) for layer in range(4)] == [()] * 4
+
+
+def test_a_layer_with_a_global_head_is_not_bounded() -> None:
+    shape = windowed(SHAPE, ModelConfig(attention_window=512, global_heads=((1, 0), (2, 0), (2, 1))))
+    assert shape.windows == (512, 512, 0, 512)
+    assert [shape.wide(layer) for layer in range(4)] == [(), (0,), (), ()]
+    assert [reach.bounded for reach in shape.reaches] == [True, False, False, True]
+
+
+def test_all_layers_can_be_bounded() -> None:
+    shape = windowed(SHAPE, ModelConfig(attention_window=512, global_layers=()))
+    assert shape.reaches == (Reach(512, bounded=True),) * 4
 
 
 def test_auto_is_refused_where_nothing_was_measured() -> None:
-    with pytest.raises(ConfigError, match="global_layers"):
+    with pytest.raises(ConfigError, match="global_heads"):
         windowed(SHAPE, ModelConfig(attention_window=512))
 
 
-def test_a_layer_beyond_the_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match="layer 4"):
-        windowed(SHAPE, ModelConfig(attention_window=512, global_layers=(4,)))
+def test_auto_takes_what_was_measured() -> None:
+    (layers, width, vocab), heads = next(iter(MEASURED_GLOBAL_HEADS.items()))
+    shape = windowed(
+        replace(TINY, layers=layers, width=width, vocab=vocab, heads=9, kv_heads=3), ModelConfig(attention_window=512)
+    )
+    wide = {(layer, head) for layer in range(layers) for head in shape.wide(layer)}
+    wide |= {(layer, head) for layer in range(layers) for head in range(3) if shape.window(layer) == 0}
+    assert wide == set(heads)
+
+
+@pytest.mark.parametrize("wrong", [{"global_layers": (4,)}, {"global_heads": ((0, 2),)}, {"global_heads": ((4, 0),)}])
+def test_what_the_model_does_not_have_is_refused(wrong) -> None:
+    with pytest.raises(ConfigError, match="is to see everything") as caught:
+        windowed(SHAPE, ModelConfig(attention_window=512, **wrong))
+    assert caught.value.param == next(iter(wrong))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"attention_window": -1}, {"attention_sinks": 1.5}, {"global_layers": (0, -1)}, {"global_layers": ("a",)}]
+    "wrong",
+    [
+        {"attention_window": -1},
+        {"attention_sinks": 1.5},
+        {"global_layers": (0, -1)},
+        {"global_layers": ("a",)},
+        {"global_heads": (1,)},
+        {"global_heads": ((1, -1),)},
+    ],
 )
 def test_bad_values_are_refused_by_name(wrong) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -90,7 +90,8 @@ class NativeDecoder:
             keys=keys.data_ptr(),
             values=values.data_ptr(),
             window=shape.window(index),
-            group=int(shape.window(index) > 0),
+            wide=sum(1 << head for head in shape.wide(index)),
+            group=int(shape.reach(index).bounded),
         )
         if attention.q_norm is not None and attention.k_norm is not None:
             layer.query_norm = self._float(attention.q_norm.weight_D)

@@ -37,6 +37,7 @@ class Layer(Structure):
         ("keys", c_void_p),
         ("values", c_void_p),
         ("window", c_int32),
+        ("wide", c_int32),
         ("group", c_int32),
     ]
 

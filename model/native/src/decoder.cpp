@@ -295,7 +295,8 @@ void Decoder::attend_as(const Attended& attended, int head, const Layer& layer, 
     position[r] = task.position + r / group;
   }
   const Cache cache{layer.keys, layer.values, shape_.kv_heads, kWidth};
-  Attention<W>(cache, head, scratch.attention).run(task, query, position, rows, layer.window, shape_.sinks);
+  const int window = layer.wide >> head & 1 ? 0 : layer.window;
+  Attention<W>(cache, head, scratch.attention).run(task, query, position, rows, window, shape_.sinks);
   for (int r = 0; r < rows; ++r) {
     const float* sums = scratch.attention.sums + r * kWidth;
     const __m512 factor = _mm512_set1_ps(1.0f / scratch.attention.total[r]);

@@ -22,6 +22,7 @@ struct Layer {
   Matrix expert_gate_up, expert_down;  // expert after expert
   uint16_t *keys, *values;
   int32_t window;                      // 0: full attention
+  int32_t wide;                        // one bit a key/value head: sees everything in spite of the window
   int32_t group;                       // which of the batch's tables
 };
 

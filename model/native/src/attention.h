@@ -76,57 +76,70 @@ class Attention {
   Attention(const Cache& cache, int head, AttentionScratch& scratch) : cache_(cache), head_(head), s_(scratch) {}
 
   // Attends ``rows`` queries; query[r] has width W * 32, position[r] is where it stands. Leaves s.sums and s.total.
+  // ``next`` is the task that comes after this one, for the head ``next_head``.
   void run(const AttentionTask& task, const uint16_t* const* query, const int* position, int rows, int window,
-           int sinks) {
+           int sinks, const AttentionTask& next, int next_head) {
     const int newest = task.position + task.queries - 1;
+    const auto seen = [&](int first) {
+      return window == 0 || first < sinks || first + kKeys > task.position - window + 1;
+    };
     for (int r = 0; r < rows; ++r) {
       s_.largest[r] = -1e30f;
       s_.total[r] = 0;
     }
     std::memset(s_.sums, 0, sizeof(float) * rows * W * 32);
-    for (int first = 0; first <= newest; first += kKeys) {
-      const bool seen = window == 0 || first < sinks || first + kKeys > task.position - window + 1;
-      if (!seen) continue;
-      if (first + kKeys <= newest) fetch(task, first + kKeys, newest);
-      load(task, first, newest);
+    int first = 0;
+    while (!seen(first)) first += kKeys;
+    Lines lines = find(task, head_, first);
+    while (first <= newest) {
+      int after = first + kKeys;
+      while (after <= newest && !seen(after)) after += kKeys;
+      const Lines ahead = after <= newest ? find(task, head_, after) : find(next, next_head, 0);
+      load(lines);
       int r = 0;
-      for (; r + 4 <= rows; r += 4) score<4>(query + r, r);
-      for (; r < rows; ++r) score<1>(query + r, r);
+      for (; r + 4 <= rows; r += 4) score<4>(query + r, r, r == 0 ? ahead.key : nullptr);
+      for (; r < rows; ++r) score<1>(query + r, r, r == 0 ? ahead.key : nullptr);
       for (r = 0; r < rows; ++r) soften(r, position[r], first, window, sinks);
-      for (r = 0; r + 4 <= rows; r += 4) mix<4>(r);
-      for (; r < rows; ++r) mix<1>(r);
-    }
-  }
-
-  // Asks for a block's keys and values ahead of their use: they lie scattered, where no processor guesses them.
-  void fetch(const AttentionTask& task, int first, int newest) const {
-    const int size = task.block_size, stride = cache_.heads * cache_.width, last = std::min(first + kKeys - 1, newest);
-    for (int at = first; at <= last;) {
-      const size_t slot = static_cast<size_t>(task.table[at / size]) * size;
-      for (int inside = at % size; inside < size && at <= last; ++inside, ++at) {
-        const size_t offset = (slot + inside) * stride + head_ * cache_.width;
-        for (int i = 0; i < cache_.width; i += 32) {
-          _mm_prefetch(reinterpret_cast<const char*>(cache_.keys + offset + i), _MM_HINT_T1);
-          _mm_prefetch(reinterpret_cast<const char*>(cache_.values + offset + i), _MM_HINT_T1);
-        }
-      }
+      for (r = 0; r + 4 <= rows; r += 4) mix<4>(r, r == 0 ? ahead.value : nullptr);
+      for (; r < rows; ++r) mix<1>(r, r == 0 ? ahead.value : nullptr);
+      lines = ahead;
+      first = after;
     }
   }
 
  private:
-  void load(const AttentionTask& task, int first, int newest) {
+  // Where the keys and values of a block lie.
+  struct Lines {
     const uint16_t *key[kKeys], *value[kKeys];
+  };
+
+  Lines find(const AttentionTask& task, int head, int first) const {
+    Lines lines;
     const int size = task.block_size, stride = cache_.heads * cache_.width;
+    const int newest = task.position + task.queries - 1;
     int block = first / size, inside = first % size;
     for (int j = 0; j < kKeys; ++j) {
       const size_t slot = static_cast<size_t>(task.table[block]) * size + inside;
-      key[j] = cache_.keys + slot * stride + head_ * cache_.width;
-      value[j] = cache_.values + slot * stride + head_ * cache_.width;
+      lines.key[j] = cache_.keys + slot * stride + head * cache_.width;
+      lines.value[j] = cache_.values + slot * stride + head * cache_.width;
       if (first + j < newest && ++inside == size) {  // beyond the newest: that one again, it is masked
         ++block;
         inside = 0;
       }
     }
+    return lines;
+  }
+
+  // Asks for a few lines of the next block ahead of their use: they lie scattered, where no processor guesses them. A
+  // few at a time, since the processor stands still once too many are on their way.
+  static void ask(const uint16_t* const* lines, int from, int count) {
+    for (int j = from; j < from + count; ++j)
+      for (int w = 0; w < W; ++w) _mm_prefetch(reinterpret_cast<const char*>(lines[j] + 32 * w), _MM_HINT_T0);
+  }
+
+  void load(const Lines& lines) {
+    const uint16_t* const* key = lines.key;
+    const uint16_t* const* value = lines.value;
     for (int j = 0; j < kKeys; j += 16) {
       for (int w = 0; w < W; ++w) {
         __m512i row[16];
@@ -164,13 +177,14 @@ class Attention {
   }
 
   template <int R>
-  void score(const uint16_t* const* query, int row) {
+  void score(const uint16_t* const* query, int row, const uint16_t* const* ahead) {
     __m512 total[R][4];
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) total[r][i] = _mm512_setzero_ps();
     for (int h = 0; h < W * 16; ++h) {
+      if (ahead) ask(ahead, h * kKeys / (W * 16), kKeys / (W * 16));
       __m512bh key[4];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) key[i] = (__m512bh)_mm512_load_si512(s_.keys + h * kKeys + 16 * i);
@@ -229,7 +243,7 @@ class Attention {
   }
 
   template <int R>
-  void mix(int row) {
+  void mix(int row, const uint16_t* const* ahead) {
     for (int part = 0; part < W * 2; part += 4) {
       constexpr int kParts = W == 1 ? 2 : 4;
       __m512 total[R][kParts];
@@ -238,6 +252,7 @@ class Attention {
 #pragma GCC unroll 4
         for (int i = 0; i < kParts; ++i) total[r][i] = _mm512_load_ps(at(row + r, part + i));
       for (int j = 0; j < kKeys / 2; ++j) {
+        if (ahead && part == 0) ask(ahead, 2 * j, 2);
         __m512bh value[kParts];
 #pragma GCC unroll 4
         for (int i = 0; i < kParts; ++i)

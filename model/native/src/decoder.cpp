@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kBlock = 2 * kTile;   // outputs of one unit: a group of what comes next
 constexpr int kChunk = 64;          // rows of one unit
+constexpr int kFewRows = 64;        // fewer are normed sooner by one thread than they are shared
 constexpr int kQueries = 16;        // queries of one attention task
 constexpr int kScored = 4 * kTile;  // vocabulary of one unit
 
@@ -95,7 +96,7 @@ void Decoder::plan() {
 
 void Decoder::layer(const Layer& layer, Before before) {
   const int rows = batch_->tokens, all = chunks();
-  team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); });
+  team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); }, kFewRows);
   const int heads = shape_.heads + 2 * shape_.kv_heads;
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); });
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
@@ -103,11 +104,11 @@ void Decoder::layer(const Layer& layer, Before before) {
   team_.phase(tasks, [&](int unit, int me) { attend(unit, layer, scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); });
-  team_.phase(rows, [&](int row, int) {
-    normed(row, layer.ffn_norm, Before::kNothing);
-    if (layer.router) route(row, layer);
-  });
-  if (layer.router) gather();
+  team_.phase(rows, [&](int row, int) { normed(row, layer.ffn_norm, Before::kNothing); }, kFewRows);
+  if (layer.router) {
+    team_.phase(rows, [&](int row, int) { route(row, layer); });
+    gather();
+  }
   const int shared = layer.gate_up.bits ? shape_.hidden / kBlock * all : 0;
   const int experts = layer.router ? shape_.expert_hidden / kBlock * static_cast<int>(busy_.size()) : 0;
   team_.phase(experts + shared, [&](int unit, int me) {
@@ -264,28 +265,27 @@ void Decoder::norm_full(int row, const Layer& layer) {
 }
 
 void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
-  // Later queries have more keys: they go first, so that no thread is left with the longest at the end.
-  const int tasks = static_cast<int>(attended_.size());
-  const Attended& attended = attended_[tasks - 1 - unit / shape_.kv_heads];
-  const int head = unit % shape_.kv_heads, next = unit + 1;
-  if (next < tasks * shape_.kv_heads) {
-    AttentionTask task = attended_[tasks - 1 - next / shape_.kv_heads].task;
-    task.table = attended_[tasks - 1 - next / shape_.kv_heads].tables[layer.group];
-    const Cache cache{layer.keys, layer.values, shape_.kv_heads, shape_.head_width};
-    if (task.queries == 1) Attention<2>(cache, next % shape_.kv_heads, scratch.attention).fetch(task, 0, task.position);
-  }
   switch (shape_.head_width) {
-    case 32: attend_as<1>(attended, head, layer, scratch); break;
-    case 64: attend_as<2>(attended, head, layer, scratch); break;
-    default: attend_as<4>(attended, head, layer, scratch);
+    case 32: attend_as<1>(unit, layer, scratch); break;
+    case 64: attend_as<2>(unit, layer, scratch); break;
+    default: attend_as<4>(unit, layer, scratch);
   }
 }
 
-template <int W>
-void Decoder::attend_as(const Attended& attended, int head, const Layer& layer, Scratch& scratch) {
-  constexpr int kWidth = W * 32;
+// The task of a unit. Later queries have more keys: they go first, so that no thread is left with the longest at the end.
+AttentionTask Decoder::task_of(int unit, const Layer& layer) const {
+  const Attended& attended = attended_[attended_.size() - 1 - unit / shape_.kv_heads];
   AttentionTask task = attended.task;
   task.table = attended.tables[layer.group];
+  return task;
+}
+
+template <int W>
+void Decoder::attend_as(int unit, const Layer& layer, Scratch& scratch) {
+  constexpr int kWidth = W * 32;
+  const AttentionTask task = task_of(unit, layer);
+  const int head = unit % shape_.kv_heads, units = static_cast<int>(attended_.size()) * shape_.kv_heads;
+  const AttentionTask next = task_of(std::min(unit + 1, units - 1), layer);
   const int group = shape_.heads / shape_.kv_heads, rows = task.queries * group;
   const uint16_t* query[kQueryRows];
   int position[kQueryRows];
@@ -296,7 +296,8 @@ void Decoder::attend_as(const Attended& attended, int head, const Layer& layer, 
   }
   const Cache cache{layer.keys, layer.values, shape_.kv_heads, kWidth};
   const int window = layer.wide >> head & 1 ? 0 : layer.window;
-  Attention<W>(cache, head, scratch.attention).run(task, query, position, rows, window, shape_.sinks);
+  Attention<W>(cache, head, scratch.attention)
+      .run(task, query, position, rows, window, shape_.sinks, next, (unit + 1) % shape_.kv_heads);
   for (int r = 0; r < rows; ++r) {
     const float* sums = scratch.attention.sums + r * kWidth;
     const __m512 factor = _mm512_set1_ps(1.0f / scratch.attention.total[r]);

@@ -89,7 +89,8 @@ class Decoder {
   void norm_full(int row, const Layer& layer);
   void attend(int unit, const Layer& layer, Scratch& scratch);
   template <int W>
-  void attend_as(const Attended& attended, int head, const Layer& layer, Scratch& scratch);
+  void attend_as(int unit, const Layer& layer, Scratch& scratch);
+  AttentionTask task_of(int unit, const Layer& layer) const;
   void feed(int unit, const Layer& layer, Scratch& scratch);
   void feed_expert(int unit, const Layer& layer, Scratch& scratch);
   void collect_expert(int unit, const Layer& layer, Scratch& scratch);

@@ -27,6 +27,7 @@ constexpr int kTile = 16;      // outputs side by side
 constexpr int kRows = 8;       // rows side by side
 constexpr int kBytes4 = 320;   // of a group of a tile in int4
 constexpr int kBytes8 = 512;   // ... and in int8
+constexpr int kAhead = 4096;   // how far ahead weights are asked for: the processor's own guesses end with the page
 
 // Memory that grows when a larger step comes, never shrinks, and is aligned for vectors.
 template <class T>
@@ -127,6 +128,12 @@ inline __m512i four(const int8_t* codes) {
   return _mm512_set1_epi32(word);
 }
 
+template <int kBytes>
+void ask(const uint8_t* weight) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weight + kAhead + i), _MM_HINT_T0);
+}
+
 // 16 outputs of R rows, int4.
 template <int R>
 void tile4(const uint8_t* weight, const Rows& rows, int tile, float* out, int stride) {
@@ -145,6 +152,7 @@ void tile4(const uint8_t* weight, const Rows& rows, int tile, float* out, int st
       w[i] = _mm512_and_si512(both, low);
       w[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
     }
+    ask<kBytes4>(weight);
     const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
     const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
 #pragma GCC unroll 8
@@ -174,6 +182,7 @@ void tile8(const uint8_t* weight, const float* output_scale, const Rows& rows, i
     __m512i w[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) w[i] = _mm512_load_si512(weight + 64 * i);
+    ask<kBytes8>(weight);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       // The codes are 128 too large: the sum starts at what that adds.

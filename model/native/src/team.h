@@ -33,10 +33,11 @@ class Team {
 
   int size() const { return size_; }
 
-  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``.
+  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``. Below ``least``
+  // units it does them alone.
   template <class Unit>
-  void phase(int units, const Unit& unit) {
-    if (size_ == 1 || units <= 1 || resting()) {
+  void phase(int units, const Unit& unit, int least = 2) {
+    if (size_ == 1 || units < least || resting()) {
       for (int u = 0; u < units; ++u) unit(u, 0);
       return;
     }

@@ -1,4 +1,4 @@
-"""Which layers and heads look through a window, from what the user configures."""
+"""Which layers and heads look through a window, and how far positions go, from what the user configures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ Head = tuple[int, int]
 # The heads that "auto" keeps global, by the model's layers, width and vocabulary.
 MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
     # SmolLM2-135M: of 90 heads, those left after the ones that needles in essays miss least were put behind a window,
-    # round by round (docs/decisions/0009-windows.md).
+    # round by round (docs/decisions/0010-windows.md).
     (30, 576, 49_152): (
-        *((2, 1), (3, 0), (3, 2), (4, 0), (6, 1), (7, 0), (7, 1), (7, 2), (8, 0), (8, 1), (8, 2), (14, 1), (14, 2)),
-        *((15, 1), (15, 2), (16, 0), (16, 2), (17, 0), (17, 1), (18, 2), (19, 1), (20, 1), (21, 2), (22, 1), (23, 0)),
-        *((23, 2), (28, 0), (29, 2)),
+        *((2, 1), (3, 0), (3, 2), (4, 0), (6, 1), (7, 0), (7, 1), (7, 2), (8, 0), (8, 2), (14, 1), (15, 2), (16, 0)),
+        *((17, 0), (17, 1), (18, 2), (19, 1), (20, 1), (21, 2), (22, 1), (23, 0), (23, 2)),
     ),
 }
 
 
+MOST_STRETCH, STRETCH = 4, 2.0
+"""Times its own context that a model with windows is taken to; how much further than that its base is raised for."""
+
+
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
-    """The shape with the windows and sinks that ``config`` asks for.
+    """The shape with the windows and sinks that ``config`` asks for, and with positions up to its ``max_context``.
+
+    Without a window positions end where the model's own context does, whatever ``max_context`` says: full attention
+    beyond it would be slow and no better.
 
     Raises:
-        ConfigError: when it names layers or heads that the model doesn't have, or leaves the choice to measurements
-            that there are none of for this model.
+        ConfigError: when it names layers or heads that the model doesn't have, leaves the choice to measurements that
+            there are none of for this model, or asks for a context of more than `MOST_STRETCH` times the model's own.
     """
     window = config.attention_window
     if not window:
@@ -39,11 +45,31 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
         tuple(head for head in range(shape.kv_heads) if (layer, head) in heads) for layer in range(shape.layers)
     )
     return replace(
-        shape,
+        stretched(shape, config.max_context),
         windows=tuple(0 if len(wide) == shape.kv_heads else window for wide in by_layer),
         sinks=config.attention_sinks,
         global_heads=by_layer,
     )
+
+
+def stretched(shape: DecoderConfig, positions: int) -> DecoderConfig:
+    """The shape with a rotary table for so many positions.
+
+    Beyond the model's own context the angles of its slowest pairs would be ones it never saw, and its text falls apart.
+    Raising the base slows those pairs most and the fastest hardly at all ("NTK-aware" scaling), so that neighbours are
+    told apart as before.
+    """
+    factor = positions / shape.max_positions
+    if factor <= 1:
+        return shape
+    if factor > MOST_STRETCH:
+        raise ConfigError(
+            f"max_context ({positions}) is more than {MOST_STRETCH} times the model's own context "
+            f"({shape.max_positions})",
+            param="max_context",
+        )
+    exponent = shape.head_width / (shape.head_width - 2)
+    return replace(shape, max_positions=positions, rope_theta=shape.rope_theta * (STRETCH * factor) ** exponent)
 
 
 def _global_heads(shape: DecoderConfig, config: ModelConfig) -> Collection[Head]:

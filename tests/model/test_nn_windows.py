@@ -6,8 +6,9 @@ import pytest
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig
+from model.nn.rope import Rope
 from model.nn.shape import EVERYTHING, Reach
-from model.nn.windows import MEASURED_GLOBAL_HEADS, windowed
+from model.nn.windows import MEASURED_GLOBAL_HEADS, stretched, windowed
 from model.weights.tiny import TINY
 
 SHAPE = replace(TINY, layers=4)
@@ -36,6 +37,27 @@ def test_a_layer_with_a_global_head_is_not_bounded() -> None:
 def test_all_layers_can_be_bounded() -> None:
     shape = windowed(SHAPE, ModelConfig(attention_window=512, global_layers=()))
     assert shape.reaches == (Reach(512, bounded=True),) * 4
+
+
+def test_positions_go_beyond_the_models_own_with_windows_only() -> None:
+    config = ModelConfig(attention_window=512, global_layers=(), max_context=3 * SHAPE.max_positions)
+    shape = windowed(SHAPE, config)
+    assert shape.max_positions == 3 * SHAPE.max_positions
+    assert shape.rope_theta > 3 * SHAPE.rope_theta
+    assert windowed(SHAPE, replace(config, attention_window=0)) == SHAPE
+    within = windowed(SHAPE, replace(config, max_context=64))
+    assert (within.max_positions, within.rope_theta) == (SHAPE.max_positions, SHAPE.rope_theta)
+
+
+def test_the_slowest_angle_beyond_stays_within_what_was_learned() -> None:
+    own, far = SHAPE.max_positions, 4 * SHAPE.max_positions
+    slowest = lambda shape: float(Rope(shape.head_width, shape.rope_theta, 2).sin_XH[1, -1].asin())  # noqa: E731
+    assert slowest(stretched(SHAPE, far)) * far <= slowest(SHAPE) * own * 1.0001
+
+
+def test_a_context_of_more_than_four_times_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_context"):
+        windowed(SHAPE, ModelConfig(attention_window=512, global_layers=(), max_context=4 * SHAPE.max_positions + 1))
 
 
 def test_auto_is_refused_where_nothing_was_measured() -> None:

@@ -58,7 +58,7 @@ def compiled(cache: Path) -> Path:
 
 
 def _compile(command: str, target: Path) -> Path:
-    run = [command, *FLAGS, str(SOURCES / "decoder.cpp"), "-o", str(target)]
+    run = [command, *FLAGS, *map(str, sorted(SOURCES.glob("*.cpp"))), "-o", str(target)]
     result = subprocess.run(run, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ConfigError(

@@ -2,35 +2,15 @@
 
 #include <algorithm>
 
-#include "choose.h"
-
 namespace flightloop {
 
 namespace {
 
-constexpr int kBlock = 2 * kTile;   // outputs of one unit: a group of what comes next
-constexpr int kChunk = 64;          // rows of one unit
 constexpr int kFewRows = 64;        // fewer are normed sooner by one thread than they are shared
 constexpr int kQueries = 16;        // queries of one attention task
 constexpr int kScored = 4 * kTile;  // vocabulary of one unit
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
-float inverse_rms(const float* x, int width, float epsilon) {
-  __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < width; i += 16) {
-    const __m512 v = _mm512_loadu_ps(x + i);
-    sum = _mm512_fmadd_ps(v, v, sum);
-  }
-  return 1.0f / std::sqrt(_mm512_reduce_add_ps(sum) / static_cast<float>(width) + epsilon);
-}
-
-void scale(float* x, const float* weight, float factor, int width) {
-  for (int i = 0; i < width; i += 16) {
-    const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
-    _mm512_storeu_ps(x + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
-  }
-}
 
 }  // namespace
 
@@ -154,65 +134,6 @@ void Decoder::normed(int row, const float* weight, Before before) {
   }
 }
 
-// Chooses the row's experts: softmax over all, the largest first, ties to the lower index.
-void Decoder::route(int row, const Layer& layer) {
-  const int width = shape_.width, experts = shape_.experts;
-  const float* x = x_.get() + static_cast<size_t>(row) * width;
-  const __m512 factor = _mm512_set1_ps(inverse_rms(x, width, shape_.epsilon));
-  float score[512];
-  float largest = -1e30f;
-  for (int e = 0; e < experts; ++e) {
-    __m512 sum = _mm512_setzero_ps();
-    const float* weight = layer.router + static_cast<size_t>(e) * width;
-    for (int i = 0; i < width; i += 16) {
-      const __m512 v = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor), _mm512_loadu_ps(layer.ffn_norm + i));
-      sum = _mm512_fmadd_ps(v, _mm512_loadu_ps(weight + i), sum);
-    }
-    score[e] = _mm512_reduce_add_ps(sum);
-    largest = std::max(largest, score[e]);
-  }
-  float total = 0;
-  for (int e = 0; e < experts; ++e) total += score[e] = std::exp(score[e] - largest);
-  int32_t* choice = choice_.get() + row * shape_.active;
-  float* weight = weight_.get() + row * shape_.active;
-  float kept = 0;
-  for (int a = 0; a < shape_.active; ++a) {
-    int best = 0;
-    for (int e = 1; e < experts; ++e)
-      if (score[e] > score[best]) best = e;
-    choice[a] = best;
-    weight[a] = score[best] / total;
-    kept += weight[a];
-    score[best] = -1;
-  }
-  if (shape_.normalise)
-    for (int a = 0; a < shape_.active; ++a) weight[a] /= kept;
-}
-
-// Lists each expert's rows.
-void Decoder::gather() {
-  for (const int expert : busy_) {
-    chosen_[expert].rows.clear();
-    chosen_[expert].weights.clear();
-  }
-  busy_.clear();
-  for (int row = 0; row < batch_->tokens; ++row) {
-    for (int a = 0; a < shape_.active; ++a) {
-      const int at = row * shape_.active + a;
-      Chosen& chosen = chosen_[choice_.get()[at]];
-      chosen.rows.push_back(row);
-      chosen.weights.push_back(weight_.get()[at]);
-    }
-  }
-  for (int expert = 0; expert < shape_.experts; ++expert) {
-    const int count = static_cast<int>(chosen_[expert].rows.size());
-    if (!count) continue;
-    busy_.push_back(expert);
-    model_.expert_tokens[expert] += count;
-    expert_hidden_[expert].shape(count, shape_.expert_hidden / kGroup);
-  }
-}
-
 // One head's queries, keys or values of a chunk of rows.
 void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
   const int head = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
@@ -322,50 +243,6 @@ void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
   }
 }
 
-// 32 hidden outputs of a routed expert, for all rows that chose it.
-void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
-  const int blocks = shape_.expert_hidden / kBlock, expert = busy_[unit / blocks], block = unit % blocks;
-  const std::vector<int>& chosen = chosen_[expert].rows;
-  const Matrix matrix = layer.expert_gate_up.expert(expert);
-  scratch.rows.shape(kRows, shape_.width / kGroup);
-  float* out = scratch.out.need(kRows * 2 * kBlock);
-  for (int begin = 0; begin < static_cast<int>(chosen.size()); begin += kRows) {
-    const int count = std::min<int>(kRows, chosen.size() - begin);
-    for (int r = 0; r < count; ++r) scratch.rows.copy(r, normed_, chosen[begin + r]);
-    product(matrix, 4 * block, 4 * block + 4, scratch.rows, 0, count, out, 2 * kBlock);
-    for (int r = 0; r < count; ++r) {
-      const float* of = out + r * 2 * kBlock;
-      const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(of)), _mm512_loadu_ps(of + 32));
-      const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(of + 16)), _mm512_loadu_ps(of + 48));
-      expert_hidden_[expert].put(begin + r, block, low, high);
-    }
-  }
-}
-
-// 32 outputs of all routed experts, weighted and summed for each row in the order of the experts.
-void Decoder::collect_expert(int unit, const Layer& layer, Scratch& scratch) {
-  for (int row = 0; row < batch_->tokens; ++row)
-    std::memset(routed_.get() + static_cast<size_t>(row) * shape_.width + unit * kBlock, 0, kBlock * sizeof(float));
-  float* out = scratch.out.need(kChunk * kBlock);
-  for (const int expert : busy_) {
-    const Chosen& chosen = chosen_[expert];
-    const Matrix matrix = layer.expert_down.expert(expert);
-    const int count = static_cast<int>(chosen.rows.size());
-    for (int begin = 0; begin < count; begin += kChunk) {
-      const int end = std::min(count, begin + kChunk);
-      product(matrix, 2 * unit, 2 * unit + 2, expert_hidden_[expert], begin, end, out, kBlock);
-      for (int i = begin; i < end; ++i) {
-        float* to = routed_.get() + static_cast<size_t>(chosen.rows[i]) * shape_.width + unit * kBlock;
-        const __m512 weight = _mm512_set1_ps(chosen.weights[i]);
-        for (int j = 0; j < kBlock; j += 16) {
-          const __m512 y = _mm512_loadu_ps(out + (i - begin) * kBlock + j);
-          _mm512_storeu_ps(to + j, _mm512_fmadd_ps(y, weight, _mm512_loadu_ps(to + j)));
-        }
-      }
-    }
-  }
-}
-
 // 32 outputs, for a chunk of rows, added to their state.
 void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scratch& scratch) {
   const int block = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
@@ -396,27 +273,3 @@ void Decoder::score(int unit, float* logits) {
 }
 
 }  // namespace flightloop
-
-extern "C" {
-
-using flightloop::Batch;
-using flightloop::Decoder;
-using flightloop::Model;
-
-void* flightloop_open(const Model* model, int threads, int spins) { return new Decoder(*model, threads, spins); }
-
-void flightloop_close(void* decoder) { delete static_cast<Decoder*>(decoder); }
-
-// ``words``: rows of packed masks, ``width`` words each; ``place[row]``: which of them holds for a row, -1 for none.
-void flightloop_choose(void* decoder, const float* logits, int rows, int count, const uint32_t* words, int width,
-                       const int32_t* place, flightloop::Choice* choices) {
-  static_cast<Decoder*>(decoder)->team().phase(rows, [&](int row, int) {
-    const uint32_t* mask = words && place[row] >= 0 ? words + static_cast<size_t>(place[row]) * width : nullptr;
-    choices[row] = flightloop::choose(logits + static_cast<size_t>(row) * count, count, mask);
-  });
-}
-
-void flightloop_step(void* decoder, const Batch* batch, float* logits) {
-  static_cast<Decoder*>(decoder)->step(*batch, logits);
-}
-}

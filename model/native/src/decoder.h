@@ -10,6 +10,9 @@
 
 namespace flightloop {
 
+constexpr int kBlock = 2 * kTile;  // outputs of one unit: a group of what comes next
+constexpr int kChunk = 64;         // rows of one unit
+
 // The structures that cross the border, mirrored in library.py field by field.
 
 struct Layer {

@@ -1,8 +1,9 @@
-// What AVX-512 lacks: exponentials, and bfloat16 to and from memory.
+// What AVX-512 lacks: exponentials, bfloat16 to and from memory, and a few loops.
 #pragma once
 
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstdint>
 
 namespace flightloop {
@@ -39,6 +40,22 @@ inline __m512 load_bfloat16(const uint16_t* from) {
 
 inline void store_bfloat16(uint16_t* to, __m512 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+inline float inverse_rms(const float* x, int width, float epsilon) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_loadu_ps(x + i);
+    sum = _mm512_fmadd_ps(v, v, sum);
+  }
+  return 1.0f / std::sqrt(_mm512_reduce_add_ps(sum) / static_cast<float>(width) + epsilon);
+}
+
+inline void scale(float* x, const float* weight, float factor, int width) {
+  for (int i = 0; i < width; i += 16) {
+    const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
+    _mm512_storeu_ps(x + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
+  }
 }
 
 }  // namespace flightloop

@@ -1,0 +1,28 @@
+// What Python calls; mirrored in library.py.
+
+#include "choose.h"
+#include "decoder.h"
+
+extern "C" {
+
+using flightloop::Batch;
+using flightloop::Decoder;
+using flightloop::Model;
+
+void* flightloop_open(const Model* model, int threads, int spins) { return new Decoder(*model, threads, spins); }
+
+void flightloop_close(void* decoder) { delete static_cast<Decoder*>(decoder); }
+
+// ``words``: rows of packed masks, ``width`` words each; ``place[row]``: which of them holds for a row, -1 for none.
+void flightloop_choose(void* decoder, const float* logits, int rows, int count, const uint32_t* words, int width,
+                       const int32_t* place, flightloop::Choice* choices) {
+  static_cast<Decoder*>(decoder)->team().phase(rows, [&](int row, int) {
+    const uint32_t* mask = words && place[row] >= 0 ? words + static_cast<size_t>(place[row]) * width : nullptr;
+    choices[row] = flightloop::choose(logits + static_cast<size_t>(row) * count, count, mask);
+  });
+}
+
+void flightloop_step(void* decoder, const Batch* batch, float* logits) {
+  static_cast<Decoder*>(decoder)->step(*batch, logits);
+}
+}

@@ -88,6 +88,8 @@ def model_config(settings: Settings) -> ModelConfig:
         step_tokens=settings.model_step_tokens,
         draft_tokens=settings.model_draft_tokens,
         queue=settings.model_queue,
+        max_context=settings.model_max_context,
+        attention_window=settings.model_attention_window,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     """Tokens that a step is filled up to with guesses at what follows; 0: none are made."""
     model_queue: int = Field(default=64, ge=1, le=100_000)
     """Requests that may wait at one replica; more get a 429."""
+    model_max_context: int = Field(default=4096, ge=16, le=1_048_576)
+    """Tokens of prompt and answer together."""
+    model_attention_window: int = Field(default=0, ge=0, le=1_048_576)
+    """Latest tokens that most attention heads see, for long inputs; 0: all heads see everything."""
     model_shards: int = Field(default=1, ge=1, le=64)
     """Processes of one replica that its experts are split over."""
     model_experts: Path | None = None

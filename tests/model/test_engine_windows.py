@@ -10,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flightloop.errors import ContextTooLong
 from model.config import ModelConfig
 from model.engine.block_groups import window_blocks
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.engine.request import EngineRequest, SamplingParams
 from model.nn.attention import NoCache
+from model.nn.windows import windowed
 from model.weights.loaded import LoadedModel
 from model.weights.tiny import TINY, tiny_model
 from observability.metrics import Metrics
@@ -76,6 +78,18 @@ def test_tokens_are_the_references_whatever_is_reused_chunked_or_preempted(kind,
         expected = reference(kind, prompt(seed, size), count)
         end = next((place for place, token in enumerate(expected) if token in ends), count)
         assert tuple(got[str(number)]) == expected[:end]
+
+
+def test_past_the_models_own_context_a_windowed_model_goes_on_and_another_refuses() -> None:
+    own = replace(TINY, tied=False, max_positions=24)
+    config = replace(CONFIG, attention_window=6, global_layers=(1,))
+    request = EngineRequest("long", prompt(0, 50), SamplingParams(8, temperature=0, ignore_end=True))
+    subject = Engine(tiny_model(shape=windowed(own, config)), config, ManualStop(), Metrics())
+    subject.add(request)
+    tokens = [token for _ in range(40) for output in subject.step() for token in output.tokens]
+    assert len(tokens) == 8
+    with pytest.raises(ContextTooLong, match="the limit is 24"):
+        Engine(tiny_model(shape=own), CONFIG, ManualStop(), Metrics()).add(request)
 
 
 def test_blocks_of_windowed_layers_do_not_grow_with_the_context() -> None:

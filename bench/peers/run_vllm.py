@@ -3,11 +3,12 @@
 Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16); ``prefix_caching`` (false); ``streams``
 (32), most requests at once; ``positions`` (8192), the longest context; ``batch`` (4096), most tokens of a step;
 ``kv_gib`` (1), memory of the KV cache: 46,000 tokens of the embedded model a GiB; ``eager`` (false): nothing is
-compiled.
+compiled; ``grammar`` (guidance) or xgrammar, what forces an answer into its schema.
 
 It runs in one process, since three of them would share the cores with its own threads, with the libraries preloaded
 that vLLM's documentation asks for (Intel's OpenMP from the environment; tcmalloc where the system has it) and one
-thread a core, bound. A first start compiles for a minute; later ones take that from vLLM's cache.
+thread a core, bound. A first start compiles for a minute; later ones take that from
+vLLM's cache.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def prepare(options: Mapping[str, Any]) -> None:
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
         VLLM_CPU_OMP_THREADS_BIND=cores,
         VLLM_CPU_KVCACHE_SPACE=str(options.get("kv_gib", 1)),
-        VLLM_USE_FLASHINFER_SAMPLER="0",
+        VLLM_USE_AOT_COMPILE="0",  # with this release it compiles anew at every start, as what it kept fails to load
         VLLM_NO_USAGE_STATS="1",
         LD_PRELOAD=":".join(preloaded),
         OMP_NUM_THREADS=str(threads),
@@ -70,6 +71,8 @@ class Vllm:
             max_num_batched_tokens=int(options.get("batch", 4096)),
             enable_prefix_caching=bool(options.get("prefix_caching", False)),
             enforce_eager=bool(options.get("eager", False)),
+            # Whitespace between a value and the next only costs tokens.
+            structured_outputs_config={"backend": options.get("grammar", "guidance"), "disable_any_whitespace": True},
             disable_log_stats=True,
             seed=0,
         )
@@ -114,13 +117,12 @@ class Vllm:
 
     def toolcalls(self, requests: Sequence[Mapping[str, Any]]) -> Answer:
         began = time.perf_counter()
-        # Whitespace between a value and the next only costs tokens.
         parameters = [
             self._vllm.SamplingParams(
                 temperature=0.0,
                 max_tokens=request["most"],
                 detokenize=False,
-                structured_outputs=self._structured(json=request["schema"], disable_any_whitespace=True),
+                structured_outputs=self._structured(json=request["schema"]),
             )
             for request in requests
         ]

@@ -28,7 +28,7 @@ class Size:
         prompt, longer: tokens of the prompts of ``prefill_1000`` and ``prefill_4000``.
         step: tokens of a run's first prompt.
         long: tokens of an input that windows are for; ``short`` of one that needs none.
-        haystacks: of ``hay`` tokens that needles are hidden in, ten in each.
+        haystacks: of ``hay`` tokens that needles are hidden in.
     """
 
     rounds: int = 5
@@ -41,7 +41,7 @@ class Size:
     long: int = 7500
     short: int = 500
     haystacks: int = 6
-    hay: int = 7000
+    hay: int = 7500
 
 
 QUICK = Size(rounds=2, new_tokens=24, windows=4, haystacks=1)
@@ -56,7 +56,7 @@ LEAST = Size(
     long=90,
     short=30,
     haystacks=1,
-    hay=600,
+    hay=900,
 )
 """To see that everything runs; the figures mean nothing."""
 

@@ -23,7 +23,7 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
 WINDOW = 1024
-"""Tokens that the layers with a window see, for long inputs."""
+"""Tokens that the heads with a window see, for long inputs (docs/decisions/0010-windows.md)."""
 
 
 def fastest() -> Dtype:
@@ -44,7 +44,7 @@ class Models:
         return load_model(ModelConfig(dtype=dtype, routed_experts=experts))
 
     def windowed(self) -> LoadedModel:
-        """The dense base in the fastest format, most of its layers seeing a window only."""
+        """The dense base in the fastest format, most of its attention heads seeing a window only."""
         return load_model(ModelConfig(routed_experts=0, attention_window=WINDOW))
 
     def mixture(self, dtype: Dtype) -> LoadedModel:

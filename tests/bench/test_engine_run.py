@@ -64,7 +64,7 @@ def test_needles_are_looked_for_in_both_ways(tmp_path: Path) -> None:
     [_, row] = measure(Console(file=io.StringIO()), wish, TinyModels())
     assert 0 <= row.value <= 1
     assert row.peer_value is not None
-    assert "10 needles" in (row.note or "")
+    assert "15 needles" in (row.note or "")
 
 
 def test_names_choose_measurements() -> None:

@@ -12,6 +12,7 @@ from model.config import ModelConfig, resolve_kv_blocks, resolve_threads
 from model.engine.block_groups import window_blocks
 from model.engine.kv_cache import kv_cache
 from model.engine.runner import LocalRunner, Runner
+from model.native.cache import QuantisedCache
 from model.native.runner import NativeRunner
 from model.weights.loaded import LoadedModel
 
@@ -29,15 +30,15 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
     Raises:
         ConfigError: the kernels can't be compiled.
     """
-    dtype = torch.bfloat16 if loaded.form.kernels else loaded.decoder.dtype
-    blocks = resolve_kv_blocks(config)
-    kv = kv_cache(loaded.config, dtype, blocks, config.block_size, window_blocks(loaded.config, config))
+    blocks, near = resolve_kv_blocks(config), window_blocks(loaded.config, config)
     threads = resolve_threads(config.threads, available_cores(), kernels=loaded.form.kernels)
     facts = {"model": loaded.name, "format": loaded.form.dtype, "threads": threads, "kv_blocks": blocks}
     if not loaded.form.kernels:
         torch.set_num_threads(threads)
         log.info("torch runs the model", waiting="spin", **facts)
+        kv = kv_cache(loaded.config, loaded.decoder.dtype, blocks, config.block_size, near)
         return LocalRunner(loaded.decoder, kv)
     torch.set_num_threads(1)  # its waiting threads would take the cores from ours
     log.info("kernels run the model", waiting="spin, then sleep", pinning="none", **facts)
-    return NativeRunner(loaded.decoder, kv, threads, Path(config.cache).expanduser())
+    quantised = QuantisedCache(loaded.config, blocks, config.block_size, near)
+    return NativeRunner(loaded.decoder, quantised, threads, Path(config.cache).expanduser())

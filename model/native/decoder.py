@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.engine.kv_cache import KVCache
 from model.native import library, pack
+from model.native.cache import QuantisedCache
 from model.native.pack import Packed, Weights
 from model.nn.decoder import Block, Decoder
 from model.nn.experts import Experts
@@ -28,10 +28,10 @@ class NativeDecoder:
 
     Args:
         decoder: with int4 or int8 weights (`model.quant.quantise`).
-        kv: bfloat16 cache that steps read and write.
+        kv: cache that steps read and write.
     """
 
-    def __init__(self, decoder: Decoder, kv: KVCache) -> None:
+    def __init__(self, decoder: Decoder, kv: QuantisedCache) -> None:
         self._kept: list[Tensor | Packed] = []
         shape = decoder.config
         self._blocks = [block for block in decoder.blocks if isinstance(block, Block)]
@@ -77,9 +77,8 @@ class NativeDecoder:
         """Tokens that each routed expert was chosen for, over all layers."""
         return list(self._expert_tokens)[: self.experts]
 
-    def _layer(self, decoder: Decoder, kv: KVCache, index: int, block: Block) -> library.Layer:
+    def _layer(self, decoder: Decoder, kv: QuantisedCache, index: int, block: Block) -> library.Layer:
         attention, moe, shape = block.attention, block.moe, decoder.config
-        keys, values = kv.keys[index], kv.values[index]
         layer = library.Layer(
             attention_norm=self._float(block.attention_norm.weight_D),
             ffn_norm=self._float(block.moe_norm.weight_D),
@@ -87,8 +86,10 @@ class NativeDecoder:
             sine=self._sine,
             qkv=self._matrix([_weights(attention.qkv)]),
             out=self._matrix([_weights(attention.out)]),
-            keys=keys.data_ptr(),
-            values=values.data_ptr(),
+            keys=kv.keys[index].data_ptr(),
+            values=kv.values[index].data_ptr(),
+            key_scale=kv.key_scales[index].data_ptr(),
+            value_scale=kv.value_scales[index].data_ptr(),
             window=shape.window(index),
             wide=sum(1 << head for head in shape.wide(index)),
             group=int(shape.reach(index).bounded),

@@ -36,6 +36,8 @@ class Layer(Structure):
         ("expert_down", Matrix),
         ("keys", c_void_p),
         ("values", c_void_p),
+        ("key_scale", c_void_p),
+        ("value_scale", c_void_p),
         ("window", c_int32),
         ("wide", c_int32),
         ("group", c_int32),

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.engine.kv_cache import KVCache
 from model.engine.masks import Masks
 from model.engine.runner import StepBatch, scored_rows
 from model.engine.sampler import Chosen
 from model.native import build, library
+from model.native.cache import QuantisedCache
 from model.native.decoder import NativeDecoder
 from model.nn.decoder import Decoder
 
@@ -30,7 +30,7 @@ class NativeRunner:
 
     Args:
         decoder: with int4 or int8 weights, which are packed into memory of its own.
-        kv: cache in bfloat16.
+        kv: cache that steps read and write.
         threads: that share each step, the caller's included.
         cache: folder of the compiled kernels.
 
@@ -38,7 +38,7 @@ class NativeRunner:
         ConfigError: the kernels can't be compiled.
     """
 
-    def __init__(self, decoder: Decoder, kv: KVCache, threads: int, cache: Path) -> None:
+    def __init__(self, decoder: Decoder, kv: QuantisedCache, threads: int, cache: Path) -> None:
         self._library = library.load(build.compiled(cache))
         self._decoder = NativeDecoder(decoder, kv)
         self._kv = kv  # the kernels keep pointers into it

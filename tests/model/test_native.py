@@ -19,6 +19,7 @@ from model.engine.masks import Masks
 from model.engine.runner import LocalRunner, SequenceStep, StepBatch
 from model.engine.sampler import choose
 from model.native import build
+from model.native.cache import QuantisedCache
 from model.native.decoder import NARROW
 from model.native.runner import NativeRunner
 from model.native.support import machine_obstacle, obstacle
@@ -97,7 +98,7 @@ def reference(name, dtype):
 
 def native(name, dtype, threads=2):
     decoder = quantised(name, dtype)
-    return NativeRunner(decoder, kv_cache(decoder.config, torch.bfloat16, BLOCKS, SIZE), threads, CACHE)
+    return NativeRunner(decoder, QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE)
 
 
 @lru_cache(maxsize=32)

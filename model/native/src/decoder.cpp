@@ -7,6 +7,7 @@ namespace flightloop {
 namespace {
 
 constexpr int kFewRows = 64;        // fewer are normed sooner by one thread than they are shared
+constexpr int kJoinedRows = 24;     // most rows of a task whose spans are shared
 constexpr int kQueries = 16;        // queries of one attention task
 constexpr int kScored = 4 * kTile;  // vocabulary of one unit
 
@@ -33,7 +34,7 @@ void Decoder::step(const Batch& batch, float* logits) {
   team_.phase(units, [&](int unit, int) { score(unit, logits); });
 }
 
-// Sizes the buffers, finds the slots, and cuts the attention into tasks.
+// Sizes the buffers, finds the slots, and cuts the sequences into tasks.
 void Decoder::plan() {
   const size_t rows = batch_->tokens;
   const size_t heads = shape_.heads + 2 * shape_.kv_heads;
@@ -43,6 +44,7 @@ void Decoder::plan() {
   hidden_.shape(rows, shape_.hidden / kGroup);
   last_.shape(batch_->scored, shape_.width / kGroup);
   query_.need(rows * shape_.heads * shape_.head_width);
+  query_scale_.need(rows * shape_.heads);
   if (shape_.full_norm) raw_.need(rows * heads * shape_.head_width);
   if (shape_.experts) {
     routed_.need(rows * shape_.width);
@@ -64,14 +66,40 @@ void Decoder::plan() {
     }
     for (int done = 0; done < batch_->length[s]; done += most) {
       const int begin = batch_->start[s] + done;
-      AttentionTask task{nullptr, shape_.block_size, begin, std::min(most, batch_->length[s] - done),
-                         batch_->position[begin]};
+      const AttentionTask task{nullptr, shape_.block_size, begin, std::min(most, batch_->length[s] - done),
+                               batch_->position[begin]};
       Attended attended{task, {}};
       for (int table = 0; table < 2; ++table)
         attended.tables[table] = batch_->tables[table] ? batch_->tables[table] + batch_->table_at[s] : nullptr;
       attended_.push_back(attended);
     }
   }
+  cut();
+}
+
+// Lists the attention's units: one for each task and key/value head, or one for each span where the context is long and
+// there are too few rows to keep the team busy otherwise. Later queries have more keys: they go first, so that no thread
+// is left with the longest at the end.
+void Decoder::cut() {
+  units_.clear();
+  joins_.clear();
+  int parts = 0;
+  for (size_t i = attended_.size(); i-- > 0;) {
+    const AttentionTask& task = attended_[i].task;
+    const int spans = task.newest() / kSpan + 1, rows = task.queries * shape_.heads / shape_.kv_heads;
+    for (int head = 0; head < shape_.kv_heads; ++head) {
+      const int at = static_cast<int>(i);
+      if (spans == 1 || rows > kJoinedRows) {
+        units_.push_back({at, head, -1, 0});
+        continue;
+      }
+      joins_.push_back({at, head, parts, spans});
+      for (int span = 0; span < spans; ++span) units_.push_back({at, head, span, parts++});
+    }
+  }
+  part_sums_.need(static_cast<size_t>(parts) * kJoinedRows * shape_.head_width);
+  part_largest_.need(static_cast<size_t>(parts) * kJoinedRows);
+  part_total_.need(static_cast<size_t>(parts) * kJoinedRows);
 }
 
 void Decoder::layer(const Layer& layer, Before before) {
@@ -80,8 +108,8 @@ void Decoder::layer(const Layer& layer, Before before) {
   const int heads = shape_.heads + 2 * shape_.kv_heads;
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); });
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
-  const int tasks = static_cast<int>(attended_.size()) * shape_.kv_heads;
-  team_.phase(tasks, [&](int unit, int me) { attend(unit, layer, scratch_[me]); });
+  team_.phase(static_cast<int>(units_.size()), [&](int unit, int me) { attend(unit, layer, scratch_[me]); });
+  team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); });
   team_.phase(rows, [&](int row, int) { normed(row, layer.ffn_norm, Before::kNothing); }, kFewRows);
@@ -149,29 +177,36 @@ void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
   for (int row = begin; row < end; ++row) place(out + (row - begin) * width, head, row, layer);
 }
 
-// Norms and turns one head's vector and puts it where attention looks for it.
+// Norms and turns one head's vector, rounds it and puts it where attention looks for it.
 void Decoder::place(float* values, int head, int row, const Layer& layer) {
-  const int width = shape_.head_width, half = width / 2, position = batch_->position[row];
-  const bool is_query = head < shape_.heads, is_key = !is_query && head < shape_.heads + shape_.kv_heads;
-  uint16_t* to = query_.get() + (static_cast<size_t>(row) * shape_.heads + head) * width;
-  if (!is_query) {
-    const size_t slot = slot_[layer.group].get()[row];
-    const int index = head - shape_.heads - (is_key ? 0 : shape_.kv_heads);
-    to = (is_key ? layer.keys : layer.values) + (slot * shape_.kv_heads + index) * width;
-  }
-  if (!is_query && !is_key) {
-    for (int i = 0; i < width; i += 16) store_bfloat16(to + i, _mm512_loadu_ps(values + i));
+  const int width = shape_.head_width, keys = shape_.heads, all = shape_.heads + shape_.kv_heads;
+  if (head < keys) {
+    turn(values, layer.query_norm, row, layer);
+    const size_t at = static_cast<size_t>(row) * shape_.heads + head;
+    query_scale_.get()[at] = round16(values, width, query_.get() + at * width);
     return;
   }
-  const float* norm = is_query ? layer.query_norm : layer.key_norm;
+  const size_t slot = slot_[layer.group].get()[row];
+  if (head < all) {
+    turn(values, layer.key_norm, row, layer);
+    const size_t at = slot * shape_.kv_heads + head - keys;
+    layer.key_scale[at] = round8(values, width, layer.keys + at * width);
+  } else {
+    const size_t at = slot * shape_.kv_heads + head - all;
+    layer.value_scale[at] = round8(values, width, layer.values + at * width);
+  }
+}
+
+// Norms one head's vector, if heads are normed one by one, and turns it by its position.
+void Decoder::turn(float* values, const float* norm, int row, const Layer& layer) {
+  const int width = shape_.head_width, half = width / 2;
   if (norm && !shape_.full_norm) scale(values, norm, inverse_rms(values, width, shape_.epsilon), width);
-  const float *cosine = layer.cosine + static_cast<size_t>(position) * half,
-              *sine = layer.sine + static_cast<size_t>(position) * half;
+  const size_t at = static_cast<size_t>(batch_->position[row]) * half;
   for (int i = 0; i < half; i += 16) {
     const __m512 a = _mm512_loadu_ps(values + i), b = _mm512_loadu_ps(values + half + i);
-    const __m512 c = _mm512_loadu_ps(cosine + i), s = _mm512_loadu_ps(sine + i);
-    store_bfloat16(to + i, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
-    store_bfloat16(to + half + i, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
+    const __m512 c = _mm512_loadu_ps(layer.cosine + at + i), s = _mm512_loadu_ps(layer.sine + at + i);
+    _mm512_storeu_ps(values + i, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
+    _mm512_storeu_ps(values + half + i, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
   }
 }
 
@@ -193,40 +228,68 @@ void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
   }
 }
 
-// The task of a unit. Later queries have more keys: they go first, so that no thread is left with the longest at the end.
-AttentionTask Decoder::task_of(int unit, const Layer& layer) const {
-  const Attended& attended = attended_[attended_.size() - 1 - unit / shape_.kv_heads];
-  AttentionTask task = attended.task;
-  task.table = attended.tables[layer.group];
+AttentionTask Decoder::task_of(int attended, const Layer& layer) const {
+  AttentionTask task = attended_[attended].task;
+  task.table = attended_[attended].tables[layer.group];
   return task;
 }
 
 template <int W>
-void Decoder::attend_as(int unit, const Layer& layer, Scratch& scratch) {
+void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
   constexpr int kWidth = W * 32;
-  const AttentionTask task = task_of(unit, layer);
-  const int head = unit % shape_.kv_heads, units = static_cast<int>(attended_.size()) * shape_.kv_heads;
-  const AttentionTask next = task_of(std::min(unit + 1, units - 1), layer);
-  const int group = shape_.heads / shape_.kv_heads, rows = task.queries * group;
-  const uint16_t* query[kQueryRows];
-  int position[kQueryRows];
-  for (int r = 0; r < rows; ++r) {
-    const size_t row = task.begin + r / group;
-    query[r] = query_.get() + (row * shape_.heads + head * group + r % group) * kWidth;
-    position[r] = task.position + r / group;
+  const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
+  const AttentionTask task = task_of(unit.attended, layer);
+  const int group = shape_.heads / shape_.kv_heads;
+  Queries queries;
+  queries.rows = task.queries * group;
+  queries.window = layer.wide >> unit.head & 1 ? 0 : layer.window;
+  queries.sinks = shape_.sinks;
+  for (int r = 0; r < queries.rows; ++r) {
+    const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + unit.head * group + r % group;
+    queries.codes[r] = query_.get() + at * kWidth;
+    queries.scale[r] = query_scale_.get()[at];
+    queries.position[r] = task.position + r / group;
   }
-  const Cache cache{layer.keys, layer.values, shape_.kv_heads, kWidth};
-  const int window = layer.wide >> head & 1 ? 0 : layer.window;
-  Attention<W>(cache, head, scratch.attention)
-      .run(task, query, position, rows, window, shape_.sinks, next, (unit + 1) % shape_.kv_heads);
-  for (int r = 0; r < rows; ++r) {
-    const float* sums = scratch.attention.sums + r * kWidth;
-    const __m512 factor = _mm512_set1_ps(1.0f / scratch.attention.total[r]);
-    const int first = (head * group + r % group) * W;
-    for (int w = 0; w < W; ++w) {
-      const __m512 low = _mm512_mul_ps(_mm512_load_ps(sums + 32 * w), factor);
-      const __m512 high = _mm512_mul_ps(_mm512_load_ps(sums + 32 * w + 16), factor);
-      mixed_.put(task.begin + r / group, first + w, low, high);
+  const Cache cache{layer.keys, layer.values, layer.key_scale, layer.value_scale, shape_.kv_heads, kWidth};
+  const Places ahead(cache, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
+  Attention<W> attention(cache, scratch.attention);
+  if (unit.span < 0) {
+    attention.run(task, unit.head, queries, ahead);
+    put(task, unit.head, scratch.attention.all());
+    return;
+  }
+  attention.span(task, unit.head, queries, unit.span * kSpan, ahead);
+  Mixed part = part_of(unit.part);
+  part.clear(queries.rows, kWidth);
+  part.add(scratch.attention.span(), queries.rows, kWidth);
+}
+
+Mixed Decoder::part_of(int part) {
+  const size_t at = static_cast<size_t>(part) * kJoinedRows;
+  return {part_sums_.get() + at * shape_.head_width, part_largest_.get() + at, part_total_.get() + at};
+}
+
+// Adds up the spans of a task, in the order in which one thread goes through them.
+void Decoder::join(const Join& join, Scratch& scratch) {
+  const AttentionTask& task = attended_[join.attended].task;
+  const int rows = task.queries * shape_.heads / shape_.kv_heads;
+  Mixed all = scratch.attention.all();
+  all.clear(rows, shape_.head_width);
+  for (int span = 0; span < join.spans; ++span) all.add(part_of(join.part + span), rows, shape_.head_width);
+  put(task, join.head, all);
+}
+
+// Divides by the weights' sums, and rounds the result for the output projection.
+void Decoder::put(const AttentionTask& task, int head, const Mixed& mixed) {
+  const int group = shape_.heads / shape_.kv_heads, width = shape_.head_width;
+  for (int r = 0; r < task.queries * group; ++r) {
+    const __m512 factor = _mm512_set1_ps(1.0f / mixed.total[r]);
+    const int first = (head * group + r % group) * width / kGroup;
+    for (int i = 0; i < width; i += kGroup) {
+      const float* sums = mixed.sums + r * width + i;
+      const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(sums), factor);
+      const __m512 high = _mm512_mul_ps(_mm512_loadu_ps(sums + 16), factor);
+      mixed_.put(task.begin + r / group, first + i / kGroup, low, high);
     }
   }
 }

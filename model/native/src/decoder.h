@@ -23,7 +23,8 @@ struct Layer {
   Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
   const float* router;                 // [expert][width], null in a dense model
   Matrix expert_gate_up, expert_down;  // expert after expert
-  uint16_t *keys, *values;
+  int8_t *keys, *values;               // [slot][key/value head][head width]
+  float *key_scale, *value_scale;      // [slot][key/value head]
   int32_t window;                      // 0: full attention
   int32_t wide;                        // one bit a key/value head: sees everything in spite of the window
   int32_t group;                       // which of the batch's tables
@@ -70,6 +71,14 @@ class Decoder {
     AttentionTask task;
     const int32_t* tables[2];
   };
+  struct Unit {
+    int attended, head;
+    int span;                          // -1: all that the queries see
+    int part;                          // where the span's sums go
+  };
+  struct Join {
+    int attended, head, part, spans;
+  };
   struct Chosen {
     int expert;
     std::vector<int> rows;             // and where in `choices_` their weights are
@@ -82,6 +91,7 @@ class Decoder {
   };
 
   void plan();
+  void cut();
   void layer(const Layer& layer, Before before);
   void embed(int row, float* x);
   void normed(int row, const float* weight, Before before);
@@ -89,11 +99,15 @@ class Decoder {
   void gather();
   void project(int unit, const Layer& layer, Scratch& scratch);
   void place(float* values, int head, int row, const Layer& layer);
+  void turn(float* values, const float* norm, int row, const Layer& layer);
   void norm_full(int row, const Layer& layer);
   void attend(int unit, const Layer& layer, Scratch& scratch);
   template <int W>
   void attend_as(int unit, const Layer& layer, Scratch& scratch);
-  AttentionTask task_of(int unit, const Layer& layer) const;
+  AttentionTask task_of(int attended, const Layer& layer) const;
+  Mixed part_of(int part);
+  void join(const Join& join, Scratch& scratch);
+  void put(const AttentionTask& task, int head, const Mixed& mixed);
   void feed(int unit, const Layer& layer, Scratch& scratch);
   void feed_expert(int unit, const Layer& layer, Scratch& scratch);
   void collect_expert(int unit, const Layer& layer, Scratch& scratch);
@@ -115,7 +129,11 @@ class Decoder {
   Buffer<float> x_, routed_, raw_, weight_;
   Buffer<int32_t> choice_;
   Buffer<int32_t> slot_[2];            // where each row's key and value go, for each table
-  Buffer<uint16_t> query_;             // bfloat16
+  Buffer<int16_t> query_;
+  Buffer<float> query_scale_;
+  std::vector<Unit> units_;
+  std::vector<Join> joins_;
+  Buffer<float> part_sums_, part_largest_, part_total_;
   Rows normed_, mixed_, hidden_, last_;
 };
 

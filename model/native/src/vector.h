@@ -1,4 +1,4 @@
-// What AVX-512 lacks: exponentials, bfloat16 to and from memory, and a few loops.
+// What AVX-512 lacks: exponentials, bfloat16 from memory, rounding, and a few loops over vectors.
 #pragma once
 
 #include <immintrin.h>
@@ -38,10 +38,6 @@ inline __m512 load_bfloat16(const uint16_t* from) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
-inline void store_bfloat16(uint16_t* to, __m512 x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
-}
-
 inline float inverse_rms(const float* x, int width, float epsilon) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) {
@@ -56,6 +52,33 @@ inline void scale(float* x, const float* weight, float factor, int width) {
     const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(factor));
     _mm512_storeu_ps(x + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
   }
+}
+
+inline float largest(const float* x, int width) {
+  __m512 most = _mm512_setzero_ps();
+  for (int i = 0; i < width; i += 16) most = _mm512_max_ps(most, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
+  return _mm512_reduce_max_ps(most);
+}
+
+// Round a vector symmetrically to 8 or 16 bits; return the scale that it is to be multiplied with.
+inline float round8(const float* x, int width, int8_t* to) {
+  const float most = largest(x, width);
+  const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 127.0f / most : 0.0f);
+  for (int i = 0; i < width; i += 16) {
+    const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm512_cvtsepi32_epi8(code));
+  }
+  return most / 127.0f;
+}
+
+inline float round16(const float* x, int width, int16_t* to) {
+  const float most = largest(x, width);
+  const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 32767.0f / most : 0.0f);
+  for (int i = 0; i < width; i += 16) {
+    const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtsepi32_epi16(code));
+  }
+  return most / 32767.0f;
 }
 
 }  // namespace flightloop

@@ -90,6 +90,7 @@ class NativeDecoder:
             values=kv.values[index].data_ptr(),
             key_scale=kv.key_scales[index].data_ptr(),
             value_scale=kv.value_scales[index].data_ptr(),
+            key_sum=kv.key_sums[index].data_ptr(),
             window=shape.window(index),
             wide=sum(1 << head for head in shape.wide(index)),
             group=int(shape.reach(index).bounded),

@@ -38,6 +38,7 @@ class Layer(Structure):
         ("values", c_void_p),
         ("key_scale", c_void_p),
         ("value_scale", c_void_p),
+        ("key_sum", c_void_p),
         ("window", c_int32),
         ("wide", c_int32),
         ("group", c_int32),

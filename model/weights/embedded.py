@@ -42,7 +42,9 @@ def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
     """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
-    form = form_for(config.dtype, shape, shards=config.shards, exact_int4=file.mostly_int4)
+    form = form_for(
+        config.dtype, shape, shards=config.shards, block_size=config.block_size, exact_int4=file.mostly_int4
+    )
     state = gguf_state(file, shape, int4=form.dtype == "int4")
     if config.routed_experts:
         shape = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)

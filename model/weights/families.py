@@ -80,7 +80,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     family, shape = folder_shape(settings)
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
-    form = form_for(config.dtype, shape, shards=config.shards)
+    form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype))
     decoder = quantise(assemble(shape, state, dtype), form.dtype, native=form.kernels)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flightloop.errors import ConfigError
 from model.config import Dtype, ResolvedDtype, resolve_dtype
+from model.native.cache import TOKENS
 from model.native.support import obstacle
 from model.nn.shape import DecoderConfig
 from model.weights.assemble import processor_features
@@ -22,7 +23,9 @@ class Form:
 FLOAT32 = Form("float32", kernels=False)
 
 
-def form_for(dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, exact_int4: bool = False) -> Form:
+def form_for(
+    dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, block_size: int = TOKENS, exact_int4: bool = False
+) -> Form:
     """The form that a configured ``dtype`` means for a model here.
 
     "auto" is the fastest that loses next to nothing: by the kernels int4 where the file is in four bits already
@@ -31,7 +34,11 @@ def form_for(dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, exact_int4:
     Raises:
         ConfigError: int4 is asked for where the kernels can't run the model.
     """
-    reason = "its experts are split over shards" if shards > 1 else obstacle(shape)
+    reason = obstacle(shape)
+    if shards > 1:
+        reason = "its experts are split over shards"
+    elif block_size % TOKENS:
+        reason = f"block_size {block_size} is no multiple of {TOKENS}"
     if dtype in ("float32", "bfloat16"):
         return Form(resolve_dtype(dtype, ()), kernels=False)
     if reason is None:

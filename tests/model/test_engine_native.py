@@ -27,7 +27,7 @@ SHAPE = DecoderConfig(
     active=2, max_positions=256,
 )  # fmt: skip
 WINDOWED = replace(SHAPE, windows=(0, 20), sinks=4)
-CONFIG = ModelConfig(slots=3, block_size=4, kv_blocks=24, max_context=96, step_tokens=16)
+CONFIG = ModelConfig(slots=3, block_size=16, kv_blocks=8, max_context=96, step_tokens=16)
 
 
 @cache
@@ -52,7 +52,7 @@ def request(name, prompt, most, priority="interactive"):
 def alone(shape, prompt, most):
     """By itself, with room for everything and without guesses."""
     return answers(
-        engine(shape, replace(CONFIG, draft_tokens=0, kv_blocks=64, step_tokens=96)), [(0, request("a", prompt, most))]
+        engine(shape, replace(CONFIG, draft_tokens=0, kv_blocks=16, step_tokens=96)), [(0, request("a", prompt, most))]
     )["a"]
 
 

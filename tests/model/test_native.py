@@ -31,7 +31,7 @@ from model.weights.tiny import TINY, random_decoder
 
 needs_kernels = pytest.mark.skipif(machine_obstacle() is not None, reason=str(machine_obstacle()))
 CACHE = Path(ModelConfig().cache).expanduser()
-BLOCKS, SIZE = 24, 4
+BLOCKS, SIZE = 24, 16
 
 DENSE = DecoderConfig(
     vocab=320, layers=3, width=64, heads=4, kv_heads=2, head_width=32, shared_width=80, max_positions=256
@@ -120,7 +120,7 @@ def text(length, seed=0):
 def test_logits_are_those_of_torch(name, dtype):
     ours, theirs = native(name, dtype), reference(name, dtype)
     tokens, other = text(75), text(9, 1)
-    first, second = range(5, 24), (2, 0, 3)
+    first, second = range(5, 24), (2,)
     batches = [
         (step(tokens[:60], 0, first, 60),),
         (step(tokens[60:61], 60, first, 1), step(other[:8], 0, second, 8)),
@@ -150,12 +150,10 @@ def test_logits_are_those_of_torch(name, dtype):
 )
 def test_a_row_does_not_depend_on_its_company(name, dtype, cuts, company, threads):
     """Bit for bit: alone in one step, or in chunks beside others, on any number of threads."""
-    tokens, blocks = text(40), range(10)
+    tokens, blocks = text(40), range(3)
     alone = kept(name, dtype).run(StepBatch((step(tokens, 0, blocks, 40),)))
     runner, rows = kept(name, dtype, threads), []
-    others = [
-        step(text(length, 7), 0, range(10 + 3 * place, 13 + 3 * place), 1) for place, length in enumerate(company)
-    ]
+    others = [step(text(length, 7), 0, (3 + place,), 1) for place, length in enumerate(company)]
     for begin, end in zip([0, *cuts], [*cuts, 40], strict=True):
         mine = step(tokens[begin:end], begin, blocks, end - begin)
         place = begin % (len(others) + 1)
@@ -167,9 +165,9 @@ def test_a_row_does_not_depend_on_its_company(name, dtype, cuts, company, thread
 @needs_kernels
 def test_windowed_layers_read_their_own_table():
     name, tokens = "windows", text(30)
-    near = (7, 6, 5, 4, 3, 2, 1, 0)
-    same = native(name, "int8").run(StepBatch((step(tokens, 0, range(8), 30),)))
-    apart = native(name, "int8").run(StepBatch((SequenceStep(tuple(tokens), 0, tuple(range(8)), 30, near),)))
+    near = (1, 0)
+    same = native(name, "int8").run(StepBatch((step(tokens, 0, range(2), 30),)))
+    apart = native(name, "int8").run(StepBatch((SequenceStep(tuple(tokens), 0, (0, 1), 30, near),)))
     assert torch.equal(same, apart)
 
 

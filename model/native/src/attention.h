@@ -1,6 +1,9 @@
 // Attention of a few queries of one sequence over its keys and values in the paged cache, for the query heads that
-// share one key/value head. Keys and values are int8, each head of a token with a scale of its own; queries and weights
-// are rounded to 16 bits, so that sums are exact integers (VPDPWSSD).
+// share one key/value head.
+//
+// Keys and values are int8, each head of a token with a scale of its own, in tiles of 16 tokens that are laid out for
+// VPDPBUSD (four numbers of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The
+// other factor is a number of 16 bits without a sign, its two bytes multiplied apart, so that sums are exact integers.
 //
 // Softmax is taken block by block with a running maximum (Milakov and Gimelshein, 2018; the blocking of FlashAttention,
 // Dao et al., 2022), within spans of blocks that know nothing of each other, so that threads can share a long context.
@@ -19,19 +22,43 @@
 
 namespace flightloop {
 
-constexpr int kKeys = 64;        // keys of one block
+constexpr int kTokens = 16;      // of one tile of the cache
+constexpr int kTiles = 4;        // of one block
+constexpr int kKeys = kTiles * kTokens;
 constexpr int kSpan = 16 * kKeys;
 constexpr int kQueryRows = 64;   // most (query, head) pairs of one task
 constexpr int kMostWidth = 128;  // of a head
 constexpr float kNone = -1e30f;  // below any score
-// Values of keys whose weight is less than 2^-15 of the largest so far are left out, as 16 bits would round them.
-constexpr float kNegligible = 15;
+// Values of keys whose weight is less than 2^-16 of the largest so far are left out, as 16 bits would round them.
+constexpr float kNegligible = 16;
 
-// Keys and values of one layer: [slot][key/value head][width], with a scale for each head of a slot.
+// Keys and values of one layer: tiles for each key/value head of 16 slots, and in the same order for each slot ...
 struct Cache {
-  const int8_t *keys, *values;
-  const float *key_scale, *value_scale;
+  int8_t *keys, *values;
+  float *key_scale, *value_scale;
+  int32_t* key_sum;  // ... what a key's numbers add up to
   int heads, width;
+
+  size_t tile(size_t slot, int head) const { return slot / kTokens * heads + head; }
+
+  // Rounds one head's key or value of a token and puts it into its slot.
+  void put_key(size_t slot, int head, const float* values_of) const {
+    alignas(64) int8_t codes[kMostWidth];
+    const size_t at = tile(slot, head), lane = slot % kTokens;
+    key_scale[at * kTokens + lane] = round8(values_of, width, codes);
+    int sum = 0;
+    for (int i = 0; i < width; ++i) sum += codes[i];
+    key_sum[at * kTokens + lane] = sum;
+    for (int i = 0; i < width; i += 4) std::memcpy(keys + (at * width + i) * kTokens + 4 * lane, codes + i, 4);
+  }
+
+  void put_value(size_t slot, int head, const float* values_of) const {
+    alignas(64) int8_t codes[kMostWidth];
+    const size_t at = tile(slot, head), lane = slot % kTokens;
+    value_scale[at * kTokens + lane] = round8(values_of, width, codes);
+    int8_t* to = values + at * width * kTokens + lane / 4 * width * 4 + lane % 4;
+    for (int i = 0; i < width; ++i) to[4 * i] = codes[i];
+  }
 };
 
 struct AttentionTask {
@@ -45,7 +72,7 @@ struct AttentionTask {
 
 // The queries' side of a task, and what they may see.
 struct Queries {
-  const int16_t* codes[kQueryRows];
+  const uint8_t* codes[kQueryRows];  // [high or low byte][width], 32768 added
   float scale[kQueryRows];
   int position[kQueryRows];
   int rows, window, sinks;
@@ -85,11 +112,8 @@ struct Mixed {
 
 class AttentionScratch {
  public:
-  alignas(64) uint32_t keys[kMostWidth / 2 * kKeys];    // pairs of inputs: [width / 2][key]
-  alignas(64) uint32_t values[kKeys / 2 * kMostWidth];  // pairs of keys: [key / 2][width]
-  alignas(64) int16_t weights[kQueryRows * kKeys];
   alignas(64) int32_t scores[kQueryRows * kKeys];
-  alignas(64) float key_scale[kKeys], value_scale[kKeys];
+  alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];  // [row][high or low byte][key]
   float factor[kQueryRows];                             // of each row's weights
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
@@ -98,54 +122,24 @@ class AttentionScratch {
   Mixed all() { return {all_sums, all_largest, all_total}; }
 };
 
-// Where the keys and values of a block lie: slot * heads + head.
+// The tiles of a block.
 struct Places {
-  size_t at[kKeys];
+  size_t tile[kTiles];
 
   Places(const Cache& cache, const AttentionTask& task, int head, int first) {
-    const int newest = task.newest();
-    int block = first / task.block_size, inside = first % task.block_size;
-    for (int j = 0; j < kKeys; ++j) {
-      at[j] = (static_cast<size_t>(task.table[block]) * task.block_size + inside) * cache.heads + head;
-      if (first + j < newest && ++inside == task.block_size) {  // beyond the newest: that one again, it is masked
-        ++block;
-        inside = 0;
-      }
+    for (int i = 0; i < kTiles; ++i) {
+      const int at = std::min(first + i * kTokens, task.newest());  // beyond the newest: its tile, which is masked
+      const size_t block = task.table[at / task.block_size];
+      tile[i] = cache.tile(block * task.block_size + at % task.block_size, head);
     }
   }
 };
 
-inline void transpose(__m512i row[16]) {
-  __m512i a[16], b[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    a[2 * i] = _mm512_unpacklo_epi32(row[2 * i], row[2 * i + 1]);
-    a[2 * i + 1] = _mm512_unpackhi_epi32(row[2 * i], row[2 * i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-    b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i x = _mm512_shuffle_i32x4(b[i], b[4 + i], 0x88), y = _mm512_shuffle_i32x4(b[i], b[4 + i], 0xdd);
-    const __m512i z = _mm512_shuffle_i32x4(b[8 + i], b[12 + i], 0x88),
-                  w = _mm512_shuffle_i32x4(b[8 + i], b[12 + i], 0xdd);
-    row[i] = _mm512_shuffle_i32x4(x, z, 0x88);
-    row[8 + i] = _mm512_shuffle_i32x4(x, z, 0xdd);
-    row[4 + i] = _mm512_shuffle_i32x4(y, w, 0x88);
-    row[12 + i] = _mm512_shuffle_i32x4(y, w, 0xdd);
-  }
-}
-
-// W is the head width in vectors of 32 numbers of 16 bits.
+// W is the head width in vectors of 16.
 template <int W>
 class Attention {
  public:
-  static constexpr int kWidth = W * 32;
+  static constexpr int kWidth = W * 16;
 
   Attention(const Cache& cache, AttentionScratch& scratch) : cache_(cache), s_(scratch) {}
 
@@ -178,15 +172,10 @@ class Attention {
     while (first < end) {
       const int after = seen(first + kKeys);
       const Places ahead = after < end ? Places(cache_, task, head, after) : next;
-      load_keys(places);
-      score(queries, &ahead);
-      load_scales(places);
+      score(queries, places, &ahead);
       bool any = false;
-      for (int r = 0; r < queries.rows; ++r) any |= soften(r, first, queries);
-      if (any) {
-        load_values(places);
-        mix(queries.rows, needed ? &ahead : nullptr);
-      }
+      for (int r = 0; r < queries.rows; ++r) any |= soften(r, first, places, queries);
+      if (any) mix(queries.rows, places, needed ? &ahead : nullptr);
       needed = any;
       places = ahead;
       first = after;
@@ -194,127 +183,82 @@ class Attention {
   }
 
  private:
-  // Asks for a few of the next block's lines ahead of their use: they lie scattered, where no processor guesses them. A
-  // few at a time, since the processor stands still once too many are on their way.
-  void ask(const int8_t* codes, const float* scale, const Places& places, int from, int count) const {
-    for (int j = from; j < from + count; ++j) {
-      const int8_t* at = codes + places.at[j] * kWidth;
-      for (int i = 0; i < kWidth; i += 64) _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
-      if (j % 4 == 0) _mm_prefetch(reinterpret_cast<const char*>(scale + places.at[j]), _MM_HINT_T0);
-    }
+  // Asks for a line of the next block's tile ahead of its use: tiles lie scattered, where no processor guesses them.
+  static void ask(const void* tiles, size_t at) {
+    _mm_prefetch(static_cast<const char*>(tiles) + at * 64, _MM_HINT_T0);
   }
 
-  static __m512i widened(const int8_t* from) {
-    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  }
-
-  void load_keys(const Places& places) {
-    for (int j = 0; j < kKeys; j += 16) {
-      for (int w = 0; w < W; ++w) {
-        __m512i row[16];
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) row[i] = widened(cache_.keys + places.at[j + i] * kWidth + 32 * w);
-        transpose(row);
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) _mm512_store_si512(s_.keys + (16 * w + i) * kKeys + j, row[i]);
-      }
-    }
-  }
-
-  void load_scales(const Places& places) {
-    for (int j = 0; j < kKeys; ++j) {
-      s_.key_scale[j] = cache_.key_scale[places.at[j]];
-      s_.value_scale[j] = cache_.value_scale[places.at[j]];
-    }
-  }
-
-  void load_values(const Places& places) {
-    const __m512i low = pairs(0), high = pairs(16);
-    for (int j = 0; j < kKeys; j += 2) {
-      for (int w = 0; w < W; ++w) {
-        const __m512i a = widened(cache_.values + places.at[j] * kWidth + 32 * w);
-        const __m512i b = widened(cache_.values + places.at[j + 1] * kWidth + 32 * w);
-        uint32_t* to = s_.values + (j / 2) * kWidth + 32 * w;
-        _mm512_store_si512(to, _mm512_permutex2var_epi16(a, low, b));
-        _mm512_store_si512(to + 16, _mm512_permutex2var_epi16(a, high, b));
-      }
-    }
-  }
-
-  static __m512i pairs(int from) {
-    alignas(64) uint16_t index[32];
-    for (int i = 0; i < 16; ++i) {
-      index[2 * i] = static_cast<uint16_t>(from + i);
-      index[2 * i + 1] = static_cast<uint16_t>(32 + from + i);
-    }
-    return _mm512_load_si512(index);
-  }
-
-  static __m512i pair(const int16_t* from) {
+  static __m512i four(const uint8_t* from) {
     int32_t word;
     std::memcpy(&word, from, 4);
     return _mm512_set1_epi32(word);
   }
 
-  void score(const Queries& queries, const Places* ahead) {
+  void score(const Queries& queries, const Places& places, const Places* ahead) {
     int row = 0;
-    for (; row + 4 <= queries.rows; row += 4, ahead = nullptr) score<4>(queries, row, ahead);
+    for (; row + 4 <= queries.rows; row += 4, ahead = nullptr) score<4>(queries, row, places, ahead);
     switch (queries.rows - row) {
-      case 3: score<3>(queries, row, ahead); break;
-      case 2: score<2>(queries, row, ahead); break;
-      case 1: score<1>(queries, row, ahead); break;
+      case 3: score<3>(queries, row, places, ahead); break;
+      case 2: score<2>(queries, row, places, ahead); break;
+      case 1: score<1>(queries, row, places, ahead); break;
     }
   }
 
   template <int R>
-  void score(const Queries& queries, int row, const Places* ahead) {
-    __m512i total[R][4];
+  void score(const Queries& queries, int row, const Places& places, const Places* ahead) {
+    for (int i = 0; i < kTiles; ++i) {
+      const int8_t* tile = cache_.keys + places.tile[i] * kWidth * kTokens;
+      __m512i high[R], low[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
+      for (int r = 0; r < R; ++r) high[r] = low[r] = _mm512_setzero_si512();
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) total[r][i] = _mm512_setzero_si512();
-    for (int h = 0; h < W * 16; ++h) {
-      constexpr int kCount = kKeys / (W * 16);
-      if (ahead) ask(cache_.keys, cache_.key_scale, *ahead, h * kCount, kCount);
-      __m512i key[4];
+      for (int h = 0; h < kWidth / 4; ++h) {
+        if (ahead) ask(cache_.keys, ahead->tile[i] * (kWidth / 4) + h);
+        const __m512i key = _mm512_load_si512(tile + 64 * h);
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) key[i] = _mm512_load_si512(s_.keys + h * kKeys + 16 * i);
+        for (int r = 0; r < R; ++r) {
+          high[r] = _mm512_dpbusd_epi32(high[r], four(queries.codes[row + r] + 4 * h), key);
+          low[r] = _mm512_dpbusd_epi32(low[r], four(queries.codes[row + r] + kWidth + 4 * h), key);
+        }
+      }
+      if (ahead) {
+        ask(cache_.key_scale, ahead->tile[i]);
+        ask(cache_.key_sum, ahead->tile[i]);
+        ask(cache_.value_scale, ahead->tile[i]);
+      }
+      const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + places.tile[i] * kTokens), 15);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        const __m512i both = pair(queries.codes[row + r] + 2 * h);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) total[r][i] = _mm512_dpwssd_epi32(total[r][i], both, key[i]);
+        const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[r], 8), low[r]), added);
+        _mm512_store_si512(s_.scores + (row + r) * kKeys + kTokens * i, dot);
       }
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) _mm512_store_si512(s_.scores + (row + r) * kKeys + 16 * i, total[r][i]);
   }
 
   // A row's scores of a block, in powers of two, and which of them count.
   struct Scores {
-    __m512 score[4];
-    __mmask16 seen[4];
+    __m512 score[kTiles];
+    __mmask16 seen[kTiles];
     float largest;
   };
 
-  Scores scores(int row, int first, const Queries& queries) const {
+  Scores scores(int row, int first, const Places& places, const Queries& queries) const {
     const __m512 scale = _mm512_set1_ps(queries.scale[row] * kLog2E / std::sqrt(static_cast<float>(kWidth)));
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const int position = queries.position[row];
     Scores found;
     __m512 most = _mm512_set1_ps(kNone);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + 16 * i));
+    for (int i = 0; i < kTiles; ++i) {
+      const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
       found.seen[i] = _mm512_cmple_epi32_mask(at, _mm512_set1_epi32(position));
       if (queries.window) {
         found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries.window)) |
                          _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries.sinks));
       }
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s_.scores + row * kKeys + 16 * i));
-      found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, _mm512_load_ps(s_.key_scale + 16 * i)), scale);
+      const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s_.scores + row * kKeys + kTokens * i));
+      const __m512 key_scale = _mm512_load_ps(cache_.key_scale + places.tile[i] * kTokens);
+      found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), scale);
       most = _mm512_mask_max_ps(most, found.seen[i], most, found.score[i]);
     }
     found.largest = _mm512_reduce_max_ps(most);
@@ -323,24 +267,23 @@ class Attention {
 
   // Takes the first block's largest scores as those to measure from.
   void measure(const Places& places, const Queries& queries) {
-    load_keys(places);
-    load_scales(places);
-    score(queries, nullptr);
-    for (int r = 0; r < queries.rows; ++r) s_.largest[r] = scores(r, 0, queries).largest;
+    score(queries, places, nullptr);
+    for (int r = 0; r < queries.rows; ++r) s_.largest[r] = scores(r, 0, places, queries).largest;
   }
 
   // Turns a row's scores into weights, relative to the largest score so far, and rescales what was summed before. Tells
   // whether the block has any weight worth its values.
-  bool soften(int row, int first, const Queries& queries) {
-    const Scores found = scores(row, first, queries);
+  bool soften(int row, int first, const Places& places, const Queries& queries) {
+    const Scores found = scores(row, first, places, queries);
     const float before = s_.largest[row], largest = std::max(before, found.largest);
-    __m512 weight[4], sum = _mm512_setzero_ps(), most = _mm512_setzero_ps();
+    __m512 weight[kTiles], sum = _mm512_setzero_ps(), most = _mm512_setzero_ps();
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kTiles; ++i) {
       const __m512 x = _mm512_sub_ps(found.score[i], _mm512_set1_ps(largest));
-      weight[i] = _mm512_maskz_mov_ps(found.seen[i], exp2(x));
-      sum = _mm512_add_ps(sum, weight[i]);
-      weight[i] = _mm512_mul_ps(weight[i], _mm512_load_ps(s_.value_scale + 16 * i));
+      const __m512 share = _mm512_maskz_mov_ps(found.seen[i], exp2(x));
+      sum = _mm512_add_ps(sum, share);
+      const __m512 value_scale = _mm512_load_ps(cache_.value_scale + places.tile[i] * kTokens);
+      weight[i] = _mm512_maskz_mul_ps(found.seen[i], share, value_scale);
       most = _mm512_max_ps(most, weight[i]);
     }
     float shrink = 1;
@@ -354,54 +297,62 @@ class Attention {
     }
     s_.total[row] = s_.total[row] * shrink + _mm512_reduce_add_ps(sum);
     const float top = found.largest < largest - kNegligible ? 0.0f : _mm512_reduce_max_ps(most);
-    const __m512 factor = _mm512_set1_ps(top > 1e-30f ? 32767.0f / top : 0.0f);
-    s_.factor[row] = top / 32767.0f;
+    const __m512 factor = _mm512_set1_ps(top > 1e-30f ? 65535.0f / top : 0.0f);
+    s_.factor[row] = top / 65535.0f;
+    uint8_t* to = s_.weights + row * 2 * kKeys;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kTiles; ++i) {
       const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(weight[i], factor));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(s_.weights + row * kKeys + 16 * i), _mm512_cvtsepi32_epi16(code));
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + 16 * i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(code, 8)));
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + kKeys + 16 * i), _mm512_cvtepi32_epi8(code));
     }
     return top > 1e-30f;
   }
 
-  void mix(int rows, const Places* ahead) {
+  void mix(int rows, const Places& places, const Places* ahead) {
     int row = 0;
-    for (; row + 4 <= rows; row += 4, ahead = nullptr) mix<4>(row, ahead);
+    for (; row + 3 <= rows; row += 3, ahead = nullptr) mix<3>(row, places, ahead);
     switch (rows - row) {
-      case 3: mix<3>(row, ahead); break;
-      case 2: mix<2>(row, ahead); break;
-      case 1: mix<1>(row, ahead); break;
+      case 2: mix<2>(row, places, ahead); break;
+      case 1: mix<1>(row, places, ahead); break;
     }
   }
 
   template <int R>
-  void mix(int row, const Places* ahead) {
-    constexpr int kParts = W == 1 ? 2 : 4;
-    for (int part = 0; part < W * 2; part += kParts) {
-      __m512i total[R][kParts];
+  void mix(int row, const Places& places, const Places* ahead) {
+    constexpr int kParts = std::min(W, 4);
+    for (int part = 0; part < W; part += kParts) {
+      __m512i high[R][kParts], low[R][kParts];
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int i = 0; i < kParts; ++i) total[r][i] = _mm512_setzero_si512();
-      for (int j = 0; j < kKeys / 2; ++j) {
-        if (ahead && part == 0) ask(cache_.values, cache_.value_scale, *ahead, 2 * j, 2);
+        for (int i = 0; i < kParts; ++i) high[r][i] = low[r][i] = _mm512_setzero_si512();
+      for (int quad = 0; quad < kKeys / 4; ++quad) {
+        const size_t line = places.tile[quad / 4] * (kWidth / 4) + quad % 4 * W + part;
         __m512i value[kParts];
 #pragma GCC unroll 4
-        for (int i = 0; i < kParts; ++i) value[i] = _mm512_load_si512(s_.values + j * kWidth + 16 * (part + i));
+        for (int i = 0; i < kParts; ++i) {
+          value[i] = _mm512_load_si512(cache_.values + (line + i) * 64);
+          if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + quad % 4 * W + part + i);
+        }
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          const __m512i both = pair(s_.weights + (row + r) * kKeys + 2 * j);
+          const uint8_t* weights = s_.weights + (row + r) * 2 * kKeys + 4 * quad;
+          const __m512i upper = four(weights), lower = four(weights + kKeys);
 #pragma GCC unroll 4
-          for (int i = 0; i < kParts; ++i) total[r][i] = _mm512_dpwssd_epi32(total[r][i], both, value[i]);
+          for (int i = 0; i < kParts; ++i) {
+            high[r][i] = _mm512_dpbusd_epi32(high[r][i], upper, value[i]);
+            low[r][i] = _mm512_dpbusd_epi32(low[r][i], lower, value[i]);
+          }
         }
       }
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int i = 0; i < kParts; ++i) {
+          const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
           float* at = s_.sums + (row + r) * kWidth + 16 * (part + i);
-          const __m512 factor = _mm512_set1_ps(s_.factor[row + r]);
-          _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[r][i]), factor, _mm512_load_ps(at)));
+          _mm512_store_ps(at, _mm512_fmadd_ps(sum, _mm512_set1_ps(s_.factor[row + r]), _mm512_load_ps(at)));
         }
     }
   }

@@ -43,7 +43,7 @@ void Decoder::plan() {
   mixed_.shape(rows, shape_.heads * shape_.head_width / kGroup);
   hidden_.shape(rows, shape_.hidden / kGroup);
   last_.shape(batch_->scored, shape_.width / kGroup);
-  query_.need(rows * shape_.heads * shape_.head_width);
+  query_.need(rows * shape_.heads * 2 * shape_.head_width);
   query_scale_.need(rows * shape_.heads);
   if (shape_.full_norm) raw_.need(rows * heads * shape_.head_width);
   if (shape_.experts) {
@@ -183,18 +183,20 @@ void Decoder::place(float* values, int head, int row, const Layer& layer) {
   if (head < keys) {
     turn(values, layer.query_norm, row, layer);
     const size_t at = static_cast<size_t>(row) * shape_.heads + head;
-    query_scale_.get()[at] = round16(values, width, query_.get() + at * width);
+    query_scale_.get()[at] = round16(values, width, query_.get() + at * 2 * width);
     return;
   }
   const size_t slot = slot_[layer.group].get()[row];
   if (head < all) {
     turn(values, layer.key_norm, row, layer);
-    const size_t at = slot * shape_.kv_heads + head - keys;
-    layer.key_scale[at] = round8(values, width, layer.keys + at * width);
+    cache(layer).put_key(slot, head - keys, values);
   } else {
-    const size_t at = slot * shape_.kv_heads + head - all;
-    layer.value_scale[at] = round8(values, width, layer.values + at * width);
+    cache(layer).put_value(slot, head - all, values);
   }
+}
+
+Cache Decoder::cache(const Layer& layer) const {
+  return {layer.keys, layer.values, layer.key_scale, layer.value_scale, layer.key_sum, shape_.kv_heads, shape_.head_width};
 }
 
 // Norms one head's vector, if heads are normed one by one, and turns it by its position.
@@ -222,9 +224,9 @@ void Decoder::norm_full(int row, const Layer& layer) {
 
 void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
   switch (shape_.head_width) {
-    case 32: attend_as<1>(unit, layer, scratch); break;
-    case 64: attend_as<2>(unit, layer, scratch); break;
-    default: attend_as<4>(unit, layer, scratch);
+    case 32: attend_as<2>(unit, layer, scratch); break;
+    case 64: attend_as<4>(unit, layer, scratch); break;
+    default: attend_as<8>(unit, layer, scratch);
   }
 }
 
@@ -236,7 +238,7 @@ AttentionTask Decoder::task_of(int attended, const Layer& layer) const {
 
 template <int W>
 void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
-  constexpr int kWidth = W * 32;
+  constexpr int kWidth = W * 16;
   const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
   const AttentionTask task = task_of(unit.attended, layer);
   const int group = shape_.heads / shape_.kv_heads;
@@ -246,13 +248,13 @@ void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
   queries.sinks = shape_.sinks;
   for (int r = 0; r < queries.rows; ++r) {
     const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + unit.head * group + r % group;
-    queries.codes[r] = query_.get() + at * kWidth;
+    queries.codes[r] = query_.get() + at * 2 * kWidth;
     queries.scale[r] = query_scale_.get()[at];
     queries.position[r] = task.position + r / group;
   }
-  const Cache cache{layer.keys, layer.values, layer.key_scale, layer.value_scale, shape_.kv_heads, kWidth};
-  const Places ahead(cache, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
-  Attention<W> attention(cache, scratch.attention);
+  const Cache kept = cache(layer);
+  const Places ahead(kept, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
+  Attention<W> attention(kept, scratch.attention);
   if (unit.span < 0) {
     attention.run(task, unit.head, queries, ahead);
     put(task, unit.head, scratch.attention.all());

@@ -23,8 +23,9 @@ struct Layer {
   Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
   const float* router;                 // [expert][width], null in a dense model
   Matrix expert_gate_up, expert_down;  // expert after expert
-  int8_t *keys, *values;               // [slot][key/value head][head width]
-  float *key_scale, *value_scale;      // [slot][key/value head]
+  int8_t *keys, *values;               // see attention.h
+  float *key_scale, *value_scale;
+  int32_t* key_sum;
   int32_t window;                      // 0: full attention
   int32_t wide;                        // one bit a key/value head: sees everything in spite of the window
   int32_t group;                       // which of the batch's tables
@@ -105,6 +106,7 @@ class Decoder {
   template <int W>
   void attend_as(int unit, const Layer& layer, Scratch& scratch);
   AttentionTask task_of(int attended, const Layer& layer) const;
+  Cache cache(const Layer& layer) const;
   Mixed part_of(int part);
   void join(const Join& join, Scratch& scratch);
   void put(const AttentionTask& task, int head, const Mixed& mixed);
@@ -129,7 +131,7 @@ class Decoder {
   Buffer<float> x_, routed_, raw_, weight_;
   Buffer<int32_t> choice_;
   Buffer<int32_t> slot_[2];            // where each row's key and value go, for each table
-  Buffer<int16_t> query_;
+  Buffer<uint8_t> query_;              // the high and the low bytes of each head's numbers
   Buffer<float> query_scale_;
   std::vector<Unit> units_;
   std::vector<Join> joins_;

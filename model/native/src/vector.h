@@ -60,7 +60,7 @@ inline float largest(const float* x, int width) {
   return _mm512_reduce_max_ps(most);
 }
 
-// Round a vector symmetrically to 8 or 16 bits; return the scale that it is to be multiplied with.
+// Rounds a vector symmetrically to 8 bits; returns the scale that it is to be multiplied with.
 inline float round8(const float* x, int width, int8_t* to) {
   const float most = largest(x, width);
   const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 127.0f / most : 0.0f);
@@ -71,12 +71,15 @@ inline float round8(const float* x, int width, int8_t* to) {
   return most / 127.0f;
 }
 
-inline float round16(const float* x, int width, int16_t* to) {
+// To 16 bits, with 32768 added: first the high bytes of all numbers, then the low ones.
+inline float round16(const float* x, int width, uint8_t* to) {
   const float most = largest(x, width);
   const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 32767.0f / most : 0.0f);
   for (int i = 0; i < width; i += 16) {
     const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtsepi32_epi16(code));
+    const __m512i raised = _mm512_add_epi32(code, _mm512_set1_epi32(32768));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(raised, 8)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + width + i), _mm512_cvtepi32_epi8(raised));
   }
   return most / 32767.0f;
 }

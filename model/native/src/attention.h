@@ -115,6 +115,7 @@ class AttentionScratch {
   alignas(64) int32_t scores[kQueryRows * kKeys];
   alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];  // [row][high or low byte][key]
   float factor[kQueryRows];                             // of each row's weights
+  alignas(64) float totals[kQueryRows * kTokens];       // of each row's weights, by the token's place in its tile
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
 
@@ -157,6 +158,7 @@ class Attention {
   // The span that begins at ``begin``, to ``scratch.span()``.
   void span(const AttentionTask& task, int head, const Queries& queries, int begin, const Places& next) {
     s_.span().clear(queries.rows, kWidth);
+    std::fill_n(s_.totals, queries.rows * kTokens, 0.0f);
     const int end = std::min(task.newest() + 1, begin + kSpan);
     const auto seen = [&](int first) {
       while (first < end && !queries.see(first)) first += kKeys;
@@ -180,6 +182,7 @@ class Attention {
       places = ahead;
       first = after;
     }
+    for (int r = 0; r < queries.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
   }
 
  private:
@@ -206,31 +209,43 @@ class Attention {
 
   template <int R>
   void score(const Queries& queries, int row, const Places& places, const Places* ahead) {
-    for (int i = 0; i < kTiles; ++i) {
-      const int8_t* tile = cache_.keys + places.tile[i] * kWidth * kTokens;
-      __m512i high[R], low[R];
+    constexpr int kBeside = 2;  // tiles, so that a query's bytes are spread over a vector once for both
+    for (int first = 0; first < kTiles; first += kBeside) {
+      __m512i high[R][kBeside], low[R][kBeside];
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) high[r] = low[r] = _mm512_setzero_si512();
-#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+        for (int i = 0; i < kBeside; ++i) high[r][i] = low[r][i] = _mm512_setzero_si512();
       for (int h = 0; h < kWidth / 4; ++h) {
-        if (ahead) ask(cache_.keys, ahead->tile[i] * (kWidth / 4) + h);
-        const __m512i key = _mm512_load_si512(tile + 64 * h);
+        __m512i key[kBeside];
+#pragma GCC unroll 2
+        for (int i = 0; i < kBeside; ++i) {
+          key[i] = _mm512_load_si512(cache_.keys + (places.tile[first + i] * (kWidth / 4) + h) * 64);
+          if (ahead) ask(cache_.keys, ahead->tile[first + i] * (kWidth / 4) + h);
+        }
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          high[r] = _mm512_dpbusd_epi32(high[r], four(queries.codes[row + r] + 4 * h), key);
-          low[r] = _mm512_dpbusd_epi32(low[r], four(queries.codes[row + r] + kWidth + 4 * h), key);
+          const __m512i upper = four(queries.codes[row + r] + 4 * h), lower = four(queries.codes[row + r] + kWidth + 4 * h);
+#pragma GCC unroll 2
+          for (int i = 0; i < kBeside; ++i) {
+            high[r][i] = _mm512_dpbusd_epi32(high[r][i], upper, key[i]);
+            low[r][i] = _mm512_dpbusd_epi32(low[r][i], lower, key[i]);
+          }
         }
       }
-      if (ahead) {
-        ask(cache_.key_scale, ahead->tile[i]);
-        ask(cache_.key_sum, ahead->tile[i]);
-        ask(cache_.value_scale, ahead->tile[i]);
-      }
-      const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + places.tile[i] * kTokens), 15);
+      for (int i = 0; i < kBeside; ++i) {
+        const size_t tile = places.tile[first + i];
+        if (ahead) {
+          ask(cache_.key_scale, ahead->tile[first + i]);
+          ask(cache_.key_sum, ahead->tile[first + i]);
+          ask(cache_.value_scale, ahead->tile[first + i]);
+        }
+        const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + tile * kTokens), 15);
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[r], 8), low[r]), added);
-        _mm512_store_si512(s_.scores + (row + r) * kKeys + kTokens * i, dot);
+        for (int r = 0; r < R; ++r) {
+          const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]), added);
+          _mm512_store_si512(s_.scores + (row + r) * kKeys + kTokens * (first + i), dot);
+        }
       }
     }
   }
@@ -239,7 +254,22 @@ class Attention {
   struct Scores {
     __m512 score[kTiles];
     __mmask16 seen[kTiles];
-    float largest;
+
+    float largest() const {
+      __m512 most = _mm512_set1_ps(kNone);
+#pragma GCC unroll 4
+      for (int i = 0; i < kTiles; ++i) most = _mm512_mask_max_ps(most, seen[i], most, score[i]);
+      return _mm512_reduce_max_ps(most);
+    }
+
+    // Far cheaper than to compare with the largest.
+    bool any_above(float bound) const {
+      __mmask16 found = 0;
+#pragma GCC unroll 4
+      for (int i = 0; i < kTiles; ++i)
+        found |= _mm512_mask_cmp_ps_mask(seen[i], score[i], _mm512_set1_ps(bound), _CMP_GT_OQ);
+      return found != 0;
+    }
   };
 
   Scores scores(int row, int first, const Places& places, const Queries& queries) const {
@@ -247,7 +277,6 @@ class Attention {
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const int position = queries.position[row];
     Scores found;
-    __m512 most = _mm512_set1_ps(kNone);
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
       const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
@@ -259,44 +288,44 @@ class Attention {
       const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s_.scores + row * kKeys + kTokens * i));
       const __m512 key_scale = _mm512_load_ps(cache_.key_scale + places.tile[i] * kTokens);
       found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), scale);
-      most = _mm512_mask_max_ps(most, found.seen[i], most, found.score[i]);
     }
-    found.largest = _mm512_reduce_max_ps(most);
     return found;
   }
 
   // Takes the first block's largest scores as those to measure from.
   void measure(const Places& places, const Queries& queries) {
     score(queries, places, nullptr);
-    for (int r = 0; r < queries.rows; ++r) s_.largest[r] = scores(r, 0, places, queries).largest;
+    for (int r = 0; r < queries.rows; ++r) s_.largest[r] = scores(r, 0, places, queries).largest();
   }
 
-  // Turns a row's scores into weights, relative to the largest score so far, and rescales what was summed before. Tells
-  // whether the block has any weight worth its values.
+  // Takes a new largest score; what was summed before shrinks in proportion.
+  void raise(int row, float largest) {
+    const __m512 shrink = exp2(_mm512_set1_ps(s_.largest[row] - largest));
+    s_.largest[row] = largest;
+    float* totals = s_.totals + row * kTokens;
+    _mm512_store_ps(totals, _mm512_mul_ps(_mm512_load_ps(totals), shrink));
+    for (int i = 0; i < kWidth; i += 16) {
+      float* at = s_.sums + row * kWidth + i;
+      _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), shrink));
+    }
+  }
+
+  // Turns a row's scores into weights, relative to the largest score so far. Tells whether any is worth its value.
   bool soften(int row, int first, const Places& places, const Queries& queries) {
     const Scores found = scores(row, first, places, queries);
-    const float before = s_.largest[row], largest = std::max(before, found.largest);
-    __m512 weight[kTiles], sum = _mm512_setzero_ps(), most = _mm512_setzero_ps();
+    if (found.any_above(s_.largest[row])) raise(row, found.largest());
+    const __m512 largest = _mm512_set1_ps(s_.largest[row]);
+    __m512 weight[kTiles], sum = _mm512_load_ps(s_.totals + row * kTokens), most = _mm512_setzero_ps();
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      const __m512 x = _mm512_sub_ps(found.score[i], _mm512_set1_ps(largest));
-      const __m512 share = _mm512_maskz_mov_ps(found.seen[i], exp2(x));
+      const __m512 share = _mm512_maskz_mov_ps(found.seen[i], exp2(_mm512_sub_ps(found.score[i], largest)));
       sum = _mm512_add_ps(sum, share);
       const __m512 value_scale = _mm512_load_ps(cache_.value_scale + places.tile[i] * kTokens);
       weight[i] = _mm512_maskz_mul_ps(found.seen[i], share, value_scale);
       most = _mm512_max_ps(most, weight[i]);
     }
-    float shrink = 1;
-    if (largest != before) {
-      shrink = _mm512_cvtss_f32(exp2(_mm512_set1_ps(before - largest)));
-      s_.largest[row] = largest;
-      for (int i = 0; i < kWidth; i += 16) {
-        float* at = s_.sums + row * kWidth + i;
-        _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), _mm512_set1_ps(shrink)));
-      }
-    }
-    s_.total[row] = s_.total[row] * shrink + _mm512_reduce_add_ps(sum);
-    const float top = found.largest < largest - kNegligible ? 0.0f : _mm512_reduce_max_ps(most);
+    _mm512_store_ps(s_.totals + row * kTokens, sum);
+    const float top = found.any_above(s_.largest[row] - kNegligible) ? _mm512_reduce_max_ps(most) : 0.0f;
     const __m512 factor = _mm512_set1_ps(top > 1e-30f ? 65535.0f / top : 0.0f);
     s_.factor[row] = top / 65535.0f;
     uint8_t* to = s_.weights + row * 2 * kKeys;

@@ -228,8 +228,8 @@ class Attention {
           const __m512i upper = four(queries.codes[row + r] + 4 * h), lower = four(queries.codes[row + r] + kWidth + 4 * h);
 #pragma GCC unroll 2
           for (int i = 0; i < kBeside; ++i) {
-            high[r][i] = _mm512_dpbusd_epi32(high[r][i], upper, key[i]);
-            low[r][i] = _mm512_dpbusd_epi32(low[r][i], lower, key[i]);
+            dot(high[r][i], upper, key[i]);
+            dot(low[r][i], lower, key[i]);
           }
         }
       }
@@ -370,8 +370,8 @@ class Attention {
           const __m512i upper = four(weights), lower = four(weights + kKeys);
 #pragma GCC unroll 4
           for (int i = 0; i < kParts; ++i) {
-            high[r][i] = _mm512_dpbusd_epi32(high[r][i], upper, value[i]);
-            low[r][i] = _mm512_dpbusd_epi32(low[r][i], lower, value[i]);
+            dot(high[r][i], upper, value[i]);
+            dot(low[r][i], lower, value[i]);
           }
         }
       }

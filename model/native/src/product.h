@@ -122,10 +122,12 @@ class Rows {
   Buffer<int32_t> offset_;
 };
 
-inline __m512i four(const int8_t* codes) {
-  int32_t word;
-  std::memcpy(&word, codes, 4);
-  return _mm512_set1_epi32(word);
+// sum += the products of four bytes with each column's four.
+inline void dot4(__m512i& sum, __m512i bytes, const int8_t* four) {
+  struct Four {
+    int8_t bytes[4];
+  };
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(bytes), "m"(*reinterpret_cast<const Four*>(four)));
 }
 
 template <int kBytes>
@@ -139,12 +141,12 @@ template <int R>
 void tile4(const uint8_t* weight, const Rows& rows, int tile, float* out, int stride) {
   const int groups = rows.groups();
   const int8_t* codes = rows.codes(tile);
-  const float *scale = rows.scale(tile), *sum = rows.sum(tile);
+  const float *scale = rows.scale(tile), *sums = rows.sum(tile);
   const __m512i low = _mm512_set1_epi8(15);
   __m512 total[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) total[r] = _mm512_setzero_ps();
-  for (int g = 0; g < groups; ++g, weight += kBytes4, codes += kRows * kGroup, scale += kRows, sum += kRows) {
+  for (int g = 0; g < groups; ++g, weight += kBytes4, codes += kRows * kGroup, scale += kRows, sums += kRows) {
     __m512i w[8];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
@@ -157,11 +159,11 @@ void tile4(const uint8_t* weight, const Rows& rows, int tile, float* out, int st
     const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      __m512i dot = _mm512_setzero_si512();
+      __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], four(codes + r * kGroup + 4 * i));
-      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(d, _mm512_set1_ps(scale[r])), total[r]);
-      total[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sum[r]), total[r]);
+      for (int i = 0; i < 8; ++i) dot4(sum, w[i], codes + r * kGroup + 4 * i);
+      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(d, _mm512_set1_ps(scale[r])), total[r]);
+      total[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), total[r]);
     }
   }
 #pragma GCC unroll 8
@@ -186,10 +188,10 @@ void tile8(const uint8_t* weight, const float* output_scale, const Rows& rows, i
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       // The codes are 128 too large: the sum starts at what that adds.
-      __m512i dot = _mm512_set1_epi32(offset[r]);
+      __m512i sum = _mm512_set1_epi32(offset[r]);
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) dot = _mm512_dpbusd_epi32(dot, w[i], four(codes + r * kGroup + 4 * i));
-      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(scale[r]), total[r]);
+      for (int i = 0; i < 8; ++i) dot4(sum, w[i], codes + r * kGroup + 4 * i);
+      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale[r]), total[r]);
     }
   }
   const __m512 factor = _mm512_loadu_ps(output_scale);

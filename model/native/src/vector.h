@@ -24,6 +24,12 @@ inline __m512 exp2(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
+// sum += the products of four unsigned and four signed bytes, for 16 columns. In assembly, since g++ 12 spends as many
+// instructions on moving the sums between registers as on adding to them.
+inline void dot(__m512i& sum, __m512i bytes, __m512i signed_bytes) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(signed_bytes));
+}
+
 constexpr float kLog2E = 1.44269504f;
 
 inline __m512 exp(__m512 x) { return exp2(_mm512_mul_ps(x, _mm512_set1_ps(kLog2E))); }

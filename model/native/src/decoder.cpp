@@ -104,15 +104,16 @@ void Decoder::cut() {
 
 void Decoder::layer(const Layer& layer, Before before) {
   const int rows = batch_->tokens, all = chunks();
-  team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); }, kFewRows);
+  const bool many = rows > kChunk / 2;
+  team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); }, false, kFewRows);
   const int heads = shape_.heads + 2 * shape_.kv_heads;
-  team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); });
+  team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); }, many);
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
-  team_.phase(static_cast<int>(units_.size()), [&](int unit, int me) { attend(unit, layer, scratch_[me]); });
+  team_.phase(static_cast<int>(units_.size()), [&](int unit, int me) { attend(unit, layer, scratch_[me]); }, many);
   team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], scratch_[me]); });
   const int blocks = shape_.width / kBlock;
-  team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); });
-  team_.phase(rows, [&](int row, int) { normed(row, layer.ffn_norm, Before::kNothing); }, kFewRows);
+  team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); }, many);
+  team_.phase(rows, [&](int row, int) { normed(row, layer.ffn_norm, Before::kNothing); }, false, kFewRows);
   if (layer.router) {
     team_.phase(rows, [&](int row, int) { route(row, layer); });
     gather();
@@ -121,12 +122,12 @@ void Decoder::layer(const Layer& layer, Before before) {
   const int experts = layer.router ? shape_.expert_hidden / kBlock * static_cast<int>(busy_.size()) : 0;
   team_.phase(experts + shared, [&](int unit, int me) {
     unit < experts ? feed_expert(unit, layer, scratch_[me]) : feed(unit - experts, layer, scratch_[me]);
-  });
+  }, many);
   const int collected = layer.router ? blocks : 0, added = layer.down.bits ? blocks * all : 0;
   team_.phase(collected + added, [&](int unit, int me) {
     unit < collected ? collect_expert(unit, layer, scratch_[me])
                      : add_product(layer.down, hidden_, unit - collected, scratch_[me]);
-  });
+  }, many);
 }
 
 void Decoder::embed(int row, float* x) {

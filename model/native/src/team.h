@@ -33,16 +33,17 @@ class Team {
 
   int size() const { return size_; }
 
-  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``. Below ``least``
-  // units it does them alone.
+  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``. Units that are
+  // ``long`` are taken one by one, so that no thread ends much later than another; below ``least`` units the leader does
+  // them alone.
   template <class Unit>
-  void phase(int units, const Unit& unit, int least = 2) {
+  void phase(int units, const Unit& unit, bool is_long = false, int least = 2) {
     if (size_ == 1 || units < least || resting()) {
       for (int u = 0; u < units; ++u) unit(u, 0);
       return;
     }
     const auto call = [](const void* closure, int u, int me) { (*static_cast<const Unit*>(closure))(u, me); };
-    publish(call, &unit, units, std::max(1, units / (4 * size_)));
+    publish(call, &unit, units, is_long ? 1 : std::max(1, units / (4 * size_)));
     work(0);
     const auto& done = done_;
     await(done_, [&done, units] { return done.load(std::memory_order_acquire) == units; });
@@ -50,7 +51,7 @@ class Team {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr Clock::duration kHeldUp = std::chrono::microseconds(500);  // longer than any unit's rest takes
+  static constexpr Clock::duration kHeldUp = std::chrono::milliseconds(1);  // longer than any unit takes
   static constexpr Clock::duration kShortRest = std::chrono::milliseconds(2), kLongRest = std::chrono::milliseconds(256);
 
   using Call = void (*)(const void*, int, int);

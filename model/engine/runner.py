@@ -31,6 +31,8 @@ class SequenceStep:
     logits: int
     """How many of its last tokens are scored: 0 none, 1 the last one, 1 + k with k draft tokens at the end."""
     window_blocks: tuple[int, ...] = ()
+    answer: int = 0
+    """How many of its last tokens belong to the answer, drafts included; the others are the prompt's."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,5 @@ def _step(each: Slice) -> SequenceStep:
     sequence, start = each.sequence, each.sequence.computed
     tokens = (*sequence.tokens[start : start + each.count], *each.drafts)
     scored = 1 + len(each.drafts) if each.samples else 0
-    return SequenceStep(tokens, start, tuple(sequence.blocks.full), scored, sequence.blocks.near_table())
+    answer = min(len(tokens), max(0, start + len(tokens) - len(sequence.request.prompt)))
+    return SequenceStep(tokens, start, tuple(sequence.blocks.full), scored, sequence.blocks.near_table(), answer)

@@ -63,6 +63,7 @@ class Batch(Structure):
         ("tokens", c_int32),
         ("sequences", c_int32),
         ("scored", c_int32),
+        ("answers", c_int32),
         ("token", c_void_p),
         ("position", c_void_p),
         ("start", c_void_p),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.engine.masks import Masks
-from model.engine.runner import StepBatch, scored_rows
+from model.engine.runner import SequenceStep, StepBatch
 from model.engine.sampler import Chosen
 from model.native import build, library
 from model.native.cache import QuantisedCache
@@ -46,20 +46,18 @@ class NativeRunner:
         self._handle = self._library.flightloop_open(ctypes.byref(self._decoder.model), threads, SPINS)
 
     def run(self, batch: StepBatch) -> Tensor:
-        steps = batch.sequences
-        length = _array(len(step.tokens) for step in steps)
-        size = _array(len(step.blocks) for step in steps)
-        token = _array(chain.from_iterable(step.tokens for step in steps))
-        position = _array(chain.from_iterable(range(step.start, step.start + len(step.tokens)) for step in steps))
+        rows = _Rows(batch)
+        length, size = _array(rows.lengths), _array(len(step.blocks) for step in rows.steps)
+        token, position, scored = _array(rows.tokens), _array(rows.positions), _array(rows.scored)
         start, table_at = np.cumsum(length, dtype=np.int32) - length, np.cumsum(size, dtype=np.int32) - size
-        table = _array(chain.from_iterable(step.blocks for step in steps))
-        window_table = _array(chain.from_iterable(step.window_blocks or step.blocks for step in steps))
-        scored = _array(scored_rows(batch))
+        table = _array(chain.from_iterable(step.blocks for step in rows.steps))
+        window_table = _array(chain.from_iterable(step.window_blocks or step.blocks for step in rows.steps))
         logits = torch.empty(len(scored), self._vocabulary)
         native = library.Batch(
             tokens=len(token),
-            sequences=len(steps),
+            sequences=len(rows.steps),
             scored=len(scored),
+            answers=rows.answers,
             token=token.ctypes.data,
             position=position.ctypes.data,
             start=start.ctypes.data,
@@ -95,6 +93,40 @@ class NativeRunner:
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
             self._library.flightloop_close(handle)
+
+
+class _Rows:
+    """A batch in the kernels' order: the rows of answers, then those of prompts. A sequence that has both comes twice.
+
+    Attributes:
+        steps, lengths: of each sequence.
+        tokens, positions: of each row.
+        answers: how many rows belong to answers.
+        scored: rows whose logits are wanted, in the batch's order.
+    """
+
+    def __init__(self, batch: StepBatch) -> None:
+        self.steps: list[SequenceStep] = []
+        self.lengths: list[int] = []
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        answers = [self._put(step, len(step.tokens) - step.answer, len(step.tokens)) for step in batch.sequences]
+        self.answers = len(self.tokens)
+        prompts = [self._put(step, 0, len(step.tokens) - step.answer) for step in batch.sequences]
+        self.scored: list[int] = []
+        for step, answer, prompt in zip(batch.sequences, answers, prompts, strict=True):
+            rows = [*prompt, *answer]
+            self.scored += rows[len(rows) - step.logits :]
+
+    def _put(self, step: SequenceStep, first: int, last: int) -> range:
+        """Adds some of a sequence's tokens; their rows."""
+        begin = len(self.tokens)
+        if first < last:
+            self.steps.append(step)
+            self.lengths.append(last - first)
+            self.tokens += step.tokens[first:last]
+            self.positions += range(step.start + first, step.start + last)
+        return range(begin, len(self.tokens))
 
 
 def _array(values: Iterable[int]) -> NDArray[np.int32]:

@@ -21,7 +21,13 @@ Decoder::Decoder(const Model& model, int threads, int spins)
   expert_hidden_.resize(shape_.experts);
 }
 
-int Decoder::chunks() const { return ceil_div(batch_->tokens, kChunk); }
+// Cuts rows into chunks, none of which holds narrow and wide ones.
+void Decoder::split(int rows, int narrow, std::vector<Chunk>& chunks) {
+  chunks.clear();
+  for (int begin = 0; begin < narrow; begin += kChunk) chunks.push_back({begin, std::min(narrow, begin + kChunk)});
+  for (int begin = narrow; begin < rows; begin += kWideChunk)
+    chunks.push_back({begin, std::min(rows, begin + kWideChunk)});
+}
 
 void Decoder::step(const Batch& batch, float* logits) {
   batch_ = &batch;
@@ -37,12 +43,14 @@ void Decoder::step(const Batch& batch, float* logits) {
 // Sizes the buffers, finds the slots, and cuts the sequences into tasks.
 void Decoder::plan() {
   const size_t rows = batch_->tokens;
+  narrow_ = has_tiles() ? batch_->answers : batch_->tokens;
+  split(batch_->tokens, narrow_, chunks_);
   const size_t heads = shape_.heads + 2 * shape_.kv_heads;
   x_.need(rows * shape_.width);
-  normed_.shape(rows, shape_.width / kGroup);
-  mixed_.shape(rows, shape_.heads * shape_.head_width / kGroup);
-  hidden_.shape(rows, shape_.hidden / kGroup);
-  last_.shape(batch_->scored, shape_.width / kGroup);
+  normed_.shape(rows, narrow_, shape_.width / kGroup);
+  mixed_.shape(rows, narrow_, shape_.heads * shape_.head_width / kGroup);
+  hidden_.shape(rows, narrow_, shape_.hidden / kGroup);
+  last_.shape(batch_->scored, batch_->scored, shape_.width / kGroup);
   query_.need(rows * shape_.heads * 2 * shape_.head_width);
   query_scale_.need(rows * shape_.heads);
   if (shape_.full_norm) raw_.need(rows * heads * shape_.head_width);
@@ -103,7 +111,7 @@ void Decoder::cut() {
 }
 
 void Decoder::layer(const Layer& layer, Before before) {
-  const int rows = batch_->tokens, all = chunks();
+  const int rows = batch_->tokens, all = static_cast<int>(chunks_.size());
   const bool many = rows > kChunk / 2;
   team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); }, false, kFewRows);
   const int heads = shape_.heads + 2 * shape_.kv_heads;
@@ -165,7 +173,8 @@ void Decoder::normed(int row, const float* weight, Before before) {
 
 // One head's queries, keys or values of a chunk of rows.
 void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
-  const int head = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
+  const int head = block(unit);
+  const auto [begin, end] = chunk(unit);
   const int width = shape_.head_width, tiles = width / kTile;
   if (shape_.full_norm) {
     const int all = (shape_.heads + 2 * shape_.kv_heads) * width;
@@ -173,7 +182,7 @@ void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
     product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, all);
     return;
   }
-  float* out = scratch.out.need(kChunk * width);
+  float* out = scratch.out.need(kWideChunk * width);
   product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, width);
   for (int row = begin; row < end; ++row) place(out + (row - begin) * width, head, row, layer);
 }
@@ -299,8 +308,9 @@ void Decoder::put(const AttentionTask& task, int head, const Mixed& mixed) {
 
 // 32 hidden outputs of the shared expert, for a chunk of rows.
 void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
-  const int block = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
-  float* out = scratch.out.need(kChunk * 2 * kBlock);
+  const int block = this->block(unit);
+  const auto [begin, end] = chunk(unit);
+  float* out = scratch.out.need(kWideChunk * 2 * kBlock);
   product(layer.gate_up, 4 * block, 4 * block + 4, normed_, begin, end, out, 2 * kBlock);
   for (int row = begin; row < end; ++row, out += 2 * kBlock) {
     const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(out)), _mm512_loadu_ps(out + 32));
@@ -311,8 +321,9 @@ void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
 
 // 32 outputs, for a chunk of rows, added to their state.
 void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scratch& scratch) {
-  const int block = unit / chunks(), begin = unit % chunks() * kChunk, end = std::min(batch_->tokens, begin + kChunk);
-  float* out = scratch.out.need(kChunk * kBlock);
+  const int block = this->block(unit);
+  const auto [begin, end] = chunk(unit);
+  float* out = scratch.out.need(kWideChunk * kBlock);
   product(matrix, 2 * block, 2 * block + 2, rows, begin, end, out, kBlock);
   for (int row = begin; row < end; ++row, out += kBlock) {
     float* x = x_.get() + static_cast<size_t>(row) * shape_.width + block * kBlock;

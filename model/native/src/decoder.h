@@ -11,7 +11,8 @@
 namespace flightloop {
 
 constexpr int kBlock = 2 * kTile;  // outputs of one unit: a group of what comes next
-constexpr int kChunk = 64;         // rows of one unit
+constexpr int kChunk = 64;         // most narrow rows of one unit
+constexpr int kWideChunk = 128;    // most wide ones
 
 // The structures that cross the border, mirrored in library.py field by field.
 
@@ -41,6 +42,7 @@ struct Shape {
 
 struct Batch {
   int32_t tokens, sequences, scored;
+  int32_t answers;                     // rows up to here belong to answers, the others to prompts
   const int32_t *token, *position;     // of each row
   const int32_t *start, *length;       // rows of each sequence
   const int32_t *table_at;             // where each sequence's blocks begin in a table
@@ -72,6 +74,9 @@ class Decoder {
     AttentionTask task;
     const int32_t* tables[2];
   };
+  struct Chunk {                       // rows of one kind
+    int begin, end;
+  };
   struct Unit {
     int attended, head;
     int span;                          // -1: all that the queries see
@@ -82,8 +87,9 @@ class Decoder {
   };
   struct Chosen {
     int expert;
-    std::vector<int> rows;             // and where in `choices_` their weights are
+    std::vector<int> rows;             // narrow ones first
     std::vector<float> weights;
+    std::vector<Chunk> chunks;         // of these
   };
   struct Scratch {                     // of one thread
     AttentionScratch attention;
@@ -117,13 +123,17 @@ class Decoder {
   void finish(int unit, Scratch& scratch);
   void score(int unit, float* logits);
 
-  int chunks() const;
+  static void split(int rows, int narrow, std::vector<Chunk>& chunks);
+  Chunk chunk(int unit) const { return chunks_[unit % chunks_.size()]; }
+  int block(int unit) const { return unit / static_cast<int>(chunks_.size()); }
 
   const Model model_;
   const Shape& shape_;
   Team team_;
   std::vector<Scratch> scratch_;
   const Batch* batch_ = nullptr;
+  int narrow_ = 0;                     // rows up to here are narrow
+  std::vector<Chunk> chunks_;
   std::vector<Attended> attended_;
   std::vector<Chosen> chosen_;         // one per expert
   std::vector<int> busy_;              // experts that have rows

@@ -61,20 +61,23 @@ void Decoder::gather() {
     if (!count) continue;
     busy_.push_back(expert);
     model_.expert_tokens[expert] += count;
-    expert_hidden_[expert].shape(count, shape_.expert_hidden / kGroup);
+    const auto wide = std::lower_bound(chosen_[expert].rows.begin(), chosen_[expert].rows.end(), narrow_);
+    const int narrow = static_cast<int>(wide - chosen_[expert].rows.begin());
+    split(count, narrow, chosen_[expert].chunks);
+    expert_hidden_[expert].shape(count, narrow, shape_.expert_hidden / kGroup);
   }
 }
 
 // 32 hidden outputs of a routed expert, for all rows that chose it.
 void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
   const int blocks = shape_.expert_hidden / kBlock, expert = busy_[unit / blocks], block = unit % blocks;
-  const std::vector<int>& chosen = chosen_[expert].rows;
+  const Chosen& chosen = chosen_[expert];
   const Matrix matrix = layer.expert_gate_up.expert(expert);
-  scratch.rows.shape(kRows, shape_.width / kGroup);
-  float* out = scratch.out.need(kRows * 2 * kBlock);
-  for (int begin = 0; begin < static_cast<int>(chosen.size()); begin += kRows) {
-    const int count = std::min<int>(kRows, chosen.size() - begin);
-    for (int r = 0; r < count; ++r) scratch.rows.copy(r, normed_, chosen[begin + r]);
+  float* out = scratch.out.need(kWideChunk * 2 * kBlock);
+  for (const auto [begin, end] : chosen.chunks) {
+    const int count = end - begin;
+    scratch.rows.shape(count, chosen.rows[begin] < narrow_ ? count : 0, shape_.width / kGroup);
+    for (int r = 0; r < count; ++r) scratch.rows.copy(r, normed_, chosen.rows[begin + r]);
     product(matrix, 4 * block, 4 * block + 4, scratch.rows, 0, count, out, 2 * kBlock);
     for (int r = 0; r < count; ++r) {
       const float* of = out + r * 2 * kBlock;
@@ -89,13 +92,11 @@ void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
 void Decoder::collect_expert(int unit, const Layer& layer, Scratch& scratch) {
   for (int row = 0; row < batch_->tokens; ++row)
     std::memset(routed_.get() + static_cast<size_t>(row) * shape_.width + unit * kBlock, 0, kBlock * sizeof(float));
-  float* out = scratch.out.need(kChunk * kBlock);
+  float* out = scratch.out.need(kWideChunk * kBlock);
   for (const int expert : busy_) {
     const Chosen& chosen = chosen_[expert];
     const Matrix matrix = layer.expert_down.expert(expert);
-    const int count = static_cast<int>(chosen.rows.size());
-    for (int begin = 0; begin < count; begin += kChunk) {
-      const int end = std::min(count, begin + kChunk);
+    for (const auto [begin, end] : chosen.chunks) {
       product(matrix, 2 * unit, 2 * unit + 2, expert_hidden_[expert], begin, end, out, kBlock);
       for (int i = begin; i < end; ++i) {
         float* to = routed_.get() + static_cast<size_t>(chosen.rows[i]) * shape_.width + unit * kBlock;

@@ -1,0 +1,127 @@
+// The activations that products take: rows of numbers, rounded where they are made.
+//
+// The first rows, the narrow ones, are int8 in groups of 32 inputs, each with a scale of its own (dynamic quantisation):
+// sums within a group are exact integers. The others, the wide ones, are bfloat16. Both lie in tiles: tile, group, row of
+// the tile, input.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace flightloop {
+
+constexpr int kGroup = 32;     // inputs that share a scale
+constexpr int kRows = 8;       // narrow rows side by side
+constexpr int kWideRows = 16;  // wide ones
+
+// Memory that grows when a larger step comes, never shrinks, and is aligned for vectors.
+template <class T>
+class Buffer {
+ public:
+  T* need(size_t count) {
+    if (count > count_) {
+      data_.reset(static_cast<T*>(::operator new[](count * sizeof(T) + 64, std::align_val_t{64})));
+      std::memset(data_.get(), 0, count * sizeof(T) + 64);
+      count_ = count;
+    }
+    return data_.get();
+  }
+  T* get() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* data) const { ::operator delete[](data, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T[], Free> data_;
+  size_t count_ = 0;
+};
+
+class Rows {
+ public:
+  // ``narrow`` of the rows are narrow.
+  void shape(int rows, int narrow, int groups) {
+    groups_ = groups;
+    narrow_ = narrow;
+    const size_t count = tiles(narrow, kRows) * groups * kRows;
+    codes_.need(count * kGroup);
+    scale_.need(count);
+    sum_.need(count);
+    offset_.need(count);
+    wide_.need(tiles(rows - narrow, kWideRows) * groups * kWideRows * kGroup);
+  }
+  int groups() const { return groups_; }
+  int narrow() const { return narrow_; }
+
+  // Rounds 32 numbers, given as two vectors, to group ``group`` of row ``row``.
+  void put(int row, int group, __m512 low, __m512 high) {
+    if (row < narrow_) {
+      put_narrow(place(row, group), low, high);
+    } else {
+      _mm512_store_si512(wide_.get() + place_wide(row, group) * kGroup,
+                         reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+    }
+  }
+
+  // Copies one whole row of another set of rows with as many groups, of the same kind.
+  void copy(int row, const Rows& other, int from) {
+    for (int group = 0; group < groups_; ++group) {
+      if (row >= narrow_) {
+        _mm512_store_si512(wide_.get() + place_wide(row, group) * kGroup,
+                           _mm512_load_si512(other.wide_.get() + other.place_wide(from, group) * kGroup));
+        continue;
+      }
+      const size_t to = place(row, group), of = other.place(from, group);
+      std::memcpy(codes_.get() + to * kGroup, other.codes_.get() + of * kGroup, kGroup);
+      scale_.get()[to] = other.scale_.get()[of];
+      sum_.get()[to] = other.sum_.get()[of];
+      offset_.get()[to] = other.offset_.get()[of];
+    }
+  }
+
+  // The tile that begins at the narrow row ``row``: codes, scales, scales times sums of codes, -128 times sums.
+  const int8_t* codes(int row) const { return codes_.get() + place(row, 0) * kGroup; }
+  const float* scale(int row) const { return scale_.get() + place(row, 0); }
+  const float* sum(int row) const { return sum_.get() + place(row, 0); }
+  const int32_t* offset(int row) const { return offset_.get() + place(row, 0); }
+
+  // The tile that begins at the wide row ``row``.
+  const uint16_t* wide(int row) const { return wide_.get() + place_wide(row, 0) * kGroup; }
+
+ private:
+  static size_t tiles(int rows, int of) { return (rows + of - 1) / of; }
+
+  size_t place(int row, int group) const {
+    return (static_cast<size_t>(row / kRows) * groups_ + group) * kRows + row % kRows;
+  }
+  size_t place_wide(int row, int group) const {
+    row -= narrow_;
+    return (static_cast<size_t>(row / kWideRows) * groups_ + group) * kWideRows + row % kWideRows;
+  }
+
+  void put_narrow(size_t at, __m512 low, __m512 high) {
+    const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+    const __m512 factor = _mm512_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
+    const __m512i first = _mm512_cvtps_epi32(_mm512_mul_ps(low, factor));
+    const __m512i second = _mm512_cvtps_epi32(_mm512_mul_ps(high, factor));
+    int8_t* codes = codes_.get() + at * kGroup;
+    _mm_store_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(first));
+    _mm_store_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(second));
+    const int sum = _mm512_reduce_add_epi32(_mm512_add_epi32(first, second));
+    const float scale = largest / 127.0f;
+    scale_.get()[at] = scale;
+    sum_.get()[at] = scale * static_cast<float>(sum);
+    offset_.get()[at] = -128 * sum;
+  }
+
+  int groups_ = 0, narrow_ = 0;
+  Buffer<int8_t> codes_;
+  Buffer<float> scale_, sum_;
+  Buffer<int32_t> offset_;
+  Buffer<uint16_t> wide_;
+};
+
+}  // namespace flightloop

@@ -1,0 +1,180 @@
+// Products of wide rows, in bfloat16 on the processor's tiles (AMX).
+//
+// The weights of 32 outputs are brought to bfloat16 when a product begins and serve all its rows; a tile instruction then
+// multiplies 16 rows with 32 inputs of 16 outputs. Made for many rows: those of prompts.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#ifdef __AMX_BF16__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "matrix.h"
+#include "rows.h"
+
+namespace flightloop {
+
+#ifdef __AMX_BF16__
+
+// Whether this process may use tiles: Linux gives their registers out on demand.
+inline bool has_tiles() {
+  constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+}
+
+// Sets all tile registers to 16 rows of 64 bytes, and frees them at its end.
+class Tiles {
+ public:
+  Tiles() {
+    alignas(64) static const Shape shape;
+    _tile_loadconfig(&shape);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+
+ private:
+  struct Shape {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
+};
+
+// Puts two vectors of inputs of 16 outputs in pairs, rounded to bfloat16.
+inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
+  const __m512i high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+  _mm512_store_si512(to, _mm512_mask_blend_epi16(0xAAAAAAAA, low, high));
+}
+
+// A group of 16 outputs in int4, as bfloat16: [pair of inputs][output][2].
+inline void widen4(const uint8_t* weight, uint16_t* to) {
+  const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
+  const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
+  // Codes stay at their place in the word, where they are 256^i as large.
+  __m512 step[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) step[i] = _mm512_scalef_ps(d, _mm512_set1_ps(-8.0f * i));
+  const auto value = [&](__m512i word, int i) {
+    const __m512i code = _mm512_and_si512(word, _mm512_set1_epi32(15 << 8 * i));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), step[i], m);
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512i low = _mm512_load_si512(weight + 64 * i), high = _mm512_srli_epi32(low, 4);
+    put_pair(to + 64 * i, value(low, 0), value(low, 1));
+    put_pair(to + 64 * i + 32, value(low, 2), value(low, 3));
+    put_pair(to + 256 + 64 * i, value(high, 0), value(high, 1));
+    put_pair(to + 256 + 64 * i + 32, value(high, 2), value(high, 3));
+  }
+}
+
+// A group of 16 outputs in int8, as bfloat16, which holds the codes exactly.
+inline void widen8(const uint8_t* weight, uint16_t* to) {
+  for (int i = 0; i < 8; ++i) {
+    const __m512i word = _mm512_load_si512(weight + 64 * i);
+    const auto value = [&](int shift) {
+      const __m512i code = _mm512_and_si512(_mm512_srli_epi32(word, shift), _mm512_set1_epi32(255));
+      return _mm512_cvtepi32_ps(_mm512_sub_epi32(code, _mm512_set1_epi32(128)));
+    };
+    put_pair(to + 64 * i, value(0), value(8));
+    put_pair(to + 64 * i + 32, value(16), value(24));
+  }
+}
+
+// Stores a tile of sums, and scales the rows that are there.
+#define FLIGHTLOOP_PUT(tile, row, column)                                                \
+  do {                                                                                   \
+    _tile_stored(tile, sums, 64);                                                        \
+    put_sums(sums, std::min(kWideRows, count - (row)), scale ? scale + (column) : nullptr, \
+             out + static_cast<size_t>(row) * stride + (column), stride);                \
+  } while (false)
+
+inline void put_sums(const float* sums, int rows, const float* scale, float* out, int stride) {
+  const __m512 factor = scale ? _mm512_loadu_ps(scale) : _mm512_set1_ps(1.0f);
+  for (int r = 0; r < rows; ++r)
+    _mm512_storeu_ps(out + static_cast<size_t>(r) * stride, _mm512_mul_ps(_mm512_load_ps(sums + 16 * r), factor));
+}
+
+// 32 outputs of ``count`` rows.
+inline void wide_product(const uint16_t* weight, const uint16_t* rows, int groups, int count, const float* scale,
+                         float* out, int stride) {
+  constexpr int kTileSize = kWideRows * kGroup;  // of rows and of weights alike
+  alignas(64) float sums[kWideRows * kTile];
+  asm volatile("" ::: "memory");  // g++ doesn't know what the tile instructions read
+  int row = 0;
+  for (; row + kWideRows < count; row += 2 * kWideRows) {
+    const uint16_t *first = rows + static_cast<size_t>(row) * groups * kGroup, *second = first + groups * kTileSize;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int g = 0; g < groups; ++g) {
+      _tile_loadd(4, first + g * kTileSize, 64);
+      _tile_loadd(6, weight + 2 * g * kTileSize, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, weight + (2 * g + 1) * kTileSize, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, second + g * kTileSize, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    FLIGHTLOOP_PUT(0, row, 0);
+    FLIGHTLOOP_PUT(1, row, kTile);
+    FLIGHTLOOP_PUT(2, row + kWideRows, 0);
+    FLIGHTLOOP_PUT(3, row + kWideRows, kTile);
+  }
+  if (row < count) {
+    const uint16_t* first = rows + static_cast<size_t>(row) * groups * kGroup;
+    _tile_zero(0);
+    _tile_zero(1);
+    for (int g = 0; g < groups; ++g) {
+      _tile_loadd(4, first + g * kTileSize, 64);
+      _tile_loadd(6, weight + 2 * g * kTileSize, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, weight + (2 * g + 1) * kTileSize, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    FLIGHTLOOP_PUT(0, row, 0);
+    FLIGHTLOOP_PUT(1, row, kTile);
+  }
+}
+
+#undef FLIGHTLOOP_PUT
+
+// As `product`, for wide rows, ``begin`` a multiple of 16 past the narrow ones.
+inline void wide_product(const Matrix& matrix, int first, int last, const Rows& rows, int begin, int end, float* out,
+                         int stride) {
+  static thread_local Buffer<uint16_t> scratch;
+  const int groups = rows.groups();
+  uint16_t* weight = scratch.need(static_cast<size_t>(groups) * 2 * kTile * kGroup);
+  const Tiles tiles;
+  for (int tile = first; tile < last; tile += 2) {
+    for (int beside = 0; beside < 2; ++beside) {
+      const uint8_t* codes = matrix.tile(tile + beside);
+      for (int g = 0; g < groups; ++g) {
+        uint16_t* to = weight + (2 * g + beside) * kTile * kGroup;
+        matrix.bits == 4 ? widen4(codes + g * kBytes4, to) : widen8(codes + g * kBytes8, to);
+      }
+    }
+    wide_product(weight, rows.wide(begin), groups, end - begin, matrix.scale ? matrix.scale + tile * kTile : nullptr,
+                 out + (tile - first) * kTile, stride);
+  }
+}
+
+#else
+
+inline bool has_tiles() { return false; }
+
+inline void wide_product(const Matrix&, int, int, const Rows&, int, int, float*, int) {}
+
+#endif
+
+}  // namespace flightloop

@@ -12,7 +12,7 @@ namespace flightloop {
 
 constexpr int kBlock = 2 * kTile;  // outputs of one unit: a group of what comes next
 constexpr int kChunk = 64;         // most narrow rows of one unit
-constexpr int kWideChunk = 128;    // most wide ones
+constexpr int kWideChunk = 256;    // most wide ones
 
 // The structures that cross the border, mirrored in library.py field by field.
 

@@ -89,12 +89,16 @@ inline void widen8(const uint8_t* weight, uint16_t* to) {
   }
 }
 
-// Stores a tile of sums, and scales the rows that are there.
-#define FLIGHTLOOP_PUT(tile, row, column)                                                \
-  do {                                                                                   \
-    _tile_stored(tile, sums, 64);                                                        \
-    put_sums(sums, std::min(kWideRows, count - (row)), scale ? scale + (column) : nullptr, \
-             out + static_cast<size_t>(row) * stride + (column), stride);                \
+// Stores a tile of sums: scaled, where there is a scale, and only the rows that exist.
+#define FLIGHTLOOP_PUT(tile, row, column)                                                    \
+  do {                                                                                       \
+    float* to = out + static_cast<size_t>(row) * stride + (column);                          \
+    if (!scale && count - (row) >= kWideRows) {                                              \
+      _tile_stored(tile, to, stride * sizeof(float));                                        \
+    } else {                                                                                 \
+      _tile_stored(tile, sums, 64);                                                          \
+      put_sums(sums, std::min(kWideRows, count - (row)), scale ? scale + (column) : nullptr, to, stride); \
+    }                                                                                        \
   } while (false)
 
 inline void put_sums(const float* sums, int rows, const float* scale, float* out, int stride) {
@@ -117,12 +121,12 @@ inline void wide_product(const uint16_t* weight, const uint16_t* rows, int group
     _tile_zero(2);
     _tile_zero(3);
     for (int g = 0; g < groups; ++g) {
-      _tile_loadd(4, first + g * kTileSize, 64);
+      _tile_stream_loadd(4, first + g * kTileSize, 64);
       _tile_loadd(6, weight + 2 * g * kTileSize, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, weight + (2 * g + 1) * kTileSize, 64);
       _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, second + g * kTileSize, 64);
+      _tile_stream_loadd(5, second + g * kTileSize, 64);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
@@ -136,7 +140,7 @@ inline void wide_product(const uint16_t* weight, const uint16_t* rows, int group
     _tile_zero(0);
     _tile_zero(1);
     for (int g = 0; g < groups; ++g) {
-      _tile_loadd(4, first + g * kTileSize, 64);
+      _tile_stream_loadd(4, first + g * kTileSize, 64);
       _tile_loadd(6, weight + 2 * g * kTileSize, 64);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(7, weight + (2 * g + 1) * kTileSize, 64);

@@ -17,7 +17,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
+#include "tiles.h"
 #include "vector.h"
 
 namespace flightloop {
@@ -112,10 +114,13 @@ struct Mixed {
 
 class AttentionScratch {
  public:
-  alignas(64) int32_t scores[kQueryRows * kKeys];
-  alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];  // [row][high or low byte][key]
-  float factor[kQueryRows];                             // of each row's weights
-  alignas(64) float totals[kQueryRows * kTokens];       // of each row's weights, by the token's place in its tile
+  alignas(64) uint8_t queries[kQueryRows * 2 * kMostWidth];  // [row][high or low byte][number], for tiles
+  alignas(64) int8_t values[kMostWidth * kKeys];             // of a block: [width / 16][key / 4][16][4], for tiles
+  // Sums of products, of high and of low bytes: of scores, then of values.
+  alignas(64) int32_t high[kQueryRows * kKeys], low[kQueryRows * kKeys];
+  alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];       // [row][high or low byte][key]
+  float factor[kQueryRows];                                  // of each row's weights
+  alignas(64) float totals[kQueryRows * kTokens];            // of each row's weights, by the token's place in its tile
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
 
@@ -142,47 +147,52 @@ class Attention {
  public:
   static constexpr int kWidth = W * 16;
 
-  Attention(const Cache& cache, AttentionScratch& scratch) : cache_(cache), s_(scratch) {}
+  Attention(const Cache& cache, AttentionScratch& scratch, const Queries& queries)
+      : cache_(cache), s_(scratch), queries_(queries) {
+    if (!has_tiles() || queries.rows < kTileRows || kWidth % kTileBytes) return;
+    tiles_.emplace();
+    for (int r = 0; r < queries.rows; ++r) std::memcpy(s_.queries + r * 2 * kWidth, queries.codes[r], 2 * kWidth);
+  }
 
   // All that the queries see, one span after the other, to ``scratch.all()``. ``next`` is what will be read after that.
-  void run(const AttentionTask& task, int head, const Queries& queries, const Places& next) {
+  void run(const AttentionTask& task, int head, const Places& next) {
     Mixed all = s_.all();
-    all.clear(queries.rows, kWidth);
+    all.clear(queries_.rows, kWidth);
     for (int first = 0; first <= task.newest(); first += kSpan) {
       const bool last = first + kSpan > task.newest();
-      span(task, head, queries, first, last ? next : Places(cache_, task, head, first + kSpan));
-      all.add(s_.span(), queries.rows, kWidth);
+      span(task, head, first, last ? next : Places(cache_, task, head, first + kSpan));
+      all.add(s_.span(), queries_.rows, kWidth);
     }
   }
 
   // The span that begins at ``begin``, to ``scratch.span()``.
-  void span(const AttentionTask& task, int head, const Queries& queries, int begin, const Places& next) {
-    s_.span().clear(queries.rows, kWidth);
-    std::fill_n(s_.totals, queries.rows * kTokens, 0.0f);
+  void span(const AttentionTask& task, int head, int begin, const Places& next) {
+    s_.span().clear(queries_.rows, kWidth);
+    std::fill_n(s_.totals, queries_.rows * kTokens, 0.0f);
     const int end = std::min(task.newest() + 1, begin + kSpan);
     const auto seen = [&](int first) {
-      while (first < end && !queries.see(first)) first += kKeys;
+      while (first < end && !queries_.see(first)) first += kKeys;
       return first;
     };
     int first = seen(begin);
     if (first >= end) return;
     // A context's first tokens tend to have the largest scores: measured from them, most far-away keys weigh nothing, and
     // their values need not be read.
-    if (begin > 0 && queries.see(0)) measure(Places(cache_, task, head, 0), queries);
+    if (begin > 0 && queries_.see(0)) measure(Places(cache_, task, head, 0));
     Places places(cache_, task, head, first);
     bool needed = true;
     while (first < end) {
       const int after = seen(first + kKeys);
       const Places ahead = after < end ? Places(cache_, task, head, after) : next;
-      score(queries, places, &ahead);
+      score(places, &ahead);
       bool any = false;
-      for (int r = 0; r < queries.rows; ++r) any |= soften(r, first, places, queries);
-      if (any) mix(queries.rows, places, needed ? &ahead : nullptr);
+      for (int r = 0; r < queries_.rows; ++r) any |= soften(r, first, places);
+      if (any) mix(queries_.rows, places, needed ? &ahead : nullptr);
       needed = any;
       places = ahead;
       first = after;
     }
-    for (int r = 0; r < queries.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
+    for (int r = 0; r < queries_.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
   }
 
  private:
@@ -197,18 +207,71 @@ class Attention {
     return _mm512_set1_epi32(word);
   }
 
-  void score(const Queries& queries, const Places& places, const Places* ahead) {
+  // The sums of both halves.
+  __m512i sum(int at) const {
+    return _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(s_.high + at), 8), _mm512_load_si512(s_.low + at));
+  }
+
+  void score_tiles(const Places& places, const Places* ahead) {
+    for (int i = 0; i < kTiles; ++i) {
+      if (ahead) {
+        for (int h = 0; h < kWidth / 4; ++h) ask(cache_.keys, ahead->tile[i] * (kWidth / 4) + h);
+        ask(cache_.key_scale, ahead->tile[i]);
+        ask(cache_.key_sum, ahead->tile[i]);
+        ask(cache_.value_scale, ahead->tile[i]);
+      }
+      for (int row = 0; row < queries_.rows; row += kTileRows) {
+        const uint8_t* query = s_.queries + row * 2 * kWidth;
+        const int at = row * kKeys + i * kTokens;
+        multiply_halves(query, query + kWidth, 2 * kWidth, cache_.keys + places.tile[i] * kWidth * kTokens,
+                        kWidth / kTileBytes, s_.high + at, s_.low + at, kKeys * sizeof(int32_t));
+      }
+    }
+  }
+
+  void mix_tiles(const Places& places, const Places* ahead) {
+    for (int quad = 0; quad < kKeys / 4; ++quad) {
+      const int line = quad % 4 * W;
+      for (int i = 0; i < W; ++i) {
+        const int8_t* from = cache_.values + (places.tile[quad / 4] * (kWidth / 4) + line + i) * 64;
+        _mm512_store_si512(s_.values + (i * (kKeys / 4) + quad) * 64, _mm512_load_si512(from));
+        if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + line + i);
+      }
+    }
+    for (int row = 0; row < queries_.rows; row += kTileRows) {
+      const uint8_t* weights = s_.weights + row * 2 * kKeys;
+      for (int i = 0; i < W; ++i) {
+        multiply_halves(weights, weights + kKeys, 2 * kKeys, s_.values + i * kKeys * 16, kKeys / kTileBytes, s_.high,
+                        s_.low, kTileBytes);
+        const int rows = std::min(kTileRows, queries_.rows - row);
+        for (int r = 0; r < rows; ++r) add(row + r, i, sum(r * kTokens));
+      }
+    }
+  }
+
+  // Adds 16 columns' sums of weighted values to a row.
+  void add(int row, int column, __m512i sum) {
+    float* at = s_.sums + row * kWidth + 16 * column;
+    const __m512 factor = _mm512_set1_ps(s_.factor[row]);
+    _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), factor, _mm512_load_ps(at)));
+  }
+
+  void score(const Places& places, const Places* ahead) {
+    if (tiles_) {
+      score_tiles(places, ahead);
+      return;
+    }
     int row = 0;
-    for (; row + 4 <= queries.rows; row += 4, ahead = nullptr) score<4>(queries, row, places, ahead);
-    switch (queries.rows - row) {
-      case 3: score<3>(queries, row, places, ahead); break;
-      case 2: score<2>(queries, row, places, ahead); break;
-      case 1: score<1>(queries, row, places, ahead); break;
+    for (; row + 4 <= queries_.rows; row += 4, ahead = nullptr) score<4>(row, places, ahead);
+    switch (queries_.rows - row) {
+      case 3: score<3>(row, places, ahead); break;
+      case 2: score<2>(row, places, ahead); break;
+      case 1: score<1>(row, places, ahead); break;
     }
   }
 
   template <int R>
-  void score(const Queries& queries, int row, const Places& places, const Places* ahead) {
+  void score(int row, const Places& places, const Places* ahead) {
     constexpr int kBeside = 2;  // tiles, so that a query's bytes are spread over a vector once for both
     for (int first = 0; first < kTiles; first += kBeside) {
       __m512i high[R][kBeside], low[R][kBeside];
@@ -225,7 +288,7 @@ class Attention {
         }
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          const __m512i upper = four(queries.codes[row + r] + 4 * h), lower = four(queries.codes[row + r] + kWidth + 4 * h);
+          const __m512i upper = four(queries_.codes[row + r] + 4 * h), lower = four(queries_.codes[row + r] + kWidth + 4 * h);
 #pragma GCC unroll 2
           for (int i = 0; i < kBeside; ++i) {
             dot(high[r][i], upper, key[i]);
@@ -234,17 +297,15 @@ class Attention {
         }
       }
       for (int i = 0; i < kBeside; ++i) {
-        const size_t tile = places.tile[first + i];
         if (ahead) {
           ask(cache_.key_scale, ahead->tile[first + i]);
           ask(cache_.key_sum, ahead->tile[first + i]);
           ask(cache_.value_scale, ahead->tile[first + i]);
         }
-        const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + tile * kTokens), 15);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          const __m512i dot = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]), added);
-          _mm512_store_si512(s_.scores + (row + r) * kKeys + kTokens * (first + i), dot);
+          _mm512_store_si512(s_.high + (row + r) * kKeys + kTokens * (first + i), high[r][i]);
+          _mm512_store_si512(s_.low + (row + r) * kKeys + kTokens * (first + i), low[r][i]);
         }
       }
     }
@@ -272,20 +333,21 @@ class Attention {
     }
   };
 
-  Scores scores(int row, int first, const Places& places, const Queries& queries) const {
-    const __m512 scale = _mm512_set1_ps(queries.scale[row] * kLog2E / std::sqrt(static_cast<float>(kWidth)));
+  Scores scores(int row, int first, const Places& places) const {
+    const __m512 scale = _mm512_set1_ps(queries_.scale[row] * kLog2E / std::sqrt(static_cast<float>(kWidth)));
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const int position = queries.position[row];
+    const int position = queries_.position[row];
     Scores found;
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
       const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
       found.seen[i] = _mm512_cmple_epi32_mask(at, _mm512_set1_epi32(position));
-      if (queries.window) {
-        found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries.window)) |
-                         _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries.sinks));
+      if (queries_.window) {
+        found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries_.window)) |
+                         _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries_.sinks));
       }
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s_.scores + row * kKeys + kTokens * i));
+      const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + places.tile[i] * kTokens), 15);
+      const __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum(row * kKeys + kTokens * i), added));
       const __m512 key_scale = _mm512_load_ps(cache_.key_scale + places.tile[i] * kTokens);
       found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), scale);
     }
@@ -293,9 +355,9 @@ class Attention {
   }
 
   // Takes the first block's largest scores as those to measure from.
-  void measure(const Places& places, const Queries& queries) {
-    score(queries, places, nullptr);
-    for (int r = 0; r < queries.rows; ++r) s_.largest[r] = scores(r, 0, places, queries).largest();
+  void measure(const Places& places) {
+    score(places, nullptr);
+    for (int r = 0; r < queries_.rows; ++r) s_.largest[r] = scores(r, 0, places).largest();
   }
 
   // Takes a new largest score; what was summed before shrinks in proportion.
@@ -311,8 +373,8 @@ class Attention {
   }
 
   // Turns a row's scores into weights, relative to the largest score so far. Tells whether any is worth its value.
-  bool soften(int row, int first, const Places& places, const Queries& queries) {
-    const Scores found = scores(row, first, places, queries);
+  bool soften(int row, int first, const Places& places) {
+    const Scores found = scores(row, first, places);
     if (found.any_above(s_.largest[row])) raise(row, found.largest());
     const __m512 largest = _mm512_set1_ps(s_.largest[row]);
     __m512 weight[kTiles], sum = _mm512_load_ps(s_.totals + row * kTokens), most = _mm512_setzero_ps();
@@ -339,6 +401,10 @@ class Attention {
   }
 
   void mix(int rows, const Places& places, const Places* ahead) {
+    if (tiles_) {
+      mix_tiles(places, ahead);
+      return;
+    }
     int row = 0;
     for (; row + 3 <= rows; row += 3, ahead = nullptr) mix<3>(row, places, ahead);
     switch (rows - row) {
@@ -379,15 +445,15 @@ class Attention {
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int i = 0; i < kParts; ++i) {
-          const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
-          float* at = s_.sums + (row + r) * kWidth + 16 * (part + i);
-          _mm512_store_ps(at, _mm512_fmadd_ps(sum, _mm512_set1_ps(s_.factor[row + r]), _mm512_load_ps(at)));
+          add(row + r, part + i, _mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
         }
     }
   }
 
   const Cache& cache_;
   AttentionScratch& s_;
+  const Queries& queries_;
+  std::optional<Tiles> tiles_;  // where there are enough rows
 };
 
 }  // namespace flightloop

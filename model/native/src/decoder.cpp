@@ -264,13 +264,13 @@ void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
   }
   const Cache kept = cache(layer);
   const Places ahead(kept, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
-  Attention<W> attention(kept, scratch.attention);
+  Attention<W> attention(kept, scratch.attention, queries);
   if (unit.span < 0) {
-    attention.run(task, unit.head, queries, ahead);
+    attention.run(task, unit.head, ahead);
     put(task, unit.head, scratch.attention.all());
     return;
   }
-  attention.span(task, unit.head, queries, unit.span * kSpan, ahead);
+  attention.span(task, unit.head, unit.span * kSpan, ahead);
   Mixed part = part_of(unit.part);
   part.clear(queries.rows, kWidth);
   part.add(scratch.attention.span(), queries.rows, kWidth);

@@ -9,42 +9,13 @@
 #include <algorithm>
 #include <cstdint>
 
-#ifdef __AMX_BF16__
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "matrix.h"
 #include "rows.h"
+#include "tiles.h"
 
 namespace flightloop {
 
-#ifdef __AMX_BF16__
-
-// Whether this process may use tiles: Linux gives their registers out on demand.
-inline bool has_tiles() {
-  constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-  return granted;
-}
-
-// Sets all tile registers to 16 rows of 64 bytes, and frees them at its end.
-class Tiles {
- public:
-  Tiles() {
-    alignas(64) static const Shape shape;
-    _tile_loadconfig(&shape);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-
- private:
-  struct Shape {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  };
-};
+#ifdef FLIGHTLOOP_TILES
 
 // Puts two vectors of inputs of 16 outputs in pairs, rounded to bfloat16.
 inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
@@ -111,8 +82,8 @@ inline void put_sums(const float* sums, int rows, const float* scale, float* out
 inline void wide_product(const uint16_t* weight, const uint16_t* rows, int groups, int count, const float* scale,
                          float* out, int stride) {
   constexpr int kTileSize = kWideRows * kGroup;  // of rows and of weights alike
-  alignas(64) float sums[kWideRows * kTile];
-  asm volatile("" ::: "memory");  // g++ doesn't know what the tile instructions read
+  alignas(64) float sums[kTileRows * kTile];
+  asm volatile("" ::: "memory");  // g++ doesn't know what tile instructions read
   int row = 0;
   for (; row + kWideRows < count; row += 2 * kWideRows) {
     const uint16_t *first = rows + static_cast<size_t>(row) * groups * kGroup, *second = first + groups * kTileSize;
@@ -174,8 +145,6 @@ inline void wide_product(const Matrix& matrix, int first, int last, const Rows& 
 }
 
 #else
-
-inline bool has_tiles() { return false; }
 
 inline void wide_product(const Matrix&, int, int, const Rows&, int, int, float*, int) {}
 

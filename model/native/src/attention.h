@@ -83,6 +83,12 @@ struct Queries {
   bool see(int first) const {
     return window == 0 || first < sinks || first + kKeys > position[0] - window + 1;
   }
+
+  // Whether all see all of them.
+  bool see_all(int first) const {
+    if (first + kKeys > position[0] + 1) return false;
+    return window == 0 || first + kKeys <= sinks || first > position[rows - 1] - window;
+  }
 };
 
 // Weighted sums of values, relative to exp2(-largest): of a span, or of several.
@@ -119,7 +125,7 @@ class AttentionScratch {
   // Sums of products, of high and of low bytes: of scores, then of values.
   alignas(64) int32_t high[kQueryRows * kKeys], low[kQueryRows * kKeys];
   alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];       // [row][high or low byte][key]
-  float factor[kQueryRows];                                  // of each row's weights
+  float factor[kQueryRows];                                  // of each row's sums of values
   alignas(64) float totals[kQueryRows * kTokens];            // of each row's weights, by the token's place in its tile
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
@@ -185,8 +191,7 @@ class Attention {
       const int after = seen(first + kKeys);
       const Places ahead = after < end ? Places(cache_, task, head, after) : next;
       score(places, &ahead);
-      bool any = false;
-      for (int r = 0; r < queries_.rows; ++r) any |= soften(r, first, places);
+      const bool any = soften(first, places);
       if (any) mix(queries_.rows, places, needed ? &ahead : nullptr);
       needed = any;
       places = ahead;
@@ -372,32 +377,62 @@ class Attention {
     }
   }
 
-  // Turns a row's scores into weights, relative to the largest score so far. Tells whether any is worth its value.
-  bool soften(int row, int first, const Places& places) {
-    const Scores found = scores(row, first, places);
-    if (found.any_above(s_.largest[row])) raise(row, found.largest());
-    const __m512 largest = _mm512_set1_ps(s_.largest[row]);
-    __m512 weight[kTiles], sum = _mm512_load_ps(s_.totals + row * kTokens), most = _mm512_setzero_ps();
+  // How a block's weights are rounded to 16 bits, the values' scales included: they are at most 1 times the largest scale.
+  struct Rounding {
+    __m512 factor[kTiles];
+    float back;
+  };
+
+  // By the keys that are seen: what lies in the others' places is anything.
+  Rounding rounding(const Places& places, const __mmask16* seen) const {
+    __m512 scale[kTiles], most = _mm512_set1_ps(1e-30f);
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      const __m512 share = _mm512_maskz_mov_ps(found.seen[i], exp2(_mm512_sub_ps(found.score[i], largest)));
-      sum = _mm512_add_ps(sum, share);
-      const __m512 value_scale = _mm512_load_ps(cache_.value_scale + places.tile[i] * kTokens);
-      weight[i] = _mm512_maskz_mul_ps(found.seen[i], share, value_scale);
-      most = _mm512_max_ps(most, weight[i]);
+      scale[i] = _mm512_maskz_load_ps(seen[i], cache_.value_scale + places.tile[i] * kTokens);
+      most = _mm512_max_ps(most, scale[i]);
     }
-    _mm512_store_ps(s_.totals + row * kTokens, sum);
-    const float top = found.any_above(s_.largest[row] - kNegligible) ? _mm512_reduce_max_ps(most) : 0.0f;
-    const __m512 factor = _mm512_set1_ps(top > 1e-30f ? 65535.0f / top : 0.0f);
-    s_.factor[row] = top / 65535.0f;
+    const float top = _mm512_reduce_max_ps(most);
+    const __m512 factor = _mm512_set1_ps(65535.0f / top);
+    Rounding found;
+#pragma GCC unroll 4
+    for (int i = 0; i < kTiles; ++i) found.factor[i] = _mm512_mul_ps(scale[i], factor);
+    found.back = top / 65535.0f;
+    return found;
+  }
+
+  // Turns the rows' scores of a block into weights. Tells whether any is worth its value.
+  bool soften(int first, const Places& places) {
+    bool any = false;
+    if (!queries_.see_all(first)) {
+      for (int r = 0; r < queries_.rows; ++r) {
+        const Scores found = scores(r, first, places);
+        any |= soften(r, found, rounding(places, found.seen));
+      }
+      return any;
+    }
+    constexpr __mmask16 kAll[kTiles] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
+    const Rounding shared = rounding(places, kAll);
+    for (int r = 0; r < queries_.rows; ++r) any |= soften(r, scores(r, first, places), shared);
+    return any;
+  }
+
+  // ... of one row, relative to its largest score so far.
+  bool soften(int row, const Scores& found, const Rounding& rounding) {
+    if (found.any_above(s_.largest[row])) raise(row, found.largest());
+    const __m512 largest = _mm512_set1_ps(s_.largest[row]);
+    __m512 sum = _mm512_load_ps(s_.totals + row * kTokens);
     uint8_t* to = s_.weights + row * 2 * kKeys;
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(weight[i], factor));
+      const __m512 weight = _mm512_maskz_mov_ps(found.seen[i], exp2(_mm512_sub_ps(found.score[i], largest)));
+      sum = _mm512_add_ps(sum, weight);
+      const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(weight, rounding.factor[i]));
       _mm_store_si128(reinterpret_cast<__m128i*>(to + 16 * i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(code, 8)));
       _mm_store_si128(reinterpret_cast<__m128i*>(to + kKeys + 16 * i), _mm512_cvtepi32_epi8(code));
     }
-    return top > 1e-30f;
+    _mm512_store_ps(s_.totals + row * kTokens, sum);
+    s_.factor[row] = rounding.back;
+    return found.any_above(s_.largest[row] - kNegligible);
   }
 
   void mix(int rows, const Places& places, const Places* ahead) {

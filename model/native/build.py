@@ -17,7 +17,7 @@ from flightloop.errors import ConfigError
 
 SOURCES = Path(__file__).parent / "src"
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
-NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16")
+NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "avx512vbmi")
 """Features that the kernels use, as Linux names them: Intel's servers since Sapphire Rapids, AMD's since Zen 4."""
 
 

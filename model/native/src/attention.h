@@ -29,6 +29,7 @@ constexpr int kTiles = 4;        // of one block
 constexpr int kKeys = kTiles * kTokens;
 constexpr int kSpan = 16 * kKeys;
 constexpr int kQueryRows = 64;   // most (query, head) pairs of one task
+constexpr int kBand = 16;        // of them are taken through a block at once, so that what lies between stays near
 constexpr int kMostWidth = 128;  // of a head
 constexpr float kNone = -1e30f;  // below any score
 // Values of keys whose weight is less than 2^-16 of the largest so far are left out, as 16 bits would round them.
@@ -120,13 +121,16 @@ struct Mixed {
 
 class AttentionScratch {
  public:
-  alignas(64) uint8_t queries[kQueryRows * 2 * kMostWidth];  // [row][high or low byte][number], for tiles
-  alignas(64) int8_t values[kMostWidth * kKeys];             // of a block: [width / 16][key / 4][16][4], for tiles
-  // Sums of products, of high and of low bytes: of scores, then of values.
-  alignas(64) int32_t high[kQueryRows * kKeys], low[kQueryRows * kKeys];
-  alignas(64) uint8_t weights[kQueryRows * 2 * kKeys];       // [row][high or low byte][key]
-  float factor[kQueryRows];                                  // of each row's sums of values
-  alignas(64) float totals[kQueryRows * kTokens];            // of each row's weights, by the token's place in its tile
+  // Of a band of rows and a block of keys:
+  alignas(64) int32_t high[kBand * kKeys], low[kBand * kKeys];  // sums of products, of high and of low bytes
+  alignas(64) uint8_t weights[kBand * 2 * kKeys];               // [row][high or low byte][key]
+  float back[kBand];                                            // what sums of weighted values are multiplied with
+
+  // For tiles:
+  alignas(64) uint8_t queries[kQueryRows * 2 * kMostWidth];     // [row][high or low byte][number]
+  alignas(64) int8_t values[kMostWidth * kKeys];                // of a block: [width / 16][key / 4][16][4]
+
+  alignas(64) float totals[kQueryRows * kTokens];               // of each row's weights, by the token's place in its tile
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
 
@@ -190,10 +194,7 @@ class Attention {
     while (first < end) {
       const int after = seen(first + kKeys);
       const Places ahead = after < end ? Places(cache_, task, head, after) : next;
-      score(places, &ahead);
-      const bool any = soften(first, places);
-      if (any) mix(queries_.rows, places, needed ? &ahead : nullptr);
-      needed = any;
+      needed = block(first, places, ahead, needed);
       places = ahead;
       first = after;
     }
@@ -201,6 +202,30 @@ class Attention {
   }
 
  private:
+  struct Band {
+    int first, rows;
+  };
+
+  // A block of keys, band by band. Tells whether any value was worth reading; ``values``: whether the next block's will be.
+  bool block(int first, const Places& places, const Places& ahead, bool values) {
+    const bool all = queries_.see_all(first);
+    const Rounding shared = all ? rounding(places, kAll) : Rounding();
+    const int most = tiles_ ? kTileRows : 12;  // a multiple of the rows that are scored and mixed at once
+    bool read = false;
+    for (Band band{0, 0}; band.first < queries_.rows; band.first += most) {
+      band.rows = std::min(most, queries_.rows - band.first);
+      score(band, places, band.first ? nullptr : &ahead);
+      bool worth = false;
+      for (int r = 0; r < band.rows; ++r)
+        worth |= all ? soften<true>(band, r, first, places, shared) : soften<false>(band, r, first, places, shared);
+      if (!worth) continue;
+      if (tiles_ && !read) take_values(places, values ? &ahead : nullptr);
+      mix(band, places, values && !read ? &ahead : nullptr);
+      read = true;
+    }
+    return read;
+  }
+
   // Asks for a line of the next block's tile ahead of its use: tiles lie scattered, where no processor guesses them.
   static void ask(const void* tiles, size_t at) {
     _mm_prefetch(static_cast<const char*>(tiles) + at * 64, _MM_HINT_T0);
@@ -217,7 +242,8 @@ class Attention {
     return _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(s_.high + at), 8), _mm512_load_si512(s_.low + at));
   }
 
-  void score_tiles(const Places& places, const Places* ahead) {
+  void score_tiles(const Band& band, const Places& places, const Places* ahead) {
+    const uint8_t* query = s_.queries + band.first * 2 * kWidth;
     for (int i = 0; i < kTiles; ++i) {
       if (ahead) {
         for (int h = 0; h < kWidth / 4; ++h) ask(cache_.keys, ahead->tile[i] * (kWidth / 4) + h);
@@ -225,58 +251,52 @@ class Attention {
         ask(cache_.key_sum, ahead->tile[i]);
         ask(cache_.value_scale, ahead->tile[i]);
       }
-      for (int row = 0; row < queries_.rows; row += kTileRows) {
-        const uint8_t* query = s_.queries + row * 2 * kWidth;
-        const int at = row * kKeys + i * kTokens;
-        multiply_halves(query, query + kWidth, 2 * kWidth, cache_.keys + places.tile[i] * kWidth * kTokens,
-                        kWidth / kTileBytes, s_.high + at, s_.low + at, kKeys * sizeof(int32_t));
+      multiply_halves(query, query + kWidth, 2 * kWidth, cache_.keys + places.tile[i] * kWidth * kTokens,
+                      kWidth / kTileBytes, s_.high + i * kTokens, s_.low + i * kTokens, kKeys * sizeof(int32_t));
+    }
+  }
+
+  // Copies a block's values to where a tile finds them.
+  void take_values(const Places& places, const Places* ahead) {
+    for (int quad = 0; quad < kKeys / 4; ++quad) {
+      const size_t line = places.tile[quad / 4] * (kWidth / 4) + quad % 4 * W;
+      for (int i = 0; i < W; ++i) {
+        _mm512_store_si512(s_.values + (i * (kKeys / 4) + quad) * 64, _mm512_load_si512(cache_.values + (line + i) * 64));
+        if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + quad % 4 * W + i);
       }
     }
   }
 
-  void mix_tiles(const Places& places, const Places* ahead) {
-    for (int quad = 0; quad < kKeys / 4; ++quad) {
-      const int line = quad % 4 * W;
-      for (int i = 0; i < W; ++i) {
-        const int8_t* from = cache_.values + (places.tile[quad / 4] * (kWidth / 4) + line + i) * 64;
-        _mm512_store_si512(s_.values + (i * (kKeys / 4) + quad) * 64, _mm512_load_si512(from));
-        if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + line + i);
-      }
-    }
-    for (int row = 0; row < queries_.rows; row += kTileRows) {
-      const uint8_t* weights = s_.weights + row * 2 * kKeys;
-      for (int i = 0; i < W; ++i) {
-        multiply_halves(weights, weights + kKeys, 2 * kKeys, s_.values + i * kKeys * 16, kKeys / kTileBytes, s_.high,
-                        s_.low, kTileBytes);
-        const int rows = std::min(kTileRows, queries_.rows - row);
-        for (int r = 0; r < rows; ++r) add(row + r, i, sum(r * kTokens));
-      }
+  void mix_tiles(const Band& band) {
+    for (int i = 0; i < W; ++i) {
+      multiply_halves(s_.weights, s_.weights + kKeys, 2 * kKeys, s_.values + i * kKeys * 16, kKeys / kTileBytes, s_.high,
+                      s_.low, kTileBytes);
+      for (int r = 0; r < band.rows; ++r) add(band, r, i, sum(r * kTokens));
     }
   }
 
   // Adds 16 columns' sums of weighted values to a row.
-  void add(int row, int column, __m512i sum) {
-    float* at = s_.sums + row * kWidth + 16 * column;
-    const __m512 factor = _mm512_set1_ps(s_.factor[row]);
-    _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), factor, _mm512_load_ps(at)));
+  void add(const Band& band, int row, int column, __m512i sum) {
+    float* at = s_.sums + (band.first + row) * kWidth + 16 * column;
+    _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(s_.back[row]), _mm512_load_ps(at)));
   }
 
-  void score(const Places& places, const Places* ahead) {
+  void score(const Band& band, const Places& places, const Places* ahead) {
     if (tiles_) {
-      score_tiles(places, ahead);
+      score_tiles(band, places, ahead);
       return;
     }
     int row = 0;
-    for (; row + 4 <= queries_.rows; row += 4, ahead = nullptr) score<4>(row, places, ahead);
-    switch (queries_.rows - row) {
-      case 3: score<3>(row, places, ahead); break;
-      case 2: score<2>(row, places, ahead); break;
-      case 1: score<1>(row, places, ahead); break;
+    for (; row + 4 <= band.rows; row += 4, ahead = nullptr) score<4>(band, row, places, ahead);
+    switch (band.rows - row) {
+      case 3: score<3>(band, row, places, ahead); break;
+      case 2: score<2>(band, row, places, ahead); break;
+      case 1: score<1>(band, row, places, ahead); break;
     }
   }
 
   template <int R>
-  void score(int row, const Places& places, const Places* ahead) {
+  void score(const Band& band, int row, const Places& places, const Places* ahead) {
     constexpr int kBeside = 2;  // tiles, so that a query's bytes are spread over a vector once for both
     for (int first = 0; first < kTiles; first += kBeside) {
       __m512i high[R][kBeside], low[R][kBeside];
@@ -293,7 +313,8 @@ class Attention {
         }
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          const __m512i upper = four(queries_.codes[row + r] + 4 * h), lower = four(queries_.codes[row + r] + kWidth + 4 * h);
+          const uint8_t* query = queries_.codes[band.first + row + r] + 4 * h;
+          const __m512i upper = four(query), lower = four(query + kWidth);
 #pragma GCC unroll 2
           for (int i = 0; i < kBeside; ++i) {
             dot(high[r][i], upper, key[i]);
@@ -338,31 +359,40 @@ class Attention {
     }
   };
 
-  Scores scores(int row, int first, const Places& places) const {
-    const __m512 scale = _mm512_set1_ps(queries_.scale[row] * kLog2E / std::sqrt(static_cast<float>(kWidth)));
+  // kAllSeen: nothing is masked.
+  template <bool kAllSeen>
+  Scores scores(const Band& band, int row, int first, const Places& places) const {
+    const float of_row = queries_.scale[band.first + row] * kLog2E / std::sqrt(static_cast<float>(kWidth));
     const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const int position = queries_.position[row];
+    const int position = queries_.position[band.first + row];
     Scores found;
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
-      found.seen[i] = _mm512_cmple_epi32_mask(at, _mm512_set1_epi32(position));
-      if (queries_.window) {
-        found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries_.window)) |
-                         _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries_.sinks));
+      found.seen[i] = 0xFFFF;
+      if (!kAllSeen) {
+        const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
+        found.seen[i] = _mm512_cmple_epi32_mask(at, _mm512_set1_epi32(position));
+        if (queries_.window) {
+          found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries_.window)) |
+                           _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries_.sinks));
+        }
       }
       const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + places.tile[i] * kTokens), 15);
       const __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum(row * kKeys + kTokens * i), added));
       const __m512 key_scale = _mm512_load_ps(cache_.key_scale + places.tile[i] * kTokens);
-      found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), scale);
+      found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), _mm512_set1_ps(of_row));
     }
     return found;
   }
 
   // Takes the first block's largest scores as those to measure from.
   void measure(const Places& places) {
-    score(places, nullptr);
-    for (int r = 0; r < queries_.rows; ++r) s_.largest[r] = scores(r, 0, places).largest();
+    for (Band band{0, 0}; band.first < queries_.rows; band.first += band.rows) {
+      band.rows = std::min(12, queries_.rows - band.first);
+      score(band, places, nullptr);
+      for (int r = 0; r < band.rows; ++r)
+        s_.largest[band.first + r] = scores<false>(band, r, 0, places).largest();
+    }
   }
 
   // Takes a new largest score; what was summed before shrinks in proportion.
@@ -377,11 +407,14 @@ class Attention {
     }
   }
 
-  // How a block's weights are rounded to 16 bits, the values' scales included: they are at most 1 times the largest scale.
+  // How a block's weights are rounded to 16 bits. A weight is at most 1 and goes with its value's scale, so that the
+  // largest of these becomes 65535.
   struct Rounding {
     __m512 factor[kTiles];
     float back;
   };
+
+  static constexpr __mmask16 kAll[kTiles] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
 
   // By the keys that are seen: what lies in the others' places is anything.
   Rounding rounding(const Places& places, const __mmask16* seen) const {
@@ -400,56 +433,52 @@ class Attention {
     return found;
   }
 
-  // Turns the rows' scores of a block into weights. Tells whether any is worth its value.
-  bool soften(int first, const Places& places) {
-    bool any = false;
-    if (!queries_.see_all(first)) {
-      for (int r = 0; r < queries_.rows; ++r) {
-        const Scores found = scores(r, first, places);
-        any |= soften(r, found, rounding(places, found.seen));
-      }
-      return any;
-    }
-    constexpr __mmask16 kAll[kTiles] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
-    const Rounding shared = rounding(places, kAll);
-    for (int r = 0; r < queries_.rows; ++r) any |= soften(r, scores(r, first, places), shared);
-    return any;
-  }
-
-  // ... of one row, relative to its largest score so far.
-  bool soften(int row, const Scores& found, const Rounding& rounding) {
-    if (found.any_above(s_.largest[row])) raise(row, found.largest());
-    const __m512 largest = _mm512_set1_ps(s_.largest[row]);
-    __m512 sum = _mm512_load_ps(s_.totals + row * kTokens);
-    uint8_t* to = s_.weights + row * 2 * kKeys;
+  // Turns a row's scores into weights, relative to its largest score so far. Tells whether any is worth its value; else
+  // all are 0, whether the values are read for others or not.
+  template <bool kAllSeen>
+  bool soften(const Band& band, int row, int first, const Places& places, const Rounding& shared) {
+    const Scores found = scores<kAllSeen>(band, row, first, places);
+    const Rounding mine = kAllSeen ? shared : rounding(places, found.seen);
+    float& most = s_.largest[band.first + row];
+    if (found.any_above(most)) raise(band.first + row, found.largest());
+    const bool worth = found.any_above(most - kNegligible);
+    const __m512 largest = _mm512_set1_ps(most);
+    float* total = s_.totals + (band.first + row) * kTokens;
+    __m512 sum = _mm512_load_ps(total);
+    __m512i code[kTiles];
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
       const __m512 weight = _mm512_maskz_mov_ps(found.seen[i], exp2(_mm512_sub_ps(found.score[i], largest)));
       sum = _mm512_add_ps(sum, weight);
-      const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(weight, rounding.factor[i]));
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + 16 * i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(code, 8)));
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + kKeys + 16 * i), _mm512_cvtepi32_epi8(code));
+      code[i] = _mm512_maskz_cvtps_epi32(worth ? 0xFFFF : 0, _mm512_mul_ps(weight, mine.factor[i]));
     }
-    _mm512_store_ps(s_.totals + row * kTokens, sum);
-    s_.factor[row] = rounding.back;
-    return found.any_above(s_.largest[row] - kNegligible);
+    _mm512_store_ps(total, sum);
+    s_.back[row] = mine.back;
+    // The low bytes of two vectors, then their high ones.
+    const __m512i bytes = _mm512_load_si512(kBytes.of);
+    const __m512i left = _mm512_permutex2var_epi8(code[0], bytes, code[1]);
+    const __m512i right = _mm512_permutex2var_epi8(code[2], bytes, code[3]);
+    uint8_t* to = s_.weights + row * 2 * kKeys;
+    _mm512_store_si512(to, _mm512_shuffle_i64x2(left, right, 0b11101110));
+    _mm512_store_si512(to + kKeys, _mm512_shuffle_i64x2(left, right, 0b01000100));
+    return worth;
   }
 
-  void mix(int rows, const Places& places, const Places* ahead) {
+  void mix(const Band& band, const Places& places, const Places* ahead) {
     if (tiles_) {
-      mix_tiles(places, ahead);
+      mix_tiles(band);
       return;
     }
     int row = 0;
-    for (; row + 3 <= rows; row += 3, ahead = nullptr) mix<3>(row, places, ahead);
-    switch (rows - row) {
-      case 2: mix<2>(row, places, ahead); break;
-      case 1: mix<1>(row, places, ahead); break;
+    for (; row + 3 <= band.rows; row += 3, ahead = nullptr) mix<3>(band, row, places, ahead);
+    switch (band.rows - row) {
+      case 2: mix<2>(band, row, places, ahead); break;
+      case 1: mix<1>(band, row, places, ahead); break;
     }
   }
 
   template <int R>
-  void mix(int row, const Places& places, const Places* ahead) {
+  void mix(const Band& band, int row, const Places& places, const Places* ahead) {
     constexpr int kParts = std::min(W, 4);
     for (int part = 0; part < W; part += kParts) {
       __m512i high[R][kParts], low[R][kParts];
@@ -480,10 +509,21 @@ class Attention {
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int i = 0; i < kParts; ++i) {
-          add(row + r, part + i, _mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
+          add(band, row + r, part + i, _mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
         }
     }
   }
+
+  struct Bytes {
+    alignas(64) uint8_t of[64];
+    constexpr Bytes() : of() {
+      for (int i = 0; i < 32; ++i) {
+        of[i] = static_cast<uint8_t>(i / 16 * 64 + i % 16 * 4);
+        of[32 + i] = static_cast<uint8_t>(of[i] + 1);
+      }
+    }
+  };
+  static constexpr Bytes kBytes{};
 
   const Cache& cache_;
   AttentionScratch& s_;

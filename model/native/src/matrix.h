@@ -8,6 +8,8 @@
 //   int8   a group is 512 bytes, each a weight plus 128; one float32 scale per output.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -16,6 +18,7 @@ namespace flightloop {
 constexpr int kTile = 16;     // outputs side by side
 constexpr int kBytes4 = 320;  // of a group of a tile in int4
 constexpr int kBytes8 = 512;  // ... and in int8
+constexpr int kAhead = 4096;  // how far ahead weights are asked for: the processor's own guesses end with the page
 
 // One weight matrix, or as many of one shape as there are experts. Mirrored by `Matrix` in library.py.
 struct Matrix {
@@ -34,5 +37,12 @@ struct Matrix {
     return one;
   }
 };
+
+// Asks for a group's bytes ahead of their use.
+template <int kBytes>
+void ask(const uint8_t* weight) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weight + kAhead + i), _MM_HINT_T0);
+}
 
 }  // namespace flightloop

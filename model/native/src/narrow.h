@@ -11,20 +11,12 @@
 
 namespace flightloop {
 
-constexpr int kAhead = 4096;  // how far ahead weights are asked for: the processor's own guesses end with the page
-
 // sum += the products of four bytes with each column's four.
 inline void dot4(__m512i& sum, __m512i bytes, const int8_t* four) {
   struct Four {
     int8_t bytes[4];
   };
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(bytes), "m"(*reinterpret_cast<const Four*>(four)));
-}
-
-template <int kBytes>
-void ask(const uint8_t* weight) {
-#pragma GCC unroll 8
-  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weight + kAhead + i), _MM_HINT_T0);
 }
 
 // 16 outputs of R rows, int4.

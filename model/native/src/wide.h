@@ -27,6 +27,7 @@ inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
 
 // A group of 16 outputs in int4, as bfloat16: [pair of inputs][output][2].
 inline void widen4(const uint8_t* weight, uint16_t* to) {
+  ask<kBytes4>(weight);
   const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
   const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
   // Codes stay at their place in the word, where they are 256^i as large.
@@ -49,6 +50,7 @@ inline void widen4(const uint8_t* weight, uint16_t* to) {
 
 // A group of 16 outputs in int8, as bfloat16, which holds the codes exactly.
 inline void widen8(const uint8_t* weight, uint16_t* to) {
+  ask<kBytes8>(weight);
   for (int i = 0; i < 8; ++i) {
     const __m512i word = _mm512_load_si512(weight + 64 * i);
     const auto value = [&](int shift) {

@@ -48,7 +48,10 @@ SHAPES = {
 
 
 class Rounded(nn.Module):
-    """What the kernels compute, by torch: activations rounded to int8 in groups, products in float32."""
+    """What the kernels compute for answers, by torch: activations rounded to int8 in groups, products in float32.
+
+    Prompts may be in bfloat16, which is closer to float32 than this.
+    """
 
     def __init__(self, rows):
         super().__init__()
@@ -106,8 +109,8 @@ def kept(name, dtype, threads=2):
     return native(name, dtype, threads)
 
 
-def step(tokens, start, blocks, logits):
-    return SequenceStep(tuple(tokens), start, tuple(blocks), logits)
+def step(tokens, start, blocks, logits, answer=0):
+    return SequenceStep(tuple(tokens), start, tuple(blocks), logits, answer=answer)
 
 
 def text(length, seed=0):
@@ -122,9 +125,9 @@ def test_logits_are_those_of_torch(name, dtype):
     tokens, other = text(75), text(9, 1)
     first, second = range(5, 24), (2,)
     batches = [
-        (step(tokens[:60], 0, first, 60),),
-        (step(tokens[60:61], 60, first, 1), step(other[:8], 0, second, 8)),
-        (step(other[8:9], 8, second, 1), step(tokens[61:75], 61, first, 14)),
+        (step(tokens[:60], 0, first, 60, answer=5),),
+        (step(tokens[60:61], 60, first, 1, answer=1), step(other[:8], 0, second, 8)),
+        (step(other[8:9], 8, second, 1, answer=1), step(tokens[61:75], 61, first, 14, answer=14)),
     ]
     for batch in batches:
         got, expected = ours.run(StepBatch(batch)), theirs.run(StepBatch(batch))
@@ -144,18 +147,22 @@ def test_logits_are_those_of_torch(name, dtype):
 @given(
     name=st.sampled_from(list(SHAPES)),
     dtype=st.sampled_from(["int4", "int8"]),
+    prompt=st.integers(0, 40),
     cuts=st.lists(st.integers(1, 39), max_size=4, unique=True).map(sorted),
-    company=st.lists(st.integers(1, 12), max_size=3),
+    company=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), max_size=3),
     threads=st.sampled_from([1, 2, 3]),
 )
-def test_a_row_does_not_depend_on_its_company(name, dtype, cuts, company, threads):
+def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company, threads):
     """Bit for bit: alone in one step, or in chunks beside others, on any number of threads."""
     tokens, blocks = text(40), range(3)
-    alone = kept(name, dtype).run(StepBatch((step(tokens, 0, blocks, 40),)))
+    alone = kept(name, dtype).run(StepBatch((step(tokens, 0, blocks, 40, answer=40 - prompt),)))
     runner, rows = kept(name, dtype, threads), []
-    others = [step(text(length, 7), 0, (3 + place,), 1) for place, length in enumerate(company)]
+    others = [
+        step(text(length, 7), 0, (3 + place,), 1, answer=min(answer, length))
+        for place, (length, answer) in enumerate(company)
+    ]
     for begin, end in zip([0, *cuts], [*cuts, 40], strict=True):
-        mine = step(tokens[begin:end], begin, blocks, end - begin)
+        mine = step(tokens[begin:end], begin, blocks, end - begin, answer=max(0, end - max(prompt, begin)))
         place = begin % (len(others) + 1)
         batch = [*others[:place], mine, *others[place:]]
         rows.append(runner.run(StepBatch(tuple(batch)))[place : place + end - begin])

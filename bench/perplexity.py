@@ -38,6 +38,7 @@ def score(
     block_size: int,
     context: int = CONTEXT,
     chunk: int = CHUNK,
+    answer: bool = False,
     told: Callable[[int], None] = lambda done: None,
 ) -> Score:
     """Scores a text in windows that don't overlap (`bench.peers.protocol.windows`).
@@ -48,6 +49,7 @@ def score(
         block_size: tokens in one block of the runner's cache.
         context: tokens of a window.
         chunk: tokens of a step.
+        answer: take the text as an answer's, not a prompt's; kernels may round the two differently.
         told: gets the tokens that are done, now and then.
     """
     blocks = tuple(range(-(-context // block_size)))
@@ -56,7 +58,8 @@ def score(
         for start in range(0, context, chunk):
             part = tuple(window[start : start + chunk])
             targets_C = torch.tensor(window[start + 1 : start + 1 + chunk])
-            logits_CV = runner.run(StepBatch((SequenceStep(part, start, blocks, len(part)),)))[: len(targets_C)]
+            step = SequenceStep(part, start, blocks, len(part), answer=len(part) if answer else 0)
+            logits_CV = runner.run(StepBatch((step,)))[: len(targets_C)]
             picked_C = logits_CV.gather(1, targets_C.unsqueeze(1)).squeeze(1)
             nll += float((logits_CV.logsumexp(-1) - picked_C).double().sum())
             count += len(targets_C)

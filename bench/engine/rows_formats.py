@@ -36,7 +36,11 @@ def int8_speed(bench: Bench) -> list[Row]:
 
 
 def perplexities(bench: Bench) -> list[Row]:
-    """Rows ``int8_perplexity``, ``perplexity_<format>`` and, on the same windows, ``perplexity_vs_<peer>``."""
+    """Rows ``int8_perplexity``, ``perplexity_<format>`` and, on the same windows, ``perplexity_vs_<peer>``.
+
+    The text is taken as an answer's, as decoding computes it, and where the kernels run once more as a prompt's:
+    ``perplexity_<format>_prompt``.
+    """
     text: Sequence[int] = ()
     found: dict[str, float] = {}
     for dtype in FORMATS:
@@ -45,7 +49,9 @@ def perplexities(bench: Bench) -> list[Row]:
         except ConfigError:
             continue  # not on this processor
         text = text or wikitext(bench.data, loaded.tokenizer)[: bench.size.windows * CONTEXT]
-        found[dtype] = _scored(bench, loaded, text, dtype).perplexity
+        found[dtype] = _scored(bench, loaded, text, dtype, answer=True)
+        if loaded.form.kernels:
+            found[f"{dtype}_prompt"] = _scored(bench, loaded, text, f"{dtype}, as a prompt", answer=False)
     note = f"WikiText-2, test part, {bench.size.windows} windows of {CONTEXT:,} tokens"
     rows = [Row(f"perplexity_{dtype}", value, "", higher_is_better=False, note=note) for dtype, value in found.items()]
     rows.append(
@@ -54,12 +60,12 @@ def perplexities(bench: Bench) -> list[Row]:
     return rows + [_beside(bench, peer, text, found[fastest()]) for peer in PEERS]
 
 
-def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str) -> Score:
+def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str, answer: bool) -> float:
     def told(done: int) -> None:
         bench.told(f"{name}, {done:,} of {len(text):,} tokens")
 
     config = ModelConfig(block_size=BLOCK, kv_blocks=CONTEXT // BLOCK + 1, max_context=CONTEXT)
-    return score(local_runner(loaded, config), text, block_size=BLOCK, told=told)
+    return score(local_runner(loaded, config), text, block_size=BLOCK, answer=answer, told=told).perplexity
 
 
 def _beside(bench: Bench, peer: str, text: Sequence[int], ours: float) -> Row:

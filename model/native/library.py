@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Matrix(Structure):
-    """Packed weights; see src/product.h."""
+    """Packed weights; see src/matrix.h."""
 
     _fields_ = [
         ("codes", c_void_p),

@@ -45,6 +45,8 @@ class ModelConfig:
         attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
             layers see everything.
         attention_sinks: the first tokens, which layers with a window see as well.
+        attention_retrieved: how many tokens of a long context a head that sees everything reads when it writes an
+            answer, those that match best, beside the newest; a multiple of 64, 0: all. Taken by the kernels only.
         global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
         global_heads: (layer, key/value head) of single heads that do; ``"auto"``: where no layers are named either,
             those measured to carry retrieval, for the models where that is known (`model.nn.windows`).
@@ -69,6 +71,7 @@ class ModelConfig:
     threads: int | Literal["auto"] = "auto"
     attention_window: int = 0
     attention_sinks: int = 16
+    attention_retrieved: int = 0
     global_layers: tuple[int, ...] | Literal["auto"] = "auto"
     global_heads: tuple[tuple[int, int], ...] | Literal["auto"] = "auto"
     shards: int = 1
@@ -84,8 +87,14 @@ class ModelConfig:
             "expert_width", "active_experts", "slots", "block_size", "max_context", "step_tokens", "queue", "shards",
         ):  # fmt: skip
             _at_least(field, getattr(self, field), 1)
-        for field in ("routed_experts", "draft_tokens", "attention_window", "attention_sinks", "seed"):
+        for field in (
+            "routed_experts", "draft_tokens", "attention_window", "attention_sinks", "attention_retrieved", "seed",
+        ):  # fmt: skip
             _at_least(field, getattr(self, field), 0)
+        if self.attention_retrieved % 64:
+            raise ConfigError(
+                f"attention_retrieved ({self.attention_retrieved}) must be a multiple of 64", param="attention_retrieved"
+            )
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":
                 _at_least(field, getattr(self, field), 1)

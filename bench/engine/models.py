@@ -22,8 +22,9 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
-WINDOW = 1024
-"""Tokens that the heads with a window see, for long inputs (docs/decisions/0010-windows.md)."""
+WINDOW, RETRIEVED = 1024, 512
+"""Tokens that the heads with a window see, for long inputs, and that the others read far back when they write an answer
+(docs/decisions/0010-windows.md)."""
 
 
 def fastest() -> Dtype:
@@ -45,7 +46,7 @@ class Models:
 
     def windowed(self) -> LoadedModel:
         """The dense base in the fastest format, most of its attention heads seeing a window only."""
-        return load_model(ModelConfig(routed_experts=0, attention_window=WINDOW))
+        return load_model(ModelConfig(routed_experts=0, attention_window=WINDOW, attention_retrieved=RETRIEVED))
 
     def mixture(self, dtype: Dtype) -> LoadedModel:
         """The random mixture of `bench.peers.shapes`: the file that transformers loads as well."""

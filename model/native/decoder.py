@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.native import library, pack
-from model.native.cache import QuantisedCache
+from model.native.cache import TOKENS, QuantisedCache
 from model.native.pack import Packed, Weights
 from model.nn.decoder import Block, Decoder
 from model.nn.experts import Experts
@@ -57,6 +57,7 @@ class NativeDecoder:
                 full_norm=shape.qk_norm == "full",
                 block_size=kv.block_size,
                 sinks=shape.sinks,
+                retrieved=shape.retrieved // TOKENS,
                 epsilon=shape.norm_eps,
             ),
             layers=self._layers,

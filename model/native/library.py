@@ -51,7 +51,7 @@ class Shape(Structure):
             (name, c_int32)
             for name in (
                 "layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "experts",
-                "expert_hidden", "active", "normalise", "full_norm", "block_size", "sinks",
+                "expert_hidden", "active", "normalise", "full_norm", "block_size", "sinks", "retrieved",
             )
         ),
         ("epsilon", c_float),

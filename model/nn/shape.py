@@ -45,6 +45,8 @@ class DecoderConfig:
         sinks: the first tokens, which layers with a window see as well (Xiao et al., 2023).
         global_heads: for each layer, the key/value heads that see everything in spite of the layer's window (Xiao et
             al., 2024: few heads retrieve). Empty: none.
+        retrieved: tokens that a head which sees everything reads of a long context when an answer is written, those that
+            its query can match best; 0: all. The kernels only: torch reads all.
     """
 
     vocab: int
@@ -66,6 +68,7 @@ class DecoderConfig:
     windows: tuple[int, ...] = ()
     sinks: int = 0
     global_heads: tuple[tuple[int, ...], ...] = ()
+    retrieved: int = 0
 
     def __post_init__(self) -> None:
         assert self.heads % self.kv_heads == 0, "query heads must be a multiple of key/value heads"
@@ -76,6 +79,7 @@ class DecoderConfig:
         assert self.sinks >= 0, "sinks are a number of tokens"
         assert len(self.global_heads) in (0, self.layers), "global heads are given for every layer"
         assert all(0 <= head < self.kv_heads for heads in self.global_heads for head in heads), "heads that exist"
+        assert self.retrieved % 64 == 0, "tokens are retrieved in blocks"
         assert all(window >= 0 for window in self.windows), "a window is a number of tokens, 0 for all"
 
     def window(self, layer: int) -> int:

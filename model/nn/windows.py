@@ -28,7 +28,7 @@ MOST_STRETCH, STRETCH = 4, 2.0
 
 
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
-    """The shape with the windows and sinks that ``config`` asks for, and with positions up to its ``max_context``.
+    """The shape with the windows, sinks and retrieval that ``config`` asks for, and with positions up to its ``max_context``.
 
     Without a window positions end where the model's own context does, whatever ``max_context`` says: full attention
     beyond it would be slow and no better.
@@ -38,6 +38,7 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
             there are none of for this model, or asks for a context of more than `MOST_STRETCH` times the model's own.
     """
     window = config.attention_window
+    shape = replace(shape, retrieved=config.attention_retrieved)
     if not window:
         return shape
     heads = _global_heads(shape, config)

@@ -104,6 +104,20 @@ def native(name, dtype, threads=2):
     return NativeRunner(decoder, QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE)
 
 
+def long_native(shape, threads=2):
+    """Of a model whose queries and keys are large, so that some keys matter far more than others."""
+    decoder = random_decoder(shape, 3)
+    for block in decoder.blocks:
+        block.attention.qkv.weight_OI.data[: (shape.heads + shape.kv_heads) * shape.head_width] *= 3
+    return NativeRunner(quantise(decoder, "int4", native=True), QuantisedCache(shape, 160, SIZE), threads, CACHE)
+
+
+@lru_cache(maxsize=8)
+def retrieving(windows, threads):
+    shape = replace(DENSE, max_positions=2048, retrieved=256)
+    return long_native(replace(SHAPES["wide heads"], max_positions=2048, retrieved=256) if windows else shape, threads)
+
+
 @lru_cache(maxsize=32)
 def kept(name, dtype, threads=2):
     return native(name, dtype, threads)
@@ -167,6 +181,41 @@ def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company
         batch = [*others[:place], mine, *others[place:]]
         rows.append(runner.run(StepBatch(tuple(batch)))[place : place + end - begin])
     assert torch.equal(torch.cat(rows), alone)
+
+
+@needs_kernels
+@settings(max_examples=10, deadline=None)
+@given(
+    windows=st.booleans(),
+    cuts=st.lists(st.integers(1, 39), max_size=4, unique=True).map(sorted),
+    company=st.integers(0, 3),
+    threads=st.sampled_from([1, 2, 3]),
+)
+def test_what_a_token_retrieves_does_not_depend_on_its_company(windows, cuts, company, threads):
+    runner, alone, tokens = retrieving(windows, threads), retrieving(windows, 2), text(1240)
+    blocks, beside = range(80), range(80, 160)
+    for each in (runner, alone):
+        each.run(StepBatch((step(tokens[:1200], 0, blocks, 0), step(tokens[:1100], 0, beside, 0))))
+    expected = alone.run(StepBatch((step(tokens[1200:], 1200, blocks, 40, answer=40),)))
+    others = [step(text(length, 3), 1100, beside, 1, answer=1) for length in range(1, company + 1)]
+    rows = []
+    for begin, end in zip([0, *cuts], [*cuts, 40], strict=True):
+        mine = step(tokens[1200 + begin : 1200 + end], 1200 + begin, blocks, end - begin, answer=end - begin)
+        rows.append(runner.run(StepBatch((mine, *others)))[: end - begin])
+    assert torch.equal(torch.cat(rows), expected)
+
+
+@needs_kernels
+def test_the_tokens_that_match_are_retrieved():
+    """A reading of some keys comes closer to that of all keys than one that sees the newest only."""
+    shape, tokens = replace(DENSE, max_positions=2048), text(1500)
+    read = {}
+    for name, change in {"all": {}, "some": {"retrieved": 256}, "newest": {"windows": (384,) * 3, "sinks": 16}}.items():
+        runner = long_native(replace(shape, **change))
+        runner.run(StepBatch((step(tokens[:1480], 0, range(100), 0),)))
+        read[name] = runner.run(StepBatch((step(tokens[1480:], 1480, range(100), 20, answer=20),)))
+    some, newest = ((read[name] - read["all"]).pow(2).mean() for name in ("some", "newest"))
+    assert 0 < some < newest
 
 
 @needs_kernels

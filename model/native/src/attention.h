@@ -138,16 +138,24 @@ class AttentionScratch {
   Mixed all() { return {all_sums, all_largest, all_total}; }
 };
 
+// The tile of the token at a position.
+inline size_t place(const Cache& cache, const AttentionTask& task, int head, int position) {
+  const size_t block = task.table[position / task.block_size];
+  return cache.tile(block * task.block_size + position % task.block_size, head);
+}
+
 // The tiles of a block.
 struct Places {
   size_t tile[kTiles];
 
   Places(const Cache& cache, const AttentionTask& task, int head, int first) {
-    for (int i = 0; i < kTiles; ++i) {
-      const int at = std::min(first + i * kTokens, task.newest());  // beyond the newest: its tile, which is masked
-      const size_t block = task.table[at / task.block_size];
-      tile[i] = cache.tile(block * task.block_size + at % task.block_size, head);
-    }
+    for (int i = 0; i < kTiles; ++i)  // beyond the newest: its tile, which is masked
+      tile[i] = place(cache, task, head, std::min(first + i * kTokens, task.newest()));
+  }
+
+  // Any tiles, by their numbers in the context.
+  Places(const Cache& cache, const AttentionTask& task, int head, const int32_t* chosen) {
+    for (int i = 0; i < kTiles; ++i) tile[i] = place(cache, task, head, chosen[i] * kTokens);
   }
 };
 
@@ -177,8 +185,7 @@ class Attention {
 
   // The span that begins at ``begin``, to ``scratch.span()``.
   void span(const AttentionTask& task, int head, int begin, const Places& next) {
-    s_.span().clear(queries_.rows, kWidth);
-    std::fill_n(s_.totals, queries_.rows * kTokens, 0.0f);
+    clear();
     const int end = std::min(task.newest() + 1, begin + kSpan);
     const auto seen = [&](int first) {
       while (first < end && !queries_.see(first)) first += kKeys;
@@ -198,10 +205,32 @@ class Attention {
       places = ahead;
       first = after;
     }
-    for (int r = 0; r < queries_.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
+    total();
+  }
+
+  // ``count`` chosen tiles, a multiple of 4, and all from position ``rest`` on, to ``scratch.span()``.
+  void some(const AttentionTask& task, int head, const int32_t* chosen, int count, int rest, const Places& next) {
+    clear();
+    measure(Places(cache_, task, head, 0));
+    bool needed = true;
+    for (int i = 0; i < count; i += kTiles) {
+      const Places ahead = i + kTiles < count ? Places(cache_, task, head, chosen + i + kTiles) : next;
+      needed = block(0, Places(cache_, task, head, chosen + i), ahead, needed);
+    }
+    for (; rest <= task.newest(); rest += kKeys) needed = block(rest, Places(cache_, task, head, rest), next, needed);
+    total();
   }
 
  private:
+  void clear() {
+    s_.span().clear(queries_.rows, kWidth);
+    std::fill_n(s_.totals, queries_.rows * kTokens, 0.0f);
+  }
+
+  void total() {
+    for (int r = 0; r < queries_.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
+  }
+
   struct Band {
     int first, rows;
   };

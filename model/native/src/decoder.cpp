@@ -72,9 +72,11 @@ void Decoder::plan() {
         slot[row] = blocks[position / shape_.block_size] * shape_.block_size + position % shape_.block_size;
       }
     }
-    for (int done = 0; done < batch_->length[s]; done += most) {
+    // Each token of an answer retrieves for itself.
+    const int step = shape_.retrieved && batch_->start[s] < batch_->answers ? 1 : most;
+    for (int done = 0; done < batch_->length[s]; done += step) {
       const int begin = batch_->start[s] + done;
-      const AttentionTask task{nullptr, shape_.block_size, begin, std::min(most, batch_->length[s] - done),
+      const AttentionTask task{nullptr, shape_.block_size, begin, std::min(step, batch_->length[s] - done),
                                batch_->position[begin]};
       Attended attended{task, {}};
       for (int table = 0; table < 2; ++table)
@@ -98,13 +100,16 @@ void Decoder::cut() {
     for (int head = 0; head < shape_.kv_heads; ++head) {
       const int at = static_cast<int>(i);
       if (spans == 1 || rows > kJoinedRows) {
-        units_.push_back({at, head, -1, 0});
+        units_.push_back({at, head, -1, -1});
         continue;
       }
-      joins_.push_back({at, head, parts, spans});
-      for (int span = 0; span < spans; ++span) units_.push_back({at, head, span, parts++});
+      const int far = shape_.retrieved && task.begin < batch_->answers ? far_tiles(task.position) : 0;
+      for (int span = 0; span < spans; ++span) units_.push_back({at, head, span, static_cast<int>(joins_.size())});
+      joins_.push_back({at, head, parts, spans, far > shape_.retrieved ? far : 0});
+      parts += spans;
     }
   }
+  retrieved_.need(joins_.size() * shape_.retrieved);
   part_sums_.need(static_cast<size_t>(parts) * kJoinedRows * shape_.head_width);
   part_largest_.need(static_cast<size_t>(parts) * kJoinedRows);
   part_total_.need(static_cast<size_t>(parts) * kJoinedRows);
@@ -117,7 +122,23 @@ void Decoder::layer(const Layer& layer, Before before) {
   const int heads = shape_.heads + 2 * shape_.kv_heads;
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); }, many);
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
-  team_.phase(static_cast<int>(units_.size()), [&](int unit, int me) { attend(unit, layer, scratch_[me]); }, many);
+  const int units = static_cast<int>(units_.size());
+  if (shape_.retrieved && (!layer.window || layer.wide)) {
+    const int joins = static_cast<int>(joins_.size());
+    // While some heads choose what they read, the others attend.
+    team_.phase(joins + units, [&](int unit, int me) {
+      if (unit < joins) {
+        retrieve(unit, layer, scratch_[me]);
+      } else if (!retrieves(units_[unit - joins], layer)) {
+        attend(unit - joins, layer, scratch_[me]);
+      }
+    }, true);
+    team_.phase(joins ? units : 0, [&](int unit, int me) {
+      if (retrieves(units_[unit], layer)) attend(unit, layer, scratch_[me]);
+    });
+  } else {
+    team_.phase(units, [&](int unit, int me) { attend(unit, layer, scratch_[me]); }, many);
+  }
   team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); }, many);
@@ -246,22 +267,42 @@ AttentionTask Decoder::task_of(int attended, const Layer& layer) const {
   return task;
 }
 
-template <int W>
-void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
-  constexpr int kWidth = W * 16;
-  const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
-  const AttentionTask task = task_of(unit.attended, layer);
+Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& layer) const {
   const int group = shape_.heads / shape_.kv_heads;
   Queries queries;
   queries.rows = task.queries * group;
-  queries.window = layer.wide >> unit.head & 1 ? 0 : layer.window;
+  queries.window = layer.wide >> head & 1 ? 0 : layer.window;
   queries.sinks = shape_.sinks;
   for (int r = 0; r < queries.rows; ++r) {
-    const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + unit.head * group + r % group;
-    queries.codes[r] = query_.get() + at * 2 * kWidth;
+    const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + head * group + r % group;
+    queries.codes[r] = query_.get() + at * 2 * shape_.head_width;
     queries.scale[r] = query_scale_.get()[at];
     queries.position[r] = task.position + r / group;
   }
+  return queries;
+}
+
+bool Decoder::retrieves(const Join& join, const Layer& layer) const {
+  return join.far && (!layer.window || layer.wide >> join.head & 1);
+}
+
+bool Decoder::retrieves(const Unit& unit, const Layer& layer) const {
+  return unit.join >= 0 && retrieves(joins_[unit.join], layer);
+}
+
+// Chooses the tiles that a head reads for a token.
+void Decoder::retrieve(int index, const Layer& layer, Scratch& scratch) {
+  const Join& join = joins_[index];
+  if (!retrieves(join, layer)) return;
+  const AttentionTask task = task_of(join.attended, layer);
+  choose(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, shape_.retrieved, scratch.scores, retrieved_.get() + static_cast<size_t>(index) * shape_.retrieved);
+}
+
+template <int W>
+void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
+  const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
+  const AttentionTask task = task_of(unit.attended, layer);
+  const Queries queries = queries_of(task, unit.head, layer);
   const Cache kept = cache(layer);
   const Places ahead(kept, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
   Attention<W> attention(kept, scratch.attention, queries);
@@ -270,10 +311,20 @@ void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
     put(task, unit.head, scratch.attention.all());
     return;
   }
-  attention.span(task, unit.head, unit.span * kSpan, ahead);
-  Mixed part = part_of(unit.part);
-  part.clear(queries.rows, kWidth);
-  part.add(scratch.attention.span(), queries.rows, kWidth);
+  const Join& join = joins_[unit.join];
+  if (retrieves(join, layer)) {
+    // The spans share the chosen tiles; the last one has the newest keys too.
+    const int blocks = shape_.retrieved / kTiles, first = blocks * unit.span / join.spans;
+    const int last = blocks * (unit.span + 1) / join.spans;
+    const int32_t* chosen = retrieved_.get() + static_cast<size_t>(unit.join) * shape_.retrieved;
+    const int rest = unit.span + 1 < join.spans ? task.newest() + 1 : join.far * kTokens;
+    attention.some(task, unit.head, chosen + first * kTiles, (last - first) * kTiles, rest, ahead);
+  } else {
+    attention.span(task, unit.head, unit.span * kSpan, ahead);
+  }
+  Mixed part = part_of(join.part + unit.span);
+  part.clear(queries.rows, W * 16);
+  part.add(scratch.attention.span(), queries.rows, W * 16);
 }
 
 Mixed Decoder::part_of(int part) {

@@ -6,6 +6,7 @@
 
 #include "attention.h"
 #include "product.h"
+#include "retrieval.h"
 #include "team.h"
 
 namespace flightloop {
@@ -37,6 +38,7 @@ struct Shape {
   int32_t experts, expert_hidden, active, normalise;
   int32_t full_norm;                   // whether query and key norms go over all heads together
   int32_t block_size, sinks;
+  int32_t retrieved;                   // tiles that a token of an answer reads far back; 0: all
   float epsilon;
 };
 
@@ -80,10 +82,12 @@ class Decoder {
   struct Unit {
     int attended, head;
     int span;                          // -1: all that the queries see
-    int part;                          // where the span's sums go
+    int join;                          // of the spans; -1: there is nothing to join
   };
   struct Join {
-    int attended, head, part, spans;
+    int attended, head;
+    int part, spans;                   // where the spans' sums lie
+    int far;                           // tiles to choose from, where there are more than a token reads; else 0
   };
   struct Chosen {
     int expert;
@@ -95,6 +99,7 @@ class Decoder {
     AttentionScratch attention;
     Rows rows;
     Buffer<float> out;
+    std::vector<float> scores;
   };
 
   void plan();
@@ -108,11 +113,15 @@ class Decoder {
   void place(float* values, int head, int row, const Layer& layer);
   void turn(float* values, const float* norm, int row, const Layer& layer);
   void norm_full(int row, const Layer& layer);
+  void retrieve(int join, const Layer& layer, Scratch& scratch);
   void attend(int unit, const Layer& layer, Scratch& scratch);
   template <int W>
   void attend_as(int unit, const Layer& layer, Scratch& scratch);
+  Queries queries_of(const AttentionTask& task, int head, const Layer& layer) const;
   AttentionTask task_of(int attended, const Layer& layer) const;
   Cache cache(const Layer& layer) const;
+  bool retrieves(const Join& join, const Layer& layer) const;
+  bool retrieves(const Unit& unit, const Layer& layer) const;
   Mixed part_of(int part);
   void join(const Join& join, Scratch& scratch);
   void put(const AttentionTask& task, int head, const Mixed& mixed);
@@ -145,6 +154,7 @@ class Decoder {
   Buffer<float> query_scale_;
   std::vector<Unit> units_;
   std::vector<Join> joins_;
+  Buffer<int32_t> retrieved_;          // tiles that each join reads
   Buffer<float> part_sums_, part_largest_, part_total_;
   Rows normed_, mixed_, hidden_, last_;
 };

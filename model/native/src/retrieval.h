@@ -1,0 +1,130 @@
+// Which keys of a long context are worth reading for one token of an answer (SparQ attention: Ribar et al., 2024).
+//
+// The columns in which the query is largest decide most of a score. All keys are scored by a few columns, which is a
+// fraction of their bytes; the tiles with the highest scores are then read whole, beside the first one and the newest, and
+// no others.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <numeric>
+#include <vector>
+
+#include "attention.h"
+
+namespace flightloop {
+
+constexpr int kLooked = 6;  // lines of a tile's keys, of 4 columns each, that are looked at
+
+// The queries of one token that share a key/value head, reduced to the columns that matter most.
+class Glance {
+ public:
+  Glance(const Queries& queries, const Cache& cache, const Places& near) : rows_(queries.rows), width_(cache.width) {
+    const int width = cache.width;
+    float size[kMostWidth / 4] = {};
+    int order[kMostWidth / 4];
+    const int lines = width / 4;
+    for (int h = 0; h < lines; ++h) {
+      for (int i = 0; i < 4; ++i) {
+        __m512 sum = _mm512_setzero_ps(), squares = sum;
+        for (const size_t tile : near.tile) {
+          const __m512i keys = _mm512_load_si512(cache.keys + (tile * lines + h) * 64);
+          const __m512i code = _mm512_srai_epi32(_mm512_sll_epi32(keys, _mm_cvtsi32_si128(24 - 8 * i)), 24);
+          const __m512 number = _mm512_mul_ps(_mm512_cvtepi32_ps(code), _mm512_load_ps(cache.key_scale + tile * kTokens));
+          sum = _mm512_add_ps(sum, number);
+          squares = _mm512_fmadd_ps(number, number, squares);
+        }
+        const float mean = _mm512_reduce_add_ps(sum) / kKeys;
+        const float deviation = std::sqrt(std::max(0.0f, _mm512_reduce_add_ps(squares) / kKeys - mean * mean));
+        for (int r = 0; r < rows_; ++r)
+          size[h] += std::abs(queries.codes[r][4 * h + i] - 128) * queries.scale[r] * deviation;
+      }
+    }
+    std::iota(order, order + lines, 0);
+    std::partial_sort(order, order + kLooked, order + lines, [&](int a, int b) {
+      return size[a] > size[b] || (size[a] == size[b] && a < b);
+    });
+    std::copy_n(order, kLooked, line_);
+    for (int r = 0; r < rows_; ++r) {
+      int sum = 0;
+      for (int l = 0; l < kLooked; ++l) {
+        for (int i = 0; i < 4; ++i) {
+          const int number = queries.codes[r][4 * line_[l] + i] - 128;
+          number_[r][l][i] = static_cast<int8_t>(number);
+          sum += number;
+        }
+      }
+      raised_[r] = 128 * sum;
+      scale_[r] = queries.scale[r] * 256 * kLog2E / std::sqrt(static_cast<float>(width));
+    }
+  }
+
+  void ask(const Cache& cache, size_t tile) const {
+    for (const int line : line_)
+      _mm_prefetch(reinterpret_cast<const char*>(cache.keys + (tile * width_ / 4 + line) * 64), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(cache.key_scale + tile * kTokens), _MM_HINT_T0);
+  }
+
+  // The highest score of a tile's keys, for each row, in powers of two.
+  void score(const Cache& cache, size_t tile, float* to, size_t stride) const {
+    __m512i keys[kLooked];  // without a sign, 128 added
+    for (int l = 0; l < kLooked; ++l)
+      keys[l] = _mm512_xor_si512(_mm512_load_si512(cache.keys + (tile * width_ / 4 + line_[l]) * 64),
+                                 _mm512_set1_epi8(static_cast<char>(0x80)));
+    const __m512 key_scale = _mm512_load_ps(cache.key_scale + tile * kTokens);
+    for (int r = 0; r < rows_; ++r) {
+      __m512i sum = _mm512_set1_epi32(-raised_[r]);
+      for (int l = 0; l < kLooked; ++l) {
+        int32_t four;
+        std::memcpy(&four, number_[r][l], 4);
+        dot(sum, keys[l], _mm512_set1_epi32(four));
+      }
+      to[r * stride] = _mm512_reduce_max_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), key_scale)) * scale_[r];
+    }
+  }
+
+ private:
+  int rows_, width_;
+  int line_[kLooked];
+  int8_t number_[kQueryRows][kLooked][4];
+  int raised_[kQueryRows];
+  float scale_[kQueryRows];
+};
+
+// Where a token's choice of tiles begins to matter: before this come ``far`` whole tiles, behind it are the newest keys,
+// 64 to 128 of them, which are read in any case.
+inline int far_tiles(int position) { return std::max(0, position / kKeys - 1) * kTiles; }
+
+// Puts the ``count`` of the first ``far`` tiles that are to be read into ``to``, in order.
+inline void choose(const Queries& queries, const Cache& cache, const AttentionTask& task, int head, int far, int count,
+                   std::vector<float>& scratch, int32_t* to) {
+  constexpr int kAhead = 12;
+  const Glance glance(queries, cache, Places(cache, task, head, far * kTokens));
+  scratch.resize(static_cast<size_t>(queries.rows + 2) * far);
+  float *score = scratch.data(), *sorted = score + far, *of_rows = sorted + far;
+  for (int i = 0; i < far; ++i) {
+    glance.ask(cache, place(cache, task, head, std::min(i + kAhead, far) * kTokens));
+    glance.score(cache, place(cache, task, head, i * kTokens), of_rows + i, far);
+  }
+  // Heads differ in how large their scores are: each tile counts by how close it comes to the best one of a head.
+  std::fill_n(score, far, 0.0f);
+  for (int r = 0; r < queries.rows; ++r) {
+    const float* of_row = of_rows + static_cast<size_t>(r) * far;
+    const float best = *std::max_element(of_row + 1, of_row + far);
+    float total = 0;
+    for (int i = 1; i < far; ++i) total += std::exp2(of_row[i] - best);
+    for (int i = 1; i < far; ++i) score[i] += std::exp2(of_row[i] - best) / total;
+  }
+  score[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
+  std::copy_n(score, far, sorted);
+  std::nth_element(sorted, sorted + count - 1, sorted + far, std::greater<float>());
+  const float least = sorted[count - 1];
+  int ties = count - static_cast<int>(std::count_if(score, score + far, [&](float each) { return each > least; }));
+  for (int i = 0; i < far; ++i)
+    if (score[i] > least || (score[i] == least && ties-- > 0)) *to++ = i;
+}
+
+}  // namespace flightloop

@@ -93,7 +93,8 @@ class ModelConfig:
             _at_least(field, getattr(self, field), 0)
         if self.attention_retrieved % 64:
             raise ConfigError(
-                f"attention_retrieved ({self.attention_retrieved}) must be a multiple of 64", param="attention_retrieved"
+                f"attention_retrieved ({self.attention_retrieved}) must be a multiple of 64",
+                param="attention_retrieved",
             )
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":

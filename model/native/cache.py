@@ -1,4 +1,4 @@
-"""The kernels' KV cache: int8, each head of a token with a scale of its own, in tiles that src/attention.h describes."""
+"""The kernels' KV cache: int8, each head of a token with a scale of its own, in tiles as src/attention.h has them."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ class DecoderConfig:
         sinks: the first tokens, which layers with a window see as well (Xiao et al., 2023).
         global_heads: for each layer, the key/value heads that see everything in spite of the layer's window (Xiao et
             al., 2024: few heads retrieve). Empty: none.
-        retrieved: tokens that a head which sees everything reads of a long context when an answer is written, those that
-            its query can match best; 0: all. The kernels only: torch reads all.
+        retrieved: tokens that a head which sees everything reads of a long context when an answer is written, those
+            that match its query best; 0: all. The kernels only: torch reads all.
     """
 
     vocab: int

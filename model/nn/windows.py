@@ -28,7 +28,7 @@ MOST_STRETCH, STRETCH = 4, 2.0
 
 
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
-    """The shape with the windows, sinks and retrieval that ``config`` asks for, and with positions up to its ``max_context``.
+    """The shape with the windows, sinks and retrieval of ``config``, and with positions up to its ``max_context``.
 
     Without a window positions end where the model's own context does, whatever ``max_context`` says: full attention
     beyond it would be slow and no better.

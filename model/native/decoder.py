@@ -57,7 +57,7 @@ class NativeDecoder:
                 full_norm=shape.qk_norm == "full",
                 block_size=kv.block_size,
                 sinks=shape.sinks,
-                retrieved=shape.retrieved // TOKENS,
+                retrieved=min(shape.retrieved, -(-shape.max_positions // 64) * 64) // TOKENS,
                 epsilon=shape.norm_eps,
             ),
             layers=self._layers,

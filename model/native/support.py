@@ -9,6 +9,8 @@ HEAD_WIDTHS = (32, 64, 128)
 MOST_EXPERTS = 512
 MOST_GROUPED = 64
 """Query heads that share a key/value head."""
+MOST_MASKED = 32
+"""Key/value heads of which some see everything."""
 
 
 def obstacle(shape: DecoderConfig) -> str | None:
@@ -33,4 +35,6 @@ def _shape(shape: DecoderConfig) -> str | None:
         return f"the vocabulary, {shape.vocab}, is no multiple of 16"
     if shape.experts > MOST_EXPERTS or shape.heads > MOST_GROUPED * shape.kv_heads:
         return "there are too many experts or heads"
+    if shape.global_heads and shape.kv_heads > MOST_MASKED:
+        return f"of {shape.kv_heads} key/value heads no single ones can see everything"
     return None

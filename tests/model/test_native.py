@@ -112,10 +112,17 @@ def long_native(shape, threads=2):
     return NativeRunner(quantise(decoder, "int4", native=True), QuantisedCache(shape, 160, SIZE), threads, CACHE)
 
 
-@lru_cache(maxsize=8)
-def retrieving(windows, threads):
-    shape = replace(DENSE, max_positions=2048, retrieved=256)
-    return long_native(replace(SHAPES["wide heads"], max_positions=2048, retrieved=256) if windows else shape, threads)
+RETRIEVING = {
+    "dense": DENSE,
+    "wide heads": SHAPES["wide heads"],
+    "heads of 64": replace(DENSE, head_width=64, heads=5, kv_heads=1),
+    "heads of 128": replace(DENSE, head_width=128, heads=4, kv_heads=1),
+}
+
+
+@lru_cache(maxsize=12)
+def retrieving(name, threads):
+    return long_native(replace(RETRIEVING[name], max_positions=2048, retrieved=256), threads)
 
 
 @lru_cache(maxsize=32)
@@ -186,18 +193,18 @@ def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company
 @needs_kernels
 @settings(max_examples=10, deadline=None)
 @given(
-    windows=st.booleans(),
+    name=st.sampled_from(list(RETRIEVING)),
     cuts=st.lists(st.integers(1, 39), max_size=4, unique=True).map(sorted),
     company=st.integers(0, 3),
     threads=st.sampled_from([1, 2, 3]),
 )
-def test_what_a_token_retrieves_does_not_depend_on_its_company(windows, cuts, company, threads):
-    runner, alone, tokens = retrieving(windows, threads), retrieving(windows, 2), text(1240)
+def test_what_a_token_retrieves_does_not_depend_on_its_company(name, cuts, company, threads):
+    runner, alone, tokens = retrieving(name, threads), retrieving(name, 2), text(1240)
     blocks, beside = range(80), range(80, 160)
     for each in (runner, alone):
         each.run(StepBatch((step(tokens[:1200], 0, blocks, 0), step(tokens[:1100], 0, beside, 0))))
     expected = alone.run(StepBatch((step(tokens[1200:], 1200, blocks, 40, answer=40),)))
-    others = [step(text(length, 3), 1100, beside, 1, answer=1) for length in range(1, company + 1)]
+    others = [step(text(company, 3), 1100, beside, 1, answer=1)] if company else []
     rows = []
     for begin, end in zip([0, *cuts], [*cuts, 40], strict=True):
         mine = step(tokens[1200 + begin : 1200 + end], 1200 + begin, blocks, end - begin, answer=end - begin)
@@ -206,9 +213,10 @@ def test_what_a_token_retrieves_does_not_depend_on_its_company(windows, cuts, co
 
 
 @needs_kernels
-def test_the_tokens_that_match_are_retrieved():
+@pytest.mark.parametrize("name", ["dense", "heads of 64", "heads of 128"])
+def test_the_tokens_that_match_are_retrieved(name):
     """A reading of some keys comes closer to that of all keys than one that sees the newest only."""
-    shape, tokens = replace(DENSE, max_positions=2048), text(1500)
+    shape, tokens = replace(RETRIEVING[name], max_positions=2048), text(1500)
     read = {}
     for name, change in {"all": {}, "some": {"retrieved": 256}, "newest": {"windows": (384,) * 3, "sinks": 16}}.items():
         runner = long_native(replace(shape, **change))
@@ -295,6 +303,7 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path):
         ({"head_width": 48}, "heads' width"),
         ({"vocab": 321}, "vocabulary"),
         ({"experts": 600, "expert_width": 8, "active": 1}, "too many"),
+        ({"heads": 40, "kv_heads": 40, "windows": (9, 9, 9), "global_heads": ((0,), (), ())}, "key/value heads"),
     ],
 )
 @needs_kernels

@@ -169,6 +169,7 @@ class Attention {
       : cache_(cache), s_(scratch), queries_(queries) {
     if (!has_tiles() || queries.rows < kTileRows || kWidth % kTileBytes) return;
     tiles_.emplace();
+    most_ = kTileRows;
     for (int r = 0; r < queries.rows; ++r) std::memcpy(s_.queries + r * 2 * kWidth, queries.codes[r], 2 * kWidth);
   }
 
@@ -208,16 +209,21 @@ class Attention {
     total();
   }
 
-  // ``count`` chosen tiles, a multiple of 4, and all from position ``rest`` on, to ``scratch.span()``.
-  void some(const AttentionTask& task, int head, const int32_t* chosen, int count, int rest, const Places& next) {
+  // A share [first, last) of the chosen tiles, in multiples of 4, and all from position ``rest`` on, to
+  // ``scratch.span()``.
+  void some(const AttentionTask& task, int head, const int32_t* chosen, int first, int last, int rest,
+            const Places& next) {
     clear();
-    measure(Places(cache_, task, head, 0));
+    if (first == last && rest > task.newest()) return;
+    measure(Places(cache_, task, head, chosen));  // the first ones, whosever share they are
+    const auto position = [&](int i) { return i < last ? 0 : rest + (i - last) / kTiles * kKeys; };  // 0: all is seen
+    const auto places = [&](int i) {
+      if (i < last) return Places(cache_, task, head, chosen + i);
+      return position(i) <= task.newest() ? Places(cache_, task, head, position(i)) : next;
+    };
     bool needed = true;
-    for (int i = 0; i < count; i += kTiles) {
-      const Places ahead = i + kTiles < count ? Places(cache_, task, head, chosen + i + kTiles) : next;
-      needed = block(0, Places(cache_, task, head, chosen + i), ahead, needed);
-    }
-    for (; rest <= task.newest(); rest += kKeys) needed = block(rest, Places(cache_, task, head, rest), next, needed);
+    for (int i = first; position(i) <= task.newest(); i += kTiles)
+      needed = block(position(i), places(i), places(i + kTiles), needed);
     total();
   }
 
@@ -239,10 +245,9 @@ class Attention {
   bool block(int first, const Places& places, const Places& ahead, bool values) {
     const bool all = queries_.see_all(first);
     const Rounding shared = all ? rounding(places, kAll) : Rounding();
-    const int most = tiles_ ? kTileRows : 12;  // a multiple of the rows that are scored and mixed at once
     bool read = false;
-    for (Band band{0, 0}; band.first < queries_.rows; band.first += most) {
-      band.rows = std::min(most, queries_.rows - band.first);
+    for (Band band{0, 0}; band.first < queries_.rows; band.first += band.rows) {
+      band.rows = std::min(most_, queries_.rows - band.first);
       score(band, places, band.first ? nullptr : &ahead);
       bool worth = false;
       for (int r = 0; r < band.rows; ++r)
@@ -414,10 +419,10 @@ class Attention {
     return found;
   }
 
-  // Takes the first block's largest scores as those to measure from.
+  // Takes the largest scores of a block whose keys are read in any case as those to measure from.
   void measure(const Places& places) {
     for (Band band{0, 0}; band.first < queries_.rows; band.first += band.rows) {
-      band.rows = std::min(12, queries_.rows - band.first);
+      band.rows = std::min(most_, queries_.rows - band.first);
       score(band, places, nullptr);
       for (int r = 0; r < band.rows; ++r)
         s_.largest[band.first + r] = scores<false>(band, r, 0, places).largest();
@@ -558,6 +563,7 @@ class Attention {
   AttentionScratch& s_;
   const Queries& queries_;
   std::optional<Tiles> tiles_;  // where there are enough rows
+  int most_ = 12;               // rows of a band, a multiple of those that are scored and mixed at once
 };
 
 }  // namespace flightloop

@@ -73,7 +73,8 @@ void Decoder::plan() {
       }
     }
     // Each token of an answer retrieves for itself.
-    const int step = shape_.retrieved && batch_->start[s] < batch_->answers ? 1 : most;
+    const bool one = shape_.retrieved && group <= kJoinedRows && batch_->start[s] < batch_->answers;
+    const int step = one ? 1 : most;
     for (int done = 0; done < batch_->length[s]; done += step) {
       const int begin = batch_->start[s] + done;
       const AttentionTask task{nullptr, shape_.block_size, begin, std::min(step, batch_->length[s] - done),
@@ -295,7 +296,9 @@ void Decoder::retrieve(int index, const Layer& layer, Scratch& scratch) {
   const Join& join = joins_[index];
   if (!retrieves(join, layer)) return;
   const AttentionTask task = task_of(join.attended, layer);
-  choose(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, shape_.retrieved, scratch.scores, retrieved_.get() + static_cast<size_t>(index) * shape_.retrieved);
+  int32_t* chosen = retrieved_.get() + static_cast<size_t>(index) * shape_.retrieved;
+  choose(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, shape_.retrieved, scratch.scores,
+         chosen);
 }
 
 template <int W>
@@ -318,7 +321,7 @@ void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
     const int last = blocks * (unit.span + 1) / join.spans;
     const int32_t* chosen = retrieved_.get() + static_cast<size_t>(unit.join) * shape_.retrieved;
     const int rest = unit.span + 1 < join.spans ? task.newest() + 1 : join.far * kTokens;
-    attention.some(task, unit.head, chosen + first * kTiles, (last - first) * kTiles, rest, ahead);
+    attention.some(task, unit.head, chosen, first * kTiles, last * kTiles, rest, ahead);
   } else {
     attention.span(task, unit.head, unit.span * kSpan, ahead);
   }

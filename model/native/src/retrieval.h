@@ -1,14 +1,16 @@
 // Which keys of a long context are worth reading for one token of an answer (SparQ attention: Ribar et al., 2024).
 //
-// The columns in which the query is largest decide most of a score. All keys are scored by a few columns, which is a
-// fraction of their bytes; the tiles with the highest scores are then read whole, beside the first one and the newest, and
-// no others.
+// The columns in which the query is large and keys differ decide most of how scores differ. All keys are scored by a few
+// columns, which is a fraction of their bytes; the tiles with the largest share of the weights are then read whole, beside
+// the first one and the newest, and no others.
 #pragma once
 
 #include <immintrin.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <numeric>
 #include <vector>
@@ -17,7 +19,7 @@
 
 namespace flightloop {
 
-constexpr int kLooked = 6;  // lines of a tile's keys, of 4 columns each, that are looked at
+constexpr int kLooked = 6;  // lines of a tile's keys, of 4 columns each, that are looked at; the narrowest have 8
 
 // The queries of one token that share a key/value head, reduced to the columns that matter most.
 class Glance {
@@ -27,7 +29,7 @@ class Glance {
     float size[kMostWidth / 4] = {};
     int order[kMostWidth / 4];
     const int lines = width / 4;
-    for (int h = 0; h < lines; ++h) {
+    for (int h = 0; h < lines; ++h) {  // how much keys differ is seen from some of the newest
       for (int i = 0; i < 4; ++i) {
         __m512 sum = _mm512_setzero_ps(), squares = sum;
         for (const size_t tile : near.tile) {
@@ -109,7 +111,7 @@ inline void choose(const Queries& queries, const Cache& cache, const AttentionTa
     glance.ask(cache, place(cache, task, head, std::min(i + kAhead, far) * kTokens));
     glance.score(cache, place(cache, task, head, i * kTokens), of_rows + i, far);
   }
-  // Heads differ in how large their scores are: each tile counts by how close it comes to the best one of a head.
+  // Each tile counts by its share of each head's weights, as far as that is known.
   std::fill_n(score, far, 0.0f);
   for (int r = 0; r < queries.rows; ++r) {
     const float* of_row = of_rows + static_cast<size_t>(r) * far;

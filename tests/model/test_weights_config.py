@@ -11,7 +11,8 @@ from model.config import ModelConfig, resolve_dtype, resolve_kv_blocks, resolve_
     [
         ("model", ""), ("dtype", "float16"), ("slots", 0), ("slots", 1.5), ("block_size", -1), ("max_context", True),
         ("kv_blocks", 3), ("kv_blocks", "many"), ("threads", 0), ("shards", 3), ("active_experts", 9), ("seed", -1),
-        ("step_tokens", 0), ("draft_tokens", -1), ("attention_retrieved", -64), ("attention_retrieved", 100), ("queue", 0),
+        ("step_tokens", 0), ("draft_tokens", -1), ("attention_retrieved", -64), ("attention_retrieved", 100),
+        ("queue", 0),
     ],
 )  # fmt: skip
 def test_bad_values_name_their_field(field, value):

@@ -12,5 +12,5 @@ def only_warnings() -> None:
     """From now on this process logs warnings and errors only, to standard error."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # what it is by then
     )

@@ -297,7 +297,7 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
 
 
 def test_the_emergency_stop_ends_answers_and_runs_in_the_middle(client: Flightloop, model: str, cli: Cli) -> None:
-    answer = Answer(client, model, max_tokens=500)
+    answer = Answer(client, model, max_tokens=3500)  # longer than a command takes to start
     answer.wait_for(20, timeout_s=120)
     run = client.runs.create(agent="support", input="Where is order 10001?")
     next(event for event in client.runs.stream(run.id) if isinstance(event, RunStarted))

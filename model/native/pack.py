@@ -1,4 +1,4 @@
-"""Lays weights out as the kernels read them (src/matrix.h): tiles of 16 outputs, groups of 32 inputs.
+"""Lays weights out as the kernels read them (matrix.h beside the kernels): tiles of 16 outputs, groups of 32 inputs.
 
 Suffixes: O outputs, I inputs, E experts; b tiles, g groups, k fours of inputs within a group.
 """

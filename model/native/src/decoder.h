@@ -99,7 +99,7 @@ class Decoder {
     AttentionScratch attention;
     Rows rows;
     Buffer<float> out;
-    std::vector<float> scores;
+    std::vector<float> scores;         // of the tiles that a head chooses from
   };
 
   void plan();

@@ -24,6 +24,7 @@ constexpr int kLooked = 6;  // lines of a tile's keys, of 4 columns each, that a
 // The queries of one token that share a key/value head, reduced to the columns that matter most.
 class Glance {
  public:
+  // ``near``: whole tiles that all these queries see.
   Glance(const Queries& queries, const Cache& cache, const Places& near) : rows_(queries.rows), width_(cache.width) {
     const int width = cache.width;
     float size[kMostWidth / 4] = {};
@@ -114,11 +115,11 @@ inline void choose(const Queries& queries, const Cache& cache, const AttentionTa
   // Each tile counts by its share of each head's weights, as far as that is known.
   std::fill_n(score, far, 0.0f);
   for (int r = 0; r < queries.rows; ++r) {
-    const float* of_row = of_rows + static_cast<size_t>(r) * far;
+    float* of_row = of_rows + static_cast<size_t>(r) * far;
     const float best = *std::max_element(of_row + 1, of_row + far);
     float total = 0;
-    for (int i = 1; i < far; ++i) total += std::exp2(of_row[i] - best);
-    for (int i = 1; i < far; ++i) score[i] += std::exp2(of_row[i] - best) / total;
+    for (int i = 1; i < far; ++i) total += of_row[i] = std::exp2(of_row[i] - best);
+    for (int i = 1; i < far; ++i) score[i] += of_row[i] / total;
   }
   score[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
   std::copy_n(score, far, sorted);

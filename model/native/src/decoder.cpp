@@ -7,6 +7,7 @@ namespace flightloop {
 namespace {
 
 constexpr int kFewRows = 64;        // fewer are normed sooner by one thread than they are shared
+constexpr int kFewRouted = 4;       // ... and normed and routed
 constexpr int kJoinedRows = 24;     // most rows of a task whose spans are shared
 constexpr int kQueries = 16;        // queries of one attention task
 constexpr int kScored = 4 * kTile;  // vocabulary of one unit
@@ -143,11 +144,11 @@ void Decoder::layer(const Layer& layer, Before before) {
   team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); }, many);
-  team_.phase(rows, [&](int row, int) { normed(row, layer.ffn_norm, Before::kNothing); }, false, kFewRows);
-  if (layer.router) {
-    team_.phase(rows, [&](int row, int) { route(row, layer); });
-    gather();
-  }
+  team_.phase(rows, [&](int row, int) {
+    normed(row, layer.ffn_norm, Before::kNothing);
+    if (layer.router) route(row, layer);
+  }, false, layer.router ? kFewRouted : kFewRows);
+  if (layer.router) gather();
   const int shared = layer.gate_up.bits ? shape_.hidden / kBlock * all : 0;
   const int experts = layer.router ? shape_.expert_hidden / kBlock * static_cast<int>(busy_.size()) : 0;
   team_.phase(experts + shared, [&](int unit, int me) {
@@ -155,8 +156,8 @@ void Decoder::layer(const Layer& layer, Before before) {
   }, many);
   const int collected = layer.router ? blocks : 0, added = layer.down.bits ? blocks * all : 0;
   team_.phase(collected + added, [&](int unit, int me) {
-    unit < collected ? collect_expert(unit, layer, scratch_[me])
-                     : add_product(layer.down, hidden_, unit - collected, scratch_[me]);
+    unit < added ? add_product(layer.down, hidden_, unit, scratch_[me])
+                 : collect_expert(unit - added, layer, scratch_[me]);
   }, many);
 }
 

@@ -90,7 +90,6 @@ class Decoder {
     int far;                           // tiles to choose from, where there are more than a token reads; else 0
   };
   struct Chosen {
-    int expert;
     std::vector<int> rows;             // narrow ones first
     std::vector<float> weights;
     std::vector<Chunk> chunks;         // of these

@@ -93,7 +93,7 @@ class NativeDecoder:
             value_scale=kv.value_scales[index].data_ptr(),
             key_sum=kv.key_sums[index].data_ptr(),
             window=shape.window(index),
-            wide=sum(1 << head for head in shape.wide(index)),
+            globals=sum(1 << head for head in shape.globals(index)),
             group=int(shape.reach(index).bounded),
         )
         if attention.q_norm is not None and attention.k_norm is not None:

@@ -40,7 +40,7 @@ class Layer(Structure):
         ("value_scale", c_void_p),
         ("key_sum", c_void_p),
         ("window", c_int32),
-        ("wide", c_int32),
+        ("globals", c_int32),
         ("group", c_int32),
     ]
 

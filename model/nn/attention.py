@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.reach, self.wide = layer, config.reach(layer), config.wide(layer)
+        self.layer, self.reach, self.globals = layer, config.reach(layer), config.globals(layer)
         self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
         self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_width)
         self.out = Linear(config.heads * config.head_width, config.width)
@@ -69,15 +69,15 @@ class Attention(nn.Module):
         query_TNH, key_TKH = turned[:, :N], turned[:, N:]
         view = batch.views[self.reach]
         kv.write(self.layer, key_TKH, value_TKH, view.slots_T)
-        if not self.wide:
+        if not self.globals:
             return self._project(self._attend(view, query_TNH, key_TKH, value_TKH, kv, None))
-        near = [head for head in range(K) if head not in self.wide]
+        near = [head for head in range(K) if head not in self.globals]
         parts = [
             self._attend(part, self._grouped(query_TNH)[:, heads].flatten(1, 2), key_TKH, value_TKH, kv, heads)
-            for part, heads in ((view, near), (batch.views[EVERYTHING], list(self.wide)))
+            for part, heads in ((view, near), (batch.views[EVERYTHING], list(self.globals)))
             if heads
         ]
-        back = torch.tensor([*near, *self.wide]).argsort()
+        back = torch.tensor([*near, *self.globals]).argsort()
         return self._project(self._grouped(torch.cat(parts, 1))[:, back])
 
     def _grouped(self, x_TNH: Tensor) -> Tensor:

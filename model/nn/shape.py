@@ -86,14 +86,14 @@ class DecoderConfig:
         """Latest tokens that this layer sees, 0 for all."""
         return self.windows[layer] if self.windows else 0
 
-    def wide(self, layer: int) -> tuple[int, ...]:
+    def globals(self, layer: int) -> tuple[int, ...]:
         """Key/value heads of a layer with a window that see everything in spite of it."""
         return self.global_heads[layer] if self.global_heads and self.window(layer) else ()
 
     def reach(self, layer: int) -> Reach:
-        """How far this layer's heads see, the wide ones aside."""
+        """How far this layer's heads see, the global ones aside."""
         window = self.window(layer)
-        return Reach(window, bounded=window > 0 and not self.wide(layer))
+        return Reach(window, bounded=window > 0 and not self.globals(layer))
 
     @property
     def reaches(self) -> tuple[Reach, ...]:

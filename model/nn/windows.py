@@ -47,7 +47,7 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
     )
     return replace(
         stretched(shape, config.max_context),
-        windows=tuple(0 if len(wide) == shape.kv_heads else window for wide in by_layer),
+        windows=tuple(0 if len(each) == shape.kv_heads else window for each in by_layer),
         sinks=config.attention_sinks,
         global_heads=by_layer,
     )

@@ -43,7 +43,7 @@ SHAPES = {
     "norm of heads": replace(DENSE, qk_norm="head", head_width=64, heads=2, kv_heads=1),
     "norm of all heads": replace(DENSE, qk_norm="full", head_width=128, heads=3, kv_heads=3, tied=False),
     "windows": replace(DENSE, windows=(0, 9, 70), sinks=3),
-    "wide heads": replace(DENSE, windows=(0, 9, 70), sinks=3, global_heads=((), (1,), ())),
+    "global heads": replace(DENSE, windows=(0, 9, 70), sinks=3, global_heads=((), (1,), ())),
 }
 
 
@@ -114,7 +114,7 @@ def long_native(shape, threads=2):
 
 RETRIEVING = {
     "dense": DENSE,
-    "wide heads": SHAPES["wide heads"],
+    "global heads": SHAPES["global heads"],
     "heads of 64": replace(DENSE, head_width=64, heads=5, kv_heads=1),
     "heads of 128": replace(DENSE, head_width=128, heads=4, kv_heads=1),
 }

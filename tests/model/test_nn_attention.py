@@ -14,16 +14,16 @@ from model.nn.shape import EVERYTHING, DecoderConfig, Reach
 BLOCK = 4
 
 
-def shape(qk_norm="none", window=0, sinks=0, wide=()):
+def shape(qk_norm="none", window=0, sinks=0, global_heads=()):
     return DecoderConfig(
         vocab=10, layers=1, width=24, heads=4, kv_heads=2, head_width=8, shared_width=8, qk_norm=qk_norm,
-        windows=(window,), sinks=sinks, global_heads=(wide,),
+        windows=(window,), sinks=sinks, global_heads=(global_heads,),
     )  # fmt: skip
 
 
-def attention(seed, qk_norm="none", window=0, sinks=0, wide=()):
+def attention(seed, qk_norm="none", window=0, sinks=0, global_heads=()):
     torch.manual_seed(seed)
-    layer = Attention(shape(qk_norm, window, sinks, wide), 0).requires_grad_(False)
+    layer = Attention(shape(qk_norm, window, sinks, global_heads), 0).requires_grad_(False)
     for parameter in layer.parameters():
         parameter.uniform_(-0.5, 0.5)
     return layer
@@ -52,7 +52,7 @@ def naive(layer, x_TD, sinks=0):
         group = head // (N // K)
         q, k, v = rotated(qkv[:, head]), rotated(qkv[:, N + group]), qkv[:, N + K + group].double()
         score = (q @ k.T / H**0.5).masked_fill(
-            hidden(len(q), 0 if group in layer.wide else layer.reach.window, sinks), float("-inf")
+            hidden(len(q), 0 if group in layer.globals else layer.reach.window, sinks), float("-inf")
         )
         heads.append(score.softmax(-1) @ v)
     return functional.linear(torch.cat(heads, -1).float(), layer.out.weight_OI)
@@ -73,12 +73,12 @@ def sequences(draw):
     cuts=sequences(),
     window=st.integers(0, 9),
     sinks=st.integers(0, 6),
-    wide=st.sampled_from([(), (0,), (1,), (0, 1)]),
+    global_heads=st.sampled_from([(), (0,), (1,), (0, 1)]),
     tile=st.integers(1, 9),
     seed=st.integers(0, 99),
 )
-def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, wide, tile, seed):
-    layer, rope = attention(seed, window=window, sinks=sinks, wide=wide), Rope(8, 10_000.0, 64)
+def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, global_heads, tile, seed):
+    layer, rope = attention(seed, window=window, sinks=sinks, global_heads=global_heads), Rope(8, 10_000.0, 64)
     inputs = [torch.randn(sum(pieces), 24) for pieces in cuts]
     blocks = sum(-(-len(x) // BLOCK) for x in inputs)
     free = torch.randperm(blocks + 3).tolist()
@@ -103,11 +103,11 @@ def test_any_cut_into_steps_equals_whole_sequences(cuts, window, sinks, wide, ti
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3),
     window=st.integers(0, 9),
     sinks=st.integers(0, 6),
-    wide=st.sampled_from([(), (0,), (1,)]),
+    global_heads=st.sampled_from([(), (0,), (1,)]),
     tile=st.integers(1, 9),
 )
-def test_whole_sequences_without_a_cache(lengths, window, sinks, wide, tile):
-    layer, rope = attention(7, window=window, sinks=sinks, wide=wide), Rope(8, 10_000.0, 64)
+def test_whole_sequences_without_a_cache(lengths, window, sinks, global_heads, tile):
+    layer, rope = attention(7, window=window, sinks=sinks, global_heads=global_heads), Rope(8, 10_000.0, 64)
     inputs = [torch.randn(length, 24) for length in lengths]
     batch = AttentionBatch.dense(lengths, reaches=(layer.reach,), sinks=sinks, tile=tile)
     outputs = run(layer, torch.cat(inputs), batch, NoCache(), rope).split(lengths)

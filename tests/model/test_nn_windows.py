@@ -24,13 +24,13 @@ def test_layers_that_are_not_global_get_the_window() -> None:
     assert shape.windows == (512, 0, 512, 0)
     assert shape.sinks == 8
     assert shape.reaches == (Reach(512, bounded=True), EVERYTHING, Reach(512, bounded=True), EVERYTHING)
-    assert [shape.wide(layer) for layer in range(4)] == [()] * 4
+    assert [shape.globals(layer) for layer in range(4)] == [()] * 4
 
 
 def test_a_layer_with_a_global_head_is_not_bounded() -> None:
     shape = windowed(SHAPE, ModelConfig(attention_window=512, global_heads=((1, 0), (2, 0), (2, 1))))
     assert shape.windows == (512, 512, 0, 512)
-    assert [shape.wide(layer) for layer in range(4)] == [(), (0,), (), ()]
+    assert [shape.globals(layer) for layer in range(4)] == [(), (0,), (), ()]
     assert [reach.bounded for reach in shape.reaches] == [True, False, False, True]
 
 
@@ -70,9 +70,9 @@ def test_auto_takes_what_was_measured() -> None:
     shape = windowed(
         replace(TINY, layers=layers, width=width, vocab=vocab, heads=9, kv_heads=3), ModelConfig(attention_window=512)
     )
-    wide = {(layer, head) for layer in range(layers) for head in shape.wide(layer)}
-    wide |= {(layer, head) for layer in range(layers) for head in range(3) if shape.window(layer) == 0}
-    assert wide == set(heads)
+    apart = {(layer, head) for layer in range(layers) for head in shape.globals(layer)}
+    apart |= {(layer, head) for layer in range(layers) for head in range(3) if shape.window(layer) == 0}
+    assert apart == set(heads)
 
 
 @pytest.mark.parametrize("wrong", [{"global_layers": (4,)}, {"global_heads": ((0, 2),)}, {"global_heads": ((4, 0),)}])

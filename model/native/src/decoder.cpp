@@ -125,7 +125,7 @@ void Decoder::layer(const Layer& layer, Before before) {
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); }, many);
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
   const int units = static_cast<int>(units_.size());
-  if (shape_.retrieved && (!layer.window || layer.wide)) {
+  if (shape_.retrieved && (!layer.window || layer.globals)) {
     const int joins = static_cast<int>(joins_.size());
     // While some heads choose what they read, the others attend.
     team_.phase(joins + units, [&](int unit, int me) {
@@ -273,7 +273,7 @@ Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& la
   const int group = shape_.heads / shape_.kv_heads;
   Queries queries;
   queries.rows = task.queries * group;
-  queries.window = layer.wide >> head & 1 ? 0 : layer.window;
+  queries.window = layer.globals >> head & 1 ? 0 : layer.window;
   queries.sinks = shape_.sinks;
   for (int r = 0; r < queries.rows; ++r) {
     const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + head * group + r % group;
@@ -285,7 +285,7 @@ Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& la
 }
 
 bool Decoder::retrieves(const Join& join, const Layer& layer) const {
-  return join.far && (!layer.window || layer.wide >> join.head & 1);
+  return join.far && (!layer.window || layer.globals >> join.head & 1);
 }
 
 bool Decoder::retrieves(const Unit& unit, const Layer& layer) const {

@@ -29,7 +29,7 @@ struct Layer {
   float *key_scale, *value_scale;
   int32_t* key_sum;
   int32_t window;                      // 0: full attention
-  int32_t wide;                        // one bit a key/value head: sees everything in spite of the window
+  int32_t globals;                     // one bit a key/value head: sees everything in spite of the window
   int32_t group;                       // which of the batch's tables
 };
 

@@ -211,15 +211,11 @@ class Attention {
 
   // A share [first, last) of the chosen tiles, in multiples of 4, and all from position ``rest`` on, to
   // ``scratch.span()``.
-  void some(const AttentionTask& task, int head, const int32_t* chosen, int first, int last, int rest,
-            const Places& next) {
+  void some(const AttentionTask& task, int head, const int32_t* chosen, int first, int last, int rest) {
     clear();
-    if (first == last && rest > task.newest()) return;
-    measure(Places(cache_, task, head, chosen));  // the first ones, whosever share they are
     const auto position = [&](int i) { return i < last ? 0 : rest + (i - last) / kTiles * kKeys; };  // 0: all is seen
     const auto places = [&](int i) {
-      if (i < last) return Places(cache_, task, head, chosen + i);
-      return position(i) <= task.newest() ? Places(cache_, task, head, position(i)) : next;
+      return i < last ? Places(cache_, task, head, chosen + i) : Places(cache_, task, head, position(i));
     };
     bool needed = true;
     for (int i = first; position(i) <= task.newest(); i += kTiles)

@@ -10,6 +10,7 @@ constexpr int kFewRows = 64;        // fewer are normed sooner by one thread tha
 constexpr int kFewRouted = 4;       // ... and normed and routed
 constexpr int kJoinedRows = 24;     // most rows of a task whose spans are shared
 constexpr int kQueries = 16;        // queries of one attention task
+constexpr int kShares = 2;          // of what a head retrieves; there are as many spans at least
 constexpr int kScored = 4 * kTile;  // vocabulary of one unit
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -96,6 +97,7 @@ void Decoder::cut() {
   units_.clear();
   joins_.clear();
   int parts = 0;
+  size_t looked = 0;
   for (size_t i = attended_.size(); i-- > 0;) {
     const AttentionTask& task = attended_[i].task;
     const int spans = task.newest() / kSpan + 1, rows = task.queries * shape_.heads / shape_.kv_heads;
@@ -107,11 +109,12 @@ void Decoder::cut() {
       }
       const int far = shape_.retrieved && task.begin < batch_->answers ? far_tiles(task.position) : 0;
       for (int span = 0; span < spans; ++span) units_.push_back({at, head, span, static_cast<int>(joins_.size())});
-      joins_.push_back({at, head, parts, spans, far > shape_.retrieved ? far : 0});
+      joins_.push_back({at, head, parts, spans, far > shape_.retrieved ? far : 0, looked});
       parts += spans;
+      looked += static_cast<size_t>(far) * rows;
     }
   }
-  retrieved_.need(joins_.size() * shape_.retrieved);
+  looked_.need(looked);
   part_sums_.need(static_cast<size_t>(parts) * kJoinedRows * shape_.head_width);
   part_largest_.need(static_cast<size_t>(parts) * kJoinedRows);
   part_total_.need(static_cast<size_t>(parts) * kJoinedRows);
@@ -126,22 +129,22 @@ void Decoder::layer(const Layer& layer, Before before) {
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
   const int units = static_cast<int>(units_.size());
   if (shape_.retrieved && (!layer.window || layer.globals)) {
-    const int joins = static_cast<int>(joins_.size());
-    // While some heads choose what they read, the others attend.
-    team_.phase(joins + units, [&](int unit, int me) {
-      if (unit < joins) {
-        retrieve(unit, layer, scratch_[me]);
-      } else if (!retrieves(units_[unit - joins], layer)) {
-        attend(unit - joins, layer, scratch_[me]);
+    const int shares = kShares * static_cast<int>(joins_.size());
+    // While some heads look at what they could read, the others attend.
+    team_.phase(shares + units, [&](int unit, int me) {
+      if (unit < shares) {
+        if (retrieves(joins_[unit / kShares], layer)) look(unit, layer);
+      } else if (const int join = units_[unit - shares].join; join < 0 || !retrieves(joins_[join], layer)) {
+        attend(unit - shares, layer, scratch_[me]);
       }
     }, true);
-    team_.phase(joins ? units : 0, [&](int unit, int me) {
-      if (retrieves(units_[unit], layer)) attend(unit, layer, scratch_[me]);
-    });
+    team_.phase(shares, [&](int unit, int me) {
+      if (retrieves(joins_[unit / kShares], layer)) attend_chosen(unit, layer, scratch_[me]);
+    }, true);
   } else {
     team_.phase(units, [&](int unit, int me) { attend(unit, layer, scratch_[me]); }, many);
   }
-  team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], scratch_[me]); });
+  team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], layer, scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); }, many);
   team_.phase(rows, [&](int row, int) {
@@ -255,14 +258,6 @@ void Decoder::norm_full(int row, const Layer& layer) {
   for (int head = 0; head < heads; ++head) place(raw + head * width, head, row, layer);
 }
 
-void Decoder::attend(int unit, const Layer& layer, Scratch& scratch) {
-  switch (shape_.head_width) {
-    case 32: attend_as<2>(unit, layer, scratch); break;
-    case 64: attend_as<4>(unit, layer, scratch); break;
-    default: attend_as<8>(unit, layer, scratch);
-  }
-}
-
 AttentionTask Decoder::task_of(int attended, const Layer& layer) const {
   AttentionTask task = attended_[attended].task;
   task.table = attended_[attended].tables[layer.group];
@@ -288,47 +283,68 @@ bool Decoder::retrieves(const Join& join, const Layer& layer) const {
   return join.far && (!layer.window || layer.globals >> join.head & 1);
 }
 
-bool Decoder::retrieves(const Unit& unit, const Layer& layer) const {
-  return unit.join >= 0 && retrieves(joins_[unit.join], layer);
-}
-
-// Chooses the tiles that a head reads for a token.
-void Decoder::retrieve(int index, const Layer& layer, Scratch& scratch) {
-  const Join& join = joins_[index];
-  if (!retrieves(join, layer)) return;
+// Scores a share of what a head could read for a token.
+void Decoder::look(int index, const Layer& layer) {
+  const Join& join = joins_[index / kShares];
   const AttentionTask task = task_of(join.attended, layer);
-  int32_t* chosen = retrieved_.get() + static_cast<size_t>(index) * shape_.retrieved;
-  choose(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, shape_.retrieved, scratch.scores,
-         chosen);
+  const int share = index % kShares, first = join.far * share / kShares, last = join.far * (share + 1) / kShares;
+  glance(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, first, last,
+         looked_.get() + join.looked);
 }
 
-template <int W>
-void Decoder::attend_as(int index, const Layer& layer, Scratch& scratch) {
+// Calls ``work`` with the kernel for this width of heads.
+template <class Work>
+void Decoder::with_kernel(const Cache& cache, const Queries& queries, Scratch& scratch, const Work& work) const {
+  switch (shape_.head_width) {
+    case 32: work(Attention<2>(cache, scratch.attention, queries)); break;
+    case 64: work(Attention<4>(cache, scratch.attention, queries)); break;
+    default: work(Attention<8>(cache, scratch.attention, queries));
+  }
+}
+
+void Decoder::attend(int index, const Layer& layer, Scratch& scratch) {
   const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
   const AttentionTask task = task_of(unit.attended, layer);
   const Queries queries = queries_of(task, unit.head, layer);
   const Cache kept = cache(layer);
   const Places ahead(kept, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
-  Attention<W> attention(kept, scratch.attention, queries);
+  with_kernel(kept, queries, scratch, [&](auto&& attention) {
+    if (unit.span < 0) {
+      attention.run(task, unit.head, ahead);
+    } else {
+      attention.span(task, unit.head, unit.span * kSpan, ahead);
+    }
+  });
   if (unit.span < 0) {
-    attention.run(task, unit.head, ahead);
     put(task, unit.head, scratch.attention.all());
-    return;
-  }
-  const Join& join = joins_[unit.join];
-  if (retrieves(join, layer)) {
-    // The spans share the chosen tiles; the last one has the newest keys too.
-    const int blocks = shape_.retrieved / kTiles, first = blocks * unit.span / join.spans;
-    const int last = blocks * (unit.span + 1) / join.spans;
-    const int32_t* chosen = retrieved_.get() + static_cast<size_t>(unit.join) * shape_.retrieved;
-    const int rest = unit.span + 1 < join.spans ? task.newest() + 1 : join.far * kTokens;
-    attention.some(task, unit.head, chosen, first * kTiles, last * kTiles, rest, ahead);
   } else {
-    attention.span(task, unit.head, unit.span * kSpan, ahead);
+    keep(joins_[unit.join].part + unit.span, scratch, queries.rows);
   }
-  Mixed part = part_of(join.part + unit.span);
-  part.clear(queries.rows, W * 16);
-  part.add(scratch.attention.span(), queries.rows, W * 16);
+}
+
+// A share of the tiles that a head reads; the last share has the newest keys too. Each share makes the choice for itself,
+// which takes less time than to wait for the other's.
+void Decoder::attend_chosen(int index, const Layer& layer, Scratch& scratch) {
+  const Join& join = joins_[index / kShares];
+  const AttentionTask task = task_of(join.attended, layer);
+  const Queries queries = queries_of(task, join.head, layer);
+  const int share = index % kShares, blocks = shape_.retrieved / kTiles;
+  const int first = blocks * share / kShares, last = blocks * (share + 1) / kShares;
+  scratch.chosen.resize(shape_.retrieved);
+  choose(looked_.get() + join.looked, queries.rows, join.far, shape_.retrieved, scratch.shares, scratch.chosen.data());
+  const int rest = share + 1 < kShares ? task.newest() + 1 : join.far * kTokens;
+  const Cache kept = cache(layer);
+  with_kernel(kept, queries, scratch, [&](auto&& attention) {
+    attention.some(task, join.head, scratch.chosen.data(), first * kTiles, last * kTiles, rest);
+  });
+  keep(join.part + share, scratch, queries.rows);
+}
+
+// Puts a unit's sums where they are joined with the others'.
+void Decoder::keep(int part, Scratch& scratch, int rows) {
+  Mixed to = part_of(part);
+  to.clear(rows, shape_.head_width);
+  to.add(scratch.attention.span(), rows, shape_.head_width);
 }
 
 Mixed Decoder::part_of(int part) {
@@ -337,12 +353,13 @@ Mixed Decoder::part_of(int part) {
 }
 
 // Adds up the spans of a task, in the order in which one thread goes through them.
-void Decoder::join(const Join& join, Scratch& scratch) {
+void Decoder::join(const Join& join, const Layer& layer, Scratch& scratch) {
   const AttentionTask& task = attended_[join.attended].task;
   const int rows = task.queries * shape_.heads / shape_.kv_heads;
   Mixed all = scratch.attention.all();
   all.clear(rows, shape_.head_width);
-  for (int span = 0; span < join.spans; ++span) all.add(part_of(join.part + span), rows, shape_.head_width);
+  const int parts = retrieves(join, layer) ? kShares : join.spans;
+  for (int part = 0; part < parts; ++part) all.add(part_of(join.part + part), rows, shape_.head_width);
   put(task, join.head, all);
 }
 

@@ -88,6 +88,7 @@ class Decoder {
     int attended, head;
     int part, spans;                   // where the spans' sums lie
     int far;                           // tiles to choose from, where there are more than a token reads; else 0
+    size_t looked;                     // where their scores lie
   };
   struct Chosen {
     std::vector<int> rows;             // narrow ones first
@@ -98,7 +99,8 @@ class Decoder {
     AttentionScratch attention;
     Rows rows;
     Buffer<float> out;
-    std::vector<float> scores;         // of the tiles that a head chooses from
+    std::vector<float> shares;         // of the weights, of the tiles that a head chooses from
+    std::vector<int32_t> chosen;       // of these
   };
 
   void plan();
@@ -112,17 +114,18 @@ class Decoder {
   void place(float* values, int head, int row, const Layer& layer);
   void turn(float* values, const float* norm, int row, const Layer& layer);
   void norm_full(int row, const Layer& layer);
-  void retrieve(int join, const Layer& layer, Scratch& scratch);
+  void look(int share, const Layer& layer);
+  template <class Work>
+  void with_kernel(const Cache& cache, const Queries& queries, Scratch& scratch, const Work& work) const;
   void attend(int unit, const Layer& layer, Scratch& scratch);
-  template <int W>
-  void attend_as(int unit, const Layer& layer, Scratch& scratch);
+  void attend_chosen(int share, const Layer& layer, Scratch& scratch);
+  void keep(int part, Scratch& scratch, int rows);
   Queries queries_of(const AttentionTask& task, int head, const Layer& layer) const;
   AttentionTask task_of(int attended, const Layer& layer) const;
   Cache cache(const Layer& layer) const;
   bool retrieves(const Join& join, const Layer& layer) const;
-  bool retrieves(const Unit& unit, const Layer& layer) const;
   Mixed part_of(int part);
-  void join(const Join& join, Scratch& scratch);
+  void join(const Join& join, const Layer& layer, Scratch& scratch);
   void put(const AttentionTask& task, int head, const Mixed& mixed);
   void feed(int unit, const Layer& layer, Scratch& scratch);
   void feed_expert(int unit, const Layer& layer, Scratch& scratch);
@@ -153,7 +156,7 @@ class Decoder {
   Buffer<float> query_scale_;
   std::vector<Unit> units_;
   std::vector<Join> joins_;
-  Buffer<int32_t> retrieved_;          // tiles that each join reads
+  Buffer<float> looked_;               // scores of what each join could read: [row][tile]
   Buffer<float> part_sums_, part_largest_, part_total_;
   Rows normed_, mixed_, hidden_, last_;
 };

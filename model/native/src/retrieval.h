@@ -101,33 +101,46 @@ class Glance {
 // 64 to 128 of them, which are read in any case.
 inline int far_tiles(int position) { return std::max(0, position / kKeys - 1) * kTiles; }
 
-// Puts the ``count`` of the first ``far`` tiles that are to be read into ``to``, in order.
-inline void choose(const Queries& queries, const Cache& cache, const AttentionTask& task, int head, int far, int count,
-                   std::vector<float>& scratch, int32_t* to) {
+// Scores the tiles [first, last) of the ``far`` first ones, to scores[row][tile].
+inline void glance(const Queries& queries, const Cache& cache, const AttentionTask& task, int head, int far, int first,
+                   int last, float* scores) {
   constexpr int kAhead = 12;
   const Glance glance(queries, cache, Places(cache, task, head, far * kTokens));
-  scratch.resize(static_cast<size_t>(queries.rows + 2) * far);
-  float *score = scratch.data(), *sorted = score + far, *of_rows = sorted + far;
-  for (int i = 0; i < far; ++i) {
+  for (int i = first; i < last; ++i) {
     glance.ask(cache, place(cache, task, head, std::min(i + kAhead, far) * kTokens));
-    glance.score(cache, place(cache, task, head, i * kTokens), of_rows + i, far);
+    glance.score(cache, place(cache, task, head, i * kTokens), scores + i, far);
   }
-  // Each tile counts by its share of each head's weights, as far as that is known.
-  std::fill_n(score, far, 0.0f);
-  for (int r = 0; r < queries.rows; ++r) {
-    float* of_row = of_rows + static_cast<size_t>(r) * far;
-    const float best = *std::max_element(of_row + 1, of_row + far);
-    float total = 0;
-    for (int i = 1; i < far; ++i) total += of_row[i] = std::exp2(of_row[i] - best);
-    for (int i = 1; i < far; ++i) score[i] += of_row[i] / total;
+}
+
+// Puts those ``count`` of the ``far`` first tiles that are to be read into ``to``, in order.
+inline void choose(const float* scores, int rows, int far, int count, std::vector<float>& scratch, int32_t* to) {
+  const auto mask = [far](int i) { return static_cast<__mmask16>(far - i < 16 ? (1 << (far - i)) - 1 : 0xFFFF); };
+  scratch.assign(static_cast<size_t>(3) * far, 0.0f);
+  float *share = scratch.data(), *weight = share + far, *sorted = weight + far;
+  // Each tile counts by its share of each row's weights, as far as that is known.
+  for (int r = 0; r < rows; ++r) {
+    const float* of_row = scores + static_cast<size_t>(r) * far;
+    const __m512 best = _mm512_set1_ps(*std::max_element(of_row + 1, of_row + far));
+    __m512 total = _mm512_setzero_ps();
+    for (int i = 0; i < far; i += 16) {
+      const __mmask16 some = i ? mask(i) : mask(i) & 0xFFFE;  // all but the first tile, which is read in any case
+      const __m512 one = _mm512_maskz_mov_ps(some, exp2(_mm512_sub_ps(_mm512_maskz_loadu_ps(some, of_row + i), best)));
+      _mm512_mask_storeu_ps(weight + i, mask(i), one);
+      total = _mm512_add_ps(total, one);
+    }
+    const __m512 factor = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(total));
+    for (int i = 0; i < far; i += 16) {
+      const __m512 sum = _mm512_maskz_loadu_ps(mask(i), share + i), one = _mm512_maskz_loadu_ps(mask(i), weight + i);
+      _mm512_mask_storeu_ps(share + i, mask(i), _mm512_fmadd_ps(one, factor, sum));
+    }
   }
-  score[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
-  std::copy_n(score, far, sorted);
+  share[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
+  std::copy_n(share, far, sorted);
   std::nth_element(sorted, sorted + count - 1, sorted + far, std::greater<float>());
   const float least = sorted[count - 1];
-  int ties = count - static_cast<int>(std::count_if(score, score + far, [&](float each) { return each > least; }));
+  int ties = count - static_cast<int>(std::count_if(share, share + far, [&](float each) { return each > least; }));
   for (int i = 0; i < far; ++i)
-    if (score[i] > least || (score[i] == least && ties-- > 0)) *to++ = i;
+    if (share[i] > least || (share[i] == least && ties-- > 0)) *to++ = i;
 }
 
 }  // namespace flightloop

@@ -127,23 +127,13 @@ void Decoder::layer(const Layer& layer, Before before) {
   const int heads = shape_.heads + 2 * shape_.kv_heads;
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); }, many);
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
-  const int units = static_cast<int>(units_.size());
-  if (shape_.retrieved && (!layer.window || layer.globals)) {
-    const int shares = kShares * static_cast<int>(joins_.size());
-    // While some heads look at what they could read, the others attend.
-    team_.phase(shares + units, [&](int unit, int me) {
-      if (unit < shares) {
-        if (retrieves(joins_[unit / kShares], layer)) look(unit, layer);
-      } else if (const int join = units_[unit - shares].join; join < 0 || !retrieves(joins_[join], layer)) {
-        attend(unit - shares, layer, scratch_[me]);
-      }
-    }, true);
-    team_.phase(shares, [&](int unit, int me) {
-      if (retrieves(joins_[unit / kShares], layer)) attend_chosen(unit, layer, scratch_[me]);
-    }, true);
-  } else {
-    team_.phase(units, [&](int unit, int me) { attend(unit, layer, scratch_[me]); }, many);
-  }
+  select(layer);
+  const int units = static_cast<int>(attending_.size()), shares = kShares * static_cast<int>(looking_.size());
+  // While some heads look at what they could read, the others attend.
+  team_.phase(shares + units, [&](int unit, int me) {
+    unit < shares ? look(unit, layer) : attend(unit - shares, layer, scratch_[me]);
+  }, many || shares);
+  team_.phase(shares, [&](int unit, int me) { attend_chosen(unit, layer, scratch_[me]); }, true);
   team_.phase(static_cast<int>(joins_.size()), [&](int unit, int me) { join(joins_[unit], layer, scratch_[me]); });
   const int blocks = shape_.width / kBlock;
   team_.phase(blocks * all, [&](int unit, int me) { add_product(layer.out, mixed_, unit, scratch_[me]); }, many);
@@ -268,7 +258,7 @@ Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& la
   const int group = shape_.heads / shape_.kv_heads;
   Queries queries;
   queries.rows = task.queries * group;
-  queries.window = layer.globals >> head & 1 ? 0 : layer.window;
+  queries.window = is_global(head, layer) ? 0 : layer.window;
   queries.sinks = shape_.sinks;
   for (int r = 0; r < queries.rows; ++r) {
     const size_t at = static_cast<size_t>(task.begin + r / group) * shape_.heads + head * group + r % group;
@@ -279,13 +269,32 @@ Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& la
   return queries;
 }
 
-bool Decoder::retrieves(const Join& join, const Layer& layer) const {
-  return join.far && (!layer.window || layer.globals >> join.head & 1);
+// Lists the attention's units in which this layer sees something, and the joins that it retrieves for.
+void Decoder::select(const Layer& layer) {
+  attending_.clear();
+  looking_.clear();
+  for (size_t i = 0; i < units_.size(); ++i) {
+    if (units_[i].span < 0 || sees(joins_[units_[i].join], units_[i].span, layer)) attending_.push_back(static_cast<int>(i));
+  }
+  for (size_t i = 0; i < joins_.size(); ++i) {
+    if (retrieves(joins_[i], layer)) looking_.push_back(static_cast<int>(i));
+  }
+}
+
+bool Decoder::is_global(int head, const Layer& layer) { return !layer.window || layer.globals >> head & 1; }
+
+bool Decoder::retrieves(const Join& join, const Layer& layer) const { return join.far && is_global(join.head, layer); }
+
+// Whether the span is read as a whole, or as much of it as a window shows.
+bool Decoder::sees(const Join& join, int span, const Layer& layer) const {
+  if (is_global(join.head, layer)) return !join.far;
+  const int first = span * kSpan;
+  return first < shape_.sinks || first + kSpan > attended_[join.attended].task.position - layer.window;
 }
 
 // Scores a share of what a head could read for a token.
 void Decoder::look(int index, const Layer& layer) {
-  const Join& join = joins_[index / kShares];
+  const Join& join = joins_[looking_[index / kShares]];
   const AttentionTask task = task_of(join.attended, layer);
   const int share = index % kShares, first = join.far * share / kShares, last = join.far * (share + 1) / kShares;
   glance(queries_of(task, join.head, layer), cache(layer), task, join.head, join.far, first, last,
@@ -303,7 +312,7 @@ void Decoder::with_kernel(const Cache& cache, const Queries& queries, Scratch& s
 }
 
 void Decoder::attend(int index, const Layer& layer, Scratch& scratch) {
-  const Unit unit = units_[index], next = units_[std::min<size_t>(index + 1, units_.size() - 1)];
+  const Unit unit = units_[attending_[index]], next = units_[attending_[std::min<size_t>(index + 1, attending_.size() - 1)]];
   const AttentionTask task = task_of(unit.attended, layer);
   const Queries queries = queries_of(task, unit.head, layer);
   const Cache kept = cache(layer);
@@ -325,7 +334,7 @@ void Decoder::attend(int index, const Layer& layer, Scratch& scratch) {
 // A share of the tiles that a head reads; the last share has the newest keys too. Each share makes the choice for itself,
 // which takes less time than to wait for the other's.
 void Decoder::attend_chosen(int index, const Layer& layer, Scratch& scratch) {
-  const Join& join = joins_[index / kShares];
+  const Join& join = joins_[looking_[index / kShares]];
   const AttentionTask task = task_of(join.attended, layer);
   const Queries queries = queries_of(task, join.head, layer);
   const int share = index % kShares, blocks = shape_.retrieved / kTiles;
@@ -358,8 +367,10 @@ void Decoder::join(const Join& join, const Layer& layer, Scratch& scratch) {
   const int rows = task.queries * shape_.heads / shape_.kv_heads;
   Mixed all = scratch.attention.all();
   all.clear(rows, shape_.head_width);
-  const int parts = retrieves(join, layer) ? kShares : join.spans;
-  for (int part = 0; part < parts; ++part) all.add(part_of(join.part + part), rows, shape_.head_width);
+  const bool retrieved = retrieves(join, layer);
+  for (int part = 0; part < (retrieved ? kShares : join.spans); ++part) {
+    if (retrieved || sees(join, part, layer)) all.add(part_of(join.part + part), rows, shape_.head_width);
+  }
   put(task, join.head, all);
 }
 

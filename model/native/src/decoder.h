@@ -123,7 +123,10 @@ class Decoder {
   Queries queries_of(const AttentionTask& task, int head, const Layer& layer) const;
   AttentionTask task_of(int attended, const Layer& layer) const;
   Cache cache(const Layer& layer) const;
+  void select(const Layer& layer);
+  static bool is_global(int head, const Layer& layer);
   bool retrieves(const Join& join, const Layer& layer) const;
+  bool sees(const Join& join, int span, const Layer& layer) const;
   Mixed part_of(int part);
   void join(const Join& join, const Layer& layer, Scratch& scratch);
   void put(const AttentionTask& task, int head, const Mixed& mixed);
@@ -156,6 +159,7 @@ class Decoder {
   Buffer<float> query_scale_;
   std::vector<Unit> units_;
   std::vector<Join> joins_;
+  std::vector<int> attending_, looking_;  // units and joins of one layer
   Buffer<float> looked_;               // scores of what each join could read: [row][tile]
   Buffer<float> part_sums_, part_largest_, part_total_;
   Rows normed_, mixed_, hidden_, last_;

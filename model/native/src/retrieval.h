@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -115,8 +114,8 @@ inline void glance(const Queries& queries, const Cache& cache, const AttentionTa
 // Puts those ``count`` of the ``far`` first tiles that are to be read into ``to``, in order.
 inline void choose(const float* scores, int rows, int far, int count, std::vector<float>& scratch, int32_t* to) {
   const auto mask = [far](int i) { return static_cast<__mmask16>(far - i < 16 ? (1 << (far - i)) - 1 : 0xFFFF); };
-  scratch.assign(static_cast<size_t>(3) * far, 0.0f);
-  float *share = scratch.data(), *weight = share + far, *sorted = weight + far;
+  scratch.assign(static_cast<size_t>(2) * far, 0.0f);
+  float *share = scratch.data(), *weight = share + far;
   // Each tile counts by its share of each row's weights, as far as that is known.
   for (int r = 0; r < rows; ++r) {
     const float* of_row = scores + static_cast<size_t>(r) * far;
@@ -135,12 +134,27 @@ inline void choose(const float* scores, int rows, int far, int count, std::vecto
     }
   }
   share[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
-  std::copy_n(share, far, sorted);
-  std::nth_element(sorted, sorted + count - 1, sorted + far, std::greater<float>());
-  const float least = sorted[count - 1];
-  int ties = count - static_cast<int>(std::count_if(share, share + far, [&](float each) { return each > least; }));
-  for (int i = 0; i < far; ++i)
-    if (share[i] > least || (share[i] == least && ties-- > 0)) *to++ = i;
+  // Bit by bit, the least share that is still read: numbers that are not negative have the order of their bits.
+  const auto bits = [&](int i) { return _mm512_maskz_loadu_epi32(mask(i), share + i); };
+  int32_t least = 0;
+  for (int32_t bit = 1 << 30; bit; bit >>= 1) {
+    int found = 0;
+    for (int i = 0; i < far; i += 16)
+      found += __builtin_popcount(_mm512_cmpge_epi32_mask(bits(i), _mm512_set1_epi32(least | bit)));
+    if (found >= count) least |= bit;
+  }
+  int ties = count;
+  for (int i = 0; i < far; i += 16) ties -= __builtin_popcount(_mm512_cmpgt_epi32_mask(bits(i), _mm512_set1_epi32(least)));
+  const __m512i in_order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int i = 0; i < far; i += 16) {
+    unsigned taken = _mm512_cmpgt_epi32_mask(bits(i), _mm512_set1_epi32(least));
+    for (unsigned tied = _mm512_mask_cmpeq_epi32_mask(mask(i), bits(i), _mm512_set1_epi32(least)); tied && ties; --ties) {
+      taken |= tied & -tied;
+      tied &= tied - 1;
+    }
+    _mm512_mask_compressstoreu_epi32(to, static_cast<__mmask16>(taken), _mm512_add_epi32(in_order, _mm512_set1_epi32(i)));
+    to += __builtin_popcount(taken);
+  }
 }
 
 }  // namespace flightloop

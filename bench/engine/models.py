@@ -22,7 +22,7 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
-WINDOW, RETRIEVED = 1024, 512
+WINDOW, RETRIEVED = 512, 512
 """Tokens that the heads with a window see, for long inputs, and that the others read far back when they write an answer
 (docs/decisions/0010-windows.md)."""
 

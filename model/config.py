@@ -58,8 +58,8 @@ class ModelConfig:
     model: str = EMBEDDED
     dtype: Dtype = "auto"
     experts: str | None = None
-    routed_experts: int = 8
-    expert_width: int = 24
+    routed_experts: int = 6
+    expert_width: int = 32
     active_experts: int = 2
     slots: int = 8
     block_size: int = 16

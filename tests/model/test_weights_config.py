@@ -10,7 +10,7 @@ from model.config import ModelConfig, resolve_dtype, resolve_kv_blocks, resolve_
     ("field", "value"),
     [
         ("model", ""), ("dtype", "float16"), ("slots", 0), ("slots", 1.5), ("block_size", -1), ("max_context", True),
-        ("kv_blocks", 3), ("kv_blocks", "many"), ("threads", 0), ("shards", 3), ("active_experts", 9), ("seed", -1),
+        ("kv_blocks", 3), ("kv_blocks", "many"), ("threads", 0), ("shards", 4), ("active_experts", 9), ("seed", -1),
         ("step_tokens", 0), ("draft_tokens", -1), ("attention_retrieved", -64), ("attention_retrieved", 100),
         ("queue", 0),
     ],

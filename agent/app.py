@@ -90,6 +90,7 @@ def model_config(settings: Settings) -> ModelConfig:
         queue=settings.model_queue,
         max_context=settings.model_max_context,
         attention_window=settings.model_attention_window,
+        attention_retrieved=settings.model_attention_retrieved,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )

@@ -42,8 +42,8 @@ class ModelConfig:
         draft_tokens: a step of fewer tokens is filled up to so many with guesses at the next ones; 0: none are made.
         queue: requests that may wait, counted over the same and higher priorities; more are refused.
         threads: threads of one replica's products; ``"auto"``: see `resolve_threads`.
-        attention_window: how many of the latest tokens a layer sees unless it is one of ``global_layers``; 0: all
-            layers see everything.
+        attention_window: how many of the latest tokens a key/value head sees unless ``global_layers`` or
+            ``global_heads`` name it; 0: all heads see everything.
         attention_sinks: the first tokens, which layers with a window see as well.
         attention_retrieved: how many tokens of a long context a head that sees everything reads when it writes an
             answer, those that match best, beside the newest; a multiple of 64, 0: all. Taken by the kernels only.
@@ -134,9 +134,9 @@ def _at_least(field: str, value: object, least: int) -> None:
 
 
 def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
-    """The weights' format for a processor.
+    """The weights' format for a processor where torch runs the model; for the kernels see `model.weights.form`.
 
-    int8 has bfloat16 activations, decodes fastest, and prefills as fast as bfloat16
+    int8 has bfloat16 activations, decodes fastest by torch, and prefills as fast as bfloat16
     (docs/decisions/0003-int8-kernel.md); where the processor has no bfloat16 of its own, both are slower than float32.
 
     Args:
@@ -154,7 +154,7 @@ def resolve_threads(threads: int | Literal["auto"], cores: int, *, processes: in
     torch's threads wait for each other spinning, so that one of them without a core stalls all: on two busy cores, two
     took 50 times as long as one (docs/decisions/0003-int8-kernel.md). They get the process's share of the cores less
     one, which is for everything else (API, agents, tools). Those of our kernels don't wait for a thread that has no
-    core (docs/decisions/0008-kernels.md), and get the whole share.
+    core (docs/decisions/0009-kernels.md), and get the whole share.
     """
     if threads != "auto":
         return threads

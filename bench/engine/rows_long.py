@@ -66,7 +66,7 @@ def retention(bench: Bench) -> list[Row]:
 
 def _windows(subject: Subject) -> str:
     shape = subject.loaded.config
-    narrow = sum(shape.kv_heads - len(shape.globals(layer)) for layer in range(shape.layers) if shape.window(layer))
+    near = sum(shape.kv_heads - len(shape.globals(layer)) for layer in range(shape.layers) if shape.window(layer))
     heads = shape.layers * shape.kv_heads
-    seen = f"{narrow} of {heads} heads see {max(shape.windows):,} tokens and the first {shape.sinks}"
+    seen = f"{near} of {heads} heads see {max(shape.windows):,} tokens and the first {shape.sinks}"
     return f"{seen}, the others retrieve {shape.retrieved}" if shape.retrieved else seen

@@ -118,7 +118,8 @@ LONG = {
     "global heads": replace(SHAPES["global heads"], max_positions=2048, retrieved=256),
     "heads of 64": replace(FAR, head_width=64, heads=5, kv_heads=1),
     "heads of 128": replace(FAR, head_width=128, heads=4, kv_heads=1),
-    "windows, nothing retrieved": replace(FAR, windows=(0, 100, 1100), retrieved=0),
+    "windows, nothing retrieved": replace(FAR, windows=(0, 100, 1100), sinks=3, retrieved=0),
+    "next to nothing retrieved": replace(FAR, retrieved=64),
     "windows": replace(FAR, windows=(0, 100, 1100), global_heads=((), (), (1,))),
 }
 
@@ -221,12 +222,17 @@ def test_the_tokens_that_match_are_retrieved(name):
     """A reading of some keys comes closer to that of all keys than one that sees the newest only."""
     shape, tokens = replace(LONG[name], retrieved=0), text(1500)
     read = {}
-    for name, change in {"all": {}, "some": {"retrieved": 256}, "newest": {"windows": (384,) * 3, "sinks": 16}}.items():
+    for name, change in {
+        "all": {},
+        "most": {"retrieved": 1024},
+        "some": {"retrieved": 256},
+        "newest": {"windows": (384,) * 3, "sinks": 16},
+    }.items():
         runner = long_native(replace(shape, **change))
         runner.run(StepBatch((step(tokens[:1480], 0, range(100), 0),)))
         read[name] = runner.run(StepBatch((step(tokens[1480:], 1480, range(100), 20, answer=20),)))
-    some, newest = ((read[name] - read["all"]).pow(2).mean() for name in ("some", "newest"))
-    assert 0 < some < newest
+    most, some, newest = ((read[name] - read["all"]).pow(2).mean() for name in ("most", "some", "newest"))
+    assert 0 < most < some < newest
 
 
 @needs_kernels

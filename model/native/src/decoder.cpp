@@ -107,9 +107,10 @@ void Decoder::cut() {
         units_.push_back({at, head, -1, -1});
         continue;
       }
-      const int far = shape_.retrieved && task.begin < batch_->answers ? far_tiles(task.position) : 0;
+      const int whole = shape_.retrieved && task.begin < batch_->answers ? far_tiles(task.position) : 0;
+      const int far = whole > shape_.retrieved ? whole : 0;
       for (int span = 0; span < spans; ++span) units_.push_back({at, head, span, static_cast<int>(joins_.size())});
-      joins_.push_back({at, head, parts, spans, far > shape_.retrieved ? far : 0, looked});
+      joins_.push_back({at, head, parts, spans, far, looked});
       parts += spans;
       looked += static_cast<size_t>(far) * rows;
     }
@@ -289,7 +290,19 @@ bool Decoder::retrieves(const Join& join, const Layer& layer) const { return joi
 bool Decoder::sees(const Join& join, int span, const Layer& layer) const {
   if (is_global(join.head, layer)) return !join.far;
   const int first = span * kSpan;
-  return first < shape_.sinks || first + kSpan > attended_[join.attended].task.position - layer.window;
+  return first < shape_.sinks || first + kSpan > oldest(join.attended, layer);
+}
+
+// The oldest key that a window shows, the sinks aside.
+int Decoder::oldest(int attended, const Layer& layer) const {
+  return attended_[attended].task.position - layer.window + 1;
+}
+
+// The first key of a unit that is read.
+int Decoder::first_seen(const Unit& unit, const Layer& layer) const {
+  const int first = std::max(0, unit.span) * kSpan;
+  if (is_global(unit.head, layer) || first < shape_.sinks) return first;
+  return std::max(first, oldest(unit.attended, layer) / kKeys * kKeys);
 }
 
 // Scores a share of what a head could read for a token.
@@ -316,7 +329,7 @@ void Decoder::attend(int index, const Layer& layer, Scratch& scratch) {
   const AttentionTask task = task_of(unit.attended, layer);
   const Queries queries = queries_of(task, unit.head, layer);
   const Cache kept = cache(layer);
-  const Places ahead(kept, task_of(next.attended, layer), next.head, std::max(0, next.span) * kSpan);
+  const Places ahead(kept, task_of(next.attended, layer), next.head, first_seen(next, layer));
   with_kernel(kept, queries, scratch, [&](auto&& attention) {
     if (unit.span < 0) {
       attention.run(task, unit.head, ahead);

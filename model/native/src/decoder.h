@@ -86,7 +86,7 @@ class Decoder {
   };
   struct Join {
     int attended, head;
-    int part, spans;                   // where the spans' sums lie
+    int part, spans;                   // where the sums of the spans, or of the shares, lie
     int far;                           // tiles to choose from, where there are more than a token reads; else 0
     size_t looked;                     // where their scores lie
   };
@@ -127,6 +127,8 @@ class Decoder {
   static bool is_global(int head, const Layer& layer);
   bool retrieves(const Join& join, const Layer& layer) const;
   bool sees(const Join& join, int span, const Layer& layer) const;
+  int oldest(int attended, const Layer& layer) const;
+  int first_seen(const Unit& unit, const Layer& layer) const;
   Mixed part_of(int part);
   void join(const Join& join, const Layer& layer, Scratch& scratch);
   void put(const AttentionTask& task, int head, const Mixed& mixed);

@@ -1,6 +1,7 @@
 """The command line in processes of its own, against a real HTTP server."""
 
 import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,8 @@ PROGRAM = "from flightloop.cli import main; main()"
 
 
 @pytest.fixture
-def flightloop(server: FakeServer, tmp_path: Path):
-    environ = {
+def environ(server: FakeServer) -> dict[str, str]:
+    return {
         **os.environ,
         "FLIGHTLOOP_URL": server.url,
         "FLIGHTLOOP_API_KEY": server.api_key,
@@ -29,6 +30,9 @@ def flightloop(server: FakeServer, tmp_path: Path):
         "COLUMNS": "200",
     }
 
+
+@pytest.fixture
+def flightloop(environ: dict[str, str], tmp_path: Path):
     def run(*arguments: str, program: str = PROGRAM, **options) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, *arguments]
         given = {"cwd": tmp_path, "env": environ, "capture_output": True, "text": True, "timeout": 60, **options}
@@ -121,13 +125,22 @@ def test_chat_keeps_its_session(client: Flightloop, flightloop) -> None:
     assert len({run.session_id for run in runs}) == 1
 
 
-def test_ctrl_c_leaves_the_run_at_work_and_says_so(server: FakeServer, client: Flightloop, flightloop) -> None:
-    server.on_run = None
-    pressed = "import _thread, threading; threading.Timer(3, _thread.interrupt_main).start(); " + PROGRAM
-    done = flightloop("run", "Hello", program=pressed)
+def plan(world: World, run: Run) -> None:
+    """Begins, and goes no further."""
+    world.append(run.id, ev.RunStarted(worker="w1", fence=1))
+    world.append(run.id, ev.Planned(goal="help", tools=["find"], model=ev.ModelCall(model="m")))
+
+
+def test_ctrl_c_leaves_the_run_at_work_and_says_so(server: FakeServer, client: Flightloop, environ, tmp_path) -> None:
+    server.on_run = plan
+    command = [sys.executable, "-c", PROGRAM, "run", "Hello"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert any("plan" in line for line in process.stdout)  # it follows the run now
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
     [run] = client.runs.list().data
-    assert done.returncode == 130
-    assert f"flightloop stop {run.id}" in done.stdout
+    assert process.returncode == 130
+    assert f"flightloop stop {run.id}" in rest
     assert not run.status.terminal
 
 

@@ -133,7 +133,9 @@ def plan(world: World, run: Run) -> None:
 
 def test_ctrl_c_leaves_the_run_at_work_and_says_so(server: FakeServer, client: Flightloop, environ, tmp_path) -> None:
     server.on_run = plan
-    command = [sys.executable, "-c", PROGRAM, "run", "Hello"]
+    # Whoever starts the tests in the background has them ignore it.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heard + PROGRAM, "run", "Hello"]
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert any("plan" in line for line in process.stdout)  # it follows the run now
         process.send_signal(signal.SIGINT)

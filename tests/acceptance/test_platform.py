@@ -297,15 +297,15 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
 
 
 def test_the_emergency_stop_ends_answers_and_runs_in_the_middle(client: Flightloop, model: str, cli: Cli) -> None:
-    answer = Answer(client, model, max_tokens=3500)  # longer than a command takes to start
+    answer = Answer(client, model, max_tokens=3500)
     answer.wait_for(20, timeout_s=120)
     run = client.runs.create(agent="support", input="Where is order 10001?")
     next(event for event in client.runs.stream(run.id) if isinstance(event, RunStarted))
 
-    assert "stopped all" in cli("stop", "--all", "--reason", "acceptance")
+    interrupt = client.interrupts.create(reason="acceptance")  # a command takes as long to start as a whole run does
     acknowledged = time.time()
     answer.wait(timeout_s=60)
-    [interrupt] = client.interrupts.list().data
+    assert interrupt.id in cli("stop")
     assert answer.interrupted
     assert len(answer.after(acknowledged)) <= MOST_LATE_TOKENS
     assert client.runs.wait(run.id, timeout_s=60).status is RunStatus.INTERRUPTED
@@ -355,9 +355,10 @@ def test_promtool_accepts_the_metrics(platform: Platform) -> None:
 
 
 def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
-    platform: Platform, client: Flightloop, model: str
+    platform: Platform, client: Flightloop, model: str, cli: Cli
 ) -> None:
-    interrupt = client.interrupts.create(reason="outlives a restart")
+    assert "stopped all" in cli("stop", "--all", "--reason", "outlives a restart")
+    [interrupt] = client.interrupts.list().data
     family = [psutil.Process(platform.pid), *psutil.Process(platform.pid).children(recursive=True)]
     assert any("tools.child" in " ".join(process.cmdline()) for process in family)
     assert platform.stop() == 0, platform.tail()

@@ -1,0 +1,1 @@
+"""Tuning: what the routed experts learn from conversations."""

@@ -1,0 +1,105 @@
+"""``python -m model.tuner``: trains the embedded model's experts on your conversations."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flightloop.errors import ConfigError
+from model.config import ModelConfig
+from model.tuner import tuner
+from model.tuner.examples import BadRows, Example, Reading, read, total
+from model.weights.load import load_model
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains routed experts on conversations.")
+DEFAULTS = tuner.Recipe()
+
+
+@app.callback()
+def _commands() -> None:
+    """Keeps ``fit`` a command of its own, beside those that will come."""
+
+
+@app.command()
+def fit(
+    train: Annotated[Path, typer.Argument(help='Conversations, JSONL: {"messages": [...], "tools": [...]}.')],
+    out: Annotated[Path, typer.Option(help="Folder of the experts, the history and the checkpoint.")] = Path("tuned"),
+    evaluation: Annotated[Path | None, typer.Option(help="Conversations that are only measured.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = DEFAULTS.epochs,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = DEFAULTS.learning_rate,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = DEFAULTS.batch_tokens,
+    longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
+    bad_rows: Annotated[BadRows, typer.Option(help="What to do with rows that can't be learned from.")] = "refuse",
+    experts: Annotated[Path | None, typer.Option(help="Trained experts to begin with.")] = None,
+    recompute: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order.")] = DEFAULTS.seed,
+) -> None:
+    """Learns the assistant's messages. An interrupted call goes on when it is made again."""
+    console = Console()
+    recipe = replace(
+        DEFAULTS,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_tokens=batch_tokens,
+        recompute=recompute,
+        seed=seed,
+    )
+    try:
+        made = _fit(console, train, evaluation, out, experts, longest, bad_rows, recipe)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted; the same command goes on from the last checkpoint in {out}")
+    console.print(f"{made}\nto use them: FLIGHTLOOP_MODEL_EXPERTS={made}")
+
+
+def _fit(
+    console: Console,
+    train: Path,
+    evaluation: Path | None,
+    out: Path,
+    experts: Path | None,
+    longest: int,
+    bad_rows: BadRows,
+    recipe: tuner.Recipe,
+) -> Path:
+    with console.status("loading the model"):
+        base = load_model(ModelConfig(dtype="bfloat16", experts=str(experts) if experts else None))
+    learned = _read(console, train, read(train, base.tokenizer, longest, bad_rows))
+    held_out = _read(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows)) if evaluation else ()
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    ]
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("steps", total=None, figures="")
+
+        def told(progress: tuner.Progress) -> None:
+            figures = (
+                f"loss {progress.loss:.3f} · {progress.tokens_per_second:.0f} tokens/s · busiest {progress.busiest:.0%}"
+            )
+            bar.update(task, total=progress.steps, completed=progress.step, figures=figures)
+            if progress.evaluation is not None:
+                bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
+
+        return tuner.Tuner(base.decoder, folder=out).fit(learned, held_out, recipe, told)
+
+
+def _read(console: Console, path: Path | None, reading: Reading) -> tuple[Example, ...]:
+    for bad in reading.bad:
+        console.print(f"skipped: {path}, {bad}", style="yellow")
+    console.print(f"{path}: {len(reading.examples):,} conversations, {total(reading.examples):,} tokens")
+    return reading.examples
+
+
+if __name__ == "__main__":
+    app()

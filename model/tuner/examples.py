@@ -1,0 +1,152 @@
+"""Conversations as what is learned from: their tokens, and which of these the assistant has to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import ConfigError, InvalidRequest
+from model.prompt import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
+
+BadRows = Literal["refuse", "skip"]
+SHOWN = 5
+"""Bad rows that an error names."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One conversation.
+
+    Attributes:
+        tokens: its token ids.
+        learned: for each, whether it is part of an answer: the text of the assistant's turns and the token that ends
+            each of them.
+    """
+
+    tokens: tuple[int, ...]
+    learned: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that can't be learned from: its line, counted from 1, and why."""
+
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file holds."""
+
+    examples: tuple[Example, ...]
+    bad: tuple[BadRow, ...]
+
+
+def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading:
+    """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, as OpenAI's fine-tuning files have it.
+
+    The assistant's messages are learned, all but those with ``"weight": 0``. A row may also have ``tool_choice`` and
+    ``response_format``, which then hold for its last message, the answer.
+
+    Args:
+        path: of the file.
+        tokenizer: of the model.
+        longest: most tokens of a row.
+        bad_rows: whether a bad row is an error or left out.
+
+    Raises:
+        ConfigError: the file can't be read, has a bad row that is not to be skipped, or no good one.
+    """
+    examples: list[Example] = []
+    bad: list[BadRow] = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}", param="data") from error
+    for line, row in enumerate(text.splitlines(), start=1):
+        if not row.strip():
+            continue
+        try:
+            examples.append(example_of(json.loads(row), tokenizer, longest))
+        except (ValueError, InvalidRequest) as error:
+            bad.append(BadRow(line, _reason(error)))
+    if bad and bad_rows == "refuse":
+        shown = "; ".join(map(str, bad[:SHOWN])) + ("; and so on" if len(bad) > SHOWN else "")
+        rows = f"{len(bad)} bad row{'s' * (len(bad) > 1)}"
+        raise ConfigError(f"{path} has {rows}: {shown}. Mend them, or have bad rows skipped", param="data")
+    if not examples:
+        raise ConfigError(f"{path} has no row to learn from", param="data")
+    return Reading(tuple(examples), tuple(bad))
+
+
+def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
+    """One row as tokens, laid out as `model.prompt.encode` lays out the prompt that the answer will follow.
+
+    Raises:
+        ValueError: the row is not a conversation, is too long, or nothing in it is to be learned.
+        InvalidRequest: a message that the model can't take.
+    """
+    if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
+        raise ValueError('a row is an object with a list of "messages"')
+    weights = [message.pop("weight", 1) if isinstance(message, dict) else 1 for message in row["messages"]]
+    fields = {key: row[key] for key in ("tools", "tool_choice", "response_format") if row.get(key) is not None}
+    request = ChatRequest(model="", messages=row["messages"], **fields)
+    pairs = zip(request.messages, weights, strict=True)
+    wanted = [message.role == "assistant" and bool(weight) for message, weight in pairs]
+    if not any(wanted):
+        raise ValueError("no message of the assistant is to be learned")
+    tokens = _tokens(_turns(request, wanted), tokenizer)
+    example = Example(tuple(token for token, _ in tokens), tuple(learned for _, learned in tokens))
+    if len(example) > longest:
+        raise ValueError(f"{len(example)} tokens, at most {longest} fit")
+    return example
+
+
+def _turns(request: ChatRequest, wanted: Sequence[bool]) -> list[tuple[str, str, bool]]:
+    """Role, text and whether it is learned, of each turn; what is asked of the answer stands before the last one."""
+    plain = request.model_copy(update={"tool_choice": None, "response_format": None})
+    before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
+    *_, answer = turns_of(plain)
+    added = len(turns_of(plain)) - len(request.messages)  # a system turn, where the row has none
+    learned = [False] * added + list(wanted[:-1])
+    learned += [False] * (len(before) - len(learned))
+    return [(*turn, each) for turn, each in zip([*before, answer], [*learned, wanted[-1]], strict=True)]
+
+
+def _tokens(turns: Iterable[tuple[str, str, bool]], tokenizer: TextEncoder) -> list[tuple[int, bool]]:
+    opened, closed, newline = tokenizer.special[TURN_OPEN], tokenizer.special[TURN_CLOSE], tokenizer.encode("\n")
+    tokens: list[tuple[int, bool]] = []
+    for role, text, learned in turns:
+        # An answer is generated behind a prompt that ends here, so that no token spans the border.
+        given = PLAN_OPEN if learned and text.startswith(PLAN_OPEN) else ""
+        split = len(given) if learned else len(text)
+        tokens.append((opened, False))
+        tokens += [(token, False) for token in tokenizer.encode(f"{role}\n{text[:split]}")]
+        tokens += [(token, True) for token in tokenizer.encode(text[split:])]
+        tokens += [(closed, learned), *((token, False) for token in newline)]
+    return tokens
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).splitlines()[0]
+
+
+def total(examples: Iterable[Example]) -> int:
+    """Tokens of all."""
+    return sum(map(len, examples))

@@ -1,0 +1,212 @@
+"""Trains the routed experts and routers of a model; the base stays as it is.
+
+The experts learn in float32 with bfloat16 products; the base's weights get no gradients of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from flightloop.errors import ConfigError
+from model.nn.decoder import Decoder
+from model.tuner import checkpoint
+from model.tuner.checkpoint import Place
+from model.tuner.examples import Example, total
+from model.tuner.objective import measure
+from model.tuner.packing import Batch, batches
+from model.weights.experts import expert_state, save_experts
+
+Task = Literal["supervised"]
+
+CHECKPOINT, EXPERTS, HISTORY = "checkpoint.safetensors", "experts.safetensors", "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tuning goes.
+
+    Attributes:
+        epochs: times that every example is learned from.
+        learning_rate: at its highest, after the warm-up; from there it falls along a cosine to a tenth.
+        batch_tokens: of one step.
+        warm_up: share of the steps.
+        clip: longest gradient, as a Euclidean norm.
+        decay: AdamW's weight decay (Loshchilov and Hutter, 2019).
+        seed: of the order of the examples.
+        recompute: whether layers are computed again for their gradients: less memory, a third more time.
+        checkpoint_s: seconds between two checkpoints.
+    """
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    batch_tokens: int = 4096
+    warm_up: float = 0.03
+    clip: float = 1.0
+    decay: float = 0.01
+    seed: int = 0
+    recompute: bool = False
+    checkpoint_s: float = 300.0
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step, of so many."""
+        warm = max(1, round(self.warm_up * steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, steps - warm)
+        return self.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of one step.
+
+    Attributes:
+        step, steps: done, and in all.
+        loss: a learned token's mean, in nats.
+        tokens: learned from so far, prompts included.
+        tokens_per_second: since the tuning began or went on.
+        busiest: the share of the busiest expert's tokens; 1 / experts is an even load.
+        evaluation: loss of the held-out examples, after the last step of an epoch.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    tokens: int
+    tokens_per_second: float
+    busiest: float
+    evaluation: float | None = None
+
+
+class Tuner:
+    """Tunes one model.
+
+    Args:
+        base: a mixture in float32 or bfloat16 that torch runs; its experts are trained in place.
+        task: what is learned: ``"supervised"``, the answers of conversations.
+        folder: where the checkpoint, the history and at last the experts go.
+
+    Raises:
+        ConfigError: the model has no routed experts.
+    """
+
+    def __init__(self, base: Decoder, task: Task = "supervised", folder: Path = Path("tuned")) -> None:
+        if not base.config.experts:
+            raise ConfigError("a dense model has no experts to train", param="model")
+        assert task == "supervised"
+        self._decoder, self._folder = base.requires_grad_(False), folder
+        self._trained = expert_state(dict(base.named_parameters()))
+        for parameter in self._trained.values():
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        evaluation: Sequence[Example] = (),
+        recipe: Recipe = Recipe(),
+        told: Callable[[Progress], None] = lambda progress: None,
+    ) -> Path:
+        """Learns, or goes on where an earlier call with the same examples and recipe was interrupted.
+
+        Args:
+            train: what is learned from.
+            evaluation: what is only measured, after each epoch.
+            recipe: how.
+            told: gets the progress of each step.
+
+        Returns:
+            The experts' file, for `ModelConfig.experts`.
+
+        Raises:
+            ConfigError: the folder holds a checkpoint of another tuning.
+        """
+        optimiser = torch.optim.AdamW(self._trained.values(), lr=recipe.learning_rate, weight_decay=recipe.decay)
+        file = self._folder / CHECKPOINT
+        place = checkpoint.load(file, _digest(train, recipe), self._trained, optimiser)
+        epochs = [batches(train, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
+        steps = sum(map(len, epochs))
+        began, saved, before = time.monotonic(), time.monotonic(), place
+        self._forget_after(place.steps)
+        while place.epoch < recipe.epochs:
+            epoch = epochs[place.epoch]
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate(place.steps, steps)
+            batch = epoch[place.batch]
+            loss, busiest = self._step(batch, optimiser, recipe)
+            last = place.batch + 1 == len(epoch)
+            now = time.monotonic()
+            place = Place(
+                place.recipe,
+                place.epoch + last,
+                0 if last else place.batch + 1,
+                place.steps + 1,
+                place.tokens + total(batch),
+                before.seconds + now - began,
+            )
+            speed = (place.tokens - before.tokens) / (now - began)
+            progress = Progress(
+                place.steps, steps, loss, place.tokens, speed, busiest, self.evaluate(evaluation) if last else None
+            )
+            self._note(progress)
+            told(progress)
+            if last or now - saved > recipe.checkpoint_s:
+                checkpoint.save(file, place, self._trained, optimiser)
+                saved = now
+        made = self._folder / EXPERTS
+        save_experts(made, self._trained, {"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
+        return made
+
+    def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
+        """Mean loss of a learned token, in nats; None without examples."""
+        if not examples:
+            return None
+        loss = learned = 0.0
+        with torch.no_grad(), self._low():
+            for batch in batches(examples, batch_tokens, 0):
+                measured = measure(self._decoder, batch)
+                loss, learned = loss + measured.loss.item(), learned + measured.learned
+        return loss / learned
+
+    def _step(self, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe) -> tuple[float, float]:
+        """One step: the mean loss of a learned token, and the busiest expert's share."""
+        with self._low():
+            measured = measure(self._decoder, batch, recompute=recipe.recompute)
+        loss: Tensor = measured.loss / measured.learned
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._trained.values(), recipe.clip)
+        optimiser.step()
+        return loss.item(), float(measured.chosen_E.max() / measured.chosen_E.sum())
+
+    def _low(self) -> torch.autocast:
+        """Products in bfloat16 where the base is."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
+
+    def _forget_after(self, steps: int) -> None:
+        """Drops what the history has of steps that a crash lost."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        history = self._folder / HISTORY
+        lines = history.read_text().splitlines(keepends=True) if history.exists() else []
+        history.write_text("".join(lines[:steps]))
+
+    def _note(self, progress: Progress) -> None:
+        with (self._folder / HISTORY).open("a") as file:
+            file.write(json.dumps(asdict(progress)) + "\n")
+
+
+def _digest(examples: Sequence[Example], recipe: Recipe) -> str:
+    digest = hashlib.sha256(json.dumps({**asdict(recipe), "checkpoint_s": None}).encode())
+    for example in examples:
+        digest.update(repr(example).encode())
+    return digest.hexdigest()

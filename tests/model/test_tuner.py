@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import ConfigError
+from model.nn.decoder import Decoder
+from model.prompt import encode
+from model.tuner.examples import Example, example_of, read
+from model.tuner.objective import measure
+from model.tuner.packing import batches
+from model.tuner.tuner import CHECKPOINT, HISTORY, Recipe, Tuner
+from model.weights.experts import expert_state, load_experts
+from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+ROW = {
+    "tools": [TOOL],
+    "messages": [
+        {"role": "user", "content": "Is it raining?"},
+        {"role": "assistant", "content": '{"goal": "look", "tools": ["weather"]}', "name": "plan"},
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "content": '"rain"', "tool_call_id": "1"},
+        {"role": "assistant", "content": "Yes, it is."},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return embedded_tokenizer()
+
+
+def learned_text(example, tokenizer):
+    """The answers, each up to the token that ends it."""
+    ids = [token for token, learned in zip(example.tokens, example.learned, strict=True) if learned]
+    return tokenizer.decode(ids, skip_special=False)
+
+
+def row(*answers, **fields):
+    messages = [message for answer in answers for message in ({"role": "user", "content": "Go"}, answer)]
+    return {"messages": messages, **fields}
+
+
+def test_the_answers_are_what_is_learned(tokenizer):
+    text = learned_text(example_of(ROW, tokenizer, 1000), tokenizer)
+    for each in ('{"goal": "look", "tools": ["weather"]}</plan>', '<tool_call>[{"name": "weather", ', "Yes, it is."):
+        assert each in text
+    for each in ("<plan>", 'rain"', "raining", "system"):
+        assert each not in text
+
+
+def test_an_answer_follows_the_prompt_that_will_be_asked(tokenizer):
+    """Token by token, also where the request forces a call or a form."""
+    for fields in ({}, {"tool_choice": "required"}, {"response_format": {"type": "json_object"}}):
+        conversation = {**row({"role": "assistant", "content": "Done"}), "tools": [TOOL], **fields}
+        example = example_of(json.loads(json.dumps(conversation)), tokenizer, 1000)
+        asked = ChatRequest(model="m", messages=conversation["messages"][:-1], tools=[TOOL], **fields)
+        prompt = encode(asked, tokenizer, 1000)
+        assert list(example.tokens[: len(prompt)]) == prompt
+        assert not any(example.learned[: len(prompt)])
+        assert example.learned[len(prompt)]
+
+
+def test_a_message_of_weight_zero_is_not_learned(tokenizer):
+    answers = [{"role": "assistant", "content": "Wrong.", "weight": 0}, {"role": "assistant", "content": "Right."}]
+    assert "Wrong" not in learned_text(example_of(row(*answers), tokenizer, 1000), tokenizer)
+
+
+def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
+    good = json.dumps(row({"role": "assistant", "content": "Fine."}))
+    bad = [
+        "{",
+        "[]",
+        json.dumps({"messages": [{"role": "user", "content": "x"}]}),
+        json.dumps({"messages": [{"role": "me"}]}),
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([good, "", *bad, json.dumps(row({"role": "assistant", "content": "long " * 500}))]))
+    with pytest.raises(ConfigError, match=r"5 bad rows: line 3: .*; line 4: .*; line 5: no message.*; line 6: .*role"):
+        read(path, tokenizer, 200)
+    reading = read(path, tokenizer, 200, "skip")
+    assert len(reading.examples) == 1
+    assert [each.line for each in reading.bad] == [3, 4, 5, 6, 7]
+    assert "at most 200" in reading.bad[-1].reason
+
+
+def test_a_file_without_rows_is_an_error(tmp_path, tokenizer):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    for name in ("empty.jsonl", "missing.jsonl"):
+        with pytest.raises(ConfigError):
+            read(tmp_path / name, tokenizer, 200)
+
+
+@given(lengths=st.lists(st.integers(1, 40), max_size=30), tokens=st.integers(1, 60), seed=st.integers(0, 5))
+def test_each_example_is_in_one_batch(lengths, tokens, seed):
+    examples = [Example((number,) * length, (True,) * length) for number, length in enumerate(lengths)]
+    made = batches(examples, tokens, seed)
+    assert sorted(example.tokens for batch in made for example in batch) == sorted(each.tokens for each in examples)
+    assert all(len(batch) == 1 or sum(map(len, batch)) <= tokens for batch in made)
+    assert made == batches(examples, tokens, seed)
+
+
+def examples(count, length=12):
+    """Whose answers repeat one token: soon learned."""
+    generator = torch.Generator().manual_seed(1)
+    texts = torch.randint(0, TINY.vocab, (count, length), generator=generator).tolist()
+    return [Example((*text, *[7] * 4), (*[False] * length, *[True] * 4)) for text in texts]
+
+
+def mixture() -> Decoder:
+    decoder = random_decoder(TINY, 5)
+    for name, value in expert_state(decoder.state_dict()).items():
+        if "down" in name:
+            value.zero_()
+    return decoder
+
+
+def test_the_loss_is_that_of_whole_logits():
+    decoder, batch = mixture(), tuple(examples(3))
+    measured = measure(decoder, batch)
+    expected = 0.0
+    for example in batch:
+        alone = measure(decoder, (example,))
+        expected += alone.loss.item()
+        assert alone.learned == 4
+    assert measured.loss.item() == pytest.approx(expected, rel=1e-5)
+    again = measure(decoder, batch, recompute=True)
+    assert again.loss.item() == pytest.approx(measured.loss.item(), rel=1e-6)
+    assert int(measured.chosen_E.sum()) == 48 * TINY.active * TINY.layers
+
+
+def test_tuning_lowers_the_loss_and_leaves_the_base_alone(tmp_path):
+    decoder = mixture()
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+    tuner, held_out = Tuner(decoder, folder=tmp_path), examples(4)
+    first = tuner.evaluate(held_out)
+    made = tuner.fit(examples(32), held_out, Recipe(epochs=4, learning_rate=0.02, batch_tokens=64))
+    assert tuner.evaluate(held_out) < 0.7 * first
+    trained = expert_state(before)
+    for name, value in decoder.state_dict().items():
+        assert torch.equal(value, before[name]) == (name not in trained), name
+    loaded = load_experts(made, TINY)
+    assert loaded.keys() == trained.keys()
+    history = [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()]
+    assert [each["step"] for each in history] == list(range(1, len(history) + 1))
+    assert history[-1]["evaluation"] < first
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("crash", [1, 5, 11])
+def test_an_interrupted_tuning_ends_as_if_it_had_not_been(tmp_path, crash):
+    recipe = Recipe(epochs=3, learning_rate=0.02, batch_tokens=64, checkpoint_s=0)
+
+    def fit(folder, told=lambda progress: None):
+        decoder = mixture()
+        Tuner(decoder, folder=folder).fit(examples(16), (), recipe, told)
+        return expert_state(decoder.state_dict())
+
+    def stop(progress):
+        if progress.step == crash:
+            raise Crash
+
+    with pytest.raises(Crash):
+        fit(tmp_path / "stopped", stop)
+    resumed, whole = fit(tmp_path / "stopped"), fit(tmp_path / "whole")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    steps = [json.loads(line)["step"] for line in (tmp_path / "stopped" / HISTORY).read_text().splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_another_recipe_does_not_go_on(tmp_path):
+    Tuner(mixture(), folder=tmp_path).fit(examples(4), recipe=Recipe(batch_tokens=64))
+    with pytest.raises(ConfigError, match="other data or settings"):
+        Tuner(mixture(), folder=tmp_path).fit(examples(5), recipe=Recipe(batch_tokens=64))
+    (tmp_path / CHECKPOINT).write_bytes(b"garbage")
+    with pytest.raises(ConfigError, match="can't be read"):
+        Tuner(mixture(), folder=tmp_path).fit(examples(4), recipe=Recipe(batch_tokens=64))
+
+
+def test_a_dense_model_has_nothing_to_train(tmp_path):
+    with pytest.raises(ConfigError, match="no experts"):
+        Tuner(random_decoder(replace(TINY, experts=0, expert_width=0, active=0), 0), folder=tmp_path)

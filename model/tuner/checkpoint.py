@@ -23,7 +23,6 @@ class Place:
         recipe: a digest of what it learns from and how; another recipe can't go on from here.
         epoch, batch: the next batch to learn from.
         steps, tokens: done so far.
-        seconds: that they took.
     """
 
     recipe: str
@@ -31,7 +30,6 @@ class Place:
     batch: int = 0
     steps: int = 0
     tokens: int = 0
-    seconds: float = 0.0
 
 
 def save(path: Path, place: Place, trained: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:

@@ -117,13 +117,12 @@ def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
 
 def _turns(request: ChatRequest, wanted: Sequence[bool]) -> list[tuple[str, str, bool]]:
     """Role, text and whether it is learned, of each turn; what is asked of the answer stands before the last one."""
-    plain = request.model_copy(update={"tool_choice": None, "response_format": None})
+    whole = turns_of(request.model_copy(update={"tool_choice": None, "response_format": None}))
     before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
-    *_, answer = turns_of(plain)
-    added = len(turns_of(plain)) - len(request.messages)  # a system turn, where the row has none
+    added = len(whole) - len(request.messages)  # a system turn, where the row has none
     learned = [False] * added + list(wanted[:-1])
     learned += [False] * (len(before) - len(learned))
-    return [(*turn, each) for turn, each in zip([*before, answer], [*learned, wanted[-1]], strict=True)]
+    return [(*turn, each) for turn, each in zip([*before, whole[-1]], [*learned, wanted[-1]], strict=True)]
 
 
 def _tokens(turns: Iterable[tuple[str, str, bool]], tokenizer: TextEncoder) -> list[tuple[int, bool]]:

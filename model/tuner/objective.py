@@ -49,6 +49,7 @@ def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Measu
     x_TD = functional.embedding(tokens_T, decoder.embedding)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
     chosen_E = torch.zeros(decoder.config.experts, dtype=torch.int64)
+    # As `Decoder.forward`, which remembers every layer and counts for the metrics.
     for block in decoder.blocks:
         if recompute:
             x_TD, choice_TA = checkpoint(block, x_TD, rope, NoCache(), layout, use_reentrant=False)

@@ -136,7 +136,8 @@ class Tuner:
         place = checkpoint.load(file, _digest(train, recipe), self._trained, optimiser)
         epochs = [batches(train, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
         steps = sum(map(len, epochs))
-        began, saved, before = time.monotonic(), time.monotonic(), place
+        began, before = time.monotonic(), place.tokens
+        saved = began
         self._forget_after(place.steps)
         while place.epoch < recipe.epochs:
             epoch = epochs[place.epoch]
@@ -152,9 +153,8 @@ class Tuner:
                 0 if last else place.batch + 1,
                 place.steps + 1,
                 place.tokens + total(batch),
-                before.seconds + now - began,
             )
-            speed = (place.tokens - before.tokens) / (now - began)
+            speed = (place.tokens - before) / (now - began)
             progress = Progress(
                 place.steps, steps, loss, place.tokens, speed, busiest, self.evaluate(evaluation) if last else None
             )

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import ray
 from ray import serve
+from ray._private import auto_init_hook
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 LOGICAL_CPUS = 8
@@ -24,6 +25,9 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
     """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
+    # cluster, and what it asks for next would start another one, in the middle of this process's exit.
+    auto_init_hook.enable_auto_connect = False
     ray.init(
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,

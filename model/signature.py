@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from flightloop.chat import FunctionDef
@@ -12,16 +13,36 @@ _NAMES = {"object": "object", "array": "any[]", "null": "null"}
 
 
 def signature(function: FunctionDef) -> str:
-    """One line: ``name(parameter: type, optional?: type) - description``."""
+    """``name(parameter: type, optional?: type) - description``, and a line for each parameter that is described."""
     schema = function.parameters
     inner = ", ".join(_members(schema, schema, _DEPTH))
-    about = " ".join(function.description.split())
-    return f"{function.name}({inner})" + (f" - {about}" if about else "")
+    about = _words(function.description)
+    lines = [f"{function.name}({inner})" + (f" - {about}" if about else "")]
+    return "\n".join([*lines, *(f"  {name}: {text}" for name, text in _described(schema, schema, _DEPTH))])
 
 
 def type_text(schema: dict[str, Any]) -> str:
     """A schema's type, in the style of TypeScript."""
     return _type(schema, schema, _DEPTH)
+
+
+def _described(schema: dict[str, Any], root: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
+    """The parameters that have a description, those of objects by their path."""
+    for name, below in (schema.get("properties") or {}).items():
+        if not isinstance(below, dict) or depth == 0:
+            continue
+        text = _words(below.get("description"))
+        if text:
+            yield name, text
+        inner = _resolve(below["$ref"], root) if "$ref" in below else below
+        if isinstance(inner, dict):
+            items = inner.get("items")
+            inner = items if isinstance(items, dict) else inner
+            yield from ((f"{name}.{path}", words) for path, words in _described(inner, root, depth - 1))
+
+
+def _words(text: Any) -> str:
+    return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def _members(schema: dict[str, Any], root: dict[str, Any], depth: int) -> list[str]:

@@ -94,6 +94,11 @@ class Attention(nn.Module):
         heads: list[int] | None,
     ) -> Tensor:
         """What the queries mix together from what they see, (T, N, H); ``heads``: the K of their keys, None for all."""
+        if view.whole:
+            # Split, not sliced: the gradients of slices are each as long as the batch.
+            lengths = [prefill.stop - prefill.start for prefill in view.prefills]
+            rows = zip(*(torch.split(x, lengths) for x in (query_TNH, key_TKH, value_TKH)), strict=True)
+            return torch.cat([self._mix(query, key, value, None, heads) for query, key, value in rows])
         parts = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv, heads) for prefill in view.prefills]
         if view.decode is None:
             return torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -135,14 +140,24 @@ class Attention(nn.Module):
         else:
             own = rows if prefill.rows_C is None else prefill.rows_C
             key_CKH, value_CKH = key_TKH[own], value_TKH[own]
+        return self._mix(query_TNH[rows], key_CKH, value_CKH, prefill.mask_QC, heads)
+
+    def _mix(
+        self,
+        query_QNH: Tensor,
+        key_CKH: Tensor,
+        value_CKH: Tensor,
+        mask_QC: Tensor | None,
+        heads: list[int] | None,
+    ) -> Tensor:
         if heads is not None:
             key_CKH, value_CKH = key_CKH[:, heads], value_CKH[:, heads]
         mixed_1NQH = functional.scaled_dot_product_attention(
-            query_TNH[rows].transpose(0, 1).unsqueeze(0),
-            _repeat(key_CKH, query_TNH.shape[1]).transpose(0, 1).unsqueeze(0),
-            _repeat(value_CKH, query_TNH.shape[1]).transpose(0, 1).unsqueeze(0),
-            attn_mask=prefill.mask_QC,
-            is_causal=prefill.mask_QC is None,
+            query_QNH.transpose(0, 1).unsqueeze(0),
+            _repeat(key_CKH, query_QNH.shape[1]).transpose(0, 1).unsqueeze(0),
+            _repeat(value_CKH, query_QNH.shape[1]).transpose(0, 1).unsqueeze(0),
+            attn_mask=mask_QC,
+            is_causal=mask_QC is None,
         )
         return mixed_1NQH[0].transpose(0, 1)
 

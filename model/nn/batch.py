@@ -65,6 +65,13 @@ class View:
     prefills: tuple[Prefill, ...]
     decode: Decode | None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all sequences are here from their beginning and see all of themselves."""
+        return self.decode is None and all(
+            one.slots_C is None and one.rows_C is None and one.mask_QC is None for one in self.prefills
+        )
+
 
 @dataclass(frozen=True)
 class AttentionBatch:

@@ -1,7 +1,8 @@
-"""``python -m model.tuner``: trains the embedded model's experts on your conversations."""
+"""``python -m model.tuner``: composes conversations, and trains the embedded model's experts on them and on yours."""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +10,20 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig
 from model.tuner import tuner
+from model.tuner.compose.compose import compose as compose_rows
+from model.tuner.compose.family import FOLDER, choose, read_all
+from model.tuner.data.commands import app as data
 from model.tuner.examples import BadRows, Example, Reading, read, total
 from model.weights.load import load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains routed experts on conversations.")
+app.add_typer(data, name="data")
 DEFAULTS = tuner.Recipe()
-
-
-@app.callback()
-def _commands() -> None:
-    """Keeps ``fit`` a command of its own, beside those that will come."""
 
 
 @app.command()
@@ -59,6 +59,27 @@ def fit(
     console.print(f"{made}\nto use them: FLIGHTLOOP_MODEL_EXPERTS={made}")
 
 
+@app.command()
+def compose(
+    out: Annotated[Path, typer.Argument(help="File that the conversations are written to, JSONL.")],
+    rows: Annotated[int, typer.Option(min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    families: Annotated[Path, typer.Option(help="Folder of the tool families.")] = FOLDER,
+    held_out: Annotated[list[str] | None, typer.Option(help="A domain to leave out; may be repeated.")] = None,
+    only_held_out: Annotated[bool, typer.Option(help="Compose of the domains held out instead, to evaluate.")] = False,
+) -> None:
+    """Writes conversations with tools that are composed from families of them."""
+    try:
+        domains = choose(read_all(families), held_out or (), only=only_held_out)
+        with out.open("w", encoding="utf-8") as file:
+            for row in track(compose_rows(domains, rows, seed), "composing", total=rows):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except (ConfigError, OSError) as error:
+        sys.exit(f"error: {error}")
+    tools = sum(len(domain.tools) for domain in domains)
+    Console().print(f"{out}: {rows:,} conversations from {tools} tools of {len(domains)} domains")
+
+
 def _fit(
     console: Console,
     train: Path,
@@ -91,7 +112,7 @@ def _fit(
             if progress.evaluation is not None:
                 bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
 
-        return tuner.Tuner(base.decoder, folder=out).fit(learned, held_out, recipe, told)
+        return tuner.Tuner(base.decoder, folder=out, fused=True).fit(learned, held_out, recipe, told)
 
 
 def _read(console: Console, path: Path | None, reading: Reading) -> tuple[Example, ...]:

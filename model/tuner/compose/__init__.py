@@ -1,0 +1,1 @@
+"""Composes conversations to learn from: tool families, values, situations."""

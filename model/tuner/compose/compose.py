@@ -1,0 +1,292 @@
+"""Composes conversations from tool families: one call, several, none, something missing, an error, several turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.tuner.compose.dress import Dressed, Style, dress, style
+from model.tuner.compose.family import Domain, Tool, parts, places
+from model.tuner.compose.values import Source
+from model.tuner.compose.wish import Wish, fill, results, wish
+
+Message = dict[str, Any]
+Row = dict[str, Any]
+WORDING = Path(__file__).parent / "situations.yaml"
+
+
+def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
+    """Rows for `model.tuner.examples.read`; the same seed gives the same ones."""
+    source = Source(seed)
+    weights = list(SITUATIONS.values())
+    for _ in range(rows):
+        situation = source.random.choices(list(SITUATIONS), weights=weights)[0]
+        scene = _scene(domains, source)
+        messages = situation(scene)
+        yield {
+            "source": "composed",
+            "intent": situation.__name__,
+            "tools": [dressed.definition for dressed in scene.tools],
+            "messages": [*scene.opening(), *messages],
+        }
+
+
+@dataclass
+class Scene:
+    """One conversation in the making: its tools, all in one style, and the domain that it is about."""
+
+    domains: Sequence[Domain]
+    domain: Domain
+    style: Style
+    source: Source
+    tools: list[Dressed]
+    calls: int = 0
+
+    def opening(self) -> list[Message]:
+        """A system message, or none."""
+        if self.source.random.random() < 0.5:
+            return []
+        return [{"role": "system", "content": self.words("systems")}]
+
+    def words(self, kind: str, **given: str) -> str:
+        """Some of `situations.yaml`, with values."""
+        text = self.source.random.choice(_wording()[kind])
+        for name in places(text):
+            text = text.replace("{" + name + "}", given[name] if name in given else self.source.of(name).said)
+        return text
+
+    def chance(self, probability: float) -> bool:
+        return self.source.random.random() < probability
+
+    def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
+        """Puts tools into the request, with others of the same and of other domains, and returns the wanted ones."""
+        random = self.source.random
+        others = random.choices([0, 1, 2, 3, 4, 6, 9, 14], weights=[22, 12, 16, 14, 12, 12, 9, 3])[0]
+        near = [tool for tool in self.domain.tools if tool not in wanted and tool is not without]
+        random.shuffle(near)
+        count = min(len(near), others if self.chance(0.6) else random.randint(0, others))
+        offered = [(tool, self.domain) for tool in [*wanted, *near[:count]]]
+        while len(offered) < len(wanted) + others or not offered:
+            domain = random.choice(self.domains)
+            tool = random.choice(domain.tools)
+            if domain is not self.domain and all(tool is not other for other, _ in offered):
+                offered.append((tool, domain))
+        dressed = [dress(tool, domain, self.style, self.source) for tool, domain in offered]
+        self.tools = []
+        for one in random.sample(dressed, len(dressed)):
+            if all(one.name != other.name for other in self.tools) or one in dressed[: len(wanted)]:
+                self.tools.append(one)
+        return dressed[: len(wanted)]
+
+    def call(self, *made: tuple[Dressed, Wish]) -> Message:
+        """The assistant's message with these calls."""
+        calls = []
+        for dressed, each in made:
+            self.calls += 1
+            function = {"name": dressed.name, "arguments": _json(dressed.names.of(each.arguments))}
+            calls.append({"id": f"call_{self.calls}", "type": "function", "function": function})
+        return {"role": "assistant", "tool_calls": calls}
+
+    def told(self, call: Message, *contents: Any) -> list[Message]:
+        """What the tools say to a message's calls."""
+        return [
+            {
+                "role": "tool",
+                "tool_call_id": one["id"],
+                "content": content if isinstance(content, str) else _json(content),
+            }
+            for one, content in zip(call["tool_calls"], contents, strict=True)
+        ]
+
+    def user(self, text: str) -> Message:
+        if self.chance(0.12):
+            text = self.words("greetings") + text
+        if self.chance(0.1):
+            text = text + self.words("endings")
+        return {"role": "user", "content": text}
+
+
+def one_call(scene: Scene) -> list[Message]:
+    made = wish(_tool(scene), scene.source)
+    [dressed] = scene.offer(made.tool)
+    call = scene.call((dressed, made))
+    messages = [scene.user(made.text), call]
+    return messages + _answered(scene, call, made) if scene.chance(0.35) else messages
+
+
+def several_calls(scene: Scene) -> list[Message]:
+    """Several wishes in one message, of one tool or of several."""
+    count = scene.source.random.choice([2, 2, 2, 3, 3, 4])
+    made = _spread(scene, count) if scene.chance(0.5) else None
+    if made is None:
+        tools = [_tool(scene)] * count if scene.chance(0.4) else scene.source.random.sample(scene.domain.tools, count)
+        found = [wish(tool, scene.source) for tool in tools]
+        made = found, scene.words("between").join(each.text for each in found)
+    wishes, text = made
+    distinct = list({each.tool.name: each.tool for each in wishes}.values())
+    by_name = dict(zip((tool.name for tool in distinct), scene.offer(*distinct), strict=True))
+    call = scene.call(*((by_name[each.tool.name], each) for each in wishes))
+    return [scene.user(text), call]
+
+
+def none_fits(scene: Scene) -> list[Message]:
+    """The tool that would fit isn't there."""
+    if scene.domain.unrelated and scene.chance(0.25):
+        text = scene.source.random.choice(scene.domain.unrelated)
+        for name in places(text):
+            text = text.replace("{" + name + "}", scene.source.of(name).said)
+        scene.offer(without=None)
+    else:
+        tool = _tool(scene)
+        text = wish(tool, scene.source).text
+        scene.offer(without=tool)
+    return [scene.user(text), _said(_declined(scene))]
+
+
+def something_missing(scene: Scene) -> list[Message]:
+    """A required value isn't said: the assistant asks back and then, with the answer, calls."""
+    tool = _tool(scene, lambda one: bool(one.incomplete))
+    if not tool.incomplete:
+        return one_call(scene)
+    made = wish(tool, scene.source)
+    one = scene.source.random.choice(tool.incomplete)
+    [dressed] = scene.offer(tool)
+    text = "".join(piece for piece, optional in parts(fill(one.ask, made)) if not optional)
+    messages = [scene.user(text), _said(fill(one.reply, made))]
+    if scene.chance(0.5):
+        return messages
+    said = set(places("".join(piece for piece, optional in parts(one.ask) if not optional)))
+    arguments = _only(made, said | set(one.missing))
+    answer = scene.source.random.choice([", ", ". ", "\n", " and "]).join(
+        made.said[name] for name in one.missing if name in made.said
+    )
+    if not answer or arguments is None:
+        return messages
+    return [*messages, scene.user(answer), scene.call((dressed, Wish(tool, answer, arguments, made.said)))]
+
+
+def it_fails(scene: Scene) -> list[Message]:
+    """The tool refuses, and the assistant says so."""
+    tool = _tool(scene, lambda one: one.error is not None)
+    if tool.error is None:
+        return one_call(scene)
+    made = wish(tool, scene.source)
+    [dressed] = scene.offer(tool)
+    call = scene.call((dressed, made))
+    says = fill(tool.error.says, made)
+    told = f"error: {says}" if scene.chance(0.5) else {"error": says}
+    return [scene.user(made.text), call, *scene.told(call, told), _said(fill(tool.error.answer, made))]
+
+
+def several_turns(scene: Scene) -> list[Message]:
+    """One wish after the other, the later ones with the earlier results in view."""
+    tools = scene.source.random.sample(scene.domain.tools, scene.source.random.choice([2, 2, 3]))
+    dressed = scene.offer(*tools)
+    messages: list[Message] = []
+    for tool, shape in zip(tools, dressed, strict=True):
+        made = wish(tool, scene.source)
+        call = scene.call((shape, made))
+        messages += [scene.user(made.text), call, *_answered(scene, call, made)]
+    if scene.chance(0.3):
+        messages += [{"role": "user", "content": scene.words("thanks")}, _said(scene.words("welcomes"))]
+    return messages
+
+
+SITUATIONS: dict[Callable[[Scene], list[Message]], int] = {
+    one_call: 44,
+    several_calls: 15,
+    none_fits: 21,
+    something_missing: 9,
+    it_fails: 3,
+    several_turns: 8,
+}
+"""How often each is composed, out of a hundred."""
+
+
+def _scene(domains: Sequence[Domain], source: Source) -> Scene:
+    return Scene(domains, source.random.choice(domains), style(source), source, [])
+
+
+def _tool(scene: Scene, wanted: Callable[[Tool], bool] = lambda tool: True) -> Tool:
+    fitting = [tool for tool in scene.domain.tools if wanted(tool)]
+    return scene.source.random.choice(fitting or scene.domain.tools)
+
+
+def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
+    """One ask whose one value is said several times over: the weather in Oslo, Rome and Lima."""
+    tool = _tool(scene)
+    first = wish(tool, scene.source)
+    names = [
+        name
+        for name, value in first.arguments.items()
+        if isinstance(value, str) and not tool.parameters[name].enum and first.text.count(first.said[name]) == 1
+        and len(first.said[name]) > 2
+    ]  # fmt: skip
+    if not names:
+        return None
+    name = scene.source.random.choice(names)
+    wishes, said = [first], [first.said[name]]
+    for _ in range(4 * count):
+        other = wish(tool, scene.source)
+        if len(wishes) < count and name in other.arguments and other.said[name] not in said:
+            said.append(other.said[name])
+            wishes.append(Wish(tool, "", {**first.arguments, name: other.arguments[name]}, first.said))
+    if len(wishes) < 2:
+        return None
+    joined = ", ".join(said[:-1]) + scene.source.random.choice([" and ", ", ", " and also "]) + said[-1]
+    return wishes, first.text.replace(first.said[name], joined)
+
+
+def _answered(scene: Scene, call: Message, made: Wish) -> list[Message]:
+    if not (made.tool.result and made.tool.answers):
+        return []
+    values = results(made.tool, scene.source)
+    told = scene.told(call, {name: value.argument for name, value in values.items()})
+    said = {name: value.said for name, value in values.items()}
+    named = [text for text in made.tool.answers if all(name in said or name in made.said for name in places(text))]
+    usable = [text for text in named if all(name in said or _mentioned(made, name) for name in places(text))]
+    if not usable:
+        return []
+    return [*told, _said(fill(scene.source.random.choice(usable), made, said))]
+
+
+def _mentioned(made: Wish, name: str) -> bool:
+    return made.said[name] in made.text
+
+
+def _only(made: Wish, names: set[str]) -> dict[str, Any] | None:
+    """The arguments of some parameters; None if an object is among them, or one of the others is required."""
+    tops = {name.partition(".")[0] for name in names}
+    if any("." in name for name in names) or any(
+        parameter.required and name not in tops for name, parameter in made.tool.parameters.items()
+    ):
+        return None
+    if any(name not in made.arguments for name in tops):
+        return None
+    return {name: made.arguments[name] for name in made.tool.parameters if name in tops}
+
+
+def _declined(scene: Scene) -> str:
+    abouts = [dressed.definition["function"]["description"] for dressed in scene.tools[:2]]
+    abilities = " ".join(about for about in abouts if about) or "nothing of that kind."
+    return scene.words("declines", abilities=abilities)
+
+
+def _said(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@cache
+def _wording() -> dict[str, list[str]]:
+    read: dict[str, list[str]] = yaml.safe_load(WORDING.read_text(encoding="utf-8"))
+    return read

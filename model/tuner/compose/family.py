@@ -1,0 +1,285 @@
+"""Tool families: a tool, and the ways in which people ask for it. One YAML file a domain, in ``model/tuner/families``.
+
+``python -m model.tuner.compose.family FILE...`` checks files.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flightloop.errors import ConfigError
+from model.tuner.compose.values import known
+
+FOLDER = Path(__file__).parents[1] / "families"
+PLACE = re.compile(r"\{([\w.]+)\}")
+RANGE = re.compile(r"-?\d+(\.\d+)?\.\.-?\d+(\.\d+)?")
+
+Type = Literal["string", "integer", "number", "boolean", "array", "object"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parameter(_Strict):
+    """One parameter; ``value`` says how values are made: a kind, a range, a list, or ways of saying each argument."""
+
+    type: Type
+    about: str = ""
+    value: str | list[Any] | dict[Any, Any] | None = None
+    also: list[str] = Field(default_factory=list)
+    optional: bool = False
+    default: Any = None
+    enum: bool = False
+    many: str | None = None
+    items: Type = "string"
+    parameters: dict[str, Parameter] | None = None
+    each: str | None = None
+
+    @property
+    def required(self) -> bool:
+        return not self.optional and self.default is None
+
+
+class Ask(_Strict):
+    """Words that ask for a tool, and the arguments that they imply without saying them."""
+
+    ask: str
+    implied: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+class Incomplete(_Strict):
+    """Words that leave required parameters open, and how one asks back for them."""
+
+    ask: str
+    missing: list[str] = Field(min_length=1)
+    reply: str
+
+
+class Failure(_Strict):
+    """What a tool may say instead of a result, and what is then said to the user."""
+
+    says: str
+    answer: str
+
+
+class Tool(_Strict):
+    name: str = Field(pattern=r"^[A-Za-z][\w.]*$")
+    about: str = ""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    asks: list[str | Ask] = Field(min_length=1)
+    incomplete: list[Incomplete] = Field(default_factory=list)
+    result: dict[str, Any] = Field(default_factory=dict)
+    answers: list[str] = Field(default_factory=list)
+    error: Failure | None = None
+
+    @property
+    def wordings(self) -> list[Ask]:
+        return [Ask(ask=ask) if isinstance(ask, str) else ask for ask in self.asks]
+
+
+class Domain(_Strict):
+    """Tools that belong together, and asks among them that none of them fits."""
+
+    domain: str
+    tools: list[Tool] = Field(min_length=2)
+    unrelated: list[str] = Field(default_factory=list)
+
+
+def read(path: Path) -> Domain:
+    """Reads and checks one file.
+
+    Raises:
+        ConfigError: the file can't be used; the message says where it is wrong.
+    """
+    try:
+        domain = Domain.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}", param="families") from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(f"{path}: {'; '.join(lines[:8])}", param="families") from error
+    problems = [f"{tool.name}: {problem}" for tool in domain.tools for problem in _problems(tool)]
+    if problems:
+        raise ConfigError("\n".join([f"{path}:", *problems]), param="families")
+    return domain
+
+
+@cache
+def read_all(folder: Path = FOLDER) -> tuple[Domain, ...]:
+    """All domains of a folder, by name.
+
+    Raises:
+        ConfigError: a file can't be used, or there is none.
+    """
+    domains = tuple(read(path) for path in sorted(folder.glob("*.yaml")))
+    if not domains:
+        raise ConfigError(f"{folder} holds no tool families (*.yaml)", param="families")
+    return domains
+
+
+def choose(domains: Sequence[Domain], names: Collection[str], *, only: bool) -> tuple[Domain, ...]:
+    """Only the domains of these names, or all but them. Raises ConfigError for a name that none has, or none left."""
+    unknown = sorted(set(names) - {domain.domain for domain in domains})
+    chosen = tuple(domain for domain in domains if (domain.domain in names) == only)
+    if unknown or not chosen:
+        raise ConfigError(f"there is no domain {unknown[0]}" if unknown else "no domain is left", param="held_out")
+    return chosen
+
+
+def places(text: str) -> list[str]:
+    """The placeholders of a text."""
+    return PLACE.findall(text)
+
+
+def parts(text: str) -> list[tuple[str, bool]]:
+    """A text's pieces, each with whether it may be left out."""
+    return [(piece[1:-1], True) if piece[:1] == "[" else (piece, False) for piece in re.split(r"(\[[^\[\]]*\])", text)]
+
+
+def _problems(tool: Tool) -> Iterator[str]:
+    for name, parameter in tool.parameters.items():
+        yield from _parameter_problems(name, parameter)
+    for ask in tool.wordings:
+        yield from _ask_problems(ask, tool.parameters)
+    for one in tool.incomplete:
+        yield from _incomplete_problems(one, tool.parameters)
+    yield from _answer_problems(tool)
+
+
+def _incomplete_problems(one: Incomplete, parameters: Mapping[str, Parameter]) -> Iterator[str]:
+    unknown = [name for name in places(one.ask) if _find(parameters, name) is None]
+    unknown += [name for name in one.missing if not _is_required(parameters, name)]
+    if unknown:
+        yield f"incomplete {one.ask!r}: {unknown} are no (required) parameters"
+    if said := set(one.missing) & set(places(one.ask)):
+        yield f"incomplete {one.ask!r}: says {said}, which it calls missing"
+
+
+def _answer_problems(tool: Tool) -> Iterator[str]:
+    for name, value in tool.result.items():
+        if not _makes(value):
+            yield f"result {name}: {value!r} makes no value"
+    answers = [*tool.answers, *([tool.error.says, tool.error.answer] if tool.error else [])]
+    for text in answers:
+        for name in places(text):
+            if name not in tool.result and _find(tool.parameters, name) is None:
+                yield f"answer {text!r}: {{{name}}} is neither a parameter nor a result"
+
+
+def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
+    if parameter.type == "object" or (parameter.type == "array" and parameter.parameters):
+        for below, inner in (parameter.parameters or {}).items():
+            yield from _parameter_problems(f"{name}.{below}", inner)
+        if not parameter.parameters:
+            yield f"{name}: an object needs parameters"
+        if parameter.type == "array" and not parameter.each:
+            yield f"{name}: an array of objects needs each"
+        return
+    if parameter.type == "boolean" and not isinstance(parameter.value, dict):
+        yield f"{name}: a boolean's value is a mapping of true and false to what people say"
+    elif not _makes(parameter.value):
+        yield f"{name}: {parameter.value!r} makes no value"
+    if parameter.type in ("integer", "number") and not _numbers(parameter.value):
+        yield f"{name}: {parameter.value!r} makes no {parameter.type}"
+    if parameter.enum and not isinstance(parameter.value, list | dict):
+        yield f"{name}: enum needs a list or a mapping"
+
+
+def _ask_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[str]:
+    text = ask.ask
+    for piece, optional in parts(text):
+        if "[" in piece or "]" in piece:
+            yield f"ask {text!r}: brackets don't match"
+        if optional and not places(piece):
+            yield f"ask {text!r}: the optional part {piece!r} has no placeholder"
+        for name in places(piece):
+            if problem := _place_problem(parameters, name, optional):
+                yield f"ask {text!r}: {problem}"
+    if "{" in PLACE.sub("", text):
+        yield f"ask {text!r}: a brace that is no placeholder"
+    yield from _unsaid_problems(ask, parameters)
+
+
+def _unsaid_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[str]:
+    text = ask.ask
+    said = {name for piece, optional in parts(text) if not optional for name in places(piece)}
+    for name in _required(parameters):
+        if name not in said and name not in ask.implied and name.split(".")[0] not in ask.implied:
+            yield f"ask {text!r}: does not say the required {{{name}}}"
+    for name in ask.implied:
+        if _find(parameters, name) is None:
+            yield f"ask {text!r}: with names {name}, which is no parameter"
+
+
+def _place_problem(parameters: Mapping[str, Parameter], name: str, optional: bool) -> str | None:
+    found = _find(parameters, name)
+    if found is None:
+        return f"{{{name}}} is no parameter"
+    if found.type == "object":
+        return f"{{{name}}} is an object; name its fields"
+    if optional and _is_required(parameters, name):
+        return f"the required {{{name}}} stands in an optional part"
+    return None
+
+
+def _required(parameters: Mapping[str, Parameter], above: str = "") -> Iterator[str]:
+    for name, parameter in parameters.items():
+        if parameter.required:
+            if parameter.type == "object":
+                yield from _required(parameter.parameters or {}, f"{above}{name}.")
+            else:
+                yield above + name
+
+
+def _is_required(parameters: Mapping[str, Parameter], name: str) -> bool:
+    return any(one == name or one.startswith(name + ".") for one in _required(parameters))
+
+
+def _find(parameters: Mapping[str, Parameter], name: str) -> Parameter | None:
+    head, _, rest = name.partition(".")
+    found = parameters.get(head)
+    if found is None or not rest:
+        return found
+    return _find(found.parameters or {}, rest) if found.type == "object" else None
+
+
+def _makes(value: Any) -> bool:
+    if isinstance(value, str):
+        return known(value) or RANGE.fullmatch(value) is not None
+    return isinstance(value, list | dict) and len(value) > 0
+
+
+_NUMBER_KINDS = {"small", "percent", "money", "year", "number_id", "latitude", "longitude"}
+
+
+def _numbers(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in _NUMBER_KINDS or RANGE.fullmatch(value) is not None
+    return all(isinstance(each, int | float) for each in value or ())
+
+
+def main(paths: list[str]) -> int:
+    """Checks files and says what is wrong with them."""
+    wrong = 0
+    for path in paths:
+        try:
+            domain = read(Path(path))
+        except ConfigError as error:
+            print(error)
+            wrong += 1
+        else:
+            print(f"{path}: {len(domain.tools)} tools, {sum(len(tool.asks) for tool in domain.tools)} asks")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,270 @@
+"""Values for the parameters of composed conversations: what stands in the call, and how people say it."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from faker import Faker
+
+WORDS = Path(__file__).parent / "words.yaml"
+FIRST_DAY, DAYS = date(2024, 1, 1), 1_400
+"""Days that dates are drawn from."""
+LOCALES = ["en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "en_IN"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value.
+
+    Attributes:
+        argument: what stands in the call.
+        said: how a person says it.
+    """
+
+    argument: Any
+    said: str
+
+
+Maker = Callable[["Source"], Value]
+
+
+class Source:
+    """Draws values of a kind; the same seed gives the same values."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.fake = Faker(LOCALES)
+        self.fake.seed_instance(seed)
+
+    def of(self, kind: str) -> Value:
+        """A value of one of `KINDS` or of `words.yaml`. Raises KeyError for another kind."""
+        made = KINDS.get(kind)
+        return made(self) if made else self.one_of(words()[kind])
+
+    def one_of(self, spec: list[Any] | Mapping[Any, Any]) -> Value:
+        """A value of a list, or of a mapping from arguments to the ways of saying each."""
+        argument = self.random.choice(list(spec))
+        ways = argument if isinstance(spec, list) else spec[argument]
+        return Value(argument, str(self.random.choice(ways) if isinstance(ways, list) else ways))
+
+    def between(self, text: str) -> Value:
+        """A number of a range like ``2..6`` or ``0.5..3.0``, with as many decimals as the range is written with."""
+        low, high = text.split("..")
+        places = max(len(end.partition(".")[2]) for end in (low, high))
+        if places:
+            number = round(self.random.uniform(float(low), float(high)), places)
+            return Value(number, f"{number:g}")
+        whole = self.random.randint(int(low), int(high))
+        return Value(whole, self.spoken(whole))
+
+    def spoken(self, number: int) -> str:
+        """A whole number in digits, seldom in words or with a separator."""
+        if 0 < number <= len(_SMALL) and self.random.random() < 0.25:
+            return _SMALL[number - 1]
+        return f"{number:,}" if number >= 10_000 and self.random.random() < 0.4 else str(number)
+
+
+@cache
+def words() -> Mapping[str, Any]:
+    """The lists and mappings of `words.yaml`, by their kind."""
+    read: dict[str, Any] = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    return read
+
+
+def known(kind: str) -> bool:
+    """Whether there are values of a kind."""
+    return kind in KINDS or kind in words()
+
+
+_SMALL = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+def _plain(argument: str) -> Value:
+    return Value(argument, argument)
+
+
+def _day(source: Source) -> date:
+    return FIRST_DAY + timedelta(days=source.random.randrange(DAYS))
+
+
+def _written(day: date, source: Source) -> str:
+    ordinal = {1: "st", 2: "nd", 3: "rd"}.get(day.day if day.day < 20 else day.day % 10, "th")
+    return source.random.choice(
+        [
+            f"{day:%B} {day.day}, {day.year}",
+            f"{day:%B} {day.day}{ordinal}, {day.year}",
+            f"{day.day} {day:%B} {day.year}",
+            f"the {day.day}{ordinal} of {day:%B} {day.year}",
+            f"{day:%b} {day.day} {day.year}",
+            day.isoformat(),
+            f"{day:%m/%d/%Y}",
+        ]
+    )
+
+
+def _date(source: Source) -> Value:
+    day = _day(source)
+    return Value(day.isoformat(), _written(day, source))
+
+
+def _date_us(source: Source) -> Value:
+    day = _day(source)
+    return Value(f"{day:%m/%d/%Y}", _written(day, source))
+
+
+def _date_long(source: Source) -> Value:
+    day = _day(source)
+    return _plain(f"{day:%B} {day.day}, {day.year}")
+
+
+def _past_date(source: Source) -> Value:
+    day = date(1900, 1, 1) + timedelta(days=source.random.randrange(44_000))
+    return Value(day.isoformat(), _written(day, source))
+
+
+def _birth_date(source: Source) -> Value:
+    day = date(1940, 1, 1) + timedelta(days=source.random.randrange(25_000))
+    return Value(day.isoformat(), _written(day, source))
+
+
+def _clock(source: Source) -> tuple[int, int]:
+    return source.random.randrange(6, 23), source.random.choice([0, 0, 0, 15, 30, 30, 45, 5, 10, 40])
+
+
+def _twelve(hour: int, minute: int, source: Source) -> str:
+    half = "am" if hour < 12 else "pm"
+    shown = f"{(hour - 1) % 12 + 1}"
+    minutes = f":{minute:02}" if minute else ""
+    return source.random.choice(
+        [f"{shown}{minutes} {half}", f"{shown}{minutes}{half}", f"{shown}{minutes} {half.upper()}"]
+    )
+
+
+def _time(source: Source) -> Value:
+    hour, minute = _clock(source)
+    exact = f"{hour:02}:{minute:02}"
+    return Value(exact, source.random.choice([exact, _twelve(hour, minute, source), f"{hour}:{minute:02}"]))
+
+
+def _time_12(source: Source) -> Value:
+    hour, minute = _clock(source)
+    argument = f"{(hour - 1) % 12 + 1}:{minute:02} {'AM' if hour < 12 else 'PM'}"
+    return Value(argument, source.random.choice([argument, _twelve(hour, minute, source)]))
+
+
+def _datetime(source: Source) -> Value:
+    day, (hour, minute) = _day(source), _clock(source)
+    moment = datetime(day.year, day.month, day.day, hour, minute)
+    said = source.random.choice(
+        [
+            f"{_written(day, source)} at {_twelve(hour, minute, source)}",
+            f"{hour}:{minute:02} on {_written(day, source)}",
+            moment.isoformat(),
+        ]
+    )
+    return Value(moment.isoformat(), said)
+
+
+def _percent(source: Source) -> Value:
+    number = source.random.choice([5, 10, 12, 15, 20, 25, 30, 40, 50, 60, 75, 80, 90])
+    return Value(number, source.random.choice([f"{number}%", f"{number} %", f"{number} percent"]))
+
+
+def _money(source: Source) -> Value:
+    amount: float = source.random.choice([source.random.randrange(5, 500), source.random.randrange(5, 90) * 100])
+    if source.random.random() < 0.3:
+        amount = round(amount + source.random.randrange(1, 100) / 100, 2)
+    return Value(
+        amount, f"{amount:,.2f}" if amount % 1 else f"{amount:,}" if source.random.random() < 0.3 else f"{amount}"
+    )
+
+
+def _digits(source: Source, count: int) -> str:
+    return "".join(source.random.choices(string.digits, k=count))
+
+
+def _id(source: Source) -> Value:
+    head = "".join(source.random.choices(string.ascii_uppercase, k=source.random.choice([1, 2, 3])))
+    return _plain(f"{head}-{_digits(source, source.random.choice([3, 4, 5]))}")
+
+
+def _code(source: Source) -> Value:
+    return _plain("".join(source.random.choices(string.ascii_uppercase + string.digits, k=6)))
+
+
+def _quoted(source: Source, text: str, plain: float) -> Value:
+    if source.random.random() < plain:
+        return _plain(text)
+    mark = source.random.choice(['"{}"', "'{}'", "“{}”"])
+    return Value(text, mark.format(text))
+
+
+def _file(source: Source) -> Value:
+    return _plain(f"{source.random.choice(words()['stem'])}.{source.random.choice(words()['ending'])}")
+
+
+def _float(low: float, high: float) -> Maker:
+    def made(source: Source) -> Value:
+        number = round(source.random.uniform(low, high), 4)
+        return Value(number, str(number))
+
+    return made
+
+
+_NAMED_DAYS = [date(2024, 1, day) for day in range(1, 8)]
+_NAMED_MONTHS = [date(2024, month, 1) for month in range(1, 13)]
+
+KINDS: dict[str, Maker] = {
+    "street": lambda source: _plain(source.fake.street_address().replace("\n", " ")),
+    "address": lambda source: _plain(
+        f"{source.fake.street_address()}, {source.of('city').argument}".replace("\n", " ")
+    ),
+    "postcode": lambda source: _plain(source.fake.postcode()),
+    "person": lambda source: _plain(f"{source.fake.first_name()} {source.fake.last_name()}"),
+    "first_name": lambda source: _plain(source.fake.first_name()),
+    "last_name": lambda source: _plain(source.fake.last_name()),
+    "company": lambda source: _plain(source.fake.company()),
+    "email": lambda source: _plain(source.fake.email()),
+    "phone": lambda source: _plain(source.fake.phone_number()),
+    "username": lambda source: _plain(source.fake.user_name()),
+    "url": lambda source: _plain(f"https://{source.of('domain').argument}/{source.fake.uri_path()}"),
+    "ip": lambda source: _plain(source.fake.ipv4()),
+    "uuid": lambda source: _plain(source.fake.uuid4()),
+    "date": _date,
+    "date_us": _date_us,
+    "date_long": _date_long,
+    "past_date": _past_date,
+    "birth_date": _birth_date,
+    "time": _time,
+    "time_12": _time_12,
+    "datetime": _datetime,
+    "weekday": lambda source: _plain(f"{source.random.choice(_NAMED_DAYS):%A}"),
+    "month": lambda source: _plain(f"{source.random.choice(_NAMED_MONTHS):%B}"),
+    "year": lambda source: (lambda year: Value(year, str(year)))(source.random.randrange(1950, 2027)),
+    "id": _id,
+    "code": _code,
+    "number_id": lambda source: (lambda number: Value(number, str(number)))(source.random.randrange(100, 999_999)),
+    "small": lambda source: source.between("1..10"),
+    "percent": _percent,
+    "money": _money,
+    "file": _file,
+    "latitude": _float(-60, 70),
+    "longitude": _float(-170, 170),
+    "hex": lambda source: _plain(source.fake.hex_color()),
+    "emoji": lambda source: _plain(source.random.choice("😀😂🎉❤️👍🔥🌞🍕🚀😢")),
+    "sentence": lambda source: _quoted(source, source.random.choice(words()["sentence"]), plain=0.1),
+    "title": lambda source: _quoted(source, source.random.choice(words()["title"]), plain=0.5),
+    "book": lambda source: _quoted(source, source.random.choice(words()["book"]), plain=0.5),
+    "film": lambda source: _quoted(source, source.random.choice(words()["film"]), plain=0.5),
+    "song": lambda source: _quoted(source, source.random.choice(words()["song"]), plain=0.5),
+    "sql": lambda source: _quoted(source, source.random.choice(words()["sql"]), plain=0.6),
+}
+"""Kinds beside the lists of `words.yaml`."""

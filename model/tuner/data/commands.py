@@ -1,0 +1,201 @@
+"""``python -m model.tuner data``: what rows are made from, and what is kept out of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from flightloop.errors import ConfigError, FlightloopError
+from model.tuner.data.clean import cleaned, fault, unsaid
+from model.tuner.data.contamination import decontaminated
+from model.tuner.data.convert import SOURCES
+from model.tuner.data.convert import convert as convert_folder
+from model.tuner.data.duplicates import SIMILAR, distinct
+from model.tuner.data.measured import read_measured
+from model.tuner.data.overview import KINDS, overview
+from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
+from model.tuner.examples import example_of
+from model.weights.tiny import embedded_tokenizer
+
+app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
+SHOWN = 5
+"""Bad records and matches that are printed; the report has all."""
+_NO_LIMIT = sys.maxsize
+
+Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
+Out = Annotated[Path, typer.Option(help="File of the rows. A report is written beside it: NAME.report.json.")]
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help=", ".join(SOURCES))],
+    folder: Annotated[Path, typer.Argument(help="Where its archive was unpacked.")],
+    out: Out,
+    split: Annotated[str | None, typer.Option(help="Part of the set; otherwise the one to train on.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Rows wanted; of more, so many are drawn.")] = None,
+    longest: Annotated[int, typer.Option(min=64, help="Most tokens of a row.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+) -> None:
+    """Makes rows of a public set."""
+    console = Console()
+    measure = _measure()
+    with _refusing(), _bar(console, source, None) as told:
+        made = convert_folder(source, folder, split, seed, most, lambda row: measure(row) <= longest, told)
+    report = {"source": source, "rows": len(made.rows), **_bad(made.bad)}
+    _written(console, out, made.rows, report, map(str, made.bad))
+
+
+@app.command()
+def clean(
+    files: Files,
+    out: Out,
+    similar: Annotated[float, typer.Option(min=0.65, max=1.0, help="Similarity from which on rows are one.")] = SIMILAR,
+) -> None:
+    """Tidies rows, leaves out those with faults, and duplicates."""
+    console = Console()
+    with _refusing():
+        rows, bad = _read(files)
+    good: list[Row] = []
+    with _bar(console, "rows", len(rows)) as told:
+        for number, (place, row) in enumerate(rows, 1):
+            tidy = cleaned(row)
+            wrong = fault(tidy)
+            if wrong is None:
+                good.append(tidy)
+            else:
+                bad.append(Bad(place, wrong))
+            told(number)
+    with _bar(console, "duplicates", len(good)) as told:
+        kept = distinct(good, similar, told)
+    report = {
+        "read": len(rows),
+        "rows": len(kept.rows),
+        **_bad(bad),
+        "duplicates": {"exact": kept.exact, "near": kept.near},
+        "calls": sum(1 for row in kept.rows for _ in calls_of(row)),
+        "calls_with_a_required_value_that_was_not_said": sum(map(unsaid, kept.rows)),
+    }
+    _written(console, out, kept.rows, report, map(str, bad))
+
+
+@app.command()
+def decontaminate(
+    file: Annotated[Path, typer.Argument(help="Rows, JSONL.")],
+    against: Annotated[list[str], typer.Option(help="bfcl=DIR, tau2=DIR, agentdojo=DIR, or a file of tasks or rows.")],
+    out: Out,
+) -> None:
+    """Takes out rows that resemble what reports are made of."""
+    console = Console()
+    with _refusing():
+        rows, bad = _read([file])
+        sets = [read_measured(each) for each in against]
+    with _bar(console, "rows", len(rows)) as told:
+        made = decontaminated([row for _, row in rows], sets, told)
+    report = {
+        "read": len(rows),
+        "rows": len(made.rows),
+        **_bad(bad),
+        "against": {each.name: {"cases": len(each.cases), "functions": len(each.functions)} for each in sets},
+        "taken_out": Counter(f"{match.measured}: {match.how}" for _, match in made.taken),
+        "matches": [{"set": match.measured, "case": match.place, "how": match.how} for _, match in made.taken],
+        "rows_with_a_function_of": {
+            each.name: {function: count for (name, function), count in made.shared.most_common() if name == each.name}
+            for each in sets
+        },
+    }
+    places = (f"taken out: resembles {match.measured}, {match.place} ({match.how})" for _, match in made.taken)
+    _written(console, out, made.rows, report, [*map(str, bad), *places])
+
+
+@app.command()
+def show(files: Files) -> None:
+    """Rows by source: tokens, tools, calls, and what the assistant answers."""
+    console = Console()
+    with _refusing():
+        rows, bad = _read(files)
+    measure = _measure()
+    with _bar(console, "rows", len(rows)) as told:
+        found = overview([row for _, row in rows], measure, told)
+    about = "tokens, tools, calls: of a row; then the assistant's messages"
+    table = Table("source", caption=about, caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("rows", "tokens", "tools", "calls", *KINDS):
+        table.add_column(name, justify="right")
+    for source, held in found.items():
+        means = (held.tokens / held.rows, held.tools / held.rows, held.calls / held.rows)
+        figures = [f"{held.rows:,}", f"{means[0]:.0f}", *(f"{mean:.1f}" for mean in means[1:])]
+        table.add_row(source or "-", *figures, *(f"{held.kinds[kind]:,}" for kind in KINDS))
+    console.print(table)
+    _tell(console, map(str, bad))
+
+
+def _measure() -> Callable[[Row], int]:
+    """Tokens of a row; one that the model can't take is longer than any."""
+    tokenizer = embedded_tokenizer()
+
+    def tokens(row: Row) -> int:
+        try:
+            return len(example_of(row, tokenizer, _NO_LIMIT))
+        except (ValueError, FlightloopError):
+            return _NO_LIMIT
+
+    return tokens
+
+
+def _read(files: Sequence[Path]) -> tuple[list[tuple[str, Row]], list[Bad]]:
+    """Rows with their places, and lines that hold none."""
+    rows: list[tuple[str, Row]] = []
+    bad: list[Bad] = []
+    for file in files:
+        for place, each in read_rows(file):
+            if isinstance(each, Bad):
+                bad.append(each)
+            else:
+                rows.append((place, each))
+    return rows, bad
+
+
+def _bad(bad: Sequence[Bad]) -> dict[str, Any]:
+    return {"bad": Counter(each.reason for each in bad), "bad_records": [str(each) for each in bad]}
+
+
+def _written(console: Console, out: Path, rows: Sequence[Row], report: dict[str, Any], told: Iterable[str]) -> None:
+    write_rows(out, rows)
+    beside = out.with_suffix(".report.json")
+    beside.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _tell(console, told)
+    console.print(f"{out}: {len(rows):,} rows; {beside.name} says what became of the others")
+
+
+def _tell(console: Console, lines: Iterable[str]) -> None:
+    given = list(lines)
+    for line in given[:SHOWN]:
+        console.print(line, style="yellow", highlight=False, markup=False)
+    if len(given) > SHOWN:
+        console.print(f"and {len(given) - SHOWN:,} more", style="yellow", highlight=False)
+
+
+@contextmanager
+def _bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,86 @@
+"""Converting: a folder in a public set's own format becomes rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flightloop.errors import ConfigError
+from model.tuner.data.row import Bad, Row
+from model.tuner.data.sources import api_bank, banking77, bitext, clinc150, metatool, nestful, seal_tools, sgd
+from model.tuner.data.sources.plan import Plan, Source
+
+SOURCES: Mapping[str, Source] = {
+    "api-bank": api_bank.SOURCE,
+    "banking77": banking77.SOURCE,
+    "bitext": bitext.SOURCE,
+    "clinc150": clinc150.SOURCE,
+    "metatool": metatool.SOURCE,
+    "nestful": nestful.SOURCE,
+    "seal-tools": seal_tools.SOURCE,
+    "sgd": sgd.SOURCE,
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a folder gave: rows, those that were drawn, and records that made none."""
+
+    rows: tuple[Row, ...]
+    bad: tuple[Bad, ...]
+
+
+def convert(
+    name: str,
+    folder: Path,
+    split: str | None = None,
+    seed: int = 0,
+    most: int | None = None,
+    fits: Callable[[Row], bool] = lambda row: True,
+    told: Callable[[int], None] = lambda done: None,
+) -> Converted:
+    """Rows of a public set.
+
+    Args:
+        name: of the set, a key of ``SOURCES``.
+        folder: where its archive was unpacked.
+        split: which part; None: the one to train on.
+        seed: of what is drawn: rows, and the tools beside those that are needed.
+        most: rows wanted; of more, so many are drawn.
+        fits: whether a row is short enough. Longer ones are cut where the set allows it, else they are bad.
+        told: hears how many records were read.
+
+    Raises:
+        ConfigError: no such set or part, or the folder doesn't hold what the set's archive holds.
+    """
+    if name not in SOURCES:
+        raise ConfigError(f"no set is called {name!r}, but {', '.join(SOURCES)}", param="source")
+    source = SOURCES[name]
+    split = split or source.splits[0]
+    if split not in source.splits:
+        raise ConfigError(f"{name} has no part {split!r}, but {', '.join(source.splits)}", param="split")
+    rows: list[Row] = []
+    bad: list[Bad] = []
+    try:
+        for done, each in enumerate(_short_enough(name, source.rows(folder, Plan(split, seed, fits)), fits), 1):
+            if isinstance(each, Bad):
+                bad.append(each)
+            else:
+                rows.append(each)
+            told(done)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{folder} can't be read as {name}: {type(error).__name__}: {error}", param="folder"
+        ) from error
+    if not rows:
+        raise ConfigError(f"{folder} holds no row of {name}; is it where its archive was unpacked?", param="folder")
+    if most is not None and len(rows) > most:
+        rows = random.Random(seed).sample(rows, most)
+    return Converted(tuple(rows), tuple(bad))
+
+
+def _short_enough(name: str, found: Iterator[Row | Bad], fits: Callable[[Row], bool]) -> Iterator[Row | Bad]:
+    for number, each in enumerate(found, 1):
+        yield each if isinstance(each, Bad) or fits(each) else Bad(f"{name}, row {number}", "too long")

@@ -1,0 +1,1 @@
+"""Converters, one a public set: its files become rows of the tuner."""

@@ -1,0 +1,136 @@
+"""Composed conversations: their calls fit their tools, and what is asked for is there, or is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import ConfigError
+from model.prompt import turns_of
+from model.tuner.compose.compose import SITUATIONS, compose
+from model.tuner.compose.dress import dress, style
+from model.tuner.compose.family import Parameter, Tool, read, read_all
+from model.tuner.compose.values import KINDS, Source, words
+from model.tuner.compose.wish import wish
+
+
+def calls_of(row: dict) -> list[tuple[str, dict]]:
+    return [
+        (call["function"]["name"], json.loads(call["function"]["arguments"]))
+        for message in row["messages"]
+        for call in message.get("tool_calls", ())
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_every_call_fits_its_tool(seed):
+    [row] = compose(read_all(), 1, seed)
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in row["tools"]}
+    assert len(schemas) == len(row["tools"])
+    for name, arguments in calls_of(row):
+        jsonschema.validate(arguments, {**schemas[name], "additionalProperties": False})
+    fields = {key: row[key] for key in ("messages", "tools")}
+    texts = [text for role, text in turns_of(ChatRequest(model="", **fields)) if role in ("user", "assistant")]
+    assert not [text for text in texts if re.search(r"\{[a-z]+[_.]?[a-z]+\}", text)]
+
+
+def test_the_same_seed_gives_the_same_conversations():
+    assert list(compose(read_all(), 20, 7)) == list(compose(read_all(), 20, 7))
+    assert list(compose(read_all(), 20, 7)) != list(compose(read_all(), 20, 8))
+
+
+def test_all_situations_occur_and_only_some_of_them_call():
+    rows = list(compose(read_all(), 600, 1))
+    assert {row["intent"] for row in rows} == {situation.__name__ for situation in SITUATIONS}
+    for row in rows:
+        if row["intent"] == "none_fits":
+            assert not calls_of(row)
+            assert row["tools"]
+        if row["intent"] == "several_calls":
+            assert len(calls_of(row)) > 1
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS, *words()}))
+def test_every_kind_makes_values_that_are_said(kind):
+    value = Source(3).of(kind)
+    assert value.said
+    assert value.argument not in (None, "")
+
+
+def test_a_range_makes_numbers_with_its_decimals():
+    source = Source(0)
+    assert {source.between("2..4").argument for _ in range(50)} == {2, 3, 4}
+    assert all(0.5 <= source.between("0.5..1.5").argument <= 1.5 for _ in range(50))
+
+
+BOOK = """
+    domain: trains
+    tools:
+      - name: book
+        parameters:
+          to: {type: string, value: city}
+          seats: {type: integer, value: 2..6, optional: true}
+          address: {type: object, parameters: {street: {type: string, value: street}}}
+        asks: ["To {to}[ with {seats} seats], bill to {address.street}"]
+      - {name: cancel, asks: ["stop it"]}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "trains.yaml"
+    file.write_text(dedent(text), encoding="utf-8")
+    return file
+
+
+def test_an_ask_gives_the_arguments_that_it_says(tmp_path):
+    book = read(written(tmp_path, BOOK)).tools[0]
+    for seed in range(20):
+        made = wish(book, Source(seed))
+        assert made.text.startswith(f"To {made.arguments['to']}")
+        assert made.arguments["address"]["street"] in made.text
+        assert ("seats" in made.arguments) == (" seats" in made.text)
+
+
+def test_renamed_parameters_are_renamed_in_the_call():
+    parameters = {"sent_to": Parameter(type="string", value="city", also=["goal_city"])}
+    tool = Tool(name="go_there", parameters=parameters, asks=["to {sent_to}"])
+    domain = read_all()[0]
+    for seed in range(30):
+        source = Source(seed)
+        dressed = dress(tool, domain, style(source), source)
+        [shown] = dressed.definition["function"]["parameters"]["properties"]
+        assert dressed.names.of({"sent_to": "Rome"}) == {shown: "Rome"}
+        assert shown in ("sent_to", "goal_city", "sentTo", "goalCity")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("To {to}[", "To {nowhere}[", "no parameter"),
+        ("To {to}[", "To [{to}] [", "optional part"),
+        ("To {to}[", "Somewhere[", "does not say the required {to}"),
+        ("{address.street}", "{address}", "name its fields"),
+        ("value: 2..6", "value: city", "makes no integer"),
+        ("value: street", "value: nothing_known", "makes no value"),
+        ("seats], bill", "seats, bill", "brackets"),
+        ("name: cancel", "name: 7", "name"),
+    ],
+)
+def test_what_is_wrong_with_a_family_is_said(tmp_path, old, new, problem):
+    assert old in BOOK
+    with pytest.raises(ConfigError, match=problem):
+        read(written(tmp_path, BOOK.replace(old, new)))
+
+
+def test_a_folder_without_families_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="no tool families"):
+        read_all(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +11,31 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bench import arrivals, intents
 from bench.platform import Platform
 from bench.play import Played, Player
-from bench.rows import Row, median_row
-from bench.tasks import Task, load
-from flightloop import Flightloop
+from bench.rows import Row, median_row, wilson
+from bench.tasks import Task
+from bench.tasks import load as read_tasks
+from flightloop import AsyncFlightloop, Flightloop
+from tools.shop.seed import reseed
 
 TASKS = Path(__file__).parent / "tasks" / "support.jsonl"
 
 
-def measure(console: Console, tasks_file: Path | None, port: int) -> list[Row]:
-    """Starts a platform over a home of its own, plays all tasks, and stops it.
+def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:
+    """Starts a platform over a home of its own, plays all tasks, has messages classified, and stops it.
 
     ``FLIGHTLOOP_MODEL_URL`` and its companions choose the model, as always.
+
+    Args:
+        load: whether customers also come at random, at rate after rate.
 
     Raises:
         TaskError: the file can't be used.
         PlatformFailed: the platform did not start.
     """
-    tasks = load(tasks_file or TASKS)
+    tasks, messages = read_tasks(tasks_file or TASKS), intents.read()
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
         home = Path(folder)
         with (
@@ -43,8 +50,17 @@ def measure(console: Console, tasks_file: Path | None, port: int) -> list[Row]:
             status.stop()
             with Flightloop(base_url=platform.url, api_key=platform.key) as client:
                 played = play_all(Player(client, home / "data" / "shop.db"), tasks, console)
-    console.print(outcomes(played))
-    return rows(played)
+                console.print(outcomes(played))
+                more = [intents.measure(client, messages)]
+            if load:
+                reseed(home / "data" / "shop.db")
+                more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))
+    return [*rows(played), *more]
+
+
+async def _day(platform: Platform, tasks: Sequence[Task], console: Console) -> Row:
+    async with AsyncFlightloop(base_url=platform.url, api_key=platform.key) as client:
+        return await arrivals.measure(client, tasks, console)
 
 
 def play_all(player: Player, tasks: Sequence[Task], console: Console) -> list[Played]:
@@ -63,8 +79,9 @@ def rows(played: Sequence[Played]) -> list[Row]:
     count = len(played)
     turns = [seconds for one in played for seconds in one.turn_seconds]
     runs = [run for one in played for run in one.runs]
+    solved = sum(one.judgement.solved for one in played) / count
     return [
-        Row("support_solved", sum(one.judgement.solved for one in played) / count, "share"),
+        Row("support_solved", solved, "share", interval=wilson(solved, count), cases=count),
         Row("support_state_right", sum(one.judgement.state_right for one in played) / count, "share"),
         Row("support_tasks", count, "tasks"),
         Row("support_turn_seconds", sum(turns) / len(turns), "s", higher_is_better=False),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from agent.admin.datasets import dataset
 from agent.admin.logs import configure_logs
 from agent.config import Settings, load_settings
 
@@ -18,6 +19,7 @@ dashboards = typer.Typer(no_args_is_help=True, help="Grafana dashboards.")
 app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(dashboards, name="dashboards")
+app.add_typer(dataset, name="dataset")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]

@@ -1,4 +1,4 @@
-"""The seeded shop: the same customers, orders and deliveries every time.
+"""The seeded shop: the same customers, orders and deliveries every time, or others by another recipe.
 
 Only ``random.Random.random`` is used, whose sequence Python keeps the same between versions.
 """
@@ -9,6 +9,7 @@ import random
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from importlib.resources import files
@@ -22,59 +23,70 @@ TODAY = date(2026, 3, 1)
 CUSTOMERS = 300
 ORDERS = 900
 FIRST_CUSTOMER, FIRST_ORDER = 2001, 10001
-SETTINGS = {
-    "today": TODAY.isoformat(),
-    "currency": "EUR",
-    "return_days": "30",
-    "refund_limit_cents": "20000",
-}
+SETTINGS = {"currency": "EUR", "return_days": "30", "refund_limit_cents": "20000"}
 
 T = TypeVar("T")
 
 
-def reseed(path: Path) -> None:
+@dataclass(frozen=True)
+class Recipe:
+    """What a shop is seeded from. Tasks are written for the shop of the default."""
+
+    seed: int = SEED
+    today: date = TODAY
+    first_customer: int = FIRST_CUSTOMER
+    first_order: int = FIRST_ORDER
+
+
+THE_SHOP = Recipe()
+
+
+def reseed(path: Path, recipe: Recipe = THE_SHOP) -> None:
     """Puts the freshly seeded shop at ``path``, in one transaction: who reads meanwhile sees the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(":memory:")) as fresh, closing(sqlite3.connect(path, timeout=30)) as target:
-        fresh.deserialize(_image())
+        fresh.deserialize(_image(recipe))
         fresh.backup(target, sleep=0.01)
 
 
 @lru_cache(maxsize=1)
-def _image() -> bytes:
+def _image(recipe: Recipe) -> bytes:
     """The seeded database as SQLite's file format."""
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(files("tools.shop").joinpath("schema.sql").read_text())
-        _Seeder(database).fill()
+        _Seeder(database, recipe).fill()
         database.commit()
         return bytes(database.serialize())
 
 
 class _Seeder:
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, recipe: Recipe) -> None:
         self._database = database
-        self._random = random.Random(SEED)
+        self._recipe = recipe
+        self._random = random.Random(recipe.seed)
 
     def fill(self) -> None:
-        self._insert("settings", list(SETTINGS.items()))
+        self._insert("settings", [("today", self._recipe.today.isoformat()), *SETTINGS.items()])
         products = [
             (number, name, kind, cents, self._number(5, 200), warranty, final)
             for number, (name, kind, cents, warranty, final) in enumerate(names.PRODUCTS, start=101)
         ]
         self._insert("products", products)
         homes = self._customers()
-        for number in range(FIRST_ORDER, FIRST_ORDER + ORDERS):
-            customer = FIRST_CUSTOMER + self._number(0, CUSTOMERS - 1)
+        first = self._recipe.first_order
+        for number in range(first, first + ORDERS):
+            customer = self._recipe.first_customer + self._number(0, CUSTOMERS - 1)
             self._order(number, customer, homes[customer])
 
     def _customers(self) -> dict[int, str]:
         people, addresses, homes = [], [], {}
         taken: set[str] = set()
-        for number in range(FIRST_CUSTOMER, FIRST_CUSTOMER + CUSTOMERS):
+        first = self._recipe.first_customer
+        for number in range(first, first + CUSTOMERS):
             name = self._unused_name(taken)
             email = f"{name.lower().replace(' ', '.')}@example.com"
             phone = f"+49 30 {self._number(1000000, 9999999)}"
-            people.append((number, name, email, phone, self._day(TODAY, 40, 1500)))
+            people.append((number, name, email, phone, self._day(self._recipe.today, 40, 1500)))
             homes[number] = self._address()
             addresses.append((number, "home", homes[number]))
             if self._chance(0.25):
@@ -91,7 +103,7 @@ class _Seeder:
             "delivered": lambda: self._number(8, 120),
             "cancelled": lambda: self._number(5, 120),
         }[status]()
-        placed_on = TODAY - timedelta(days=placed)
+        placed_on = self._recipe.today - timedelta(days=placed)
         shipped_on = placed_on + timedelta(days=self._number(1, 2)) if status in ("shipped", "delivered") else None
         delivered_on = shipped_on + timedelta(days=self._number(1, 5)) if shipped_on and status == "delivered" else None
         items = self._items(number)
@@ -117,14 +129,14 @@ class _Seeder:
         state = "delivered"
         expected = delivered or shipped + timedelta(days=self._number(2, 6))
         if status == "shipped":
-            late = expected < TODAY
+            late = expected < self._recipe.today
             state = (
                 self._pick(("delayed", "delayed", "lost")) if late else self._pick(("in transit", "out for delivery"))
             )
             if state == "delayed":
-                expected = TODAY + timedelta(days=self._number(1, 4))
+                expected = self._recipe.today + timedelta(days=self._number(1, 4))
             elif state == "out for delivery":
-                expected = TODAY
+                expected = self._recipe.today
         city = address.rsplit(", ", 1)[1].rsplit(" ", 1)[0]
         place = {"delivered": city, "out for delivery": city, "lost": "unknown"}.get(state, "")
         place = place or self._pick(names.CITIES).rsplit(" ", 1)[0]
@@ -138,10 +150,10 @@ class _Seeder:
             self._insert("refunds", [(None, order, total, "order cancelled", since.isoformat())])
         elif status == "delivered" and self._chance(0.06):
             amount = total if self._chance(0.5) else max(100, total // 200 * 100)
-            day = min(TODAY, since + timedelta(days=self._number(1, 10)))
+            day = min(self._recipe.today, since + timedelta(days=self._number(1, 10)))
             self._insert("refunds", [(None, order, amount, self._pick(names.REFUND_REASONS), day.isoformat())])
         if self._chance(0.02):
-            day = min(TODAY, since + timedelta(days=self._number(0, 5)))
+            day = min(self._recipe.today, since + timedelta(days=self._number(0, 5)))
             row = (None, order, f"seed-{order}", self._pick(names.HANDOVER_REASONS), day.isoformat(), "done")
             self._insert("handovers", [row])
 

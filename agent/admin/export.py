@@ -1,0 +1,55 @@
+"""``python -m agent dataset export``: what the platform has done, as data to learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import compose
+from agent.config import Settings
+from agent.export import Exporter, pairs
+from agent.project import load_project
+from flightloop.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs. ``rated``: only those that their outcome or their customer called good."""
+
+    tenant_id: str = "default"
+    agent: str | None = None
+    rated: bool = False
+
+
+async def export_runs(
+    settings: Settings, wanted: Wanted, out: Path, pairs_out: Path | None, tell: Callable[[str], None]
+) -> None:
+    """Writes good runs as training rows and, with ``pairs_out``, preferences between runs of the same input.
+
+    Raises:
+        ConfigError: the project or a file is not usable.
+    """
+    journal = compose.open_journal(settings)
+    try:
+        exporter = Exporter(journal, load_project(settings.project), wanted.tenant_id)
+        samples = [sample async for sample in exporter.samples(wanted.agent)]
+    finally:
+        await journal.close()
+    good = [sample.data() for sample in samples if sample.learnable and (sample.good or not wanted.rated)]
+    _write(out, good)
+    tell(f"{len(good)} of {len(samples)} ended runs in {out}")
+    if pairs_out is not None:
+        found = pairs(samples)
+        _write(pairs_out, found)
+        tell(f"{len(found)} pairs in {pairs_out}")
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

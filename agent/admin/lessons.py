@@ -1,0 +1,44 @@
+"""``python -m agent dataset lessons``: the support agent's conversations, played by one who knows the answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from agent.config import Settings
+from agent.lessons.mix import Lessons
+from agent.project import load_project
+from flightloop.errors import ConfigError
+
+AGENT = "support"
+
+
+async def write_lessons(
+    settings: Settings, rows: int, seed: int, out: Path, examples: bool, tell: Callable[[str], None]
+) -> None:
+    """Writes rows as JSON lines; ``tell`` gets a line about them.
+
+    Args:
+        examples: whether the prompts show the agent's examples, as they do when it serves.
+
+    Raises:
+        ConfigError: the project has no lessons, or ``out`` cannot be written.
+    """
+    logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG, and runs in this process here
+    lessons = Lessons(load_project(settings.project), AGENT, seed, examples)
+    written = 0
+    try:
+        with out.open("w", encoding="utf-8") as file:
+            async with aclosing(lessons.rows()) as made:
+                async for row in made:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    written += 1
+                    if written == rows:
+                        break
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    left_out = sum(lessons.dropped.values())
+    tell(f"{written} rows in {out}; {left_out} cases were left out, most for want of words in their language")

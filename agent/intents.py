@@ -1,0 +1,72 @@
+"""What customers want: a project's intents, and how a model is asked which of them a message has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from flightloop.chat import ChatMessage, ChatRequest, JsonSchemaFormat, ResponseFormat
+from flightloop.content import TextPart
+from flightloop.errors import ConfigError
+
+FILE = "intents.yaml"
+ANSWER_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Intents:
+    """``about`` says in a line what an intent covers, by its name."""
+
+    about: Mapping[str, str]
+
+    @classmethod
+    def read(cls, project: Path) -> Intents:
+        """Raises ConfigError: the project's ``intents.yaml`` is missing or not a mapping of names to lines."""
+        path = project / FILE
+        try:
+            about = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):
+            raise ConfigError(f"{path}: must be a mapping of names to one line each")
+        return cls(about)
+
+    def request(self, message: str, model: str) -> ChatRequest:
+        """A chat completion whose answer can only be one of the names."""
+        lines = [f"- {name}: {about}" for name, about in self.about.items()]
+        system = "\n".join(["What does the customer want? Intents:", *lines])
+        schema = {
+            "type": "object",
+            "properties": {"intent": {"type": "string", "enum": list(self.about)}},
+            "required": ["intent"],
+            "additionalProperties": False,
+        }
+        return ChatRequest(
+            model=model,
+            messages=[_message("system", system), _message("user", message)],
+            response_format=ResponseFormat(
+                type="json_schema", json_schema=JsonSchemaFormat(name="intent", schema=schema, strict=True)
+            ),
+            max_tokens=ANSWER_TOKENS,
+            temperature=0,
+        )
+
+    def answer(self, intent: str) -> str:
+        """What a model should say that finds this intent."""
+        return json.dumps({"intent": intent})
+
+    def named(self, answer: str) -> str | None:
+        """The intent that an answer names; None for anything else."""
+        try:
+            name = json.loads(answer)["intent"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return name if name in self.about else None
+
+
+def _message(role: str, text: str) -> ChatMessage:
+    return ChatMessage.model_validate({"role": role, "content": [TextPart(text=text)]})

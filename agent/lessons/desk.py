@@ -1,0 +1,136 @@
+"""The shop as lessons see it: orders in the state that is needed, words for customers and for the agent."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from agent.lessons.phrases import Phrases, fields_of
+from agent.lessons.voice import Voice
+from tools.shop.database import FILE
+
+SHORT = {
+    "Trail Backpack 30L": "backpack",
+    "Steel Water Bottle": "water bottle",
+    "Cotton Bed Linen": "bed linen",
+    "Glass Food Boxes": "food boxes",
+    "Board Game Harbour": "board game",
+    "Puzzle 1000 Pieces": "puzzle",
+    "USB-C Charger": "charger",
+    "Cast Iron Pan": "pan",
+}
+"""How people call what can't be called by its last word."""
+AND = {"en": "and", "de": "und", "es": "y", "fr": "et"}
+SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
+    (SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) FROM orders o
+  JOIN customers c ON c.id = o.customer_id
+  JOIN order_items i ON i.order_id = o.id JOIN products p ON p.id = i.product_id
+  LEFT JOIN deliveries d ON d.order_id = o.id
+  WHERE i.product_id = (SELECT MIN(product_id) FROM order_items WHERE order_id = o.id) AND """
+
+
+class NoSuchOrder(Exception):
+    """The shop has no order in this state."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """``item``: a product of it, as people call it. ``siblings``: orders of its customer, this one among them."""
+
+    number: int
+    name: str
+    email: str
+    item: str
+    cents: int
+    siblings: int = 1
+
+    @property
+    def slots(self) -> dict[str, Any]:
+        return {"number": self.number, "name": self.name, "email": self.email, "item": self.item}
+
+
+@dataclass
+class Desk:
+    """What a case is made with. One for each case: ``language`` is the customer's."""
+
+    data: Path
+    phrases: Phrases
+    random: Random
+    language: str
+    asked: set[str] = field(default_factory=set)
+    """Slots of the wording that was chosen last."""
+
+    def order(self, where: str = "1") -> Order:
+        """An order by a condition on ``o`` (orders), ``d`` (deliveries), ``i`` and ``p`` (its first product).
+
+        Raises:
+            NoSuchOrder: none fulfils it.
+        """
+        with self.shop() as shop:
+            rows = shop.execute(f"{SELECT} ({where})").fetchall()
+        if not rows:
+            raise NoSuchOrder(where)
+        number, name, email, title, cents, siblings = self.random.choice(rows)
+        return Order(number, name, email, self.plain(title), cents, siblings)
+
+    def unknown(self) -> Order:
+        """A number that no order has."""
+        some = self.order()
+        with self.shop() as shop:
+            last = shop.execute("SELECT MAX(id) FROM orders").fetchone()[0]
+        return Order(last + self.random.randint(1, 9000), some.name, some.email, some.item, some.cents)
+
+    def change(self, sql: str, *values: Any) -> None:
+        """Puts the shop into the state that a case needs."""
+        with self.shop() as shop:
+            shop.execute(sql, values)
+
+    @contextmanager
+    def shop(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self.data / FILE, isolation_level=None)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def plain(self, title: str) -> str:
+        """How people call a product."""
+        name = title.removeprefix("Clearance ")
+        if self.chance(0.5):
+            return SHORT.get(name, name.rsplit(" ", 1)[-1].lower())
+        return " ".join(word if word[1:].lower() != word[1:] else word.lower() for word in name.split())
+
+    def address(self) -> str:
+        return f"{self.random.randint(1, 180)} {self.one_of('streets')}, {self.one_of('towns')}"
+
+    def one_of(self, scenery: str) -> str:
+        return self.random.choice(self.phrases.scenery[scenery])
+
+    def ask(self, intent: str, kind: str, slots: dict[str, Any]) -> str:
+        """A customer's words. Raises Untold."""
+        wording = self.random.choice(self.phrases.wordings(self.language, intent, kind))
+        self.asked = fields_of(wording)
+        return self.voice.say(wording, slots, self.phrases.reasons(self.language, intent))
+
+    @property
+    def voice(self) -> Voice:
+        return Voice(self.random, self.phrases, self.language)
+
+    def say(self, *path: str, **slots: Any) -> str:
+        """The agent's words. Raises Untold."""
+        return self.phrases.answer(self.random, self.language, path, slots)
+
+    def goal(self, name: str, **slots: Any) -> str:
+        return self.phrases.goal(name, **slots)
+
+    def joined(self, parts: Sequence[str]) -> str:
+        """``a, b and c``."""
+        return f"{', '.join(parts[:-1])} {AND[self.language]} {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share

@@ -1,0 +1,97 @@
+"""Lessons for the model as the guard's judge: what the rails really ask it, with right answers both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from agent.lessons.phrases import FOLDER, Phrases
+from flightloop.errors import ConfigError
+from flightloop.verdicts import Stage
+from guardrails.critique import constitution_rail
+from guardrails.document import Constitution, ContentEntry
+from guardrails.rails.content import content_rail
+from guardrails.types import GuardContext, Judgement, Subject
+from tools.shop.names import FIRST_NAMES, LAST_NAMES
+
+SOURCE = "guardrails"
+
+
+class Judging:
+    """Makes rows of critiques, revisions and offensive language.
+
+    Args:
+        project: folder of the project, whose ``lessons/judging.yaml`` holds the sentences.
+        principles: of the project's constitution.
+    """
+
+    def __init__(self, project: Path, principles: tuple[str, ...], phrases: Phrases, random: Random) -> None:
+        path = project / FOLDER / "judging.yaml"
+        try:
+            known = yaml.safe_load(path.read_text(encoding="utf-8"))
+            self._faults: dict[str, Any] = known["principles"]
+            self._offensive: dict[str, str] = known["offensive"]
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        self._principles = principles
+        self._scenery = phrases.scenery
+        self._random = random
+
+    async def critique(self, good: str) -> list[dict[str, Any]]:
+        """A good answer with one bad sentence: its critique, its revision, and the critique of what is left."""
+        principles = list(self._principles)
+        if self._random.random() < 0.5:
+            self._random.shuffle(principles)
+        word = self._random.choice(list(self._faults))
+        number = next(index for index, text in enumerate(principles, 1) if word in text)
+        sentence = self._random.choice(self._faults[word]["sentences"].splitlines()).format(**self._somebody())
+        bad = f"{good} {sentence}" if self._random.random() < 0.7 else f"{sentence} {good}"
+        objection = f"VIOLATION: It breaks principle {number}: {self._faults[word]['why']}."
+        judge = _Judge([objection, good, "OK"])
+        rail = constitution_rail(Constitution(enabled=True, principles=tuple(principles)), judge, _allowing)
+        await rail(Subject(Stage.FINAL, bad, GuardContext()))
+        return judge.rows()
+
+    async def offensive(self) -> list[dict[str, Any]]:
+        word = self._random.choice(list(self._offensive))
+        text = self._random.choice(self._offensive[word].splitlines())
+        judge = _Judge([word.upper()])
+        await content_rail(ContentEntry(rail="content", judge_from=0.0, block_at=1.0), judge)(
+            Subject(Stage.INPUT, text, GuardContext())
+        )
+        return judge.rows()
+
+    def _somebody(self) -> dict[str, str]:
+        first, last = self._random.choice(FIRST_NAMES), self._random.choice(LAST_NAMES)
+        street, town = (self._random.choice(self._scenery[name]) for name in ("streets", "towns"))
+        address = f"{self._random.randint(1, 150)} {street}, {town}"
+        return {"name": f"{first} {last}", "email": f"{first}.{last}@example.com".lower(), "address": address}
+
+
+class _Judge:
+    """Answers the n-th prompt with the n-th answer, and keeps both."""
+
+    def __init__(self, answers: list[str]) -> None:
+        self._answers = answers
+        self._prompts: list[str] = []
+
+    async def __call__(self, prompt: str) -> str:
+        self._prompts.append(prompt)
+        return self._answers[len(self._prompts) - 1]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
+                "source": SOURCE,
+                "intent": "judging",
+            }
+            for prompt, answer in zip(self._prompts, self._answers, strict=True)
+        ]
+
+
+async def _allowing(subject: Subject) -> Judgement:
+    return Judgement()

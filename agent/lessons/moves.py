@@ -1,0 +1,169 @@
+"""Parts of solutions: one wish of a customer each, from the call to the words about its outcome.
+
+Each returns what to say; after a call that failed it plans anew, where the loop asks for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any
+
+from agent.lessons.desk import Desk
+from agent.lessons.oracle import Call, Outcome, Plan, Say, Saying, Solution, Step
+from agent.lessons.phrases import Fact, Untold
+
+REASONS = (
+    ("refund processing", r"has not shipped\. Cancel it"),
+    ("refund on its way", r"is on its way\. It can be refunded"),
+    ("refund late", r"was delivered (?P<days>\d+) days ago"),
+    ("refund final", r"final-sale items"),
+    ("refund full", r"refunded in full already"),
+    ("refund most", r"at most (?P<most>[\d.]+ EUR)"),
+    ("denied", r"a person denied it: (?P<why>.+)"),
+    ("cancel shipped", r"can't be cancelled. It has shipped"),
+    ("cancel delivered", r"can't be cancelled. It was delivered on (?P<day>[\d-]+)"),
+    ("cancel cancelled", r"can't be cancelled. It is cancelled"),
+    ("move shipped", r"another address. It has shipped"),
+    ("move delivered", r"another address. It was delivered on (?P<day>[\d-]+)"),
+    ("move cancelled", r"another address. It is cancelled"),
+    ("address incomplete", r"address is incomplete|address must be"),
+    ("unknown", r"There is no order"),
+    ("customer", r"No customer matches"),
+)
+"""What a refusing tool says, by the answer that explains it."""
+NEEDS_A_PERSON = re.compile(r"need a person")
+
+
+class Unfound(Exception):
+    """The tools did not give what the case is about."""
+
+
+def reply(text: str, goal: str) -> Solution:
+    """An answer without any tool."""
+    yield Plan(goal)
+    yield Say(text)
+
+
+def planned(goal: str, tools: tuple[str, ...], saying: Saying) -> Solution:
+    """One wish as a whole solution."""
+    yield Plan(goal, tools)
+    text = yield from saying
+    yield Say(text)
+
+
+def refused(desk: Desk, outcome: Outcome, **slots: Any) -> Saying:
+    """Why a tool refused."""
+    for name, pattern in REASONS:
+        if found := re.search(pattern, outcome.value):
+            yield Plan(desk.goal("offer_cancel" if name == "refund processing" else "tell_why"))
+            return desk.say(
+                "refused", name, **slots, **{key: text.rstrip(".") for key, text in found.groupdict().items()}
+            )
+    raise Unfound(outcome.value)
+
+
+def track(desk: Desk, number: int, kind: str) -> Saying:
+    outcome = yield Call("delivery_status", {"order_id": number})
+    if not outcome.ok:
+        return (yield from refused(desk, outcome, number=number))
+    parcel = outcome.value
+    if parcel.get("delivery") == "none":
+        state = "cancelled" if "cancelled" in parcel["why"] else "not shipped"
+        return desk.say("delivery", state, **parcel)
+    if kind in ("tracking", "carrier") and parcel["status"] != "lost":
+        return desk.say(kind, **parcel)
+    return desk.say("delivery", parcel["status"], **parcel)
+
+
+def show(desk: Desk, number: int, kind: str) -> Saying:
+    outcome = yield Call("get_order", {"order_id": number})
+    if not outcome.ok:
+        return (yield from refused(desk, outcome, number=number))
+    return told(desk, outcome.value, kind)
+
+
+def told_orders(desk: Desk, orders: list[dict[str, Any]]) -> str:
+    """A customer's orders in a sentence's middle."""
+    return desk.joined([desk.say("one_order", **{**one, "items": ", ".join(one["items"])}) for one in orders])
+
+
+def told(desk: Desk, order: dict[str, Any], kind: str) -> str:
+    """What the customer asked for of an order."""
+    state = desk.say("state", order["status"], **order)
+    slots = {**order, "state": state, "items": desk.joined(order["items"])}
+    if kind == "refunded" and order["refunded"].startswith("0.00"):
+        return desk.say("not_refunded", **slots)
+    if kind == "payment":
+        slots["payment"] = order["payment"].replace("paypal", "PayPal")
+    return desk.say(kind, **slots)
+
+
+def cancel(desk: Desk, number: int) -> Saying:
+    outcome = yield Call("cancel_order", {"order_id": number})
+    if not outcome.ok:
+        return (yield from refused(desk, outcome, number=number))
+    return desk.say("cancelled", **_paid(desk, outcome.value))
+
+
+def move(desk: Desk, number: int, address: str) -> Saying:
+    outcome = yield Call("change_address", {"order_id": number, "address": address})
+    if not outcome.ok:
+        return (yield from refused(desk, outcome, number=number))
+    return desk.say("moved", **outcome.value)
+
+
+def refund(desk: Desk, number: int, reason: str, amount: str | None = None, *, look: bool = True) -> Saying:
+    """Pays back: all, after a look at the order's total (the policy lets small ones pass without a person), or what was
+    named. Above the shop's limit the case goes to a person."""
+    if amount is None and look:
+        outcome = yield Call("get_order", {"order_id": number})
+        if not outcome.ok:
+            return (yield from refused(desk, outcome, number=number))
+    arguments: dict[str, Any] = {"order_id": number, "reason": reason}
+    if amount is not None:
+        arguments["amount"] = float(amount) if float(amount) % 1 else int(float(amount))
+    outcome = yield Call("refund_order", arguments)
+    if outcome.ok:
+        return desk.say("refunded_now", **_paid(desk, outcome.value))
+    if NEEDS_A_PERSON.search(outcome.value):
+        yield Plan(desk.goal("hand_over_order", number=number), ("hand_over",))
+        yield Call("hand_over", {"reason": "refund above the limit", "order_id": number})
+        return desk.say("handed_over_refund", number=number)
+    return (yield from refused(desk, outcome, number=number))
+
+
+def hand_over(desk: Desk, reason: str, number: int | None = None, words: str = "handed_over") -> Saying:
+    arguments = {"reason": reason} if number is None else {"reason": reason, "order_id": number}
+    outcome = yield Call("hand_over", arguments)
+    if not outcome.ok:
+        return (yield from refused(desk, outcome, number=number))
+    return desk.say(words, number=number)
+
+
+def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
+    """A rule, as the document that was found says it. Raises Unfound where the search does not find it."""
+    outcome = yield Call("search_knowledge", {"query": fact.query})
+    if not outcome.ok or not any(found["text"].startswith(f"{fact.passage}:") for found in outcome.value):
+        raise Unfound(f"{fact.query!r} does not find {fact.passage!r}")
+    if desk.language not in fact.answers:
+        raise Untold(desk.language)
+    if fact.slots == "points":
+        worth = yield Call("calculator", {"expression": f"{slots['points']} / 100 * 5"})
+        return fact.answers[desk.language].format(**slots, euros=f"{worth.value:g}")
+    return fact.answers[desk.language].format(**slots)
+
+
+def find_orders(desk: Desk, query: str) -> Generator[Step, Outcome, list[dict[str, Any]] | str]:
+    """A customer's orders, the latest first; words instead of them where the customer is unknown."""
+    found = yield Call("find_customer", {"query": query})
+    if not found.ok:
+        return (yield from refused(desk, found, query=query))
+    listed = yield Call("list_orders", {"customer_id": found.value[0]["customer_id"]})
+    orders: list[dict[str, Any]] = listed.value
+    return orders
+
+
+def _paid(desk: Desk, result: dict[str, Any]) -> dict[str, Any]:
+    """A result with the way that the money goes in words."""
+    return {**result, "to": desk.say("to", result["to"])}

@@ -1,0 +1,95 @@
+"""How customers put things and what is to be said, from the YAML files of a project's ``lessons`` folder."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from flightloop.errors import ConfigError
+
+FOLDER = "lessons"
+ENGLISH = "en"
+OTHERS = ("de", "es", "fr")
+
+
+class Untold(Exception):
+    """There are no words for this in the language of the case."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A question that the shop's documents answer. ``slots``: what its wordings leave open, ``""`` for nothing."""
+
+    intent: str
+    query: str
+    passage: str
+    answers: dict[str, str]
+    asks: dict[str, tuple[str, ...]]
+    slots: str = ""
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """All wordings of a project."""
+
+    asks: dict[str, Any]
+    answers: dict[str, Any]
+    facts: tuple[Fact, ...]
+    scenery: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def read(cls, project: Path) -> Phrases:
+        """Raises ConfigError: the project has no lessons, or a file of them is not as it must be."""
+        folder = project / FOLDER
+        try:
+            asks, answers, facts, scenery = (
+                _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery")
+            )
+            entries = {name: tuple(lines.splitlines()) for name, lines in scenery.items()}
+            return cls(asks, answers, tuple(map(_fact, facts)), entries)
+        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{folder}: no lessons can be read from it: {error}") from error
+
+    def wordings(self, language: str, intent: str, kind: str) -> tuple[str, ...]:
+        """Raises Untold where there are none."""
+        return lines_of(self.asks[intent][kind], language)
+
+    def reasons(self, language: str, intent: str) -> tuple[str, ...]:
+        """Sentences that may stand beside a wish; often there are none."""
+        found = self.asks[intent].get("reasons", {})
+        return lines_of(found, language) if language in found else ()
+
+    def answer(self, random: Random, language: str, path: tuple[str, ...], slots: dict[str, Any]) -> str:
+        """Words for an outcome, its slots filled. Raises Untold."""
+        found: Any = self.answers
+        for name in path:
+            found = found[name]
+        return random.choice(lines_of(found, language)).format(**slots)
+
+    def goal(self, name: str, **slots: Any) -> str:
+        return str(self.answers["goals"][name]).format(**slots)
+
+
+def lines_of(by_language: dict[str, str], language: str) -> tuple[str, ...]:
+    if language not in by_language:
+        raise Untold(language)
+    return tuple(by_language[language].splitlines())
+
+
+def fields_of(wording: str) -> set[str]:
+    """Names of a wording's slots."""
+    return {name for _, name, _, _ in string.Formatter().parse(wording) if name}
+
+
+def _load(folder: Path, name: str) -> Any:
+    return yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _fact(entry: dict[str, Any]) -> Fact:
+    asks = {language: lines_of(entry["asks"], language) for language in entry["asks"]}
+    return Fact(entry["intent"], entry["query"], entry["passage"], entry["answer"], asks, entry.get("slots", ""))

@@ -1,0 +1,82 @@
+"""A customer's manner of writing: opening, closing, a word about the weather, lower case, slips of the finger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from agent.lessons.phrases import ENGLISH, Phrases, fields_of
+
+SLIPS, SHOUTS = 0.08, 0.03
+OPENED, CLOSED, REASONED, BESIDE = 0.18, 0.14, 0.25, 0.08
+CAPITALS = 0.5
+"""Shares of the messages, of those in English."""
+OWN = {"email", "address", "name"}
+"""Slots whose case is the customer's own."""
+_SLOT = re.compile(r"\{\w+\}")
+_CHANGES: tuple[Callable[[str], str], ...] = (lambda two: two[::-1], lambda two: two[1], lambda two: two[0] + two)
+
+
+@dataclass(frozen=True)
+class Voice:
+    random: Random
+    phrases: Phrases
+    language: str
+
+    def say(self, wording: str, slots: dict[str, Any], reasons: Sequence[str] = ()) -> str:
+        """The wording with its slots filled, varied if it is English. ``reasons`` are sentences that fit it."""
+        orders = {key: self._order(slots[key]) for key in ("number", "other") if key in slots}
+        filled = {**slots, "order": orders.get("number"), "other": orders.get("other")}
+        if self.language != ENGLISH:
+            return wording.format(**filled)
+        own = OWN & fields_of(wording)
+        text = (_slipped(wording, self.random) if self._chance(SLIPS) else wording).format(**filled)
+        if self._chance(CAPITALS) and not wording.startswith(("{email}", "{address}")):
+            text = text[:1].upper() + text[1:]
+        if self._chance(SHOUTS) and not own:
+            return text.upper()
+        return self._adorned(self._beside(text, reasons))
+
+    def _beside(self, text: str, reasons: Sequence[str]) -> str:
+        """With a sentence that explains, or one that has nothing to do with it."""
+        for share, sentences in ((REASONED, reasons), (BESIDE, self.phrases.scenery["noise"])):
+            if sentences and self._chance(share):
+                sentence = self.random.choice(sentences)
+                text = f"{_ended(text)} {sentence}" if self._chance(0.5) else f"{sentence} {text}"
+        return text
+
+    def _adorned(self, text: str) -> str:
+        if self._chance(OPENED):
+            text = f"{self.random.choice(self.phrases.scenery['openings'])} {text}"
+        if self._chance(CLOSED):
+            text = f"{_ended(text)} {self.random.choice(self.phrases.scenery['closings'])}"
+        return text
+
+    def _order(self, number: int) -> str:
+        written = self.random.choice(self.phrases.scenery["order"]) if self.language == ENGLISH else "{n}"
+        return written.format(n=number)
+
+    def _chance(self, share: float) -> bool:
+        return self.random.random() < share
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _slipped(wording: str, random: Random) -> str:
+    """One slip outside the slots: two letters swapped, one lost or one twice."""
+    fixed = {index for match in _SLOT.finditer(wording) for index in range(*match.span())}
+    places = [
+        index
+        for index in range(1, len(wording) - 1)
+        if not fixed & {index, index + 1} and wording[index - 1 : index + 2].isalpha()
+    ]
+    if not places:
+        return wording
+    place = random.choice(places)
+    changed = random.choice(_CHANGES)(wording[place : place + 2])
+    return wording[:place] + changed + wording[place + 2 :]

@@ -1,0 +1,118 @@
+"""Conversations a day: customers come at random, whole tasks each, and nobody waits long for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from rich.console import Console
+
+from bench.play import OPERATOR
+from bench.rows import Row
+from bench.tasks import Task
+from flightloop import AsyncFlightloop
+from flightloop.content import text_of
+from flightloop.events import ApprovalRequested
+
+PATIENCE_S = 3.0
+"""The 95th percentile of a turn must not be above it."""
+WINDOW_S, LEAST = 45.0, 20
+"""How long customers come at one rate, and how many of them at least."""
+FIRST_RATE = 0.5
+"""Conversations a second."""
+STEPS = 6
+MOST_WAITING = 64
+"""Conversations at a time, beyond which a rate is too high whatever the turns took."""
+SECONDS_A_DAY = 86_400
+SEED = 11
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What customers at one rate went through. ``seconds``: of each of their turns."""
+
+    rate: float
+    seconds: tuple[float, ...]
+    overrun: bool = False
+
+    @property
+    def p95(self) -> float:
+        return statistics.quantiles(self.seconds, n=20)[-1] if len(self.seconds) > 1 else max(self.seconds, default=0.0)
+
+    @property
+    def served(self) -> bool:
+        return not self.overrun and self.p95 <= PATIENCE_S
+
+
+async def measure(client: AsyncFlightloop, tasks: Sequence[Task], console: Console) -> Row:
+    """The row ``support_per_day``: the highest rate found at which customers are served in time.
+
+    Raises:
+        FlightloopError: the platform refuses a request.
+    """
+
+    async def at(rate: float) -> Crowd:
+        crowd = await come(client, tasks, rate, Random(SEED))
+        told = "too many at once" if crowd.overrun else f"p95 of a turn {crowd.p95:.2f} s"
+        console.print(f"{rate:.3f} conversations/s: {told}, {len(crowd.seconds)} turns", style="dim", highlight=False)
+        return crowd
+
+    best = await highest(at)
+    note = f"95 % of the turns within {PATIENCE_S:g} s, customers come at random (Poisson), windows of {WINDOW_S:g} s"
+    if best is None:
+        return Row("support_per_day", 0, "conversations", note=note)
+    return Row("support_per_day", best.rate * SECONDS_A_DAY, "conversations", note=f"{note}; p95 {best.p95:.2f} s")
+
+
+async def highest(
+    at: Callable[[float], Awaitable[Crowd]], first: float = FIRST_RATE, steps: int = STEPS
+) -> Crowd | None:
+    """The crowd of the highest rate that is served: doubled until one is not, or halved until one is, then halfway
+    between the two. None where no rate is."""
+    best: Crowd | None = None
+    too_high: float | None = None
+    rate = first
+    for _ in range(steps):
+        crowd = await at(rate)
+        if crowd.served:
+            best = crowd
+        else:
+            too_high = rate
+        low = best.rate if best else 0.0
+        rate = low * 2 if too_high is None else (low + too_high) / 2
+    return best
+
+
+async def come(client: AsyncFlightloop, tasks: Sequence[Task], rate: float, random: Random) -> Crowd:
+    """Lets customers come for a window, and waits until the last one has gone."""
+    waiting: set[asyncio.Task[None]] = set()
+    seconds: list[float] = []
+    came, ends = 0, time.perf_counter() + WINDOW_S
+    async with asyncio.TaskGroup() as group:
+        while (came < LEAST or time.perf_counter() < ends) and len(waiting) < MOST_WAITING:
+            came += 1
+            customer = group.create_task(_converse(client, random.choice(tasks), seconds))
+            waiting.add(customer)
+            customer.add_done_callback(waiting.discard)
+            await asyncio.sleep(random.expovariate(rate))
+        overrun = len(waiting) >= MOST_WAITING
+    return Crowd(rate, tuple(seconds), overrun)
+
+
+async def _converse(client: AsyncFlightloop, task: Task, seconds: list[float]) -> None:
+    """One customer: says the task's turns, each as soon as the one before is answered."""
+    session = f"load-{task.id}-{uuid.uuid4().hex[:8]}"
+    answer = ""
+    for turn in task.turns:
+        began = time.perf_counter()
+        run = await client.runs.create(agent=task.agent, input=turn.text(answer), session_id=session)
+        async for event in client.runs.stream(run.id):
+            if isinstance(event, ApprovalRequested):
+                await client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
+        seconds.append(time.perf_counter() - began)
+        answer = text_of((await client.runs.get(run.id)).output or [])

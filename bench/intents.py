@@ -1,0 +1,50 @@
+"""How many messages the model finds the right intent of, by a completion that can only name one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.intents import Intents
+from agent.project import EMBEDDED
+from bench.rows import Row, wilson
+from bench.tasks import TaskError
+from flightloop import Flightloop
+
+MESSAGES = Path(__file__).parent / "tasks" / "intents.jsonl"
+"""Held out: no lesson has these wordings."""
+
+
+@dataclass(frozen=True)
+class Message:
+    text: str
+    intent: str
+
+
+def read(path: Path = MESSAGES) -> list[Message]:
+    """Raises TaskError: the file can't be read, or a line is no ``{"text", "intent"}``."""
+    try:
+        return [Message(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise TaskError(f"{path}: can't be read: {error}") from None
+
+
+def measure(client: Flightloop, messages: Sequence[Message]) -> Row:
+    """The row ``intents``: the share of messages whose intent the model names.
+
+    Raises:
+        FlightloopError: the platform refuses a request.
+    """
+    intents = Intents.read(EMBEDDED)
+    model = client.models.list().data[0].id
+    right = sum(_found(client, intents, message, model) for message in messages)
+    share = right / len(messages)
+    return Row("intents", share, "share", interval=wilson(share, len(messages)), cases=len(messages))
+
+
+def _found(client: Flightloop, intents: Intents, message: Message, model: str) -> bool:
+    asked = intents.request(message.text, model).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    completion = client.chat.completions.create(**asked)
+    return intents.named(completion.choices[0].message.content or "") == message.intent

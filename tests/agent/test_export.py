@@ -1,0 +1,140 @@
+"""Journaled runs as rows and pairs, from a journal that lessons were played into."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.admin.export import Wanted, export_runs
+from agent.config import Settings
+from agent.export import Exporter, Sample, pairs
+from agent.journal import Journal
+from agent.lessons.moves import planned, reply
+from agent.lessons.oracle import Call, Plan, Say, Saying, Solution
+from agent.lessons.stage import Case, Stage, Turn
+from agent.project import load_project
+from agent.store import memory_journal, sql_journal
+from flightloop.errors import ConfigError
+from flightloop.events import FeedbackGiven, OutcomeVerified
+from flightloop.runs import Feedback
+from tools.shop.database import FILE
+from tools.shop.seed import FIRST_ORDER, reseed
+
+ASKED = f"What does order {FIRST_ORDER} hold?"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    project = load_project()
+    reseed(tmp_path / FILE)
+    return Stage(project, project.agent("support"), tmp_path)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return memory_journal()
+
+
+def looking() -> Solution:
+    def saying() -> Saying:
+        outcome = yield Call("get_order", {"order_id": FIRST_ORDER})
+        return f"It has {outcome.value['items'][0]}."
+
+    return planned("look", ("get_order",), saying())
+
+
+def guessing() -> Solution:
+    return reply("It has shoes.", "look")
+
+
+def stumbling() -> Solution:
+    """Calls without what the tool needs, and then as it should."""
+    yield Plan("look", ("get_order",))
+    yield Call("get_order", {})
+    yield Plan("look again", ("get_order",))
+    outcome = yield Call("get_order", {"order_id": FIRST_ORDER})
+    yield Say(f"It has {outcome.value['items'][0]}.")
+
+
+async def say(stage: Stage, journal: Journal, solution: Solution, solved: bool | None = None) -> list[dict[str, Any]]:
+    rows = await stage.play(Case("order_details", (Turn(ASKED, solution),)), journal)
+    newest = (await journal.runs("default", limit=1)).data[0]
+    if solved is not None:
+        await journal.append(newest.id, [OutcomeVerified(solved=solved)])
+    return rows
+
+
+async def samples_of(journal: Journal) -> list[Sample]:
+    return [sample async for sample in Exporter(journal, load_project(), "default").samples()]
+
+
+async def test_an_exported_run_is_the_row_of_its_lesson(stage: Stage, journal: Journal) -> None:
+    turns = (Turn(ASKED, looking()), Turn("Thanks!", reply("You're welcome!", "answer politely")))
+    rows = await stage.play(Case("order_details", turns), journal)
+    samples = await samples_of(journal)
+    learned = [{name: value for name, value in row.items() if name != "intent"} for row in rows]
+    assert [sample.data() for sample in reversed(samples)] == learned
+    assert all(sample.learnable and sample.good is None for sample in samples)
+
+
+async def test_a_call_that_was_never_performed_is_not_learned(stage: Stage, journal: Journal) -> None:
+    (row,) = await say(stage, journal, stumbling())
+    own = row["messages"][-8:]
+    assert [one["role"] for one in own] == ["user", *("assistant", "assistant", "tool") * 2, "assistant"]
+    assert [one.get("weight", 1) for one in own if one["role"] == "assistant"] == [1, 0, 1, 1, 1]
+
+
+async def test_a_good_and_a_bad_run_of_the_same_input_part_in_a_decision(stage: Stage, journal: Journal) -> None:
+    await say(stage, journal, looking(), solved=True)
+    await say(stage, journal, guessing(), solved=False)
+    await say(stage, journal, guessing(), solved=False)
+    samples = await samples_of(journal)
+    assert [sample.learnable for sample in samples] == [False, False, True]
+    (pair,) = pairs(samples)
+    assert pair["messages"][-1]["content"] == ASKED
+    assert json.loads(pair["chosen"]["content"])["tools"] == ["get_order"]
+    assert json.loads(pair["rejected"]["content"])["tools"] == []
+    assert pair["tools"] == list(samples[0].row.tools)
+    assert not any("weight" in message for message in pair["messages"])
+
+
+async def test_runs_that_nobody_judged_make_no_pairs(stage: Stage, journal: Journal) -> None:
+    await say(stage, journal, looking())
+    await say(stage, journal, guessing())
+    assert pairs(await samples_of(journal)) == []
+
+
+@pytest.mark.parametrize(
+    ("score", "resolved", "good"), [(5, True, True), (3, True, None), (2, True, False), (5, False, False)]
+)
+async def test_a_customer_s_word_counts(
+    score: int, resolved: bool, good: bool | None, stage: Stage, journal: Journal
+) -> None:
+    await say(stage, journal, looking())
+    newest = (await journal.runs("default", limit=1)).data[0]
+    await journal.append(newest.id, [FeedbackGiven(feedback=Feedback(score=score, resolved=resolved))])
+    (sample,) = await samples_of(journal)
+    assert sample.good is good
+
+
+async def test_the_command_writes_rows_and_pairs(stage: Stage, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    settings.data.mkdir(parents=True)
+    journal = sql_journal(settings.journal_url)
+    await say(stage, journal, looking(), solved=True)
+    await say(stage, journal, looking())
+    await say(stage, journal, guessing(), solved=False)
+    await journal.close()
+    out, both, told = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl", []
+    await export_runs(settings, Wanted(), out, both, told.append)
+    assert told == [f"2 of 3 ended runs in {out}", f"1 pairs in {both}"]
+    assert len(out.read_text().splitlines()) == 2
+    await export_runs(settings, Wanted(agent="support", rated=True), out, None, told.append)
+    assert len(out.read_text().splitlines()) == 1
+    await export_runs(settings, Wanted(tenant_id="other"), out, None, told.append)
+    assert out.read_text() == ""
+    with pytest.raises(ConfigError, match="cannot be written"):
+        await export_runs(settings, Wanted(), tmp_path, None, told.append)

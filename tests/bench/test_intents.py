@@ -1,0 +1,29 @@
+"""The messages that classification is measured with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agent.intents import Intents
+from agent.project import EMBEDDED
+from bench.intents import read
+from bench.tasks import TaskError
+
+
+def test_each_intent_has_as_many_messages() -> None:
+    messages = read()
+    counts = Counter(message.intent for message in messages)
+    assert set(counts) == set(Intents.read(EMBEDDED).about)
+    assert set(counts.values()) == {8}
+    assert len({message.text for message in messages}) == len(messages)
+
+
+@pytest.mark.parametrize("line", ["{", '{"text": "a"}', '{"text": "a", "intent": "b", "more": 1}'])
+def test_a_wrong_file_is_told(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "intents.jsonl"
+    path.write_text(line)
+    with pytest.raises(TaskError, match="can't be read"):
+        read(path)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bench.errors import BenchError
+from bench.peers.environment import PeerError
 from bench.platform import PlatformFailed
 from bench.rows import Row, show, write
 from bench.tasks import TaskError
@@ -27,13 +28,14 @@ Port = Annotated[int, typer.Option(help="Port for the platform that is started."
 def support(
     json: Json = None,
     tasks: Annotated[Path | None, typer.Option(help="A task file, JSONL; none: the one of the repository.")] = None,
+    load: Annotated[bool, typer.Option("--load", help="Conversations a day, too: customers come at random.")] = False,
     port: Port = 8000,
 ) -> None:
-    """Customer-service tasks with a verified end state."""
+    """Customer-service tasks with a verified end state, and messages' intents."""
     from bench.support import measure
 
     console = Console()
-    _finish(measure(console, tasks, port), console, json, "support")
+    _finish(measure(console, tasks, port, load=load), console, json, "support")
 
 
 @app.command()
@@ -87,6 +89,28 @@ def engine(
         fill(docs / "performance.md", found)
 
 
+@app.command()
+def tools(
+    json: Json = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Of each category, an even sample; none: all.")] = None,
+    categories: Annotated[str, typer.Option(help="Names, with commas; without: all.")] = "",
+    without_grammar: Annotated[bool, typer.Option("--without-grammar", help="Measure the same without, too.")] = False,
+    url: Annotated[str | None, typer.Option(help="Of a running platform; none: one is started.")] = None,
+    outputs: Annotated[Path | None, typer.Option(help="Folder for all answers, to look at the mistakes.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder with WikiText-2.")] = DATA,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose tool-calling.md and .svg take the figures.")] = None,
+    port: Port = 8000,
+) -> None:
+    """Tool calling by the Berkeley Function Calling Leaderboard, through the platform's own endpoint."""
+    from bench.calling.run import Wish, measure
+    from bench.engine.quiet import only_warnings
+
+    only_warnings()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    wish = Wish(cases, _names(categories), url, port, without_grammar, data, outputs, docs)
+    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "tools")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -100,7 +124,7 @@ def _finish(rows: list[Row], console: Console, json: Path | None, title: str) ->
 def main() -> None:
     try:
         app(prog_name="python -m bench")
-    except (BenchError, TaskError, PlatformFailed, FlightloopError) as error:
+    except (BenchError, TaskError, PeerError, PlatformFailed, FlightloopError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 

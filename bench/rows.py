@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,8 @@ class Row:
     """One figure.
 
     ``spread`` and ``peer_spread`` are half the distance between the quartiles, None for a single value or a share;
-    ``note`` says what a reader of the figure must know.
+    ``interval`` is where a share of ``cases`` lies with 95 % confidence; ``note`` says what a reader of the figure must
+    know.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Row:
     spread: float | None = None
     peer_spread: float | None = None
     note: str | None = None
+    interval: tuple[float, float] | None = None
+    cases: int | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -49,6 +53,17 @@ def spread_of(values: Sequence[float]) -> float | None:
     return (high - low) / 2
 
 
+def wilson(share: float, cases: float) -> tuple[float, float]:
+    """Where a share that was found among so many cases lies with 95 % confidence.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
+    """
+    z = statistics.NormalDist().inv_cdf(0.975)
+    middle = (share + z**2 / (2 * cases)) / (1 + z**2 / cases)
+    half = z / (1 + z**2 / cases) * math.sqrt(share * (1 - share) / cases + z**2 / (4 * cases**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def show(rows: Sequence[Row], console: Console, title: str) -> None:
     table = Table(title=title, title_justify="left", box=None, header_style="dim")
     table.add_column("row", min_width=max((len(row.name) for row in rows), default=0))
@@ -57,13 +72,15 @@ def show(rows: Sequence[Row], console: Console, title: str) -> None:
     for row in rows:
         peer = "" if row.peer_value is None else figure(row.peer_value, row.peer_spread)
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        table.add_row(row.name, figure(row.value, row.spread), row.unit, row.peer or "", peer, ratio)
+        unit = row.unit if row.cases is None else f"{row.unit} of {row.cases:,}".lstrip()
+        table.add_row(row.name, figure(row.value, row.spread, row.interval), unit, row.peer or "", peer, ratio)
     console.print(table)
 
 
-def figure(value: float, spread: float | None = None) -> str:
-    """A value as it is read: four digits, and the spread where there is one."""
-    return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+def figure(value: float, spread: float | None = None, interval: tuple[float, float] | None = None) -> str:
+    """A value as it is read: four digits, and the spread or the interval where there is one."""
+    around = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+    return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "") + around
 
 
 def write(rows: Sequence[Row], file: Path) -> None:

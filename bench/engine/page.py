@@ -13,6 +13,15 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def fill(page: Path, rows: Sequence[Row]) -> None:
+    """Puts the engine's rows there.
+
+    Raises:
+        BenchError: the page or its marks are missing.
+    """
+    put(page, fragment(rows))
+
+
+def put(page: Path, figures: str) -> None:
     """Replaces what stands between the marks.
 
     Raises:
@@ -23,7 +32,7 @@ def fill(page: Path, rows: Sequence[Row]) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise BenchError(f"{page} lacks the marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{fragment(rows)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
 
 
 def fragment(rows: Sequence[Row]) -> str:

@@ -21,7 +21,7 @@ _COLOURS = {
     "llama_cpp": "#E5A000", "vllm": "#E5484D", "transformers": "#7C8496",
 }  # fmt: skip
 _LEGEND = "solid: flightloop, by weight format; dashed: other engines on the same model and processor"
-_STYLE = """
+STYLE = """
     text { font: 12px system-ui, sans-serif; fill: #4B5366 }
     .title { font-size: 14px; font-weight: 600; fill: #171A26 }
     .note { font-size: 10px }
@@ -65,7 +65,7 @@ def draw(curves: Sequence[Curve], caption: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="Throughput over streams">',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<text class="title" x="{LEFT}" y="24">Decoding: tokens a second, all streams together</text>',
         f'<text x="{LEFT}" y="42">{_LEGEND}</text>',
         *_axes(frame),

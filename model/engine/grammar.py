@@ -33,12 +33,17 @@ _CACHED = 256
 def grammar_for(request: ChatRequest) -> str | None:
     """The grammar that a request's tools and response format ask for; None: free text.
 
+    Where every tool says ``strict: false`` and nothing else has to be kept, there is none: the model then writes text
+    or calls as well as it can, and what it writes is judged all the same.
+
     Raises:
         InvalidRequest: contradicting fields, an unknown tool name or a schema that is none.
     """
     tools = _callable(request)
     value = _response_schema(request)
     forced = request.tool_choice == "required" or isinstance(request.tool_choice, NamedToolChoice)
+    if tools and value is None and not forced and all(tool.function.strict is False for _, tool in tools):
+        return None
     alternatives, rules = [], []
     if tools:
         most = MAX_CALLS if request.parallel_tool_calls else 1

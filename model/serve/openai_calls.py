@@ -17,9 +17,13 @@ class CallReader:
 
     A call is announced with its index, id and name; its arguments follow as they come. The grammar
     guarantees the layout (``model.engine.grammar``).
+
+    Args:
+        held: there is a grammar. Without one, what begins like a call and is none comes out as text, at the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, held: bool = True) -> None:
+        self._held = held
         self._buffer = ""
         self._read = self._undecided
         self._calls = 0
@@ -46,8 +50,12 @@ class CallReader:
 
     def finish(self) -> str:
         """Plain text that was held back because a call could have begun with it."""
-        held, self._buffer = (self._buffer, "") if self._read == self._undecided else ("", self._buffer)
-        return held
+        if self._read == self._head and not self._held and not self._calls:
+            self._buffer = CALL_OPEN + self._buffer
+        elif self._read != self._undecided:
+            return ""
+        text, self._buffer = self._buffer, ""
+        return text
 
     # Each of these takes what it can from the buffer; None: more is needed.
 

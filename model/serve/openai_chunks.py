@@ -37,15 +37,18 @@ class ChunkWriter:
         completion_id, model: repeated in every chunk.
         vocabulary: gives the text of tokens in log-probabilities.
         calls: whether the answer may be tool calls.
+        held: whether a grammar sees to their layout.
         logprobs: whether they were asked for.
     """
 
-    def __init__(self, completion_id: str, model: str, vocabulary: Vocabulary, *, calls: bool, logprobs: bool) -> None:
+    def __init__(
+        self, completion_id: str, model: str, vocabulary: Vocabulary, *, calls: bool, held: bool, logprobs: bool
+    ) -> None:
         self._id = completion_id
         self._model = model
         self._created = int(time.time())
         self._vocabulary = vocabulary
-        self._calls = CallReader() if calls else None
+        self._calls = CallReader(held=held) if calls else None
         self._logprobs = logprobs
         self._role: Literal["assistant"] | None = "assistant"
 

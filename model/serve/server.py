@@ -110,7 +110,10 @@ class ChatServer:
         prepared = await asyncio.to_thread(
             engine_request, request, request_id, self._name, vocabulary, self._engine.max_context
         )
-        writer = ChunkWriter(request_id, self._name, vocabulary, calls=bool(request.tools), logprobs=request.logprobs)
+        held = prepared.grammar is not None
+        writer = ChunkWriter(
+            request_id, self._name, vocabulary, calls=bool(request.tools), held=held, logprobs=request.logprobs
+        )
         stream = _Stream(prepared, asyncio.get_running_loop())
         self._open(stream)
         try:

@@ -184,6 +184,18 @@ def test_tool_choice_narrows() -> None:
     assert grammar_for(request()) is None
 
 
+def test_tools_that_are_not_strict_are_not_held() -> None:
+    loose = {"type": "function", "function": {"name": "find", "strict": False}}
+    assert grammar_for(request(tools=[loose])) is None
+    for held in (
+        {"tools": [loose, tool("lose")]},
+        {"tools": [loose], "tool_choice": "required"},
+        {"tools": [loose], "tool_choice": "none"},
+        {"tools": [loose], "response_format": {"type": "json_object"}},
+    ):
+        assert grammar_for(request(**held)) is not None
+
+
 def test_a_response_format_takes_the_place_of_text() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     grammar = grammar_for(request(tools=[tool("find")], response_format=json_schema(schema)))

@@ -334,6 +334,19 @@ def test_text_comes_through_whole(pieces: list[str]) -> None:
     assert not reader.complete
 
 
+@pytest.mark.parametrize("text", ["<tool_call>", '<tool_call>[{"name": find}]</tool_call>', "<tool_call> no"])
+def test_without_a_grammar_what_is_no_call_is_text(text: str) -> None:
+    reader = CallReader(held=False)
+    assert "".join(reader.push(sign)[0] for sign in text) + reader.finish() == text
+    assert not reader.complete
+
+
+async def test_tools_that_are_not_strict_get_text_or_calls(setup: Setup) -> None:
+    loose = [{**tool, "function": {**tool["function"], "strict": False}} for tool in TOOLS]
+    asked = request(tools=loose, temperature=0)
+    assert (await setup.server.complete(asked)).choices[0].finish_reason == "length"
+
+
 def test_chunks_that_break_off_are_no_completion() -> None:
     with pytest.raises(InternalError, match="broke off"):
         Assembler().completion()

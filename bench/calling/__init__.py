@@ -1,0 +1,1 @@
+"""How well the served model calls tools, by the Berkeley Function Calling Leaderboard."""

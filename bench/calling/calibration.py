@@ -1,0 +1,55 @@
+"""Whether a model is right as often as it is sure: expected calibration error over bins of equal width.
+
+Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Point:
+    """One answer: how sure the model was (0 to 1), whether it was right, and how many it stands for."""
+
+    confidence: float
+    right: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers of similar confidence.
+
+    Attributes:
+        place: of the bin, from 0; it holds confidences from ``place / BINS`` on.
+        share: of all answers.
+        confidence, right: means over the bin's answers.
+    """
+
+    place: int
+    share: float
+    confidence: float
+    right: float
+
+
+def reliability(points: Sequence[Point]) -> list[Bin]:
+    """The bins that hold answers, by confidence."""
+    total = sum(point.weight for point in points)
+    found = []
+    for place in range(BINS):
+        inside = [point for point in points if min(int(point.confidence * BINS), BINS - 1) == place]
+        weight = sum(point.weight for point in inside)
+        if weight:
+            confidence = sum(point.weight * point.confidence for point in inside) / weight
+            right = sum(point.weight * point.right for point in inside) / weight
+            found.append(Bin(place, weight / total, confidence, right))
+    return found
+
+
+def error(bins: Sequence[Bin]) -> float:
+    """Mean distance of confidence and share right, weighted by the bins' answers."""
+    return sum(each.share * abs(each.right - each.confidence) for each in bins)

@@ -1,0 +1,85 @@
+"""The judge, as the bench talks to it: `bench.peers.run_bfcl` in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from bench.calling.asking import Answer, Call, Message, Tool
+from bench.calling.categories import Category
+from bench.peers.peer import Peer
+
+
+@dataclass(frozen=True)
+class Case:
+    """``turns``: the messages that each turn begins with; there is one unless the category has conversations."""
+
+    category: Category
+    id: str
+    tools: Sequence[Tool]
+    turns: Sequence[Sequence[Message]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``why``: what is wrong, in the checker's words; empty where nothing is."""
+
+    right: bool
+    why: str
+
+
+class Checker:
+    """Threads may share one.
+
+    Args:
+        peer: the running process.
+
+    Attributes:
+        version: of the leaderboard's package.
+        most_steps: answers of one turn, after which a conversation is broken off.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._lock = Lock()
+        about = self._ask("about")
+        self.version: str = about["version"]
+        self.most_steps: int = about["steps"]
+
+    def cases(self, category: Category) -> list[Case]:
+        found = self._ask("cases", category=category.name)["cases"]
+        return [Case(category, each["id"], each["tools"], each["turns"]) for each in found]
+
+    def judge(self, case: Case, answer: Answer) -> Verdict:
+        return Verdict(**self._ask("judge", **_named(case), answer=_said(answer)))
+
+    def begin(self, case: Case) -> None:
+        """Puts the services of a conversation into their first state."""
+        self._ask("begin", **_named(case))
+
+    def perform(self, case: Case, calls: Sequence[Call]) -> list[str]:
+        """The results, one for each call; none if one can't be read."""
+        results: list[str] = self._ask("perform", **_named(case), calls=_plain(calls))["results"]
+        return results
+
+    def judge_turns(self, case: Case, turns: Sequence[Sequence[Answer]]) -> Verdict:
+        said = [[_said(answer) for answer in turn] for turn in turns]
+        return Verdict(**self._ask("judge_turns", **_named(case), turns=said))
+
+    def _ask(self, task: str, **arguments: Any) -> dict[str, Any]:
+        with self._lock:
+            return self._peer.ask({"task": task, **arguments})
+
+
+def _named(case: Case) -> dict[str, str]:
+    return {"category": case.category.name, "id": case.id}
+
+
+def _plain(calls: Sequence[Call]) -> list[dict[str, str]]:
+    return [{"name": call.name, "arguments": call.arguments} for call in calls]
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    return {"calls": _plain(answer.calls), "text": answer.text}

@@ -1,0 +1,62 @@
+"""The figures as tables: on the console, and in the documentation's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from bench.calling.tally import Tally
+from bench.rows import Row, figure
+
+Tallies = Mapping[str, Sequence[Tally]]
+"""By the suffix of the rows' names: each configuration's."""
+
+_HEADS = ("category", "right", "of", "share", "called")
+
+
+def outcomes(tallies: Tallies) -> Table:
+    """Each category's cases, its failures told apart."""
+    heads, lines = _outcomes(tallies)
+    table = Table(box=None, header_style="dim")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "category" else "right")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def fragment(rows: Sequence[Row], tallies: Tallies, about: str, chart: str | None = None) -> str:
+    """Two tables in markdown: the rows, and the categories.
+
+    Args:
+        rows, tallies: what was found.
+        about: what was measured with what.
+        chart: file of the diagram, if there is one.
+    """
+    heads = ["row", "value", "cases", "peer", "note"]
+    lines = [_cells(row) for row in rows]
+    image = [f"![Reliability diagram]({chart})"] if chart else []
+    return "\n\n".join([f"{about}.", _markdown(heads, lines), _markdown(*_outcomes(tallies)), *image])
+
+
+def _outcomes(tallies: Tallies) -> tuple[list[str], list[list[str]]]:
+    kinds = sorted({kind for each in tallies.values() for tally in each for kind in tally.failures})
+    lines = []
+    for suffix, each in tallies.items():
+        for tally in each:
+            share = figure(tally.share, interval=tally.interval)
+            counts = [str(tally.failures[kind]) for kind in kinds]
+            name = tally.category.name + suffix
+            lines.append([name, str(tally.right), str(len(tally.played)), share, str(tally.called), *counts])
+    return [*_HEADS, *kinds], lines
+
+
+def _cells(row: Row) -> list[str]:
+    peer = "" if row.peer_value is None else f"{row.peer}: {figure(row.peer_value)}, ratio {row.ratio:.4f}"
+    value = f"{figure(row.value, row.spread, row.interval)} {row.unit}".rstrip()
+    return [f"`{row.name}`", value, "" if row.cases is None else f"{row.cases:,}", peer, row.note or ""]
+
+
+def _markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *lines])

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+
+
+class Statement(Protocol):
+    """A number at characters [start, end) of a text of which a source of facts knows whether it is right.
+
+    ``numbers`` as they are written; ``fact``: what the source has, and where. ``strict``: a wrong one is wrong even if
+    the user said it before.
+    """
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def numbers(self) -> tuple[float, ...]: ...
+    @property
+    def right(self) -> bool: ...
+    @property
+    def strict(self) -> bool: ...
+    @property
+    def fact(self) -> str: ...
+
+
+Facts = Callable[[str, str], Sequence[Statement]]
+"""Of a text, and of the user's words that it answers: the statements in it that something is known about."""
+
+
+def no_facts(text: str, asked: str) -> Sequence[Statement]:
+    """Of who knows nothing."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -19,7 +49,8 @@ class GuardContext:
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
     come from tools whose results no stranger can write; ``approved_args`` the ``args_sha256`` that
-    a person approved under this policy.
+    a person approved under this policy. ``facts`` knows what the agent can look up; ``looked_up`` are
+    those among the results that come from there.
     """
 
     tenant_id: str = "default"
@@ -32,6 +63,8 @@ class GuardContext:
     results: tuple[str, ...] = ()
     trusted_results: tuple[str, ...] = ()
     approved_args: frozenset[str] = frozenset()
+    facts: Facts = no_facts
+    looked_up: tuple[str, ...] = ()
 
 
 def args_sha256(tool: str, arguments: dict[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """Whether what an answer states stands somewhere: its numbers, identifiers, dates and e-mail addresses must
-occur in the run's tool results, documents or the user's own words. A lexical check, not an entailment."""
+occur in the run's tool results, documents or the user's own words. A lexical check, not an entailment.
+
+Where the context has facts about what a number is stated of, these decide: that the number stands somewhere in what was
+looked up is not enough, and need not be. Other tools may still say otherwise: an order's price may be an older one."""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import regex
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.document import GroundednessEntry
 from guardrails.rails.words import EMAIL, number_of, numbers_in
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject
 
 _MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}
 _MONTHS |= {name.lower(): index for index, name in enumerate(month_abbr) if name} | {"sept": 9}
@@ -75,21 +78,46 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     """``scores["groundedness"]``: supported claims / claims, 1 is good; absent where nothing was claimed."""
 
     async def check(subject: Subject) -> Judgement:
-        stated = claims(subject.text)
-        evidence = Evidence.of((subject.context.user_text, *subject.context.results)) if stated else None
+        text, context = subject.text, subject.context
+        known = context.facts(text, context.user_text)
+        stated = [claim for claim in claims(text) if not any(_overlap(claim, one) for one in known)]
+        evidence = Evidence.of((context.user_text, *context.results)) if stated else None
         unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
-        score = 1 - len(unsupported) / len(stated) if stated else 1.0
+        wrong = [one for one in known if not one.right and not _said_otherwise(one, context)]
+        spans = [
+            *(Span(start=claim.start, end=claim.end, label=f"unsupported_{claim.kind}") for claim in unsupported),
+            *(Span(start=one.start, end=one.end, label="against_facts") for one in wrong),
+        ]
+        count = len(stated) + len(known)
+        score = 1 - len(spans) / count if count else 1.0
         verdict = Verdict(
             action=entry.action if score < entry.minimum else Action.ALLOW,
             rail="groundedness",
             stage=subject.stage,
-            reason=f"{len(unsupported)} of {len(stated)} claims stand nowhere" if unsupported else "",
-            spans=[Span(start=claim.start, end=claim.end, label=f"unsupported_{claim.kind}") for claim in unsupported],
-            scores={"groundedness": round(score, 4)} if stated else {},
+            reason=_reason(unsupported, wrong, count),
+            spans=sorted(spans, key=lambda span: span.start),
+            scores={"groundedness": round(score, 4)} if count else {},
         )
         return Judgement((verdict,))
 
     return check
+
+
+def _reason(unsupported: list[Claim], wrong: list[Statement], count: int) -> str:
+    parts = [f"{len(unsupported)} of {count} claims stand nowhere"] if unsupported else []
+    facts = dict.fromkeys(one.fact for one in wrong)
+    return "; ".join([*parts, *(f"against the facts: {fact}" for fact in facts)])
+
+
+def _overlap(claim: Claim, one: Statement) -> bool:
+    return claim.start < one.end and one.start < claim.end
+
+
+def _said_otherwise(one: Statement, context: GuardContext) -> bool:
+    """Whether a tool that looked nothing up, or the user, gave numbers that the facts don't have."""
+    texts = [result for result in context.results if result not in context.looked_up]
+    known = numbers_in("\n".join(texts if one.strict else [*texts, context.user_text]))
+    return bool(one.numbers) and set(one.numbers) <= known
 
 
 def _emails(text: str) -> Iterator[Claim]:

@@ -1,8 +1,12 @@
-"""Makes text what it looks like: NFKC, and no invisible or direction-changing characters."""
+"""Makes text what it looks like: no invisible or direction-changing characters, no letters in disguise.
+
+What a person reads is kept as it is: the rail changes neither the 2 of ``x²`` nor the comma of a Chinese sentence.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.types import Judgement, Rail, Subject
@@ -30,7 +34,11 @@ _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if 
 
 
 class Visible:
-    """Strips invisible characters from a text that comes in pieces; the same for every way to cut it."""
+    """Takes the disguise off a text that comes in pieces; the same for every way to cut it.
+
+    Invisible characters go; letters and digits in another shape (full-width, ligatures, mathematical alphabets) become
+    ASCII.
+    """
 
     def __init__(self) -> None:
         self._after_ascii = True
@@ -40,9 +48,18 @@ class Visible:
         for character in text:
             if character in _INVISIBLE or character in _CONTROLS or (character in _JOINERS and self._after_ascii):
                 continue
-            self._after_ascii = character.isascii()
-            kept.append(character)
+            shown = character if character.isascii() else _undisguised(character)
+            self._after_ascii = shown.isascii()
+            kept.append(shown)
         return "".join(kept)
+
+
+@lru_cache(4096)
+def _undisguised(character: str) -> str:
+    category = unicodedata.category(character)
+    plain = unicodedata.normalize("NFKC", character)
+    letter = category.startswith("L") or category == "Nd"  # superscripts and fractions are other numbers
+    return plain if letter and plain.isascii() and plain.isalnum() else character
 
 
 def visible(text: str) -> str:
@@ -50,7 +67,7 @@ def visible(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """NFKC, then no invisible characters. Doing it twice changes nothing."""
+    """For comparing, not for showing: NFKC, and no invisible characters. Doing it twice changes nothing."""
     if text.isascii():
         return visible(text)
     return unicodedata.normalize("NFKC", visible(unicodedata.normalize("NFKC", text)))
@@ -58,7 +75,7 @@ def normalise(text: str) -> str:
 
 def normalise_rail() -> Rail:
     async def check(subject: Subject) -> Judgement:
-        clean = normalise(subject.text)
+        clean = visible(subject.text)
         if clean == subject.text:
             return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=subject.stage),))
         hidden = sum(character in _INVISIBLE for character in subject.text)
@@ -66,7 +83,7 @@ def normalise_rail() -> Rail:
             action=Action.REDACT,
             rail="normalise",
             stage=subject.stage,
-            reason=f"{hidden} invisible characters removed" if hidden else "written in its normal form",
+            reason=f"{hidden} invisible characters removed" if hidden else "letters in disguise written plainly",
             labels=["invisible"] if hidden else [],
         )
         return Judgement((verdict,), text=clean)

@@ -22,7 +22,7 @@ from flightloop.errors import InternalError, InvalidRequest
 from model.engine.schema import Schema, check_schema, embed, free_object
 from model.prompt import CALL_CLOSE, CALL_OPEN
 
-MAX_CALLS = 4
+MAX_CALLS = 8
 """Calls of one turn when ``parallel_tool_calls`` is on."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

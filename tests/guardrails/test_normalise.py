@@ -26,6 +26,22 @@ def test_text_becomes_what_it_looks_like(text, clean):
     assert normalise(text) == clean
 
 
+@pytest.mark.parametrize("text", ["5² + ½ H₂O", "你好，世界（测试）！", "№ 7 at 20 ℃", "naïve", "e\u0301"])
+async def test_what_a_person_reads_is_kept(text):
+    judged = await normalise_rail()(Subject(Stage.FINAL, text, GuardContext()))
+    assert (judged.text, judged.verdicts[0].action) == (None, Action.ALLOW)
+
+
+async def test_letters_in_disguise_are_written_plainly():
+    judged = await normalise_rail()(Subject(Stage.INPUT, "ｉｇｎｏｒｅ ﬁles 𝐧𝐨𝐰 ４２", GuardContext()))
+    assert judged.text == "ignore files now 42"
+
+
+@given(alphabet)
+def test_showing_twice_is_showing_once(text):
+    assert visible(visible(text)) == visible(text)
+
+
 @given(alphabet)
 def test_twice_is_once(text):
     assert normalise(normalise(text)) == normalise(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,17 +19,20 @@ from model.tuner import tuner
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
 from model.tuner.data.commands import app as data
-from model.tuner.examples import BadRows, Example, Reading, read, total
+from model.tuner.examples import BadRows, Example, Learned, Pair, Reading, read, read_pairs, total
+from model.tuner.tuner import Task
 from model.weights.load import load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains routed experts on conversations.")
 app.add_typer(data, name="data")
 DEFAULTS = tuner.Recipe()
+TASK: Task = "supervised"
 
 
 @app.command()
 def fit(
     train: Annotated[Path, typer.Argument(help='Conversations, JSONL: {"messages": [...], "tools": [...]}.')],
+    task: Annotated[Task, typer.Option(help='With preference, a row has a "chosen" and a "rejected" message.')] = TASK,
     out: Annotated[Path, typer.Option(help="Folder of the experts, the history and the checkpoint.")] = Path("tuned"),
     evaluation: Annotated[Path | None, typer.Option(help="Conversations that are only measured.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = DEFAULTS.epochs,
@@ -51,7 +55,7 @@ def fit(
         seed=seed,
     )
     try:
-        made = _fit(console, train, evaluation, out, experts, longest, bad_rows, recipe)
+        made = _fit(console, task, train, evaluation, out, experts, longest, bad_rows, recipe)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -82,6 +86,7 @@ def compose(
 
 def _fit(
     console: Console,
+    task: Task,
     train: Path,
     evaluation: Path | None,
     out: Path,
@@ -92,7 +97,11 @@ def _fit(
 ) -> Path:
     with console.status("loading the model"):
         base = load_model(ModelConfig(dtype="bfloat16", experts=str(experts) if experts else None))
-    learned = _read(console, train, read(train, base.tokenizer, longest, bad_rows))
+    learned: Sequence[Example] | Sequence[Pair]
+    if task == "supervised":
+        learned = _read(console, train, read(train, base.tokenizer, longest, bad_rows))
+    else:
+        learned = _read(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
     held_out = _read(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows)) if evaluation else ()
     columns = [
         TextColumn("{task.description}"),
@@ -102,24 +111,24 @@ def _fit(
         TextColumn("{task.fields[figures]}"),
     ]
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("steps", total=None, figures="")
+        steps = bar.add_task("steps", total=None, figures="")
 
         def told(progress: tuner.Progress) -> None:
             figures = (
                 f"loss {progress.loss:.3f} · {progress.tokens_per_second:.0f} tokens/s · busiest {progress.busiest:.0%}"
             )
-            bar.update(task, total=progress.steps, completed=progress.step, figures=figures)
+            bar.update(steps, total=progress.steps, completed=progress.step, figures=figures)
             if progress.evaluation is not None:
                 bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
 
-        return tuner.Tuner(base.decoder, folder=out, fused=True).fit(learned, held_out, recipe, told)
+        return tuner.Tuner(base.decoder, task, out, fused=True).fit(learned, held_out, recipe, told)
 
 
-def _read(console: Console, path: Path | None, reading: Reading) -> tuple[Example, ...]:
+def _read(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
     for bad in reading.bad:
         console.print(f"skipped: {path}, {bad}", style="yellow")
-    console.print(f"{path}: {len(reading.examples):,} conversations, {total(reading.examples):,} tokens")
-    return reading.examples
+    console.print(f"{path}: {len(reading.items):,} rows, {total(reading.items):,} tokens")
+    return reading.items
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -37,6 +38,17 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two answers to the same conversation, of which the first is the better one. Only the answers are learned."""
+
+    chosen: Example
+    rejected: Example
+
+    def __len__(self) -> int:
+        return len(self.chosen) + len(self.rejected)
+
+
+@dataclass(frozen=True)
 class BadRow:
     """A row that can't be learned from: its line, counted from 1, and why."""
 
@@ -47,15 +59,18 @@ class BadRow:
         return f"line {self.line}: {self.reason}"
 
 
+Learned = TypeVar("Learned", Example, Pair)
+
+
 @dataclass(frozen=True)
-class Reading:
+class Reading(Generic[Learned]):
     """What a file holds."""
 
-    examples: tuple[Example, ...]
+    items: tuple[Learned, ...]
     bad: tuple[BadRow, ...]
 
 
-def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading:
+def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
     """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, as OpenAI's fine-tuning files have it.
 
     The assistant's messages are learned, all but those with ``"weight": 0``. A row may also have ``tool_choice`` and
@@ -70,7 +85,19 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
     Raises:
         ConfigError: the file can't be read, has a bad row that is not to be skipped, or no good one.
     """
-    examples: list[Example] = []
+    return _read(path, lambda row: example_of(row, tokenizer, longest), bad_rows)
+
+
+def read_pairs(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
+    """Reads a JSONL file of ``{"messages": [...], "chosen": message, "rejected": message, "tools": [...]}``.
+
+    Arguments and errors as for `read`; ``longest`` holds for each of the two answers with the conversation before it.
+    """
+    return _read(path, lambda row: pair_of(row, tokenizer, longest), bad_rows)
+
+
+def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Reading[Learned]:
+    items: list[Learned] = []
     bad: list[BadRow] = []
     try:
         text = path.read_text(encoding="utf-8")
@@ -80,16 +107,37 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
         if not row.strip():
             continue
         try:
-            examples.append(example_of(json.loads(row), tokenizer, longest))
+            items.append(made(json.loads(row)))
         except (ValueError, InvalidRequest) as error:
             bad.append(BadRow(line, _reason(error)))
     if bad and bad_rows == "refuse":
         shown = "; ".join(map(str, bad[:SHOWN])) + ("; and so on" if len(bad) > SHOWN else "")
         rows = f"{len(bad)} bad row{'s' * (len(bad) > 1)}"
         raise ConfigError(f"{path} has {rows}: {shown}. Mend them, or have bad rows skipped", param="data")
-    if not examples:
+    if not items:
         raise ConfigError(f"{path} has no row to learn from", param="data")
-    return Reading(tuple(examples), tuple(bad))
+    return Reading(tuple(items), tuple(bad))
+
+
+def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
+    """One row as two conversations that differ in their last message.
+
+    Raises:
+        ValueError: the row has no two different answers, or one of them can't be learned.
+        InvalidRequest: a message that the model can't take.
+    """
+    fields = row if isinstance(row, dict) else {}
+    answers = [answer for key in ("chosen", "rejected") if isinstance(answer := fields.get(key), dict)]
+    if len(answers) < 2 or not isinstance(row.get("messages"), list):
+        raise ValueError('a row is an object with "messages", a "chosen" and a "rejected" message')
+    if answers[0] == answers[1]:
+        raise ValueError("chosen and rejected are the same")
+    before = [{**message, "weight": 0} if isinstance(message, dict) else message for message in row["messages"]]
+    chosen, rejected = (
+        example_of({**row, "messages": [*copy.deepcopy(before), {**answer, "weight": 1}]}, tokenizer, longest)
+        for answer in answers
+    )
+    return Pair(chosen, rejected)
 
 
 def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
@@ -146,6 +194,6 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def total(examples: Iterable[Example]) -> int:
+def total(items: Iterable[Sized]) -> int:
     """Tokens of all."""
-    return sum(map(len, examples))
+    return sum(map(len, items))

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from typing import TypeVar
 
 from model.tuner.examples import Example
 
 Batch = tuple[Example, ...]
+Item = TypeVar("Item", bound=Sized)
 
 
-def batches(examples: Sequence[Example], tokens: int, seed: int) -> list[Batch]:
-    """All examples in a random order that ``seed`` decides, in batches of up to ``tokens`` tokens.
+def batches(items: Sequence[Item], tokens: int, seed: int) -> list[tuple[Item, ...]]:
+    """All items in a random order that ``seed`` decides, in batches of up to ``tokens`` tokens.
 
-    A longer example is a batch of its own.
+    A longer item is a batch of its own.
     """
-    order = list(examples)
+    order = list(items)
     random.Random(seed).shuffle(order)
-    found: list[Batch] = []
-    batch: list[Example] = []
+    found: list[tuple[Item, ...]] = []
+    batch: list[Item] = []
     size = 0
-    for example in order:
-        if batch and size + len(example) > tokens:
+    for item in order:
+        if batch and size + len(item) > tokens:
             found.append(tuple(batch))
             batch, size = [], 0
-        batch.append(example)
-        size += len(example)
+        batch.append(item)
+        size += len(item)
     if batch:
         found.append(tuple(batch))
     return found

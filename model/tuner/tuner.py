@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -22,12 +22,13 @@ from flightloop.errors import ConfigError
 from model.nn.decoder import Block, Decoder
 from model.tuner import checkpoint
 from model.tuner.checkpoint import Place
-from model.tuner.examples import Example, total
-from model.tuner.objective import measure
-from model.tuner.packing import Batch, batches
+from model.tuner.examples import Example, Pair, total
+from model.tuner.objective import Objective, Supervised, measure
+from model.tuner.packing import batches
+from model.tuner.preference import REFERENCE, Preference, judge
 from model.weights.experts import expert_state, save_experts
 
-Task = Literal["supervised"]
+Task = Literal["supervised", "preference"]
 
 CHECKPOINT, EXPERTS, HISTORY = "checkpoint.safetensors", "experts.safetensors", "history.jsonl"
 
@@ -45,6 +46,7 @@ class Recipe:
         decay: AdamW's weight decay (Loshchilov and Hutter, 2019).
         seed: of the order of the examples.
         recompute: whether layers are computed again for their gradients: less memory, a third more time.
+        sharpness, anchor: of preferences, see `model.tuner.preference.Preference`.
         checkpoint_s: seconds between two checkpoints.
     """
 
@@ -56,6 +58,8 @@ class Recipe:
     decay: float = 0.01
     seed: int = 0
     recompute: bool = False
+    sharpness: float = 0.1
+    anchor: float = 0.2
     checkpoint_s: float = 300.0
 
     def rate(self, step: int, steps: int) -> float:
@@ -73,7 +77,7 @@ class Progress:
 
     Attributes:
         step, steps: done, and in all.
-        loss: a learned token's mean, in nats.
+        loss: a learned token's mean, or a pair's, in nats.
         tokens: learned from so far, prompts included.
         tokens_per_second: since the tuning began or went on.
         busiest: the share of the busiest expert's tokens; 1 / experts is an even load.
@@ -94,7 +98,7 @@ class Tuner:
 
     Args:
         base: a mixture in float32 or bfloat16 that torch runs; its experts are trained in place.
-        task: what is learned: ``"supervised"``, the answers of conversations.
+        task: what is learned: ``"supervised"``, the answers of conversations; ``"preference"``, the better of two.
         folder: where the checkpoint, the history and at last the experts go.
         fused: whether norms and feed-forwards are compiled: a minute more at first, then up to a half faster. Asked
             for where there is no C++ compiler, it is left out.
@@ -108,8 +112,7 @@ class Tuner:
     ) -> None:
         if not base.config.experts:
             raise ConfigError("a dense model has no experts to train", param="model")
-        assert task == "supervised"
-        self._decoder, self._folder = base.requires_grad_(False), folder
+        self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
         self._trained = expert_state(dict(base.named_parameters()))
         for parameter in self._trained.values():
             parameter.data = parameter.data.float()
@@ -119,7 +122,7 @@ class Tuner:
 
     def fit(
         self,
-        train: Sequence[Example],
+        train: Sequence[Example] | Sequence[Pair],
         evaluation: Sequence[Example] = (),
         recipe: Recipe = Recipe(),
         told: Callable[[Progress], None] = lambda progress: None,
@@ -127,8 +130,8 @@ class Tuner:
         """Learns, or goes on where an earlier call with the same examples and recipe was interrupted.
 
         Args:
-            train: what is learned from.
-            evaluation: what is only measured, after each epoch.
+            train: what is learned from: pairs where preferences are the task.
+            evaluation: whose answers are only measured, after each epoch.
             recipe: how.
             told: gets the progress of each step.
 
@@ -140,8 +143,9 @@ class Tuner:
         """
         optimiser = torch.optim.AdamW(self._trained.values(), lr=recipe.learning_rate, weight_decay=recipe.decay)
         file = self._folder / CHECKPOINT
+        objective = self._objective(train, recipe)
         place = checkpoint.load(file, _digest(train, recipe), self._trained, optimiser)
-        epochs = [batches(train, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
+        epochs = [batches(objective.items, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
         steps = sum(map(len, epochs))
         began, before = time.monotonic(), place.tokens
         saved = began
@@ -151,7 +155,7 @@ class Tuner:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate(place.steps, steps)
             batch = epoch[place.batch]
-            loss, busiest = self._step(batch, optimiser, recipe)
+            loss, busiest = self._step(objective, batch, optimiser, recipe)
             last = place.batch + 1 == len(epoch)
             now = time.monotonic()
             place = Place(
@@ -182,14 +186,23 @@ class Tuner:
         with torch.no_grad(), self._low():
             for batch in batches(examples, batch_tokens, 0):
                 measured = measure(self._decoder, batch)
-                loss, learned = loss + measured.loss.item(), learned + measured.learned
+                loss, learned = loss + measured.loss.item(), learned + measured.count
         return loss / learned
 
-    def _step(self, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe) -> tuple[float, float]:
-        """One step: the mean loss of a learned token, and the busiest expert's share."""
+    def _objective(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> Objective[Any]:
+        if self._task == "supervised":
+            return Supervised(self._decoder, cast("Sequence[Example]", train), recipe.recompute)
         with self._low():
-            measured = measure(self._decoder, batch, recompute=recipe.recompute)
-        loss: Tensor = measured.loss / measured.learned
+            judged = judge(self._decoder, cast("Sequence[Pair]", train), recipe.batch_tokens, self._folder / REFERENCE)
+        return Preference(self._decoder, judged, recipe.sharpness, recipe.anchor, recipe.recompute)
+
+    def _step(
+        self, objective: Objective[Any], batch: Sequence[Any], optimiser: torch.optim.Optimizer, recipe: Recipe
+    ) -> tuple[float, float]:
+        """One step: the mean loss, and the busiest expert's share."""
+        with self._low():
+            measured = objective.measure(batch)
+        loss: Tensor = measured.loss / measured.count
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._trained.values(), recipe.clip)
@@ -220,8 +233,8 @@ def _fuse(decoder: Decoder) -> None:
             module.compile(dynamic=True)
 
 
-def _digest(examples: Sequence[Example], recipe: Recipe) -> str:
+def _digest(train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
     digest = hashlib.sha256(json.dumps({**asdict(recipe), "checkpoint_s": None}).encode())
-    for example in examples:
-        digest.update(repr(example).encode())
+    for each in train:
+        digest.update(repr(each).encode())
     return digest.hexdigest()

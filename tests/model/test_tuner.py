@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,10 @@ from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from model.nn.decoder import Decoder
 from model.prompt import encode
-from model.tuner.examples import Example, example_of, read
+from model.tuner.examples import Example, Pair, example_of, pair_of, read, read_pairs
 from model.tuner.objective import measure
 from model.tuner.packing import batches
+from model.tuner.preference import REFERENCE, Preference, judge
 from model.tuner.tuner import CHECKPOINT, HISTORY, Recipe, Tuner
 from model.weights.experts import expert_state, load_experts
 from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
@@ -87,7 +89,7 @@ def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
     with pytest.raises(ConfigError, match=r"5 bad rows: line 3: .*; line 4: .*; line 5: no message.*; line 6: .*role"):
         read(path, tokenizer, 200)
     reading = read(path, tokenizer, 200, "skip")
-    assert len(reading.examples) == 1
+    assert len(reading.items) == 1
     assert [each.line for each in reading.bad] == [3, 4, 5, 6, 7]
     assert "at most 200" in reading.bad[-1].reason
 
@@ -130,7 +132,7 @@ def test_the_loss_is_that_of_whole_logits():
     for example in batch:
         alone = measure(decoder, (example,))
         expected += alone.loss.item()
-        assert alone.learned == 4
+        assert alone.count == 4
     assert measured.loss.item() == pytest.approx(expected, rel=1e-5)
     again = measure(decoder, batch, recompute=True)
     assert again.loss.item() == pytest.approx(measured.loss.item(), rel=1e-6)
@@ -186,6 +188,77 @@ def test_another_recipe_does_not_go_on(tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(b"garbage")
     with pytest.raises(ConfigError, match="can't be read"):
         Tuner(mixture(), folder=tmp_path).fit(examples(4), recipe=Recipe(batch_tokens=64))
+
+
+def pairs(count):
+    """The same texts, answered with one token or with another: the first is better."""
+    found = examples(count)
+    return [Pair(each, Example((*each.tokens[:-4], *[9] * 4), each.learned)) for each in found]
+
+
+def ahead(decoder, judged):
+    with torch.no_grad():
+        return [
+            measure(decoder, (each.rejected,)).loss.item() - measure(decoder, (each.chosen,)).loss.item()
+            for each in judged
+        ]
+
+
+def test_the_better_answer_becomes_likelier_than_the_other(tmp_path):
+    decoder, judged = mixture(), pairs(16)
+    before = ahead(decoder, judged)
+    recipe = Recipe(epochs=4, learning_rate=0.01, batch_tokens=128)
+    losses = []
+    Tuner(decoder, "preference", tmp_path).fit(judged, (), recipe, lambda progress: losses.append(progress.loss))
+    after = ahead(decoder, judged)
+    assert all(later > earlier for earlier, later in zip(before, after, strict=True))
+    assert losses[-1] < losses[0]
+
+
+def test_the_first_preference_loss_is_that_of_a_coin(tmp_path):
+    decoder = mixture()
+    judged = judge(decoder, pairs(5), 64, tmp_path / REFERENCE)
+    measured = Preference(decoder, judged, sharpness=0.1, anchor=0.0).measure(judged)
+    assert measured.loss.item() / measured.count == pytest.approx(math.log(2), abs=1e-5)
+    anchored = Preference(decoder, judged, sharpness=0.1, anchor=1.0).measure(judged)
+    supervised = measure(decoder, tuple(each.pair.chosen for each in judged))
+    expected = measured.loss.item() + supervised.loss.item() / 4
+    assert anchored.loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_interrupted_preference_tuning_keeps_its_reference(tmp_path):
+    recipe = Recipe(epochs=2, learning_rate=0.02, batch_tokens=64, checkpoint_s=0)
+
+    def fit(folder, told=lambda progress: None):
+        decoder = mixture()
+        Tuner(decoder, "preference", folder).fit(pairs(8), (), recipe, told)
+        return expert_state(decoder.state_dict())
+
+    def stop(progress):
+        if progress.step == 3:
+            raise Crash
+
+    with pytest.raises(Crash):
+        fit(tmp_path / "stopped", stop)
+    resumed, whole = fit(tmp_path / "stopped"), fit(tmp_path / "whole")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    with pytest.raises(ConfigError, match="of 8 pairs, not of 9"):
+        judge(mixture(), pairs(9), 64, tmp_path / "whole" / REFERENCE)
+
+
+def test_a_pair_is_two_answers_to_the_same_words(tokenizer, tmp_path):
+    better, worse = {"role": "assistant", "content": "Yes."}, {"role": "assistant", "tool_calls": [CALL]}
+    row = {"tools": [TOOL], "messages": ROW["messages"][:1], "chosen": better, "rejected": worse}
+    pair = pair_of(row, tokenizer, 1000)
+    assert learned_text(pair.chosen, tokenizer) == "Yes.<|im_end|>"
+    assert learned_text(pair.rejected, tokenizer).startswith("<tool_call>")
+    first = pair.chosen.learned.index(True)
+    assert pair.chosen.tokens[:first] == pair.rejected.tokens[:first]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(map(json.dumps, [row, {**row, "rejected": better}, {"messages": []}])))
+    reading = read_pairs(file, tokenizer, 1000, "skip")
+    assert [bad.line for bad in reading.bad] == [2, 3]
+    assert len(reading.items) == 1
 
 
 def test_a_dense_model_has_nothing_to_train(tmp_path):

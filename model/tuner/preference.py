@@ -1,0 +1,120 @@
+"""Learning which of two answers is the better one: direct preference optimisation (Rafailov et al., 2023).
+
+The better answer's own likelihood is held up by a share of its supervised loss (Pang et al., 2024): otherwise both
+answers may become unlikely together.
+
+Suffixes: P pairs of a batch, B = 2P conversations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from flightloop.errors import ConfigError
+from model.nn.decoder import Decoder
+from model.tuner.examples import Pair
+from model.tuner.objective import Losses, Measured, losses
+from model.tuner.packing import Batch, batches
+
+REFERENCE = "reference.safetensors"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair, and how much likelier the model found its better answer before the tuning, in nats."""
+
+    pair: Pair
+    before: float
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+
+def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> list[Judged]:
+    """Scores pairs with the model as it is, or reads the scores that an interrupted tuning has left.
+
+    Args:
+        decoder: before the tuning.
+        pairs: to score.
+        tokens: of a batch.
+        file: that the scores go to, and come from.
+
+    Raises:
+        ConfigError: the file is broken or of other pairs.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"before_P": _scores(decoder, pairs, tokens)}, file)
+    try:
+        before = load_file(file)["before_P"].tolist()
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ConfigError(f"{file} can't be read ({error}); remove the folder to begin anew", param="out") from error
+    if len(before) != len(pairs):
+        raise ConfigError(f"{file} is of {len(before)} pairs, not of {len(pairs)}; name another folder", param="out")
+    return [Judged(pair, each) for pair, each in zip(pairs, before, strict=True)]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """The better answer of each pair.
+
+    Attributes:
+        decoder: a mixture.
+        items: pairs with their scores of before.
+        sharpness: beta, how soon a pair counts as learned.
+        anchor: share of the better answer's supervised loss, per token.
+        recompute: as for `model.tuner.objective.losses`.
+    """
+
+    decoder: Decoder
+    items: Sequence[Judged]
+    sharpness: float
+    anchor: float
+    recompute: bool = False
+
+    def measure(self, batch: Sequence[Judged]) -> Measured:
+        """The loss summed over the pairs, and how many they are."""
+        found = losses(self.decoder, _flat([each.pair for each in batch]), recompute=self.recompute)
+        before_P = torch.tensor([each.before for each in batch])
+        loss_P = -functional.logsigmoid(self.sharpness * (_ahead(found, len(batch)) - before_P))
+        better_P = found.by_conversation(2 * len(batch))[0::2]
+        length_P = torch.tensor([sum(each.pair.chosen.learned) for each in batch])
+        return Measured((loss_P + self.anchor * better_P / length_P).sum(), len(batch), found.chosen_E)
+
+
+def _scores(decoder: Decoder, pairs: Sequence[Pair], tokens: int) -> Tensor:
+    before_P = torch.zeros(len(pairs))
+    numbered = [_Numbered(number, pair) for number, pair in enumerate(pairs)]
+    with torch.no_grad():
+        for batch in batches(numbered, tokens, 0):
+            found = losses(decoder, _flat([each.pair for each in batch]))
+            before_P[[each.number for each in batch]] = _ahead(found, len(batch))
+    return before_P
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    number: int
+    pair: Pair
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+
+def _flat(pairs: Sequence[Pair]) -> Batch:
+    """The answers side by side, the better one of each pair first."""
+    return tuple(example for pair in pairs for example in (pair.chosen, pair.rejected))
+
+
+def _ahead(found: Losses, pairs: int) -> Tensor:
+    """How much likelier each pair's better answer is, (P,)."""
+    loss_B = found.by_conversation(2 * pairs)
+    return loss_B[1::2] - loss_B[0::2]

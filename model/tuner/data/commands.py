@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
+from model.config import ModelConfig
+from model.engine.engine import Engine
+from model.engine.fakes import ManualStop
+from model.serve.server import ChatServer
 from model.tuner.data.clean import cleaned, fault, unsaid
 from model.tuner.data.contamination import decontaminated
 from model.tuner.data.convert import SOURCES
@@ -26,11 +31,16 @@ from model.tuner.data.measured import read_measured
 from model.tuner.data.overview import KINDS, overview
 from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
+from model.tuner.mistakes import mistakes as find_mistakes
+from model.weights.load import load_model
 from model.weights.tiny import embedded_tokenizer
+from observability.metrics import Metrics
 
 app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
 SHOWN = 5
 """Bad records and matches that are printed; the report has all."""
+AT_ONCE = 32
+"""Answers that the model writes beside each other."""
 _NO_LIMIT = sys.maxsize
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
@@ -137,6 +147,40 @@ def show(files: Files) -> None:
         table.add_row(source or "-", *figures, *(f"{held.kinds[kind]:,}" for kind in KINDS))
     console.print(table)
     _tell(console, map(str, bad))
+
+
+@app.command()
+def mistakes(
+    file: Annotated[Path, typer.Argument(help="Rows whose answers are right, JSONL.")],
+    out: Out,
+    experts: Annotated[Path | None, typer.Option(help="Trained experts; without, the untrained model answers.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of the answers.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Which answer of a row is asked for.")] = 0,
+) -> None:
+    """Lets the model answer, and makes pairs of the right answers and its wrong ones, for ``fit --task preference``."""
+    console = Console()
+    with _refusing():
+        rows, bad = _read([file])
+        config = ModelConfig(experts=str(experts) if experts else None, slots=AT_ONCE, queue=len(rows) + 1)
+        loaded = load_model(config)
+        server = ChatServer(Engine(loaded, config, ManualStop(), Metrics("tuner")), loaded, loaded.name)
+    server.start()
+    try:
+        with _bar(console, "answers", len(rows)) as told:
+            given = [row for _, row in rows]
+            made = asyncio.run(_asked(find_mistakes(server, loaded.name, given, AT_ONCE, temperature, seed), told))
+    finally:
+        server.close()
+    report = {"read": len(rows), "asked": len(made), "rows": len(made) - made.count(None), **_bad(bad)}
+    _written(console, out, [each for each in made if each], report, map(str, bad))
+
+
+async def _asked(found: AsyncIterator[Row | None], told: Callable[[int], None]) -> list[Row | None]:
+    made: list[Row | None] = []
+    async for each in found:
+        made.append(each)
+        told(len(made))
+    return made
 
 
 def _measure() -> Callable[[Row], int]:

@@ -1,0 +1,239 @@
+"""How the loss of tunings fell, as an SVG that is readable on light and dark pages alike."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import accumulate
+from pathlib import Path
+
+from flightloop.errors import ConfigError
+from model.tuner.tuner import HISTORY, Progress
+
+PICTURE = "curves.svg"
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 64, 178, 62, 56
+SMOOTH = 0.02
+"""Share of a tuning's steps that a point of the bold line is the mean of."""
+BINS = 300
+"""Parts of a long tuning; of each the picture has the lowest and the highest loss."""
+LABEL_GAP = 34
+"""Least distance of two labels of two lines each."""
+
+_COLOURS = ("#4F6BED", "#12A594", "#E5A000", "#D6409F", "#7C66DC", "#E5484D", "#7C8496")
+_TITLE = "Tuning: loss by tokens learned from"
+_LEGEND = f"faint: each step; bold: mean of {SMOOTH:.0%} of the steps; dots: held-out conversations"
+_STYLE = """
+    text { font: 12px system-ui, sans-serif; fill: #4B5366 }
+    .title { font-size: 14px; font-weight: 600; fill: #171A26 }
+    .note { font-size: 10px }
+    .grid { stroke: #E1E4EE }
+    polyline { fill: none; stroke-width: 2; stroke-linejoin: round }
+    .raw { stroke-width: 1; opacity: 0.3 }
+    circle { stroke: #FFFFFF; stroke-width: 1.5 }
+    @media (prefers-color-scheme: dark) {
+      text { fill: #9BA3B5 } .title { fill: #F7F8FB } .grid { stroke: #2C3244 } circle { stroke: #171A26 }
+    }
+"""
+
+Point = tuple[float, float]
+"""Tokens learned from so far, and a loss in nats."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of one tuning.
+
+    Attributes:
+        name: to tell it from others.
+        steps: of each step.
+        held_out: of the held-out conversations, where they were measured.
+    """
+
+    name: str
+    steps: tuple[Point, ...]
+    held_out: tuple[Point, ...] = ()
+
+    def smoothed(self) -> list[Point]:
+        """The running mean around each step, of fewer steps at both ends."""
+        sums = [0.0, *accumulate(loss for _, loss in self.steps)]
+        half = max(1, round(SMOOTH * len(self.steps) / 2))
+        spans = [(max(0, place - half), min(len(self.steps), place + half + 1)) for place in range(len(self.steps))]
+        means = [(sums[end] - sums[start]) / (end - start) for start, end in spans]
+        return [(tokens, mean) for (tokens, _), mean in zip(self.steps, means, strict=True)]
+
+
+@dataclass
+class Picture:
+    """Keeps the picture beside a tuning's history up to date: after each epoch, and every so many seconds."""
+
+    folder: Path
+    every_s: float
+    clock: Callable[[], float] = time.monotonic
+    _drawn: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._drawn = self.clock()
+
+    def told(self, progress: Progress) -> None:
+        """Of a step that the history has."""
+        ended = progress.evaluation is not None or progress.step == progress.steps
+        if ended or self.clock() - self._drawn >= self.every_s:
+            (self.folder / PICTURE).write_text(draw(read([self.folder])), encoding="utf-8")
+            self._drawn = self.clock()
+
+
+def read(folders: Sequence[Path]) -> list[Curve]:
+    """The histories in the folders of tunings, which go by the folders' names where these differ.
+
+    Raises:
+        ConfigError: a folder has no history, or a broken one.
+    """
+    named = len({folder.resolve().name for folder in folders}) == len(folders)
+    return [_read(folder / HISTORY, folder.resolve().name if named else str(folder)) for folder in folders]
+
+
+def _read(path: Path, name: str) -> Curve:
+    try:
+        # A line that is being written has no end yet.
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        steps = [json.loads(line) for line in lines]
+        points = tuple((float(step["tokens"]), float(step["loss"])) for step in steps)
+        held_out = [(step["tokens"], step["evaluation"]) for step in steps if step.get("evaluation") is not None]
+        curve = Curve(name, points, tuple((float(tokens), float(loss)) for tokens, loss in held_out))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"cannot read the history {path}: {error}; name the folder of a tuning") from error
+    if not points:
+        raise ConfigError(f"{path} has no step yet")
+    return curve
+
+
+def draw(curves: Sequence[Curve]) -> str:
+    """The chart.
+
+    Args:
+        curves: at least one, each with at least one step.
+    """
+    frame = _Frame.around(curves)
+    coloured = [(curve, _COLOURS[place % len(_COLOURS)]) for place, curve in enumerate(curves)]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_TITLE}">',
+        f"<style>{_STYLE}</style>",
+        f'<text class="title" x="{LEFT}" y="24">{_TITLE}</text>',
+        f'<text x="{LEFT}" y="42">{_LEGEND}</text>',
+        *_axes(frame),
+        *(_line(frame, _thinned(curve.steps), colour, "raw") for curve, colour in coloured),
+        *(part for curve, colour in coloured for part in _bold(frame, curve, colour)),
+        *_labels(frame, coloured),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Of the tokens and losses that the picture has room for, with the distance of the lines of its grid."""
+
+    tokens: float
+    low: float
+    high: float
+    across: float
+    up: float
+
+    @classmethod
+    def around(cls, curves: Sequence[Curve]) -> _Frame:
+        """Holds all means and held-out losses; of the single steps, one in fifty may lie above."""
+        losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
+        losses += [_most(curve.steps) for curve in curves]
+        tokens = max(curve.steps[-1][0] for curve in curves)
+        up = _unit((max(losses) - min(losses)) or max(losses) or 1.0)
+        low, high = math.floor(min(losses) / up) * up, math.ceil(max(losses) / up) * up
+        return cls(tokens, low, max(high, low + up), _unit(tokens), up)
+
+    def x(self, tokens: float) -> float:
+        return LEFT + tokens / self.tokens * (WIDTH - LEFT - RIGHT)
+
+    def y(self, loss: float) -> float:
+        share = (min(loss, self.high) - self.low) / (self.high - self.low)
+        return HEIGHT - BOTTOM - max(0.0, share) * (HEIGHT - TOP - BOTTOM)
+
+
+def _most(steps: Sequence[Point]) -> float:
+    return sorted(loss for _, loss in steps)[int(0.98 * (len(steps) - 1))]
+
+
+def _unit(span: float) -> float:
+    """A round number that goes into a span five to ten times or so."""
+    power = 10.0 ** math.floor(math.log10(span))
+    return next(step * power for step in (0.1, 0.2, 0.25, 0.5, 1.0) if span <= 8 * step * power or step == 1.0)
+
+
+def _thinned(steps: Sequence[Point]) -> list[Point]:
+    if len(steps) <= 2 * BINS:
+        return list(steps)
+    borders = [len(steps) * place // BINS for place in range(BINS + 1)]
+    parts = [steps[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    return [point for part in parts for point in sorted((min(part, key=_loss), max(part, key=_loss)))]
+
+
+def _loss(point: Point) -> float:
+    return point[1]
+
+
+def _axes(frame: _Frame) -> Iterator[str]:
+    for tick in range(round((frame.high - frame.low) / frame.up) + 1):
+        loss = frame.low + tick * frame.up
+        y = frame.y(loss)
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{loss:.4g}</text>'
+    baseline = HEIGHT - BOTTOM + 18
+    for tick in range(int(frame.tokens / frame.across) + 1):
+        tokens = tick * frame.across
+        yield f'<text x="{frame.x(tokens):.1f}" y="{baseline}" text-anchor="middle">{_amount(tokens)}</text>'
+    yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{baseline + 18}" text-anchor="middle">tokens</text>'
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    turned = f'transform="rotate(-90 16 {middle:.0f})"'
+    yield f'<text x="16" y="{middle:.0f}" text-anchor="middle" {turned}>loss, nats</text>'
+
+
+def _amount(tokens: float) -> str:
+    for unit, sign in ((1e6, " M"), (1e3, " k")):
+        if tokens >= unit:
+            return f"{tokens / unit:.4g}{sign}"
+    return f"{tokens:.4g}"
+
+
+def _line(frame: _Frame, points: Sequence[Point], colour: str, kind: str = "mean") -> str:
+    path = " ".join(f"{frame.x(tokens):.1f},{frame.y(loss):.1f}" for tokens, loss in points)
+    return f'<polyline class="{kind}" stroke="{colour}" points="{path}"/>'
+
+
+def _bold(frame: _Frame, curve: Curve, colour: str) -> list[str]:
+    dots = [
+        f'<circle fill="{colour}" cx="{frame.x(tokens):.1f}" cy="{frame.y(loss):.1f}" r="4.5"/>'
+        for tokens, loss in curve.held_out
+    ]
+    smoothed = curve.smoothed()
+    apart = max(1, len(smoothed) // (2 * BINS))
+    return [_line(frame, [*smoothed[::apart], smoothed[-1]], colour), *dots]
+
+
+def _labels(frame: _Frame, coloured: Sequence[tuple[Curve, str]]) -> Iterator[str]:
+    """Beside the lines' ends, apart from each other: each run's name, and what it came to."""
+    wanted = sorted(
+        ((frame.y(curve.smoothed()[-1][1]), place) for place, (curve, _) in enumerate(coloured)), reverse=True
+    )
+    last = math.inf
+    for y, place in wanted:
+        curve, colour = coloured[place]
+        last = min(y, last - LABEL_GAP)
+        x = frame.x(curve.steps[-1][0]) + 12
+        told = f"{curve.smoothed()[-1][1]:.3f}"
+        told += f", held out {curve.held_out[-1][1]:.3f}" if curve.held_out else ""
+        yield f'<circle fill="{colour}" cx="{x:.1f}" cy="{last:.1f}" r="4"/>'
+        yield f'<text x="{x + 9:.1f}" y="{last + 4:.1f}">{escape(curve.name)}</text>'
+        yield f'<text class="note" x="{x + 9:.1f}" y="{last + 17:.1f}">{told}</text>'

@@ -1,0 +1,94 @@
+"""What the model gets wrong: it answers conversations whose right answers are known, and each wrong one makes a pair.
+
+Such pairs are learned from as preferences: the answers to unlearn are the model's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+from flightloop.chat import ChatCompletion, ChatMessage, ChatRequest
+from flightloop.errors import ContextTooLong
+from model.tuner.data.row import Call, Row
+
+ANSWER_TOKENS = 256
+
+
+class Model(Protocol):
+    """What answers; `model.serve.server.ChatServer`, for one."""
+
+    async def complete(self, request: ChatRequest) -> ChatCompletion: ...
+
+
+async def mistakes(
+    model: Model, name: str, rows: Sequence[Row], at_once: int = 32, temperature: float = 0.0, seed: int = 0
+) -> AsyncIterator[Row | None]:
+    """Puts one question of each row to the model.
+
+    Right is an answer with the same calls, in any order, or without calls where there are none; what it says besides is
+    not judged.
+
+    Args:
+        model: answers with tools as a served model does, held by the grammar.
+        name: what requests call it.
+        rows: as for `model.tuner.examples.read`.
+        at_once: questions that are asked beside each other.
+        temperature: of the answers.
+        seed: which of a conversation's answers is asked for.
+
+    Yields:
+        For each row, in any order: a row for `model.tuner.examples.read_pairs`, None where the answer was right.
+    """
+    places, source = asyncio.Semaphore(at_once), random.Random(seed)
+    numbers = [source.choice(_answers(row["messages"])) for row in rows]
+
+    async def one(row: Row, number: int) -> Row | None:
+        async with places:
+            return await _mistake(model, name, row, number, temperature)
+
+    asked = [asyncio.create_task(one(row, number)) for row, number in zip(rows, numbers, strict=True)]
+    try:
+        for done in asyncio.as_completed(asked):
+            yield await done
+    finally:
+        for task in asked:
+            task.cancel()
+
+
+async def _mistake(model: Model, name: str, row: Row, number: int, temperature: float) -> Row | None:
+    before, right = row["messages"][:number], row["messages"][number]
+    fields = {key: row[key] for key in ("tools", "response_format") if row.get(key) is not None}
+    request = ChatRequest(
+        model=name,
+        messages=[{key: value for key, value in message.items() if key != "weight"} for message in before],
+        max_tokens=ANSWER_TOKENS,
+        temperature=temperature,
+        **fields,
+    )
+    try:
+        completion = await model.complete(request)
+    except ContextTooLong:
+        return None
+    choice = completion.choices[0]
+    given = choice.message.model_dump(exclude_none=True, exclude_defaults=True) | {"role": "assistant"}
+    if choice.finish_reason == "length" or _calls(given) == _calls(right):
+        return None
+    return {"source": row.get("source"), **fields, "messages": before, "chosen": right, "rejected": given}
+
+
+def _answers(messages: Sequence[dict[str, Any]]) -> list[int]:
+    """The learned answers; a plan is asked for in another way than the rest."""
+    return [
+        number
+        for number, message in enumerate(messages)
+        if message["role"] == "assistant" and message.get("weight", 1) and message.get("name") != "plan"
+    ]
+
+
+def _calls(message: dict[str, Any]) -> list[Call]:
+    made = ChatMessage.model_validate({key: value for key, value in message.items() if key != "weight"})
+    calls = [(call.function.name, call.function.parsed()) for call in made.tool_calls or []]
+    return sorted(calls, key=repr)

@@ -1,0 +1,66 @@
+"""A model that answers as told, and the pairs that its wrong answers make."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flightloop.chat import ChatCompletion, ChatRequest, Choice, ResponseMessage, Usage
+from model.tuner.data.row import Row, called, row, said, tool
+from model.tuner.examples import pair_of
+from model.tuner.mistakes import mistakes
+from model.weights.tiny import embedded_tokenizer
+
+WEATHER = tool("weather", "The weather.", {"city": {"type": "string"}}, ["city"])
+HILO = [("weather", {"city": "Hilo"})]
+BOTH = [*HILO, ("weather", {"city": "Bern"})]
+
+
+class Parrot:
+    """Gives the same answer to everything."""
+
+    def __init__(self, message: dict, finish: str = "stop") -> None:
+        self.message, self.finish = ResponseMessage.model_validate(message), finish
+        self.asked: list[ChatRequest] = []
+
+    async def complete(self, request: ChatRequest) -> ChatCompletion:
+        self.asked.append(request)
+        choice = Choice(index=0, message=self.message, finish_reason=self.finish)
+        usage = Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
+        return ChatCompletion(id="1", created=0, model="parrot", choices=[choice], usage=usage)
+
+
+async def made(model: Parrot, *rows: Row) -> list[Row | None]:
+    return [each async for each in mistakes(model, "parrot", rows)]
+
+
+@pytest.mark.parametrize(
+    ("right", "given", "wrong"),
+    [
+        (called(HILO), called(HILO, 7), False),
+        (called(BOTH), called(BOTH[::-1]), False),
+        (called(BOTH), called(HILO), True),
+        (called(HILO), called([("weather", {"city": "Bern"})]), True),
+        (called(HILO), said("assistant", "It rains."), True),
+        (said("assistant", "It rains."), called(HILO), True),
+        (said("assistant", "It rains."), said("assistant", "It does."), False),
+    ],
+)
+async def test_other_calls_are_mistakes(right, given, wrong):
+    model = Parrot(given)
+    [found] = await made(model, row("test", [said("user", "Hilo?"), right], [WEATHER]))
+    assert (found is not None) == wrong
+    if found:
+        pair = pair_of(json.loads(json.dumps(found)), embedded_tokenizer(), 1000)
+        assert pair.chosen.tokens != pair.rejected.tokens
+    assert [message.text for message in model.asked[0].messages] == ["Hilo?"]
+
+
+async def test_only_learned_answers_are_asked_for_and_cut_ones_do_not_count():
+    plan = {"role": "assistant", "name": "plan", "content": "{}"}
+    old = {**said("assistant", "Yes?"), "weight": 0}
+    messages = [said("user", "Hi"), old, said("user", "Hilo?"), plan, called(HILO)]
+    model = Parrot(said("assistant", "It rains and"), finish="length")
+    assert await made(model, row("test", messages, [WEATHER])) == [None]
+    assert len(model.asked[0].messages) == 4

@@ -8,6 +8,7 @@ from agent.budgets import Prices
 from agent.chat_model import ChatModel
 from agent.config import Settings
 from agent.deltas import Deltas
+from agent.facts import Lookup
 from agent.kits import Kits
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.project import LiveProject
@@ -22,8 +23,10 @@ from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
 from guardrails.types import Judge
 from observability.tracing import Tracing
+from tools.builtin.knowledge import search_knowledge
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
+from tools.knowledge.library import Library
 from tools.shop.database import FILE
 from tools.shop.seed import reseed
 
@@ -100,7 +103,12 @@ def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], 
     def hosts(sources: Sequence[str]) -> ToolHosts:
         return ToolHosts(sources, ToolsConfig())
 
-    return Kits(live, guards, hosts)
+    return Kits(live, guards, hosts, make_lookup(settings))
+
+
+def make_lookup(settings: Settings) -> Lookup:
+    """The knowledge of the data folder, which the tool searches and answers are held against."""
+    return Lookup(Library(settings.data).statements, frozenset({search_knowledge.__name__}))
 
 
 def make_worker(

@@ -21,6 +21,7 @@ from agent.chat_model import ChatModel
 from agent.collect import Collected
 from agent.context import Conversation
 from agent.deltas import Deltas
+from agent.facts import NO_LOOKUP, Lookup
 from agent.history import CallState, result_text
 from agent.spec import AgentSpec
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
@@ -92,6 +93,7 @@ class Means:
     data: Path
     clock: Callable[[], datetime]
     tracing: Tracing
+    lookup: Lookup = NO_LOOKUP
     epoch: int = 0
 
 
@@ -102,6 +104,7 @@ class Gate:
         self._conversation = conversation
         self._results: list[str] = []
         self._trusted: list[str] = []
+        self._looked_up: list[str] = []
 
     @property
     def policy_sha256(self) -> str:
@@ -113,6 +116,8 @@ class Gate:
             self._results.append(result_text(result))
             if result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
                 self._trusted.append(self._results[-1])
+            if result.tool in self._means.lookup.tools:
+                self._looked_up.append(self._results[-1])
         return GuardContext(
             tenant_id=run.tenant_id,
             agent=run.agent,
@@ -124,6 +129,8 @@ class Gate:
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
             approved_args=approved,
+            facts=self._means.lookup.facts,
+            looked_up=tuple(self._looked_up),
         )
 
     def tools(self, *, planning: bool = False) -> list[ToolDef]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.facts import NO_LOOKUP, Lookup
 from agent.gate import Guarding, Hosts
 from agent.project import LiveProject, Project
 from agent.spec import AgentSpec
@@ -26,6 +27,7 @@ class Kit:
     agent: AgentSpec
     guard: Guarding
     hosts: Hosts
+    lookup: Lookup = NO_LOOKUP
 
 
 @dataclass(eq=False)
@@ -43,6 +45,7 @@ class Kits:
     Args:
         make_guard: compiles a policy.
         make_hosts: hosts for tool sources (as ``tools.host.ToolHosts`` takes them).
+        lookup: what agents can look up.
     """
 
     def __init__(
@@ -50,10 +53,12 @@ class Kits:
         live: LiveProject,
         make_guard: Callable[[Policy], Guarding],
         make_hosts: Callable[[Sequence[str]], OwnedHosts],
+        lookup: Lookup = NO_LOOKUP,
     ) -> None:
         self._live = live
         self._make_guard = make_guard
         self._make_hosts = make_hosts
+        self._lookup = lookup
         self._guards: dict[str, Guarding] = {}
         self._shift: _Shift | None = None
         self._changing = asyncio.Lock()
@@ -65,7 +70,7 @@ class Kits:
         shift.users += 1
         try:
             spec = shift.project.agent(agent)
-            yield Kit(spec, self._guard(shift.project.policy_of(spec)), shift.hosts)
+            yield Kit(spec, self._guard(shift.project.policy_of(spec)), shift.hosts, self._lookup.of(spec))
         finally:
             shift.users -= 1
             if shift is not self._shift and shift.users == 0:

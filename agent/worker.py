@@ -213,6 +213,7 @@ class Worker:
             data=self._data,
             clock=self._clock,
             tracing=self._tracing,
+            lookup=kit.lookup,
             epoch=epoch,
         )
 

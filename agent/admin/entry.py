@@ -64,6 +64,20 @@ def worker(project: Project = None) -> None:
     asyncio.run(work(_settings(project=project)))
 
 
+@app.command()
+def graph(
+    about: Annotated[str | None, typer.Option(help="A product, category, document or term; none: all.")] = None,
+    dot: Annotated[Path | None, typer.Option(help="Write a picture there, in Graphviz's language.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write a picture there, SVG.")] = None,
+) -> None:
+    """What the shop's database and documents say, as the search tool and the guard know it."""
+    from agent.admin.graph import show_graph
+    from tools.knowledge import picture
+
+    wanted = {picture.dot: dot, picture.svg: svg}
+    show_graph(_settings(), about, {draw: path for draw, path in wanted.items() if path})
+
+
 @policy.command("test")
 def policy_test(
     file: Annotated[Path, typer.Argument(help="The policy, YAML.")],

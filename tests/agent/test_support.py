@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from agent.commands import interrupt
 from agent.deltas import LocalDeltas
+from agent.facts import Lookup
 from agent.fakes import ScriptedChatModel, Turn, calls, plan, text
 from agent.journal import Journal
 from agent.kits import Kits
@@ -22,13 +23,14 @@ from agent.store import sql_journal
 from agent.store.interrupts import reader
 from agent.worker import Worker, WorkerConfig
 from flightloop.content import text_of
-from flightloop.events import RunCreated
+from flightloop.events import Judged, RunCreated
 from flightloop.runs import Run
 from guardrails.audit import verify
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
 from observability.tracing import Tracing
 from tools.host import ToolHosts
+from tools.knowledge.library import Library
 from tools.shop.seed import reseed
 
 
@@ -49,8 +51,9 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 @pytest.fixture
-async def kits() -> AsyncIterator[Kits]:
-    made = Kits(LiveProject(), Guard, ToolHosts)
+async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
+    lookup = Lookup(Library(tmp_path / "data").statements, frozenset({"search_knowledge"}))
+    made = Kits(LiveProject(), Guard, ToolHosts, lookup)
     yield made
     await made.close()
 
@@ -153,6 +156,23 @@ async def test_an_approved_call_is_performed_once(
     assert run.status == "succeeded"
     assert an_order(shop, "processing", f"id = {order['id']}")["address"] == new
     assert shop.execute("SELECT count(*) FROM receipts").fetchone()[0] == 1
+
+
+async def test_a_wrong_price_is_marked_though_the_search_found_it_elsewhere(
+    shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal
+) -> None:
+    script = [
+        plan("Find the price", "search_knowledge"),
+        calls(("search_knowledge", {"query": "price of the desk lamp and the wall clock"})),
+        text("The Desk Lamp costs 27.90 EUR."),
+    ]
+    run, model = await start("How much is the desk lamp, and how much the wall clock?", script)
+    assert "Wall Clock: 27.90 EUR" in model.requests[2].messages[-1].text
+    events = await journal.events("default", run.id)
+    verdicts = [event.verdict for event in events if isinstance(event, Judged)]
+    (grounded,) = [verdict for verdict in verdicts if verdict.rail == "groundedness"]
+    assert grounded.scores == {"groundedness": 0.0}
+    assert grounded.reason == "against the facts: Desk Lamp costs 39.90 EUR (products 121)"
 
 
 async def test_an_injection_in_the_input_is_blocked(start: Callable[..., Any]) -> None:

@@ -1,0 +1,122 @@
+"""Builds the graph from rows and passages, by rules: the same input gives the same graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tools.knowledge.documents import Passage
+from tools.knowledge.goods import Goods, Product
+from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
+from tools.knowledge.names import Names, last_word
+from tools.knowledge.quantities import MONTH, Measure, quantities
+from tools.knowledge.words import placed_words, sentences
+
+_BOLD = re.compile(r"\*\*(.+?)\*\*|__(.+?)__")
+_CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*")
+_JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
+_UNITS = {"EUR"}
+
+
+def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
+    """The graph of a shop's goods and of the passages of its documents, in the order in which they are given."""
+    graph = KnowledgeGraph()
+    for product in goods.products:
+        _add_product(graph, product)
+    for kind, name in goods.terms:
+        graph.add(Node(f"term {name.lower()}", Kind.TERM, name, kind))
+    rules = [rule for passage in found for rule in _add_passage(graph, passage)]
+    for rule in rules:
+        for name in _own_names(rule.text):
+            term = f"term {name.lower()}"
+            graph.add(Node(term, Kind.TERM, name, rule.source))
+    names = Names(graph)
+    for rule in rules:
+        for node in names.nodes(rule.text, Kind.CATEGORY, Kind.TERM, Kind.DOCUMENT):
+            if node.name != rule.source.split(", ")[0]:
+                graph.link(rule, Relation.NAMES, node)
+    _link_covered(graph, rules)
+    return graph
+
+
+def clauses(sentence: str) -> list[tuple[int, str]]:
+    """Parts of a sentence that each state a quantity ("clothing has 12 months, pans 60"), and where they begin;
+    the whole of it where one of them would state none."""
+    parts, start = [], 0
+    for match in _JOINT.finditer(sentence):
+        if quantities(sentence[start : match.start()]) and quantities(sentence[match.end() :]):
+            parts.append((start, sentence[start : match.start()]))
+            start = match.end()
+    return [*parts, (start, sentence[start:])]
+
+
+def euros(cents: int) -> str:
+    return f"{cents / 100:.2f} EUR"
+
+
+def _add_product(graph: KnowledgeGraph, product: Product) -> None:
+    source = f"products {product.id}"
+    node = graph.add(Node(f"product {product.id}", Kind.PRODUCT, product.name, source))
+    category = graph.add(Node(f"category {product.category.lower()}", Kind.CATEGORY, product.category, "products"))
+    graph.link(node, Relation.IS_OF, category)
+
+    def attribute(name: str, shown: str, relation: Relation, measure: Measure | None, *values: float) -> None:
+        made = Node(f"{node.id}/{name}", Kind.ATTRIBUTE, shown, source, "", measure, values)
+        graph.link(node, relation, graph.add(made))
+
+    attribute("price", euros(product.price_cents), Relation.COSTS, Measure.MONEY, product.price_cents / 100)
+    attribute("stock", str(product.stock), Relation.HAS_STOCK, Measure.STOCK, float(product.stock))
+    months = f"{product.warranty_months} months"
+    attribute("warranty", months, Relation.HAS_WARRANTY, Measure.TIME, product.warranty_months * MONTH)
+    if product.final_sale:
+        attribute("final sale", "final sale", Relation.IS, None)
+
+
+def _add_passage(graph: KnowledgeGraph, passage: Passage) -> Iterator[Node]:
+    """Adds it with its rules, and gives these."""
+    document = graph.add(Node(f"document {passage.document}", Kind.DOCUMENT, passage.document, passage.document))
+    place = f"{passage.document}, {passage.heading}"
+    number = sum(node.source == place for node in graph.nodes(Kind.SECTION))
+    name = f"section {place}" + (f" {number + 1}" if number else "")
+    section = graph.add(Node(name, Kind.SECTION, passage.heading, place, passage.text))
+    graph.link(document, Relation.HAS, section)
+    for index, (_, sentence) in enumerate(sentences(passage.text), start=1):
+        rule = graph.add(Node(f"rule {name.removeprefix('section ')}/{index}", Kind.RULE, sentence, place, sentence))
+        graph.link(section, Relation.STATES, rule)
+        for begin, clause in clauses(sentence):
+            for one in quantities(clause):
+                amount = Node(
+                    f"{rule.id}/{begin + one.start}",
+                    Kind.AMOUNT,
+                    clause[one.start : one.end],
+                    place,
+                    clause,
+                    one.measure,
+                    one.values,
+                )
+                graph.link(rule, Relation.SETS, graph.add(amount))
+        yield rule
+
+
+def _own_names(text: str) -> list[str]:
+    """Bold words, and words with a capital letter inside a sentence."""
+    bold = [first or second for first, second in _BOLD.findall(text)]
+    return [name for name in (*bold, *_CAPITAL.findall(text)) if name not in _UNITS]
+
+
+def _link_covered(graph: KnowledgeGraph, rules: Sequence[Node]) -> None:
+    """A rule covers a product if it names its category, or what it is, and states one of its attributes' values."""
+    goods = [
+        (
+            product,
+            {last_word(product.name), *(last_word(one.name) for one in graph.after(product, Relation.IS_OF))},
+            [one.values for one in graph.after(product, Relation.HAS_WARRANTY)],
+        )
+        for product in graph.nodes(Kind.PRODUCT)
+    ]
+    for rule in rules:
+        for amount in graph.after(rule, Relation.SETS):
+            stems = {word.stem for word in placed_words(amount.text)}
+            for product, called, warranties in goods:
+                if amount.measure is Measure.TIME and called & stems and amount.values in warranties:
+                    graph.link(rule, Relation.COVERS, product)

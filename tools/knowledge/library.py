@@ -1,0 +1,117 @@
+"""The knowledge of a data folder, made anew when its files change."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tools.knowledge.builder import build
+from tools.knowledge.documents import Passage, documents, passages
+from tools.knowledge.goods import read_goods
+from tools.knowledge.graph import KnowledgeGraph
+from tools.knowledge.names import Names
+from tools.knowledge.search import Found, PassageIndex, Search
+from tools.knowledge.statements import Reader, Statement
+from tools.shop.database import FILE
+
+log = logging.getLogger(__name__)
+
+Stamps = dict[Path, tuple[int, int]]
+"""Files: time of change in nanoseconds, size in bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Papers:
+    """The documents' passages, and their index once somebody searches."""
+
+    passages: Sequence[Passage]
+
+    @cached_property
+    def index(self) -> PassageIndex:
+        return PassageIndex(self.passages)
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """One state of it. What nobody asks for is not made."""
+
+    papers: Papers
+    graph: KnowledgeGraph
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.graph)
+
+    @cached_property
+    def search(self) -> Search:
+        return Search(self.graph, self.papers.index, self.names)
+
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader(self.graph, self.names)
+
+
+class Library:
+    """Follows the shop's database and the documents: a change is picked up, a file that can't be read keeps what was.
+
+    Args:
+        data: folder with ``shop.db`` and perhaps ``documents/``; either may be missing.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._seen: Stamps = {}
+        self._knowledge: Knowledge | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the documents."""
+        return documents(self._data)
+
+    def current(self) -> Knowledge:
+        """As the files are now; costs a stat per file, and where one has changed, the graph anew.
+
+        Raises:
+            OSError, sqlite3.Error: a file can't be read, and there is no earlier state.
+        """
+        stamps = self._stamps()
+        if self._knowledge is None or stamps != self._seen:
+            try:
+                self._knowledge = self._read(stamps)
+                self._seen = stamps
+            except (OSError, UnicodeDecodeError, sqlite3.Error) as error:
+                if self._knowledge is None:
+                    raise
+                log.warning("knowledge not reread, what was read before stays: %s", error)
+        return self._knowledge
+
+    def search(self, query: str, count: int) -> list[Found]:
+        return self.current().search.find(query, count)
+
+    def statements(self, text: str, asked: str = "") -> list[Statement]:
+        """See ``Reader.read``."""
+        return self.current().reader.read(text, asked)
+
+    def _stamps(self) -> Stamps:
+        stamps = {}
+        for path in (*sorted(self.folder.glob("*.md")), self._data / FILE):
+            with suppress(FileNotFoundError):  # an editor may be replacing it just now
+                stat = path.stat()
+                stamps[path] = (stat.st_mtime_ns, stat.st_size)
+        return stamps
+
+    def _read(self, stamps: Stamps) -> Knowledge:
+        goods, known = read_goods(self._data), self._knowledge
+        if known is not None and _documents(stamps) == _documents(self._seen):
+            return Knowledge(known.papers, build(goods, known.papers.passages))
+        found = [one for path in _documents(stamps) for one in passages(path.stem, path.read_text(encoding="utf-8"))]
+        return Knowledge(Papers(found), build(goods, found))
+
+
+def _documents(stamps: Stamps) -> Stamps:
+    return {path: stamp for path, stamp in stamps.items() if path.suffix == ".md"}

@@ -1,0 +1,86 @@
+"""Names of the graph's things, found in a text."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
+from tools.knowledge.words import placed_words, stem
+
+_MOST_WORDS = 6
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Characters [start, end) of a text name these nodes: several where a name is common to them."""
+
+    start: int
+    end: int
+    nodes: tuple[Node, ...]
+
+
+class Names:
+    """Finds products, categories, documents and terms by their names, and products by a part of theirs.
+
+    A single word stands for a product if it is the last of its name ("kettle") and the documents don't use it for
+    something else ("post-office boxes").
+    """
+
+    def __init__(self, graph: KnowledgeGraph) -> None:
+        ordinary = {
+            word
+            for rule in graph.nodes(Kind.RULE)
+            if not graph.after(rule, Relation.COVERS)
+            for word in _stems(rule.text)
+        }
+        found: dict[tuple[str, ...], dict[str, Node]] = defaultdict(dict)
+        for node in graph.nodes(Kind.PRODUCT):
+            for alias in _aliases(node.name):
+                if len(alias) > 1 or alias[0] not in ordinary:
+                    found[alias][node.id] = node
+        # Whole names last: what is one is not taken for a part of another.
+        for node in graph.nodes(Kind.CATEGORY, Kind.DOCUMENT, Kind.TERM, Kind.PRODUCT):
+            whole = tuple(_stems(node.name))
+            found[whole] = {node.id: node} | (found[whole] if node.kind is not Kind.PRODUCT else {})
+        self._nodes = {alias: tuple(nodes.values()) for alias, nodes in found.items() if alias}
+
+    def find(self, text: str, *kinds: Kind) -> list[Mention]:
+        """Mentions of these kinds (none: all), the longest first where two overlap, in the order of the text."""
+        words, found, index = placed_words(text), [], 0
+        while index < len(words):
+            for length in range(min(_MOST_WORDS, len(words) - index), 0, -1):
+                run = words[index : index + length]
+                nodes = self._nodes.get(tuple(word.stem for word in run), ())
+                nodes = tuple(node for node in nodes if not kinds or node.kind in kinds)
+                if nodes:
+                    found.append(Mention(run[0].start, run[-1].end, nodes))
+                    index += length - 1
+                    break
+            index += 1
+        return found
+
+    def nodes(self, text: str, *kinds: Kind) -> list[Node]:
+        """What ``find`` finds, each once."""
+        return list(dict.fromkeys(node for mention in self.find(text, *kinds) for node in mention.nodes))
+
+
+def last_word(name: str) -> str:
+    """What a thing of this name is: its last word before any that has a digit, stemmed."""
+    before = re.split(r"\s+\S*\d", name)[0]
+    return (_stems(before) or [stem(name.lower())])[-1]
+
+
+def _aliases(name: str) -> Iterator[tuple[str, ...]]:
+    """Two or more neighbouring words of a name, and its last one."""
+    stems = _stems(name)
+    for first in range(len(stems)):
+        for end in range(first + 2, len(stems) + 1):
+            yield tuple(stems[first:end])
+    yield (last_word(name),)
+
+
+def _stems(text: str) -> list[str]:
+    return [word.stem for word in placed_words(text) if word.stem != "s"]

@@ -1,0 +1,149 @@
+"""Search: passages by BM25, and what the graph has about the things that a query names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+
+from tools.knowledge.documents import Passage
+from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
+from tools.knowledge.names import Names
+from tools.knowledge.words import placed_words, words
+
+MOST_CARDS, MOST_GOODS = 2, 10
+"""Lines about products in an answer, products in a line about a category."""
+NEIGHBOUR = 0.75
+"""A passage that hangs on what the query names gets this share of its document's best score on top of its own."""
+LEAST = 0.4
+"""Beside a product, passages with less than this share of the best one's score are left out."""
+CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
+"""What a product's own line answers: passages are not searched for these."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """``source``: a document's title, or table and row."""
+
+    source: str
+    text: str
+
+
+class PassageIndex:
+    """BM25 over passages."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self.passages = passages
+        self._retriever = bm25s.BM25()
+        texts = [f"{passage.document} {passage.heading} {passage.text}" for passage in passages]
+        self.vocabulary = {word for text in texts for word in words(text)}
+        self._retriever.index([words(text) for text in texts], show_progress=False)
+
+    def best(self, query: Sequence[str], count: int) -> list[Passage]:
+        """At most so many passages that have a word of the query, the best one first."""
+        known = [word for word in query if word in self.vocabulary]
+        if not known:
+            return []
+        count = min(count, len(self.passages))
+        numbers, scores = self._retriever.retrieve([known], k=count, show_progress=False)
+        return [self.passages[int(number)] for number, score in zip(numbers[0], scores[0], strict=True) if score > 0]
+
+    def scores(self, query: Sequence[str]) -> list[float]:
+        """Of all passages, in their order."""
+        known = [word for word in query if word in self.vocabulary]
+        return [float(score) for score in self._retriever.get_scores(known)] if known else [0.0] * len(self.passages)
+
+
+class Search:
+    """Finds passages, and lines about products and categories that the query names."""
+
+    def __init__(self, graph: KnowledgeGraph, index: PassageIndex, names: Names) -> None:
+        self._graph = graph
+        self._index = index
+        self._names = names
+
+    def find(self, query: str, count: int) -> list[Found]:
+        """At most ``count`` results. A query that names no product finds passages, as BM25 ranks them, and where these
+        are few a line about the category that it names; one that does finds the product's line first, then
+        passages that fit the rest of the query, those that hang on the product before others."""
+        products = self._products(query)[: min(MOST_CARDS, count)]
+        if products:
+            found = [Found(one.source, self.card(one)) for one in products]
+            return [*found, *map(_found, self._beside(query, products, count - len(found)))]
+        passages = self._index.best(words(query), count)
+        lines = [Found(one.source, self.card(one)) for one in self._names.nodes(query, Kind.CATEGORY)]
+        return [*map(_found, passages), *lines][:count]
+
+    def card(self, node: Node) -> str:
+        """A line about a product or a category."""
+        if node.kind is Kind.CATEGORY:
+            goods = self._graph.before(node, Relation.IS_OF)
+            shown = [f"{one.name} {self._shown(one, Relation.COSTS)}" for one in goods[:MOST_GOODS]]
+            more = [f"{len(goods) - MOST_GOODS} more"] if len(goods) > MOST_GOODS else []
+            return f"{node.name}: {', '.join([*shown, *more])}"
+        warranty = self._shown(node, Relation.HAS_WARRANTY)
+        parts = [
+            self._shown(node, Relation.COSTS),
+            f"{self._shown(node, Relation.HAS_STOCK)} in stock",
+            "no warranty" if warranty.startswith("0 ") else f"warranty {warranty}",
+            f"category {self._shown(node, Relation.IS_OF)}",
+            *(one.name for one in self._graph.after(node, Relation.IS)),
+        ]
+        return f"{node.name}: {', '.join(parts)}"
+
+    def _shown(self, node: Node, relation: Relation) -> str:
+        return self._graph.after(node, relation)[0].name
+
+    def _products(self, query: str) -> list[Node]:
+        """Those that the query names; else those whose names have the most words of it: two, or one that the documents
+        don't have, or don't mean when a price or the stock is asked for ("clock" of "around the clock")."""
+        named = self._names.nodes(query, Kind.PRODUCT)
+        if named:
+            return named
+        asked = {word.stem for word in placed_words(query)}
+        goods = self._graph.nodes(Kind.PRODUCT)
+        shared = {node: asked & {word.stem for word in placed_words(node.name)} for node in goods}
+        most = max(map(len, shared.values()), default=0)
+        best = [node for node, common in shared.items() if len(common) == most > 0]
+        alone = len(best) == 1 and (not shared[best[0]] & self._index.vocabulary or asked & CARD_WORDS)
+        return best if most > 1 or alone else []
+
+    def _beside(self, query: str, products: Sequence[Node], count: int) -> list[Passage]:
+        named = {word.stem for one in products for word in placed_words(one.name)}
+        rest = [word for word in words(query) if word not in named and word not in CARD_WORDS]
+        near = self._near(products)
+        if not any(word in self._index.vocabulary for word in rest):
+            asked_more = len(rest) < len(words(query)) - len(named & set(words(query)))
+            return [] if asked_more else [one for one in self._index.passages if _place(one) in near][:count]
+        scores = self._index.scores(rest)
+        best: dict[str, float] = {}
+        for passage, score in zip(self._index.passages, scores, strict=True):
+            best[passage.document] = max(score, best.get(passage.document, 0.0))
+        ranked = [
+            (score + (NEIGHBOUR * best[passage.document] if _place(passage) in near else 0.0), passage)
+            for passage, score in zip(self._index.passages, scores, strict=True)
+        ]
+        ranked.sort(key=lambda pair: -pair[0])
+        least = LEAST * ranked[0][0]
+        return [passage for score, passage in ranked[:count] if score > 0 and score >= least]
+
+    def _near(self, products: Sequence[Node]) -> set[str]:
+        """Places of the sections with a rule that covers a product or names its category."""
+        found: set[str] = set()
+        for product in products:
+            category = self._graph.after(product, Relation.IS_OF)[0]
+            rules = [
+                *self._graph.before(product, Relation.COVERS),
+                *self._graph.before(category, Relation.NAMES),
+            ]
+            found |= {rule.source for rule in rules}
+        return found
+
+
+def _place(passage: Passage) -> str:
+    return f"{passage.document}, {passage.heading}"
+
+
+def _found(passage: Passage) -> Found:
+    return Found(passage.document, passage.shown)

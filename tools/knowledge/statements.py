@@ -1,0 +1,237 @@
+"""What the graph says of the numbers in a text: whether the product, or the rule, that they are stated of has them.
+
+A number with its unit is held against the attributes of the product that its sentence names, and against the rule that
+shares most of its sentence's words. What the graph has nothing about is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from tools.knowledge.builder import clauses
+from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
+from tools.knowledge.names import Mention, Names
+from tools.knowledge.quantities import MONTH, Measure, Quantity, quantities
+from tools.knowledge.words import NUMBER_WORDS, sentences, words
+
+SENTENCE, AROUND = 0.5, 0.25
+"""What a word counts that stands in the same sentence (or, of a rule, in its heading), or in what was said before; one
+that stands beside the number counts 1."""
+LEAST = 0.45
+"""Share of what the words count that a rule must have to speak of the same thing."""
+NEAR = 0.8
+"""Rules with this share of the best one's are as good as it."""
+
+_ATTRIBUTES = {
+    Measure.MONEY: Relation.COSTS,
+    Measure.STOCK: Relation.HAS_STOCK,
+    Measure.TIME: Relation.HAS_WARRANTY,
+}
+_OTHER_MONEY = re.compile(
+    r"\b(?:refund|paid|pay|total|order|shipp|deliver|back|discount|off\b|point|over\b|"
+    r"more than|less than|up to|gift card)",
+    re.IGNORECASE,
+)
+_WARRANTY = re.compile(r"\b(?:warrant|guarant)", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:not|never|no longer|instead of|rather than)(?:\s+\w+){0,2}\s*$|n't\s*$", re.IGNORECASE)
+_AGREES = re.compile(r"\s*(?:yes|yeah|sure|correct|right|exactly|indeed|certainly)\b", re.IGNORECASE)
+_UNTOLD = frozenset(
+    words(
+        "eur euro euros percent minute hour day working weekday week month year piece many much something please would "
+        "like get know tell just need want also about"
+    )
+) | frozenset(NUMBER_WORDS)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A number at characters [start, end) of a text, and what the graph knows of it.
+
+    ``numbers`` as they are written; ``fact`` with its source. ``strict``: that the user said so is no excuse.
+    """
+
+    start: int
+    end: int
+    numbers: tuple[float, ...]
+    right: bool
+    strict: bool
+    fact: str
+
+
+@dataclass(frozen=True)
+class _Judged:
+    right: bool
+    fact: str
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A sentence: the words before it, the products that it names, those that were spoken of before."""
+
+    text: str
+    around: str
+    named: Sequence[Mention]
+    spoken_of: Sequence[Node]
+
+    @cached_property
+    def plain(self) -> str:
+        """Blanks in the place of products: what is said of them, and no number of theirs (Puzzle 1000 Pieces)."""
+        text = self.text
+        for mention in self.named:
+            text = text[: mention.start] + " " * (mention.end - mention.start) + text[mention.end :]
+        return text
+
+    def of_warranty(self, period: Quantity) -> bool:
+        """Whether a period is a warranty's: its sentence says so, or it is long and the words before did."""
+        long = min(period.values) >= MONTH
+        return bool(_WARRANTY.search(self.text) or (long and _WARRANTY.search(self.around)))
+
+
+@dataclass(frozen=True)
+class _Amount:
+    """A rule's number, what each word counts that speaks of it, and what is named beside it."""
+
+    node: Node
+    rule: Node
+    weights: Mapping[str, float]
+    named: frozenset[str]
+
+
+class Reader:
+    """Reads what answers state."""
+
+    def __init__(self, graph: KnowledgeGraph, names: Names) -> None:
+        self._graph = graph
+        self._names = names
+        rules = graph.nodes(Kind.RULE)
+        self._amounts = [
+            _Amount(
+                amount,
+                rule,
+                _weighed((SENTENCE, f"{rule.source} {section.text}"), (1.0, amount.text)),
+                self._named(amount.text),
+            )
+            for section in graph.nodes(Kind.SECTION)
+            for rule in graph.after(section, Relation.STATES)
+            for amount in graph.after(rule, Relation.SETS)
+        ]
+        spread = Counter(word for rule in rules for word in set(words(f"{rule.source} {rule.text}")))
+        self._rarity = {word: math.log(1 + len(rules) / times) for word, times in spread.items()}
+        self._unknown = math.log(1 + len(rules)) / 2
+
+    def read(self, text: str, asked: str = "") -> list[Statement]:
+        """The numbers in ``text`` that the graph knows something about, in their order.
+
+        Args:
+            asked: what the text answers; it tells what "it" is.
+        """
+        found: list[Statement] = []
+        spoken_of, around = self._names.nodes(asked, Kind.PRODUCT), asked
+        agrees = bool(_AGREES.match(text))
+        for start, sentence in sentences(text):
+            said = _Said(sentence, around, self._names.find(sentence, Kind.PRODUCT), spoken_of)
+            found += (replace(one, start=start + one.start, end=start + one.end) for one in self._read(said, agrees))
+            spoken_of = [node for mention in said.named for node in mention.nodes] or spoken_of
+            around = f"{asked} {sentence}"
+        return sorted(found, key=lambda one: one.start)
+
+    def _read(self, said: _Said, agrees: bool) -> Iterator[Statement]:
+        for mention in said.named:
+            name = said.text[mention.start : mention.end]
+            if numbers := tuple(float(digits) for digits in re.findall(r"\d+", name)):
+                yield Statement(mention.start, mention.end, numbers, True, False, f"{name} ({mention.nodes[0].source})")
+        for begin, clause in clauses(said.plain):
+            for one in quantities(clause):
+                if _DENIED.search(clause[: one.start]):
+                    continue
+                placed = replace(one, start=begin + one.start, end=begin + one.end)
+                of_product = self._of_product(placed, clause, said)
+                judged = of_product or self._of_rule(placed, clause, said)
+                if judged is not None:
+                    strict = not judged.right and (agrees or judged is of_product)
+                    yield Statement(placed.start, placed.end, one.numbers, judged.right, strict, judged.fact)
+
+    def _of_product(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
+        """By the attributes of the products that the number is stated of; None where they have none of the kind."""
+        relation = _ATTRIBUTES.get(one.measure)
+        if relation is None or (one.measure is Measure.TIME and not said.of_warranty(one)):
+            return None
+        products = _nearest(one, said) or said.spoken_of
+        pairs = [(node, attribute) for node in products for attribute in self._graph.after(node, relation)]
+        if not pairs:
+            return None
+        right = next((pair for pair in pairs if one.agrees(pair[1].values)), None)
+        if right is None and one.measure is Measure.MONEY and _OTHER_MONEY.search(clause):
+            return None  # an order's total, a fee: not what the product costs
+        node, attribute = right or pairs[0]
+        return _Judged(right is not None, f"{node.name} {relation} {attribute.name} ({node.source})")
+
+    def _of_rule(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
+        """By the rules that speak of the same; None where none does."""
+        weights = _weighed((AROUND, said.around), (SENTENCE, said.plain), (1.0, clause))
+        scores = [
+            (self._shared(weights, amount), amount) for amount in self._amounts if amount.node.measure is one.measure
+        ]
+        named = self._named(clause)
+        if any(score >= LEAST and named & amount.named for score, amount in scores):
+            scores = [(score, amount) for score, amount in scores if named & amount.named]  # Saturday is not Monday
+        best, _ = max(scores, key=lambda pair: pair[0], default=(0.0, None))
+        if best < LEAST:
+            return None
+        near = [amount for score, amount in scores if score >= NEAR * best]
+        right = next((amount for amount in near if one.agrees(self._allowed(amount))), None)
+        shown = right or next(amount for score, amount in scores if score == best)
+        return _Judged(right is not None, f"{shown.rule.text} ({shown.rule.source})")
+
+    def _named(self, text: str) -> frozenset[str]:
+        return frozenset(node.id for node in self._names.nodes(text, Kind.CATEGORY, Kind.TERM))
+
+    def _allowed(self, amount: _Amount) -> tuple[float, ...]:
+        """All values of its measure in its clause: "from 8:00 to 18:00" allows both."""
+        beside = self._graph.after(amount.rule, Relation.SETS)
+        return tuple(
+            value
+            for node in beside
+            if (node.text, node.measure) == (amount.node.text, amount.node.measure)
+            for value in node.values
+        )
+
+    def _shared(self, said: Mapping[str, float], amount: _Amount) -> float:
+        total = shared = 0.0
+        for word, weight in said.items():
+            if weight <= AROUND and word not in amount.weights:
+                continue  # what was said before may help, but need not be spoken of
+            rarity = self._rarity.get(word, self._unknown)
+            total += weight * rarity
+            shared += weight * rarity * amount.weights.get(word, 0.0)
+        return shared / total if total else 0.0
+
+
+def _weighed(*parts: tuple[float, str]) -> dict[str, float]:
+    """Words and what they count, the last part's weight where one stands in several."""
+    return {
+        word: weight
+        for weight, text in parts
+        for word in words(text)
+        if word not in _UNTOLD and not word.isdigit() and word != "?"
+    }
+
+
+def _nearest(one: Quantity, said: _Said) -> list[Node]:
+    """The products that a number is stated of: those named last before it, and together, or else the next one.
+
+    Where a sentence begins with such a number ("5 EUR for the lamp and 7 EUR for the rug") it is the next one.
+    """
+    others = [other for other in quantities(said.plain) if other.measure is one.measure]
+    before = [mention for mention in said.named if mention.end <= one.start]
+    after = [mention for mention in said.named if mention.start >= one.end]
+    number_first = bool(said.named and others) and others[0].start < said.named[0].start
+    if not before or (number_first and after):
+        return list(after[0].nodes) if after else []
+    since = max((other.end for other in others if other.end <= before[-1].start), default=0)
+    return [node for mention in before if mention.start >= since for node in mention.nodes]

@@ -1,0 +1,65 @@
+"""Words of a text, so that a query, a document and an answer can be compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+STOPWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and any are as at be but by can do does for from had has have how i if in into is it its me my of on or "
+        "our so that the their there these they this to was we what when where which will with you your",
+    )
+)
+_FIRST_NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+NUMBER_WORDS = {word: float(value) for value, word in enumerate(re.findall(r"\w+", _FIRST_NUMBERS), start=1)} | {
+    "twenty": 20.0,
+    "thirty": 30.0,
+    "sixty": 60.0,
+}
+
+_WORD = re.compile(r"[a-z0-9]+")
+_ENDS = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A stemmed word at characters [start, end) of a text."""
+
+    start: int
+    end: int
+    stem: str
+
+
+def words(text: str) -> list[str]:
+    """Lower-case stems without stop words; never empty, so that an index can be made of any text."""
+    return [stem(word) for word in _WORD.findall(text.lower()) if word not in STOPWORDS] or ["?"]
+
+
+def placed_words(text: str) -> list[Word]:
+    """All words, stop words too, and where they stand."""
+    return [Word(match.start(), match.end(), stem(match.group())) for match in _WORD.finditer(text.lower())]
+
+
+def sentences(text: str) -> list[tuple[int, str]]:
+    """Where each sentence begins, and its text."""
+    found, start = [], 0
+    for match in _ENDS.finditer(text):
+        found.append((start, text[start : match.start()]))
+        start = match.end()
+    found.append((start, text[start:]))
+    return [(begin, sentence) for begin, sentence in found if sentence.strip()]
+
+
+def stem(word: str) -> str:
+    """Without common endings."""
+    bare = f"{word[:-3]}fe" if word.endswith("ives") else _bare(word)
+    return bare[:-1] if bare.endswith("e") and len(bare) > 4 else bare
+
+
+def _bare(word: str) -> str:
+    for ending in ("ing", "ies", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)] + ("y" if ending == "ies" else "")
+    return word[:-1] if word.endswith("s") and len(word) > 3 and not word.endswith("ss") else word

@@ -104,6 +104,7 @@ class NativeDecoder:
             layer.down = self._matrix([pack.down(_weights(moe.shared.down))])
         if moe.router is not None and moe.experts is not None:
             layer.router = self._float(moe.router.weight_ED)
+            layer.router_bias = self._float(moe.router.bias_E)
             layer.expert_gate_up = self._matrix([pack.gate_up(each) for each in self._gate_ups(moe.experts)])
             layer.expert_down = self._matrix([pack.down(each) for each in self._downs(moe.experts)])
         return layer

@@ -32,6 +32,7 @@ class Layer(Structure):
         ("gate_up", Matrix),
         ("down", Matrix),
         ("router", c_void_p),
+        ("router_bias", c_void_p),
         ("expert_gate_up", Matrix),
         ("expert_down", Matrix),
         ("keys", c_void_p),

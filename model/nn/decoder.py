@@ -142,7 +142,7 @@ class Decoder(nn.Module):
             spans = config.heads + config.kv_heads if config.qk_norm == "full" else 2
             norms += spans * config.head_width
         expert = 3 * config.width * config.expert_width
-        router = config.experts * config.width
+        router = config.experts * config.width  # its bias is no weight: it only balances
         embedding = config.vocab * config.width * (1 if config.tied else 2)
         fixed = embedding + config.width + config.layers * (attention + shared + norms + router)
         return (

@@ -30,17 +30,23 @@ class SharedExpert(nn.Module):
 
 
 class Router(nn.Module):
-    """Chooses A experts per token by softmax."""
+    """Chooses A experts per token by softmax.
+
+    ``bias_E`` counts for the choice only, not for the weights: tuning moves it so that all experts have work (Wang et
+    al., 2024). It is zero in published checkpoints, which were balanced in other ways.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.weight_ED = nn.Parameter(torch.empty(config.experts, config.width))
+        self.bias_E = nn.Parameter(torch.zeros(config.experts))
         self.active, self.normalise = config.active, config.normalise
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen experts (T, A), int64, and their weights (T, A), in x's dtype. Scores are compared in float32."""
         score_TE = torch.softmax(functional.linear(x_TD, self.weight_ED), -1, dtype=torch.float32)
-        weight_TA, choice_TA = score_TE.topk(self.active, -1, sorted=False)
+        choice_TA = (score_TE + self.bias_E).topk(self.active, -1, sorted=False).indices
+        weight_TA = score_TE.gather(1, choice_TA)
         if self.normalise:
             weight_TA = weight_TA / weight_TA.sum(-1, keepdim=True)
         return choice_TA, weight_TA.to(x_TD.dtype)

@@ -1,7 +1,7 @@
 """What is minimised: the cross-entropy of the answers' tokens.
 
 Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A active experts,
-B conversations of a batch.
+B conversations of a batch, L layers, E experts.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Measured:
     Attributes:
         loss: summed over what is counted, in nats; with a gradient where one was asked for.
         count: learned tokens, or pairs of answers.
-        chosen_E: how many (token, layer) pairs chose each expert.
+        chosen_LE: how many tokens chose each expert in each layer.
     """
 
     loss: Tensor
     count: int
-    chosen_E: Tensor
+    chosen_LE: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Losses:
     Attributes:
         loss_N: of each, in nats.
         conversation_N: which of the batch it belongs to.
-        chosen_E: how many (token, layer) pairs chose each expert.
+        chosen_LE: how many tokens chose each expert in each layer.
     """
 
     loss_N: Tensor
     conversation_N: Tensor
-    chosen_E: Tensor
+    chosen_LE: Tensor
 
     def by_conversation(self, count: int) -> Tensor:
         """The sum of each conversation's losses, (B,)."""
@@ -91,7 +91,7 @@ class Supervised:
 def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Measured:
     """The supervised loss of a batch; arguments as for `losses`."""
     found = losses(decoder, batch, recompute=recompute)
-    return Measured(found.loss_N.sum(), len(found.loss_N), found.chosen_E)
+    return Measured(found.loss_N.sum(), len(found.loss_N), found.chosen_LE)
 
 
 def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses:
@@ -108,19 +108,19 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     layout = decoder.dense_layout([len(example) for example in batch])
     x_TD = functional.embedding(tokens_T, decoder.embedding)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
-    chosen_E = torch.zeros(decoder.config.experts, dtype=torch.int64)
+    chosen: list[Tensor] = []
     # As `Decoder.forward`, which remembers every layer and counts for the metrics.
     for block in decoder.blocks:
         if recompute:
             x_TD, choice_TA = checkpoint(block, x_TD, rope, NoCache(), layout, use_reentrant=False)
         else:
             x_TD, choice_TA = block(x_TD, rope, NoCache(), layout)
-        chosen_E += choice_TA.flatten().bincount(minlength=decoder.config.experts)
+        chosen.append(choice_TA.flatten().bincount(minlength=decoder.config.experts))
     hidden_ND = decoder.norm(x_TD[rows_N])
     target_N = tokens_T[rows_N + 1]
     pairs = zip(torch.split(hidden_ND, SCORED), torch.split(target_N, SCORED), strict=True)
     parts = [checkpoint(_cross_entropy, decoder, part_ND, part_N, use_reentrant=False) for part_ND, part_N in pairs]
-    return Losses(torch.cat(parts), torch.tensor(conversations), chosen_E)
+    return Losses(torch.cat(parts), torch.tensor(conversations), torch.stack(chosen))
 
 
 def _predicting(batch: Batch) -> tuple[list[int], list[int]]:

@@ -87,7 +87,7 @@ class Preference:
         loss_P = -functional.logsigmoid(self.sharpness * (_ahead(found, len(batch)) - before_P))
         better_P = found.by_conversation(2 * len(batch))[0::2]
         length_P = torch.tensor([sum(each.pair.chosen.learned) for each in batch])
-        return Measured((loss_P + self.anchor * better_P / length_P).sum(), len(batch), found.chosen_E)
+        return Measured((loss_P + self.anchor * better_P / length_P).sum(), len(batch), found.chosen_LE)
 
 
 def _scores(decoder: Decoder, pairs: Sequence[Pair], tokens: int) -> Tensor:

@@ -26,7 +26,7 @@ from model.tuner.examples import Example, Pair, total
 from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
-from model.weights.experts import expert_state, save_experts
+from model.weights.experts import BIAS, expert_state, save_experts
 
 Task = Literal["supervised", "preference"]
 
@@ -46,6 +46,8 @@ class Recipe:
         decay: AdamW's weight decay (Loshchilov and Hutter, 2019).
         seed: of the order of the examples.
         recompute: whether layers are computed again for their gradients: less memory, a third more time.
+        balance: how far an expert's bias moves after each step, up where it had less than its share of the tokens and
+            down where it had more (Wang et al., 2024); 0: not at all.
         sharpness, anchor: of preferences, see `model.tuner.preference.Preference`.
         checkpoint_s: seconds between two checkpoints.
     """
@@ -58,6 +60,7 @@ class Recipe:
     decay: float = 0.01
     seed: int = 0
     recompute: bool = False
+    balance: float = 1e-3
     sharpness: float = 0.1
     anchor: float = 0.2
     checkpoint_s: float = 300.0
@@ -113,9 +116,12 @@ class Tuner:
         if not base.config.experts:
             raise ConfigError("a dense model has no experts to train", param="model")
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
-        self._trained = expert_state(dict(base.named_parameters()))
-        for parameter in self._trained.values():
+        self._experts = expert_state(dict(base.named_parameters()))
+        for parameter in self._experts.values():
             parameter.data = parameter.data.float()
+        self._trained = [value for name, value in self._experts.items() if not name.endswith(BIAS)]
+        self._biases = [value for name, value in self._experts.items() if name.endswith(BIAS)]
+        for parameter in self._trained:
             parameter.requires_grad_(True)
         if fused and shutil.which("g++"):
             _fuse(base)
@@ -141,10 +147,10 @@ class Tuner:
         Raises:
             ConfigError: the folder holds a checkpoint of another tuning.
         """
-        optimiser = torch.optim.AdamW(self._trained.values(), lr=recipe.learning_rate, weight_decay=recipe.decay)
+        optimiser = torch.optim.AdamW(self._trained, lr=recipe.learning_rate, weight_decay=recipe.decay)
         file = self._folder / CHECKPOINT
         objective = self._objective(train, recipe)
-        place = checkpoint.load(file, _digest(train, recipe), self._trained, optimiser)
+        place = checkpoint.load(file, _digest(train, recipe), self._experts, optimiser)
         epochs = [batches(objective.items, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
         steps = sum(map(len, epochs))
         began, before = time.monotonic(), place.tokens
@@ -172,10 +178,10 @@ class Tuner:
             self._note(progress)
             told(progress)
             if last or now - saved > recipe.checkpoint_s:
-                checkpoint.save(file, place, self._trained, optimiser)
+                checkpoint.save(file, place, self._experts, optimiser)
                 saved = now
         made = self._folder / EXPERTS
-        save_experts(made, self._trained, {"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
+        save_experts(made, self._experts, {"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
         return made
 
     def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
@@ -205,9 +211,16 @@ class Tuner:
         loss: Tensor = measured.loss / measured.count
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._trained.values(), recipe.clip)
+        torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip)
         optimiser.step()
-        return loss.item(), float(measured.chosen_E.max() / measured.chosen_E.sum())
+        self._balance(measured.chosen_LE.float(), recipe.balance)
+        chosen_E = measured.chosen_LE.sum(0)
+        return loss.item(), float(chosen_E.max() / chosen_E.sum())
+
+    def _balance(self, chosen_LE: Tensor, step: float) -> None:
+        with torch.no_grad():
+            for bias_E, chosen_E in zip(self._biases, chosen_LE, strict=True):
+                bias_E += step * torch.sign(chosen_E.mean() - chosen_E)
 
     def _low(self) -> torch.autocast:
         """Products in bfloat16 where the base is."""

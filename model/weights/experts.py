@@ -13,6 +13,7 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.nn.shape import DecoderConfig
 
+BIAS = ".moe.router.bias_E"
 _PARTS = (".moe.router.", ".moe.experts.")
 
 
@@ -49,6 +50,7 @@ def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
         for layer in range(config.layers)
         for name, shape in (
             ("router.weight_ED", (E, D)),
+            ("router.bias_E", (E,)),
             ("experts.gate_up_EXD", (E, 2 * R, D)),
             ("experts.down_DER", (D, E, R)),
         )

@@ -163,6 +163,7 @@ def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torc
         moe = f"{source}.{family.moe}"
         each = [_feed_forward(get, family, f"{moe}.experts.{expert}") for expert in range(shape.experts)]
         state[f"{target}.moe.router.weight_ED"] = get(f"{moe}.gate")
+        state[f"{target}.moe.router.bias_E"] = torch.zeros(shape.experts, dtype=dtype)
         state[f"{target}.moe.experts.gate_up_EXD"] = torch.stack([gate_up for gate_up, _ in each])
         state[f"{target}.moe.experts.down_DER"] = torch.stack([down for _, down in each], 1)
     return state

@@ -8,6 +8,7 @@ import torch
 
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
+from model.weights.experts import BIAS
 from model.weights.files import embedded_path
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
@@ -43,7 +44,9 @@ def random_decoder(shape: DecoderConfig, seed: int) -> Decoder:
     decoder = Decoder(shape)
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
-            if parameter.ndim == 1:
+            if name.endswith(BIAS):
+                parameter.zero_()
+            elif parameter.ndim == 1:
                 parameter.uniform_(0.5, 1.5, generator=generator)
             elif name == "embedding":
                 parameter.normal_(0.0, 1.0, generator=generator)

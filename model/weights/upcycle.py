@@ -38,6 +38,7 @@ def untrained_experts(config: DecoderConfig, seed: int) -> dict[str, Tensor]:
     for layer in range(config.layers):
         moe = f"blocks.{layer}.moe"
         state[f"{moe}.router.weight_ED"] = drawn(E, D)
+        state[f"{moe}.router.bias_E"] = torch.zeros(E)
         state[f"{moe}.experts.gate_up_EXD"] = drawn(E, 2 * R, D)
         state[f"{moe}.experts.down_DER"] = torch.zeros(D, E, R)
     return state

@@ -81,7 +81,11 @@ class RoundedExperts(nn.Module):
 
 
 def quantised(name, dtype):
-    return quantise(random_decoder(SHAPES[name], 3), dtype, native=True)
+    decoder = random_decoder(SHAPES[name], 3)
+    for layer, block in enumerate(decoder.blocks):
+        if block.moe.router is not None:
+            block.moe.router.bias_E.data.normal_(0, 0.1, generator=torch.Generator().manual_seed(layer))
+    return quantise(decoder, dtype, native=True)
 
 
 def reference(name, dtype):

@@ -1,5 +1,7 @@
 """The ways through the experts against a loop over tokens, and the router against its definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,9 +9,9 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from model.nn.experts import Experts, Way, choose_way
-from model.nn.moe import MoE
+from model.nn.moe import MoE, Router
 from model.nn.shape import DecoderConfig
-from model.weights.tiny import random_decoder
+from model.weights.tiny import TINY, random_decoder
 
 
 def experts_of(count, width, hidden, seed):
@@ -56,6 +58,20 @@ def test_every_way_equals_the_loop(tokens, count, active, width, hidden, seed):
 )
 def test_the_way_follows_size(pairs, experts, width, way):
     assert choose_way(pairs, experts, width) is way
+
+
+def test_a_bias_changes_the_choice_and_not_the_weights():
+    router = Router(replace(TINY, normalise=True))
+    with torch.no_grad():
+        router.weight_ED.normal_(generator=torch.Generator().manual_seed(0))
+        x = torch.randn(50, TINY.width, generator=torch.Generator().manual_seed(1))
+        before, _ = router(x)
+        router.bias_E[2] = 2.0
+        choice, weight = router(x)
+    assert not (before == 2).any(1).all()
+    assert (choice == 2).any(1).all()
+    probability = (x @ router.weight_ED.T).softmax(-1).gather(1, choice)
+    assert torch.allclose(weight, probability / probability.sum(1, keepdim=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("normalise", [True, False])

@@ -136,7 +136,7 @@ def test_the_loss_is_that_of_whole_logits():
     assert measured.loss.item() == pytest.approx(expected, rel=1e-5)
     again = measure(decoder, batch, recompute=True)
     assert again.loss.item() == pytest.approx(measured.loss.item(), rel=1e-6)
-    assert int(measured.chosen_E.sum()) == 48 * TINY.active * TINY.layers
+    assert measured.chosen_LE.sum(1).tolist() == [48 * TINY.active] * TINY.layers
 
 
 def test_tuning_lowers_the_loss_and_leaves_the_base_alone(tmp_path):
@@ -154,6 +154,20 @@ def test_tuning_lowers_the_loss_and_leaves_the_base_alone(tmp_path):
     history = [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()]
     assert [each["step"] for each in history] == list(range(1, len(history) + 1))
     assert history[-1]["evaluation"] < first
+
+
+def test_the_bias_gives_idle_experts_work(tmp_path):
+    def busiest(balance):
+        shares, decoder = [], mixture()
+        decoder.blocks[0].moe.router.weight_ED.data[0] += 3 * decoder.blocks[0].moe.router.weight_ED.std()
+        for block in decoder.blocks:
+            block.moe.router.bias_E.data.copy_(torch.tensor([0.3, 0.0, 0.0, 0.0]))
+        recipe = Recipe(epochs=20, learning_rate=0.0, batch_tokens=64, balance=balance)
+        folder = tmp_path / str(balance)
+        Tuner(decoder, folder=folder).fit(examples(32), (), recipe, lambda progress: shares.append(progress.busiest))
+        return sum(shares[-8:]) / 8
+
+    assert busiest(0.01) < busiest(0.0) - 0.1
 
 
 class Crash(Exception):

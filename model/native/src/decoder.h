@@ -24,6 +24,7 @@ struct Layer {
   Matrix qkv, out;
   Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
   const float* router;                 // [expert][width], null in a dense model
+  const float* router_bias;            // [expert], counts for the choice only
   Matrix expert_gate_up, expert_down;  // expert after expert
   int8_t *keys, *values;               // see attention.h
   float *key_scale, *value_scale;

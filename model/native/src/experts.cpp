@@ -6,7 +6,7 @@
 
 namespace flightloop {
 
-// Chooses the row's experts: softmax over all, the largest first, ties to the lower index.
+// Chooses the row's experts: softmax over all, the largest with its bias first, ties to the lower index.
 void Decoder::route(int row, const Layer& layer) {
   const int width = shape_.width, experts = shape_.experts;
   const float* x = x_.get() + static_cast<size_t>(row) * width;
@@ -25,17 +25,19 @@ void Decoder::route(int row, const Layer& layer) {
   }
   float total = 0;
   for (int e = 0; e < experts; ++e) total += score[e] = std::exp(score[e] - largest);
+  float rank[512];
+  for (int e = 0; e < experts; ++e) rank[e] = score[e] / total + layer.router_bias[e];
   int32_t* choice = choice_.get() + row * shape_.active;
   float* weight = weight_.get() + row * shape_.active;
   float kept = 0;
   for (int a = 0; a < shape_.active; ++a) {
     int best = 0;
     for (int e = 1; e < experts; ++e)
-      if (score[e] > score[best]) best = e;
+      if (rank[e] > rank[best]) best = e;
     choice[a] = best;
     weight[a] = score[best] / total;
     kept += weight[a];
-    score[best] = -1;
+    rank[best] = -1e30f;
   }
   if (shape_.normalise)
     for (int a = 0; a < shape_.active; ++a) weight[a] /= kept;

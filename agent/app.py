@@ -83,7 +83,7 @@ def model_config(settings: Settings) -> ModelConfig:
     return ModelConfig(
         model=EMBEDDED if settings.model == EMBEDDED else str(Path(settings.model).resolve()),
         dtype=settings.model_dtype,
-        experts=str(settings.model_experts.resolve()) if settings.model_experts else None,
+        experts=str(settings.experts.resolve()) if settings.experts else None,
         slots=settings.model_slots,
         step_tokens=settings.model_step_tokens,
         draft_tokens=settings.model_draft_tokens,

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     model_shards: int = Field(default=1, ge=1, le=64)
     """Processes of one replica that its experts are split over."""
     model_experts: Path | None = None
-    """Safetensors file of trained experts; none: those that come with the model."""
+    """Safetensors file of trained experts; none: see ``experts``."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
     replicas_max: int = Field(default=2, ge=1, le=1000)
 
@@ -134,6 +134,15 @@ class Settings(BaseSettings):
     @property
     def journal_url(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'flightloop.db').resolve()}"
+
+    @property
+    def experts(self) -> Path | None:
+        """The trained experts that are named, or those that were promoted to ``home`` (``python -m model.tuner``).
+
+        None: the model's own. Promoted ones are of the embedded model.
+        """
+        promoted = self.home / "experts.safetensors"
+        return self.model_experts or (promoted if self.model == "embedded" and promoted.is_file() else None)
 
     @property
     def data(self) -> Path:

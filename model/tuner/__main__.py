@@ -18,13 +18,17 @@ from model.config import ModelConfig
 from model.tuner import tuner
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
+from model.tuner.curves import PICTURE, Picture, draw
+from model.tuner.curves import read as read_curves
 from model.tuner.data.commands import app as data
 from model.tuner.examples import BadRows, Example, Learned, Pair, Reading, read, read_pairs, total
+from model.tuner.gate.command import promote
 from model.tuner.tuner import Task
 from model.weights.load import load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains routed experts on conversations.")
 app.add_typer(data, name="data")
+app.command()(promote)
 DEFAULTS = tuner.Recipe()
 TASK: Task = "supervised"
 
@@ -60,7 +64,23 @@ def fit(
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"interrupted; the same command goes on from the last checkpoint in {out}")
-    console.print(f"{made}\nto use them: FLIGHTLOOP_MODEL_EXPERTS={made}")
+    console.print(f"{made}\nto try them: FLIGHTLOOP_MODEL_EXPERTS={made}; to put them in use: promote {made}")
+
+
+@app.command()
+def curves(
+    folders: Annotated[list[Path], typer.Argument(help="Of tunings: what fit was given as --out.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The picture, SVG; otherwise curves.svg: of one tuning in its folder.")
+    ] = None,
+) -> None:
+    """Draws how losses fell, of several tunings in one picture."""
+    path = out or (folders[0] / PICTURE if len(folders) == 1 else Path(PICTURE))
+    try:
+        path.write_text(draw(read_curves(folders)), encoding="utf-8")
+    except (ConfigError, OSError) as error:
+        sys.exit(f"error: {error}")
+    Console().print(str(path), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -112,6 +132,7 @@ def _fit(
     ]
     with Progress(*columns, console=console) as bar:
         steps = bar.add_task("steps", total=None, figures="")
+        picture = Picture(out, recipe.checkpoint_s)
 
         def told(progress: tuner.Progress) -> None:
             figures = (
@@ -120,6 +141,7 @@ def _fit(
             bar.update(steps, total=progress.steps, completed=progress.step, figures=figures)
             if progress.evaluation is not None:
                 bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
+            picture.told(progress)
 
         return tuner.Tuner(base.decoder, task, out, fused=True).fit(learned, held_out, recipe, told)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from flightloop.errors import ConfigError
@@ -17,23 +17,25 @@ from model.tuner.tuner import HISTORY, Progress
 PICTURE = "curves.svg"
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 178, 62, 56
-SMOOTH = 0.02
-"""Share of a tuning's steps that a point of the bold line is the mean of."""
-BINS = 300
-"""Parts of a long tuning; of each the picture has the lowest and the highest loss."""
+SMOOTH, LEAST = 0.02, 11
+"""Share of a tuning's steps that a point of the bold line is the mean of, and how many at least."""
+BINS = 250
+"""Parts that the picture is wide; of the steps in each it has the lowest and the highest loss."""
 LABEL_GAP = 34
 """Least distance of two labels of two lines each."""
+NAME = 22
+"""Letters of a name that there is room for."""
 
 _COLOURS = ("#4F6BED", "#12A594", "#E5A000", "#D6409F", "#7C66DC", "#E5484D", "#7C8496")
 _TITLE = "Tuning: loss by tokens learned from"
-_LEGEND = f"faint: each step; bold: mean of {SMOOTH:.0%} of the steps; dots: held-out conversations"
+_LEGEND = "faint: single steps; bold: their running mean; dots: held-out conversations"
 _STYLE = """
     text { font: 12px system-ui, sans-serif; fill: #4B5366 }
     .title { font-size: 14px; font-weight: 600; fill: #171A26 }
     .note { font-size: 10px }
     .grid { stroke: #E1E4EE }
     polyline { fill: none; stroke-width: 2; stroke-linejoin: round }
-    .raw { stroke-width: 1; opacity: 0.3 }
+    .raw { stroke-width: 1; opacity: 0.25 }
     circle { stroke: #FFFFFF; stroke-width: 1.5 }
     @media (prefers-color-scheme: dark) {
       text { fill: #9BA3B5 } .title { fill: #F7F8FB } .grid { stroke: #2C3244 } circle { stroke: #171A26 }
@@ -61,7 +63,7 @@ class Curve:
     def smoothed(self) -> list[Point]:
         """The running mean around each step, of fewer steps at both ends."""
         sums = [0.0, *accumulate(loss for _, loss in self.steps)]
-        half = max(1, round(SMOOTH * len(self.steps) / 2))
+        half = max(LEAST, round(SMOOTH * len(self.steps))) // 2
         spans = [(max(0, place - half), min(len(self.steps), place + half + 1)) for place in range(len(self.steps))]
         means = [(sums[end] - sums[start]) / (end - start) for start, end in spans]
         return [(tokens, mean) for (tokens, _), mean in zip(self.steps, means, strict=True)]
@@ -126,7 +128,7 @@ def draw(curves: Sequence[Curve]) -> str:
         f'<text class="title" x="{LEFT}" y="24">{_TITLE}</text>',
         f'<text x="{LEFT}" y="42">{_LEGEND}</text>',
         *_axes(frame),
-        *(_line(frame, _thinned(curve.steps), colour, "raw") for curve, colour in coloured),
+        *(_line(frame, _thinned(frame, curve.steps), colour, "raw") for curve, colour in coloured),
         *(part for curve, colour in coloured for part in _bold(frame, curve, colour)),
         *_labels(frame, coloured),
         "</svg>",
@@ -146,9 +148,9 @@ class _Frame:
 
     @classmethod
     def around(cls, curves: Sequence[Curve]) -> _Frame:
-        """Holds all means and held-out losses; of the single steps, one in fifty may lie above."""
+        """Holds all means and held-out losses; of the single steps, one in fifty may lie above, and one below."""
         losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
-        losses += [_most(curve.steps) for curve in curves]
+        losses += [loss for curve in curves for loss in _usual(curve.steps)]
         tokens = max(curve.steps[-1][0] for curve in curves)
         up = _unit((max(losses) - min(losses)) or max(losses) or 1.0)
         low, high = math.floor(min(losses) / up) * up, math.ceil(max(losses) / up) * up
@@ -162,8 +164,9 @@ class _Frame:
         return HEIGHT - BOTTOM - max(0.0, share) * (HEIGHT - TOP - BOTTOM)
 
 
-def _most(steps: Sequence[Point]) -> float:
-    return sorted(loss for _, loss in steps)[int(0.98 * (len(steps) - 1))]
+def _usual(steps: Sequence[Point]) -> tuple[float, float]:
+    losses = sorted(loss for _, loss in steps)
+    return losses[int(0.02 * (len(steps) - 1))], losses[int(0.98 * (len(steps) - 1))]
 
 
 def _unit(span: float) -> float:
@@ -172,11 +175,12 @@ def _unit(span: float) -> float:
     return next(step * power for step in (0.1, 0.2, 0.25, 0.5, 1.0) if span <= 8 * step * power or step == 1.0)
 
 
-def _thinned(steps: Sequence[Point]) -> list[Point]:
-    if len(steps) <= 2 * BINS:
+def _thinned(frame: _Frame, steps: Sequence[Point]) -> list[Point]:
+    bins = math.ceil(BINS * steps[-1][0] / frame.tokens)
+    if len(steps) <= 2 * bins:
         return list(steps)
-    borders = [len(steps) * place // BINS for place in range(BINS + 1)]
-    parts = [steps[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    borders = [len(steps) * place // bins for place in range(bins + 1)]
+    parts = [steps[start:end] for start, end in pairwise(borders)]
     return [point for part in parts for point in sorted((min(part, key=_loss), max(part, key=_loss)))]
 
 
@@ -223,17 +227,20 @@ def _bold(frame: _Frame, curve: Curve, colour: str) -> list[str]:
 
 
 def _labels(frame: _Frame, coloured: Sequence[tuple[Curve, str]]) -> Iterator[str]:
-    """Beside the lines' ends, apart from each other: each run's name, and what it came to."""
+    """At the height of the lines' ends, apart from each other: each run's name, and what it came to."""
     wanted = sorted(
         ((frame.y(curve.smoothed()[-1][1]), place) for place, (curve, _) in enumerate(coloured)), reverse=True
     )
-    last = math.inf
+    x, last = WIDTH - RIGHT + 16, math.inf
     for y, place in wanted:
         curve, colour = coloured[place]
         last = min(y, last - LABEL_GAP)
-        x = frame.x(curve.steps[-1][0]) + 12
         told = f"{curve.smoothed()[-1][1]:.3f}"
         told += f", held out {curve.held_out[-1][1]:.3f}" if curve.held_out else ""
-        yield f'<circle fill="{colour}" cx="{x:.1f}" cy="{last:.1f}" r="4"/>'
-        yield f'<text x="{x + 9:.1f}" y="{last + 4:.1f}">{escape(curve.name)}</text>'
-        yield f'<text class="note" x="{x + 9:.1f}" y="{last + 17:.1f}">{told}</text>'
+        yield f'<circle fill="{colour}" cx="{x}" cy="{last:.1f}" r="4"/>'
+        yield f'<text x="{x + 9}" y="{last + 4:.1f}">{escape(_short(curve.name))}</text>'
+        yield f'<text class="note" x="{x + 9}" y="{last + 17:.1f}">{told}</text>'
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"

@@ -75,6 +75,16 @@ def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(load_settings())
 
 
+def test_promoted_experts_are_used_unless_others_are_named(tmp_path: Path) -> None:
+    promoted = tmp_path / "home" / "experts.safetensors"
+    assert load_settings().experts is None
+    promoted.parent.mkdir()
+    promoted.touch()
+    assert load_settings().experts == promoted
+    assert load_settings(model_experts="named.safetensors").experts == Path("named.safetensors")
+    assert load_settings(model="folder").experts is None
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]

@@ -1,7 +1,8 @@
-"""The commands. Each talks to the server that ``FLIGHTLOOP_URL`` names."""
+"""The commands. Each but ``new`` and ``tune`` talks to the server that ``FLIGHTLOOP_URL`` names."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -14,6 +15,7 @@ from flightloop import Flightloop
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
 from flightloop.cli.render import run_table, run_tree, short
+from flightloop.cli.tune import tuner_command
 from flightloop.errors import InvalidRequest
 from flightloop.runs import Budget, Interrupt, RunStatus
 
@@ -184,6 +186,13 @@ def chat(
             except KeyboardInterrupt:
                 client.runs.interrupt(created.id)
                 console.print("\nstopped", style="red")
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def tune(context: typer.Context) -> None:
+    """Trains the embedded model's experts, where the platform is installed; --help says how."""
+    command = tuner_command(context.args)
+    os.execv(command[0], command)
 
 
 def _ask() -> str:

@@ -1,0 +1,160 @@
+"""What a model makes of answers that others wrote: how likely each is, and whether it would have said the same.
+
+Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A answers of a batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from flightloop.errors import ConfigError, InvalidRequest
+from model.nn.attention import NoCache
+from model.nn.decoder import Decoder
+from model.prompt import TextEncoder
+from model.tuner.data.overview import kinds_of
+from model.tuner.data.row import Bad, Row, read_rows
+from model.tuner.examples import Example, example_of
+from model.tuner.objective import SCORED
+from model.tuner.packing import batches
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A conversation that was not learned from.
+
+    Attributes:
+        number: of its row among those that are measured, from 0.
+        example: its tokens.
+        kinds: what each of its answers is, in their order (`model.tuner.data.overview.KINDS`).
+    """
+
+    number: int
+    example: Example
+    kinds: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer, token by token after what was really said before.
+
+    Attributes:
+        row: the number of its conversation.
+        kind: what it is.
+        tokens: how many it has, with the one that ends it.
+        loss: summed over these, in nats.
+        exact: whether each of them is the most probable one: the answer that greedy decoding gives.
+    """
+
+    row: int
+    kind: str
+    tokens: int
+    loss: float
+    exact: bool
+
+
+def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[list[HeldOut], list[Bad]]:
+    """Conversations to measure on, and the rows that are none.
+
+    Args:
+        path: of a JSONL file as `model.tuner.examples.read` takes.
+        tokenizer: of the model.
+        longest: most tokens of a row.
+
+    Raises:
+        ConfigError: the file can't be read, or has no good row.
+    """
+    found: list[HeldOut] = []
+    bad: list[Bad] = []
+    for place, row in read_rows(path):
+        try:
+            if isinstance(row, Bad):
+                bad.append(row)
+            else:
+                example = example_of(copy.deepcopy(row), tokenizer, longest)
+                found.append(HeldOut(len(found), example, _learned_kinds(row)))
+        except (ValueError, InvalidRequest) as error:
+            bad.append(Bad(place, str(error).splitlines()[0]))
+    if not found:
+        raise ConfigError(f"{path} has no row to measure on", param="evaluation")
+    return found, bad
+
+
+def _learned_kinds(row: Row) -> tuple[str, ...]:
+    answers = [message for message in row["messages"] if message.get("role") == "assistant"]
+    return tuple(kind for kind, answer in zip(kinds_of(row), answers, strict=True) if answer.get("weight", 1))
+
+
+@torch.no_grad()
+def score(decoder: Decoder, rows: Sequence[HeldOut], told: Callable[[int], None] = lambda done: None) -> list[Scored]:
+    """Every answer of every row, in their order; the same rows are computed in the same batches for every model.
+
+    Args:
+        decoder: run in its own format.
+        rows: what to score.
+        told: hears how many rows are done.
+    """
+    found: list[Scored] = []
+    done = 0
+    for batch in batches(rows, BATCH_TOKENS, 0):
+        found += _scored(decoder, batch)
+        done += len(batch)
+        told(done)
+    return sorted(found, key=lambda answer: answer.row)
+
+
+def _scored(decoder: Decoder, batch: Sequence[HeldOut]) -> list[Scored]:
+    tokens_T = torch.tensor([token for row in batch for token in row.example.tokens])
+    rows, answers, owners = _predicting(batch)
+    rows_N, answers_N = torch.tensor(rows), torch.tensor(answers)
+    layout = decoder.dense_layout([len(row) for row in batch])
+    hidden_TD = decoder(tokens_T, layout.positions_T, NoCache(), layout)
+    pairs = zip(torch.split(hidden_TD[rows_N], SCORED), torch.split(tokens_T[rows_N + 1], SCORED), strict=True)
+    parts = [_losses(decoder, hidden_ND, target_N) for hidden_ND, target_N in pairs]
+    loss_N, missed_N = (torch.cat(each) for each in zip(*parts, strict=True))
+    zeros_A = torch.zeros(len(owners), dtype=torch.float64)
+    loss_A = zeros_A.index_add(0, answers_N, loss_N.double())
+    missed_A = zeros_A.index_add(0, answers_N, missed_N.double())
+    count_A = answers_N.bincount(minlength=len(owners))
+    return [
+        Scored(row, kind, int(count), float(loss), not missed)
+        for (row, kind), count, loss, missed in zip(owners, count_A, loss_A, missed_A, strict=True)
+    ]
+
+
+def _predicting(batch: Sequence[HeldOut]) -> tuple[list[int], list[int], list[tuple[int, str]]]:
+    """Rows of the flat batch whose next token is learned, the answer of each, and each answer's row and kind."""
+    rows: list[int] = []
+    answers: list[int] = []
+    owners: list[tuple[int, str]] = []
+    start = 0
+    for row in batch:
+        kinds = iter(row.kinds)
+        before = False
+        for place, learned in enumerate(row.example.learned):
+            if learned and not before:
+                owners.append((row.number, next(kinds)))
+            if learned:
+                rows.append(start + place - 1)
+                answers.append(len(owners) - 1)
+            before = learned
+        assert next(kinds, None) is None, "a kind for each answer"
+        start += len(row)
+    return rows, answers, owners
+
+
+def _losses(decoder: Decoder, hidden_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each token, its loss and whether another one is more probable."""
+    logits_NV = decoder.logits(hidden_ND)
+    return functional.cross_entropy(logits_NV, target_N, reduction="none"), logits_NV.argmax(-1) != target_N

@@ -1,0 +1,183 @@
+"""Where the experts in use lie, those that they replaced, and the log of who put them there and why.
+
+Beside ``experts.safetensors`` are ``experts.promotions.jsonl`` and ``experts.replaced/DIGEST.safetensors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from flightloop.errors import ConfigError
+
+DIGITS = 12
+"""Of a digest, for people to read."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the log.
+
+    Attributes:
+        when: ISO 8601, UTC.
+        what: what was done.
+        digest: SHA-256 of the file that is in use from now on; None: there is none, the experts are untrained.
+        replaced: of the one that was in use before.
+        source: the path that it came from.
+        by: the user of the machine.
+        reason: why.
+        figures: what was measured.
+    """
+
+    when: str
+    what: Literal["promoted", "undone"]
+    digest: str | None
+    replaced: str | None
+    source: str | None
+    by: str
+    reason: str
+    figures: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Shelf:
+    """The place of the experts in use.
+
+    Args:
+        used: their file.
+        clock: for the log.
+    """
+
+    def __init__(self, used: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.used = used
+        self._clock = clock
+        self._log = used.with_suffix(".promotions.jsonl")
+        self._replaced = used.with_suffix(".replaced")
+
+    def log(self) -> list[Entry]:
+        """All that was done, oldest first.
+
+        Raises:
+            ConfigError: the log is broken.
+        """
+        if not self._log.exists():
+            return []
+        try:
+            return [Entry(**json.loads(line)) for line in self._log.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"cannot read the log {self._log}: {error}; mend it, or move it away") from error
+
+    def promote(self, experts: Path, digest: str, reason: str, figures: Sequence[Mapping[str, Any]] = ()) -> Entry:
+        """Puts a file in use; the one before is kept.
+
+        Args:
+            experts: the file.
+            digest: what it had when it was measured.
+            reason: for the log.
+            figures: for the log.
+
+        Raises:
+            ConfigError: the file has changed since, or is in use already.
+        """
+        before = digest_of(self.used)
+        if before == digest:
+            raise ConfigError(f"{experts} is in use already")
+        entry = Entry(self._now(), "promoted", digest, before, str(experts), _user(), reason, list(figures))
+        return self._put(experts, digest, entry)
+
+    def undo(self, reason: str) -> Entry:
+        """Puts back what the last promotion replaced; called again, what the one before it replaced.
+
+        Raises:
+            ConfigError: nothing is left to undo, another file was put in the place, or the replaced one is gone.
+        """
+        standing: list[Entry] = []
+        for entry in self.log():
+            standing = [*standing, entry] if entry.what == "promoted" else standing[:-1]
+        if not standing:
+            raise ConfigError(f"{self._log} has no promotion that could be undone")
+        last = standing[-1]
+        if digest_of(self.used) != last.digest:
+            raise ConfigError(f"{self.used} is not what was promoted last ({_short(last.digest)}); move it away first")
+        source = self._kept(last.replaced) if last.replaced else None
+        entry = Entry(
+            self._now(), "undone", last.replaced, last.digest, str(source) if source else None, _user(), reason
+        )
+        return self._put(source, last.replaced, entry)
+
+    def _put(self, source: Path | None, digest: str | None, entry: Entry) -> Entry:
+        """Copies first, since that is what may fail; then notes it, so that the log knows of all that is in use."""
+        self.used.parent.mkdir(parents=True, exist_ok=True)
+        written = self.used.with_suffix(".writing")
+        if source is not None:
+            _copy(source, written)
+            if digest_of(written) != digest:
+                written.unlink()
+                raise ConfigError(f"{source} is not the file that was measured ({_short(digest)}); measure it again")
+        if entry.replaced:
+            self._keep(entry.replaced)
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if source is None:
+            self.used.unlink()
+        else:
+            written.replace(self.used)
+        return entry
+
+    def _keep(self, digest: str) -> None:
+        kept = self._kept(digest)
+        if digest_of(kept) != digest:
+            kept.parent.mkdir(exist_ok=True)
+            written = kept.with_suffix(".writing")
+            _copy(self.used, written)
+            written.replace(kept)
+
+    def _kept(self, digest: str) -> Path:
+        return self._replaced / f"{digest}.safetensors"
+
+    def _now(self) -> str:
+        return self._clock().isoformat(timespec="seconds")
+
+
+def digest_of(path: Path) -> str | None:
+    """SHA-256 of a file, in hexadecimal digits; None where there is none.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _short(digest: str | None) -> str:
+    return digest[:DIGITS] if digest else "none"
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise ConfigError(f"cannot copy {source} to {target}: {error.strerror}") from error
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        return str(os.getuid())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from agent.budgets import Prices
 from agent.chat_model import ChatModel
@@ -103,12 +104,12 @@ def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], 
     def hosts(sources: Sequence[str]) -> ToolHosts:
         return ToolHosts(sources, ToolsConfig())
 
-    return Kits(live, guards, hosts, make_lookup(settings))
+    return Kits(live, guards, hosts, make_lookup(settings.data))
 
 
-def make_lookup(settings: Settings) -> Lookup:
-    """The knowledge of the data folder, which the tool searches and answers are held against."""
-    return Lookup(Library(settings.data).statements, frozenset({search_knowledge.__name__}))
+def make_lookup(data: Path) -> Lookup:
+    """The knowledge of a data folder, which the tool searches and answers are held against."""
+    return Lookup(Library(data).statements, frozenset({search_knowledge.__name__}))
 
 
 def make_worker(

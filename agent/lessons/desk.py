@@ -23,6 +23,7 @@ SHORT = {
     "Puzzle 1000 Pieces": "puzzle",
     "USB-C Charger": "charger",
     "Cast Iron Pan": "pan",
+    "Wall Clock": "wall clock",
 }
 """How people call what can't be called by its last word."""
 AND = {"en": "and", "de": "und", "es": "y", "fr": "et"}

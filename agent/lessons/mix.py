@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from agent.intents import Intents
-from agent.lessons import orders, refunds, several, talk
+from agent.lessons import goods, orders, refunds, several, talk
 from agent.lessons.desk import Desk, NoSuchOrder
 from agent.lessons.judging import Judging
 from agent.lessons.moves import Unfound
@@ -25,7 +25,7 @@ from tools.shop.seed import SEED, Recipe, reseed
 
 Maker = Callable[[Desk], Case]
 WEIGHTS: dict[Maker, int] = {
-    orders.track_order: 9,
+    orders.track_order: 8,
     orders.track_by_item: 4,
     orders.track_vague: 3,
     orders.order_details: 8,
@@ -39,20 +39,28 @@ WEIGHTS: dict[Maker, int] = {
     refunds.damaged_open: 2,
     refunds.part: 5,
     refunds.rest: 2,
-    refunds.wrong: 4,
+    refunds.wrong: 5,
     refunds.wrong_refund: 3,
-    refunds.lost: 4,
-    refunds.lost_found_out: 2,
+    refunds.lost: 6,
+    refunds.lost_found_out: 3,
     refunds.unwanted: 7,
     refunds.by_email: 3,
     refunds.vague: 4,
-    talk.rule: 24,
+    talk.rule: 46,
     talk.warranty_claim: 2,
-    talk.product: 4,
     talk.person: 7,
-    talk.small_talk: 4,
-    talk.out_of_scope: 5,
-    several.several: 8,
+    talk.small_talk: 5,
+    talk.out_of_scope: 8,
+    goods.price: 4,
+    goods.stock: 4,
+    goods.warranty: 5,
+    goods.returning: 5,
+    goods.cheaper: 3,
+    goods.category: 2,
+    goods.follow_up: 2,
+    goods.untold: 3,
+    goods.opinion: 3,
+    several.several: 10,
     several.follow_up: 7,
     several.long_talk: 5,
 }

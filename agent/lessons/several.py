@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.lessons.desk import Desk
+from agent.lessons.goods import SEARCH, some, tell
 from agent.lessons.moves import cancel, hand_over, look_up, move, planned, refund, reply, show, track
 from agent.lessons.oracle import Plan, Say, Saying, Solution
 from agent.lessons.orders import OPEN, SENT, cancel_order, order_details, track_order
@@ -64,7 +65,7 @@ def several(desk: Desk) -> Case:
     """Two wishes in one breath, in English. Raises Untold for other languages."""
     if desk.language != ENGLISH:
         raise Untold(desk.language)
-    makers = desk.random.sample((_track, _cancel, _move, _show, _rule), 2)
+    makers = desk.random.sample((_track, _cancel, _move, _show, _pay_back, _rule, _look), 2)
     # What may be refused is done last: after a failure the plan is made anew.
     first, second = (make(desk) for make in makers)
     text = f"{first.said.rstrip('.!? ')}{desk.one_of('joints')} {second.said}"
@@ -108,10 +109,24 @@ def _show(desk: Desk) -> _Wish:
     return _Wish(said, desk.goal("show", number=order.number), ("get_order",), show(desk, order.number, kind))
 
 
+def _pay_back(desk: Desk) -> _Wish:
+    order = desk.order(f"{FRESH} AND {SMALL}")
+    said = desk.ask("refund_unwanted", "number", order.slots)
+    saying = refund(desk, order.number, REASON_OF["refund_unwanted"])
+    return _Wish(said, desk.goal("refund", number=order.number), LOOK, saying)
+
+
+def _look(desk: Desk) -> _Wish:
+    kind = desk.random.choice(("price", "stock"))
+    (item,) = some(desk)
+    said = desk.ask("product_question", kind, {"item": item})
+    return _Wish(said, desk.goal("goods", query=f"{item} {kind}"), SEARCH, tell(desk, item, kind))
+
+
 def _rule(desk: Desk) -> _Wish:
     fact = desk.random.choice([fact for fact in desk.phrases.facts if desk.language in fact.asks and not fact.slots])
     said = desk.random.choice(fact.asks[desk.language])
-    return _Wish(said, desk.goal("rule", query=fact.query), ("search_knowledge",), look_up(desk, fact))
+    return _Wish(said, desk.goal("rule", query=fact.query), SEARCH, look_up(desk, fact))
 
 
 def follow_up(desk: Desk) -> Case:

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from agent.book import Book
 from agent.budgets import Prices
+from agent.compose import make_lookup
 from agent.context import Conversation
 from agent.deltas import LocalDeltas
 from agent.fakes import LocalHosts
@@ -80,7 +81,8 @@ class Stage:
     def __post_init__(self) -> None:
         registry = Registry.load(self.project.tool_sources)
         hosts = LocalHosts([registry.tool(name) for name in self.agent.tools])
-        self._kit = Kit(self.agent, Guard(self.project.policy_of(self.agent)), hosts)
+        guard, lookup = Guard(self.project.policy_of(self.agent)), make_lookup(self.data).of(self.agent)
+        self._kit = Kit(self.agent, guard, hosts, lookup)
         self._tracing = Tracing(TracerProvider(shutdown_on_exit=False))
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
@@ -136,6 +138,7 @@ class Stage:
             data=self.data,
             clock=lambda: datetime.now(UTC),
             tracing=self._tracing,
+            lookup=self._kit.lookup,
         )
         await Loop(means, book, conversation, Stop()).drive()
         return _Driven(book, Gate(means, book, conversation), conversation)

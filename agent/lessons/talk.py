@@ -1,19 +1,21 @@
-"""Cases without an order of the customer's: rules, products, people, small talk, what is not the shop's."""
+"""Cases without an order of the customer's: rules, people, small talk, what is not the shop's."""
 
 from __future__ import annotations
 
 from agent.lessons.desk import Desk
 from agent.lessons.moves import hand_over, look_up, planned, reply
 from agent.lessons.oracle import Solution
-from agent.lessons.phrases import ENGLISH, Fact
+from agent.lessons.phrases import Fact
 from agent.lessons.stage import Case, Turn
-from tools.shop.names import PRODUCTS
+
+RULES_ALONE = ("account_privacy", "gift_cards", "payment", "promotions", "shipping_info")
+"""Intents that no other case is about."""
 
 
 def rule(desk: Desk) -> Case:
     known = [fact for fact in desk.phrases.facts if desk.language in fact.asks]
-    if desk.chance(0.5):  # intents with few facts would be rare otherwise
-        intent = desk.random.choice(sorted({fact.intent for fact in known}))
+    if desk.chance(0.75):  # these would be rare otherwise
+        intent = desk.random.choice(RULES_ALONE)
         known = [fact for fact in known if fact.intent == intent]
     fact = desk.random.choice(known)
     said, solution = question(desk, fact)
@@ -32,24 +34,6 @@ def _slots(desk: Desk, kind: str) -> dict[str, object]:
     if kind == "points":
         return {"points": desk.random.randrange(100, 2000, 20)}
     return {"place": desk.one_of(kind)} if kind else {}
-
-
-def product(desk: Desk) -> Case:
-    first, second = desk.random.sample(PRODUCTS, 2)
-    item = desk.plain(first[0])
-    said = desk.ask("product_question", "question", {"item": item, "other": desk.plain(second[0])})
-    turns = [Turn(said, reply(desk.say("product", item=item), desk.goal("product")))]
-    if desk.chance(0.5):
-        turns.append(_offered(desk, "product question"))
-    return Case("product_question", tuple(turns))
-
-
-def _offered(desk: Desk, reason: str) -> Turn:
-    """The answer to the offer of a person."""
-    if desk.language == ENGLISH and desk.chance(0.35):
-        return Turn(desk.ask("replies", "no", {}), reply(desk.say("fine"), desk.goal("fine")))
-    said = desk.ask("replies", "yes", {})
-    return Turn(said, planned(desk.goal("hand_over"), ("hand_over",), hand_over(desk, reason)))
 
 
 def warranty_claim(desk: Desk) -> Case:

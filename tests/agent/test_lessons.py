@@ -15,6 +15,7 @@ import pytest
 from agent.admin.lessons import write_lessons
 from agent.config import Settings
 from agent.intents import Intents
+from agent.lessons import goods
 from agent.lessons.desk import Desk, NoSuchOrder
 from agent.lessons.judging import Judging
 from agent.lessons.mix import WEIGHTS, Lessons, Maker
@@ -24,11 +25,16 @@ from agent.lessons.phrases import Phrases, Untold
 from agent.lessons.stage import Case, Stage, Turn
 from agent.lessons.talk import question
 from agent.project import EMBEDDED, Project, load_project
+from agent.store import memory_journal
 from bench.tasks import load
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
+from flightloop.events import Judged
 from guardrails.rails.groundedness import Evidence, claims
+from tools.builtin.knowledge import MOST_RESULTS
+from tools.knowledge.library import Library
 from tools.shop.database import FILE
+from tools.shop.names import PRODUCTS
 from tools.shop.seed import Recipe, reseed
 
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "tasks"
@@ -117,6 +123,37 @@ async def test_each_rule_is_found_and_answered(fact: Any, stage: Stage) -> None:
         said, solution = question(desk(stage, language), fact)
         (row,) = await stage.play(Case(fact.intent, (Turn(said, solution),)))
         assert row["messages"][-1]["content"]
+
+
+def test_each_product_is_found_by_what_people_call_it(stage: Stage) -> None:
+    library = Library(stage.data)
+    for name, *_, final in PRODUCTS:
+        for item in {desk(stage, seed=seed).plain(name) for seed in range(8)}:
+            for asked in ("price", "stock", "warranty", "return window", *goods.UNTOLD):
+                texts = [found.text for found in library.search(f"{item} {asked}", MOST_RESULTS)]
+                assert goods.CARD.fullmatch(texts[0]), (item, asked)
+                assert texts[0].startswith(f"{name}: "), (item, asked)
+            texts = [found.text for found in library.search(f"{item} return window", MOST_RESULTS)]
+            assert final or any(goods.RETURN.search(text) for text in texts), item
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+async def test_questions_about_goods_are_answered_as_the_rail_knows_them(language: str, stage: Stage) -> None:
+    makers = (goods.price, goods.stock, goods.warranty, goods.returning, goods.cheaper, goods.category, goods.follow_up)
+    for maker in makers:
+        for seed in range(4):
+            assert await answered(stage, maker(desk(stage, language, seed)))
+
+
+async def answered(stage: Stage, case: Case) -> str:
+    """The last answer, after the rail found nothing to mark in any of them."""
+    journal = memory_journal()
+    rows = await stage.play(case, journal)
+    judged = [one.event for one in await journal.read_all() if isinstance(one.event, Judged)]
+    grounded = [event.verdict for event in judged if event.verdict.rail == "groundedness"]
+    assert grounded
+    assert [verdict.reason for verdict in grounded if verdict.spans] == []
+    return str(rows[-1]["messages"][-1]["content"])
 
 
 def wordings() -> Iterator[tuple[str, str]]:

@@ -66,7 +66,7 @@ def test_there_are_enough_tasks_of_each_kind() -> None:
     kinds = {task.id.split("-")[0] for task in TASKS}
     of_orders, of_the_shop = (
         {"cancel", "refund", "address", "delivery", "order"},
-        {"policy", "refuse", "person", "talk"},
+        {"policy", "product", "refuse", "person", "talk"},
     )
     assert kinds == of_orders | of_the_shop | {"several"}
     assert sum(len(task.turns) > 1 for task in TASKS) >= 16

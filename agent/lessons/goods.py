@@ -1,0 +1,201 @@
+"""Cases about the shop's goods: what the search tells of them, and what it does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+from agent.lessons.desk import Desk
+from agent.lessons.moves import Unfound, hand_over, planned, reply
+from agent.lessons.oracle import Call, Outcome, Saying, Step
+from agent.lessons.phrases import ENGLISH
+from agent.lessons.stage import Case, Turn
+
+SEARCH = ("search_knowledge",)
+CARD = re.compile(
+    r"(?P<name>[^:]+): (?P<price>[\d.]+ EUR), (?P<stock>\d+) in stock, "
+    r"(?:no warranty|warranty (?P<warranty>\d+) months), category \w+(?P<final>, final sale)?"
+)
+"""A product's line among the results."""
+RETURN = re.compile(r"returned within (?P<days>\d+) days after delivery")
+CATEGORIES = ("outdoor", "clothing", "kitchen", "home", "electronics", "outlet")
+"""Without games: a search for these finds the board game alone."""
+UNTOLD = ("material", "colours", "size", "weight", "waterproof", "washing", "battery")
+"""What one may look for in vain."""
+STRANGE, SOLD_OUT, FINAL = 0.1, 0.25, 0.4
+"""Shares: things that the shop never had, goods that are out of stock, final sale among what is to be returned."""
+
+Words = dict[str, str | None]
+
+
+def price(desk: Desk) -> Case:
+    return _one(desk, "product_question", "price", "price")
+
+
+def stock(desk: Desk) -> Case:
+    return _one(desk, "product_question", "stock", "stock")
+
+
+def warranty(desk: Desk) -> Case:
+    return _one(desk, "warranty", "product", "warranty")
+
+
+def returning(desk: Desk) -> Case:
+    where = f"final_sale = {int(desk.chance(FINAL))}"
+    return _one(desk, "return_policy", "product", "return window", where)
+
+
+def cheaper(desk: Desk) -> Case:
+    item, second = some(desk, 2)
+    said = desk.ask("product_question", "cheaper", {"item": item, "second": second})
+    query = f"{item} and {second} price"
+    return Case("product_question", (Turn(said, planned(desk.goal("goods", query=query), SEARCH, _both(desk, query))),))
+
+
+def category(desk: Desk) -> Case:
+    name = desk.random.choice(CATEGORIES)
+    some(desk, 4, f"category = '{name}'")
+    said = desk.ask("product_question", "category", {"category": name})
+    return Case("product_question", (Turn(said, planned(desk.goal("goods", query=name), SEARCH, _listed(desk, name))),))
+
+
+def follow_up(desk: Desk) -> Case:
+    """Price and stock of a product, one after the other."""
+    kinds = desk.random.sample(("price", "stock"), 2)
+    (item,) = some(desk)
+    said = (
+        desk.ask("product_question", kinds[0], {"item": item}),
+        desk.ask("product_question", f"{kinds[1]}_it", {}),
+    )
+    turns = [
+        Turn(words, planned(desk.goal("goods", query=f"{item} {kind}"), SEARCH, tell(desk, item, kind)))
+        for words, kind in zip(said, kinds, strict=True)
+    ]
+    return Case("product_question", tuple(turns))
+
+
+def untold(desk: Desk) -> Case:
+    """A property that is looked for, and not found."""
+    kind = desk.random.choice(UNTOLD)
+    (item,) = some(desk)
+    said = desk.ask("product_question", kind, {"item": item})
+    query = f"{item} {kind}"
+    return _offering(desk, Turn(said, planned(desk.goal("goods", query=query), SEARCH, _in_vain(desk, item, query))))
+
+
+def opinion(desk: Desk) -> Case:
+    """What is not looked for: whether a product is any good, what goes with it."""
+    item, second = some(desk, 2)
+    said = desk.ask("product_question", "question", {"item": item, "second": second})
+    return _offering(desk, Turn(said, reply(desk.say("product", item=item), desk.goal("product"))))
+
+
+def some(desk: Desk, count: int = 1, where: str = "1") -> list[str]:
+    """How people call goods of the shop. These get a price, a stock and, where no rule grants it, a warranty of their
+    own: the tasks' shop has the same goods, and its figures are to be looked up, not learned."""
+    with desk.shop() as shop:
+        rows = shop.execute(f"SELECT id, name, price_cents FROM products WHERE {where} ORDER BY id").fetchall()
+    chosen = desk.random.sample(rows, count)
+    for number, _, cents in chosen:
+        desk.change(
+            """UPDATE products SET price_cents = ?, stock = ?, warranty_months =
+               CASE WHEN category IN ('home', 'games') THEN ? ELSE warranty_months END WHERE id = ?""",
+            int(cents * desk.random.uniform(0.6, 1.6)) // 100 * 100 + desk.random.choice((0, 50, 90, 95, 99)),
+            0 if desk.chance(SOLD_OUT) else desk.random.randint(3, 200),
+            desk.random.choice((0, 6, 12, 24, 36)),
+            number,
+        )
+    return [desk.plain(name) for _, name, _ in chosen]
+
+
+def tell(desk: Desk, item: str, asked: str) -> Saying:
+    """One thing about a product. Raises Unfound where the search does not find it."""
+    texts = yield from _search(f"{item} {asked}")
+    card = _card(texts[0])
+    words = _words(asked, card)
+    days = RETURN.search(" ".join(texts))
+    if words == "return" and days is None:
+        raise Unfound(f"{item!r} does not find the days of a return")
+    return desk.say("goods", words, **card, days=days and days["days"])
+
+
+def _one(desk: Desk, intent: str, kind: str, asked: str, where: str = "1") -> Case:
+    """A question about one product, or about a thing that only other shops have."""
+    strange = kind != "product" and desk.chance(STRANGE)
+    item = desk.one_of("never_bought") if strange else some(desk, 1, where)[0]
+    saying = _strange(desk, item, asked) if strange else tell(desk, item, asked)
+    goal = desk.goal("goods", query=f"{item} {asked}")
+    return Case(intent, (Turn(desk.ask(intent, kind, {"item": item}), planned(goal, SEARCH, saying)),))
+
+
+def _words(asked: str, card: Words) -> str:
+    """Which words of the agent fit what was found."""
+    if asked == "stock":
+        return "out of stock" if card["stock"] == "0" else "in stock"
+    if asked == "warranty":
+        return "warranty" if card["warranty"] else "no warranty"
+    if asked == "return window":
+        return "final sale" if card["final"] else "return"
+    return asked
+
+
+def _both(desk: Desk, query: str) -> Saying:
+    texts = yield from _search(query)
+    low, high = sorted((_card(text) for text in texts[:2]), key=lambda card: _euros(card["price"]))
+    if low["price"] == high["price"]:
+        raise Unfound(f"{query!r}: none is cheaper")
+    return desk.say("goods", "cheaper", **low, second=high["name"], more=high["price"])
+
+
+def _listed(desk: Desk, name: str) -> Saying:
+    texts = yield from _search(name)
+    goods = next((text.removeprefix(f"{name}: ") for text in texts if text.startswith(f"{name}: ")), None)
+    if goods is None:
+        raise Unfound(f"{name!r} does not find its goods")
+    return desk.say("goods", "category", category=name, goods=desk.joined(goods.split(", ")))
+
+
+def _strange(desk: Desk, item: str, asked: str) -> Saying:
+    texts = yield from _search(f"{item} {asked}")
+    if CARD.fullmatch(texts[0]):
+        raise Unfound(f"{item!r} is something that the shop has")
+    return desk.say("goods", "none", item=item)
+
+
+def _in_vain(desk: Desk, item: str, query: str) -> Saying:
+    _card((yield from _search(query))[0])
+    return desk.say("product", item=item)
+
+
+def _search(query: str) -> Generator[Step, Outcome, list[str]]:
+    """The texts of the results. Raises Unfound where there are none."""
+    outcome = yield Call("search_knowledge", {"query": query})
+    if not outcome.ok:
+        raise Unfound(outcome.value)
+    return [found["text"] for found in outcome.value]
+
+
+def _card(text: str) -> Words:
+    """A product's figures as the search tells them. Raises Unfound."""
+    found = CARD.fullmatch(text)
+    if found is None:
+        raise Unfound(f"no product: {text!r}")
+    return found.groupdict()
+
+
+def _euros(price: str | None) -> float:
+    assert price is not None
+    return float(price.removesuffix(" EUR"))
+
+
+def _offering(desk: Desk, first: Turn) -> Case:
+    """Half of the customers answer the offer of a person."""
+    return Case("product_question", (first, _offered(desk)) if desk.chance(0.5) else (first,))
+
+
+def _offered(desk: Desk) -> Turn:
+    if desk.language == ENGLISH and desk.chance(0.35):
+        return Turn(desk.ask("replies", "no", {}), reply(desk.say("fine"), desk.goal("fine")))
+    said = desk.ask("replies", "yes", {})
+    saying = hand_over(desk, "product question")
+    return Turn(said, planned(desk.goal("hand_over"), ("hand_over",), saying))

@@ -73,6 +73,8 @@ def test_a_peer_that_is_late_is_ended(tmp_path: Path) -> None:
 def test_a_missing_environment_names_the_command() -> None:
     with pytest.raises(PeerError, match=r"python -m bench\.peers\.environment llama_cpp"), Peer("llama_cpp"):
         pass
+    with pytest.raises(PeerError, match=r"peft is not .*environment transformers"), Peer("peft"):
+        pass
     with pytest.raises(PeerError, match="no peer is called tabby; there are llama_cpp"):
         build("tabby")
 
@@ -83,6 +85,17 @@ def test_a_half_built_environment_does_not_count() -> None:
         (cache_folder() / name / "bin" / "python").touch()
         with pytest.raises(PeerError):
             python_of(name)
+
+
+def test_an_environment_that_lacks_what_was_added_since_does_not_count() -> None:
+    stamp = cache_folder() / "transformers" / ".complete"
+    stamp.parent.mkdir(parents=True)
+    wanted = ENVIRONMENTS["transformers"].packages
+    stamp.write_text("\n".join(wanted) + "\n")
+    assert python_of("peft") == python_of("transformers") == stamp.parent / "bin" / "python"
+    stamp.write_text("\n".join(wanted[:-1]) + "\n")
+    with pytest.raises(PeerError, match="environment transformers"):
+        python_of("peft")
 
 
 def test_windows_of_a_text_do_not_overlap_and_leave_the_rest_out() -> None:

@@ -107,7 +107,7 @@ def test_trained_experts_round_trip_and_take_effect(loaded, tmp_path):
     path = tmp_path / "experts.safetensors"
     save_experts(path, state, {"note": "test"})
     read = load_experts(path, loaded.config)
-    assert len(read) == 3 * loaded.config.layers
+    assert len(read) == 4 * loaded.config.layers
     trained = load_embedded(ModelConfig(dtype="float32", experts=str(path)))
     ids = loaded.tokenizer.encode(TEXT)
     assert (logits_of(trained, ids) - logits_of(loaded, ids)).abs().max() > 0.01

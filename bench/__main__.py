@@ -111,6 +111,28 @@ def tools(
     show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "tools")
 
 
+@app.command()
+def tuner(
+    json: Json = None,
+    against: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Of one round.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each trainer, in turns with ours.")] = 5,
+    tokens: Annotated[int, typer.Option(min=1, help="Of one step, at most.")] = 4096,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of every trainer; none: all processors.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose tuning.md takes the figures.")] = None,
+) -> None:
+    """The tuner's speed and memory, beside transformers and peft on the same processor."""
+    from bench.engine.quiet import only_warnings
+    from bench.tuning.duel import DUELS
+    from bench.tuning.run import Wish, measure
+
+    only_warnings()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    rivals = tuple(DUELS) if not against else () if against == "none" else _names(against)
+    wish = Wish(rivals, steps, rounds, tokens, threads, docs)
+    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "tuner")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

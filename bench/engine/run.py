@@ -102,10 +102,10 @@ def measure(
     _check_peers(wish.peers)
     facts, threads = machine.describe(), wish.threads or machine.cores()
     console.print(facts, style="dim", highlight=False)
-    loud = _heard(console)
+    loud = heard(console)
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    rows = [_described(threads, [facts], loud)]
+    rows = [described(threads, [facts], loud)]
     with console.status("starting") as status:
         progress = _Progress(lambda text: status.update(text), len(groups), began)
         with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
@@ -117,8 +117,8 @@ def measure(
                 except (BenchError, FlightloopError, PeerError) as error:
                     console.print(f"{group.names[0]} was not measured: {error}", style="yellow", markup=False)
                 if group is groups[-1]:
-                    loud = loud or _heard(console)
-                rows[0] = _described(threads, [facts, *map(" ".join, rivals.versions.items())], loud)
+                    loud = loud or heard(console)
+                rows[0] = described(threads, [facts, *map(" ".join, rivals.versions.items())], loud)
                 done(rows)
     minutes, seconds = divmod(round(time.perf_counter() - began), 60)
     console.print(f"{len(rows)} rows in {minutes} min {seconds} s", style="dim")
@@ -127,14 +127,16 @@ def measure(
     return rows
 
 
-def _heard(console: Console) -> str | None:
+def heard(console: Console) -> str | None:
+    """Why the machine is not quiet, which is said there as well."""
     loud = machine.noise()
     if loud:
         console.print(f"The machine is not quiet: {loud}. The figures are wrong.", style="yellow")
     return loud
 
 
-def _described(threads: float, facts: Sequence[str], loud: str | None) -> Row:
+def described(threads: float, facts: Sequence[str], loud: str | None) -> Row:
+    """The row of the machine."""
     return Row("machine", threads, "threads", note="; ".join([*facts, *([f"NOT QUIET: {loud}"] if loud else [])]))
 
 

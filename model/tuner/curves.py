@@ -136,6 +136,10 @@ def draw(curves: Sequence[Curve]) -> str:
     return "\n".join(parts) + "\n"
 
 
+FLAT = 1e-3
+"""Nats: losses that differ by less make a straight line."""
+
+
 @dataclass(frozen=True)
 class _Frame:
     """Of the tokens and losses that the picture has room for, with the distance of the lines of its grid."""
@@ -152,7 +156,8 @@ class _Frame:
         losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
         losses += [loss for curve in curves for loss in _usual(curve.steps)]
         tokens = max(curve.steps[-1][0] for curve in curves)
-        up = _unit((max(losses) - min(losses)) or max(losses) or 1.0)
+        span = max(losses) - min(losses)
+        up = _unit(span if span > FLAT else max(*losses, FLAT))
         low, high = math.floor(min(losses) / up) * up, math.ceil(max(losses) / up) * up
         return cls(tokens, low, max(high, low + up), _unit(tokens), up)
 

@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -65,6 +65,8 @@ def test_the_running_mean_stays_among_the_losses(losses):
         max_size=4,
     )
 )
+@example([([5e-324], [], "")])
+@example([([20.0, 20.0 + 1e-12], [], "")])
 def test_all_points_lie_in_the_picture(runs):
     curves = [
         Curve(

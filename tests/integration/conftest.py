@@ -14,9 +14,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[int]:
-    """A Ray cluster with Serve; its HTTP port."""
+    """A Ray cluster with Serve; its HTTP port.
+
+    Gone with its module: Ray ends a process whose cluster is lost, and the rest of the tests should not hang on one.
+    """
     port = free_port()
     with local_cluster("127.0.0.1", port):
         yield port

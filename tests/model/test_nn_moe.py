@@ -103,7 +103,6 @@ def test_part_keeps_the_right_experts():
 
 def test_expert_tokens_are_counted_over_layers():
     from model.nn.attention import AttentionBatch, NoCache
-    from model.weights.tiny import TINY
 
     decoder = random_decoder(TINY, 0)
     batch = AttentionBatch.dense([3, 4])
@@ -114,8 +113,6 @@ def test_expert_tokens_are_counted_over_layers():
 
 
 def test_parameter_counts_equal_what_is_there():
-    from model.weights.tiny import TINY
-
     decoder = random_decoder(TINY, 0)
     total, active = decoder.parameter_counts()
     counted = [value for name, value in decoder.named_parameters() if not name.endswith(BIAS)]

@@ -80,7 +80,11 @@ BOOK = """
           to: {type: string, value: city}
           seats: {type: integer, value: 2..6, optional: true}
           address: {type: object, parameters: {street: {type: string, value: street}}}
-        asks: ["To {to}[ with {seats} seats], bill to {address.street}"]
+          meal:
+            type: object
+            optional: true
+            parameters: {dish: {type: string, value: food}, plates: {type: integer, value: 1..4}}
+        asks: ["To {to}[ and {meal.plates} plates of {meal.dish}][ with {seats} seats], bill to {address.street}"]
       - {name: cancel, asks: ["stop it"]}
 """
 
@@ -120,6 +124,7 @@ def test_renamed_parameters_are_renamed_in_the_call():
         ("To {to}[", "Somewhere[", "does not say the required {to}"),
         ("{address.street}", "{address}", "name its fields"),
         ("value: 2..6", "value: city", "makes no integer"),
+        (" plates of {meal.dish}", " plates", "without {meal.dish}"),
         ("value: street", "value: nothing_known", "makes no value"),
         ("seats], bill", "seats, bill", "brackets"),
         ("name: cancel", "name: 7", "name"),

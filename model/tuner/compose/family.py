@@ -142,7 +142,8 @@ def places(text: str) -> list[str]:
 
 def parts(text: str) -> list[tuple[str, bool]]:
     """A text's pieces, each with whether it may be left out."""
-    return [(piece[1:-1], True) if piece[:1] == "[" else (piece, False) for piece in re.split(r"(\[[^\[\]]*\])", text)]
+    pieces = re.split(r"\[([^\[\]]*)\]", text)
+    return [(piece, place % 2 == 1) for place, piece in enumerate(pieces)]
 
 
 def _problems(tool: Tool) -> Iterator[str]:
@@ -215,6 +216,11 @@ def _unsaid_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[
     for name in _required(parameters):
         if name not in said and name not in ask.implied and name.split(".")[0] not in ask.implied:
             yield f"ask {text!r}: does not say the required {{{name}}}"
+    for piece, _ in parts(text):
+        for name in places(piece):
+            for lacking in _beside(parameters, name):
+                if lacking not in said and lacking not in places(piece) and lacking not in ask.implied:
+                    yield f"ask {text!r}: names {{{name}}} without {{{lacking}}}, which its object requires"
     for name in ask.implied:
         if _find(parameters, name) is None:
             yield f"ask {text!r}: with names {name}, which is no parameter"
@@ -238,6 +244,15 @@ def _required(parameters: Mapping[str, Parameter], above: str = "") -> Iterator[
                 yield from _required(parameter.parameters or {}, f"{above}{name}.")
             else:
                 yield above + name
+
+
+def _beside(parameters: Mapping[str, Parameter], name: str, above: str = "") -> Iterator[str]:
+    """What has to be said wherever a field is, since the objects around the field require it."""
+    head, _, rest = name.partition(".")
+    inside = parameters[head].parameters if rest and head in parameters else None
+    if inside:
+        yield from _required(inside, f"{above}{head}.")
+        yield from _beside(inside, rest, f"{above}{head}.")
 
 
 def _is_required(parameters: Mapping[str, Parameter], name: str) -> bool:

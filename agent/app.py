@@ -84,6 +84,7 @@ def model_config(settings: Settings) -> ModelConfig:
         model=EMBEDDED if settings.model == EMBEDDED else str(Path(settings.model).resolve()),
         dtype=settings.model_dtype,
         experts=str(settings.experts.resolve()) if settings.experts else None,
+        lora=str(settings.model_lora.resolve()) if settings.model_lora else None,
         slots=settings.model_slots,
         step_tokens=settings.model_step_tokens,
         draft_tokens=settings.model_draft_tokens,

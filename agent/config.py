@@ -72,12 +72,15 @@ class Settings(BaseSettings):
     model_max_context: int = Field(default=4096, ge=16, le=1_048_576)
     """Tokens of prompt and answer together."""
     model_attention_window: int = Field(default=0, ge=0, le=1_048_576)
-    model_attention_retrieved: int = Field(default=0, ge=0, le=1_048_576, multiple_of=64)
     """Latest tokens that most attention heads see, for long inputs; 0: all heads see everything."""
+    model_attention_retrieved: int = Field(default=0, ge=0, le=1_048_576, multiple_of=64)
+    """Tokens of a long context that the other heads read for each token of an answer; 0: all."""
     model_shards: int = Field(default=1, ge=1, le=64)
     """Processes of one replica that its experts are split over."""
     model_experts: Path | None = None
     """Safetensors file of trained experts; none: see ``experts``."""
+    model_lora: Path | None = None
+    """Safetensors file of trained low-rank changes to the model's matrices."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
     replicas_max: int = Field(default=2, ge=1, le=1000)
 

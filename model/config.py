@@ -30,6 +30,8 @@ class ModelConfig:
         dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
         experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded
             model only).
+        lora: path of a safetensors file with low-rank changes to the model's matrices, which are added when it is
+            loaded; None: none.
         routed_experts: routed experts per layer of the embedded model; 0 leaves it the dense model that it comes from.
         expert_width: hidden width of one routed expert of the embedded model.
         active_experts: routed experts that one token goes through.
@@ -58,6 +60,7 @@ class ModelConfig:
     model: str = EMBEDDED
     dtype: Dtype = "auto"
     experts: str | None = None
+    lora: str | None = None
     routed_experts: int = 6
     expert_width: int = 32
     active_experts: int = 2

@@ -36,12 +36,13 @@ def perplexity_ratio(settings: Settings, data: Path, told: Callable[[str], None]
     config = ModelConfig(
         dtype=settings.model_dtype,
         experts=str(settings.model_experts.resolve()) if settings.model_experts else None,
+        lora=str(settings.model_lora.resolve()) if settings.model_lora else None,
         kv_blocks=CONTEXT // ModelConfig.block_size + 1,
         max_context=CONTEXT,
         threads=settings.model_threads or "auto",
     )
     with_them = _perplexity(config, data, windows, lambda done: told(f"perplexity with experts, {done}"))
-    without = replace(config, experts=None, routed_experts=0)
+    without = replace(config, experts=None, lora=None, routed_experts=0)
     note = f"WikiText-2, test part, {windows} windows of {CONTEXT:,} tokens"
     value = _perplexity(without, data, windows, lambda done: told(f"perplexity without experts, {done}"))
     return Row("perplexity_ratio", with_them, "", "without experts", value, higher_is_better=False, note=note)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from flightloop.errors import ConfigError
-from model.config import ModelConfig
+from model.config import EMBEDDED, ModelConfig
 from model.tuner import tuner
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
@@ -23,14 +23,15 @@ from model.tuner.curves import read as read_curves
 from model.tuner.data.commands import app as data
 from model.tuner.examples import BadRows, Example, Learned, Pair, Reading, read, read_pairs, total
 from model.tuner.gate.command import promote
-from model.tuner.tuner import Task
+from model.tuner.tuner import Task, Trained
 from model.weights.load import load_model
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains routed experts on conversations.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains a model on conversations.")
 app.add_typer(data, name="data")
 app.command()(promote)
 DEFAULTS = tuner.Recipe()
 TASK: Task = "supervised"
+TRAINED: Trained = "experts"
 
 
 @app.command()
@@ -44,7 +45,10 @@ def fit(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = DEFAULTS.batch_tokens,
     longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
     bad_rows: Annotated[BadRows, typer.Option(help="What to do with rows that can't be learned from.")] = "refuse",
+    model: Annotated[str, typer.Option(help='"embedded", or the path of a checkpoint.')] = EMBEDDED,
     experts: Annotated[Path | None, typer.Option(help="Trained experts to begin with.")] = None,
+    trained: Annotated[Trained, typer.Option(help="What learns; dense models have no experts.")] = TRAINED,
+    rank: Annotated[int, typer.Option(min=1, help="Of low-rank changes (lora).")] = 16,
     recompute: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the order.")] = DEFAULTS.seed,
 ) -> None:
@@ -59,12 +63,28 @@ def fit(
         seed=seed,
     )
     try:
-        made = _fit(console, task, train, evaluation, out, experts, longest, bad_rows, recipe)
+        with console.status("loading the model"):
+            base = load_model(ModelConfig(model, dtype="bfloat16", experts=str(experts) if experts else None))
+        learned: Sequence[Example] | Sequence[Pair]
+        if task == "supervised":
+            learned = _told(console, train, read(train, base.tokenizer, longest, bad_rows))
+        else:
+            learned = _told(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
+        held_out: tuple[Example, ...] = ()
+        if evaluation:
+            held_out = _told(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows))
+        learner = tuner.Tuner(base.decoder, task, out, trained=trained, rank=rank, fused=True)
+        made = _fit(console, learner, learned, held_out, out, recipe)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"interrupted; the same command goes on from the last checkpoint in {out}")
-    console.print(f"{made}\nto try them: FLIGHTLOOP_MODEL_EXPERTS={made}; to put them in use: promote {made}")
+    for file in made:
+        console.print(str(file), soft_wrap=True, highlight=False)
+    tried = " ".join(f"FLIGHTLOOP_MODEL_{file.stem.upper()}={file}" for file in made)
+    console.print(f"to try it: {tried} make up", soft_wrap=True, highlight=False)
+    if trained == "experts" and model == EMBEDDED:
+        console.print(f"to put it in use: promote {made[0]}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -106,23 +126,12 @@ def compose(
 
 def _fit(
     console: Console,
-    task: Task,
-    train: Path,
-    evaluation: Path | None,
+    learner: tuner.Tuner,
+    learned: Sequence[Example] | Sequence[Pair],
+    held_out: Sequence[Example],
     out: Path,
-    experts: Path | None,
-    longest: int,
-    bad_rows: BadRows,
     recipe: tuner.Recipe,
-) -> Path:
-    with console.status("loading the model"):
-        base = load_model(ModelConfig(dtype="bfloat16", experts=str(experts) if experts else None))
-    learned: Sequence[Example] | Sequence[Pair]
-    if task == "supervised":
-        learned = _read(console, train, read(train, base.tokenizer, longest, bad_rows))
-    else:
-        learned = _read(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
-    held_out = _read(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows)) if evaluation else ()
+) -> list[Path]:
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -135,21 +144,21 @@ def _fit(
         picture = Picture(out, recipe.checkpoint_s)
 
         def told(progress: tuner.Progress) -> None:
-            figures = (
-                f"loss {progress.loss:.3f} · {progress.tokens_per_second:.0f} tokens/s · busiest {progress.busiest:.0%}"
-            )
+            figures = f"loss {progress.loss:.3f} · {progress.tokens_per_second:.0f} tokens/s"
+            if progress.busiest is not None:
+                figures += f" · busiest {progress.busiest:.0%}"
             bar.update(steps, total=progress.steps, completed=progress.step, figures=figures)
             if progress.evaluation is not None:
                 bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
             picture.told(progress)
 
-        return tuner.Tuner(base.decoder, task, out, fused=True).fit(learned, held_out, recipe, told)
+        return learner.fit(learned, held_out, recipe, told)
 
 
-def _read(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
+def _told(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
     for bad in reading.bad:
-        console.print(f"skipped: {path}, {bad}", style="yellow")
-    console.print(f"{path}: {len(reading.items):,} rows, {total(reading.items):,} tokens")
+        console.print(f"skipped: {path.name}, {bad}", style="yellow", soft_wrap=True, highlight=False)
+    console.print(f"{path}: {len(reading.items):,} rows, {total(reading.items):,} tokens", soft_wrap=True)
     return reading.items
 
 

@@ -98,7 +98,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     """Runs a batch and scores only the rows that predict a learned token.
 
     Args:
-        decoder: a mixture.
+        decoder: a mixture or a dense model.
         batch: conversations, each of which sees only itself.
         recompute: whether each layer is computed again for its gradients instead of being remembered.
     """
@@ -115,7 +115,8 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
             x_TD, choice_TA = checkpoint(block, x_TD, rope, NoCache(), layout, use_reentrant=False)
         else:
             x_TD, choice_TA = block(x_TD, rope, NoCache(), layout)
-        chosen.append(choice_TA.flatten().bincount(minlength=decoder.config.experts))
+        experts = torch.empty(0, dtype=torch.int64) if choice_TA is None else choice_TA.flatten()
+        chosen.append(experts.bincount(minlength=decoder.config.experts))
     hidden_ND = decoder.norm(x_TD[rows_N])
     target_N = tokens_T[rows_N + 1]
     pairs = zip(torch.split(hidden_ND, SCORED), torch.split(target_N, SCORED), strict=True)

@@ -1,13 +1,12 @@
-"""Trains the routed experts and routers of a model; the base stays as it is.
+"""Trains routed experts and routers, or low-rank changes, of a model; the base stays as it is.
 
-The experts learn in float32 with bfloat16 products; the base's weights get no gradients of their own.
+What is trained learns in float32 with bfloat16 products; the base's weights get no gradients of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -23,14 +22,18 @@ from model.nn.decoder import Block, Decoder
 from model.tuner import checkpoint
 from model.tuner.checkpoint import Place
 from model.tuner.examples import Example, Pair, total
+from model.tuner.lora import add_lora
 from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
 from model.weights.experts import BIAS, expert_state, save_experts
+from model.weights.lora import lora_state, save_lora
 
 Task = Literal["supervised", "preference"]
+Trained = Literal["experts", "lora", "both"]
 
-CHECKPOINT, EXPERTS, HISTORY = "checkpoint.safetensors", "experts.safetensors", "history.jsonl"
+CHECKPOINT, EXPERTS, LORA = "checkpoint.safetensors", "experts.safetensors", "lora.safetensors"
+HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ class Recipe:
 
     Attributes:
         epochs: times that every example is learned from.
-        learning_rate: at its highest, after the warm-up; from there it falls along a cosine to a tenth.
+        learning_rate: at its highest, between the warm-up and the fall to nothing (Hägele et al., 2024): experts that
+            were made without the fall can go on to be trained on more.
         batch_tokens: of one step.
-        warm_up: share of the steps.
+        warm_up, fall: shares of the steps.
         clip: longest gradient, as a Euclidean norm.
         decay: AdamW's weight decay (Loshchilov and Hutter, 2019).
         seed: of the order of the examples.
@@ -55,7 +59,8 @@ class Recipe:
     epochs: int = 1
     learning_rate: float = 1e-3
     batch_tokens: int = 4096
-    warm_up: float = 0.03
+    warm_up: float = 0.02
+    fall: float = 0.4
     clip: float = 1.0
     decay: float = 0.01
     seed: int = 0
@@ -67,11 +72,8 @@ class Recipe:
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, of so many."""
-        warm = max(1, round(self.warm_up * steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, steps - warm)
-        return self.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+        warm, fall = (max(1, round(share * steps)) for share in (self.warm_up, self.fall))
+        return self.learning_rate * min(1.0, (step + 1) / warm, (steps - step) / fall)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Progress:
         loss: a learned token's mean, or a pair's, in nats.
         tokens: learned from so far, prompts included.
         tokens_per_second: since the tuning began or went on.
-        busiest: the share of the busiest expert's tokens; 1 / experts is an even load.
+        busiest: the share of the busiest expert's tokens; 1 / experts is an even load. None without experts.
         evaluation: loss of the held-out examples, after the last step of an epoch.
     """
 
@@ -92,7 +94,7 @@ class Progress:
     loss: float
     tokens: int
     tokens_per_second: float
-    busiest: float
+    busiest: float | None
     evaluation: float | None = None
 
 
@@ -100,9 +102,12 @@ class Tuner:
     """Tunes one model.
 
     Args:
-        base: a mixture in float32 or bfloat16 that torch runs; its experts are trained in place.
+        base: in float32 or bfloat16 as torch runs it. It is changed in place.
         task: what is learned: ``"supervised"``, the answers of conversations; ``"preference"``, the better of two.
-        folder: where the checkpoint, the history and at last the experts go.
+        folder: where the checkpoint, the history and at last what was learned go.
+        trained: ``"experts"``, routed experts and routers; ``"lora"``, low-rank changes to attention and to the
+            feed-forward that all tokens pass, of dense models too; or both.
+        rank: of these changes.
         fused: whether norms and feed-forwards are compiled: a minute more at first, then up to a half faster. Asked
             for where there is no C++ compiler, it is left out.
 
@@ -111,16 +116,27 @@ class Tuner:
     """
 
     def __init__(
-        self, base: Decoder, task: Task = "supervised", folder: Path = Path("tuned"), *, fused: bool = False
+        self,
+        base: Decoder,
+        task: Task = "supervised",
+        folder: Path = Path("tuned"),
+        *,
+        trained: Trained = "experts",
+        rank: int = 16,
+        fused: bool = False,
     ) -> None:
-        if not base.config.experts:
-            raise ConfigError("a dense model has no experts to train", param="model")
+        if trained != "lora" and not base.config.experts:
+            raise ConfigError("a dense model has no experts to train; it can learn low-rank changes", param="model")
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
-        self._experts = expert_state(dict(base.named_parameters()))
-        for parameter in self._experts.values():
+        self._state: dict[str, Tensor] = {}
+        if trained != "lora":
+            self._state |= expert_state(dict(base.named_parameters()))
+        if trained != "experts":
+            self._state |= add_lora(base, rank)
+        for parameter in self._state.values():
             parameter.data = parameter.data.float()
-        self._trained = [value for name, value in self._experts.items() if not name.endswith(BIAS)]
-        self._biases = [value for name, value in self._experts.items() if name.endswith(BIAS)]
+        self._trained = [value for name, value in self._state.items() if not name.endswith(BIAS)]
+        self._biases = [value for name, value in self._state.items() if name.endswith(BIAS)]
         for parameter in self._trained:
             parameter.requires_grad_(True)
         if fused and shutil.which("g++"):
@@ -132,7 +148,7 @@ class Tuner:
         evaluation: Sequence[Example] = (),
         recipe: Recipe = Recipe(),
         told: Callable[[Progress], None] = lambda progress: None,
-    ) -> Path:
+    ) -> list[Path]:
         """Learns, or goes on where an earlier call with the same examples and recipe was interrupted.
 
         Args:
@@ -142,7 +158,7 @@ class Tuner:
             told: gets the progress of each step.
 
         Returns:
-            The experts' file, for `ModelConfig.experts`.
+            The files of what was learned, for `ModelConfig.experts` and `ModelConfig.lora`.
 
         Raises:
             ConfigError: the folder holds a checkpoint of another tuning.
@@ -150,7 +166,7 @@ class Tuner:
         optimiser = torch.optim.AdamW(self._trained, lr=recipe.learning_rate, weight_decay=recipe.decay)
         file = self._folder / CHECKPOINT
         objective = self._objective(train, recipe)
-        place = checkpoint.load(file, _digest(train, recipe), self._experts, optimiser)
+        place = checkpoint.load(file, self._digest(train, recipe), self._state, optimiser)
         epochs = [batches(objective.items, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
         steps = sum(map(len, epochs))
         began, before = time.monotonic(), place.tokens
@@ -178,11 +194,9 @@ class Tuner:
             self._note(progress)
             told(progress)
             if last or now - saved > recipe.checkpoint_s:
-                checkpoint.save(file, place, self._experts, optimiser)
+                checkpoint.save(file, place, self._state, optimiser)
                 saved = now
-        made = self._folder / EXPERTS
-        save_experts(made, self._experts, {"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
-        return made
+        return self._save({"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
 
     def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
         """Mean loss of a learned token, in nats; None without examples."""
@@ -195,6 +209,15 @@ class Tuner:
                 loss, learned = loss + measured.loss.item(), learned + measured.count
         return loss / learned
 
+    def _save(self, metadata: dict[str, str]) -> list[Path]:
+        files = {EXPERTS: (save_experts, expert_state(self._state)), LORA: (save_lora, lora_state(self._state))}
+        made = []
+        for name, (save, state) in files.items():
+            if state:
+                save(self._folder / name, state, metadata)
+                made.append(self._folder / name)
+        return made
+
     def _objective(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> Objective[Any]:
         if self._task == "supervised":
             return Supervised(self._decoder, cast("Sequence[Example]", train), recipe.recompute)
@@ -204,7 +227,7 @@ class Tuner:
 
     def _step(
         self, objective: Objective[Any], batch: Sequence[Any], optimiser: torch.optim.Optimizer, recipe: Recipe
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float | None]:
         """One step: the mean loss, and the busiest expert's share."""
         with self._low():
             measured = objective.measure(batch)
@@ -213,9 +236,10 @@ class Tuner:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip)
         optimiser.step()
-        self._balance(measured.chosen_LE.float(), recipe.balance)
+        if self._biases:
+            self._balance(measured.chosen_LE.float(), recipe.balance)
         chosen_E = measured.chosen_LE.sum(0)
-        return loss.item(), float(chosen_E.max() / chosen_E.sum())
+        return loss.item(), float(chosen_E.max() / chosen_E.sum()) if len(chosen_E) else None
 
     def _balance(self, chosen_LE: Tensor, step: float) -> None:
         with torch.no_grad():
@@ -225,6 +249,13 @@ class Tuner:
     def _low(self) -> torch.autocast:
         """Products in bfloat16 where the base is."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
+
+    def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
+        shapes = {name: list(value.shape) for name, value in self._state.items()}
+        digest = hashlib.sha256(json.dumps([{**asdict(recipe), "checkpoint_s": None}, shapes]).encode())
+        for each in train:
+            digest.update(repr(each).encode())
+        return digest.hexdigest()
 
     def _forget_after(self, steps: int) -> None:
         """Drops what the history has of steps that a crash lost."""
@@ -244,10 +275,3 @@ def _fuse(decoder: Decoder) -> None:
         assert isinstance(block, Block)
         for module in (block.attention_norm, block.moe_norm, block.moe):
             module.compile(dynamic=True)
-
-
-def _digest(train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
-    digest = hashlib.sha256(json.dumps({**asdict(recipe), "checkpoint_s": None}).encode())
-    for each in train:
-        digest.update(repr(each).encode())
-    return digest.hexdigest()

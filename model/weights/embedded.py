@@ -21,6 +21,7 @@ from model.weights.files import embedded_path
 from model.weights.form import form_for
 from model.weights.gguf import GgufFile
 from model.weights.loaded import LoadedModel
+from model.weights.lora import merged
 from model.weights.tokenizer import tokenizer_from_gguf
 from model.weights.upcycle import untrained_experts, upcycled
 
@@ -42,10 +43,12 @@ def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
     """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
-    form = form_for(
-        config.dtype, shape, shards=config.shards, block_size=config.block_size, exact_int4=file.mostly_int4
-    )
+    # What is added to a matrix leaves no exact four bits.
+    exact_int4 = file.mostly_int4 and config.lora is None
+    form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size, exact_int4=exact_int4)
     state = gguf_state(file, shape, int4=form.dtype == "int4")
+    if config.lora:
+        state = merged(state, Path(config.lora))
     if config.routed_experts:
         shape = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)
         state |= _experts(shape, config)

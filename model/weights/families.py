@@ -25,6 +25,7 @@ from model.quant.quantise import quantise
 from model.weights.assemble import assemble
 from model.weights.form import form_for
 from model.weights.loaded import LoadedModel
+from model.weights.lora import merged
 from model.weights.tokenizer_json import tokenizer_from_folder
 
 Fetch = Callable[[str], Tensor]
@@ -83,7 +84,8 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype))
-    decoder = quantise(assemble(shape, state, dtype), form.dtype, native=form.kernels)
+    changed = merged(state, Path(config.lora)) if config.lora else state
+    decoder = quantise(assemble(shape, changed, dtype), form.dtype, native=form.kernels)
     return LoadedModel.of(decoder, tokenizer, folder.name, form)
 
 

@@ -30,7 +30,7 @@ def model_path(config: ModelConfig) -> Path:
     """The GGUF file, or the checkpoint folder, that the configuration names.
 
     Raises:
-        ConfigError: it is missing, or the file of its trained experts is.
+        ConfigError: it is missing, or a file of what was trained is.
     """
     path = embedded_path() if config.model == EMBEDDED else Path(config.model)
     if not (path.is_file() if path.suffix == ".gguf" else path.is_dir()):
@@ -38,6 +38,8 @@ def model_path(config: ModelConfig) -> Path:
             f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
             param="model",
         )
-    if config.experts is not None and not Path(config.experts).is_file():
-        raise ConfigError(f"cannot read the trained experts {config.experts}: there is no such file", param="experts")
+    trained = (("experts", "trained experts", config.experts), ("lora", "low-rank changes", config.lora))
+    for param, what, file in trained:
+        if file is not None and not Path(file).is_file():
+            raise ConfigError(f"cannot read the {what} {file}: there is no such file", param=param)
     return path

@@ -17,8 +17,10 @@ from model.tuner.examples import Example, Pair, example_of, pair_of, read, read_
 from model.tuner.objective import measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
-from model.tuner.tuner import CHECKPOINT, HISTORY, Recipe, Tuner
+from model.tuner.tuner import CHECKPOINT, EXPERTS, HISTORY, LORA, Recipe, Tuner
+from model.weights.assemble import assemble
 from model.weights.experts import expert_state, load_experts
+from model.weights.lora import merged
 from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -144,7 +146,7 @@ def test_tuning_lowers_the_loss_and_leaves_the_base_alone(tmp_path):
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     tuner, held_out = Tuner(decoder, folder=tmp_path), examples(4)
     first = tuner.evaluate(held_out)
-    made = tuner.fit(examples(32), held_out, Recipe(epochs=4, learning_rate=0.02, batch_tokens=64))
+    [made] = tuner.fit(examples(32), held_out, Recipe(epochs=4, learning_rate=0.02, batch_tokens=64))
     assert tuner.evaluate(held_out) < 0.7 * first
     trained = expert_state(before)
     for name, value in decoder.state_dict().items():
@@ -275,6 +277,39 @@ def test_a_pair_is_two_answers_to_the_same_words(tokenizer, tmp_path):
     assert len(reading.items) == 1
 
 
-def test_a_dense_model_has_nothing_to_train(tmp_path):
+DENSE = replace(TINY, experts=0, expert_width=0, active=0)
+
+
+@pytest.mark.parametrize("trained", ["lora", "both"])
+def test_low_rank_changes_are_what_is_added_when_the_model_is_loaded(tmp_path, trained):
+    shape = DENSE if trained == "lora" else TINY
+    decoder = random_decoder(shape, 0)
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+    tuner, held_out = Tuner(decoder, folder=tmp_path, trained=trained, rank=4), examples(4)
+    first = tuner.evaluate(held_out)
+    made = tuner.fit(examples(32), (), Recipe(epochs=4, learning_rate=0.02, batch_tokens=64))
+    last = tuner.evaluate(held_out)
+    assert last < 0.7 * first
+    assert [file.name for file in made] == ([EXPERTS] if trained == "both" else []) + [LORA]
+    after = decoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items() if ".moe.router." not in name
+               and ".moe.experts." not in name)  # fmt: skip
+    state = {**before, **(load_experts(made[0], TINY) if trained == "both" else {})}
+    loaded = assemble(shape, merged(state, tmp_path / LORA), torch.float32)
+    assert Tuner(loaded, trained="lora").evaluate(held_out) == pytest.approx(last, rel=0.02)
+
+
+def test_low_rank_changes_of_another_model_are_refused(tmp_path):
+    tuner = Tuner(random_decoder(DENSE, 0), folder=tmp_path, trained="lora", rank=2)
+    [made] = tuner.fit(examples(2), recipe=Recipe(batch_tokens=64))
+    for other in (replace(DENSE, layers=1), replace(DENSE, shared_width=DENSE.shared_width + 32)):
+        with pytest.raises(ConfigError, match="does not fit this model"):
+            merged(random_decoder(other, 0).state_dict(), made)
+    made.write_bytes(b"garbage")
+    with pytest.raises(ConfigError, match="cannot read"):
+        merged(random_decoder(DENSE, 0).state_dict(), made)
+
+
+def test_a_dense_model_has_no_experts_to_train(tmp_path):
     with pytest.raises(ConfigError, match="no experts"):
-        Tuner(random_decoder(replace(TINY, experts=0, expert_width=0, active=0), 0), folder=tmp_path)
+        Tuner(random_decoder(DENSE, 0), folder=tmp_path)

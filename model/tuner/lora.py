@@ -1,0 +1,51 @@
+"""Low-rank changes that are learned beside frozen matrices (LoRA, Hu et al., 2022).
+
+Suffixes: T tokens, O outputs, I inputs, R rank.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.nn.decoder import Block, Decoder
+from model.nn.linear import Linear
+from model.nn.moe import SharedExpert
+from model.weights.lora import lora_state
+
+
+class LowRank(Linear):
+    """A frozen product and the change to it, which is nothing at first."""
+
+    def __init__(self, base: Linear, rank: int) -> None:
+        outputs, inputs = base.weight_OI.shape
+        super().__init__(inputs, outputs)
+        self.weight_OI = base.weight_OI
+        self.down_RI = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
+        self.up_OR = nn.Parameter(torch.zeros(outputs, rank))
+
+    def forward(self, x_TI: Tensor) -> Tensor:
+        low_TR = functional.linear(x_TI, self.down_RI)
+        return functional.linear(x_TI, self.weight_OI) + functional.linear(low_TR, self.up_OR)
+
+
+def add_lora(decoder: Decoder, rank: int) -> dict[str, Tensor]:
+    """Puts changes beside the matrices of attention and of the feed-forward that all tokens pass.
+
+    Returns:
+        What is to be trained, by its name in the decoder's state.
+    """
+    for block in decoder.blocks:
+        assert isinstance(block, Block)
+        block.attention.qkv = _beside(block.attention.qkv, rank)
+        block.attention.out = _beside(block.attention.out, rank)
+        if isinstance(block.moe.shared, SharedExpert):
+            block.moe.shared.gate_up = _beside(block.moe.shared.gate_up, rank)
+            block.moe.shared.down = _beside(block.moe.shared.down, rank)
+    return lora_state(dict(decoder.named_parameters()))
+
+
+def _beside(base: nn.Module, rank: int) -> LowRank:
+    assert isinstance(base, Linear), "only matrices that are not quantised can be tuned"
+    return LowRank(base, rank)

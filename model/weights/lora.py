@@ -1,0 +1,61 @@
+"""Low-rank changes to a decoder's matrices (LoRA, Hu et al., 2022), in a safetensors file beside the base model.
+
+Each changed matrix ``NAME.weight_OI`` has two tensors: ``NAME.down_RI`` and ``NAME.up_OR``, whose product is added.
+Suffixes: O outputs, I inputs, R rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from flightloop.errors import ConfigError
+from model.quant.int4 import Int4Rows, widened
+from model.weights.assemble import State
+
+DOWN, UP, WEIGHT = ".down_RI", ".up_OR", ".weight_OI"
+
+
+def lora_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a decoder's state that is low-rank changes."""
+    return {name: value for name, value in state.items() if name.endswith((DOWN, UP))}
+
+
+def save_lora(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes the changes in bfloat16.
+
+    Args:
+        path: of the file.
+        state: a decoder's ``state_dict()``, or only its changes.
+        metadata: what to note in the file, such as how they were trained.
+    """
+    tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in lora_state(state).items()}
+    save_file(tensors, path, metadata=dict(metadata or {}))
+
+
+def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
+    """A decoder's state with the changes of a file added, in float32 where they are.
+
+    A matrix in four bits is widened: the sum has no exact form in them.
+
+    Raises:
+        ConfigError: when the file is missing, broken, or made for another model.
+    """
+    try:
+        changes: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot read the low-rank changes {path}: {error}", param="lora") from error
+    names = sorted({name.removesuffix(DOWN).removesuffix(UP) for name in changes})
+    summed = dict(state)
+    for name in names:
+        down_RI, up_OR, base = changes.get(name + DOWN), changes.get(name + UP), state.get(name + WEIGHT)
+        if down_RI is None or up_OR is None or base is None or base.shape != (len(up_OR), down_RI.shape[1]):
+            raise ConfigError(f"{path} does not fit this model: there is no matrix {name} of its shape", param="lora")
+        weight_OI = widened(base)
+        summed[name + WEIGHT] = (weight_OI.float() + up_OR.float() @ down_RI.float()).to(weight_OI.dtype)
+    return summed

@@ -2,11 +2,13 @@
 # make up     set up, start everything and stay
 # make test   set up, run all tests
 # make check  lint, types, import layers
+# make train  train the embedded model's experts from nothing: some hours (docs/tuning.md)
 # make bench  measure the engine, beside others where they are installed (docs/performance.md)
 #
 # TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
 # BENCH_ARGS=...    another measurement, or options of this one: python -m bench --help
+# DATA=FOLDER       the archives of the public sets that training reads
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo up test check bench format clean
+.PHONY: setup demo up test check bench train format clean
 
 setup: $(READY)
 
@@ -46,6 +48,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+train: $(READY)
+	@PYTHON=$(BIN)/python DATA="$(DATA)" sh deploy/train.sh
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -90,6 +90,22 @@ class Choice(Structure):
     _fields_ = [("token", c_int32), ("logprob", c_float), ("entropy", c_float)]
 
 
+class Gradients(Structure):
+    """See src/gradients.h."""
+
+    _fields_ = [
+        *(
+            (name, c_void_p)
+            for name in (
+                "query", "key", "value", "mixed", "d_mixed", "d_query", "d_key", "d_value", "sums", "start", "length",
+            )
+        ),
+        *((name, c_int32) for name in ("tokens", "sequences", "heads", "kv_heads", "head_width")),
+        ("scale", c_float),
+        ("next", c_int32),
+    ]  # fmt: skip
+
+
 def load(path: Path) -> ctypes.CDLL:
     """The compiled library; its functions free the interpreter's lock while they run."""
     library = ctypes.CDLL(str(path))
@@ -103,4 +119,8 @@ def load(path: Path) -> ctypes.CDLL:
     library.flightloop_choose.restype = None
     library.flightloop_step.argtypes = [c_void_p, POINTER(Batch), c_void_p]
     library.flightloop_step.restype = None
+    library.flightloop_has_tiles.argtypes = []
+    library.flightloop_has_tiles.restype = c_int32
+    library.flightloop_gradients_share.argtypes = [POINTER(Gradients)]
+    library.flightloop_gradients_share.restype = None
     return library

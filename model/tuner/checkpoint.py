@@ -80,5 +80,7 @@ def load(path: Path, recipe: str, trained: dict[str, Tensor], optimiser: torch.o
     for name, parameter in trained.items():
         state = {key.split(".", 1)[0]: value for key, value in tensors.items() if key.split(".", 1)[1] == name}
         if state:
-            optimiser.state[parameter] = state
+            optimiser.state[parameter] = {
+                key: value.to(parameter.device) if value.ndim else value for key, value in state.items()
+            }
     return place

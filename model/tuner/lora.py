@@ -18,11 +18,11 @@ from model.weights.lora import lora_state
 class LowRank(Linear):
     """A frozen product and the change to it, which is nothing at first."""
 
-    def __init__(self, base: Linear, rank: int) -> None:
+    def __init__(self, base: Linear, rank: int, source: torch.Generator) -> None:
         outputs, inputs = base.weight_OI.shape
         super().__init__(inputs, outputs)
         self.weight_OI = base.weight_OI
-        self.down_RI = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
+        self.down_RI = nn.Parameter(torch.randn(rank, inputs, generator=source) * inputs**-0.5)
         self.up_OR = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, x_TI: Tensor) -> Tensor:
@@ -31,21 +31,22 @@ class LowRank(Linear):
 
 
 def add_lora(decoder: Decoder, rank: int) -> dict[str, Tensor]:
-    """Puts changes beside the matrices of attention and of the feed-forward that all tokens pass.
+    """Puts changes beside the matrices of attention and of the feed-forward that all tokens pass, the same every time.
 
     Returns:
         What is to be trained, by its name in the decoder's state.
     """
+    source = torch.Generator().manual_seed(0)
     for block in decoder.blocks:
         assert isinstance(block, Block)
-        block.attention.qkv = _beside(block.attention.qkv, rank)
-        block.attention.out = _beside(block.attention.out, rank)
+        block.attention.qkv = _beside(block.attention.qkv, rank, source)
+        block.attention.out = _beside(block.attention.out, rank, source)
         if isinstance(block.moe.shared, SharedExpert):
-            block.moe.shared.gate_up = _beside(block.moe.shared.gate_up, rank)
-            block.moe.shared.down = _beside(block.moe.shared.down, rank)
+            block.moe.shared.gate_up = _beside(block.moe.shared.gate_up, rank, source)
+            block.moe.shared.down = _beside(block.moe.shared.down, rank, source)
     return lora_state(dict(decoder.named_parameters()))
 
 
-def _beside(base: nn.Module, rank: int) -> LowRank:
+def _beside(base: nn.Module, rank: int, source: torch.Generator) -> LowRank:
     assert isinstance(base, Linear), "only matrices that are not quantised can be tuned"
-    return LowRank(base, rank)
+    return LowRank(base, rank, source).to(base.weight_OI.device)

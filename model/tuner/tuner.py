@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from flightloop.errors import ConfigError
+from model.config import ModelConfig
+from model.native.gradients import tiled_attention
 from model.nn.decoder import Block, Decoder
 from model.tuner import checkpoint
 from model.tuner.checkpoint import Place
@@ -102,7 +104,7 @@ class Tuner:
     """Tunes one model.
 
     Args:
-        base: in float32 or bfloat16 as torch runs it. It is changed in place.
+        base: in float32 or bfloat16 as torch runs it, on the device that is to learn. It is changed in place.
         task: what is learned: ``"supervised"``, the answers of conversations; ``"preference"``, the better of two.
         folder: where the checkpoint, the history and at last what was learned go.
         trained: ``"experts"``, routed experts and routers; ``"lora"``, low-rank changes to attention and to the
@@ -128,6 +130,7 @@ class Tuner:
         if trained != "lora" and not base.config.experts:
             raise ConfigError("a dense model has no experts to train; it can learn low-rank changes", param="model")
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
+        self._device = base.embedding.device
         self._state: dict[str, Tensor] = {}
         if trained != "lora":
             self._state |= expert_state(dict(base.named_parameters()))
@@ -163,6 +166,27 @@ class Tuner:
         Raises:
             ConfigError: the folder holds a checkpoint of another tuning.
         """
+        with self._device:
+            return self._fit(train, evaluation, recipe, told)
+
+    def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
+        """Mean loss of a learned token, in nats; None without examples."""
+        if not examples:
+            return None
+        loss = learned = 0.0
+        with self._device, torch.no_grad(), self._low():
+            for batch in batches(examples, batch_tokens, 0):
+                measured = measure(self._decoder, batch)
+                loss, learned = loss + measured.loss.item(), learned + measured.count
+        return loss / learned
+
+    def _fit(
+        self,
+        train: Sequence[Example] | Sequence[Pair],
+        evaluation: Sequence[Example],
+        recipe: Recipe,
+        told: Callable[[Progress], None],
+    ) -> list[Path]:
         optimiser = torch.optim.AdamW(self._trained, lr=recipe.learning_rate, weight_decay=recipe.decay)
         file = self._folder / CHECKPOINT
         objective = self._objective(train, recipe)
@@ -197,17 +221,6 @@ class Tuner:
                 checkpoint.save(file, place, self._state, optimiser)
                 saved = now
         return self._save({"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
-
-    def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
-        """Mean loss of a learned token, in nats; None without examples."""
-        if not examples:
-            return None
-        loss = learned = 0.0
-        with torch.no_grad(), self._low():
-            for batch in batches(examples, batch_tokens, 0):
-                measured = measure(self._decoder, batch)
-                loss, learned = loss + measured.loss.item(), learned + measured.count
-        return loss / learned
 
     def _save(self, metadata: dict[str, str]) -> list[Path]:
         files = {EXPERTS: (save_experts, expert_state(self._state)), LORA: (save_lora, lora_state(self._state))}
@@ -248,7 +261,7 @@ class Tuner:
 
     def _low(self) -> torch.autocast:
         """Products in bfloat16 where the base is."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
 
     def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
         shapes = {name: list(value.shape) for name, value in self._state.items()}
@@ -271,7 +284,12 @@ class Tuner:
 
 def _fuse(decoder: Decoder) -> None:
     # Attention is left out: its layer's number would make each layer a program of its own.
+    tiled = None
+    if decoder.dtype == torch.bfloat16 and decoder.embedding.device.type == "cpu":
+        tiled = tiled_attention(Path(ModelConfig.cache), decoder.config.head_width)
     for block in decoder.blocks:
         assert isinstance(block, Block)
         for module in (block.attention_norm, block.moe_norm, block.moe):
             module.compile(dynamic=True)
+        if tiled is not None:
+            block.attention.causal = tiled

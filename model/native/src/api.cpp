@@ -2,6 +2,8 @@
 
 #include "choose.h"
 #include "decoder.h"
+#include "gradients.h"
+#include "tiles.h"
 
 extern "C" {
 
@@ -24,5 +26,11 @@ void flightloop_choose(void* decoder, const float* logits, int rows, int count, 
 
 void flightloop_step(void* decoder, const Batch* batch, float* logits) {
   static_cast<Decoder*>(decoder)->step(*batch, logits);
+}
+
+int flightloop_has_tiles() { return flightloop::has_tiles(); }
+
+void flightloop_gradients_share(void* gradients) {
+  flightloop::gradients_share(*static_cast<flightloop::Gradients*>(gradients));
 }
 }

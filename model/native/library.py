@@ -90,8 +90,8 @@ class Choice(Structure):
     _fields_ = [("token", c_int32), ("logprob", c_float), ("entropy", c_float)]
 
 
-class Gradients(Structure):
-    """See src/gradients.h."""
+class Causal(Structure):
+    """See src/causal.h."""
 
     _fields_ = [
         *(
@@ -121,6 +121,7 @@ def load(path: Path) -> ctypes.CDLL:
     library.flightloop_step.restype = None
     library.flightloop_has_tiles.argtypes = []
     library.flightloop_has_tiles.restype = c_int32
-    library.flightloop_gradients_share.argtypes = [POINTER(Gradients)]
-    library.flightloop_gradients_share.restype = None
+    for share in (library.flightloop_attend, library.flightloop_differentiate):
+        share.argtypes = [POINTER(Causal)]
+        share.restype = None
     return library

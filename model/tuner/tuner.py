@@ -19,7 +19,7 @@ from torch import Tensor
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig
-from model.native.gradients import tiled_attention
+from model.native.causal import tiled_attention
 from model.nn.decoder import Block, Decoder
 from model.tuner import checkpoint
 from model.tuner.checkpoint import Place

@@ -1,8 +1,8 @@
 // What Python calls; mirrored in library.py.
 
+#include "causal.h"
 #include "choose.h"
 #include "decoder.h"
-#include "gradients.h"
 #include "tiles.h"
 
 extern "C" {
@@ -30,7 +30,9 @@ void flightloop_step(void* decoder, const Batch* batch, float* logits) {
 
 int flightloop_has_tiles() { return flightloop::has_tiles(); }
 
-void flightloop_gradients_share(void* gradients) {
-  flightloop::gradients_share(*static_cast<flightloop::Gradients*>(gradients));
+// With a pointer of the kind that OpenMP hands to its threads.
+void flightloop_attend(void* causal) { flightloop::attend_share(*static_cast<flightloop::Causal*>(causal)); }
+void flightloop_differentiate(void* causal) {
+  flightloop::differentiate_share(*static_cast<flightloop::Causal*>(causal));
 }
 }

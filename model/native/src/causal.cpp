@@ -1,8 +1,9 @@
-#include "gradients.h"
+#include "causal.h"
 
 #include <immintrin.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -95,28 +96,42 @@ struct Head {
   const uint16_t* paired_of(int token, int width) const { return paired + static_cast<size_t>(token) * width; }
 };
 
-// sums[32][32] = 32 rows times the transpose of 32 others.
-void multiply_rows(const uint16_t* rows, const uint16_t* columns, int width, float* sums) {
+// Tiles 0 to 3 hold 32 rows of 32 sums, 4 and 5 the rows that are multiplied, 6 and 7 the columns.
+void clear_tiles() {
   asm volatile("" ::: "memory");  // g++ doesn't know what tile instructions read
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
+}
+
+void multiply_tiles() {
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_dpbf16ps(2, 5, 6);
+  _tile_dpbf16ps(3, 5, 7);
+}
+
+void store_tiles(float* sums, size_t stride) {
+  const size_t bytes = stride * sizeof(float);
+  _tile_stored(0, sums, bytes);
+  _tile_stored(1, sums + 16, bytes);
+  _tile_stored(2, sums + 16 * stride, bytes);
+  _tile_stored(3, sums + 16 * stride + 16, bytes);
+}
+
+// sums[32][32] = 32 rows times the transpose of 32 others; its rows are ``stride`` apart.
+void multiply_rows(const uint16_t* rows, const uint16_t* columns, int width, float* sums, size_t stride = kBlock) {
+  clear_tiles();
   const size_t bytes = width * sizeof(uint16_t);
   for (int i = 0; i < width; i += 32) {
     _tile_loadd(4, rows + i, bytes);
     _tile_loadd(5, rows + i + kTileRows * width, bytes);
     _tile_loadd(6, columns + i * kTileRows, kTileBytes);
     _tile_loadd(7, columns + i * kTileRows + kTileRows * width, kTileBytes);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    multiply_tiles();
   }
-  _tile_stored(0, sums, kBlock * sizeof(float));
-  _tile_stored(1, sums + 16, kBlock * sizeof(float));
-  _tile_stored(2, sums + 16 * kBlock, kBlock * sizeof(float));
-  _tile_stored(3, sums + 16 * kBlock + 16, kBlock * sizeof(float));
+  store_tiles(sums, stride);
 }
 
 // sums[32 rows][32 columns] += rows [32][32] times paired columns, two tiles.
@@ -131,14 +146,8 @@ void add_product(const uint16_t* rows, size_t row_bytes, const uint16_t* columns
   _tile_loadd(5, reinterpret_cast<const uint8_t*>(rows) + 16 * row_bytes, row_bytes);
   _tile_loadd(6, columns, kTileBytes);
   _tile_loadd(7, columns + kTileNumbers, kTileBytes);
-  _tile_dpbf16ps(0, 4, 6);
-  _tile_dpbf16ps(1, 4, 7);
-  _tile_dpbf16ps(2, 5, 6);
-  _tile_dpbf16ps(3, 5, 7);
-  _tile_stored(0, sums, bytes);
-  _tile_stored(1, sums + 16, bytes);
-  _tile_stored(2, sums + 16 * stride, bytes);
-  _tile_stored(3, sums + 16 * stride + 16, bytes);
+  multiply_tiles();
+  store_tiles(sums, stride);
 }
 
 // A block's weights and the gradients of its scores, [key][query], and the latter in pairs of keys as well.
@@ -173,10 +182,47 @@ struct Block {
 // What one thread needs for a unit.
 struct Work {
   Head key, value, query, d_mixed;
-  Buffer<uint16_t> turned_buffer;
-  Buffer<float> d_key_buffer, d_value_buffer, d_query_buffer, sums_buffer, common_buffer;
+  Buffer<uint16_t> turned_buffer, weights_buffer;
+  Buffer<float> scores_buffer, d_key_buffer, d_value_buffer, d_query_buffer, sums_buffer, common_buffer;
   Block block;
 };
+
+// A query's scores of the keys up to its own become weights that sum up to one, those of the keys behind it up to
+// ``whole`` nothing; returns the logarithm to base 2 of the sum.
+float soften(const float* scores, int seen, int whole, float scale, uint16_t* weights) {
+  const __m512 power = _mm512_set1_ps(scale * kLog2E), never = _mm512_set1_ps(-kNever);
+  const auto power_of = [&](int i) {
+    const int count = std::clamp(seen - i, 0, 16);
+    const auto there = static_cast<__mmask16>((1u << count) - 1);
+    return _mm512_mask_mul_ps(never, there, _mm512_load_ps(scores + i), power);
+  };
+  __m512 most = never;
+  for (int i = 0; i < whole; i += 16) most = _mm512_max_ps(most, power_of(i));
+  const __m512 largest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+  __m512 total = _mm512_setzero_ps();
+  for (int i = 0; i < whole; i += 16) total = _mm512_add_ps(total, exp2(_mm512_sub_ps(power_of(i), largest)));
+  const float sum = _mm512_cvtss_f32(largest) + std::log2(_mm512_reduce_add_ps(total));
+  const __m512 whole_sum = _mm512_set1_ps(sum);
+  for (int i = 0; i < whole; i += 32) {
+    const auto weight = [&](int at) { return exp2(_mm512_sub_ps(power_of(at), whole_sum)); };
+    _mm512_store_si512(weights + i, two_bfloat16(weight(i), weight(i + 16)));
+  }
+  return sum;
+}
+
+// sums[32 rows][32 columns] = rows [32][count] times paired columns; blocks of 32 of them are ``far`` apart.
+void multiply_paired(const uint16_t* rows, int count, const uint16_t* columns, size_t far, float* sums) {
+  const size_t row_bytes = count * sizeof(uint16_t);
+  clear_tiles();
+  for (int i = 0; i < count; i += kBlock, columns += far) {
+    _tile_loadd(4, rows + i, row_bytes);
+    _tile_loadd(5, rows + i + static_cast<size_t>(16) * count, row_bytes);
+    _tile_loadd(6, columns, kTileBytes);
+    _tile_loadd(7, columns + kTileNumbers, kTileBytes);
+    multiply_tiles();
+  }
+  store_tiles(sums, kBlock);
+}
 
 void put_rows(const float* from, int width, int length, uint16_t* to, size_t stride) {
   for (int t = 0; t < length; ++t)
@@ -205,7 +251,7 @@ float product_sum(const uint16_t* a, const uint16_t* b, int width) {
 }
 
 // Adds to the gradients of the keys, whose transpose is ``turned``, and of the values.
-void one_query_head(const Gradients& g, Work& work, int start, int length, int head, const uint16_t* turned,
+void one_query_head(const Causal& g, Work& work, int start, int length, int head, const uint16_t* turned,
                     float* d_key, float* d_value) {
   const int width = g.head_width, whole = padded(length);
   const size_t stride = static_cast<size_t>(g.heads) * width, at = start * stride + static_cast<size_t>(head) * width;
@@ -218,7 +264,7 @@ void one_query_head(const Gradients& g, Work& work, int start, int length, int h
   float *sums = work.sums_buffer.need(whole), *common = work.common_buffer.need(whole);
   for (int t = 0; t < whole; ++t) {
     const bool exists = t < length;
-    sums[t] = exists ? g.sums[static_cast<size_t>(head) * g.tokens + start + t] * kLog2E : kNever;
+    sums[t] = exists ? g.sums[static_cast<size_t>(head) * g.tokens + start + t] : kNever;
     common[t] = exists ? product_sum(g.mixed + at + t * stride, g.d_mixed + at + t * stride, width) : 0.0f;
   }
   float* d_query = work.d_query_buffer.need(static_cast<size_t>(width) * kBlock);  // [width][query]
@@ -243,7 +289,41 @@ void one_query_head(const Gradients& g, Work& work, int start, int length, int h
   }
 }
 
-void one_unit(const Gradients& g, Work& work, int sequence, int kv_head) {
+void attend(const Causal& g, Work& work, int sequence, int kv_head) {
+  const int width = g.head_width, start = g.start[sequence], length = g.length[sequence], whole = padded(length);
+  const size_t kv_stride = static_cast<size_t>(g.kv_heads) * width, stride = static_cast<size_t>(g.heads) * width;
+  const size_t kv_at = start * kv_stride + static_cast<size_t>(kv_head) * width;
+  work.key.take(g.key + kv_at, kv_stride, length, width);
+  work.key.take_columns(length, width);
+  work.value.take(g.value + kv_at, kv_stride, length, width);
+  work.value.take_paired(length, width);
+  float* scores = work.scores_buffer.need(static_cast<size_t>(kBlock) * whole);
+  uint16_t* weights = work.weights_buffer.need(static_cast<size_t>(kBlock) * whole);
+  const int group = g.heads / g.kv_heads;
+  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+    const size_t at = start * stride + static_cast<size_t>(head) * width;
+    float* sums = g.sums + static_cast<size_t>(head) * g.tokens + start;
+    work.query.take(g.query + at, stride, length, width);
+    for (int q = 0; q < whole; q += kBlock) {
+      const int seen = q + kBlock, rows = std::min(kBlock, length - q);
+      for (int k = 0; k < seen; k += kBlock)
+        multiply_rows(work.query.rows + q * static_cast<size_t>(width), work.key.columns_of(k, width), width, scores + k,
+                      seen);
+      for (int row = 0; row < kBlock; ++row) {
+        const size_t of_row = static_cast<size_t>(row) * seen;
+        const float sum = soften(scores + of_row, q + row + 1, seen, g.scale, weights + of_row);
+        if (row < rows) sums[q + row] = sum;
+      }
+      for (int i = 0; i < width; i += 32) {
+        const uint16_t* values = work.value.paired_of(0, width) + static_cast<size_t>(i / 16) * kTileNumbers;
+        multiply_paired(weights, seen, values, static_cast<size_t>(kBlock) * width, work.block.scores);
+        put_rows(work.block.scores, kBlock, rows, g.mixed + at + q * stride + i, stride);
+      }
+    }
+  }
+}
+
+void differentiate(const Causal& g, Work& work, int sequence, int kv_head) {
   const int width = g.head_width, start = g.start[sequence], length = g.length[sequence], whole = padded(length);
   const size_t stride = static_cast<size_t>(g.kv_heads) * width, numbers = static_cast<size_t>(whole) * width;
   const size_t at = start * stride + static_cast<size_t>(kv_head) * width;
@@ -263,22 +343,27 @@ void one_unit(const Gradients& g, Work& work, int sequence, int kv_head) {
   put_rows(d_value, width, length, g.d_value + at, stride);
 }
 
-}  // namespace
-
-void gradients_share(Gradients& g) {
+template <class Unit>
+void share(Causal& causal, const Unit& unit) {
   static thread_local Work work;
   if (!has_tiles()) return;
   const Tiles tiles;
   for (;;) {
-    const int32_t unit = g.next.fetch_add(1, std::memory_order_relaxed);
-    if (unit >= g.sequences * g.kv_heads) return;
-    one_unit(g, work, unit / g.kv_heads, unit % g.kv_heads);
+    const int32_t number = causal.next.fetch_add(1, std::memory_order_relaxed);
+    if (number >= causal.sequences * causal.kv_heads) return;
+    unit(causal, work, number / causal.kv_heads, number % causal.kv_heads);
   }
 }
 
+}  // namespace
+
+void attend_share(Causal& causal) { share(causal, attend); }
+void differentiate_share(Causal& causal) { share(causal, differentiate); }
+
 #else
 
-void gradients_share(Gradients&) {}
+void attend_share(Causal&) {}
+void differentiate_share(Causal&) {}
 
 #endif
 

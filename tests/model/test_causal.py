@@ -1,4 +1,4 @@
-"""The kernels' gradients of attention against torch's in float32."""
+"""The kernels' attention over whole sequences, and its gradients, against torch's in float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import ModelConfig
-from model.native.gradients import tiled_attention
+from model.native.causal import tiled_attention
 from model.nn.causal import causal
 
 CACHE = Path(ModelConfig.cache)
@@ -33,7 +33,7 @@ def apart(found, wanted):
     st.sampled_from([32, 64, 128]),
     st.integers(0, 1000),
 )
-def test_gradients_are_as_close_to_exact_ones_as_torchs_in_bfloat16(lengths, heads, width, seed):
+def test_it_is_as_close_to_exact_attention_as_torchs_in_bfloat16(lengths, heads, width, seed):
     attention = tiled_attention(CACHE, width)
     if attention is None:
         pytest.skip("the processor has no tiles")

@@ -1,6 +1,6 @@
 """Grouped-query attention over a paged KV cache, for ragged batches of prefilling and decoding sequences.
 
-Suffixes: T tokens, D model width, N query heads, K key/value heads, G = N / K, H head width, J = N + 2K,
+Suffixes: T tokens, D model width, N query heads, K key/value heads, G = N / K, H head width, X = N + K,
 S decoding sequences, C context slots.
 """
 
@@ -65,10 +65,9 @@ class Attention(nn.Module):
     def forward(self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch) -> Tensor:
         """Attends and projects: (T, D) to (T, D). Writes the new keys and values into ``kv`` first."""
         N, K = self.heads, self.kv_heads
-        qkv_TJH = self.qkv(x_TD).view(-1, N + 2 * K, self.head_width)
-        value_TKH = qkv_TJH[:, N + K :]
-        turned = rotate(self._normed(qkv_TJH[:, : N + K]), *rope)
-        query_TNH, key_TKH = turned[:, :N], turned[:, N:]
+        # Split, not sliced: the gradient of a slice is as large as what it was taken from.
+        turning_TXH, value_TKH = self.qkv(x_TD).view(-1, N + 2 * K, self.head_width).split([N + K, K], 1)
+        query_TNH, key_TKH = rotate(self._normed(turning_TXH), *rope).split([N, K], 1)
         view = batch.views[self.reach]
         kv.write(self.layer, key_TKH, value_TKH, view.slots_T)
         if not self.globals:

@@ -39,6 +39,28 @@ def support(
 
 
 @app.command()
+def retail(
+    json: Json = None,
+    data: Annotated[Path, typer.Option(help="Folder with tau2-bench's retail data, or with its archive.")] = DATA,
+    split: Annotated[str, typer.Option(help="test, train or base.")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="The split's first tasks; none: all.")] = None,
+    outputs: Annotated[Path | None, typer.Option(help="File for the conversations, JSON lines.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose tool-calling.md takes the figures.")] = None,
+    port: Port = 8000,
+) -> None:
+    """tau2-bench's retail tasks with a scripted customer: not its official setting, no figures for its leaderboard.
+
+    That benchmark's customer is a language model; this one follows a script. Nothing that is measured here can be
+    compared with the leaderboard.
+    """
+    from bench.retail.run import Wish, measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    wish = Wish(data, split, limit, port, outputs, docs)
+    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "retail")
+
+
+@app.command()
 def scaling(json: Json = None, port: Port = 8000) -> None:
     """Replicas under the load of 16 streams, and after it."""
     from bench.scaling import measure

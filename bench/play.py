@@ -59,7 +59,7 @@ class Player:
             said = turn.text(answers[-1] if answers else "")
             self.told(said)
             began = time.perf_counter()
-            run = self._turn(task.agent, session, said)
+            run = say(self.client, task.agent, session, said, self.told)
             seconds.append(time.perf_counter() - began)
             runs.append(run)
             answers.append(text_of(run.output or []))
@@ -67,10 +67,18 @@ class Player:
         self.client.runs.outcome(runs[-1].id, solved=judgement.solved)
         return Played(task, judgement, tuple(runs), tuple(seconds))
 
-    def _turn(self, agent: str, session: str, said: str) -> Run:
-        run = self.client.runs.create(agent=agent, input=said, session_id=session)
-        for event in self.client.runs.stream(run.id):
-            self.told(event)
-            if isinstance(event, ApprovalRequested):
-                self.client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
-        return self.client.runs.get(run.id)
+
+def say(
+    client: Flightloop, agent: str, session: str, said: str, told: Callable[[RunEvent], None] = lambda event: None
+) -> Run:
+    """One of the customer's turns: the run that it starts, once it has ended. The operator agrees to every approval.
+
+    Raises:
+        FlightloopError: the platform refuses a request.
+    """
+    run = client.runs.create(agent=agent, input=said, session_id=session)
+    for event in client.runs.stream(run.id):
+        told(event)
+        if isinstance(event, ApprovalRequested):
+            client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
+    return client.runs.get(run.id)

@@ -83,7 +83,22 @@ def figure(value: float, spread: float | None = None, interval: tuple[float, flo
     return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "") + around
 
 
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table for the documentation."""
+    return markdown(["row", "value", "cases", "peer", "note"], [_cells(row) for row in rows])
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *lines])
+
+
 def write(rows: Sequence[Row], file: Path) -> None:
     """JSON: a list of objects with the row's fields and its ratio."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2) + "\n")
+
+
+def _cells(row: Row) -> list[str]:
+    peer = "" if row.peer_value is None else f"{row.peer}: {figure(row.peer_value)}, ratio {row.ratio:.4f}"
+    value = f"{figure(row.value, row.spread, row.interval)} {row.unit}".rstrip()
+    return [f"`{row.name}`", value, "" if row.cases is None else f"{row.cases:,}", peer, row.note or ""]

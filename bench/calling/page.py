@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from bench.calling.tally import Tally
-from bench.rows import Row, figure
+from bench.rows import Row, as_markdown, figure, markdown
 
 Tallies = Mapping[str, Sequence[Tally]]
 """By the suffix of the rows' names: each configuration's."""
@@ -34,10 +34,8 @@ def fragment(rows: Sequence[Row], tallies: Tallies, about: str, chart: str | Non
         about: what was measured with what.
         chart: file of the diagram, if there is one.
     """
-    heads = ["row", "value", "cases", "peer", "note"]
-    lines = [_cells(row) for row in rows]
     image = [f"![Reliability diagram]({chart})"] if chart else []
-    return "\n\n".join([f"{about}.", _markdown(heads, lines), _markdown(*_outcomes(tallies)), *image])
+    return "\n\n".join([f"{about}.", as_markdown(rows), markdown(*_outcomes(tallies)), *image])
 
 
 def _outcomes(tallies: Tallies) -> tuple[list[str], list[list[str]]]:
@@ -50,13 +48,3 @@ def _outcomes(tallies: Tallies) -> tuple[list[str], list[list[str]]]:
             name = tally.category.name + suffix
             lines.append([name, str(tally.right), str(len(tally.played)), share, str(tally.called), *counts])
     return [*_HEADS, *kinds], lines
-
-
-def _cells(row: Row) -> list[str]:
-    peer = "" if row.peer_value is None else f"{row.peer}: {figure(row.peer_value)}, ratio {row.ratio:.4f}"
-    value = f"{figure(row.value, row.spread, row.interval)} {row.unit}".rstrip()
-    return [f"`{row.name}`", value, "" if row.cases is None else f"{row.cases:,}", peer, row.note or ""]
-
-
-def _markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *lines])

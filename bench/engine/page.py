@@ -21,18 +21,18 @@ def fill(page: Path, rows: Sequence[Row]) -> None:
     put(page, fragment(rows))
 
 
-def put(page: Path, figures: str) -> None:
+def put(page: Path, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Replaces what stands between the marks.
 
     Raises:
         BenchError: the page or its marks are missing.
     """
     text = page.read_text() if page.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise BenchError(f"{page} lacks the marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
+        raise BenchError(f"{page} lacks the marks {marks[0]} and {marks[1]}")
+    page.write_text(f"{before}{begin}\n{figures}\n{end}{after}")
 
 
 def fragment(rows: Sequence[Row]) -> str:

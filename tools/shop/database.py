@@ -18,28 +18,33 @@ BUSY_SECONDS = 10.0
 
 
 @contextmanager
-def reading(data: Path) -> Iterator[sqlite3.Connection]:
+def reading(data: Path, file: str = FILE) -> Iterator[sqlite3.Connection]:
     """A connection that can't write. Rows are `sqlite3.Row`.
 
     Raises:
         ToolRefused: there is no shop in this folder.
     """
-    with closing(_connect(data, "ro")) as database:
+    with closing(_connect(data / file, "ro")) as database:
         yield database
 
 
 def write_once(
-    context: ToolContext, tool: str, arguments: dict[str, Any], effect: Callable[[sqlite3.Connection], dict[str, Any]]
+    context: ToolContext,
+    tool: str,
+    arguments: dict[str, Any],
+    effect: Callable[[sqlite3.Connection], dict[str, Any]],
+    file: str = FILE,
 ) -> dict[str, Any]:
     """Does ``effect`` and records its result under the call's key, in one transaction.
 
-    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated.
+    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated. Another
+    shop's ``file`` needs the table ``receipts`` of ``schema.sql``.
 
     Raises:
         ToolRefused: by ``effect``, which then leaves no trace; or the key was used for another call.
     """
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
-    with closing(_connect(context.data, "rw")) as database:
+    with closing(_connect(context.data / file, "rw")) as database:
         database.execute("BEGIN IMMEDIATE")  # the check and the effect see the same shop
         try:
             earlier = database.execute("SELECT * FROM receipts WHERE key = ?", (context.key,)).fetchone()
@@ -55,9 +60,9 @@ def write_once(
                 database.execute("ROLLBACK")
 
 
-def receipt(data: Path, key: str) -> dict[str, Any] | None:
+def receipt(data: Path, key: str, file: str = FILE) -> dict[str, Any] | None:
     """The result recorded under a call's key, or None if that call had no effect."""
-    with reading(data) as database:
+    with reading(data, file) as database:
         row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone()
     return dict(json.loads(row["result"])) if row else None
 
@@ -71,8 +76,8 @@ def today(database: sqlite3.Connection) -> date:
     return date.fromisoformat(setting(database, "today"))
 
 
-def _connect(data: Path, mode: str) -> sqlite3.Connection:
-    path = (data / FILE).resolve()
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    path = path.resolve()
     if not path.is_file():
         raise ToolRefused(f"There is no shop database at {path}.")
     database = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)

@@ -1,0 +1,133 @@
+"""A customer who follows a script: the same words each time the agent says the same, and no model behind them.
+
+They open with why they call, answer what they are asked, agree when they are asked to confirm, and leave when the
+agent has done something and asks nothing more. They don't haggle, don't check what they are told, and never think of
+anything by themselves: a task that needs that can't be solved with them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from bench.retail.facts import UNKNOWN, Facts, topics
+from bench.retail.tasks import Instructions
+from bench.retail.wording import first_person, sentences, stems
+
+YES = "Yes, please."
+AGAIN = "Is anything left of what I asked for? Then please go on with it."
+PATIENCE = 3
+"""Answers in a row that lead nowhere, or say the same again, after which the customer leaves."""
+
+_CUE = re.compile(
+    r"^(?:but )?(?:if|when|once) (?:the agent asks|(?:you are |you're |being )?asked)(?: you)? (?:for |to |about )?"
+    r"(?P<about>[^,]+), ?(?:then )?(?:(?:you )?(?:say|mention|provide|tell (?:it|the agent))(?: that)? )?(?P<said>.+)$",
+    re.IGNORECASE,
+)
+"""What to say once the agent asks for something."""
+_MANNER = re.compile(
+    r"^mention\b|\b(?<!you )(?:do not|don['’]t) (?:reveal|share|mention|tell)\b"
+    r"|^(?:but )?(?:make sure|be|never|try)\b.*\b(?:mention|say|tell|reveal|share|sound|insistent|polite|confusing)\b",
+    re.IGNORECASE,
+)
+"""How to behave: nothing that a customer would say."""
+_ASKS = re.compile(
+    r"\?|\b(?:please|(?:could|can|would) you|may i|provide|need|tell me|let me know|share|verify|confirm|reply)\b",
+    re.IGNORECASE,
+)
+_IDENTITY = "first|last|full|name|e-?mail|zip|identity|user|customer|account|order (?:id|number)|reason|payment|address"
+_CONFIRM = re.compile(
+    rf"\bconfirm\w*\b(?! (?:your |the |me )?(?:{_IDENTITY}))|\b(?:proceed|go ahead|are you sure|yes/no|yes or no)\b"
+    r"|\b(?:do you want|would you like) me to\b|\b(?:shall|should) i\b|\b(?:correct|right|okay|ok)\?|\(yes",
+    re.IGNORECASE,
+)
+_CLOSING = re.compile(r"\b(?:any|some)thing else\b|\bfurther (?:assistance|help|questions)\b", re.IGNORECASE)
+_OPEN = re.compile(
+    r"\bhow (?:can|may) i (?:help|assist)\b|\bwhat (?:would you like|do you want|can i do|is your request)\b",
+    re.IGNORECASE,
+)
+_DONE = re.compile(
+    r"\b(?:is|are|was|were|i|i have|i['’]ve|(?:has|have) been)(?: now| successfully| already)* (?:cancell?ed|returned|"
+    r"exchanged|modified|updated|changed|processed|requested|submitted|refunded|placed|completed?)\b|\bdone\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What the customer says when the agent asks for something; once."""
+
+    about: frozenset[str]
+    said: str
+
+
+@dataclass
+class Customer:
+    """One conversation's customer. ``opening`` is said first, then ``reply`` tells what comes next."""
+
+    opening: str
+    facts: Facts
+    cues: list[Cue] = field(default_factory=list)
+    _lost: int = field(default=0, init=False)
+    _heard: str | None = field(default=None, init=False)
+
+    @classmethod
+    def of(cls, instructions: Instructions) -> Customer:
+        """As the task tells its user to be; of how to behave, only what to say in a certain case is kept."""
+        wishes = [line for line in sentences(instructions.reason_for_call) if not _MANNER.search(line)]
+        wishes += [line for line in sentences(instructions.task_instructions or "") if re.match("(?i)if |when ", line)]
+        cues = [cue for line in wishes if (cue := _cue(line))]
+        said = [line for line in wishes if not _cue(line)] or sentences(instructions.reason_for_call)
+        return cls(" ".join(map(first_person, said)), Facts.of(instructions, said), cues)
+
+    def reply(self, answer: str) -> str | None:
+        """What the customer says to that; None: they leave."""
+        again, self._heard = answer == self._heard, answer
+        asking = [line for line in sentences(answer) if _ASKS.search(line) and not _CLOSING.search(line)]
+        if not asking:
+            return self._unasked(answer)
+        parts = [part for line in asking for part in self._to(line)]
+        if again or not parts:
+            return self._wait(" ".join(dict.fromkeys(parts)) or UNKNOWN)
+        self._lost = 0
+        return " ".join(dict.fromkeys(parts))
+
+    def _unasked(self, answer: str) -> str | None:
+        """Reminds the agent of what may be left, and leaves when that is done or leads nowhere."""
+        done = _DONE.search(answer) or _CLOSING.search(answer)
+        if done and (self._lost or len(sentences(self.opening)) == 1):
+            return None
+        return self._wait(AGAIN)
+
+    def _wait(self, said: str) -> str | None:
+        self._lost += 1
+        return said if self._lost < PATIENCE else None
+
+    def _to(self, question: str) -> list[str]:
+        """Answers to one sentence of the agent's; none where the customer knows of nothing."""
+        about = _about(question)
+        if (cue := next((cue for cue in self.cues if cue.about & about), None)) is not None:
+            self.cues.remove(cue)
+            return [cue.said]
+        if _CONFIRM.search(question):
+            return [YES]
+        if asked := topics(question):
+            return [self.facts.answer(topic) for topic in asked]
+        if _OPEN.search(question):
+            return [self.opening]
+        return [line for line in self.facts.lines if stems(line) & about]
+
+
+def _cue(line: str) -> Cue | None:
+    found = _CUE.match(line)
+    about = _about(found["about"]) if found else frozenset()
+    if not found or not about:
+        return None
+    said = first_person(found["said"])
+    return Cue(about, said[0].upper() + said[1:])
+
+
+def _about(question: str) -> frozenset[str]:
+    """What a question speaks of: its words, and what they ask for."""
+    confirming = ["to confirm"] if _CONFIRM.search(question) else []
+    return stems(question).union((f"topic {topic}" for topic in topics(question)), confirming)

@@ -1,0 +1,51 @@
+"""The shop's database: users, orders and products as JSON documents in SQLite, made as new before each task."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+FILE = "retail.db"
+"""In the folder of the tools' data."""
+KINDS = ("users", "orders", "products")
+SCHEMA = """
+CREATE TABLE documents (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
+CREATE TABLE receipts (key TEXT PRIMARY KEY, tool TEXT, arguments_sha256 TEXT, result TEXT, created_at TEXT);
+"""
+
+Document = dict[str, Any]
+State = dict[tuple[str, str], Document]
+"""Documents by kind and id."""
+
+
+def image(shop: Mapping[str, Mapping[str, Document]]) -> bytes:
+    """A shop as SQLite's file format.
+
+    Args:
+        shop: documents by id, of each of `KINDS`.
+    """
+    rows = [(kind, name, json.dumps(document)) for kind in KINDS for name, document in shop[kind].items()]
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(SCHEMA)
+        database.executemany("INSERT INTO documents VALUES (?, ?, ?)", rows)
+        database.commit()
+        return bytes(database.serialize())
+
+
+def renew(path: Path, shop: bytes) -> None:
+    """Puts an `image` there, in one transaction: who reads meanwhile sees the old shop or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(":memory:")) as fresh, closing(sqlite3.connect(path, timeout=30)) as target:
+        fresh.deserialize(shop)
+        fresh.backup(target, sleep=0.01)
+
+
+def state(path: Path) -> State:
+    """All documents of a file."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as database:
+        rows = database.execute("SELECT kind, id, body FROM documents").fetchall()
+    return {(kind, name): json.loads(body) for kind, name, body in rows}

@@ -1,0 +1,125 @@
+"""What the customer knows of themselves, found in what the task says, and how they tell it when they are asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.retail.tasks import Instructions
+from bench.retail.wording import first_person, sentences
+
+UNKNOWN = "I do not know."
+
+
+class Topic(StrEnum):
+    """What an agent asks for."""
+
+    NAME = "name"
+    EMAIL = "email"
+    ZIP = "zip"
+    USER = "user"
+    ORDER = "order"
+    PAYMENT = "payment"
+    ADDRESS = "address"
+    REASON = "reason"
+
+
+ASKED: dict[Topic, re.Pattern[str]] = {
+    topic: re.compile(pattern, re.IGNORECASE)
+    for topic, pattern in {
+        Topic.NAME: r"\b(?:first|last|full|your|the)(?: and last)? names?\b|\bname and\b|\bname,",
+        Topic.EMAIL: r"\be-?mails?\b",
+        Topic.ZIP: r"\b(?:zip|postal|post) ?codes?\b|\bzip\b|\bpostcode\b",
+        Topic.USER: r"\b(?:user|customer|account)[ _-]?(?:id|number)\b|\busername\b",
+        Topic.ORDER: r"\border(?:[ _-](?:id|number))s?\b|\b(?:which|what) orders?\b",
+        Topic.PAYMENT: r"\bpayment\b|\brefund(?:ed)? to\b|\bpay\b|\bcard\b|\bpaypal\b",
+        Topic.ADDRESS: r"(?<!e-mail )(?<!email )(?<!mail )\baddress\b",
+        Topic.REASON: r"\breasons?\b|\bwhy\b",
+    }.items()
+}
+"""How the question is recognised."""
+_SAID: dict[Topic, re.Pattern[str]] = {
+    topic: re.compile(pattern, re.IGNORECASE)
+    for topic, pattern in {
+        Topic.PAYMENT: r"\b(?:paypal|card|gift ?card|gc|visa|mastercard|amex|original payment|payment method)\b",
+        Topic.ADDRESS: r"\baddress\b|\bliv(?:e|ing)\b|\bresid(?:e|ing)\b|\d \w+ (?:st|street|avenue|road|drive|lane)\b",
+        Topic.REASON: r"\bmistake\b|\bno longer\b|\bbecause\b|\bsince\b|\bdue to\b",
+    }.items()
+}
+"""What of the customer's own sentences answers it."""
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.\w+")
+_ZIP, _ORDER = re.compile(r"(?<![\d#])\d{5}(?!\d)"), re.compile(r"#?\bW\d{4,}")
+_USER = re.compile(r"\b([a-z]+)_([a-z]+)_\d+\b")
+_PROPER = r"([A-Z][\w'’-]+(?: [A-Z][\w'’-]+)+)"
+_NAME = re.compile(rf"(?:[Yy]ou are|[Yy]ou['’]re|[Yy]our? name is|called|is) {_PROPER}")
+_FIRST_NAME = re.compile(r"(?:[Yy]ou are|[Yy]ou['’]re|[Yy]our? name is) ([A-Z][\w'’-]+)")
+_USUAL = {
+    Topic.PAYMENT: "The payment method of the order, please.",
+    Topic.REASON: "I no longer need it.",
+}
+"""Where the task says nothing: what most customers would."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Empty where nothing is told.
+
+    Attributes:
+        told: the answer to each topic that has one.
+        lines: what is known and wanted, sentence by sentence, in the first person.
+    """
+
+    told: dict[Topic, str]
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, instructions: Instructions, wishes: Sequence[str]) -> Facts:
+        """
+        Args:
+            instructions: what is known, and what isn't.
+            wishes: what the customer wants, as the task tells it to them, sentence by sentence.
+        """
+        known = instructions.known_info or ""
+        everything = " ".join([known, *wishes])
+        lines = [first_person(line) for line in (*sentences(known), *wishes)]
+        told = {
+            Topic.NAME: _one("My name is {}.", [_name(known)]),
+            Topic.EMAIL: _one("My email is {}.", _EMAIL.findall(known)),
+            Topic.ZIP: _one("My zip code is {}.", _ZIP.findall(known)),
+            Topic.USER: _one("My user id is {}.", [found.group() for found in _USER.finditer(everything)]),
+            Topic.ORDER: _one("The order is {}.", _ORDER.findall(everything)),
+            **{topic: " ".join(line for line in lines if said.search(line)) for topic, said in _SAID.items()},
+        }
+        for line in sentences(instructions.unknown_info or ""):
+            for topic in topics(line):
+                told[topic] = told.get(topic) or first_person(line)
+        return cls({topic: said for topic, said in told.items() if said}, tuple(lines))
+
+    def answer(self, topic: Topic) -> str:
+        return self.told.get(topic) or _USUAL.get(topic) or f"I do not know my {_named(topic)}."
+
+
+def topics(question: str) -> list[Topic]:
+    """What a sentence asks for."""
+    return [topic for topic, asked in ASKED.items() if asked.search(question)]
+
+
+def _name(known: str) -> str:
+    """As it is told, or as the user id has it."""
+    if found := _NAME.search(known):
+        return found.group(1)
+    if user := _USER.search(known):
+        return f"{user.group(1)} {user.group(2)}".title()
+    first = _FIRST_NAME.search(known)
+    return first.group(1) if first else ""
+
+
+def _one(sentence: str, values: Sequence[str]) -> str:
+    there = list(dict.fromkeys(value for value in values if value))
+    return sentence.format(" or ".join(there)) if there else ""
+
+
+def _named(topic: Topic) -> str:
+    return {Topic.ZIP: "zip code", Topic.USER: "user id", Topic.ORDER: "order number"}.get(topic, topic.value)

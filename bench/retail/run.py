@@ -1,0 +1,128 @@
+"""``python -m bench retail``: tau2-bench's retail tasks through the HTTP API of a platform of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.engine.page import put
+from bench.errors import BenchError
+from bench.platform import Platform
+from bench.retail.data import Retail, read
+from bench.retail.documents import FILE, image, renew
+from bench.retail.play import Played, Player
+from bench.retail.project import write_project
+from bench.retail.tally import append, fragment, outcomes, rows
+from bench.retail.tasks import Task
+from bench.rows import Row
+from flightloop import Flightloop
+
+SETTINGS = {
+    # The policy and sixteen tools take 2,600 of the usual 4,096 tokens before anybody has said anything.
+    "FLIGHTLOOP_MODEL_MAX_CONTEXT": "8192",
+    # A second replica would take the first one's processor.
+    "FLIGHTLOOP_REPLICAS_MAX": "1",
+}
+"""Of the platform, where the environment doesn't say otherwise."""
+PAGE = "tool-calling.md"
+MARKS = ("<!-- retail figures: begin -->", "<!-- retail figures: end -->")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for.
+
+    Attributes:
+        data: folder with the data set.
+        split: its tasks are played.
+        limit: the first so many of them; None: all.
+        port: of the platform that is started.
+        outputs: file for the conversations, JSON lines; each is added as it ends.
+        docs: folder whose page takes the figures.
+    """
+
+    data: Path
+    split: str = "test"
+    limit: int | None = None
+    port: int = 8000
+    outputs: Path | None = None
+    docs: Path | None = None
+
+
+def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
+    """Starts a platform that serves the retail agent, plays the tasks one after the other, and stops it.
+
+    ``FLIGHTLOOP_MODEL_URL`` and its companions choose the model, as always.
+
+    Args:
+        console: for progress and the tasks' table.
+        wish: what to measure.
+        done: gets the rows before they go into a page, which may lack the place for them.
+
+    Raises:
+        BenchError: the data isn't there, the split is unknown or empty, or the page can't take the figures.
+        PlatformFailed: the platform did not start.
+    """
+    retail = read(wish.data)
+    tasks = retail.split(wish.split, wish.limit)
+    if not tasks:
+        raise BenchError(f"split {wish.split!r} has no task to play; name another: --split NAME")
+    if wish.outputs:
+        wish.outputs.parent.mkdir(parents=True, exist_ok=True)
+        wish.outputs.write_text("")
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
+        played, model = _through_a_platform(console, wish, retail, tasks, Path(folder))
+    console.print(outcomes(played))
+    found = rows(played)
+    done(found)
+    if wish.docs:
+        count = len(retail.splits[wish.split])
+        about = f"tau2-bench's retail tasks, split {wish.split}, {len(tasks)} of {count}; model {model}"
+        put(wish.docs / PAGE, fragment(found, about), MARKS)
+    return found
+
+
+def play_all(player: Player, tasks: Sequence[Task], console: Console, outputs: Path | None = None) -> list[Played]:
+    """One after the other: they share the shop."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    played: list[Played] = []
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("tasks", total=len(tasks))
+        for task in tasks:
+            played.append(player.play(task))
+            if outputs:
+                append(played[-1], outputs)
+            solved = sum(one.verdict.solved for one in played)
+            progress.update(bar, advance=1, description=f"{solved} solved, last: {task.id}")
+    return played
+
+
+def _through_a_platform(
+    console: Console, wish: Wish, retail: Retail, tasks: Sequence[Task], folder: Path
+) -> tuple[list[Played], str]:
+    """The conversations, and the name of the model that led them."""
+    home, shop = folder / "home", image(retail.shop)
+    database = home / "data" / FILE
+    project = write_project(folder / "project", retail.policy)
+    settings = {name: value for name, value in SETTINGS.items() if name not in os.environ}
+    renew(database, shop)
+    with (
+        console.status("starting") as status,
+        Platform(
+            home,
+            wish.port,
+            ("--no-console", "--no-prometheus"),
+            {**settings, "FLIGHTLOOP_PROJECT": str(project)},
+            progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s"),
+        ) as platform,
+        Flightloop(base_url=platform.url, api_key=platform.key) as client,
+    ):
+        status.stop()
+        model = client.models.list().data[0].id
+        return play_all(Player(client, database, shop), tasks, console, wish.outputs), model

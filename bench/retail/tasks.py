@@ -1,0 +1,62 @@
+"""A task as tau2-bench writes it down: what the user is told to want, and what the agent should do and say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    """What else stands there is for the official setting."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Instructions(_Part):
+    """What the user knows and wants, in the second person."""
+
+    reason_for_call: str = Field(min_length=1)
+    known_info: str | None = None
+    unknown_info: str | None = None
+    task_instructions: str | None = None
+
+
+class Scenario(_Part):
+    instructions: Instructions
+
+
+class Action(_Part):
+    """A tool's call."""
+
+    name: str = Field(min_length=1)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Criteria(_Part):
+    """``actions``: lead to the end state that is wanted; ``communicate_info``: what some answer must say."""
+
+    actions: list[Action] | None = None
+    communicate_info: list[str] | None = None
+
+
+class Task(_Part):
+    """``initial_state``: changes before the task begins, which the retail tasks don't have."""
+
+    id: str = Field(min_length=1)
+    user_scenario: Scenario
+    evaluation_criteria: Criteria
+    initial_state: None = None
+
+    @property
+    def instructions(self) -> Instructions:
+        return self.user_scenario.instructions
+
+    @property
+    def actions(self) -> list[Action]:
+        return self.evaluation_criteria.actions or []
+
+    @property
+    def told(self) -> list[str]:
+        """What the user must be told."""
+        return self.evaluation_criteria.communicate_info or []

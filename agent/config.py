@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent.auth import DEFAULT_TENANT, Keyring, key_from_file
 from flightloop.errors import ConfigError
+from model.config import EMBEDDED, SHIPPED
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
 PREFIX = "FLIGHTLOOP_"
@@ -140,12 +141,13 @@ class Settings(BaseSettings):
 
     @property
     def experts(self) -> Path | None:
-        """The trained experts that are named, or those that were promoted to ``home`` (``python -m model.tuner``).
-
-        None: the model's own. Promoted ones are of the embedded model.
+        """The trained experts that are named, or those that were promoted to ``home`` (``python -m model.tuner``), or
+        those that the embedded model is shipped with. None: of another model, the checkpoint's own.
         """
+        if self.model_experts or self.model != EMBEDDED:
+            return self.model_experts
         promoted = self.home / "experts.safetensors"
-        return self.model_experts or (promoted if self.model == "embedded" and promoted.is_file() else None)
+        return promoted if promoted.is_file() else SHIPPED
 
     @property
     def data(self) -> Path:

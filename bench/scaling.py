@@ -130,9 +130,9 @@ def held(client: Flightloop, load: Load) -> Iterator[None]:
             try:
                 for _ in client.chat.completions.create(
                     model=card.id,
-                    messages=[{"role": "user", "content": STORY}],
                     max_tokens=ANSWER_TOKENS,
                     stream=True,
+                    **STORY,
                 ):
                     pass
                 load.ended(None)

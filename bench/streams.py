@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from threading import Condition, Thread
+from typing import Any
 
 from flightloop import Flightloop
 from flightloop.errors import FlightloopError, Interrupted
 
-STORY = "Write a very long story about a ship that crosses all the oceans, with many chapters."
-"""The embedded model does not end this one by itself within 500 tokens."""
+SENTENCES = {"type": "array", "items": {"type": "string", "minLength": 40}, "minItems": 200}
+STORY: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Write a very long story about a ship that crosses all the oceans."}],
+    "response_format": {"type": "json_schema", "json_schema": {"name": "story", "schema": SENTENCES}},
+}
+"""A request whose answer no model can end soon: its form wants 200 sentences."""
 
 
 class Answer:
@@ -21,19 +26,18 @@ class Answer:
         client: of the platform.
         model: the model's name.
         max_tokens: the answer's bound.
-        prompt: what it is asked.
     """
 
-    def __init__(self, client: Flightloop, model: str, max_tokens: int, prompt: str = STORY) -> None:
+    def __init__(self, client: Flightloop, model: str, max_tokens: int) -> None:
         self.arrivals: list[float] = []
         self.text = ""
         self.error: FlightloopError | None = None
         self._chunks = client.chat.completions.create(
             model=model,
-            messages=[{"role": "user", "content": prompt}],
             max_tokens=max_tokens,
             temperature=0.0,
             stream=True,
+            **STORY,
         )
         self._ended = False
         self._news = Condition()

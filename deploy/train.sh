@@ -66,7 +66,7 @@ fi
 
 supervised="$WORK/supervised/experts.safetensors" preferred="$WORK/preferred/experts.safetensors"
 if missing "$supervised"; then
-    tuner fit "$WORK/train.jsonl" --evaluation "$WORK/held-out.jsonl" --out "$WORK/supervised" --longest 950 --bad-rows skip
+    tuner fit "$WORK/train.jsonl" --untrained --evaluation "$WORK/held-out.jsonl" --out "$WORK/supervised" --longest 950 --bad-rows skip
 fi
 # shellcheck disable=SC2086
 if missing "$WORK/pairs.jsonl"; then

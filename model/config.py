@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from flightloop.errors import ConfigError
 
 EMBEDDED = "embedded"
+SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
+"""The embedded model's trained experts and routers (docs/model-card.md)."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
@@ -28,8 +31,8 @@ class ModelConfig:
         model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
             (config.json, *.safetensors, tokenizer.json).
         dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
-        experts: path of a safetensors file with trained routed experts and routers; None leaves them a no-op (embedded
-            model only).
+        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; None leaves them
+            untrained, which is a no-op (embedded model only).
         lora: path of a safetensors file with low-rank changes to the model's matrices, which are added when it is
             loaded; None: none.
         routed_experts: routed experts per layer of the embedded model; 0 leaves it the dense model that it comes from.

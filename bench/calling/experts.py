@@ -35,7 +35,7 @@ def perplexity_ratio(settings: Settings, data: Path, told: Callable[[str], None]
         raise BenchError("only the embedded model can be run without its experts")
     config = ModelConfig(
         dtype=settings.model_dtype,
-        experts=str(settings.model_experts.resolve()) if settings.model_experts else None,
+        experts=str(settings.experts.resolve()) if settings.experts else None,
         lora=str(settings.model_lora.resolve()) if settings.model_lora else None,
         kv_blocks=CONTEXT // ModelConfig.block_size + 1,
         max_context=CONTEXT,

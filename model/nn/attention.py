@@ -66,8 +66,8 @@ class Attention(nn.Module):
         """Attends and projects: (T, D) to (T, D). Writes the new keys and values into ``kv`` first."""
         N, K = self.heads, self.kv_heads
         # Split, not sliced: the gradient of a slice is as large as what it was taken from.
-        turning_TXH, value_TKH = self.qkv(x_TD).view(-1, N + 2 * K, self.head_width).split([N + K, K], 1)
-        query_TNH, key_TKH = rotate(self._normed(turning_TXH), *rope).split([N, K], 1)
+        turning_TXH, value_TKH = torch.split(self.qkv(x_TD).view(-1, N + 2 * K, self.head_width), [N + K, K], 1)
+        query_TNH, key_TKH = torch.split(rotate(self._normed(turning_TXH), *rope), [N, K], 1)
         view = batch.views[self.reach]
         kv.write(self.layer, key_TKH, value_TKH, view.slots_T)
         if not self.globals:

@@ -7,14 +7,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, ModelConfig
+from model.config import EMBEDDED, SHIPPED, ModelConfig
 from model.tuner import tuner
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
@@ -32,6 +33,8 @@ app.command()(promote)
 DEFAULTS = tuner.Recipe()
 TASK: Task = "supervised"
 TRAINED: Trained = "experts"
+Device = Literal["auto", "cpu", "cuda"]
+DEVICE: Device = "auto"
 
 
 @app.command()
@@ -46,9 +49,11 @@ def fit(
     longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
     bad_rows: Annotated[BadRows, typer.Option(help="What to do with rows that can't be learned from.")] = "refuse",
     model: Annotated[str, typer.Option(help='"embedded", or the path of a checkpoint.')] = EMBEDDED,
-    experts: Annotated[Path | None, typer.Option(help="Trained experts to begin with.")] = None,
+    experts: Annotated[Path, typer.Option(help="Trained experts to begin with, of the embedded model.")] = SHIPPED,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Begin with experts that do nothing yet.")] = False,
     trained: Annotated[Trained, typer.Option(help="What learns; dense models have no experts.")] = TRAINED,
     rank: Annotated[int, typer.Option(min=1, help="Of low-rank changes (lora).")] = 16,
+    device: Annotated[Device, typer.Option(help="auto: a CUDA device where there is one.")] = DEVICE,
     recompute: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the order.")] = DEFAULTS.seed,
 ) -> None:
@@ -64,7 +69,8 @@ def fit(
     )
     try:
         with console.status("loading the model"):
-            base = load_model(ModelConfig(model, dtype="bfloat16", experts=str(experts) if experts else None))
+            begun = None if untrained or model != EMBEDDED else str(experts)
+            base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
         if task == "supervised":
             learned = _told(console, train, read(train, base.tokenizer, longest, bad_rows))
@@ -73,7 +79,7 @@ def fit(
         held_out: tuple[Example, ...] = ()
         if evaluation:
             held_out = _told(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows))
-        learner = tuner.Tuner(base.decoder, task, out, trained=trained, rank=rank, fused=True)
+        learner = tuner.Tuner(base.decoder.to(_device(device)), task, out, trained=trained, rank=rank, fused=True)
         made = _fit(console, learner, learned, held_out, out, recipe)
     except ConfigError as error:
         sys.exit(f"error: {error}")
@@ -153,6 +159,13 @@ def _fit(
             picture.told(progress)
 
         return learner.fit(learned, held_out, recipe, told)
+
+
+def _device(name: Device) -> str:
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ConfigError("torch finds no CUDA device", param="device")
+    return "cuda" if there and name != "cpu" else "cpu"
 
 
 def _told(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:

@@ -285,7 +285,7 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
             done = client.runs.wait(run.id, timeout_s=60)
             page.get_by_text(text_of(done.output or [])[:30]).first.wait_for()
 
-            page.get_by_role("link", name="Emergency stop").first.click()
+            follow(page, "Emergency stop", sync.TimeoutError)
             page.get_by_text("Nothing is stopped").first.wait_for()
             interrupt = client.interrupts.create(scope="session", target=run.session_id)
             page.get_by_text(f"The session {run.session_id} is stopped").first.wait_for()
@@ -293,6 +293,17 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
             page.get_by_text("Nothing is stopped").first.wait_for()
         finally:
             browser.close()
+
+
+def follow(page: Any, link: str, timed_out: type[Exception]) -> None:
+    """Clicks until the page comes: Streamlit loses a click that falls together with a refresh of the page before."""
+    for _ in range(5):
+        page.get_by_role("link", name=link).first.click()
+        try:
+            return page.get_by_role("heading", name=link).first.wait_for(timeout=10_000)
+        except timed_out:
+            continue
+    pytest.fail(f"the link {link} leads nowhere")
 
 
 def test_the_emergency_stop_ends_an_answer_at_a_token(client: Flightloop, model: str) -> None:

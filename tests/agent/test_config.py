@@ -9,6 +9,7 @@ import pytest
 from agent.auth import Keyring, key_from_file
 from agent.config import Settings, load_settings
 from flightloop.errors import ConfigError, Unauthorized
+from model.config import SHIPPED
 
 GOOD = "k" * 16
 
@@ -77,7 +78,7 @@ def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_promoted_experts_are_used_unless_others_are_named(tmp_path: Path) -> None:
     promoted = tmp_path / "home" / "experts.safetensors"
-    assert load_settings().experts is None
+    assert load_settings().experts == SHIPPED
     promoted.parent.mkdir()
     promoted.touch()
     assert load_settings().experts == promoted

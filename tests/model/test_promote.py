@@ -63,7 +63,7 @@ def test_what_is_worse_needs_a_reason():
 
 
 def test_the_table_has_a_line_and_a_verdict_for_each_figure():
-    made = table([WORSE, OPEN], "untrained experts", "new.safetensors")
+    made = table([WORSE, OPEN], "old.safetensors", "new.safetensors")
     cells = [list(column.cells) for column in made.columns]
     assert cells[0] == ["loss_text", "perplexity_ratio"]
     assert cells[-1] == [Verdict.WORSE, Verdict.OPEN]
@@ -94,5 +94,5 @@ def test_a_promotion_is_undone_from_the_command_line(experts, tmp_path):
     shelf.promote(experts, digest_of(experts), "")
     done = CliRunner().invoke(app, ["promote", "--undo", "--to", str(shelf.used)])
     assert done.exit_code == 0, done.output
-    assert "undone: untrained experts" in done.output
+    assert "undone: the shipped experts" in done.output
     assert not shelf.used.exists()

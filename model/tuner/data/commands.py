@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
-from model.config import ModelConfig
+from model.config import SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
@@ -153,7 +153,7 @@ def show(files: Files) -> None:
 def mistakes(
     file: Annotated[Path, typer.Argument(help="Rows whose answers are right, JSONL.")],
     out: Out,
-    experts: Annotated[Path | None, typer.Option(help="Trained experts; without, the untrained model answers.")] = None,
+    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of the answers.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Which answer of a row is asked for.")] = 0,
 ) -> None:
@@ -161,7 +161,7 @@ def mistakes(
     console = Console()
     with _refusing():
         rows, bad = _read([file])
-        config = ModelConfig(experts=str(experts) if experts else None, slots=AT_ONCE, queue=len(rows) + 1)
+        config = ModelConfig(experts=str(experts), slots=AT_ONCE, queue=len(rows) + 1)
         loaded = load_model(config)
         server = ChatServer(Engine(loaded, config, ManualStop(), Metrics("tuner")), loaded, loaded.name)
     server.start()

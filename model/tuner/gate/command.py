@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError
-from model.config import ModelConfig
+from model.config import SHIPPED, ModelConfig
 from model.tuner.evaluation import HeldOut, Scored, read_held_out, score
 from model.tuner.gate.answers import NAMES, compare_answers
 from model.tuner.gate.benches import compare_benches, read_benches
@@ -30,8 +30,8 @@ WIDTH = 120
 """Columns of the table where no terminal says how many there are."""
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "bold red", Verdict.OPEN: "dim"}
 
-Load = Callable[[Path | None], LoadedModel]
-"""The model with the experts of a file, or untrained ones."""
+Load = Callable[[Path], LoadedModel]
+"""The model with the experts of a file."""
 
 
 def promote(
@@ -42,7 +42,7 @@ def promote(
         list[Path] | None, typer.Option(help="The same bench with those in use; may be repeated.")
     ] = None,
     in_use: Annotated[
-        Path | None, typer.Option(help="Experts to compare with; otherwise those at --to, or untrained ones.")
+        Path | None, typer.Option(help="Experts to compare with; otherwise those at --to, or the shipped ones.")
     ] = None,
     to: Annotated[Path, typer.Option(help="The file in use: experts.safetensors in FLIGHTLOOP_HOME.")] = USED,
     tolerance: Annotated[
@@ -72,13 +72,13 @@ def promote(
             allowance = Allowance(tolerance, dict(map(_allowed, allow or ())))
             benches = compare_benches(read_benches(bench_in_use or ()), read_benches(bench or ()), allowance)
             allowance.check([*NAMES, *(figure.name for figure in benches)])
-            against = in_use or (to if to.exists() else None)
+            against = in_use or (to if to.exists() else SHIPPED)
             figures = [*compare(console, _load, experts, against, evaluation, longest, allowance, seed), *benches]
-            console.print(table(figures, str(against or "untrained experts"), str(experts)))
+            console.print(table(figures, str(against), str(experts)))
             entry = shelf.promote(experts, digest, reason_for(figures, force), list(map(_fact, figures)))
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    now = f"{to.resolve()} ({entry.digest[:DIGITS]})" if entry.digest else "untrained experts"
+    now = f"{to.resolve()} ({entry.digest[:DIGITS]})" if entry.digest else "the shipped experts"
     console.print(f"{entry.what}: {now}; the platform uses them from its next start", soft_wrap=True, highlight=False)
 
 
@@ -98,7 +98,7 @@ def compare(
     console: Console,
     load: Load,
     experts: Path,
-    against: Path | None,
+    against: Path,
     evaluation: Path,
     longest: int,
     allowance: Allowance,
@@ -145,8 +145,8 @@ def table(figures: Sequence[Figure], old: str, new: str) -> Table:
     return made
 
 
-def _load(experts: Path | None) -> LoadedModel:
-    return load_model(ModelConfig(dtype="bfloat16", experts=str(experts) if experts else None))
+def _load(experts: Path) -> LoadedModel:
+    return load_model(ModelConfig(dtype="bfloat16", experts=str(experts)))
 
 
 def _scored(console: Console, title: str, model: LoadedModel, rows: Sequence[HeldOut]) -> list[Scored]:

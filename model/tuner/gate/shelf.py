@@ -29,7 +29,7 @@ class Entry:
     Attributes:
         when: ISO 8601, UTC.
         what: what was done.
-        digest: SHA-256 of the file that is in use from now on; None: there is none, the experts are untrained.
+        digest: SHA-256 of the file that is in use from now on; None: there is none, the shipped experts are.
         replaced: of the one that was in use before.
         source: the path that it came from.
         by: the user of the machine.

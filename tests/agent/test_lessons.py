@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +26,7 @@ from agent.lessons.phrases import Phrases, Untold
 from agent.lessons.stage import Case, Stage, Turn
 from agent.lessons.talk import question
 from agent.project import EMBEDDED, Project, load_project
+from agent.spec import Example
 from agent.store import memory_journal
 from bench.tasks import load
 from flightloop.chat import ChatRequest
@@ -97,15 +99,24 @@ def begins(row: dict[str, Any], asked: list[dict[str, Any]]) -> bool:
 
 
 async def test_rows_are_conversations_and_the_same_for_a_seed(project: Project) -> None:
-    rows = await rows_of(project, 12, examples=True)
-    assert json.dumps(rows) == json.dumps(await rows_of(project, 12, examples=True))
-    assert json.dumps(rows) != json.dumps(await rows_of(project, 12, seed=4, examples=True))
+    rows = await rows_of(project, 12)
+    assert json.dumps(rows) == json.dumps(await rows_of(project, 12))
+    assert json.dumps(rows) != json.dumps(await rows_of(project, 12, seed=4))
     for row in rows:
         request = ChatRequest(model="", messages=row["messages"], tools=row.get("tools"))
         assert request.messages[-1].role == "assistant"
         assert decisions(row)
-    shown = next(row for row in rows if row["source"] == "support")
-    assert any(one.get("weight") == 0 for one in shown["messages"])
+
+
+async def test_examples_of_the_agent_are_shown_but_not_learned(project: Project) -> None:
+    shown = Example(user="Is it open today?", answer="Yes, until six.")
+    spec = project.agent("support").model_copy(update={"examples": (shown,)})
+    with_one = replace(project, agents={**project.agents, "support": spec})
+    for examples in (True, False):
+        rows = await rows_of(with_one, 4, examples=examples)
+        answers = [one for row in rows for one in row["messages"] if one.get("content") == shown.answer]
+        assert bool(answers) == examples
+        assert all(one["weight"] == 0 for one in answers)
 
 
 async def test_answers_say_what_the_tools_or_the_customer_said(project: Project) -> None:

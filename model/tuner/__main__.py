@@ -73,12 +73,12 @@ def fit(
             base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
         if task == "supervised":
-            learned = _told(console, train, read(train, base.tokenizer, longest, bad_rows))
+            learned = _reported(console, train, read(train, base.tokenizer, longest, bad_rows))
         else:
-            learned = _told(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
+            learned = _reported(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
         held_out: tuple[Example, ...] = ()
         if evaluation:
-            held_out = _told(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows))
+            held_out = _reported(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows))
         learner = tuner.Tuner(base.decoder.to(_device(device)), task, out, trained=trained, rank=rank, fused=True)
         made = _fit(console, learner, learned, held_out, out, recipe)
     except ConfigError as error:
@@ -168,7 +168,7 @@ def _device(name: Device) -> str:
     return "cuda" if there and name != "cpu" else "cpu"
 
 
-def _told(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
+def _reported(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
     for bad in reading.bad:
         console.print(f"skipped: {path.name}, {bad}", style="yellow", soft_wrap=True, highlight=False)
     console.print(f"{path}: {len(reading.items):,} rows, {total(reading.items):,} tokens", soft_wrap=True)

@@ -28,8 +28,9 @@ from model.tuner.lora import add_lora
 from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
-from model.weights.experts import BIAS, expert_state, save_experts
-from model.weights.lora import lora_state, save_lora
+from model.weights.experts import BIAS, expert_state
+from model.weights.lora import lora_state
+from model.weights.trained import save_trained
 
 Task = Literal["supervised", "preference"]
 Trained = Literal["experts", "lora", "both"]
@@ -223,13 +224,11 @@ class Tuner:
         return self._save({"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
 
     def _save(self, metadata: dict[str, str]) -> list[Path]:
-        files = {EXPERTS: (save_experts, expert_state(self._state)), LORA: (save_lora, lora_state(self._state))}
-        made = []
-        for name, (save, state) in files.items():
-            if state:
-                save(self._folder / name, state, metadata)
-                made.append(self._folder / name)
-        return made
+        states = {EXPERTS: expert_state(self._state), LORA: lora_state(self._state)}
+        made = {self._folder / name: state for name, state in states.items() if state}
+        for path, state in made.items():
+            save_trained(path, state, metadata)
+        return list(made)
 
     def _objective(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> Objective[Any]:
         if self._task == "supervised":

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flightloop.errors import ConfigError
 from model.nn.shape import DecoderConfig
+from model.weights.trained import save_trained
 
 BIAS = ".moe.router.bias_E"
 _PARTS = (".moe.router.", ".moe.experts.")
@@ -30,8 +30,7 @@ def save_experts(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
         state: a decoder's ``state_dict()``, or only its experts.
         metadata: what to note in the file, such as how they were trained.
     """
-    tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in expert_state(state).items()}
-    save_file(tensors, path, metadata=dict(metadata or {}))
+    save_trained(path, expert_state(state), metadata)
 
 
 def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flightloop.errors import ConfigError
@@ -24,18 +23,6 @@ DOWN, UP, WEIGHT = ".down_RI", ".up_OR", ".weight_OI"
 def lora_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The part of a decoder's state that is low-rank changes."""
     return {name: value for name, value in state.items() if name.endswith((DOWN, UP))}
-
-
-def save_lora(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes the changes in bfloat16.
-
-    Args:
-        path: of the file.
-        state: a decoder's ``state_dict()``, or only its changes.
-        metadata: what to note in the file, such as how they were trained.
-    """
-    tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in lora_state(state).items()}
-    save_file(tensors, path, metadata=dict(metadata or {}))
 
 
 def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:

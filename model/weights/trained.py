@@ -1,0 +1,25 @@
+"""Files of what was trained: tensors in bfloat16, as safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def save_trained(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes tensors of any shape and float type, rounded to bfloat16, by their names in a decoder's state.
+
+    Args:
+        path: of the file; its folder exists.
+        tensors: to write.
+        metadata: what to note in the file, such as how they were trained.
+
+    Raises:
+        OSError, SafetensorError: the file can't be written.
+    """
+    rounded = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in tensors.items()}
+    save_file(rounded, path, metadata=dict(metadata or {}))

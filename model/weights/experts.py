@@ -11,7 +11,6 @@ from torch import Tensor
 
 from flightloop.errors import ConfigError
 from model.nn.shape import DecoderConfig
-from model.weights.trained import save_trained
 
 BIAS = ".moe.router.bias_E"
 _PARTS = (".moe.router.", ".moe.experts.")
@@ -20,17 +19,6 @@ _PARTS = (".moe.router.", ".moe.experts.")
 def expert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The part of a decoder's state that belongs to routers and routed experts."""
     return {name: value for name, value in state.items() if any(part in name for part in _PARTS)}
-
-
-def save_experts(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes routers and experts of a decoder's state in bfloat16.
-
-    Args:
-        path: of the file.
-        state: a decoder's ``state_dict()``, or only its experts.
-        metadata: what to note in the file, such as how they were trained.
-    """
-    save_trained(path, expert_state(state), metadata)
 
 
 def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:

@@ -12,8 +12,9 @@ from model.tuner.data.row import write_rows
 from model.tuner.gate.command import compare, reason_for, table
 from model.tuner.gate.figure import Allowance, Figure, Verdict
 from model.tuner.gate.shelf import Shelf, digest_of
-from model.weights.experts import expert_state, load_experts, save_experts
+from model.weights.experts import expert_state, load_experts
 from model.weights.tiny import TINY, tiny_model
+from model.weights.trained import save_trained
 
 WORSE = Figure("loss_text", 1.0, 1.5, (0.4, 0.6), higher_is_better=False, allowed=0.01, cases=30)
 OPEN = Figure("perplexity_ratio", 20.0, 21.0, None, higher_is_better=False, allowed=0.01)
@@ -33,7 +34,7 @@ def rows(tmp_path):
 def experts(tmp_path):
     """Of other random weights than the model's own."""
     path = tmp_path / "experts.safetensors"
-    save_experts(path, tiny_model(7).decoder.state_dict())
+    save_trained(path, expert_state(tiny_model(7).decoder.state_dict()))
     return path
 
 

@@ -8,9 +8,10 @@ from flightloop.errors import ConfigError
 from model.config import ModelConfig
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.embedded import embedded_path, load_embedded
-from model.weights.experts import load_experts, save_experts
+from model.weights.experts import expert_state, load_experts
 from model.weights.gguf import GgufFile
 from model.weights.load import load_model
+from model.weights.trained import save_trained
 
 TEXT = (
     "<|im_start|>user\nMy order 1042 arrived broken, can I get 20 euros back?<|im_end|>\n"
@@ -105,7 +106,7 @@ def test_trained_experts_round_trip_and_take_effect(loaded, tmp_path):
     state = {name: value.clone() for name, value in loaded.decoder.state_dict().items()}
     state["blocks.3.moe.experts.down_DER"] += 0.5
     path = tmp_path / "experts.safetensors"
-    save_experts(path, state, {"note": "test"})
+    save_trained(path, expert_state(state), {"note": "test"})
     read = load_experts(path, loaded.config)
     assert len(read) == 4 * loaded.config.layers
     trained = load_embedded(ModelConfig(dtype="float32", experts=str(path)))
@@ -116,7 +117,7 @@ def test_trained_experts_round_trip_and_take_effect(loaded, tmp_path):
 @pytest.mark.parametrize("change", [{"expert_width": 16}, {"routed_experts": 4}])
 def test_experts_of_another_shape_are_refused(loaded, tmp_path, change):
     path = tmp_path / "experts.safetensors"
-    save_experts(path, loaded.decoder.state_dict())
+    save_trained(path, expert_state(loaded.decoder.state_dict()))
     with pytest.raises(ConfigError, match="does not fit") as error:
         load_embedded(ModelConfig(experts=str(path), **change))
     assert error.value.param == "experts"

@@ -56,10 +56,10 @@ class Team {
 
   using Call = void (*)(const void*, int, int);
   struct Phase {
-    std::atomic<uint32_t> number{0};
-    Call call;
-    const void* closure;
-    int units, grain;
+    std::atomic<uint32_t> number{0};  // 0 while the rest is being written
+    std::atomic<Call> call;
+    std::atomic<const void*> closure;
+    std::atomic<int> units, grain;
   };
 
   // Whether the helpers are left alone; a rest is halved when they worked for twice as long without holding up.
@@ -82,13 +82,14 @@ class Team {
   void publish(Call call, const void* closure, int units, int grain) {
     const uint32_t number = ++number_;
     Phase& phase = phases_[number % 2];
-    // Whoever still holds a ticket of the phase before the last one has none of its units: all of them are done.
+    // Whoever still holds a ticket of the phase before the last one has none of its units: all of them are done. But
+    // they may be about to read what a phase is, and must notice that it is another one now.
     phase.number.store(0, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
-    phase.call = call;
-    phase.closure = closure;
-    phase.units = units;
-    phase.grain = grain;
+    phase.call.store(call, std::memory_order_relaxed);
+    phase.closure.store(closure, std::memory_order_relaxed);
+    phase.units.store(units, std::memory_order_relaxed);
+    phase.grain.store(grain, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
     phase.number.store(number, std::memory_order_release);
     next_.store(static_cast<uint64_t>(number) << 32, std::memory_order_seq_cst);
@@ -105,12 +106,17 @@ class Team {
       const uint32_t number = static_cast<uint32_t>(ticket >> 32), turn = static_cast<uint32_t>(ticket);
       const Phase& phase = phases_[number % 2];
       if (number == 0 || phase.number.load(std::memory_order_acquire) != number) return number;
-      const int64_t first = static_cast<int64_t>(turn) * phase.grain;
-      if (first >= phase.units) return number;
-      const int last = static_cast<int>(std::min<int64_t>(phase.units, first + phase.grain));
-      for (int u = static_cast<int>(first); u < last; ++u) phase.call(phase.closure, u, me);
+      const Call call = phase.call.load(std::memory_order_relaxed);
+      const void* closure = phase.closure.load(std::memory_order_relaxed);
+      const int units = phase.units.load(std::memory_order_relaxed), grain = phase.grain.load(std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (phase.number.load(std::memory_order_relaxed) != number) return number;  // what was read may be of two phases
+      const int64_t first = static_cast<int64_t>(turn) * grain;
+      if (first >= units) return number;
+      const int last = static_cast<int>(std::min<int64_t>(units, first + grain));
+      for (int u = static_cast<int>(first); u < last; ++u) call(closure, u, me);
       const int count = last - static_cast<int>(first);
-      if (done_.fetch_add(count, std::memory_order_acq_rel) + count == phase.units && leader_asleep_.load()) {
+      if (done_.fetch_add(count, std::memory_order_acq_rel) + count == units && leader_asleep_.load()) {
         done_.notify_all();
       }
     }

@@ -1,0 +1,32 @@
+"""The threads of the native kernels, by a program of their own: a lost or doubled unit is an engine that hangs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from model.native.build import SOURCES, compiler
+
+PROGRAM = Path(__file__).parent / "native" / "team.cpp"
+PHASES, THREADS = 1_000_000, 3
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if (command := compiler()) is None:
+        pytest.skip("no C++ compiler")
+    target = tmp_path_factory.mktemp("team") / "team"
+    subprocess.run(
+        [command, "-std=c++20", "-O2", "-pthread", f"-I{SOURCES}", str(PROGRAM), "-o", str(target)], check=True
+    )
+    return target
+
+
+@pytest.mark.parametrize("threads", [1, 2, THREADS])
+def test_every_unit_of_every_phase_runs_once(program: Path, threads: int) -> None:
+    done = subprocess.run(
+        [program, str(PHASES), str(threads)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")

@@ -31,6 +31,19 @@ def dataset_lessons(
     asyncio.run(write_lessons(_settings(project), rows, seed, out, examples, typer.echo))
 
 
+@dataset.command("intents")
+def dataset_intents(
+    out: Out,
+    rows: Annotated[int, typer.Option(min=1)] = 3000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    project: Project = None,
+) -> None:
+    """Messages of the support agent's customers with their intents, in other words than those that are measured."""
+    from agent.admin.lessons import write_messages
+
+    write_messages(_settings(project), rows, seed, out, typer.echo)
+
+
 @dataset.command("export")
 def dataset_export(
     out: Out,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from itertools import islice
 from pathlib import Path
 
 from agent.config import Settings
@@ -42,3 +43,18 @@ async def write_lessons(
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
     left_out = sum(lessons.dropped.values())
     tell(f"{written} rows in {out}; {left_out} cases were left out, most for want of words in their language")
+
+
+def write_messages(settings: Settings, rows: int, seed: int, out: Path, tell: Callable[[str], None]) -> None:
+    """Writes customers' messages with their intents as JSON lines; ``tell`` gets a line about them.
+
+    Raises:
+        ConfigError: the project has no lessons, or ``out`` cannot be written.
+    """
+    made = Lessons(load_project(settings.project), AGENT, seed).messages()
+    try:
+        with closing(made), out.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in islice(made, rows))
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    tell(f"{rows} rows in {out}")

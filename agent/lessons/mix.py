@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -98,6 +98,20 @@ class Lessons:
                     for row in [*played.rows, *await self._beside(played, intents, judging, random)]:
                         yield row
 
+    def messages(self) -> Generator[dict[str, Any], None, None]:
+        """Messages alone with their intent, without end and as many of each; no run is played."""
+        random = Random(self.seed)
+        phrases, intents = Phrases.read(self.project.folder), Intents.read(self.project.folder)
+        with TemporaryDirectory(prefix="flightloop-lessons-") as home:
+            data = Path(home)
+            wordings = {intent: _shuffled(phrases.messages[intent], random) for intent in intents.about}
+            while True:
+                reseed(data / FILE, _recipe(random))
+                for intent in intents.about:
+                    desk, wording = Desk(data, phrases, random, ENGLISH), next(wordings[intent])
+                    slots = {**desk.order().slots, "address": desk.address()}
+                    yield _classified(intents, desk.voice.say(wording, slots), intent)
+
     async def _case(self, stage: Stage, desk: Desk) -> _Played:
         maker = desk.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         try:
@@ -116,7 +130,7 @@ class Lessons:
             return []
         rows = []
         if random.random() < CLASSIFIED:
-            rows.append(_classified(intents, played))
+            rows.append(_classified(intents, played.said, played.intent))
         if random.random() < CRITICISED:
             rows += await judging.critique(played.rows[-1]["messages"][-1]["content"])
         if random.random() < OFFENSIVE:
@@ -131,15 +145,21 @@ class _Played:
     rows: list[dict[str, Any]]
 
 
-def _classified(intents: Intents, played: _Played) -> dict[str, Any]:
-    asked = intents.request(played.said, "").model_dump(mode="json", exclude_none=True, by_alias=True)
-    answer = {"role": "assistant", "content": intents.answer(played.intent)}
+def _classified(intents: Intents, said: str, intent: str) -> dict[str, Any]:
+    asked = intents.request(said, "").model_dump(mode="json", exclude_none=True, by_alias=True)
+    answer = {"role": "assistant", "content": intents.answer(intent)}
     return {
         "messages": [*asked["messages"], answer],
         "response_format": asked["response_format"],
         "source": "intents",
-        "intent": played.intent,
+        "intent": intent,
     }
+
+
+def _shuffled(wordings: Sequence[str], random: Random) -> Iterator[str]:
+    """All of them, again and again, in another order each time."""
+    while True:
+        yield from random.sample(wordings, len(wordings))
 
 
 def _recipe(random: Random) -> Recipe:

@@ -41,17 +41,17 @@ class Phrases:
     answers: dict[str, Any]
     facts: tuple[Fact, ...]
     scenery: dict[str, tuple[str, ...]]
+    messages: dict[str, tuple[str, ...]]
 
     @classmethod
     def read(cls, project: Path) -> Phrases:
         """Raises ConfigError: the project has no lessons, or a file of them is not as it must be."""
         folder = project / FOLDER
         try:
-            asks, answers, facts, scenery = (
-                _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery")
+            asks, answers, facts, scenery, messages = (
+                _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery", "messages")
             )
-            entries = {name: tuple(lines.splitlines()) for name, lines in scenery.items()}
-            return cls(asks, answers, tuple(map(_fact, facts)), entries)
+            return cls(asks, answers, tuple(map(_fact, facts)), _lines(scenery), _lines(messages))
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{folder}: no lessons can be read from it: {error}") from error
 
@@ -88,6 +88,10 @@ def fields_of(wording: str) -> set[str]:
 
 def _load(folder: Path, name: str) -> Any:
     return yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _lines(entries: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(lines.splitlines()) for name, lines in entries.items()}
 
 
 def _fact(entry: dict[str, Any]) -> Fact:

@@ -138,11 +138,21 @@ class AttentionBatch:
         reaches: Iterable[Reach] = (),
         sinks: int = 0,
         tile: int = TILE,
+        begun: Sequence[Sequence[int]] = (),
     ) -> AttentionBatch:
-        """Whole sequences that need no cache (`NoCache`): for training, evaluation and oracles."""
+        """Sequences that need no cache (`NoCache`), since all of them is here: for training, evaluation and oracles.
+
+        Args:
+            begun: for each sequence, rows of others that it begins with: what it brings comes after these.
+        """
+        begun = begun or [()] * len(query_lens)
         ends = torch.tensor(query_lens).cumsum(0).tolist()
-        rows = [torch.arange(end - length, end) for end, length in zip(ends, query_lens, strict=True)]
-        return _Layout(query_lens, query_lens, dtype, sinks, tile, cached=False).batch(reaches, rows, rows)
+        rows = [
+            torch.cat([torch.tensor(first, dtype=torch.int64), torch.arange(end - length, end)])
+            for first, end, length in zip(begun, ends, query_lens, strict=True)
+        ]
+        context_lens = [len(each) for each in rows]
+        return _Layout(query_lens, context_lens, dtype, sinks, tile, cached=False).batch(reaches, rows, rows)
 
 
 class _Layout:
@@ -197,9 +207,15 @@ class _Layout:
             last = min(first + size, context)
             seen_C = self._seen(first, last, window)
             mask_QC = self._mask(torch.arange(first, last), seen_C, window)
+            slots: Tensor | None
+            rows: Tensor | None
             row = start + first - (context - query)
-            inside = query == context  # the whole sequence is among the tokens of this batch
-            slots, rows = (None, seen_C + start) if inside else (slots_C[seen_C], None)
+            if not self.cached:
+                slots, rows = None, slots_C[seen_C]
+            elif query == context:  # the whole sequence is among the tokens of this batch
+                slots, rows = None, seen_C + start
+            else:
+                slots, rows = slots_C[seen_C], None
             tiles.append(Prefill(row, row + last - first, slots, rows, mask_QC))
         return tiles
 

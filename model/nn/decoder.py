@@ -116,9 +116,10 @@ class Decoder(nn.Module):
             window_tables=window_tables,
         )
 
-    def dense_layout(self, query_lens: Sequence[int]) -> AttentionBatch:
+    def dense_layout(self, query_lens: Sequence[int], begun: Sequence[Sequence[int]] = ()) -> AttentionBatch:
         """`AttentionBatch.dense` with this decoder's dtype, windows and sinks."""
-        return AttentionBatch.dense(query_lens, self.dtype, reaches=self.config.reaches, sinks=self.config.sinks)
+        reaches, sinks = self.config.reaches, self.config.sinks
+        return AttentionBatch.dense(query_lens, self.dtype, reaches=reaches, sinks=sinks, begun=begun)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Scores of the next token: (N, D) to (N, V), float32."""

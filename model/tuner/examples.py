@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -45,7 +46,14 @@ class Pair:
     rejected: Example
 
     def __len__(self) -> int:
-        return len(self.chosen) + len(self.rejected)
+        """Tokens that are computed: those of both answers, and of what stands before them once."""
+        return len(self.chosen) + len(self.rejected) - common(self.chosen, self.rejected)
+
+
+def common(first: Example, other: Example) -> int:
+    """Tokens that ``other`` begins like ``first`` with. One of its own is left, at least."""
+    pairs = zip(first.tokens, other.tokens[:-1], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 @dataclass(frozen=True)

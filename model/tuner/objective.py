@@ -6,7 +6,7 @@ B conversations of a batch, L layers, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from model.nn.attention import NoCache
 from model.nn.decoder import Decoder
-from model.tuner.examples import Example
 from model.tuner.packing import Batch
+from model.tuner.sharing import Group, Laid, lay
 
 SCORED = 256
 """Rows whose logits exist at a time: those of a whole batch would take gigabytes."""
@@ -78,14 +78,15 @@ class Objective(Protocol[Item]):
 
 @dataclass(frozen=True)
 class Supervised:
-    """Answers as they stand in the examples."""
+    """Answers as they stand in the examples, which are in groups that begin alike."""
 
     decoder: Decoder
-    items: Sequence[Example]
+    items: Sequence[Group]
     recompute: bool = False
 
-    def measure(self, batch: Sequence[Example]) -> Measured:
-        return measure(self.decoder, tuple(batch), recompute=self.recompute)
+    def measure(self, batch: Sequence[Group]) -> Measured:
+        examples = tuple(example for group in batch for example in group.examples)
+        return measure(self.decoder, examples, recompute=self.recompute)
 
 
 def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Measured:
@@ -102,10 +103,10 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
         batch: conversations, each of which sees only itself.
         recompute: whether each layer is computed again for its gradients instead of being remembered.
     """
-    tokens_T = torch.tensor([token for example in batch for token in example.tokens])
-    rows, conversations = _predicting(batch)
-    rows_N = torch.tensor(rows)
-    layout = decoder.dense_layout([len(example) for example in batch])
+    laid = lay(batch)
+    tokens_T = torch.tensor(laid.tokens)
+    row_N, target_N, conversation_N = map(torch.tensor, zip(*_predicting(batch, laid), strict=True))
+    layout = decoder.dense_layout(laid.lengths, laid.begun)
     x_TD = functional.embedding(tokens_T, decoder.embedding)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
     chosen: list[Tensor] = []
@@ -117,24 +118,18 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
             x_TD, choice_TA = block(x_TD, rope, NoCache(), layout)
         experts = torch.empty(0, dtype=torch.int64) if choice_TA is None else choice_TA.flatten()
         chosen.append(experts.bincount(minlength=decoder.config.experts))
-    hidden_ND = decoder.norm(x_TD[rows_N])
-    target_N = tokens_T[rows_N + 1]
+    hidden_ND = decoder.norm(x_TD[row_N])
     pairs = zip(torch.split(hidden_ND, SCORED), torch.split(target_N, SCORED), strict=True)
     parts = [checkpoint(_cross_entropy, decoder, part_ND, part_N, use_reentrant=False) for part_ND, part_N in pairs]
-    return Losses(torch.cat(parts), torch.tensor(conversations), torch.stack(chosen))
+    return Losses(torch.cat(parts), conversation_N, torch.stack(chosen))
 
 
-def _predicting(batch: Batch) -> tuple[list[int], list[int]]:
-    """Rows of the flat batch whose next token is learned, and the conversation of each."""
-    rows: list[int] = []
-    conversations: list[int] = []
-    start = 0
-    for number, example in enumerate(batch):
-        found = [start + place - 1 for place, learned in enumerate(example.learned) if learned and place]
-        rows += found
-        conversations += [number] * len(found)
-        start += len(example)
-    return rows, conversations
+def _predicting(batch: Batch, laid: Laid) -> Iterator[tuple[int, int, int]]:
+    """For each learned token: the row that predicts it, the token, and its conversation."""
+    for number, (example, rows) in enumerate(zip(batch, laid.rows, strict=True)):
+        for place, learned in enumerate(example.learned):
+            if learned and place:
+                yield rows[place - 1], example.tokens[place], number
 
 
 def _cross_entropy(decoder: Decoder, hidden_ND: Tensor, target_N: Tensor) -> Tensor:

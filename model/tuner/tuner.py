@@ -28,6 +28,7 @@ from model.tuner.lora import add_lora
 from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
+from model.tuner.sharing import grouped
 from model.weights.experts import BIAS, expert_state
 from model.weights.lora import lora_state
 from model.weights.trained import save_trained
@@ -37,6 +38,8 @@ Trained = Literal["experts", "lora", "both"]
 
 CHECKPOINT, EXPERTS, LORA = "checkpoint.safetensors", "experts.safetensors", "lora.safetensors"
 HISTORY = "history.jsonl"
+SHARE = 0.5
+"""Of a step, for conversations that begin alike: more would be cheaper still, but each step should see many kinds."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,9 @@ class Tuner:
 
     def _objective(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> Objective[Any]:
         if self._task == "supervised":
-            return Supervised(self._decoder, cast("Sequence[Example]", train), recipe.recompute)
+            most = round(SHARE * recipe.batch_tokens)
+            groups = grouped(cast("Sequence[Example]", train), most, recipe.seed)
+            return Supervised(self._decoder, groups, recipe.recompute)
         with self._low():
             judged = judge(self._decoder, cast("Sequence[Pair]", train), recipe.batch_tokens, self._folder / REFERENCE)
         return Preference(self._decoder, judged, recipe.sharpness, recipe.anchor, recipe.recompute)

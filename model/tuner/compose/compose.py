@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,34 @@ WORDING = Path(__file__).parent / "situations.yaml"
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
-    """Rows for `model.tuner.examples.read`; the same seed gives the same ones."""
-    source = Source(seed)
-    weights = list(SITUATIONS.values())
-    for _ in range(rows):
-        situation = source.random.choices(list(SITUATIONS), weights=weights)[0]
+    """Rows for `model.tuner.examples.read`; the same seed gives the same ones.
+
+    Up to four conversations have the same tools, one after the other: what differs is what the user says.
+    """
+    return islice(_conversations(domains, Source(seed)), rows)
+
+
+def _conversations(domains: Sequence[Domain], source: Source) -> Iterator[Row]:
+    while True:
+        situation = _drawn(SITUATIONS, source)
         scene = _scene(domains, source)
         messages = situation(scene)
-        yield {
-            "source": "composed",
-            "intent": situation.__name__,
-            "tools": [dressed.definition for dressed in scene.tools],
-            "messages": [*scene.opening(), *messages],
-        }
+        opening = scene.opening()
+        yield _row(situation, scene, [*opening, *messages])
+        for _ in range(source.random.randrange(MOST_AGAIN + 1)):
+            situation = _drawn(AGAIN, source)
+            other = scene.again(fitting=situation is not none_fits)
+            if other.domain.tools:
+                yield _row(situation, scene, [*opening, *situation(other)])
+
+
+def _drawn(situations: Mapping[Situation, int], source: Source) -> Situation:
+    return source.random.choices(list(situations), weights=list(situations.values()))[0]
+
+
+def _row(situation: Situation, scene: Scene, messages: list[Message]) -> Row:
+    tools = [dressed.definition for dressed in scene.tools]
+    return {"source": "composed", "intent": situation.__name__, "tools": tools, "messages": messages}
 
 
 @dataclass
@@ -47,6 +63,14 @@ class Scene:
     source: Source
     tools: list[Dressed]
     calls: int = 0
+    settled: bool = False
+
+    def again(self, fitting: bool) -> Scene:
+        """The same tools for another wish, which one of them fits, or none."""
+        domain = self.source.random.choice(self.tools).domain
+        offered = [dressed.tool for dressed in self.tools]
+        tools = [tool for tool in domain.tools if any(tool is other for other in offered) == fitting]
+        return replace(self, domain=domain.model_copy(update={"tools": tools}), settled=True)
 
     def opening(self) -> list[Message]:
         """A system message, or none."""
@@ -66,6 +90,8 @@ class Scene:
 
     def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
         """Puts tools into the request, with others of the same and of other domains, and returns the wanted ones."""
+        if self.settled:
+            return [next(one for one in self.tools if one.tool is tool) for tool in wanted]
         random = self.source.random
         others = random.choices([0, 1, 2, 3, 4, 6, 9, 14], weights=[22, 12, 16, 14, 12, 12, 9, 3])[0]
         near = [tool for tool in self.domain.tools if tool not in wanted and tool is not without]
@@ -125,7 +151,8 @@ def several_calls(scene: Scene) -> list[Message]:
     count = scene.source.random.choice([2, 2, 2, 3, 3, 4])
     made = _spread(scene, count) if scene.chance(0.5) else None
     if made is None:
-        tools = [_tool(scene)] * count if scene.chance(0.4) else scene.source.random.sample(scene.domain.tools, count)
+        alike = len(scene.domain.tools) < count or scene.chance(0.4)
+        tools = [_tool(scene)] * count if alike else scene.source.random.sample(scene.domain.tools, count)
         found = [wish(tool, scene.source) for tool in tools]
         made = found, scene.words("between").join(each.text for each in found)
     wishes, text = made
@@ -186,7 +213,8 @@ def it_fails(scene: Scene) -> list[Message]:
 
 def several_turns(scene: Scene) -> list[Message]:
     """One wish after the other, the later ones with the earlier results in view."""
-    tools = scene.source.random.sample(scene.domain.tools, scene.source.random.choice([2, 2, 3]))
+    count = min(len(scene.domain.tools), scene.source.random.choice([2, 2, 3]))
+    tools = scene.source.random.sample(scene.domain.tools, count)
     dressed = scene.offer(*tools)
     messages: list[Message] = []
     for tool, shape in zip(tools, dressed, strict=True):
@@ -198,7 +226,8 @@ def several_turns(scene: Scene) -> list[Message]:
     return messages
 
 
-SITUATIONS: dict[Callable[[Scene], list[Message]], int] = {
+Situation = Callable[[Scene], list[Message]]
+SITUATIONS: dict[Situation, int] = {
     one_call: 36,
     several_calls: 18,
     none_fits: 28,
@@ -207,6 +236,16 @@ SITUATIONS: dict[Callable[[Scene], list[Message]], int] = {
     several_turns: 7,
 }
 """How often each is composed, out of a hundred."""
+AGAIN: dict[Situation, int] = {
+    one_call: 40,
+    several_calls: 18,
+    none_fits: 30,
+    something_missing: 7,
+    it_fails: 2,
+    several_turns: 3,
+}
+"""The same of the conversations that come after another one with its tools."""
+MOST_AGAIN = 3
 
 
 def _scene(domains: Sequence[Domain], source: Source) -> Scene:

@@ -43,8 +43,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Dressed:
-    """A tool as a request defines it."""
+    """A tool as a request defines it, and the one that it is."""
 
+    tool: Tool
+    domain: Domain
     definition: dict[str, Any]
     names: Names
 
@@ -64,7 +66,7 @@ def dress(tool: Tool, domain: Domain, chosen: Style, source: Source) -> Dressed:
     properties, required, names = _members(tool.parameters, chosen, source)
     schema = {"type": "object", "properties": properties, "required": required}
     function = {"name": _named(tool.name, domain.domain, chosen.case), "description": tool.about, "parameters": schema}
-    return Dressed({"type": "function", "function": function}, names)
+    return Dressed(tool, domain, {"type": "function", "function": function}, names)
 
 
 def _members(

@@ -11,6 +11,8 @@ from model.tuner.compose.values import Source, Value
 
 TRIES = 8
 """For a value that differs from the others of its kind."""
+SAID = 0.7
+"""Of an ask's optional parts. Few asks have one for each optional parameter, so most parameters are left out still."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def wish(tool: Tool, source: Source) -> Wish:
     ask = source.random.choice(tool.wordings)
     drawn = _draw_all(tool.parameters, source)
     said = _said(drawn)
-    kept = [piece for piece, optional in parts(ask.ask) if not optional or source.random.random() < 0.5]
+    kept = [piece for piece, optional in parts(ask.ask) if not optional or source.random.random() < SAID]
     text = _fill("".join(kept), said)
     named = {name for piece in kept for name in places(piece)}
     arguments = _arguments(tool.parameters, drawn, named)

@@ -53,7 +53,10 @@ clinc150 clinc150 45
 SETS
 
 if missing "$WORK/rows/support.jsonl"; then
-    "$PYTHON" -m agent dataset lessons --rows "$(share 230)" --seed 31 --no-examples --out "$WORK/rows/support.jsonl"
+    "$PYTHON" -m agent dataset lessons --rows "$(share 400)" --seed 31 --no-examples --out "$WORK/rows/support.jsonl"
+fi
+if missing "$WORK/rows/intents.jsonl"; then
+    "$PYTHON" -m agent dataset intents --rows "$(share 280)" --seed 7 --out "$WORK/rows/intents.jsonl"
 fi
 
 if missing "$WORK/clean.jsonl"; then

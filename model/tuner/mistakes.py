@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from flightloop.errors import ContextTooLong
 from model.tuner.data.row import Call, Row
 
 ANSWER_TOKENS = 256
+UNEVEN = 2
+"""How many times as many pairs may teach to call as teach not to, or the other way round."""
 
 
 class Model(Protocol):
@@ -56,6 +59,22 @@ async def mistakes(
     finally:
         for task in asked:
             task.cancel()
+
+
+def evened(pairs: Sequence[Row]) -> list[Row]:
+    """Without some of those that teach the same of whether to call: the commoner mistake would become the other one.
+
+    A model that calls too often, and is shown little else, learns not to call at all.
+    """
+    kinds = [(bool(_calls(pair["chosen"])), bool(_calls(pair["rejected"]))) for pair in pairs]
+    most = UNEVEN * max(1, min(kinds.count((True, False)), kinds.count((False, True))))
+    seen: Counter[tuple[bool, bool]] = Counter()
+    kept = []
+    for pair, kind in zip(pairs, kinds, strict=True):
+        seen[kind] += 1
+        if kind == (True, True) or seen[kind] <= most:
+            kept.append(pair)
+    return kept
 
 
 async def _mistake(model: Model, name: str, row: Row, number: int, temperature: float) -> Row | None:

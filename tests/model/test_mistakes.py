@@ -9,7 +9,7 @@ import pytest
 from flightloop.chat import ChatCompletion, ChatRequest, Choice, ResponseMessage, Usage
 from model.tuner.data.row import Row, called, row, said, tool
 from model.tuner.examples import pair_of
-from model.tuner.mistakes import mistakes
+from model.tuner.mistakes import evened, mistakes
 from model.weights.tiny import embedded_tokenizer
 
 WEATHER = tool("weather", "The weather.", {"city": {"type": "string"}}, ["city"])
@@ -64,3 +64,16 @@ async def test_only_learned_answers_are_asked_for_and_cut_ones_do_not_count():
     model = Parrot(said("assistant", "It rains and"), finish="length")
     assert await made(model, row("test", messages, [WEATHER])) == [None]
     assert len(model.asked[0].messages) == 4
+
+
+def test_neither_calling_nor_not_calling_is_taught_much_more_than_the_other():
+    call, text = called(HILO), said("assistant", "It rains.")
+
+    def pairs(chosen, rejected, count):
+        return [{"chosen": chosen, "rejected": rejected} for _ in range(count)]
+
+    too_much, too_little, other = pairs(text, call, 9), pairs(call, text, 2), pairs(call, called(BOTH), 20)
+    assert evened([*too_much, *too_little, *other]) == [*too_much[:4], *too_little, *other]
+    assert evened([*too_little, *too_much[:1]]) == [*too_little, *too_much[:1]]
+    assert evened([*too_much, *other]) == [*too_much[:2], *other]
+    assert evened([]) == []

@@ -31,6 +31,7 @@ from model.tuner.data.measured import read_measured
 from model.tuner.data.overview import KINDS, overview
 from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
+from model.tuner.mistakes import evened
 from model.tuner.mistakes import mistakes as find_mistakes
 from model.weights.load import load_model
 from model.weights.tiny import embedded_tokenizer
@@ -171,8 +172,10 @@ def mistakes(
             made = asyncio.run(_asked(find_mistakes(server, loaded.name, given, AT_ONCE, temperature, seed), told))
     finally:
         server.close()
-    report = {"read": len(rows), "asked": len(made), "rows": len(made) - made.count(None), **_bad(bad)}
-    _written(console, out, [each for each in made if each], report, map(str, bad))
+    wrong = [each for each in made if each]
+    pairs = evened(wrong)
+    report = {"read": len(rows), "asked": len(made), "wrong": len(wrong), "rows": len(pairs), **_bad(bad)}
+    _written(console, out, pairs, report, map(str, bad))
 
 
 async def _asked(found: AsyncIterator[Row | None], told: Callable[[int], None]) -> list[Row | None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 from urllib.parse import quote
 
 from sqlalchemy import create_engine, text
@@ -20,13 +20,21 @@ EPOCH = "SELECT epoch FROM epochs"
 ROWS = "SELECT document FROM interrupts WHERE cleared_at IS NULL OR cleared_at >= {since}"
 
 
-def reader(database_url: str) -> Callable[[], InterruptSnapshot]:
-    """A function that reads the snapshot; where the epoch has not changed, only the epoch is read.
+class Reader(Protocol):
+    """Reads the snapshot; where the epoch has not changed, only the epoch is read.
 
     To be called from one thread at a time, whichever. On SQLite a call costs some 10 µs.
-
-    Raises (the function): any error of the database driver, when the store cannot be reached.
     """
+
+    def __call__(self) -> InterruptSnapshot:
+        """Raises any error of the database driver, when the store cannot be reached."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def reader(database_url: str) -> Reader:
+    """A reader of a store that may not be there yet."""
     database_url = synchronous(database_url)
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
@@ -53,10 +61,13 @@ class _SqliteReader:
                 )
             return self._read(self._connection)
         except sqlite3.Error:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+            self.close()
             raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _read(self, connection: sqlite3.Connection) -> InterruptSnapshot:
         (epoch,) = connection.execute(EPOCH).fetchone()
@@ -80,6 +91,9 @@ class _SqlReader:
                 rows = connection.execute(text(ROWS.format(since=":since")), {"since": since})
                 self._latest = _snapshot(epoch, [document for (document,) in rows])
         return self._latest
+
+    def close(self) -> None:
+        self._engine.dispose()
 
 
 def _snapshot(epoch: int, documents: list[str]) -> InterruptSnapshot:

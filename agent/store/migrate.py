@@ -10,13 +10,15 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS_LOCK = int.from_bytes(b"migrate")
+"""An advisory lock of PostgreSQL, by its number."""
 
 
 def migrate(database_url: str) -> None:
     """Upgrades to the newest revision; an SQLite file and its folder are made if missing.
 
-    Safe when several processes start at once: on SQLite the whole upgrade is one transaction that
-    takes the write lock first, and who comes second finds nothing left to do.
+    Safe when several processes start at once: the whole upgrade is one transaction that takes a
+    lock first, and who comes second finds nothing left to do.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
@@ -29,6 +31,8 @@ def migrate(database_url: str) -> None:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATIONS_LOCK})")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if engine.dialect.name == "sqlite":

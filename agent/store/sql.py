@@ -3,6 +3,10 @@
 The database is driven synchronously from threads: one that writes, a few that read. Writes that
 arrive while a transaction is being made durable share the next one, so that many runs cost one
 fsync together.
+
+Writing transactions come one after the other, on PostgreSQL as on SQLite: there an advisory lock, held to the
+commit, does what SQLite's own lock does. So positions become visible in their order, which whoever follows all events
+relies on, and no rule has to be proved against writes beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ from agent.store.sql_transaction import SqlTransaction
 from flightloop.errors import ConfigError
 
 READERS = 4
+PATIENCE_MS = 10_000
+"""How long a writing transaction waits for the one before it, and how long one may stand still."""
+WRITERS = int.from_bytes(b"flights")
+"""The advisory lock's number, any that no other program in the database uses."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ class SqlBackend:
                 self._node.release()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {reason}") from error
-        self._write_engine = engine(database_url, begin="BEGIN IMMEDIATE")
-        self._read_engine = engine(database_url, begin="BEGIN", connections=READERS)
+        self._write_engine = engine(database_url, writing=True)
+        self._read_engine = engine(database_url, writing=False, connections=READERS)
         self._writer = ThreadPoolExecutor(1, "journal-writer")
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._pending: list[_Pending] = []
@@ -79,7 +87,7 @@ class SqlBackend:
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._read_engine.begin() as connection:
-            return work(SqlTransaction(connection, writing=False))
+            return work(SqlTransaction(connection))
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -106,7 +114,7 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
     """One write within the shared transaction; its failure undoes only itself and is returned."""
     savepoint = connection.begin_nested()
     try:
-        result = work(SqlTransaction(connection, writing=True))
+        result = work(SqlTransaction(connection))
     except Exception as error:
         savepoint.rollback()
         return error
@@ -114,20 +122,45 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
     return result
 
 
-def engine(database_url: str, *, begin: str, connections: int = 1) -> Engine:
-    """An engine with a fixed pool; on SQLite every transaction begins with ``begin``."""
-    made = create_engine(database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0)
-    if made.dialect.name == "sqlite":
+def engine(database_url: str, *, writing: bool, connections: int = 1) -> Engine:
+    """An engine with a fixed pool. Each of its transactions sees one state of the database; those that write are alone."""
+    if make_url(database_url).get_backend_name() == "postgresql":
+        return _postgresql(database_url, writing, connections)
+    return _sqlite(database_url, writing, connections)
 
-        @event.listens_for(made, "connect")
-        def prepare(connection: Any, record: Any) -> None:
-            connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-                connection.execute(f"PRAGMA {pragma}")
+
+def _sqlite(database_url: str, writing: bool, connections: int) -> Engine:
+    made = create_engine(database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0)
+
+    @event.listens_for(made, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(made, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return made
+
+
+def _postgresql(database_url: str, writing: bool, connections: int) -> Engine:
+    # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
+    bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
+    made = create_engine(
+        database_url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,  # connections of before a restart of the database are replaced
+        isolation_level="READ COMMITTED" if writing else "REPEATABLE READ",
+        connect_args={"options": bounds},
+    )
+    if writing:
 
         @event.listens_for(made, "begin")
         def start(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
     return made
 

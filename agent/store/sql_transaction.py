@@ -20,19 +20,15 @@ from flightloop.verdicts import AuditRecord
 
 
 class SqlTransaction:
-    """Implements ``agent.store.backend.Transaction``.
+    """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
-    ``writing``: rows that are read to be changed are locked (SQLite locks as a whole, and needs none).
-    """
-
-    def __init__(self, connection: Connection, *, writing: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._writing = writing
 
     # -- runs -------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> Row | None:
-        return self._row(self._locked(select(t.runs).where(t.runs.c.id == run_id)))
+        return self._row(select(t.runs).where(t.runs.c.id == run_id))
 
     def add_run(self, row: Row) -> None:
         self._connection.execute(insert(t.runs).values(_run_values(row)))
@@ -55,13 +51,10 @@ class SqlTransaction:
         runs = t.runs.c
         expired = and_(runs.status == RunStatus.RUNNING.value, runs.lease_until <= now.timestamp())
         query = select(t.runs).where(or_(runs.status == RunStatus.QUEUED.value, expired))
-        return self._row(self._locked(query.order_by(runs.queued_at, runs.number).limit(1), skip=True))
+        return self._row(query.order_by(runs.queued_at, runs.number).limit(1))
 
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))
-
-    def _locked(self, query: Select[Any], *, skip: bool = False) -> Select[Any]:
-        return query.with_for_update(skip_locked=skip) if self._writing else query
 
     def _row(self, query: Select[Any]) -> Row | None:
         found = self._connection.execute(query).mappings().one_or_none()
@@ -110,7 +103,7 @@ class SqlTransaction:
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None:
         query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id)
-        found = self._connection.execute(self._locked(query.order_by(t.audit.c.seq.desc()).limit(1)))
+        found = self._connection.execute(query.order_by(t.audit.c.seq.desc()).limit(1))
         document = found.scalar_one_or_none()
         return None if document is None else AuditRecord.model_validate_json(document)
 
@@ -132,7 +125,7 @@ class SqlTransaction:
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
         query = select(t.approvals.c.tenant_id, t.approvals.c.document).where(t.approvals.c.id == approval_id)
-        found = self._connection.execute(self._locked(query)).one_or_none()
+        found = self._connection.execute(query).one_or_none()
         return None if found is None else (found.tenant_id, Approval.model_validate_json(found.document))
 
     def add_approval(self, tenant_id: str, approval: Approval) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from observability.tracing import Tracing
+from tests.agent.postgres import Postgres, binaries, postgres
 
 
 @dataclass
@@ -43,12 +44,23 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """PostgreSQL, one for all tests."""
+    if (programs := binaries()) is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres(programs) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Journal]:
     if request.param == "memory":
         made = memory_journal(clock=clock, poll_s=0.01)
-    else:
+    elif request.param == "sqlite":
         made = sql_journal(f"sqlite:///{tmp_path}/journal.db", clock=clock, poll_s=0.01)
+    else:
+        made = sql_journal(request.getfixturevalue("server").database(), clock=clock, poll_s=0.01)
     yield made
     await made.close()
 

@@ -13,18 +13,21 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 
 from agent.store import sql_journal
 from agent.store.interrupts import reader
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
 from agent.store.tables import metadata
+from agent.store.urls import synchronous
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError
 from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
 from flightloop.runs import Budget, RunStatus
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
+from tests.agent.postgres import Postgres, postgres
 
 ROOT = Path(__file__).parents[2]
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
@@ -35,7 +38,16 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/deep/journal.db"
 
 
-def test_the_migrations_make_the_tables(url: str) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/deep/journal.db"
+    return str(request.getfixturevalue("server").database())
+
+
+def test_the_migrations_make_the_tables(any_url: str) -> None:
+    url = synchronous(any_url)
     migrate(url)
     migrate(url)
     engine = create_engine(url)
@@ -48,12 +60,12 @@ def test_every_table_has_a_tenant() -> None:
     assert [table.name for table in metadata.sorted_tables if "tenant_id" not in table.c] == []
 
 
-async def test_everything_survives_a_restart(url: str) -> None:
-    first = sql_journal(url)
+async def test_everything_survives_a_restart(any_url: str) -> None:
+    first = sql_journal(any_url)
     run = (await first.create(CREATED)).run
     interrupt = await first.raise_interrupt("default", "all", reason="fire")
     await first.close()
-    second = sql_journal(url)
+    second = sql_journal(any_url)
     assert await second.get("default", run.id) == run
     assert await second.interrupts("default") == [interrupt]
     claim = await second.claim("w", 30)
@@ -70,8 +82,8 @@ async def test_commits_are_flushed_to_the_disk(url: str) -> None:
     await journal.close()
 
 
-async def test_two_programs_share_a_journal(url: str) -> None:
-    here, there = sql_journal(url, poll_s=0.01), sql_journal(url, poll_s=0.01)
+async def test_two_programs_share_a_journal(any_url: str) -> None:
+    here, there = sql_journal(any_url, poll_s=0.01), sql_journal(any_url, poll_s=0.01)
     run = (await here.create(CREATED)).run
     waiting = asyncio.create_task(there.wait(run.id, 1, 10))
     await here.append(run.id, [CancelRequested()])
@@ -83,6 +95,38 @@ async def test_two_programs_share_a_journal(url: str) -> None:
     assert [item.seq for item in events] == list(range(1, 24))
     await here.close()
     await there.close()
+
+
+async def test_who_follows_all_events_misses_none(any_url: str) -> None:
+    writers = [sql_journal(any_url, poll_s=0.01) for _ in range(3)]
+    runs = [(await journal.create(CREATED)).run for journal in writers]
+    seen: list[int] = []
+
+    async def write(number: int) -> None:
+        for _ in range(20):
+            await writers[number].append(runs[number].id, [CancelRequested()])
+
+    writing = asyncio.gather(*map(write, range(3)))
+    while not writing.done() or len(seen) < 63:
+        seen += [each.position for each in await writers[0].read_all(after=seen[-1] if seen else 0)]
+        await asyncio.sleep(0)
+    await writing
+    assert seen == sorted(each.position for each in await writers[0].read_all())
+    for journal in writers:
+        await journal.close()
+
+
+async def test_a_database_may_be_started_again(server: Postgres) -> None:
+    with postgres(server.programs) as other:
+        journal = sql_journal(other.url("pattern"))
+        run = (await journal.create(CREATED)).run
+        other.control("-m", "immediate", "stop")
+        with pytest.raises(OperationalError):
+            await journal.append(run.id, [CancelRequested()])
+        other.start()
+        await journal.append(run.id, [CancelRequested()])
+        assert [event.seq for event in await journal.events("default", run.id)] == [1, 2]
+        await journal.close()
 
 
 async def test_a_step_costs_the_same_however_long_the_run_is(url: str) -> None:
@@ -151,9 +195,9 @@ async def test_an_asynchronous_drivers_url_is_taken_too(tmp_path: Path) -> None:
     await journal.close()
 
 
-async def test_the_reader_sees_raising_and_clearing(url: str) -> None:
-    journal = sql_journal(url)
-    read = reader(url)
+async def test_the_reader_sees_raising_and_clearing(any_url: str) -> None:
+    journal = sql_journal(any_url)
+    read = reader(any_url)
     assert read().interrupts == ()
     interrupt = await journal.raise_interrupt("default", "agent", "support")
     assert read().interrupts == (interrupt,)
@@ -162,6 +206,7 @@ async def test_the_reader_sees_raising_and_clearing(url: str) -> None:
     cleared = await journal.clear_interrupt("default", interrupt.id)
     assert read().interrupts == (cleared,)
     assert read() == await journal.interrupt_snapshot()
+    read.close()
     await journal.close()
 
 

@@ -123,7 +123,7 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
 
 
 def engine(database_url: str, *, writing: bool, connections: int = 1) -> Engine:
-    """An engine with a fixed pool. Each of its transactions sees one state of the database; those that write are alone."""
+    """An engine with a fixed pool. A transaction that reads sees one state of the database, one that writes is alone."""
     if make_url(database_url).get_backend_name() == "postgresql":
         return _postgresql(database_url, writing, connections)
     return _sqlite(database_url, writing, connections)

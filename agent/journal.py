@@ -142,7 +142,10 @@ class Journal(Protocol):
     # -- leases -----------------------------------------------------------------------------------
 
     async def claim(self, worker: str, ttl_s: float) -> Claim | None:
-        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``."""
+        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``.
+
+        A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
+        """
         ...
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -45,7 +46,8 @@ class WorkerConfig:
     """At shutdown a run may finish its step for so long."""
     context_length: int | None = None
     """Tokens; None: what the model tells."""
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    """In a container, say, the next process may have the same number."""
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -41,7 +41,14 @@ class Transaction(Protocol):
     def add_run(self, row: Row) -> None: ...
     def save_run(self, row: Row) -> None: ...
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]: ...
-    def claimable(self, now: datetime) -> Row | None: ...
+    def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
+        """The oldest run that is queued, or whose lease is over or held by a worker that is gone."""
+        ...
+
+    def holders(self) -> list[str]:
+        """Workers that hold runs."""
+        ...
+
     def extend_lease(self, run_id: str, until: datetime) -> None: ...
 
     def last_seq(self, run_id: str) -> int: ...
@@ -84,6 +91,14 @@ class Backend(Protocol):
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Runs ``work`` alone and durably: when this returns, what it wrote survives a power cut."""
+        ...
+
+    async def appear(self, worker: str) -> None:
+        """Lets others know, for as long as this backend is open, that the worker is there. May be called again."""
+        ...
+
+    async def gone(self, workers: Sequence[str]) -> frozenset[str]:
+        """Those of the workers that have appeared somewhere and ended since, however they ended."""
         ...
 
     async def close(self) -> None: ...

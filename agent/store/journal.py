@@ -97,14 +97,17 @@ class StoreJournal:
     # -- leases -----------------------------------------------------------------------------------
 
     async def claim(self, worker: str, ttl_s: float) -> Claim | None:
-        if await self._backend.read(lambda tx: tx.claimable(self._clock())) is None:
+        await self._backend.appear(worker)
+        gone = await self._gone()
+        if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone)) is None:
             return None  # an idle worker's polling takes no write lock
-        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock()))
+        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock(), gone))
         if claimed is not None:
             self._signals.notify(claimed.run.id)
         return claimed
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        await self._backend.appear(lease.worker)
         return await self._backend.write(lambda tx: runs.renew(tx, lease, ttl_s, self._clock()))
 
     async def release(
@@ -115,8 +118,13 @@ class StoreJournal:
 
     async def wait_for_work(self, timeout_s: float) -> None:
         with self._signals.listening(WORK) as written:
-            if await self._backend.read(lambda tx: tx.claimable(self._clock())) is None:
+            gone = await self._gone()
+            if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone)) is None:
                 await wait_set(written, timeout_s)
+
+    async def _gone(self) -> frozenset[str]:
+        holders = await self._backend.read(lambda tx: tx.holders())
+        return await self._backend.gone(holders) if holders else frozenset()
 
     # -- approvals --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -24,6 +24,12 @@ class MemoryBackend:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return work(self._tables)
+
+    async def appear(self, worker: str) -> None:
+        """Nobody else sees this journal."""
+
+    async def gone(self, workers: Sequence[str]) -> frozenset[str]:
+        return frozenset()
 
     async def close(self) -> None:
         pass
@@ -57,14 +63,17 @@ class _Tables:
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
         return _older([run for run in runs if _matches(run, wanted)], runs, after, limit)
 
-    def claimable(self, now: datetime) -> Row | None:
+    def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
         free = [
             row
             for row in self._runs.values()
             if row.status is RunStatus.QUEUED
-            or (row.status is RunStatus.RUNNING and row.lease_until is not None and row.lease_until <= now)
+            or (row.lease_until is not None and (row.lease_until <= now or row.holder in gone))
         ]
         return min(free, key=lambda row: row.queued_at, default=None)
+
+    def holders(self) -> list[str]:
+        return sorted({row.holder for row in self._runs.values() if row.holder is not None})
 
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._runs[run_id] = replace(self._runs[run_id], lease_until=until)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -59,8 +59,8 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     return change
 
 
-def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime) -> Claim | None:
-    row = tx.claimable(now)
+def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Collection[str]) -> Claim | None:
+    row = tx.claimable(now, gone)
     if row is None:
         return None
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)

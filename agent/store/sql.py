@@ -25,6 +25,7 @@ from sqlalchemy.pool import QueuePool
 from agent.store.backend import T, Transaction
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
+from agent.store.presence import presence
 from agent.store.sql_transaction import SqlTransaction
 from flightloop.errors import ConfigError
 
@@ -57,6 +58,7 @@ class SqlBackend:
                 self._node.release()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {reason}") from error
+        self._presence = presence(database_url)
         self._write_engine = engine(database_url, writing=True)
         self._read_engine = engine(database_url, writing=False, connections=READERS)
         self._writer = ThreadPoolExecutor(1, "journal-writer")
@@ -74,6 +76,12 @@ class SqlBackend:
             self._flushing = asyncio.create_task(self._flush())
         return await outcome
 
+    async def appear(self, worker: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._readers, self._presence.appear, worker)
+
+    async def gone(self, workers: Sequence[str]) -> frozenset[str]:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._presence.gone, workers)
+
     async def close(self) -> None:
         if self._flushing is not None:
             await self._flushing
@@ -81,6 +89,7 @@ class SqlBackend:
         self._readers.shutdown()
         self._write_engine.dispose()
         self._read_engine.dispose()
+        self._presence.close()
         if self._node is not None:
             self._node.release()
             self._node = None
@@ -123,7 +132,7 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
 
 
 def engine(database_url: str, *, writing: bool, connections: int = 1) -> Engine:
-    """An engine with a fixed pool. A transaction that reads sees one state of the database, one that writes is alone."""
+    """An engine with a fixed pool. Transactions that read see one state of the database, those that write are alone."""
     if make_url(database_url).get_backend_name() == "postgresql":
         return _postgresql(database_url, writing, connections)
     return _sqlite(database_url, writing, connections)

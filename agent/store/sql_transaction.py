@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,11 +47,17 @@ class SqlTransaction:
         found = self._connection.execute(_page(query, t.runs, after, limit))
         return [Run.model_validate_json(document) for (document,) in found]
 
-    def claimable(self, now: datetime) -> Row | None:
+    def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
         runs = t.runs.c
-        expired = and_(runs.status == RunStatus.RUNNING.value, runs.lease_until <= now.timestamp())
-        query = select(t.runs).where(or_(runs.status == RunStatus.QUEUED.value, expired))
+        over = or_(runs.lease_until <= now.timestamp(), runs.holder.in_(gone))
+        free = or_(runs.status == RunStatus.QUEUED.value, and_(runs.status == RunStatus.RUNNING.value, over))
+        query = select(t.runs).where(free)
         return self._row(query.order_by(runs.queued_at, runs.number).limit(1))
+
+    def holders(self) -> list[str]:
+        runs = t.runs.c
+        query = select(runs.holder).where(runs.status == RunStatus.RUNNING.value, runs.holder.is_not(None)).distinct()
+        return list(self._connection.execute(query).scalars())
 
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))

@@ -116,6 +116,52 @@ async def test_who_follows_all_events_misses_none(any_url: str) -> None:
         await journal.close()
 
 
+HOLDING = """
+import asyncio, os, sys
+from agent.store import sql_journal
+
+async def hold():
+    journal = sql_journal(sys.argv[1])
+    assert await journal.claim("the dead", 3600)
+    os._exit(9)
+
+asyncio.run(hold())
+"""
+
+
+async def test_the_runs_of_a_dead_worker_are_free_at_once(any_url: str) -> None:
+    journal = sql_journal(any_url)
+    run = (await journal.create(CREATED)).run
+    died = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDING, any_url, cwd=ROOT)
+    assert await died.wait() == 9
+    assert (await journal.get("default", run.id)).status is RunStatus.RUNNING
+    claim = await journal.claim("the living", 3600)
+    assert claim is not None
+    assert claim.lease.fence == 2
+    await journal.close()
+
+
+async def test_two_workers_have_two_names(any_url: str) -> None:
+    here, there = sql_journal(any_url), sql_journal(any_url)
+    await here.claim("w1", 30)
+    await here.claim("w1", 30)
+    with pytest.raises(ConfigError, match="named 'w1'"):
+        await there.claim("w1", 30)
+    await here.close()
+    await there.claim("w1", 30)
+    await there.close()
+
+
+async def test_the_runs_of_a_living_worker_are_not(any_url: str) -> None:
+    here, there = sql_journal(any_url), sql_journal(any_url)
+    await here.create(CREATED)
+    assert await here.claim("w/1", 3600)
+    assert await there.claim("w2", 3600) is None
+    await here.close()
+    assert await there.claim("w2", 3600) is not None
+    await there.close()
+
+
 async def test_a_database_may_be_started_again(server: Postgres) -> None:
     with postgres(server.programs) as other:
         journal = sql_journal(other.url("pattern"))
@@ -124,8 +170,15 @@ async def test_a_database_may_be_started_again(server: Postgres) -> None:
         with pytest.raises(OperationalError):
             await journal.append(run.id, [CancelRequested()])
         other.start()
+        assert await journal.claim("w", 3600)
+        other.control("-m", "immediate", "stop")
+        other.start()
+        assert await journal.claim("w", 3600) is None  # and it appears again
+        neighbour = sql_journal(other.url("pattern"))
+        assert await neighbour.claim("w2", 3600) is None
+        await neighbour.close()
         await journal.append(run.id, [CancelRequested()])
-        assert [event.seq for event in await journal.events("default", run.id)] == [1, 2]
+        assert [event.seq for event in await journal.events("default", run.id)] == [1, 2, 3]
         await journal.close()
 
 

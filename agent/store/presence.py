@@ -1,0 +1,167 @@
+"""Which workers are there: each holds a lock that is gone with its process, so that nobody waits for the dead.
+
+A lock says that the process exists, not that it works. A worker that stands still keeps its lock, and loses its runs
+when their leases are over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from sqlalchemy import Connection, NullPool, TextClause, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from flightloop.errors import ConfigError
+
+KEPT_S = 86_400
+"""How long the file of a worker that is gone is left: its runs are taken over long before."""
+
+
+class Presence(Protocol):
+    """Called from several threads."""
+
+    def appear(self, worker: str) -> None:
+        """Raises ConfigError: another process has a worker of that name."""
+        ...
+
+    def gone(self, workers: Sequence[str]) -> frozenset[str]: ...
+
+    def close(self) -> None: ...
+
+
+def presence(database_url: str) -> Presence:
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        return AdvisoryPresence(database_url)
+    return FilePresence(Path(f"{url.database}.workers"))
+
+
+class FilePresence:
+    """A locked file for each worker, beside the SQLite file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._guard = threading.Lock()
+        self._held: dict[str, int] = {}
+
+    def appear(self, worker: str) -> None:
+        with self._guard:
+            if worker not in self._held:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                self._sweep()
+                file = os.open(self._path(worker), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(file)
+                    raise _taken(worker) from None
+                self._held[worker] = file
+
+    def gone(self, workers: Sequence[str]) -> frozenset[str]:
+        return frozenset(worker for worker in workers if _free(self._path(worker)))
+
+    def close(self) -> None:
+        with self._guard:
+            for file in self._held.values():
+                os.close(file)
+            self._held.clear()
+
+    def _path(self, worker: str) -> Path:
+        return self._folder / quote(worker, safe="")
+
+    def _sweep(self) -> None:
+        for path in self._folder.iterdir():
+            if path.stat().st_mtime < time.time() - KEPT_S and _free(path):
+                path.unlink(missing_ok=True)
+
+
+def _free(path: Path) -> bool:
+    """Whether the file is there and nobody holds its lock."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+class AdvisoryPresence:
+    """An advisory lock for each worker, on a connection that does nothing else.
+
+    The server notices within half a minute when a connection's node is lost. After a restart of the server all workers
+    are gone until they appear again, which they do before they claim: runs may change hands then, and lose nothing.
+    """
+
+    NUMBER = 0x666C6774
+    """Of these locks, beside a number for each worker."""
+    KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+
+    def __init__(self, database_url: str) -> None:
+        self._engine = create_engine(
+            database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"options": self.KEEPALIVES}
+        )
+        self._guard = threading.Lock()
+        self._connection: Connection | None = None
+        self._workers: set[str] = set()
+        self._locked: set[str] = set()
+
+    def appear(self, worker: str) -> None:
+        self._workers.add(worker)
+        self._asked(text("SELECT 1"))
+
+    def gone(self, workers: Sequence[str]) -> frozenset[str]:
+        query = text("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = :number")
+        there = set(self._asked(query.bindparams(number=self.NUMBER)))
+        return frozenset(worker for worker in workers if _number(worker) not in there)
+
+    def close(self) -> None:
+        with self._guard:
+            self._drop()
+
+    def _asked(self, query: TextClause) -> list[int]:
+        """The answer on the connection that holds the locks, which is made again if it is lost."""
+        with self._guard:
+            try:
+                return self._ask(query)
+            except OperationalError:
+                self._drop()
+                return self._ask(query)
+
+    def _ask(self, query: TextClause) -> list[int]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        for worker in self._workers - self._locked:
+            lock = text("SELECT pg_try_advisory_lock(:number, :worker)")
+            if not self._connection.execute(lock, {"number": self.NUMBER, "worker": _number(worker)}).scalar_one():
+                raise _taken(worker)
+            self._locked.add(worker)
+        return list(self._connection.execute(query).scalars())
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._locked.clear()
+        if connection is not None:
+            connection.close()
+
+
+def _taken(worker: str) -> ConfigError:
+    return ConfigError(f"another process has a worker named {worker!r}: give each its own name")
+
+
+def _number(worker: str) -> int:
+    """31 bits: what a lock's second number holds, and never negative."""
+    return int.from_bytes(hashlib.sha256(worker.encode()).digest()[:4]) >> 1

@@ -1,6 +1,7 @@
 # make demo   set up, start everything on the embedded model, work on ten tasks, stop
 # make up     set up, start everything and stay
 # make test   set up, run all tests
+# make crash  kill runs at every point of their journal, on both databases: some 30 minutes (docs/runtime.md)
 # make check  lint, types, import layers
 # make train  train the embedded model's experts from nothing: some hours (docs/tuning.md)
 # make bench  measure the engine, beside others where they are installed (docs/performance.md)
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo up test check bench train format clean
+.PHONY: setup demo up test crash check bench train format clean
 
 setup: $(READY)
 
@@ -34,6 +35,9 @@ up: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+crash: $(READY)
+	@$(BIN)/python -m pytest tests/acceptance/test_crashes.py --every-crash $(PYTEST_ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff check .

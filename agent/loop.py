@@ -11,9 +11,10 @@ from agent.budgets import Exhausted, seconds_left
 from agent.context import ContextExhausted, Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
+from agent.journal import LeaseLost
 from agent.perform import perform
 from flightloop.content import Content, TextPart
-from flightloop.errors import ContextTooLong, FlightloopError, Interrupted
+from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
 from flightloop.events import CallsDecided, RunEnded
 from flightloop.runs import Run, RunError, RunStatus, StopReason
 from flightloop.verdicts import Action, Stage
@@ -51,9 +52,9 @@ class Loop:
             return await self._end(RunStatus.FAILED, StopReason.CONTEXT, str(error))
         except Interrupted as error:
             return await self.interrupted(str(error))
+        except (LeaseLost, StoreUnavailable):
+            raise
         except FlightloopError as error:
-            if error.code == "lease_lost":
-                raise
             return await self._end(RunStatus.FAILED, StopReason.ERROR, error.message, error.code)
 
     async def interrupted(self, message: str = "the emergency stop") -> Run:

@@ -24,7 +24,7 @@ from agent.kits import Kit, Kits
 from agent.loop import Loop, Stop
 from agent.session import converse
 from flightloop.chat import Tags
-from flightloop.errors import FlightloopError, Interrupted, NotFound
+from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunError, RunStatus, StopReason
 from guardrails.interrupt import InterruptWatch
@@ -157,6 +157,9 @@ class Worker:
             await self._drive(held, claim)
         except LeaseLost:
             log.warning("lease lost: another worker has the run")
+        except StoreUnavailable as error:
+            log.warning("the journal gives no answer, the run goes back to the queue", error=error.message)
+            await self._put_back(held)
         except asyncio.CancelledError:
             with suppress(FlightloopError):
                 if held.stop.interrupted:  # before the loop had begun
@@ -172,6 +175,17 @@ class Worker:
         finally:
             self._held.discard(held)
             self._freed.set()
+
+    async def _put_back(self, held: _Held) -> None:
+        """Gives a run back once the journal answers again, for as long as the lease is ours; whoever takes the run
+        then finds out what was written and what was not."""
+        while True:
+            try:
+                return await self._journal.release(held.lease)
+            except LeaseLost:
+                return None
+            except StoreUnavailable:
+                await asyncio.sleep(self._config.poll_s)
 
     async def _drive(self, held: _Held, claim: Claim) -> None:
         run = claim.run

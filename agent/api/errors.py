@@ -50,7 +50,7 @@ _MEANINGS = {
     422: "A guardrail refused it, or an idempotency key came with another payload.",
     423: "An emergency stop stands.",
     429: "Too much at once; try again.",
-    503: "The model server gives no answer; try again.",
+    503: "The model server or the journal's database gives no answer; try again.",
 }
 
 

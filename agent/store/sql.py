@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
@@ -27,9 +28,13 @@ from agent.store.migrate import migrate
 from agent.store.node import NodeLock
 from agent.store.presence import presence
 from agent.store.sql_transaction import SqlTransaction
-from flightloop.errors import ConfigError
+from flightloop.errors import ConfigError, StoreUnavailable
+
+Given = TypeVar("Given")
 
 READERS = 4
+UNAVAILABLE = (OperationalError, InterfaceError)
+"""The server is gone, a lock was waited for too long, the disk is full: later it may go."""
 PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")
@@ -56,8 +61,7 @@ class SqlBackend:
         except Exception as error:
             if self._node is not None:
                 self._node.release()
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {reason}") from error
+            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {_line(error)}") from error
         self._presence = presence(database_url)
         self._write_engine = engine(database_url, writing=True)
         self._read_engine = engine(database_url, writing=False, connections=READERS)
@@ -67,7 +71,7 @@ class SqlBackend:
         self._flushing: asyncio.Task[None] | None = None
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._aside(self._read, work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -77,10 +81,10 @@ class SqlBackend:
         return await outcome
 
     async def appear(self, worker: str) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._readers, self._presence.appear, worker)
+        await self._aside(self._presence.appear, worker)
 
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._presence.gone, workers)
+        return await self._aside(self._presence.gone, workers)
 
     async def close(self) -> None:
         if self._flushing is not None:
@@ -94,6 +98,13 @@ class SqlBackend:
             self._node.release()
             self._node = None
 
+    async def _aside(self, function: Callable[[Given], T], given: Given) -> T:
+        """In a reader's thread."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, function, given)
+        except UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
     def _read(self, work: Callable[[Transaction], T]) -> T:
         with self._read_engine.begin() as connection:
             return work(SqlTransaction(connection))
@@ -104,8 +115,8 @@ class SqlBackend:
             batch, self._pending = self._pending, []
             try:
                 results = await loop.run_in_executor(self._writer, self._commit, [entry.work for entry in batch])
-            except Exception as error:  # the transaction as a whole failed: nobody's write is stored
-                results = [error] * len(batch)
+            except Exception as error:  # the transaction as a whole failed: nobody's write is stored, as far as we know
+                results = [_unavailable(error) if isinstance(error, UNAVAILABLE) else error] * len(batch)
             for entry, result in zip(batch, results, strict=True):
                 if entry.outcome.done():
                     continue  # its caller was cancelled
@@ -129,6 +140,14 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
         return error
     savepoint.commit()
     return result
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the journal's database does not do its work: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def engine(database_url: str, *, writing: bool, connections: int = 1) -> Engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,6 @@ from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from observability.tracing import Tracing
-from tests.agent.postgres import Postgres, binaries, postgres
 
 
 @dataclass
@@ -42,15 +41,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    """PostgreSQL, one for all tests."""
-    if (programs := binaries()) is None:
-        pytest.skip("PostgreSQL is not installed")
-    with postgres(programs) as running:
-        yield running
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

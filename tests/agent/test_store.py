@@ -13,7 +13,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import OperationalError
 
 from agent.store import sql_journal
 from agent.store.interrupts import reader
@@ -22,12 +21,12 @@ from agent.store.node import NodeLock
 from agent.store.tables import metadata
 from agent.store.urls import synchronous
 from flightloop.chat import Tags
-from flightloop.errors import ConfigError
+from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
 from flightloop.runs import Budget, RunStatus
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
-from tests.agent.postgres import Postgres, postgres
+from tests.postgres import Postgres, postgres
 
 ROOT = Path(__file__).parents[2]
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
@@ -167,7 +166,7 @@ async def test_a_database_may_be_started_again(server: Postgres) -> None:
         journal = sql_journal(other.url("pattern"))
         run = (await journal.create(CREATED)).run
         other.control("-m", "immediate", "stop")
-        with pytest.raises(OperationalError):
+        with pytest.raises(StoreUnavailable):
             await journal.append(run.id, [CancelRequested()])
         other.start()
         assert await journal.claim("w", 3600)

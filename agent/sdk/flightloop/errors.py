@@ -16,6 +16,7 @@
     ├── Overloaded                429  overloaded            retryable
     ├── InternalError             500  internal_error
     ├── ModelUnavailable          503  model_unavailable     retryable
+    ├── StoreUnavailable          503  store_unavailable     retryable
     ├── ConfigError                -   config_error          (raised at start)
     └── ConnectionFailed           -   connection_failed     retryable (client only)
 """
@@ -125,6 +126,12 @@ class InternalError(FlightloopError):
 
 class ModelUnavailable(FlightloopError):
     code = "model_unavailable"
+    status = 503
+    retryable = True
+
+
+class StoreUnavailable(FlightloopError):
+    code = "store_unavailable"
     status = 503
     retryable = True
 

@@ -1,0 +1,22 @@
+"""Servers that tests of several packages need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres import Postgres, binaries, postgres
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-crash", action="store_true", help="All crashes instead of a sample: some 30 minutes.")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """PostgreSQL, one for all tests."""
+    if (programs := binaries()) is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres(programs) as running:
+        yield running

@@ -93,8 +93,13 @@ class Journal(Protocol):
     async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
         """Writes a run and its first event; ``run_id`` and ``at`` are filled in where missing.
 
+        A run with an origin begins with copies of its first steps: the decisions, and the calls with their results.
+
         Raises:
             IdempotencyMismatch: the tenant used the key for another payload.
+            NotFound: the tenant has no run like the origin's.
+            Conflict: a call of the origin's step has no result yet, or the step is the answer.
+            InvalidRequest: the origin has no such step.
         """
         ...
 

@@ -64,12 +64,18 @@ class Kits:
         self._changing = asyncio.Lock()
 
     @asynccontextmanager
-    async def using(self, agent: str) -> AsyncIterator[Kit]:
-        """The agent's kit as the project is now. Raises NotFound for an unknown agent."""
+    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
+        """The agent's kit as the project is now, with another policy if one is named.
+
+        Raises:
+            NotFound: there is no such agent or policy.
+        """
         shift = await self._current()
         shift.users += 1
         try:
             spec = shift.project.agent(agent)
+            if policy is not None:
+                spec = spec.model_copy(update={"policy": policy})
             yield Kit(spec, self._guard(shift.project.policy_of(spec)), shift.hosts, self._lookup.of(spec))
         finally:
             shift.users -= 1

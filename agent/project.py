@@ -43,6 +43,10 @@ class Project:
         return self.agents[name]
 
     def policy_of(self, agent: AgentSpec) -> Policy:
+        """Raises NotFound: it was given another one's name, which no policy has."""
+        if agent.policy not in self.policies:
+            known = ", ".join(sorted(self.policies))
+            raise NotFound(f"no policy is named {agent.policy!r}; known policies: {known}", param="policy")
         return self.policies[agent.policy]
 
     @property

@@ -125,7 +125,7 @@ def check(state: RunState, event: RunEvent) -> None:
     target = status_after(event)
     if target is not None and target not in TRANSITIONS[run.status]:
         raise Conflict(f"run {run.id} is {run.status}: it cannot become {target}")
-    if isinstance(event, _WORK) and run.status is not S.RUNNING:
+    if isinstance(event, _WORK) and run.status is not S.RUNNING and not event.copied:
         raise Conflict(f"run {run.id} is {run.status}: {event.type} needs a running run")
     if isinstance(event, CancelRequested | ApprovalDecided) and run.status.terminal:
         raise Conflict(f"run {run.id} has already ended: it is {run.status}")
@@ -167,6 +167,9 @@ def _created(event: RunCreated) -> RunState:
             budget=event.budget,
             metadata=event.metadata,
             policy_sha256=event.policy_sha256,
+            origin=event.origin,
+            policy=event.policy,
+            model=event.model,
             created_at=event.at,
             last_seq=event.seq or 1,
         )

@@ -16,8 +16,7 @@ RUNS = 20
 
 async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | None) -> Conversation:
     """The conversation that a run continues."""
-    earlier = await journal.runs(run.tenant_id, session_id=run.session_id, after=run.id, limit=RUNS)
-    exchanges = [await _exchange(before, kit) for before in reversed(earlier.data) if _counts(before)]
+    exchanges = [await _exchange(before, kit) for before in await _earlier(journal, run) if _counts(before)]
     return Conversation(
         instructions=kit.agent.instructions.strip(),
         user=run.input,
@@ -26,6 +25,16 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
     )
+
+
+async def _earlier(journal: Journal, run: Run) -> list[Run]:
+    """The session's runs before this one, oldest first; what a fork begins with comes after those of its origin."""
+    page = await journal.runs(run.tenant_id, session_id=run.session_id, after=run.id, limit=RUNS)
+    found = page.data[::-1]
+    first = found[0] if found else run
+    if first.origin is not None and not page.has_more:
+        found = [*await _earlier(journal, await journal.get(run.tenant_id, first.origin.run_id)), *found]
+    return found[-RUNS:]
 
 
 def _counts(run: Run) -> bool:

@@ -190,11 +190,11 @@ class Worker:
     async def _drive(self, held: _Held, claim: Claim) -> None:
         run = claim.run
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id) as span:
-            async with self._kits.using(run.agent) as kit:
+            async with self._kits.using(run.agent, run.policy) as kit:
                 book = await Book.open(self._journal, run.tenant_id, claim.lease)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
-                loop = Loop(self._means(kit, held.epoch), book, conversation, held.stop)
+                loop = Loop(self._means(kit, run, held.epoch), book, conversation, held.stop)
                 run = await self._until_stopped(held, loop, kit)
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
@@ -217,12 +217,12 @@ class Worker:
             await kit.hosts.kill(held.lease.run_id)
             return await loop.interrupted()
 
-    def _means(self, kit: Kit, epoch: int) -> Means:
+    def _means(self, kit: Kit, run: Run, epoch: int) -> Means:
         return Means(
             agent=kit.agent,
             guard=kit.guard,
             model=self._model,
-            model_name=self._model_name,
+            model_name=run.model or self._model_name,
             hosts=kit.hosts,
             deltas=self._deltas,
             prices=self._prices,

@@ -86,6 +86,8 @@ class JournalProjection:
         if position <= self.position:
             return
         self.position = position
+        if event.copied:
+            return  # it was counted in the run where it happened
         series = self._tenants.setdefault(tenant, Series())
         if event.at:
             at = event.at.timestamp()

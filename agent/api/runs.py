@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Path, Request, Response
 
 from agent import commands
 from agent.api.access import Caller, Deps
@@ -17,19 +12,22 @@ from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
+from agent.api.starting import IdempotencyKey, started
 from agent.budgets import resolve
 from agent.context import CHARS_PER_TOKEN
-from agent.journal import Idempotency, new_id
+from agent.journal import new_id
 from flightloop.content import Content, TextPart, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
 from flightloop.runs import (
     AgentInfo,
     Feedback,
+    Origin,
     Outcome,
     Page,
     Run,
     RunCreate,
+    RunFork,
     RunInterrupt,
     RunResume,
     RunStatus,
@@ -38,10 +36,6 @@ from observability import catalog
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 RunId = Annotated[str, Path(max_length=128)]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(min_length=1, max_length=255, description="Makes a repeated request answer with the first one's run."),
-]
 
 
 @router.post("", status_code=201, responses=documented(404, 409, 413, 422, 423))
@@ -66,13 +60,7 @@ async def create_run(
         metadata=body.metadata,
         policy_sha256=agent.policy_sha256,
     )
-    idempotency = Idempotency(idempotency_key, _digest(body)) if idempotency_key else None
-    with _in_flight(request.app.state.in_flight, (caller.tenant_id, idempotency_key)):
-        made = await deps.journal.create(created, idempotency)
-    if made.replayed:
-        response.headers["idempotent-replayed"] = "true"
-    response.headers["location"] = f"/v1/runs/{made.run.id}"
-    return made.run
+    return await started(request, response, deps, created, body, idempotency_key)
 
 
 @router.get("", responses=documented(404))
@@ -116,6 +104,44 @@ async def resume_run(run_id: RunId, deps: Deps, caller: Caller, body: RunResume 
     """Goes on after an interrupt, or after an exhausted budget once that is raised."""
     budget = body.budget if body else None
     return await commands.resume(deps.journal, caller.tenant_id, run_id, caller.name, budget)
+
+
+@router.post("/{run_id}/fork", status_code=201, responses=documented(404, 409, 413, 422, 423, 503))
+async def fork_run(
+    run_id: RunId,
+    body: RunFork,
+    request: Request,
+    response: Response,
+    deps: Deps,
+    caller: Caller,
+    idempotency_key: IdempotencyKey = None,
+) -> Run:
+    """Queues a run that begins with the first steps of this one, and may have another input, policy or model."""
+    parent = await deps.journal.get(caller.tenant_id, run_id)
+    agent = _agent(deps, parent.agent)
+    policy, model = body.policy or parent.policy, body.model or parent.model
+    policies = {known.name: known.sha256 for known in deps.catalogue.policies()}
+    if policy is not None and policy not in policies:
+        raise unknown("policy", policy, policies, "policy")
+    if model is not None:
+        await request.app.state.models.require(model)
+    content = body.input or parent.input
+    check_input(deps, content)
+    session_id = new_id("ses")
+    await refuse_if_interrupted(deps, caller.tenant_id, agent.name, session_id)
+    created = RunCreated(
+        agent=agent.name,
+        session_id=session_id,
+        tenant_id=caller.tenant_id,
+        input=content,
+        budget=resolve(agent.budget, body.budget or parent.budget),
+        metadata={**parent.metadata, **body.metadata},
+        policy_sha256=policies[policy] if policy is not None else agent.policy_sha256,
+        origin=Origin(run_id=run_id, step=body.step),
+        policy=policy,
+        model=model,
+    )
+    return await started(request, response, deps, created, body, idempotency_key)
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
@@ -166,24 +192,3 @@ def _agent(deps: ApiDeps, name: str) -> AgentInfo:
     if name not in known:
         raise unknown("agent", name, known, "agent")
     return known[name]
-
-
-def _digest(body: BaseModel) -> str:
-    """The same for the same payload, however its JSON was written."""
-    plain: Any = body.model_dump(mode="json")
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _in_flight(keys: set[tuple[str, str]], key: tuple[str, str | None]) -> Iterator[None]:
-    tenant_id, name = key
-    if name is None:
-        yield
-        return
-    if (tenant_id, name) in keys:
-        raise Conflict("a request with this Idempotency-Key is still being answered", param="Idempotency-Key")
-    keys.add((tenant_id, name))
-    try:
-        yield
-    finally:
-        keys.discard((tenant_id, name))

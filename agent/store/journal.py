@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
-from agent.store import records, runs
+from agent.store import forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.records import Entry
 from agent.store.signals import WORK, Signals, wait_set
@@ -39,7 +39,11 @@ class StoreJournal:
     # -- runs -------------------------------------------------------------------------------------
 
     async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
-        made = await self._backend.write(lambda tx: runs.create(tx, created, idempotency, self._clock()))
+        def work(tx: Transaction) -> Created:
+            before = forks.beginning(tx, created.tenant_id, created.origin) if created.origin else []
+            return runs.create(tx, created, before, idempotency, self._clock())
+
+        made = await self._backend.write(work)
         self._tell(made.run)
         return made
 

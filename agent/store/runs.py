@@ -17,7 +17,10 @@ from flightloop.events import RunCreated, RunEvent, RunReleased, RunResumed, Run
 from flightloop.runs import Run, RunStatus
 
 
-def create(tx: Transaction, created: RunCreated, idempotency: Idempotency | None, now: datetime) -> Created:
+def create(
+    tx: Transaction, created: RunCreated, before: Sequence[RunEvent], idempotency: Idempotency | None, now: datetime
+) -> Created:
+    """``before``: what the run begins with."""
     if idempotency is not None:
         answer = tx.answer(created.tenant_id, idempotency.key)
         if answer is not None:
@@ -27,13 +30,14 @@ def create(tx: Transaction, created: RunCreated, idempotency: Idempotency | None
     event = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
     if tx.run(event.run_id) is not None:
         raise Conflict(f"run {event.run_id} exists already")
-    state = apply(None, event)
-    tx.add_run(Row(state, queued_at=now))
-    tx.add_events(created.tenant_id, [event])
+    change = advance(Row(apply(None, event), queued_at=now), before, now)
+    tx.add_run(change.row)
+    tx.add_events(created.tenant_id, [event, *change.events])
+    run = change.row.state.run
     if idempotency is not None:
-        answer = Answer(idempotency.digest, state.run.model_dump_json())
+        answer = Answer(idempotency.digest, run.model_dump_json())
         tx.add_answer(created.tenant_id, idempotency.key, answer, now)
-    return Created(state.run)
+    return Created(run)
 
 
 def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:

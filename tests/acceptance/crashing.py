@@ -136,7 +136,7 @@ class Kits:
         self._guard = RuleGuard(*([on(Stage.TOOL_CALL, Action.ASK)] if case.asks else []))
 
     @asynccontextmanager
-    async def using(self, agent: str) -> AsyncIterator[Kit]:
+    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
         spec = AgentSpec(name="helper", instructions="Help.", tools=("charge",), planning=False, parallel_calls=3)
         yield Kit(spec, self._guard, self._hosts)
 

@@ -67,7 +67,7 @@ class FixedKits:
     kit: Kit
 
     @asynccontextmanager
-    async def using(self, agent: str) -> AsyncIterator[Kit]:
+    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
         yield self.kit
 
 

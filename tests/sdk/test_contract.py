@@ -35,6 +35,16 @@ async def test_a_run_from_creation_to_its_rating(client: AsyncFlightloop) -> Non
     assert [run.id for run in (await client.runs.list(agent="support", status="cancelled", limit=5)).data] == [first.id]
 
 
+async def test_a_fork(client: AsyncFlightloop) -> None:
+    first = await client.runs.create(agent="support", input="Where is it?", metadata={"a": "b"})
+    forked = await client.runs.fork(first.id, step=0, input="Where else?", model="scripted", metadata={"c": "d"})
+    assert forked.origin is not None
+    assert (forked.origin.run_id, forked.origin.step, forked.model) == (first.id, 0, "scripted")
+    assert forked.metadata == {"a": "b", "c": "d"}
+    with pytest.raises(errors.InvalidRequest):
+        await client.runs.fork(first.id, step=1)
+
+
 async def test_stopping_and_clearing(client: AsyncFlightloop) -> None:
     latched = await client.interrupts.create(scope="agent", target="support", reason="drill")
     assert [item.id for item in (await client.interrupts.list()).data] == [latched.id]

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
-from flightloop.runs import Budget, Feedback, RunError, RunStatus, StopReason
+from flightloop.runs import Budget, Feedback, Origin, RunError, RunStatus, StopReason
 from flightloop.verdicts import Verdict
 
 
@@ -38,6 +38,8 @@ class Event(Wire):
     at: datetime | None = None
     step: int = 0
     """Decisions made before this event: a call's events carry its decision's step."""
+    copied: bool = False
+    """It happened in the run that this one was forked from."""
 
 
 class RunCreated(Event):
@@ -49,6 +51,9 @@ class RunCreated(Event):
     budget: Budget
     metadata: dict[str, str] = Field(default_factory=dict)
     policy_sha256: str = ""
+    origin: Origin | None = None
+    policy: str | None = None
+    model: str | None = None
 
 
 class RunStarted(Event):

@@ -26,6 +26,7 @@ from flightloop.runs import (
     PolicyInfo,
     Run,
     RunCreate,
+    RunFork,
     RunInterrupt,
     RunResume,
     RunStatus,
@@ -35,6 +36,7 @@ from flightloop.verdicts import AuditRecord
 
 _run = parsed_by(Run)
 Events = list[RunEvent]
+Parts = list[Part]
 
 
 def _path(*parts: str) -> str:
@@ -51,7 +53,7 @@ class Runs(Resource[X]):
         self,
         *,
         agent: str,
-        input: str | list[Part],
+        input: str | Parts,
         session_id: str | None = None,
         budget: Budget | None = None,
         metadata: dict[str, str] | None = None,
@@ -130,6 +132,28 @@ class Runs(Resource[X]):
     def resume(self, run_id: str, *, budget: Budget | None = None) -> Call[Run]:
         """Goes on after an interrupt that is cleared, or with a larger budget."""
         return Call("POST", _path("runs", run_id, "resume"), _run, body=RunResume(budget=budget))
+
+    @endpoint
+    def fork(
+        self,
+        run_id: str,
+        *,
+        step: int,
+        input: str | Parts | None = None,
+        policy: str | None = None,
+        model: str | None = None,
+        budget: Budget | None = None,
+        metadata: dict[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[Run]:
+        """A new run that begins with the first ``step`` decisions of this one, and goes on by itself from there.
+
+        Nothing of them happens again: the calls' results are taken over.
+        """
+        given = {"step": step, "input": input, "policy": policy, "model": model, "budget": budget}
+        body = RunFork.model_validate({**given, "metadata": metadata or {}})
+        headers = {"idempotency-key": idempotency_key or uuid4().hex}
+        return Call("POST", _path("runs", run_id, "fork"), _run, body=body, headers=headers)
 
     @endpoint
     def feedback(self, run_id: str, *, score: int, resolved: bool, comment: str | None = None) -> Call[Run]:

@@ -106,6 +106,25 @@ class RunInterrupt(Wire):
     reason: str = Field(default="", max_length=2000)
 
 
+class Origin(Wire):
+    """The run that another one was forked from, and the last of its decisions that both have."""
+
+    run_id: str
+    step: int
+
+
+class RunFork(Wire):
+    """Body of ``POST /v1/runs/{id}/fork``. What is not given is as in the run that is forked."""
+
+    step: int = Field(ge=0)
+    """Decisions that are kept, with their calls' results; 0: none, the run begins again."""
+    input: Content | None = Field(default=None, min_length=1)
+    policy: str | None = Field(default=None, min_length=1, max_length=64)
+    model: str | None = Field(default=None, min_length=1, max_length=256)
+    budget: Budget | None = None
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+
 class Run(Wire):
     id: str
     agent: str
@@ -125,6 +144,11 @@ class Run(Wire):
     """Mean confidence of the run's decisions; None where the model does not tell."""
     feedback: Feedback | None = None
     policy_sha256: str = ""
+    origin: Origin | None = None
+    """Where it was forked from."""
+    policy: str | None = None
+    """Of this run, if it isn't its agent's."""
+    model: str | None = None
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -101,6 +101,23 @@ def show(context: typer.Context, run_id: str) -> None:
 
 
 @app.command()
+def fork(
+    context: typer.Context,
+    run_id: str,
+    step: Annotated[int, typer.Option(min=0, help="Decisions that are kept; 0: it begins again.")],
+    text: Annotated[str | None, typer.Option("--input", help="What the agent should do instead.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Another policy.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model.")] = None,
+) -> None:
+    """Starts a run that begins with the first steps of another one, and follows it."""
+    with _client(context) as client:
+        made = client.runs.fork(run_id, step=step, input=text, policy=policy, model=model)
+        console.print(f"[dim]{made.id} · forked from {run_id} after step {step}[/dim]", highlight=False)
+        done = follow(client, console, made.id)
+    raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
+
+
+@app.command()
 def approvals(context: typer.Context) -> None:
     """Lists the calls that wait for a person."""
     with _client(context) as client:

@@ -19,6 +19,7 @@ from flightloop.runs import (
     Page,
     Run,
     RunCreate,
+    RunFork,
     RunResume,
 )
 from flightloop.testing.world import World
@@ -99,6 +100,10 @@ def _run(world: World, request: Request, run_id: str, verb: str) -> Answer | Str
         case "resume":
             run = world.resume(run_id, RunResume.model_validate_json(request.body))
             return Answer(run, starts=run)
+        case "fork":
+            body = RunFork.model_validate_json(request.body)
+            run = world.fork(run_id, body, request.headers.get("idempotency-key"))
+            return Answer(run, 201, starts=run)
         case "feedback":
             given = ev.FeedbackGiven(feedback=Feedback.model_validate_json(request.body))
             return Answer(world.append(world.run(run_id).id, given))

@@ -19,9 +19,11 @@ from flightloop.runs import (
     ApprovalDecision,
     Interrupt,
     InterruptCreate,
+    Origin,
     PolicyInfo,
     Run,
     RunCreate,
+    RunFork,
     RunResume,
     RunStatus,
     StopReason,
@@ -77,6 +79,20 @@ class World:
             )
             self.events[run_id], self.deltas[run_id] = [], []
             return self.append(run_id, created)
+
+    def fork(self, run_id: str, body: RunFork, key: str | None) -> Run:
+        with self.changed:
+            parent = self.run(run_id)
+            if body.step > parent.usage.steps:
+                raise InvalidRequest(f"step: run {run_id} has {parent.usage.steps} of them", param="step")
+            fields = {"agent": parent.agent, "input": body.input or parent.input, "metadata": body.metadata}
+            made = self.create(RunCreate.model_validate({**fields, "budget": body.budget or parent.budget}), key)
+            changed = {"policy": body.policy, "model": body.model, "origin": Origin(run_id=run_id, step=body.step)}
+            self.runs[made.id] = made.model_copy(update=changed)
+            for event in self.events[run_id]:
+                if event.step in range(1, body.step + 1) and event.type.startswith(("decision.", "tool.")):
+                    self.append(made.id, event.model_copy(update={"copied": True}))
+            return self.runs[made.id]
 
     def _admit(self, body: RunCreate) -> None:
         names = [agent.name for agent in self.agents]

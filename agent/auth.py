@@ -1,19 +1,40 @@
-"""API keys: the key file of a deployment, and which tenant a bearer key speaks for."""
+"""API keys: the key file of a deployment, and whom a bearer key speaks for."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from flightloop.errors import ConfigError, Unauthorized
+from flightloop.keys import ApiKey, Role
 
 DEFAULT_TENANT = "default"
+FRESH_S = 2.0
+"""How long a revoked key may go on."""
+MOST_KNOWN = 10_000
 _PREFIX = "fl_"
+
+
+class KeyStore(Protocol):
+    async def add(self, key: ApiKey, sha256: str) -> None: ...
+
+    async def by_digest(self, sha256: str) -> ApiKey | None: ...
+
+    async def all(self, tenant_id: str) -> list[ApiKey]:
+        """Newest first, revoked ones too."""
+        ...
+
+    async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
+        """Raises NotFound; revoking twice is harmless."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,30 +43,38 @@ class Principal:
 
     tenant_id: str
     name: str
+    role: Role = Role.ADMIN
+    deployment: bool = False
+    """Whether it is a key that the deployment was started with, which may make keys for any tenant."""
 
 
 class Keyring:
-    """The keys that a deployment accepts; immutable.
+    """The keys that a deployment accepts: those that it was started with, and those of its store.
 
     Args:
-        keys: key to the tenant that it speaks for.
+        keys: key to the tenant that it speaks for; their holders are admins.
+        store: of the keys that were made since; None: there are no others.
 
     Raises:
         ConfigError: no key, or one too short to be a secret.
     """
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None) -> None:
         if not keys:
             raise ConfigError("an API key is required")
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
-        self._keys = tuple((key.encode(), Principal(tenant, f"key:{tenant}")) for key, tenant in keys.items())
+        self._keys = tuple(
+            (key.encode(), Principal(tenant, f"key:{tenant}", deployment=True)) for key, tenant in keys.items()
+        )
+        self._store = store
+        self._known: dict[str, tuple[float, Principal | None]] = {}
 
-    def principal(self, authorization: str | None) -> Principal:
+    async def principal(self, authorization: str | None) -> Principal:
         """Whose key an ``Authorization`` header carries, compared in constant time.
 
         Raises:
-            Unauthorized: no bearer key, or an unknown one.
+            Unauthorized: no bearer key, an unknown one, or one that was revoked.
         """
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
@@ -58,8 +87,35 @@ class Keyring:
             if hmac.compare_digest(key, offered):
                 found = principal
         if found is None:
+            found = await self._stored(digest(offered))
+        if found is None:
             raise Unauthorized("unknown API key")
         return found
+
+    async def _stored(self, sha256: str) -> Principal | None:
+        """By the digest, which is looked up anew every ``FRESH_S`` seconds."""
+        if self._store is None:
+            return None
+        now = time.monotonic()
+        until, principal = self._known.get(sha256, (0.0, None))
+        if until <= now:
+            key = await self._store.by_digest(sha256)
+            valid = key is not None and key.revoked_at is None
+            principal = Principal(key.tenant_id, f"key:{key.name}", key.role) if key is not None and valid else None
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[sha256] = now + FRESH_S, principal
+        return principal
+
+
+def new_key() -> str:
+    """A key of 256 random bits. So many need no salt and no slow hash: nobody can try them out."""
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(key: bytes) -> str:
+    """What is kept of a key."""
+    return hashlib.sha256(key).hexdigest()
 
 
 def key_from_file(path: Path) -> str:
@@ -70,7 +126,7 @@ def key_from_file(path: Path) -> str:
     """
     try:
         if not path.exists():
-            _write_once(path, _PREFIX + secrets.token_urlsafe(32))
+            _write_once(path, new_key())
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{path}: others can read the API key; run: chmod 600 {path}")
         key = path.read_text(encoding="utf-8").strip()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from agent.auth import DEFAULT_TENANT, Keyring, key_from_file
+from agent.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, SHIPPED
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
@@ -165,8 +165,8 @@ class Settings(BaseSettings):
         tracing = TracingConfig(endpoint=self.otlp_endpoint, directory=self.home / "traces")
         return ObservabilityConfig(business=business, tracing=tracing)
 
-    def keyring(self) -> Keyring:
-        """The keys to accept; writes ``home/key`` at the first start.
+    def keyring(self, store: KeyStore | None = None) -> Keyring:
+        """The keys to accept, with those of a store; writes ``home/key`` at the first start.
 
         Raises:
             ConfigError: two tenants with one key, a weak key, or a key file that cannot be used.
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
             if secret.get_secret_value() in keys:
                 raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: the key of {tenant} is another tenant's key")
             keys[secret.get_secret_value()] = tenant
-        return Keyring(keys)
+        return Keyring(keys, store)
 
 
 def load_settings(**overrides: Any) -> Settings:

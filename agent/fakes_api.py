@@ -152,9 +152,11 @@ def api_deps(*answers: Said, streaming: str = "held", **overrides: Any) -> ApiDe
     async def overview(tenant_id: str) -> Overview:
         return Overview(at=datetime.now(UTC))
 
+    journal = memory_journal(poll_s=0.01)
     fields: dict[str, Any] = {
-        "journal": memory_journal(poll_s=0.01),
-        "keyring": Keyring({KEY: "default", OTHER_KEY: "other"}),
+        "journal": journal,
+        "keys": journal.keys,
+        "keyring": Keyring({KEY: "default", OTHER_KEY: "other"}, journal.keys),
         "catalogue": FixedCatalogue(policy, Guard(policy)),
         "model": ScriptedChat(list(answers) or [Said("ok")]),
         "deltas": LocalDeltas(),

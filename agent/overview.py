@@ -23,21 +23,25 @@ class Overviews:
     Args:
         values: all figures, of the aggregator.
         own: a tenant's figures, of the projection.
-        tenants: number of tenants; a single one also sees what only the aggregator has (verdicts on completions).
+        alone: whether a tenant is the only one: it also sees what only the aggregator has (verdicts on completions).
     """
 
     def __init__(
-        self, journal: Journal, values: Callable[[], Awaitable[Values]], own: Callable[[str], Values], tenants: int
+        self,
+        journal: Journal,
+        values: Callable[[], Awaitable[Values]],
+        own: Callable[[str], Values],
+        alone: Callable[[str], bool],
     ) -> None:
         self._journal = journal
         self._values = values
         self._own = own
-        self._tenants = tenants
+        self._alone = alone
 
     async def __call__(self, tenant_id: str) -> Overview:
         everything = await self._values()
         own = self._own(tenant_id)
-        mine = own if self._tenants > 1 else everything
+        mine = everything if self._alone(tenant_id) else own
         return Overview(
             at=datetime.now(UTC),
             runs=await self._runs(tenant_id, own),

@@ -57,6 +57,10 @@ class Projector:
         """The figures of one tenant, or of all."""
         return self._projection.values(tenant_id)
 
+    def alone(self, tenant_id: str) -> bool:
+        """Whether no other tenant has done anything yet."""
+        return self._projection.tenants <= {tenant_id}
+
     async def run(self) -> None:
         """Until cancelled; a failure is logged and tried again."""
         await self.load()

@@ -42,7 +42,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         ConfigError: a setting, the project or the model server is not usable, or the port is taken.
     """
     stop = stop_on_signals()
-    keyring = settings.keyring()
+    settings.keyring()  # what is wrong with it is told before anything starts
     listener = bind(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -82,13 +82,14 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
 
         deps = ApiDeps(
             journal=journal,
-            keyring=keyring,
+            keys=journal.keys,
+            keyring=settings.keyring(journal.keys),
             catalogue=ProjectCatalogue(live, guards, name),
             model=model,
             deltas=deltas,
             metrics=metrics,
             expose=expose,
-            overview=Overviews(journal, values, projector.values, len(settings.tenant_keys) + 1),
+            overview=Overviews(journal, values, projector.values, projector.alone),
             ready=lambda: not_ready(journal, remote),
             max_body_bytes=settings.max_body_bytes,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,

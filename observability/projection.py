@@ -95,6 +95,11 @@ class JournalProjection:
         if handler := _HANDLERS.get(type(event)):
             handler(self, series, tenant, event)
 
+    @property
+    def tenants(self) -> set[str]:
+        """Those with events."""
+        return set(self._tenants)
+
     def values(self, tenant: str | None = None) -> Values:
         """The figures of one tenant, or of all."""
         tenants = self._tenants if tenant is None else {tenant: self._tenants.get(tenant, Series())}

@@ -1,8 +1,9 @@
-"""Who may call: a bearer key, except for probes asked from the same machine."""
+"""Who may call: a bearer key whose role allows it, except for probes asked from the same machine."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -10,6 +11,8 @@ from fastapi.security import HTTPBearer
 
 from agent.api.deps import ApiDeps
 from agent.auth import Principal
+from flightloop.errors import Forbidden
+from flightloop.keys import Role
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
@@ -23,18 +26,31 @@ def deps_of(request: Request) -> ApiDeps:
 Deps = Annotated[ApiDeps, Depends(deps_of)]
 
 
-def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
+async def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
     """Raises Unauthorized."""
-    return deps.keyring.principal(request.headers.get("authorization"))
+    return await deps.keyring.principal(request.headers.get("authorization"))
 
 
-Caller = Annotated[Principal, Depends(principal_of)]
+def having(needed: Role) -> Callable[[Principal], Principal]:
+    """A dependency on the caller's role. Raises Forbidden."""
+
+    def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
+        if not caller.role.allows(needed):
+            raise Forbidden(f"this needs the role {needed}; the key {caller.name} has {caller.role}")
+        return caller
+
+    return check
 
 
-def probe(request: Request, deps: Deps) -> None:
+Viewer = Annotated[Principal, Depends(having(Role.VIEWER))]
+Operator = Annotated[Principal, Depends(having(Role.OPERATOR))]
+Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
+
+
+async def probe(request: Request, deps: Deps) -> None:
     """Lets requests from this machine through without a key; a proxy's request is not one of them."""
     if not _is_local(request):
-        deps.keyring.principal(request.headers.get("authorization"))
+        await deps.keyring.principal(request.headers.get("authorization"))
 
 
 def _is_local(request: Request) -> bool:

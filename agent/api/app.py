@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import catalogue, chat, errors, events, operators, probes, runs
+from agent.api import catalogue, chat, errors, events, keys, operators, probes, runs
 from agent.api.deps import ApiDeps
 from agent.api.middleware import BodyLimit, RequestEnvelope
 from agent.api.models import KnownModels
@@ -23,7 +23,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()
     errors.install(app)
-    app.state.routers = [module.router for module in (chat, runs, events, operators, catalogue, probes)]
+    app.state.routers = [module.router for module in (chat, runs, events, operators, keys, catalogue, probes)]
     for router in app.state.routers:
         app.include_router(router)
     app.add_middleware(BodyLimit, limit=deps.max_body_bytes)

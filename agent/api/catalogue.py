@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from agent.api.access import Caller, Deps
+from agent.api.access import Deps, Viewer
 from agent.api.errors import documented
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Page, PolicyInfo, ToolInfo
@@ -16,24 +16,24 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 
 @router.get("/agents", responses=documented())
-async def list_agents(deps: Deps, caller: Caller) -> Page[AgentInfo]:
+async def list_agents(deps: Deps, caller: Viewer) -> Page[AgentInfo]:
     return Page[AgentInfo](data=deps.catalogue.agents())
 
 
 @router.get("/tools", responses=documented())
-async def list_tools(deps: Deps, caller: Caller) -> Page[ToolInfo]:
+async def list_tools(deps: Deps, caller: Viewer) -> Page[ToolInfo]:
     return Page[ToolInfo](data=deps.catalogue.tools())
 
 
 @router.get("/policies", responses=documented())
-async def list_policies(deps: Deps, caller: Caller) -> Page[PolicyInfo]:
+async def list_policies(deps: Deps, caller: Viewer) -> Page[PolicyInfo]:
     return Page[PolicyInfo](data=deps.catalogue.policies())
 
 
 @router.get("/audit", responses=documented(404))
 async def list_audit(
     deps: Deps,
-    caller: Caller,
+    caller: Viewer,
     run_id: Annotated[str | None, Query(max_length=128)] = None,
     after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the page before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -46,6 +46,6 @@ async def list_audit(
 
 
 @router.get("/overview", responses=documented())
-async def overview(deps: Deps, caller: Caller) -> Overview:
+async def overview(deps: Deps, caller: Viewer) -> Overview:
     """The three tiers' figures now, with the caller's runs, approvals and interrupts."""
     return await deps.overview(caller.tenant_id)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Caller, Deps
+from agent.api.access import Deps, Operator, Viewer
 from agent.api.admission import admit
 from agent.api.errors import documented
 from agent.api.guarded import guarded
@@ -40,7 +40,7 @@ class ModelList(BaseModel):
 
 
 @router.get("/models", responses=documented(503))
-async def list_models(request: Request, caller: Caller) -> ModelList:
+async def list_models(request: Request, caller: Viewer) -> ModelList:
     return ModelList(data=await _known(request).cards())
 
 
@@ -52,7 +52,7 @@ async def list_models(request: Request, caller: Caller) -> ModelList:
         **documented(404, 413, 422, 423, 429, 503),
     },
 )
-async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Caller) -> Response:
+async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
     """Answers a conversation. A client that goes away cancels the decoding."""
     admitted = await admit(deps, _known(request), body, caller, request.headers)
     chunks = guarded(deps, admitted)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.auth import Keyring
+from agent.auth import Keyring, KeyStore
 from agent.chat_model import ChatModel
 from agent.gate import Guarding
 from agent.journal import Journal
@@ -54,6 +54,7 @@ class ApiDeps:
     """
 
     journal: Journal
+    keys: KeyStore
     keyring: Keyring
     catalogue: Catalogue
     model: ChatModel

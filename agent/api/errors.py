@@ -44,6 +44,7 @@ class PayloadTooLarge(InvalidRequest):
 _MEANINGS = {
     400: "Something in the request is wrong; `param` names the field.",
     401: "No API key, or an unknown one.",
+    403: "The key's role does not allow it.",
     404: "There is no such thing; the message names those there are.",
     409: "It does not fit the state of things.",
     413: "The body is too large.",
@@ -55,9 +56,9 @@ _MEANINGS = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI answers for these errors; 401 and anything unforeseen are always among them."""
+    """OpenAPI answers for these errors; 400, 401, 403 and anything unforeseen are always among them."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, *statuses)
+        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, 403, *statuses)
     }
     return {**found, "default": {"model": ErrorDocument, "description": "Any other error."}}
 

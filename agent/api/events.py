@@ -11,7 +11,7 @@ from anyio import CancelScope
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Caller, Deps
+from agent.api.access import Deps, Viewer
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.racing import ended, until
@@ -31,7 +31,7 @@ BATCH = 500
 async def run_events(
     run_id: RunId,
     deps: Deps,
-    caller: Caller,
+    caller: Viewer,
     after: Annotated[int, Query(ge=0, le=2**62, description="Only events after this sequence number.")] = 0,
     last_event_id: Annotated[
         str | None, Header(max_length=32, description="As `after`, and stronger: what a browser sends on reconnecting.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
-from agent.api.access import Caller, Deps
+from agent.api.access import Deps, Operator, Viewer
 from agent.api.errors import documented
 from agent.api.pages import After, Limit, unknown
 from flightloop.errors import InvalidRequest
@@ -20,7 +20,7 @@ Id = Annotated[str, Path(max_length=128)]
 @router.get("/approvals", responses=documented(404))
 async def list_approvals(
     deps: Deps,
-    caller: Caller,
+    caller: Viewer,
     status: Literal["pending", "approved", "denied", "expired"] | None = None,
     after: After = None,
     limit: Limit = 50,
@@ -30,21 +30,21 @@ async def list_approvals(
 
 
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
-async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Caller) -> Approval:
+async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
     """Approves or denies a call; its run goes on by itself."""
     return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
 
 
 @router.get("/interrupts", responses=documented())
 async def list_interrupts(
-    deps: Deps, caller: Caller, active: Annotated[bool, Query(description="Latched ones only.")] = True
+    deps: Deps, caller: Viewer, active: Annotated[bool, Query(description="Latched ones only.")] = True
 ) -> Page[Interrupt]:
     """Newest first."""
     return Page[Interrupt](data=await deps.journal.interrupts(caller.tenant_id, active=active))
 
 
 @router.post("/interrupts", status_code=201, responses=documented(404))
-async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Caller) -> Interrupt:
+async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Operator) -> Interrupt:
     """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared."""
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' has none", param="target")
@@ -60,6 +60,6 @@ async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Caller) -> 
 
 
 @router.delete("/interrupts/{interrupt_id}", responses=documented(404))
-async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Caller) -> Interrupt:
+async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Operator) -> Interrupt:
     """Lets work go on again. What was stopped stays stopped: resume it."""
     return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id)

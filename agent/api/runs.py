@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from agent import commands
-from agent.api.access import Caller, Deps
+from agent.api.access import Deps, Operator, Viewer
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.interrupted import refuse_if_interrupted
@@ -44,7 +44,7 @@ async def create_run(
     request: Request,
     response: Response,
     deps: Deps,
-    caller: Caller,
+    caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
     """Queues a run of an agent and returns at once."""
@@ -66,7 +66,7 @@ async def create_run(
 @router.get("", responses=documented(404))
 async def list_runs(
     deps: Deps,
-    caller: Caller,
+    caller: Viewer,
     agent: str | None = None,
     status: RunStatus | None = None,
     session_id: str | None = None,
@@ -80,18 +80,18 @@ async def list_runs(
 
 
 @router.get("/{run_id}", responses=documented(404))
-async def get_run(run_id: RunId, deps: Deps, caller: Caller) -> Run:
+async def get_run(run_id: RunId, deps: Deps, caller: Viewer) -> Run:
     return await deps.journal.get(caller.tenant_id, run_id)
 
 
 @router.post("/{run_id}/cancel", responses=documented(404, 409))
-async def cancel_run(run_id: RunId, deps: Deps, caller: Caller) -> Run:
+async def cancel_run(run_id: RunId, deps: Deps, caller: Operator) -> Run:
     """Ends the run at its next step."""
     return await commands.cancel(deps.journal, caller.tenant_id, run_id, caller.name)
 
 
 @router.post("/{run_id}/interrupt", responses=documented(404, 409))
-async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: RunInterrupt | None = None) -> Run:
+async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunInterrupt | None = None) -> Run:
     """Emergency stop: ends the run in the middle of a token. Latched until the run is resumed."""
     reason = body.reason if body else ""
     run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
@@ -100,7 +100,7 @@ async def interrupt_run(run_id: RunId, deps: Deps, caller: Caller, body: RunInte
 
 
 @router.post("/{run_id}/resume", responses=documented(404, 409))
-async def resume_run(run_id: RunId, deps: Deps, caller: Caller, body: RunResume | None = None) -> Run:
+async def resume_run(run_id: RunId, deps: Deps, caller: Operator, body: RunResume | None = None) -> Run:
     """Goes on after an interrupt, or after an exhausted budget once that is raised."""
     budget = body.budget if body else None
     return await commands.resume(deps.journal, caller.tenant_id, run_id, caller.name, budget)
@@ -113,7 +113,7 @@ async def fork_run(
     request: Request,
     response: Response,
     deps: Deps,
-    caller: Caller,
+    caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
     """Queues a run that begins with the first steps of this one, and may have another input, policy or model."""
@@ -145,7 +145,7 @@ async def fork_run(
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
-async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Caller) -> Run:
+async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Operator) -> Run:
     """How content the user is; a later one replaces it."""
     run = await deps.journal.get(caller.tenant_id, run_id)
     await deps.journal.append(run_id, [FeedbackGiven(feedback=body, step=run.usage.steps)])
@@ -153,7 +153,7 @@ async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Calle
 
 
 @router.post("/{run_id}/outcome", responses=documented(404, 409))
-async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Caller) -> Run:
+async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Operator) -> Run:
     """Whether the world is as it should be after the run, as somebody checked."""
     run = await deps.journal.get(caller.tenant_id, run_id)
     if not run.status.terminal:

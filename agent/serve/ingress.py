@@ -55,13 +55,14 @@ class Ingress:
         )
         self._deps = ApiDeps(
             journal=self._journal,
-            keyring=settings.keyring(),
+            keys=self._journal.keys,
+            keyring=settings.keyring(self._journal.keys),
             catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
             model=model,
             deltas=self._deltas,
             metrics=self._metrics,
             expose=self._expose,
-            overview=Overviews(self._journal, self._values, self._projector.values, len(settings.tenant_keys) + 1),
+            overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
             ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
             max_body_bytes=settings.max_body_bytes,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
 from agent.store import forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
+from agent.store.keys import StoreKeys
 from agent.store.records import Entry
 from agent.store.signals import WORK, Signals, wait_set
 from flightloop.errors import Conflict, NotFound
@@ -35,6 +36,7 @@ class StoreJournal:
         self._clock = clock
         self._poll_s = poll_s
         self._signals = Signals()
+        self.keys = StoreKeys(backend, clock)
 
     # -- runs -------------------------------------------------------------------------------------
 

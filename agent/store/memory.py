@@ -11,6 +11,7 @@ from agent.journal import Projection, Recorded
 from agent.store.backend import Answer, RunFilter, T, Transaction
 from agent.store.row import Row
 from flightloop.events import RunEvent
+from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
@@ -48,6 +49,7 @@ class _Tables:
         self._epoch = 0
         self._answers: dict[tuple[str, str], Answer] = {}
         self._projections: dict[str, Projection] = {}
+        self._keys: dict[str, tuple[str, ApiKey]] = {}
 
     def run(self, run_id: str) -> Row | None:
         return self._runs.get(run_id)
@@ -155,6 +157,18 @@ class _Tables:
 
     def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
         self._answers[tenant_id, key] = answer
+
+    def add_key(self, key: ApiKey, sha256: str) -> None:
+        self._keys[key.id] = sha256, key
+
+    def save_key(self, key: ApiKey) -> None:
+        self._keys[key.id] = self._keys[key.id][0], key
+
+    def key_by_digest(self, sha256: str) -> ApiKey | None:
+        return next((key for known, key in self._keys.values() if known == sha256), None)
+
+    def keys(self, tenant_id: str) -> list[ApiKey]:
+        return [key for _, key in reversed(self._keys.values()) if key.tenant_id == tenant_id]
 
     def projection(self, name: str) -> Projection | None:
         return self._projections.get(name)

@@ -15,6 +15,7 @@ from agent.store import tables as t
 from agent.store.backend import Answer, RunFilter
 from agent.store.row import Row
 from flightloop.events import RunEvent, run_event
+from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
@@ -190,6 +191,24 @@ class SqlTransaction:
         if tenant_id is not None:
             query = query.where(t.interrupts.c.tenant_id == tenant_id)
         return [Interrupt.model_validate_json(document) for (document,) in self._connection.execute(query)]
+
+    # -- API keys ---------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey, sha256: str) -> None:
+        values = {"id": key.id, "tenant_id": key.tenant_id, "sha256": sha256, "document": key.model_dump_json()}
+        self._connection.execute(insert(t.keys).values(values))
+
+    def save_key(self, key: ApiKey) -> None:
+        self._connection.execute(update(t.keys).where(t.keys.c.id == key.id).values(document=key.model_dump_json()))
+
+    def key_by_digest(self, sha256: str) -> ApiKey | None:
+        query = select(t.keys.c.document).where(t.keys.c.sha256 == sha256)
+        document = self._connection.execute(query).scalar_one_or_none()
+        return None if document is None else ApiKey.model_validate_json(document)
+
+    def keys(self, tenant_id: str) -> list[ApiKey]:
+        query = select(t.keys.c.document).where(t.keys.c.tenant_id == tenant_id).order_by(t.keys.c.number.desc())
+        return [ApiKey.model_validate_json(document) for (document,) in self._connection.execute(query)]
 
     # -- idempotency, projections -----------------------------------------------------------------
 

@@ -126,3 +126,16 @@ projections = Table(
     Column("cursor", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("document", Text, nullable=False),
+    Index("ix_keys_tenant", "tenant_id", "number"),
+    sqlite_autoincrement=True,
+)
+"""API keys by their digests."""

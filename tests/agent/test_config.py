@@ -8,6 +8,7 @@ import pytest
 
 from agent.auth import Keyring, key_from_file
 from agent.config import Settings, load_settings
+from agent.store import memory_journal
 from flightloop.errors import ConfigError, Unauthorized
 from model.config import SHIPPED
 
@@ -103,14 +104,14 @@ def test_every_setting_is_documented() -> None:
     assert missing == []
 
 
-def test_the_key_file_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
+async def test_the_key_file_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key"
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: key_from_file(path), range(32)))
     assert len(keys) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["key"]
-    assert load_settings(home=path.parent).keyring().principal(f"Bearer {keys.pop()}").tenant_id == "default"
+    assert (await load_settings(home=path.parent).keyring().principal(f"Bearer {keys.pop()}")).tenant_id == "default"
 
 
 def test_a_key_file_that_others_can_read_or_is_empty(tmp_path: Path) -> None:
@@ -127,12 +128,14 @@ def test_a_key_file_that_others_can_read_or_is_empty(tmp_path: Path) -> None:
         key_from_file(path / "below" / "a-file")
 
 
-def test_the_environments_key_wins_and_tenants_have_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_the_environments_key_wins_and_tenants_have_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FLIGHTLOOP_API_KEY", GOOD)
     monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", f'{{"acme": "{"a" * 16}"}}')
     keyring = load_settings().keyring()
-    assert keyring.principal(f"Bearer {GOOD}").tenant_id == "default"
-    assert keyring.principal(f"bearer  {'a' * 16}").tenant_id == "acme"
+    assert (await keyring.principal(f"Bearer {GOOD}")).tenant_id == "default"
+    assert (await keyring.principal(f"bearer  {'a' * 16}")).tenant_id == "acme"
     assert not (tmp_path / "home" / "key").exists()
     monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", f'{{"acme": "{GOOD}"}}')
     with pytest.raises(ConfigError, match="another tenant"):
@@ -142,9 +145,9 @@ def test_the_environments_key_wins_and_tenants_have_their_own(monkeypatch: pytes
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", f"Basic {GOOD}", GOOD, f"Bearer {GOOD}x", "Bearer é"]
 )
-def test_what_is_no_key(header: str | None) -> None:
+async def test_what_is_no_key(header: str | None) -> None:
     with pytest.raises(Unauthorized):
-        Keyring({GOOD: "default"}).principal(header)
+        await Keyring({GOOD: "default"}, memory_journal().keys).principal(header)
 
 
 @pytest.mark.parametrize("keys", [{}, {"short": "default"}])

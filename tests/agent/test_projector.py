@@ -124,8 +124,8 @@ async def test_a_tenants_overview_shows_its_own_runs() -> None:
     async def values() -> Values:
         return Values(told[-1].series)
 
-    overview = await Overviews(journal, values, reading.values, tenants=2)("default")
+    overview = await Overviews(journal, values, reading.values, lambda tenant_id: False)("default")
     assert (overview.runs["succeeded"], overview.runs["queued"], overview.runs["failed"]) == (1, 1, 0)
     assert [figure.value for figure in overview.figures(catalog.RUN_CREATED.name)] == [2]
-    shared = await Overviews(journal, values, reading.values, tenants=1)("default")
+    shared = await Overviews(journal, values, reading.values, lambda tenant_id: True)("default")
     assert [figure.value for figure in shared.figures(catalog.RUN_CREATED.name)] == [3]

@@ -35,6 +35,17 @@ async def test_a_run_from_creation_to_its_rating(client: AsyncFlightloop) -> Non
     assert [run.id for run in (await client.runs.list(agent="support", status="cancelled", limit=5)).data] == [first.id]
 
 
+async def test_keys(client: AsyncFlightloop) -> None:
+    made = await client.keys.create(name="ann", role="viewer")
+    assert made.key.startswith("fl_")
+    async with AsyncFlightloop(client.base_url, made.key) as viewer:
+        assert (await viewer.runs.list()).data == []
+        with pytest.raises(errors.Forbidden):
+            await viewer.runs.create(agent="support", input="Hello")
+    assert (await client.keys.revoke(made.id)).revoked_at is not None
+    assert [key.id for key in (await client.keys.list()).data] == [made.id]
+
+
 async def test_a_fork(client: AsyncFlightloop) -> None:
     first = await client.runs.create(agent="support", input="Where is it?", metadata={"a": "b"})
     forked = await client.runs.fork(first.id, step=0, input="Where else?", model="scripted", metadata={"c": "d"})

@@ -12,6 +12,7 @@ from flightloop.resources import (
     Approvals,
     Audit,
     Interrupts,
+    Keys,
     Models,
     OverviewResource,
     Policies,
@@ -28,6 +29,7 @@ class _Client(OverviewResource[X]):
         self.runs = Runs(transport)
         self.approvals = Approvals(transport)
         self.interrupts = Interrupts(transport)
+        self.keys = Keys(transport)
         self.agents = Agents(transport)
         self.tools = Tools(transport)
         self.policies = Policies(transport)

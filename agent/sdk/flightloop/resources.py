@@ -11,6 +11,7 @@ from flightloop.chat import ModelCard
 from flightloop.content import Part
 from flightloop.events import RunEvent
 from flightloop.feeds import RunFeed
+from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey, Role
 from flightloop.overview import Overview
 from flightloop.resource import Resource, X, endpoint, feed, sequence
 from flightloop.runs import (
@@ -165,6 +166,26 @@ class Runs(Resource[X]):
     def outcome(self, run_id: str, *, solved: bool, by: str = "") -> Call[Run]:
         """Records whether the world is in the state that the run's user wanted, and who checked."""
         return Call("POST", _path("runs", run_id, "outcome"), _run, body=Outcome(solved=solved, by=by))
+
+
+class Keys(Resource[X]):
+    """API keys, for admins."""
+
+    @endpoint
+    def create(self, *, name: str, role: Role | str = Role.OPERATOR, tenant_id: str | None = None) -> Call[NewApiKey]:
+        """Makes a key, and tells it this once."""
+        body = ApiKeyCreate.model_validate({"name": name, "role": role, "tenant_id": tenant_id})
+        return Call("POST", _path("keys"), parsed_by(NewApiKey), body=body, idempotent=False)
+
+    @endpoint
+    def list(self) -> Call[Page[ApiKey]]:
+        """All of the tenant, newest first, revoked ones too."""
+        return Call("GET", _path("keys"), parsed_by(Page[ApiKey]))
+
+    @endpoint
+    def revoke(self, key_id: str) -> Call[ApiKey]:
+        """Ends a key, within seconds and for good."""
+        return Call("DELETE", _path("keys", key_id), parsed_by(ApiKey))
 
 
 class Approvals(Resource[X]):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flightloop import Flightloop
+from flightloop.cli.keys import keys
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
 from flightloop.cli.render import run_table, run_tree, short
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Mission control for tool-using agents.",
 )
+app.add_typer(keys, name="keys")
 console = Console()
 
 Agent = Annotated[str, typer.Option("--agent", "-a", help="The agent's name.")]

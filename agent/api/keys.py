@@ -1,0 +1,49 @@
+"""``/v1/keys``: made, listed and revoked by admins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from agent.api.access import Admin, Deps
+from agent.api.errors import documented
+from agent.auth import digest, new_key
+from agent.journal import new_id
+from flightloop.errors import Forbidden
+from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey
+from flightloop.runs import Page
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+@router.post("", status_code=201, responses=documented())
+async def create_key(body: ApiKeyCreate, deps: Deps, caller: Admin) -> NewApiKey:
+    """Makes a key. The answer is the only place where it is ever shown."""
+    tenant_id = body.tenant_id or caller.tenant_id
+    if tenant_id != caller.tenant_id and not caller.deployment:
+        raise Forbidden("only the deployment's own key may make keys for another tenant", param="tenant_id")
+    secret = new_key()
+    made = ApiKey(
+        id=new_id("key"),
+        tenant_id=tenant_id,
+        name=body.name,
+        role=body.role,
+        created_at=datetime.now(UTC),
+        created_by=caller.name,
+    )
+    await deps.keys.add(made, digest(secret.encode()))
+    return NewApiKey(**made.model_dump(), key=secret)
+
+
+@router.get("", responses=documented())
+async def list_keys(deps: Deps, caller: Admin) -> Page[ApiKey]:
+    """All of the tenant, newest first, revoked ones too."""
+    return Page[ApiKey](data=await deps.keys.all(caller.tenant_id))
+
+
+@router.delete("/{key_id}", responses=documented(404))
+async def revoke_key(key_id: Annotated[str, Path(max_length=128)], deps: Deps, caller: Admin) -> ApiKey:
+    """Ends a key, within seconds and for good."""
+    return await deps.keys.revoke(caller.tenant_id, key_id)

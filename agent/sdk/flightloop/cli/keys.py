@@ -1,0 +1,52 @@
+"""``flightloop keys``: API keys of the tenant."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flightloop import Flightloop
+from flightloop.keys import Role
+
+keys = typer.Typer(no_args_is_help=True, help="API keys, for admins.")
+console = Console()
+
+
+@keys.command("create")
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who or what it is for.")],
+    role: Annotated[Role, typer.Option(help="viewer: reads; operator: and runs, stops, approves; admin: and keys.")],
+    tenant: Annotated[str | None, typer.Option(help="Another tenant, by the deployment's own key.")] = None,
+) -> None:
+    """Makes a key and shows it, this once."""
+    with Flightloop(context.obj) as client:
+        made = client.keys.create(name=name, role=role, tenant_id=tenant)
+    console.print(
+        f"[dim]{made.id} · {made.role} · tenant {made.tenant_id}; it is not shown again[/dim]", highlight=False
+    )
+    console.print(made.key, highlight=False, soft_wrap=True)
+
+
+@keys.command("list")
+def list_keys(context: typer.Context) -> None:
+    """Lists keys, newest first."""
+    with Flightloop(context.obj) as client:
+        page = client.keys.list()
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "name", "role", "made", "revoked"):
+        table.add_column(title)
+    for key in page.data:
+        revoked = f"{key.revoked_at.astimezone():%Y-%m-%d %H:%M}" if key.revoked_at else ""
+        table.add_row(key.id, key.name, key.role, f"{key.created_at.astimezone():%Y-%m-%d %H:%M}", revoked)
+    console.print(table if page.data else "no keys but the deployment's own")
+
+
+@keys.command("revoke")
+def revoke(context: typer.Context, key_id: str) -> None:
+    """Ends a key, within seconds and for good."""
+    with Flightloop(context.obj) as client:
+        console.print(f"{client.keys.revoke(key_id).id} revoked", highlight=False)

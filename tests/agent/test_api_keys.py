@@ -1,0 +1,103 @@
+"""Keys and roles: what each may do, and what is left of a key in the database."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent import auth
+from agent.api import ApiDeps, create_app
+from agent.fakes_api import KEY, OTHER_KEY, api_deps
+from agent.store import sql_journal
+from flightloop.keys import Role
+
+RUN = {"agent": "support", "input": "Where is my order?"}
+
+
+@pytest.fixture
+def deps(monkeypatch: pytest.MonkeyPatch) -> ApiDeps:
+    monkeypatch.setattr(auth, "FRESH_S", 0.0)
+    return api_deps()
+
+
+def calling(deps: ApiDeps, key: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers={"authorization": f"Bearer {key}"})
+
+
+@pytest.fixture
+async def owner(deps: ApiDeps) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(deps, KEY) as client:
+        yield client
+
+
+async def made(owner: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+    answer = await owner.post("/v1/keys", json={"name": "ann", **fields})
+    assert answer.status_code == 201, answer.text
+    key: dict[str, Any] = answer.json()
+    return key
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, role: Role) -> None:
+    """By the document: reading is for all, keys for admins, the rest for operators."""
+    document = (await owner.get("/openapi.json")).json()
+    key = await made(owner, role=role)
+    async with calling(deps, key["key"]) as client:
+        for path, methods in document["paths"].items():
+            for method in methods:
+                if not path.startswith("/v1/") or path.endswith("/events"):
+                    continue
+                reading = Role.VIEWER if method == "get" else Role.OPERATOR
+                needed = Role.ADMIN if path.startswith("/v1/keys") else reading
+                answer = await client.request(method, path.replace("{", "").replace("}", ""), json={})
+                assert (answer.status_code == 403) == (not role.allows(needed)), (method, path, answer.text)
+                assert answer.status_code != 401
+
+
+async def test_a_key_works_for_its_tenant_until_it_is_revoked(deps: ApiDeps, owner: httpx.AsyncClient) -> None:
+    key = await made(owner)
+    assert (key["role"], key["tenant_id"], key["created_by"]) == ("operator", "default", "key:default")
+    async with calling(deps, key["key"]) as client:
+        run = (await client.post("/v1/runs", json=RUN)).json()
+        assert (await owner.get(f"/v1/runs/{run['id']}")).status_code == 200
+        await client.post(f"/v1/runs/{run['id']}/cancel")
+        events = await deps.journal.events("default", run["id"])
+        assert "key:ann" in [getattr(event, "by", None) for event in events]
+        assert (await owner.delete(f"/v1/keys/{key['id']}")).json()["revoked_at"]
+        assert (await owner.delete(f"/v1/keys/{key['id']}")).status_code == 200
+        assert (await client.get("/v1/runs")).status_code == 401
+    assert [(one["id"], "key" in one) for one in (await owner.get("/v1/keys")).json()["data"]] == [(key["id"], False)]
+
+
+async def test_admins_stay_in_their_tenant(deps: ApiDeps, owner: httpx.AsyncClient) -> None:
+    admin = await made(owner, role="admin", tenant_id="acme")
+    async with calling(deps, admin["key"]) as acme:
+        assert (await acme.post("/v1/keys", json={"name": "x", "tenant_id": "default"})).status_code == 403
+        own = (await acme.post("/v1/keys", json={"name": "x"})).json()
+        assert own["tenant_id"] == "acme"
+        assert (await owner.delete(f"/v1/keys/{own['id']}")).status_code == 404
+        assert len((await acme.get("/v1/keys")).json()["data"]) == 2
+    async with calling(deps, OTHER_KEY) as other:
+        assert (await other.get("/v1/keys")).json()["data"] == []
+
+
+async def test_a_database_holds_no_key(tmp_path: Path) -> None:
+    journal = sql_journal(f"sqlite:///{tmp_path}/journal.db")
+    deps = api_deps(journal=journal, keys=journal.keys, keyring=auth.Keyring({KEY: "default"}, journal.keys))
+    async with calling(deps, KEY) as owner:
+        key = (await made(owner, role="viewer"))["key"]
+        async with calling(deps, key) as client:
+            assert (await client.get("/v1/runs")).status_code == 200
+    await journal.close()
+    database = sqlite3.connect(tmp_path / "journal.db")
+    dump = "\n".join(database.iterdump())
+    database.close()
+    assert hashlib.sha256(key.encode()).hexdigest() in dump
+    assert key not in dump

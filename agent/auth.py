@@ -43,6 +43,8 @@ class Principal:
 
     tenant_id: str
     name: str
+    key: str
+    """Which key it was, without telling it."""
     role: Role = Role.ADMIN
     deployment: bool = False
     """Whether it is a key that the deployment was started with, which may make keys for any tenant."""
@@ -65,7 +67,7 @@ class Keyring:
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
         self._keys = tuple(
-            (key.encode(), Principal(tenant, f"key:{tenant}", deployment=True)) for key, tenant in keys.items()
+            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=True)) for key, tenant in keys.items()
         )
         self._store = store
         self._known: dict[str, tuple[float, Principal | None]] = {}
@@ -100,8 +102,10 @@ class Keyring:
         until, principal = self._known.get(sha256, (0.0, None))
         if until <= now:
             key = await self._store.by_digest(sha256)
-            valid = key is not None and key.revoked_at is None
-            principal = Principal(key.tenant_id, f"key:{key.name}", key.role) if key is not None and valid else None
+            if key is not None and key.revoked_at is None:
+                principal = Principal(key.tenant_id, f"key:{key.name}", key.id, key.role)
+            else:
+                principal = None
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[sha256] = now + FRESH_S, principal

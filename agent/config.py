@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     tenant_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """More tenants, as JSON: ``{"tenant": "key"}``."""
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    requests_per_minute: int = Field(default=6000, ge=1)
+    """Of one API key, at one process that serves the API; more get a 429."""
 
     # The model: our own engine, or any OpenAI-compatible server
     model_url: str | None = None
@@ -90,7 +92,7 @@ class Settings(BaseSettings):
     """Replicas of the worker's deployment."""
     worker_concurrency: int = Field(default=4, ge=1, le=1000)
     """Runs that one worker holds at a time."""
-    lease_seconds: float = Field(default=30.0, ge=1)
+    lease_seconds: float = Field(default=30.0, ge=10)
     """A worker silent for so long loses its runs to another."""
     interrupt_max_silence_s: float = Field(default=5.0, gt=0)
     """Decoding stops when the interrupt's source could not be read for so long."""

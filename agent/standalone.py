@@ -92,6 +92,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             overview=Overviews(journal, values, projector.values, projector.alone),
             ready=lambda: not_ready(journal, remote),
             max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         await _serve_until(stop, working, create_app(deps), deps, listener, started)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from agent.api.deps import ApiDeps
+from agent.api.rates import Rates
 from agent.auth import Principal
 from flightloop.errors import Forbidden
 from flightloop.keys import Role
@@ -27,8 +28,11 @@ Deps = Annotated[ApiDeps, Depends(deps_of)]
 
 
 async def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
-    """Raises Unauthorized."""
-    return await deps.keyring.principal(request.headers.get("authorization"))
+    """Raises Unauthorized, and Overloaded: the key has made too many requests."""
+    caller = await deps.keyring.principal(request.headers.get("authorization"))
+    rates: Rates = request.app.state.rates
+    rates.admit(caller)
+    return caller
 
 
 def having(needed: Role) -> Callable[[Principal], Principal]:

@@ -8,6 +8,7 @@ from agent.api import catalogue, chat, errors, events, keys, operators, probes, 
 from agent.api.deps import ApiDeps
 from agent.api.middleware import BodyLimit, RequestEnvelope
 from agent.api.models import KnownModels
+from agent.api.rates import Rates
 
 VERSION = "0.1.0"
 DESCRIPTION = (
@@ -22,6 +23,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.deps = deps
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()
+    app.state.rates = Rates(deps.requests_per_minute)
     errors.install(app)
     app.state.routers = [module.router for module in (chat, runs, events, operators, keys, catalogue, probes)]
     for router in app.state.routers:

@@ -65,6 +65,7 @@ class ApiDeps:
     ready: Callable[[], Awaitable[list[str]]] = _always_ready
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     max_body_bytes: int = 4 * 1024 * 1024
+    requests_per_minute: int = 6000
     heartbeat_s: float = 15.0
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0

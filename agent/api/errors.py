@@ -56,9 +56,9 @@ _MEANINGS = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI answers for these errors; 400, 401, 403 and anything unforeseen are always among them."""
+    """OpenAPI answers for these errors; 400, 401, 403, 429 and anything unforeseen are always among them."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, 403, *statuses)
+        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, 403, 429, *statuses)
     }
     return {**found, "default": {"model": ErrorDocument, "description": "Any other error."}}
 

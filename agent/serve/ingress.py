@@ -65,6 +65,7 @@ class Ingress:
             overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
             ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
             max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)

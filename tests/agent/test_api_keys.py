@@ -101,3 +101,14 @@ async def test_a_database_holds_no_key(tmp_path: Path) -> None:
     database.close()
     assert hashlib.sha256(key.encode()).hexdigest() in dump
     assert key not in dump
+
+
+async def test_a_key_that_asks_too_often_waits() -> None:
+    deps = api_deps(requests_per_minute=3)
+    async with calling(deps, KEY) as client:
+        answers = [await client.get("/v1/runs") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert answers[-1].json()["error"]["code"] == "overloaded"
+        other = await client.get("/v1/runs", headers={"authorization": f"Bearer {OTHER_KEY}"})
+        assert other.status_code == 200

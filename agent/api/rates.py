@@ -1,0 +1,32 @@
+"""How many requests a key may make: a sliding window of a minute, kept in this process."""
+
+from __future__ import annotations
+
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from agent.auth import Principal
+from flightloop.errors import Overloaded
+
+
+class Rates:
+    """
+    Args:
+        per_minute: requests of one key.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._item = RateLimitItemPerMinute(per_minute)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def admit(self, caller: Principal) -> None:
+        """Raises Overloaded, with the seconds after which there is room again."""
+        whom = caller.tenant_id, caller.key
+        if not self._limiter.hit(self._item, *whom):
+            left = max(1.0, self._limiter.get_window_stats(self._item, *whom).reset_time - time.time())
+            raise Overloaded(
+                f"the key {caller.name} has made its {self._item.amount} requests of this minute", retry_after=left
+            )

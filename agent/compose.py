@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.budgets import Prices
@@ -10,9 +10,9 @@ from agent.chat_model import ChatModel
 from agent.config import Settings
 from agent.deltas import Deltas
 from agent.facts import Lookup
-from agent.kits import Kits
+from agent.kits import Kits, OwnedHosts
 from agent.models.remote import RemoteChatModel, RemoteConfig
-from agent.project import LiveProject
+from agent.project import LiveProject, Project
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
 from agent.worker import Worker, WorkerConfig
@@ -101,8 +101,13 @@ def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
 
 
 def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
-    def hosts(sources: Sequence[str]) -> ToolHosts:
-        return ToolHosts(sources, ToolsConfig())
+    def hosts(project: Project) -> OwnedHosts:
+        own = ToolHosts(project.tool_sources, ToolsConfig())
+        if not project.servers:
+            return own
+        from tools.mcp.hosts import McpHosts  # half a second of imports
+
+        return McpHosts(own, project.servers, project.server_tools)
 
     return Kits(live, guards, hosts, make_lookup(settings.data))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,7 +44,7 @@ class Kits:
 
     Args:
         make_guard: compiles a policy.
-        make_hosts: hosts for tool sources (as ``tools.host.ToolHosts`` takes them).
+        make_hosts: hosts for a project's tools.
         lookup: what agents can look up.
     """
 
@@ -52,7 +52,7 @@ class Kits:
         self,
         live: LiveProject,
         make_guard: Callable[[Policy], Guarding],
-        make_hosts: Callable[[Sequence[str]], OwnedHosts],
+        make_hosts: Callable[[Project], OwnedHosts],
         lookup: Lookup = NO_LOOKUP,
     ) -> None:
         self._live = live
@@ -95,7 +95,7 @@ class Kits:
             if shift is not None and project.tools_sha256 == shift.project.tools_sha256:
                 shift.project = project  # only agents or policies changed: the hosts stay
                 return shift
-            hosts = self._make_hosts(project.tool_sources)
+            hosts = self._make_hosts(project)
             await hosts.__aenter__()
             self._shift = _Shift(project, hosts)
             if shift is not None and shift.users == 0:

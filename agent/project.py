@@ -1,10 +1,10 @@
-"""A project: a folder with ``agents/*.yaml``, ``policies/*.yaml``, ``tools.py`` and ``tasks/*.jsonl``."""
+"""A project: a folder with ``agents/*.yaml``, ``policies/*.yaml``, ``tools.py``, ``mcp.yaml`` and ``tasks/*.jsonl``."""
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,22 @@ from pydantic import ValidationError
 from agent.spec import AgentSpec
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
+from tools.mcp import pins, servers
+from tools.mcp.pins import McpTool, pinned_tools
+from tools.mcp.servers import Server, read_servers
 from tools.registry import Registry
 
 EMBEDDED = Path(__file__).parent / "projects" / "support"
 BUILTIN_TOOLS = "tools.builtin"
+TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Project:
-    """A loaded folder. ``tool_sources`` is what ``tools.registry.Registry.load`` takes."""
+    """A loaded folder. ``tool_sources`` is what ``tools.registry.Registry.load`` takes; ``registry`` also has the tools
+    of MCP servers."""
 
     folder: Path
     agents: dict[str, AgentSpec]
@@ -33,7 +38,10 @@ class Project:
     tool_sources: tuple[str, ...]
     registry: Registry
     tools_sha256: str
-    """Of ``tools.py``: hosts that loaded it serve until it changes."""
+    """Of what tools are made of: hosts that loaded it serve until it changes."""
+    servers: dict[str, Server] = field(default_factory=dict)
+    """Of the Model Context Protocol."""
+    server_tools: tuple[McpTool, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
         """Raises NotFound, with the known names."""
@@ -66,8 +74,10 @@ def load_project(folder: Path | None = None) -> Project:
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
         sources = (*sources, str((folder / "tools.py").resolve()))
-    digest = _digest(folder / "tools.py")
-    registry = Registry.load(sources)
+    digest = _digest(*(folder / name for name in TOOL_FILES))
+    known = read_servers(folder)
+    server_tools = tuple(pinned_tools(folder, known))
+    registry = Registry.load(sources).beside(tool.as_tool() for tool in server_tools)
     policies = {"default": default_policy()} | _policies(folder)
     agents: dict[str, AgentSpec] = {}
     for path in sorted((folder / "agents").glob("*.y*ml")):
@@ -78,7 +88,7 @@ def load_project(folder: Path | None = None) -> Project:
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
-    return Project(folder, agents, policies, sources, registry, digest)
+    return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
 
 
 class LiveProject:
@@ -102,13 +112,17 @@ class LiveProject:
         return self._project
 
 
-def _digest(tools: Path) -> str:
-    try:
-        return hashlib.sha256(tools.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return hashlib.sha256().hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{tools}: cannot be read ({error.strerror})") from error
+def _digest(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            digest.update(file.read_bytes())
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _policies(folder: Path) -> dict[str, Policy]:
@@ -147,7 +161,7 @@ def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], regi
 
 
 def _stamps(folder: Path) -> dict[str, int]:
-    files = [folder / "tools.py", *folder.glob("agents/*.y*ml"), *folder.glob("policies/*.y*ml")]
+    files = [*(folder / name for name in TOOL_FILES), *folder.glob("agents/*.y*ml"), *folder.glob("policies/*.y*ml")]
     stamps = {}
     for file in files:
         with suppress(FileNotFoundError):  # an editor may be replacing it just now

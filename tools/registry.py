@@ -58,6 +58,10 @@ class Registry:
         """
         return cls(tool for source in sources for tool in _tools_in(_import(source), source))
 
+    def beside(self, others: Iterable[Tool]) -> Registry:
+        """These tools and others. Raises ConfigError: two have the same name."""
+        return Registry([*self._tools.values(), *others])
+
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 

@@ -10,6 +10,7 @@ import typer
 
 from agent.admin.datasets import dataset
 from agent.admin.logs import configure_logs
+from agent.admin.mcp import mcp
 from agent.config import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs and administers a flightloop platform.")
@@ -20,6 +21,7 @@ app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(dashboards, name="dashboards")
 app.add_typer(dataset, name="dataset")
+app.add_typer(mcp, name="mcp")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]

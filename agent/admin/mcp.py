@@ -1,0 +1,64 @@
+"""``python -m agent mcp …``: tools of MCP servers, and flightloop as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.config import load_settings
+from agent.project import EMBEDDED
+from flightloop.errors import ConfigError
+
+mcp = typer.Typer(no_args_is_help=True, help="The Model Context Protocol.")
+Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
+
+
+@mcp.command("pin")
+def mcp_pin(project: Project = None) -> None:
+    """Asks each server of mcp.yaml for its tools, shows what is new, and writes mcp.lock.json."""
+    folder = load_settings(project=project).project or EMBEDDED
+    asyncio.run(_pin(folder, typer.echo))
+
+
+@mcp.command("serve")
+def mcp_serve() -> None:
+    """Flightloop as an MCP server on standard input and output: agents, runs and their results."""
+    from agent.admin.mcp_server import server
+
+    server().run("stdio")
+
+
+async def _pin(folder: Path, tell: Callable[[str], None]) -> None:
+    """Raises ConfigError: no servers, one can't be reached, or a named tool isn't there."""
+    from tools.mcp.pins import Pin, read_pins, write_pins
+    from tools.mcp.servers import FILE, read_servers
+    from tools.mcp.session import ServerGone, Session
+
+    servers = read_servers(folder)
+    if not servers:
+        raise ConfigError(f"{folder / FILE}: names no server")
+    before, pins = read_pins(folder), dict[str, Mapping[str, Pin]]()
+    for name, server in servers.items():
+        session = Session(name, server)
+        try:
+            offered = await session.tools()
+        except ServerGone as error:
+            raise ConfigError(str(error)) from error
+        finally:
+            await session.close()
+        missing = sorted(set(server.tools) - set(offered))
+        if missing:
+            raise ConfigError(f"{name} has no tool {missing[0]}; it has: {', '.join(sorted(offered)) or 'none'}")
+        pins[name] = {tool: offered[tool] for tool in server.tools}
+        for tool, pin in pins[name].items():
+            known = before.get(name, {}).get(tool)
+            state = "new" if known is None else "as before" if known == pin else "CHANGED"
+            tell(f"{name} {tool}: {state}\n    {pin.description}")
+        others = sorted(set(offered) - set(server.tools))
+        if others:
+            tell(f"{name}: not used: {', '.join(others)}")
+    tell(str(write_pins(folder, pins)))

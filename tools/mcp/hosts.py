@@ -1,0 +1,115 @@
+"""Tools of MCP servers beside a project's own, behind the interface of `tools.host.ToolHosts`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcp.types import CallToolResult, TextContent
+
+from flightloop.tool import ToolContext
+from tools.host import ToolHosts, ToolOutcome
+from tools.mcp.pins import McpTool
+from tools.mcp.servers import Server
+from tools.mcp.session import MCPError, ServerGone, Session
+
+MOST_BYTES = 64 * 1024
+"""A result beyond it is cut, with a note."""
+
+
+class McpHosts:
+    """
+    Args:
+        own: the hosts of the project's own tools; started and closed with these.
+        servers: by name.
+        tools: of the servers.
+    """
+
+    def __init__(self, own: ToolHosts, servers: Mapping[str, Server], tools: Sequence[McpTool]) -> None:
+        self._own = own
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._sessions = {name: Session(name, server) for name, server in servers.items()}
+        self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self.registry = own.registry.beside(tool.as_tool() for tool in tools)
+
+    async def __aenter__(self) -> McpHosts:
+        """Servers are not started before they are needed."""
+        await self._own.__aenter__()
+        return self
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        """As `ToolHosts.call`. A call that takes too long ends its server, which is started again for the next one."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return await self._own.call(name, arguments, context)
+        calling = asyncio.create_task(self._call(tool, arguments, context.key))
+        calls = self._calls[context.run_id]
+        calls.add(calling)
+        started = time.monotonic()
+        try:
+            return await asyncio.shield(calling)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return ToolOutcome(False, error="the call was stopped", seconds=time.monotonic() - started, killed=True)
+        finally:
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+            calls.discard(calling)
+            if not calls:
+                self._calls.pop(context.run_id, None)
+
+    async def kill(self, run_id: str) -> int:
+        """Ends a run's calls. An MCP server may go on with what it has begun."""
+        calls = list(self._calls.get(run_id, ()))
+        for call in calls:
+            call.cancel()
+        return len(calls) + await self._own.kill(run_id)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        await self._own.close()
+
+    async def _call(self, tool: McpTool, arguments: dict[str, Any], key: str) -> ToolOutcome:
+        session = self._sessions[tool.server]
+        started = time.monotonic()
+        try:
+            if tool.name in await self._changes(tool.server):
+                message = f"{tool.server} has changed its tool {tool.name}: it is not called before it is pinned again"
+                return ToolOutcome(False, error=message)
+            started = time.monotonic()
+            async with asyncio.timeout(tool.spec.timeout_s):
+                result = await session.call(tool.name, arguments, key)
+        except TimeoutError:
+            await session.close()
+            message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
+            return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
+        except (ServerGone, MCPError) as error:
+            return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
+        return _outcome(result, time.monotonic() - started)
+
+    async def _changes(self, server: str) -> frozenset[str]:
+        """Tools that are not what was pinned, as the server tells now."""
+        offered = await self._sessions[server].tools()
+        return frozenset(
+            tool.name for tool in self._tools.values() if tool.server == server and offered.get(tool.name) != tool.pin
+        )
+
+
+def _outcome(result: CallToolResult, seconds: float) -> ToolOutcome:
+    texts = [part.text for part in result.content if isinstance(part, TextContent)]
+    others = len(result.content) - len(texts)
+    content: Any = result.structured_content if result.structured_content is not None else "\n".join(texts)
+    note = f"{others} parts that are no text were left out" if others else None
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    if len(text.encode()) > MOST_BYTES:
+        content = text.encode()[:MOST_BYTES].decode(errors="ignore")
+        note = f"cut: the result has {len(text.encode())} bytes"
+    if result.is_error:
+        return ToolOutcome(False, error=content if isinstance(content, str) else text, seconds=seconds)
+    return ToolOutcome(True, content, note=note, seconds=seconds)

@@ -1,0 +1,107 @@
+"""What MCP servers said of their tools when a person looked: ``mcp.lock.json``.
+
+A model reads a tool's description and acts on it, so a server that changes one later could tell the model what to do. A
+tool is known as it was pinned, and one that has changed since is not called until it is pinned again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flightloop.errors import ConfigError
+from flightloop.tool import Tool, ToolSpec
+from tools.mcp.servers import Server
+
+FILE = "mcp.lock.json"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One tool as its server described it. ``parameters`` is its JSON Schema."""
+
+    description: str
+    parameters: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        plain = json.dumps([self.description, self.parameters], sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+
+Pins = Mapping[str, Mapping[str, Pin]]
+"""By server and the server's own name of the tool."""
+
+
+def read_pins(folder: Path) -> Pins:
+    """None without the file. Raises ConfigError."""
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            server: {name: Pin(str(tool["description"]), dict(tool["parameters"])) for name, tool in tools.items()}
+            for server, tools in document.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); make it again: python -m agent mcp pin") from error
+
+
+def write_pins(folder: Path, pins: Pins) -> Path:
+    """Raises OSError."""
+    path = folder / FILE
+    document = {
+        server: {name: {"description": pin.description, "parameters": pin.parameters} for name, pin in tools.items()}
+        for server, tools in pins.items()
+    }
+    path.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class McpTool:
+    """A tool, and where it is."""
+
+    spec: ToolSpec
+    server: str
+    name: str
+    pin: Pin
+
+    def as_tool(self) -> Tool:
+        """For a registry, which looks at the spec alone."""
+        return Tool(self.spec, _elsewhere)
+
+
+def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
+    """Every tool that is named and pinned; the agent knows it as ``SERVER_TOOL``.
+
+    Raises:
+        ConfigError: one is named but not pinned.
+    """
+    pins = read_pins(folder)
+    found = []
+    for server, entry in servers.items():
+        for name, effect in entry.tools.items():
+            pin = pins.get(server, {}).get(name)
+            if pin is None:
+                raise ConfigError(f"{folder / FILE}: has no tool {name} of {server}; run: python -m agent mcp pin")
+            spec = ToolSpec(
+                name=re.sub(r"\W", "_", f"{server}_{name}"),
+                description=pin.description,
+                parameters=pin.parameters,
+                effect=effect,
+                timeout_s=entry.timeout_s,
+                returns_untrusted=True,
+            )
+            found.append(McpTool(spec, server, name, pin))
+    return found
+
+
+def _elsewhere() -> None:
+    raise AssertionError("a tool of an MCP server has no function here")

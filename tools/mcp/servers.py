@@ -1,0 +1,83 @@
+"""The MCP servers of a project, as its ``mcp.yaml`` names them.
+
+::
+
+    weather:
+      command: [uvx, mcp-weather]      # its standard input and output; or
+      url: https://example.com/mcp     # streamable HTTP
+      tools: {forecast: pure, book: unsafe}
+
+Nothing of a server is used but the tools that are named. What they return counts as written by strangers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flightloop.errors import ConfigError
+from flightloop.tool import Effect
+
+FILE = "mcp.yaml"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class Server(BaseModel):
+    """One server. ``${NAME}`` in ``env`` and ``headers`` is that variable of the worker's environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    headers: dict[str, str] = Field(default_factory=dict)
+    tools: dict[str, Effect] = Field(min_length=1)
+    """Those that may be called, by the server's own names, and what a call does to the world."""
+    timeout_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _reached_in_one_way(self) -> Server:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("needs either a command or a url")
+        return self
+
+    def filled(self, values: dict[str, str]) -> dict[str, str]:
+        """``env`` or ``headers`` with their variables. Raises ConfigError: one is not set."""
+        return {name: _VARIABLE.sub(_variable, value) for name, value in values.items()}
+
+
+def read_servers(folder: Path) -> dict[str, Server]:
+    """By name; none without the file. Raises ConfigError."""
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must be a mapping of names to servers")
+    return {str(name): _server(path, str(name), entry) for name, entry in document.items()}
+
+
+def _server(path: Path, name: str, entry: Any) -> Server:
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,31}", name):
+        raise ConfigError(f"{path}: {name}: a server's name has letters, digits, _ and -, at most 32")
+    try:
+        return Server.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([name, *map(str, first["loc"])])
+        raise ConfigError(f"{path}: {where}: {first['msg']}", param=where) from error
+
+
+def _variable(found: re.Match[str]) -> str:
+    value = os.environ.get(found[1])
+    if value is None:
+        raise ConfigError(f"{FILE}: the variable {found[1]} is not set")
+    return value

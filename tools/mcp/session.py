@@ -1,0 +1,137 @@
+"""A connection to one MCP server, made when it is first needed and again after it broke."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar, cast
+
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.types import CONNECTION_CLOSED, CallToolResult, RequestParamsMeta
+
+from tools.mcp.pins import Pin
+from tools.mcp.servers import Server
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+START_S = 60.0
+KEY = "flightloop/idempotency-key"
+"""Where a request's ``_meta`` holds the call's key, for servers that know it."""
+
+
+class ServerGone(Exception):
+    """The server does not start, does not answer or has ended; the message says how."""
+
+
+class Session:
+    """
+    The client has to be entered and left by one task, so the connection has a task of its own, which lives until it is
+    closed or broken.
+
+    Args:
+        name: of the server, for messages.
+        server: how it is reached.
+    """
+
+    def __init__(self, name: str, server: Server) -> None:
+        self._name, self._server = name, server
+        self._opening = asyncio.Lock()
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def tools(self) -> dict[str, Pin]:
+        """What the server offers, by its own names. Raises ServerGone."""
+        found: dict[str, Pin] = {}
+        cursor: str | None = None
+        while True:
+            page = await self._ask(lambda client, at=cursor: client.list_tools(cursor=at))  # type: ignore[misc]
+            found |= {tool.name: Pin(tool.description or "", dict(tool.input_schema)) for tool in page.tools}
+            cursor = page.next_cursor
+            if not cursor:
+                return found
+
+    async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallToolResult:
+        """Raises ServerGone, and MCPError: the server refuses the call."""
+        meta = cast("RequestParamsMeta", {KEY: key})
+        return await self._ask(lambda client: client.call_tool(tool, arguments, meta=meta))
+
+    async def close(self) -> None:
+        """Ends the connection, and the process behind it."""
+        task, self._task, self._client = self._task, None, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
+        client = await self._connected()
+        task = self._task
+        assert task is not None
+        asking = asyncio.ensure_future(question(client))
+        try:
+            await asyncio.wait({asking, task}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return await asking
+            raise ServerGone(f"the MCP server {self._name} has ended")
+        except (OSError, MCPError) as error:
+            if isinstance(error, MCPError) and error.error.code != CONNECTION_CLOSED:
+                raise
+            await self.close()
+            raise ServerGone(f"the MCP server {self._name} has ended") from error
+        finally:
+            asking.cancel()
+
+    async def _connected(self) -> Client:
+        async with self._opening:
+            if self._client is None or self._task is None or self._task.done():
+                opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+                self._task = asyncio.create_task(self._hold(opened))
+                try:
+                    async with asyncio.timeout(START_S):
+                        self._client = await opened
+                except TimeoutError:
+                    await self.close()
+                    raise ServerGone(f"the MCP server {self._name} did not start within {START_S:g} s") from None
+            return self._client
+
+    async def _hold(self, opened: asyncio.Future[Client]) -> None:
+        try:
+            async with _client(self._server) as client:
+                opened.set_result(client)
+                await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # anyio groups what goes wrong in a transport
+            log.warning("MCP server %s: %r", self._name, error)
+            if not opened.done():
+                opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {_told(error)}"))
+        finally:
+            if not opened.done():
+                opened.cancel()
+
+
+@asynccontextmanager
+async def _client(server: Server) -> Any:
+    if server.url is None:
+        command, *arguments = server.command
+        parameters = StdioServerParameters(command=command, args=arguments, env=server.filled(server.env))
+        async with Client(parameters, read_timeout_seconds=server.timeout_s) as client:
+            yield client
+        return
+    async with create_mcp_http_client(headers=server.filled(server.headers)) as http:
+        transport = streamable_http_client(server.url, http_client=http)
+        async with Client(transport, read_timeout_seconds=server.timeout_s) as client:
+            yield client
+
+
+def _told(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+__all__ = ["MCPError", "ServerGone", "Session"]

@@ -157,7 +157,9 @@ async def test_the_runs_of_a_living_worker_are_not(any_url: str) -> None:
     assert await here.claim("w/1", 3600)
     assert await there.claim("w2", 3600) is None
     await here.close()
-    assert await there.claim("w2", 3600) is not None
+    async with asyncio.timeout(30):  # a server may take its time to notice
+        while await there.claim("w2", 3600) is None:
+            await there.wait_for_work(0.05)
     await there.close()
 
 

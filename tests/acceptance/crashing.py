@@ -11,6 +11,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ def die() -> None:
 
 
 def freeze() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this thread: it stops here. Sent to the process, another thread may take the signal, and this one runs on a little.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 class Steps:

@@ -92,7 +92,7 @@ def die() -> None:
 
 
 def freeze() -> None:
-    # To this thread: it stops here. Sent to the process, another thread may take the signal, and this one runs on a little.
+    # To this thread, which stops here. Sent to the process, another thread may take it, and this one runs on a little.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 

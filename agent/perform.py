@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,9 @@ from guardrails.types import CallSubject, Ruling
 from tools.host import ToolOutcome
 
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
+
+UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
+RECONCILED = "its answer was lost in a crash and asked for since"
 
 
 async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) -> Run:
@@ -125,18 +128,33 @@ class _Performing:
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
         """An intent without a result: what may be repeated is, under the same key."""
-        if intent.effect == Effect.UNSAFE:
-            await self.book.write(self._failed(state, UNKNOWN))
-            return
         try:
             spec = self.means.hosts.registry.get(intent.tool)
         except NotFound as error:
-            await self.book.write(self._failed(state, error.message))
+            await self.book.write(self._failed(state, UNKNOWN if intent.effect == Effect.UNSAFE else error.message))
             return
-        await self._effect(state, spec, intent.arguments)
+        if intent.effect == Effect.UNSAFE:
+            await self._reconcile(state, spec, intent.arguments)
+        else:
+            await self._effect(state, spec, intent.arguments)
+
+    async def _reconcile(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        """What became of a call that can't be repeated, if its tool names one that knows."""
+        if spec.reconcile is None:
+            await self.book.write(self._failed(state, UNKNOWN))
+            return
+        asked = self.means.hosts.registry.get(spec.reconcile)
+        known = {name: value for name, value in arguments.items() if name in asked.parameters["properties"]}
+        outcome = await self.gate.call(state, asked, known)
+        if not outcome.ok or outcome.content is None:
+            await self.book.write(self._failed(state, UNPERFORMED if outcome.ok else UNKNOWN))
+            return
+        await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
     async def _effect(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
-        outcome = await self.gate.call(state, spec, arguments)
+        await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
+
+    async def _take(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], outcome: ToolOutcome) -> None:
         result = _result(state, spec.name, outcome)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)

@@ -33,7 +33,7 @@ class Registry:
     """Tools by name.
 
     Raises:
-        ConfigError: two tools have the same name.
+        ConfigError: two tools have the same name, or one names a tool to reconcile its calls with that can't.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -42,6 +42,9 @@ class Registry:
             if tool.spec.name in self._tools:
                 raise ConfigError(f"two tools are named {tool.spec.name}; names must be unique", param="tools")
             self._tools[tool.spec.name] = tool
+        for spec in self.specs():
+            if spec.reconcile is not None:
+                self._check_reconciler(spec, spec.reconcile)
         self._validators = {
             name: Draft202012Validator(tool.spec.parameters, format_checker=Draft202012Validator.FORMAT_CHECKER)
             for name, tool in self._tools.items()
@@ -85,6 +88,14 @@ class Registry:
             ToolDef(function=FunctionDef(name=spec.name, description=spec.description, parameters=spec.parameters))
             for spec in map(self.get, names)
         ]
+
+    def _check_reconciler(self, spec: ToolSpec, name: str) -> None:
+        found = self._tools.get(name)
+        if found is None or found.spec.writes:
+            raise ConfigError(f"{spec.name} is reconciled by {name}, which must be a pure tool", param="tools")
+        if extra := found.spec.parameters["properties"].keys() - spec.parameters["properties"].keys():
+            asked = ", ".join(sorted(extra))
+            raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
 
     def problems(self, name: str, arguments: dict[str, Any]) -> list[str]:
         """What is wrong with a call's arguments, in words for a model; empty if nothing is. Raises NotFound."""

@@ -22,7 +22,7 @@ class Effect(StrEnum):
     PURE = "pure"  # nothing: run it again
     KEYED = "keyed"  # the receiver honours an idempotency key: run it again with the same key
     TRANSACTIONAL = "transactional"  # effect and receipt are one transaction: read the receipt
-    UNSAFE = "unsafe"  # unknown after a crash: never run it again by itself
+    UNSAFE = "unsafe"  # unknown after a crash: never run it again by itself, ask what became of it
 
 
 class Permission(StrEnum):
@@ -63,6 +63,8 @@ class ToolSpec:
     """Arguments that say where something goes (recipient, URL, account): policies watch their origin."""
     returns_untrusted: bool = False
     """Its results hold text that strangers wrote."""
+    reconcile: str | None = None
+    """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
 
     @property
     def writes(self) -> bool:
@@ -91,6 +93,7 @@ def tool(
     permissions: tuple[Permission | str, ...] = ...,
     sinks: tuple[str, ...] = ...,
     returns_untrusted: bool = ...,
+    reconcile: str | None = ...,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Any = None,
@@ -102,15 +105,19 @@ def tool(
     permissions: tuple[Permission | str, ...] = (),
     sinks: tuple[str, ...] = (),
     returns_untrusted: bool = False,
+    reconcile: str | None = None,
 ) -> Any:
     """Declares a function as a tool. Without an effect it counts as ``unsafe``.
+
+    An unsafe tool's ``reconcile`` names a pure tool of the same parameters, or fewer, that is asked what became of
+    a call that a crash swallowed: it returns what the call had returned, or None if the call did not happen.
 
     The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
     types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
     ``ToolContext`` is filled by the runtime and hidden from the model.
 
     Raises:
-        TypeError: a parameter has no type hint, or there is no docstring.
+        TypeError: a parameter has no type hint, there is no docstring, or a tool that isn't unsafe has ``reconcile``.
     """
 
     def declare(target: Function) -> Function:
@@ -124,7 +131,10 @@ def tool(
             permissions=frozenset(Permission(item) for item in permissions),
             sinks=sinks,
             returns_untrusted=returns_untrusted,
+            reconcile=reconcile,
         )
+        if reconcile is not None and spec.effect is not Effect.UNSAFE:
+            raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")
         unknown = set(sinks) - set(schema["properties"])
         if unknown:
             raise TypeError(f"{spec.name}: sinks name no parameter: {', '.join(sorted(unknown))}")

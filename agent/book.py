@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import Journal, Lease
 from agent.run import RunState, apply, fold_state
@@ -56,6 +57,18 @@ class Book:
     def forget_deferred(self) -> None:
         """Drops deferred events that the journal has already, from before a crash."""
         self._deferred = []
+
+    async def reserve(self, wanted: Reservation, prices: Prices, tenants: TenantBudgets) -> Reservation:
+        """What is wanted, shortened to what the bounds leave that the run shares with others.
+
+        Raises:
+            Exhausted: they leave nothing.
+            LeaseLost: another worker has the run.
+        """
+        shared = tenants.shared_by(self.run)
+        if not shared.hold(wanted):
+            return wanted
+        return await self._journal.ledger.reserve(self.lease, wanted, prices, shared)
 
     async def write(self, *events: RunEvent) -> Run:
         """Appends the deferred events and these.

@@ -32,6 +32,7 @@ class ProjectCatalogue:
                 policy=agent.policy,
                 policy_sha256=project.policy_of(agent).sha256,
                 budget=agent.budget.budget(),
+                session_budget=agent.session_budget,
                 planning=agent.planning,
             )
             for agent in project.agents.values()

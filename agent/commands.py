@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from agent.budgets import TenantBudgets, used_up
 from agent.journal import Journal
 from agent.run import RESUMABLE
 from flightloop.errors import Conflict
@@ -44,17 +45,27 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
     return await _command(journal, tenant_id, run_id, events)
 
 
-async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", budget: Budget | None = None) -> Run:
+async def resume(
+    journal: Journal,
+    tenant_id: str,
+    run_id: str,
+    by: str = "",
+    budget: Budget | None = None,
+    session_budget: Budget | None = None,
+    tenants: TenantBudgets = TenantBudgets(),  # noqa: B008  (frozen)
+) -> Run:
     """Queues a run again that was interrupted, ran out of budget or failed.
 
-    Lifts the run's own interrupt. ``budget`` replaces the bounds that it names.
+    Lifts the run's own interrupt. ``budget`` and ``session_budget`` replace the bounds that they name.
 
     Raises:
         Conflict: the run is not of that kind, or its cause still stands: a broader interrupt, a
             bound that is not raised.
     """
     run = await journal.get(tenant_id, run_id)
+    bounds, shared = _raised(run.budget, budget), _raised(run.session_budget, session_budget)
     _check_resumable(run, budget)  # before anything is lifted
+    await _check_shared(journal, run, shared, tenants)
     standing = await journal.interrupts(tenant_id)
     for found in standing:
         if found.scope != "run" and (found.scope == "all" or found.target in (run.agent, run.session_id)):
@@ -62,10 +73,9 @@ async def resume(journal: Journal, tenant_id: str, run_id: str, by: str = "", bu
     for found in standing:
         if found.scope == "run" and found.target == run_id:
             await journal.clear_interrupt(tenant_id, found.id)
-    bounds = run.budget.model_copy(update=budget.model_dump(exclude_none=True)) if budget else None
 
     def events(run: Run) -> Sequence[RunEvent]:
-        return [RunResumed(by=by, budget=bounds)]
+        return [RunResumed(by=by, budget=budget and bounds, session_budget=session_budget and shared)]
 
     return await _command(journal, tenant_id, run_id, events)
 
@@ -82,6 +92,29 @@ def _check_resumable(run: Run, budget: Budget | None) -> None:
         raise Conflict(
             f"run {run.id} has used {used:g} {bound}: resume it with a larger budget.{bound}", param="budget"
         )
+
+
+async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: TenantBudgets) -> None:
+    """Raises Conflict if the bound still stands that the run shares with others and was ended by."""
+    if run.stop_reason is StopReason.BUDGET_SESSION:
+        used = (await journal.ledger.spending(run.tenant_id, tenants.window, run.session_id)).used
+        if (bound := used_up(session, used)) is not None:
+            raise Conflict(
+                f"session {run.session_id} has used {getattr(used, bound):g} {bound}: resume run {run.id} with a larger"
+                f" session_budget.{bound}",
+                param="session_budget",
+            )
+    if run.stop_reason is StopReason.BUDGET_TENANT:
+        spending = await journal.ledger.spending(run.tenant_id, tenants.window)
+        if (bound := used_up(tenants.of(run.tenant_id), spending.used)) is not None:
+            raise Conflict(
+                f"the tenant has used its {bound} of this {tenants.window}: resume run {run.id} after {spending.until},"
+                " or once the bound is raised"
+            )
+
+
+def _raised(bounds: Budget, asked: Budget | None) -> Budget:
+    return bounds.model_copy(update=asked.model_dump(exclude_none=True)) if asked else bounds
 
 
 def _end(run: Run, status: RunStatus, reason: StopReason) -> list[RunEvent]:

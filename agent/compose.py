@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.budgets import Prices
 from agent.chat_model import ChatModel
 from agent.config import Settings
 from agent.deltas import Deltas
@@ -129,6 +128,7 @@ def make_worker(
         deltas,
         tracing,
         settings.data,
-        prices=Prices(settings.price_prompt, settings.price_completion),
+        prices=settings.prices,
+        tenants=settings.tenants,
         config=WorkerConfig(concurrency=settings.worker_concurrency, lease_s=settings.lease_seconds),
     )

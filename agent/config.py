@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
+from agent.budgets import Prices, TenantBudgets, Window
+from agent.spec import StrictBudget
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, SHIPPED
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
@@ -44,6 +46,14 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     requests_per_minute: int = Field(default=6000, ge=1)
     """Of one API key, at one process that serves the API; more get a 429."""
+
+    # What a tenant's runs and completions may use together
+    tenant_budget: StrictBudget = Field(default_factory=StrictBudget)
+    """Of each tenant, as JSON: ``{"tokens": 1000000, "cost": 5}``, also ``steps`` and ``seconds``."""
+    tenant_budgets: dict[str, StrictBudget] = Field(default_factory=dict)
+    """Of single tenants, in the place of that, as JSON: ``{"tenant": {"tokens": 5000000}}``."""
+    tenant_budget_window: Window = Window.DAY
+    """A calendar day or month, in UTC."""
 
     # The model: our own engine, or any OpenAI-compatible server
     model_url: str | None = None
@@ -155,6 +165,14 @@ class Settings(BaseSettings):
     def data(self) -> Path:
         """The tools' own databases and files."""
         return self.home / "data"
+
+    @property
+    def prices(self) -> Prices:
+        return Prices(self.price_prompt, self.price_completion)
+
+    @property
+    def tenants(self) -> TenantBudgets:
+        return TenantBudgets(self.tenant_budget, self.tenant_budgets, self.tenant_budget_window)
 
     def observability(self) -> ObservabilityConfig:
         business = BusinessConfig(

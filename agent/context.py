@@ -42,6 +42,12 @@ class Prompt:
         return cls(messages, sum(_size(message) for message in messages))
 
     @classmethod
+    def asked(cls, messages: list[ChatMessage], tools: Sequence[ToolDef]) -> Prompt:
+        """Of a whole request: the tools' schemas count among its characters."""
+        own = cls.of(messages)
+        return cls(messages, own.characters + sum(len(_schema(tool)) for tool in tools))
+
+    @classmethod
     def joined(cls, prompts: Sequence[Prompt]) -> Prompt:
         messages = [message for prompt in prompts for message in prompt.messages]
         return cls(messages, sum(prompt.characters for prompt in prompts))

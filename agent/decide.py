@@ -157,7 +157,8 @@ class _Asking:
         prompt_tokens = estimator.tokens(prompt)
         room = self._room()
         began = self.means.clock()
-        reservation = reserve(self.book.state, began, prompt_tokens, room, self.means.prices)
+        own = reserve(self.book.state, began, prompt_tokens, room, self.means.prices)
+        reservation = await self.book.reserve(own, self.means.prices, self.means.tenants)
         request = ChatRequest(
             model=self.means.model_name,
             messages=prompt.messages,

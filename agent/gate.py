@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agent.book import Book, Draft
-from agent.budgets import Prices
+from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.collect import Collected
 from agent.context import Conversation
@@ -95,6 +95,7 @@ class Means:
     tracing: Tracing
     lookup: Lookup = NO_LOOKUP
     epoch: int = 0
+    tenants: TenantBudgets = field(default_factory=TenantBudgets)
 
 
 class Gate:

@@ -27,6 +27,7 @@ from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
 
 if TYPE_CHECKING:
+    from agent.ledger import Ledger
     from guardrails.interrupt import InterruptSnapshot
 
 WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
@@ -88,6 +89,11 @@ class Projection:
 
 
 class Journal(Protocol):
+    @property
+    def ledger(self) -> Ledger:
+        """What runs share the bounds of: kept with the events, in the same transactions."""
+        ...
+
     # -- runs -------------------------------------------------------------------------------------
 
     async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:

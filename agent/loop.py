@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from agent.book import Book
-from agent.budgets import Exhausted, seconds_left
+from agent.budgets import Exhausted, Reservation, seconds_left
 from agent.context import ContextExhausted, Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
@@ -61,14 +61,15 @@ class Loop:
         return await self._end(RunStatus.INTERRUPTED, StopReason.INTERRUPT, message, Interrupted.code)
 
     async def _in_time(self) -> Run:
-        left = seconds_left(self._book.state, self._means.clock())
+        own = Reservation(seconds=seconds_left(self._book.state, self._means.clock()), steps=0)
+        held = await self._book.reserve(own, self._means.prices, self._means.tenants)
         try:
-            async with asyncio.timeout(left) as bound:
+            async with asyncio.timeout(held.seconds) as bound:
                 return await self._steps()
         except TimeoutError:
             if not bound.expired():
                 raise
-            raise Exhausted(StopReason.BUDGET_SECONDS, f"the run's {left:g} seconds have passed") from None
+            raise Exhausted(held.late, f"the {held.seconds:g} seconds that were left have passed") from None
 
     async def _steps(self) -> Run:
         book = self._book

@@ -54,6 +54,8 @@ RESUMABLE = frozenset(
         StopReason.BUDGET_TOKENS,
         StopReason.BUDGET_SECONDS,
         StopReason.BUDGET_COST,
+        StopReason.BUDGET_SESSION,
+        StopReason.BUDGET_TENANT,
         StopReason.ERROR,
     }
 )
@@ -165,6 +167,7 @@ def _created(event: RunCreated) -> RunState:
             status=S.QUEUED,
             input=event.input,
             budget=event.budget,
+            session_budget=event.session_budget,
             metadata=event.metadata,
             policy_sha256=event.policy_sha256,
             origin=event.origin,
@@ -189,6 +192,7 @@ def _resumed(state: RunState, event: RunResumed) -> dict[str, Any]:
     return {
         "status": S.QUEUED,
         "budget": event.budget or state.run.budget,
+        "session_budget": event.session_budget or state.run.session_budget,
         "stop_reason": None,
         "output": None,
         "error": None,

@@ -23,6 +23,12 @@ class Limits(BaseModel):
         return Budget(steps=self.steps, tokens=self.tokens, seconds=self.seconds, cost=self.cost)
 
 
+class StrictBudget(Budget):
+    """Bounds that stand in a file or a setting, where a name that is none is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class ExampleCall(BaseModel):
     """A call of an example and what the tool answered."""
 
@@ -69,3 +75,5 @@ class AgentSpec(BaseModel):
     """How long a person has to decide."""
     escalation: tuple[str, ...] = ()
     budget: Limits = Field(default_factory=Limits)
+    session_budget: StrictBudget = Field(default_factory=StrictBudget)
+    """Of all runs of a session together."""

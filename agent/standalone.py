@@ -93,6 +93,8 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             ready=lambda: not_ready(journal, remote),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
+            prices=settings.prices,
+            tenants=settings.tenants,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         await _serve_until(stop, working, create_app(deps), deps, listener, started)

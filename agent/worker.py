@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from agent.book import Book
-from agent.budgets import Prices
+from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.deltas import Deltas
 from agent.gate import Means
@@ -82,6 +82,7 @@ class Worker:
         data: Path,
         *,
         prices: Prices = Prices(),  # noqa: B008  (frozen)
+        tenants: TenantBudgets = TenantBudgets(),  # noqa: B008
         config: WorkerConfig | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -94,6 +95,7 @@ class Worker:
         self._tracing = tracing
         self._data = data
         self._prices = prices
+        self._tenants = tenants
         self._config = config or WorkerConfig()
         self._clock = clock
         self._held: set[_Held] = set()
@@ -231,6 +233,7 @@ class Worker:
             tracing=self._tracing,
             lookup=kit.lookup,
             epoch=epoch,
+            tenants=self._tenants,
         )
 
     async def _fail(self, claim: Claim, error: Exception) -> None:

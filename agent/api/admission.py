@@ -27,6 +27,7 @@ from guardrails.types import CallSubject, GuardContext, Ruling, Subject
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
+SESSION_CHARS = 128
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _tags(given: Tags, caller: Principal, headers: Mapping[str, str]) -> Tags:
     """Whom the completion belongs to: the tenant is the key's, and a completion belongs to no run."""
     agent = given.agent or headers.get(AGENT_HEADER)
     session = given.session_id or headers.get(SESSION_HEADER)
+    if session is not None and not (len(session) <= SESSION_CHARS and session.isprintable()):
+        raise InvalidRequest(f"a session's id has at most {SESSION_CHARS} printable characters", param=SESSION_HEADER)
     return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.auth import Keyring, KeyStore
+from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.gate import Guarding
-from agent.journal import Journal
+from agent.journal import Journal, new_id
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
@@ -51,6 +52,7 @@ class ApiDeps:
         overview: the console's figures of a tenant, without runs, approvals and interrupts.
         ready: what is not ready yet, a sentence each; empty when requests can be served.
         closing: once set, open streams end, so that the server can.
+        name: of this process, one that none had before: it holds what is reserved for completions.
     """
 
     journal: Journal
@@ -66,6 +68,9 @@ class ApiDeps:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000
+    prices: Prices = field(default_factory=Prices)
+    tenants: TenantBudgets = field(default_factory=TenantBudgets)
+    name: str = field(default_factory=lambda: new_id("api"))
     heartbeat_s: float = 15.0
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0

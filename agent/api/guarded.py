@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import interrupt_raised
+from agent.api.metered import metered
 from agent.api.racing import until
 from agent.api.verdicts import record
 from agent.collect import Collected
@@ -71,6 +72,7 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
     An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
 
     Raises:
+        BudgetExhausted: the tenant's bounds leave no room for an answer.
         Interrupted: an interrupt that matches was raised meanwhile.
         FlightloopError: what the model raises.
     """
@@ -101,7 +103,7 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
 
 async def _watched(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
     """The model's chunks; an interrupt ends them, where the model's server does not see to it itself."""
-    stream: AsyncIterator[ChatChunk] = deps.model.stream(admitted.request)
+    stream = metered(deps, admitted)
     stopped = asyncio.Event()
 
     async def stop() -> None:

@@ -57,6 +57,7 @@ async def create_run(
         tenant_id=caller.tenant_id,
         input=body.input,
         budget=resolve(agent.budget, body.budget),
+        session_budget=resolve(agent.session_budget, body.session_budget),
         metadata=body.metadata,
         policy_sha256=agent.policy_sha256,
     )
@@ -102,8 +103,10 @@ async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunIn
 @router.post("/{run_id}/resume", responses=documented(404, 409))
 async def resume_run(run_id: RunId, deps: Deps, caller: Operator, body: RunResume | None = None) -> Run:
     """Goes on after an interrupt, or after an exhausted budget once that is raised."""
-    budget = body.budget if body else None
-    return await commands.resume(deps.journal, caller.tenant_id, run_id, caller.name, budget)
+    asked = body or RunResume()
+    return await commands.resume(
+        deps.journal, caller.tenant_id, run_id, caller.name, asked.budget, asked.session_budget, deps.tenants
+    )
 
 
 @router.post("/{run_id}/fork", status_code=201, responses=documented(404, 409, 413, 422, 423, 503))
@@ -135,6 +138,7 @@ async def fork_run(
         tenant_id=caller.tenant_id,
         input=content,
         budget=resolve(agent.budget, body.budget or parent.budget),
+        session_budget=resolve(agent.session_budget, parent.session_budget),
         metadata={**parent.metadata, **body.metadata},
         policy_sha256=policies[policy] if policy is not None else agent.policy_sha256,
         origin=Origin(run_id=run_id, step=body.step),

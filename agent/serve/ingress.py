@@ -66,6 +66,8 @@ class Ingress:
             ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
+            prices=settings.prices,
+            tenants=settings.tenants,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from agent.store.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
+from flightloop.usage import Amounts
 from flightloop.verdicts import AuditRecord
 
 T = TypeVar("T")
@@ -30,6 +31,17 @@ class RunFilter:
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What a model call that goes on now may use; ``id`` is its run's, or its completion's."""
+
+    id: str
+    tenant_id: str
+    session_id: str | None
+    holder: str
+    amounts: Amounts = field(default_factory=Amounts)
 
 
 class Transaction(Protocol):
@@ -88,6 +100,24 @@ class Transaction(Protocol):
     def key_by_digest(self, sha256: str) -> ApiKey | None: ...
     def keys(self, tenant_id: str) -> list[ApiKey]:
         """Newest first."""
+        ...
+
+    def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
+        """Adds to what tenant and session have used."""
+        ...
+
+    def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
+    def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
+    def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
+        """By a tenant's calls, or a session's; without one by its id, and those of holders that are gone."""
+        ...
+
+    def reservation(self, reservation_id: str) -> Reserved | None: ...
+    def save_reservation(self, reserved: Reserved) -> None: ...
+    def drop_reservation(self, reservation_id: str) -> None: ...
+    def drop_reservations(self, holders: Collection[str]) -> None: ...
+    def reservers(self) -> list[str]:
+        """Those that hold reservations."""
         ...
 
     def projection(self, name: str) -> Projection | None: ...

@@ -11,6 +11,7 @@ from agent.journal import Claim, Created, Idempotency, Lease, Projection, Record
 from agent.store import forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
+from agent.store.ledger import StoreLedger
 from agent.store.records import Entry
 from agent.store.signals import WORK, Signals, wait_set
 from flightloop.errors import Conflict, NotFound
@@ -37,6 +38,7 @@ class StoreJournal:
         self._poll_s = poll_s
         self._signals = Signals()
         self.keys = StoreKeys(backend, clock)
+        self.ledger = StoreLedger(backend, clock)
 
     # -- runs -------------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import TypeVar
 
 from agent.journal import Projection, Recorded
-from agent.store.backend import Answer, RunFilter, T, Transaction
+from agent.store.backend import Answer, Reserved, RunFilter, T, Transaction
 from agent.store.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
+from flightloop.usage import Amounts
 from flightloop.verdicts import AuditRecord
 
 
@@ -50,6 +51,9 @@ class _Tables:
         self._answers: dict[tuple[str, str], Answer] = {}
         self._projections: dict[str, Projection] = {}
         self._keys: dict[str, tuple[str, ApiKey]] = {}
+        self._days: dict[tuple[str, str], Amounts] = {}
+        self._sessions: dict[tuple[str, str], Amounts] = {}
+        self._reservations: dict[str, Reserved] = {}
 
     def run(self, run_id: str) -> Row | None:
         return self._runs.get(run_id)
@@ -169,6 +173,42 @@ class _Tables:
 
     def keys(self, tenant_id: str) -> list[ApiKey]:
         return [key for _, key in reversed(self._keys.values()) if key.tenant_id == tenant_id]
+
+    def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
+        self._days[tenant_id, day] = self._days.get((tenant_id, day), Amounts()) + used
+        if session_id is not None:
+            self._sessions[tenant_id, session_id] = self.spent_in_session(tenant_id, session_id) + used
+
+    def spent_since(self, tenant_id: str, day: str) -> Amounts:
+        found = [used for (owner, on), used in self._days.items() if owner == tenant_id and on >= day]
+        return sum(found, Amounts())
+
+    def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts:
+        return self._sessions.get((tenant_id, session_id), Amounts())
+
+    def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
+        found = [
+            one.amounts
+            for one in self._reservations.values()
+            if one.tenant_id == tenant_id and session_id in (None, one.session_id)
+            if one.id != but and one.holder not in gone
+        ]
+        return sum(found, Amounts())
+
+    def reservation(self, reservation_id: str) -> Reserved | None:
+        return self._reservations.get(reservation_id)
+
+    def save_reservation(self, reserved: Reserved) -> None:
+        self._reservations[reserved.id] = reserved
+
+    def drop_reservation(self, reservation_id: str) -> None:
+        self._reservations.pop(reservation_id, None)
+
+    def drop_reservations(self, holders: Collection[str]) -> None:
+        self._reservations = {key: one for key, one in self._reservations.items() if one.holder not in holders}
+
+    def reservers(self) -> list[str]:
+        return sorted({one.holder for one in self._reservations.values()})
 
     def projection(self, name: str) -> Projection | None:
         return self._projections.get(name)

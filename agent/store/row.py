@@ -15,13 +15,18 @@ from flightloop.runs import RunStatus
 
 @dataclass(frozen=True)
 class Row:
-    """``holder`` is the worker with the lease, if one has it; ``fence`` counts the claims so far."""
+    """``holder`` is the worker with the lease, if one has it; ``fence`` counts the claims so far.
+
+    ``reserved``: the ledger holds something for it. ``settled_s``: seconds of its usage that the ledger has counted.
+    """
 
     state: RunState
     queued_at: datetime
     holder: str | None = None
     fence: int = 0
     lease_until: datetime | None = None
+    reserved: bool = False
+    settled_s: float = 0.0
 
     @property
     def id(self) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, new_id
 from agent.run import apply
-from agent.store import records
+from agent.store import records, spending
 from agent.store.backend import Answer, Transaction
 from agent.store.row import Change, Row, advance, check_writer
 from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
@@ -59,6 +59,7 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     change = advance(row, events, now)
     tx.add_events(row.tenant_id, change.events)
     records.follow(tx, change, now)
+    change = spending.settled(tx, row, change, now)
     tx.save_run(change.row)
     return change
 
@@ -68,7 +69,7 @@ def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Colle
     if row is None:
         return None
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
-    change = advance(row, [RunStarted(worker=worker, fence=fence)], now)
+    change = spending.settled(tx, row, advance(row, [RunStarted(worker=worker, fence=fence)], now), now)
     held = replace(change.row, holder=worker, fence=fence, lease_until=until)
     tx.add_events(row.tenant_id, change.events)
     tx.save_run(held)

@@ -7,24 +7,22 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, insert, or_, select, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
 from agent.store import tables as t
 from agent.store.backend import Answer, RunFilter
 from agent.store.row import Row
+from agent.store.sql_spending import SqlSpending
 from flightloop.events import RunEvent, run_event
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
 
-class SqlTransaction:
+class SqlTransaction(SqlSpending):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -79,6 +77,8 @@ class SqlTransaction:
             holder=found["holder"],
             fence=found["fence"],
             lease_until=_time(found["lease_until"]),
+            reserved=found["reserved"],
+            settled_s=found["settled_seconds"],
         )
 
     # -- events -----------------------------------------------------------------------------------
@@ -259,6 +259,8 @@ def _run_values(row: Row) -> dict[str, Any]:
         "holder": row.holder,
         "fence": row.fence,
         "lease_until": _seconds(row.lease_until),
+        "reserved": row.reserved,
+        "settled_seconds": row.settled_s,
     }
 
 

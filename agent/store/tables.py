@@ -6,6 +6,8 @@ made by the migrations; a test compares the two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,6 +27,16 @@ metadata = MetaData()
 ALL_TENANTS = "*"
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite increments INTEGER keys only
 
+
+def _amounts() -> list[Column[Any]]:
+    return [
+        Column("steps", BigInteger, nullable=False),
+        Column("tokens", BigInteger, nullable=False),
+        Column("seconds", Float, nullable=False),
+        Column("cost", Float, nullable=False),
+    ]
+
+
 runs = Table(
     "runs",
     metadata,
@@ -43,6 +55,8 @@ runs = Table(
     Column("holder", String(128)),
     Column("fence", Integer, nullable=False),
     Column("lease_until", Float),
+    Column("reserved", Boolean, nullable=False),
+    Column("settled_seconds", Float, nullable=False),
     Index("ix_runs_claimable", "status", "queued_at"),
     Index("ix_runs_tenant", "tenant_id", "number"),
     Index("ix_runs_session", "tenant_id", "session_id", "number"),
@@ -139,3 +153,24 @@ keys = Table(
     sqlite_autoincrement=True,
 )
 """API keys by their digests."""
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("scope", String(8), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    *_amounts(),
+)
+"""What was used: of a ``session`` by its id, of a tenant by the ``day`` (2026-01-31, UTC)."""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128)),
+    Column("holder", String(128), nullable=False),
+    *_amounts(),
+)
+"""What model calls that go on now may use; few at a time."""

@@ -14,6 +14,7 @@
     ├── GuardrailBlocked          422  guardrail_blocked
     ├── Interrupted               423  interrupted
     ├── Overloaded                429  overloaded            retryable
+    ├── BudgetExhausted           429  budget_exhausted
     ├── InternalError             500  internal_error
     ├── ModelUnavailable          503  model_unavailable     retryable
     ├── StoreUnavailable          503  store_unavailable     retryable
@@ -117,6 +118,11 @@ class Overloaded(FlightloopError):
     code = "overloaded"
     status = 429
     retryable = True
+
+
+class BudgetExhausted(FlightloopError):
+    code = "budget_exhausted"
+    status = 429
 
 
 class InternalError(FlightloopError):

@@ -49,6 +49,7 @@ class RunCreated(Event):
     tenant_id: str = "default"
     input: Content
     budget: Budget
+    session_budget: Budget = Field(default_factory=Budget)
     metadata: dict[str, str] = Field(default_factory=dict)
     policy_sha256: str = ""
     origin: Origin | None = None
@@ -77,6 +78,7 @@ class RunResumed(Event):
     type: Literal["run.resumed"] = "run.resumed"
     by: str = ""
     budget: Budget | None = None
+    session_budget: Budget | None = None
 
 
 class RunEnded(Event):

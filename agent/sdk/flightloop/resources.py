@@ -33,6 +33,7 @@ from flightloop.runs import (
     RunStatus,
     ToolInfo,
 )
+from flightloop.usage import UsageReport
 from flightloop.verdicts import AuditRecord
 
 _run = parsed_by(Run)
@@ -57,6 +58,7 @@ class Runs(Resource[X]):
         input: str | Parts,
         session_id: str | None = None,
         budget: Budget | None = None,
+        session_budget: Budget | None = None,
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:
@@ -67,6 +69,7 @@ class Runs(Resource[X]):
                 "input": input,
                 "session_id": session_id,
                 "budget": budget or Budget(),
+                "session_budget": session_budget or Budget(),
                 "metadata": metadata or {},
             }
         )
@@ -130,9 +133,10 @@ class Runs(Resource[X]):
         return Call("POST", _path("runs", run_id, "interrupt"), _run, body=RunInterrupt(reason=reason))
 
     @endpoint
-    def resume(self, run_id: str, *, budget: Budget | None = None) -> Call[Run]:
+    def resume(self, run_id: str, *, budget: Budget | None = None, session_budget: Budget | None = None) -> Call[Run]:
         """Goes on after an interrupt that is cleared, or with a larger budget."""
-        return Call("POST", _path("runs", run_id, "resume"), _run, body=RunResume(budget=budget))
+        body = RunResume(budget=budget, session_budget=session_budget)
+        return Call("POST", _path("runs", run_id, "resume"), _run, body=body)
 
     @endpoint
     def fork(
@@ -263,3 +267,8 @@ class OverviewResource(Resource[X]):
     def overview(self) -> Call[Overview]:
         """The three tiers' figures, runs by status and what needs a person."""
         return Call("GET", _path("overview"), parsed_by(Overview))
+
+    @endpoint
+    def usage(self, *, session_id: str | None = None) -> Call[UsageReport]:
+        """What the tenant has used and reserved in its window, beside its bounds; and a session, if one is named."""
+        return Call("GET", _path("usage"), parsed_by(UsageReport), {"session_id": session_id})

@@ -33,6 +33,8 @@ class StopReason(StrEnum):
     BUDGET_TOKENS = "budget_tokens"
     BUDGET_SECONDS = "budget_seconds"
     BUDGET_COST = "budget_cost"
+    BUDGET_SESSION = "budget_session"  # a bound that the session's runs share
+    BUDGET_TENANT = "budget_tenant"  # a bound that the tenant's runs and completions share
     CONTEXT = "context"  # the history no longer fits the model
     GUARDRAIL = "guardrail"
     INTERRUPT = "interrupt"
@@ -41,7 +43,8 @@ class StopReason(StrEnum):
 
 
 class Budget(Wire):
-    """Upper bounds of a run. None: the agent's own bound holds; a client can only lower it."""
+    """Upper bounds of a run, or of all of a session's or a tenant's. None: the agent's own bound holds; a client can
+    only lower it."""
 
     steps: int | None = Field(default=None, ge=1)
     tokens: int | None = Field(default=None, ge=1)
@@ -84,6 +87,8 @@ class RunCreate(Wire):
     input: Content = Field(min_length=1)
     session_id: str | None = Field(default=None, min_length=1, max_length=128)
     budget: Budget = Field(default_factory=Budget)
+    session_budget: Budget = Field(default_factory=Budget)
+    """Of all of the session's runs together, this one included."""
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
 
@@ -91,6 +96,8 @@ class RunResume(Wire):
     """Body of ``POST /v1/runs/{id}/resume``: a budget replaces the run's own bounds where it names some."""
 
     budget: Budget | None = None
+    session_budget: Budget | None = None
+    """Likewise the session's, for this run."""
 
 
 class Outcome(Wire):
@@ -138,6 +145,8 @@ class Run(Wire):
     plan: list[str] = Field(default_factory=list)
     """Names of the tools that the current plan means to call, in order."""
     budget: Budget
+    session_budget: Budget = Field(default_factory=Budget)
+    """What this run holds all of its session's runs to."""
     usage: RunUsage = Field(default_factory=RunUsage)
     metadata: dict[str, str] = Field(default_factory=dict)
     confidence: float | None = None
@@ -208,6 +217,7 @@ class AgentInfo(Wire):
     policy: str
     policy_sha256: str
     budget: Budget
+    session_budget: Budget = Field(default_factory=Budget)
     planning: bool
 
 

@@ -17,6 +17,7 @@ def apply(run: Run, event: ev.RunEvent) -> Run:
         update |= {"ended_at": event.at, "stop_reason": event.stop_reason, "output": event.output, "error": event.error}
     elif isinstance(event, ev.RunResumed):
         update |= {"ended_at": None, "stop_reason": None, "budget": event.budget or run.budget}
+        update["session_budget"] = event.session_budget or run.session_budget
     elif isinstance(event, ev.Planned | ev.CallsDecided | ev.Replied):
         update |= _decided(run, event)
     elif isinstance(event, ev.ToolResult):

@@ -166,6 +166,7 @@ _LISTS: dict[str, Callable[[World, Request], Answer]] = {
     "policies": lambda world, request: _page(world.policies, request),
     "models": lambda world, request: _page(world.models, request),
     "overview": lambda world, request: Answer(world.overview()),
+    "usage": lambda world, request: Answer(world.usage(request.params.get("session_id"))),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -30,6 +30,7 @@ from flightloop.runs import (
     ToolInfo,
 )
 from flightloop.testing.fold import apply
+from flightloop.usage import Amounts, Spending, UsageReport
 from flightloop.verdicts import AuditRecord
 
 
@@ -173,7 +174,7 @@ class World:
                 raise Conflict(f"run {run_id} can't be resumed: it is {self.run(run_id).status}")
             if self.active_interrupts():
                 raise Interrupted("the interrupt that stopped the run is still latched")
-            return self.append(run_id, ev.RunResumed(by="operator", budget=body.budget))
+            return self.append(run_id, ev.RunResumed(by="operator", **dict(body)))
 
     def decide(self, approval_id: str, body: ApprovalDecision) -> Approval:
         with self.changed:
@@ -231,6 +232,12 @@ class World:
                 **self.figures(),
             )
 
+    def usage(self, session_id: str | None) -> UsageReport:
+        with self.changed:
+            own = [run for run in self.runs.values() if run.session_id == session_id]
+            session = Spending(used=_used(own)) if session_id else None
+            return UsageReport(tenant=Spending(used=_used(self.runs.values())), session=session)
+
     def _request(self, event: ev.ApprovalRequested) -> None:
         shared = set(Approval.model_fields) & set(ev.ApprovalRequested.model_fields)
         self.approvals[event.approval_id] = Approval(
@@ -255,3 +262,7 @@ class World:
                 sha256=hashlib.sha256((before + event.model_dump_json()).encode()).hexdigest(),
             )
         )
+
+
+def _used(runs: Iterable[Run]) -> Amounts:
+    return sum((Amounts.of(run.usage) for run in runs), Amounts())

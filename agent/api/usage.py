@@ -1,0 +1,29 @@
+"""``/v1/usage``: what tenant and session have used of their bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from agent.api.access import Deps, Viewer
+from agent.api.errors import documented
+from flightloop.runs import Budget
+from flightloop.usage import UsageReport
+
+SessionId = Annotated[str | None, Query(min_length=1, max_length=128, description="A session to tell of too.")]
+router = APIRouter(prefix="/v1/usage", tags=["usage"])
+
+
+@router.get("", responses=documented())
+async def usage(deps: Deps, caller: Viewer, session_id: SessionId = None) -> UsageReport:
+    """What the caller's tenant has used and reserved in its window, beside its bounds; and one of its sessions."""
+    ledger, tenants, tenant_id = deps.journal.ledger, deps.tenants, caller.tenant_id
+    tenant = await ledger.spending(tenant_id, tenants.window)
+    report = UsageReport(tenant=tenant.model_copy(update={"budget": tenants.of(tenant_id)}))
+    if session_id is not None:
+        session = await ledger.spending(tenant_id, tenants.window, session_id)
+        newest = (await deps.journal.runs(tenant_id, session_id=session_id, limit=1)).data
+        budget = newest[0].session_budget if newest else Budget()
+        report.session = session.model_copy(update={"budget": budget})
+    return report

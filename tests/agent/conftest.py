@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.budgets import Prices
+from agent.budgets import Prices, TenantBudgets
 from agent.deltas import LocalDeltas
 from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn
 from agent.journal import Journal
@@ -83,6 +83,7 @@ class Bench:
     agent: AgentSpec
     tmp_path: Path
     prices: Prices = field(default_factory=Prices)
+    tenants: TenantBudgets = field(default_factory=TenantBudgets)
     deltas: LocalDeltas = field(default_factory=LocalDeltas)
     snapshot: InterruptSnapshot = field(default_factory=lambda: InterruptSnapshot(0, ()))
     unfinished: list[Worker] = field(default_factory=list)
@@ -103,6 +104,7 @@ class Bench:
             Tracing(TracerProvider(shutdown_on_exit=False)),
             self.tmp_path,
             prices=self.prices,
+            tenants=self.tenants,
             config=WorkerConfig(**settings),
             clock=self.clock,
         )

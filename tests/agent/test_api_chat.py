@@ -11,10 +11,13 @@ import openai
 import pytest
 
 from agent.api import ApiDeps, create_app
+from agent.budgets import TenantBudgets
 from agent.fakes_api import KEY, OTHER_KEY, Said, ScriptedChat, api_deps
 from agent.serving import running
 from flightloop.chat import ResponseExtension
 from flightloop.errors import Interrupted, ModelUnavailable, Overloaded
+from flightloop.runs import Budget
+from flightloop.usage import Amounts
 from observability import catalog
 
 USER = [{"role": "user", "content": "hello"}]
@@ -335,3 +338,36 @@ async def test_models_are_listed_and_their_loss_is_503() -> None:
         assert (cards["object"], cards["data"][0]["id"]) == ("list", "scripted")
     async with calling(api_deps(model=Lost())) as client:
         assert code_of(await client.get("/v1/models"))[:2] == (503, "model_unavailable")
+
+
+async def test_the_tenants_budget_bounds_completions() -> None:
+    tenants = TenantBudgets(Budget(tokens=40))
+    deps = api_deps(Said("hello"), tenants=tenants)
+    assert (await ask(deps, max_tokens=500)).status_code == 200
+    shortened = model_of(deps).requests[0].token_limit
+    assert shortened is not None
+    assert shortened < 40
+    used = (await deps.journal.ledger.spending("default", tenants.window)).used
+    assert (used.tokens, used.steps) == (5, 1)
+    for stream in (False, True):
+        refused = await ask(deps, messages=[{"role": "user", "content": "word " * 60}], stream=stream)
+        assert code_of(refused) == (429, "budget_exhausted", None)
+        assert "there is more from" in refused.text
+        assert "retry-after" in refused.headers
+    assert len(model_of(deps).requests) == 1
+    async with calling(deps, OTHER_KEY) as other:
+        answer = await other.post("/v1/chat/completions", json={"model": "scripted", "messages": USER})
+        assert answer.status_code == 200
+
+
+async def test_a_completion_that_fails_or_breaks_off_reserves_nothing_any_more() -> None:
+    tenants = TenantBudgets(Budget(tokens=1000))
+    deps = api_deps(Said(error=Overloaded("full")), tenants=tenants)
+    assert (await ask(deps)).status_code == 429
+    spending = await deps.journal.ledger.spending("default", tenants.window)
+    assert (spending.used, spending.reserved) == (Amounts(), Amounts())
+
+
+async def test_a_sessions_id_has_a_length() -> None:
+    refused = await ask(api_deps(), headers={"x-flightloop-session": "s" * 129})
+    assert code_of(refused) == (400, "invalid_request", "x-flightloop-session")

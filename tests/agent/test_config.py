@@ -154,3 +154,16 @@ async def test_what_is_no_key(header: str | None) -> None:
 def test_a_keyring_needs_real_keys(keys: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         Keyring(keys)
+
+
+def test_budgets_of_tenants_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().tenants.of("any").tokens is None
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGET", '{"tokens": 10}')
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGETS", '{"big": {"cost": 2.5}}')
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGET_WINDOW", "month")
+    tenants = load_settings().tenants
+    assert (tenants.of("any").tokens, tenants.of("big").tokens, tenants.of("big").cost) == (10, None, 2.5)
+    assert tenants.window == "month"
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGET", '{"token": 10}')
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_TENANT_BUDGET"):
+        load_settings()

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from agent.budgets import Prices
+from agent.budgets import Prices, TenantBudgets
 from agent.commands import resume
 from agent.fakes import calls, plan, text
 from agent.run import fold
 from flightloop.chat import Usage
 from flightloop.content import text_of
+from flightloop.errors import Conflict
 from flightloop.runs import Budget, StopReason
 from flightloop.tool import ToolRefused, tool
+from flightloop.usage import Amounts
 from flightloop.verdicts import Stage
 
 ran: list[str] = []
@@ -229,6 +231,43 @@ async def test_budget_of_seconds_ends_a_hanging_answer(make_bench: Callable[...,
     assert (run.status, run.stop_reason) == ("failed", "budget_seconds")
     assert text_of(run.output) == "half"
     assert run.usage.completion_tokens == 1
+
+
+async def test_a_sessions_runs_share_its_budget(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([text("one"), text("two")])
+    bound = Budget(steps=1)
+    await bench.work(await bench.start(session_budget=bound))
+    run = await bench.work(await bench.start(session_budget=bound))
+    assert (run.status, run.stop_reason) == ("failed", "budget_session")
+    with pytest.raises(Conflict, match=r"larger session_budget\.steps"):
+        await resume(bench.journal, "default", run.id)
+    await resume(bench.journal, "default", run.id, session_budget=Budget(steps=2))
+    run = await bench.work(run)
+    assert (run.status, text_of(run.output)) == ("succeeded", "two")
+
+
+async def test_a_tenants_runs_share_its_budget_of_a_day(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([calls(("find", {"order_id": 1})), text("ok")], [find])
+    bench.tenants = TenantBudgets(Budget(steps=1))
+    run = await bench.work(await bench.start(session_id="one"))
+    assert (run.status, run.stop_reason) == ("failed", "budget_tenant")
+    assert ran == ["find 1"]  # what was reached stays
+    with pytest.raises(Conflict, match="used its steps of this day"):
+        await resume(bench.journal, "default", run.id, tenants=bench.tenants)
+    bench.clock.forward(24 * 3600)
+    await resume(bench.journal, "default", run.id, tenants=bench.tenants)
+    assert (await bench.work(run)).status == "succeeded"
+    spending = await bench.journal.ledger.spending("default", bench.tenants.window)
+    assert (spending.used.steps, spending.reserved) == (1, Amounts())
+
+
+async def test_shared_time_ends_a_hanging_answer(make_bench: Callable[..., Any]) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    bench = make_bench([[text("half")[0], forever()]])
+    run = await bench.work(await bench.start(session_budget=Budget(seconds=0.05)))
+    assert (run.status, run.stop_reason, text_of(run.output)) == ("failed", "budget_session", "half")
 
 
 # -- context ---

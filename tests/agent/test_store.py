@@ -14,6 +14,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event
 
+from agent.budgets import Prices, Reservation, Shared, Window
+from agent.ledger import Completion
 from agent.store import sql_journal
 from agent.store.interrupts import reader
 from agent.store.migrate import migrate
@@ -25,6 +27,7 @@ from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
 from flightloop.runs import Budget, RunStatus
 from flightloop.verdicts import Action, Stage, Verdict
+from flightloop.usage import Amounts
 from guardrails.interrupt import InterruptWatch
 from tests.postgres import Postgres, postgres
 
@@ -137,6 +140,39 @@ async def test_the_runs_of_a_dead_worker_are_free_at_once(any_url: str) -> None:
     claim = await journal.claim("the living", 3600)
     assert claim is not None
     assert claim.lease.fence == 2
+    await journal.close()
+
+
+RESERVING = """
+import asyncio, os, sys
+from agent.budgets import Prices, Reservation, Shared, Window
+from agent.ledger import Completion
+from agent.store import sql_journal
+from flightloop.runs import Budget
+
+async def reserve():
+    ledger = sql_journal(sys.argv[1]).ledger
+    completion = Completion("cmpl_1", "default", None, "the dead")
+    await ledger.reserve_completion(completion, Reservation(50, 50), Prices(), Shared(tenant=Budget(tokens=100)))
+    print((await ledger.spending("default", Window.DAY)).reserved.tokens)
+    sys.stdout.flush()
+    os._exit(9)
+
+asyncio.run(reserve())
+"""
+
+
+async def test_the_dead_keep_nothing_reserved(any_url: str) -> None:
+    died = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", RESERVING, any_url, cwd=ROOT, stdout=subprocess.PIPE
+    )
+    told, _ = await died.communicate()
+    assert (died.returncode, told.strip()) == (9, b"100")
+    journal = sql_journal(any_url)
+    assert (await journal.ledger.spending("default", Window.DAY)).reserved == Amounts()
+    wanted, shared = Reservation(50, 50), Shared(tenant=Budget(tokens=100))
+    completion = Completion("cmpl_2", "default", None, "the living")
+    assert await journal.ledger.reserve_completion(completion, wanted, Prices(), shared) == wanted
     await journal.close()
 
 

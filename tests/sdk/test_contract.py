@@ -77,6 +77,18 @@ async def test_lists(client: AsyncFlightloop) -> None:
     assert (await client.overview()).at is not None
 
 
+async def test_usage(client: AsyncFlightloop) -> None:
+    messages = [{"role": "user", "content": "count"}]
+    await client.chat.completions.create(model="scripted", messages=messages)
+    run = await client.runs.create(agent="support", input="Hello", session_budget=Budget(tokens=9))
+    usage = await client.usage(session_id=run.session_id)
+    assert (usage.tenant.used.tokens, usage.tenant.used.steps, usage.tenant.reserved.tokens) == (5, 1, 0)
+    assert usage.tenant.since is not None
+    assert usage.session is not None
+    assert (usage.session.used.tokens, usage.session.budget.tokens) == (0, 9)
+    assert (await client.usage()).session is None
+
+
 async def test_chat(client: AsyncFlightloop) -> None:
     messages = [{"role": "user", "content": "count"}]
     whole = await client.chat.completions.create(model="scripted", messages=messages)

@@ -26,8 +26,8 @@ from flightloop.chat import Tags
 from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
 from flightloop.runs import Budget, RunStatus
-from flightloop.verdicts import Action, Stage, Verdict
 from flightloop.usage import Amounts
+from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
 from tests.postgres import Postgres, postgres
 

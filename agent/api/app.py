@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import catalogue, chat, errors, events, keys, operators, probes, runs, usage
+from agent.api import catalogue, chat, errors, events, keys, operators, probes, responses, runs, usage
 from agent.api.deps import ApiDeps
 from agent.api.middleware import BodyLimit, RequestEnvelope
 from agent.api.models import KnownModels
@@ -25,7 +25,9 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.in_flight = set()
     app.state.rates = Rates(deps.requests_per_minute)
     errors.install(app)
-    app.state.routers = [module.router for module in (chat, runs, events, operators, keys, catalogue, usage, probes)]
+    app.state.routers = [
+        module.router for module in (chat, responses, runs, events, operators, keys, catalogue, usage, probes)
+    ]
     for router in app.state.routers:
         app.include_router(router)
     app.add_middleware(BodyLimit, limit=deps.max_body_bytes)

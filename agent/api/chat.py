@@ -16,8 +16,8 @@ from agent.api.access import Deps, Operator, Viewer
 from agent.api.admission import admit
 from agent.api.errors import documented
 from agent.api.guarded import guarded
-from agent.api.models import KnownModels
-from agent.api.racing import first_of, until
+from agent.api.models import known_models
+from agent.api.racing import first_of, gone, until
 from agent.collect import Collected
 from flightloop.chat import (
     ChatChunk,
@@ -41,7 +41,7 @@ class ModelList(BaseModel):
 
 @router.get("/models", responses=documented(503))
 async def list_models(request: Request, caller: Viewer) -> ModelList:
-    return ModelList(data=await _known(request).cards())
+    return ModelList(data=await known_models(request).cards())
 
 
 @router.post(
@@ -54,15 +54,15 @@ async def list_models(request: Request, caller: Viewer) -> ModelList:
 )
 async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
     """Answers a conversation. A client that goes away cancels the decoding."""
-    admitted = await admit(deps, _known(request), body, caller, request.headers)
+    admitted = await admit(deps, known_models(request), body, caller, request.headers)
     chunks = guarded(deps, admitted)
     if not body.stream:
-        completion = await first_of(collected(chunks), _gone(request))
+        completion = await first_of(collected(chunks), gone(request))
         if completion is None:
             return Response(status_code=499)  # nobody is there to read it
         return JSONResponse(_plain_completion(completion))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), _gone(request))
+    first = await first_of(anext(chunks), gone(request))
     if first is None:
         return Response(status_code=499)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -124,15 +124,3 @@ def _plain_completion(completion: ChatCompletion) -> dict[str, Any]:
         choice["message"].setdefault("content", None)
         choice.setdefault("logprobs", None)
     return document
-
-
-async def _gone(request: Request) -> None:
-    """Returns when the client has gone away."""
-    while True:
-        if (await request.receive())["type"] == "http.disconnect":
-            return
-
-
-def _known(request: Request) -> KnownModels:
-    found: KnownModels = request.app.state.models
-    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from fastapi import Request
+
 from agent.api.pages import unknown
 from agent.chat_model import ChatModel
 from flightloop.chat import ModelCard
@@ -35,3 +37,9 @@ class KnownModels:
         await self.cards()
         if name not in self._names:
             raise unknown("model", name, sorted(self._names), "model")
+
+
+def known_models(request: Request) -> KnownModels:
+    """Those of the application that serves the request."""
+    found: KnownModels = request.app.state.models
+    return found

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from anyio import CancelScope
+from fastapi import Request
 
 T = TypeVar("T")
 
@@ -47,6 +48,13 @@ async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, objec
         with CancelScope(shield=True):
             await ended(stopping)
             await ended(task)
+
+
+async def gone(request: Request) -> None:
+    """Returns when the client has gone away."""
+    while True:
+        if (await request.receive())["type"] == "http.disconnect":
+            return
 
 
 async def _next(items: AsyncIterator[T]) -> T:

@@ -380,7 +380,8 @@ async def test_openapi_documents_every_route_and_its_errors(client: httpx.AsyncC
         "GET /v1/approvals", "POST /v1/approvals/{approval_id}", "GET /v1/interrupts", "POST /v1/interrupts",
         "DELETE /v1/interrupts/{interrupt_id}", "GET /v1/agents", "GET /v1/tools", "GET /v1/policies",
         "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/runs/{run_id}/fork",
-        "GET /v1/audit", "GET /v1/overview", "GET /v1/usage", "GET /healthz", "GET /readyz", "GET /metrics",
+        "POST /v1/responses", "GET /v1/audit", "GET /v1/overview", "GET /v1/usage", "GET /healthz", "GET /readyz",
+        "GET /metrics",
     }  # fmt: skip
     for name, operation in operations.items():
         if "/v1/" in name:

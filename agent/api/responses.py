@@ -1,0 +1,89 @@
+"""``/v1/responses``: OpenAI's other protocol, on the path that a chat completion takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from agent.api.access import Deps, Operator
+from agent.api.admission import admit
+from agent.api.errors import documented
+from agent.api.guarded import guarded
+from agent.api.models import known_models
+from agent.api.narrated import Narration
+from agent.api.racing import first_of, gone, until
+from agent.api.translated import translated
+from flightloop.chat import ChatChunk
+from flightloop.errors import FlightloopError, InternalError
+from flightloop.responses import ResponseCreate, ResponseEvent, ResponseObject
+
+router = APIRouter(prefix="/v1", tags=["responses"])
+log = structlog.get_logger(__name__)
+
+
+@router.post(
+    "/responses",
+    response_model=ResponseObject,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "The response; its events with `stream`."},
+        **documented(404, 413, 422, 423, 429, 503),
+    },
+)
+async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Operator) -> Response:
+    """Answers a conversation and stores nothing of it. A client that goes away cancels the decoding."""
+    chat, translation = translated(body)
+    try:
+        admitted = await admit(deps, known_models(request), chat, caller, request.headers)
+    except FlightloopError as error:
+        raise translation.renamed(error) from error
+    chunks, narration = guarded(deps, admitted), Narration(body)
+    if not body.stream:
+        whole = await first_of(_last(narration, chunks), gone(request))
+        if whole is None:
+            return Response(status_code=499)  # nobody is there to read it
+        return JSONResponse(whole.model_dump(mode="json", by_alias=True))
+    # Until the first token an error is still an HTTP status.
+    first = await first_of(anext(chunks), gone(request))
+    if first is None:
+        return Response(status_code=499)
+    stream = until(_as_sse(narration, first, chunks), deps.closing.wait())
+    return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
+
+
+async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -> ResponseObject:
+    async with aclosing(chunks):
+        async for _ in narration.events(chunks):
+            pass
+    return narration.response
+
+
+async def _as_sse(
+    narration: Narration, first: ChatChunk, chunks: AsyncGenerator[ChatChunk, None]
+) -> AsyncIterator[ServerSentEvent]:
+    """An error ends it with ``response.failed``: the status has gone out already."""
+    try:
+        async for event in narration.events(_after(first, chunks)):
+            yield _sse(event)
+    except FlightloopError as error:
+        yield _sse(narration.failed(error))
+    except Exception:
+        log.exception("unforeseen error in a stream")
+        yield _sse(narration.failed(InternalError("an unforeseen error; the server's log has more")))
+    finally:
+        await chunks.aclose()
+
+
+async def _after(first: ChatChunk, rest: AsyncIterator[ChatChunk]) -> AsyncIterator[ChatChunk]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def _sse(event: ResponseEvent) -> ServerSentEvent:
+    fields = event.model_fields_set | {"sequence_number"}
+    return ServerSentEvent(event.model_dump_json(by_alias=True, include=fields), event=event.type)

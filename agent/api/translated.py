@@ -1,0 +1,137 @@
+"""A request of the Responses protocol as the chat request that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from flightloop.chat import (
+    ChatMessage,
+    ChatRequest,
+    FunctionCall,
+    FunctionDef,
+    JsonSchemaFormat,
+    NamedFunction,
+    NamedToolChoice,
+    ResponseFormat,
+    ToolCall,
+    ToolDef,
+)
+from flightloop.content import ImagePart, ImageUrl, Part, TextPart
+from flightloop.errors import FlightloopError, InvalidRequest
+from flightloop.responses import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    FunctionTool,
+    InputImage,
+    ItemPart,
+    MessageItem,
+    Refusal,
+    ResponseCreate,
+    TextFormat,
+)
+
+LOGPROBS = "message.output_text.logprobs"
+
+
+@dataclass
+class Translation:
+    """``sources`` tells for each message the parameter that it came from."""
+
+    messages: list[ChatMessage] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def add(self, message: ChatMessage, source: str) -> None:
+        self.messages.append(message)
+        self.sources.append(source)
+
+    def renamed(self, error: FlightloopError) -> FlightloopError:
+        """The error with the names that the caller knows."""
+        names = {f"messages.{index}": source for index, source in enumerate(self.sources)}
+        for chat, own in [*reversed(names.items()), ("messages", "input")]:
+            if error.param and (error.param == chat or error.param.startswith(f"{chat}.")):
+                told = error.message.replace(f"{chat}:", f"{own}:", 1)
+                return type(error)(told, param=own, retry_after=error.retry_after)
+        return error
+
+
+def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
+    """
+    Raises:
+        InvalidRequest: a format by schema has no name or schema.
+    """
+    translation = _conversation(request)
+    chosen = request.tool_choice
+    chat = ChatRequest(
+        model=request.model,
+        messages=translation.messages,
+        tools=[_tool(tool) for tool in request.tools] or None,
+        tool_choice=chosen if isinstance(chosen, str) else NamedToolChoice(function=NamedFunction(name=chosen.name)),
+        parallel_tool_calls=request.parallel_tool_calls,
+        response_format=_format(request.text.format),
+        max_completion_tokens=request.max_output_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        logprobs=LOGPROBS in request.include,
+        top_logprobs=request.top_logprobs,
+        stream=request.stream,
+        user=request.user,
+        flightloop=request.flightloop,
+    )
+    return chat, translation
+
+
+def _conversation(request: ResponseCreate) -> Translation:
+    found = Translation()
+    if request.instructions:
+        found.add(ChatMessage(role="system", content=[TextPart(text=request.instructions)]), "instructions")
+    for index, item in enumerate(request.input):
+        source = f"input.{index}"
+        match item:
+            case MessageItem():
+                found.add(ChatMessage(role=item.role, content=_parts(item.content)), source)
+            case FunctionCallItem():
+                _add_call(found, item, source)
+            case FunctionOutputItem():
+                content = _parts(item.output)
+                found.add(ChatMessage(role="tool", content=content, tool_call_id=item.call_id), source)
+    return found
+
+
+def _add_call(found: Translation, item: FunctionCallItem, source: str) -> None:
+    """The calls of one answer follow each other, behind its text: for a chat they are one message."""
+    if not found.messages or found.messages[-1].role != "assistant":
+        found.add(ChatMessage(role="assistant"), source)
+    call = ToolCall(id=item.call_id, function=FunctionCall(name=item.name, arguments=item.arguments))
+    found.messages[-1].tool_calls = [*(found.messages[-1].tool_calls or []), call]
+
+
+def _parts(content: Sequence[ItemPart]) -> list[Part]:
+    return [_part(part) for part in content]
+
+
+def _part(part: ItemPart) -> Part:
+    if isinstance(part, InputImage):
+        return ImagePart(image_url=ImageUrl(url=part.image_url, detail=part.detail))
+    return TextPart(text=part.refusal if isinstance(part, Refusal) else part.text)
+
+
+def _tool(tool: FunctionTool) -> ToolDef:
+    parameters = tool.parameters or {"type": "object", "properties": {}}
+    function = FunctionDef(
+        name=tool.name, description=tool.description or "", parameters=parameters, strict=tool.strict
+    )
+    return ToolDef(function=function)
+
+
+def _format(wanted: TextFormat) -> ResponseFormat | None:
+    if wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return ResponseFormat(type="json_object")
+    if wanted.schema_ is None:
+        raise InvalidRequest("text.format.schema: is missing, type 'json_schema' needs it", param="text.format.schema")
+    schema = JsonSchemaFormat(
+        name=wanted.name or "answer", description=wanted.description, schema=wanted.schema_, strict=wanted.strict
+    )
+    return ResponseFormat(type="json_schema", json_schema=schema)

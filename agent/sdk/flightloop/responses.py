@@ -1,0 +1,300 @@
+"""The OpenAI Responses protocol as flightloop speaks it: stateless, function tools only.
+
+Source: OpenAI API reference, "Responses". Nothing is stored: ``store`` is always false, and a conversation
+goes on by sending its items again. What cannot be done is refused by name; hints (``reasoning``,
+``service_tier``, ``prompt_cache_key`` …) are dropped, like every field that is not listed here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic_core import PydanticCustomError
+
+from flightloop.chat import RequestExtension, ResponseExtension, TokenLogprob
+from flightloop.content import Wire
+
+FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
+NOT_STORED = "responses are not stored; send the conversation's items as 'input'"
+_UNSUPPORTED: dict[str, tuple[object, str]] = {
+    "previous_response_id": (None, NOT_STORED),
+    "conversation": (None, NOT_STORED),
+    "store": (False, f"{NOT_STORED}, and leave 'store' out or false"),
+    "background": (False, "a response is made while its request waits; POST /v1/runs works in the background"),
+    "prompt": (None, "no prompts are stored; send 'instructions' and 'input'"),
+    "truncation": ("disabled", "input is never cut; leave 'truncation' out and send fewer items"),
+    "context_management": (None, "input is never compacted; leave it out and send fewer items"),
+    "moderation": (None, "the policy 'default' decides; leave it out"),
+}
+"""Parameters that change what is done, with the one value beside null that is."""
+
+
+class InputText(Wire):
+    type: Literal["input_text"] = "input_text"
+    text: str
+
+
+class InputImage(Wire):
+    type: Literal["input_image"] = "input_image"
+    image_url: str
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class OutputText(Wire):
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[Any] = Field(default_factory=list)
+    logprobs: list[TokenLogprob] = Field(default_factory=list)
+
+
+class Refusal(Wire):
+    type: Literal["refusal"] = "refusal"
+    refusal: str
+
+
+def _type_of(value: Any) -> str | None:
+    """An item without a type is a message."""
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "message" if kind is None else str(kind)
+
+
+ItemPart = Annotated[
+    Annotated[InputText, Tag("input_text")]
+    | Annotated[InputImage, Tag("input_image")]
+    | Annotated[OutputText, Tag("output_text")]
+    | Annotated[Refusal, Tag("refusal")],
+    Discriminator(
+        _type_of,
+        custom_error_type="unsupported",
+        custom_error_message="is none of the parts served: input_text, input_image, output_text, refusal",
+    ),
+]
+
+
+def _as_parts(value: Any) -> Any:
+    return [{"type": "input_text", "text": value}] if isinstance(value, str) else value
+
+
+ItemContent = Annotated[list[ItemPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])]
+"""A list of parts; a plain string is taken as one text part."""
+
+
+class MessageItem(Wire):
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: ItemContent
+
+
+class FunctionCallItem(Wire):
+    type: Literal["function_call"] = "function_call"
+    call_id: str
+    name: str
+    arguments: str = "{}"
+    """A JSON object, as text."""
+
+
+class FunctionOutputItem(Wire):
+    type: Literal["function_call_output"] = "function_call_output"
+    call_id: str
+    output: ItemContent
+
+
+InputItem = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[FunctionCallItem, Tag("function_call")]
+    | Annotated[FunctionOutputItem, Tag("function_call_output")],
+    Discriminator(
+        _type_of,
+        custom_error_type="unsupported",
+        custom_error_message="is none of the items served: message, function_call, function_call_output; leave it out",
+    ),
+]
+
+
+def _as_items(value: Any) -> Any:
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+
+
+Items = Annotated[list[InputItem], BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem])]
+"""A list of items; a plain string is taken as one message of the user."""
+
+
+class FunctionTool(Wire):
+    type: Literal["function"] = "function"
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """A JSON Schema of type object."""
+    strict: bool | None = None
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_function(cls, value: Any) -> Any:
+        if value != "function":
+            raise PydanticCustomError("unsupported", FUNCTIONS_ONLY)
+        return value
+
+
+class FunctionChoice(Wire):
+    type: Literal["function"]
+    name: str
+
+
+class TextFormat(Wire):
+    """``name`` and ``schema`` belong to ``json_schema``."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class TextConfig(Wire):
+    format: TextFormat = Field(default_factory=TextFormat)
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _null_is_text(cls, value: Any) -> Any:
+        return TextFormat() if value is None else value
+
+
+class ResponseCreate(Wire):
+    """Body of ``POST /v1/responses``."""
+
+    model: str
+    input: Items = Field(min_length=1)
+    instructions: str | None = None
+    tools: list[FunctionTool] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
+    parallel_tool_calls: bool = True
+    text: TextConfig = Field(default_factory=TextConfig)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    include: list[str] = Field(default_factory=list)
+    """``message.output_text.logprobs`` is known; others have nothing to include here."""
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    """Comes back with the response."""
+    stream: bool = False
+    user: str | None = None
+    flightloop: RequestExtension = Field(default_factory=RequestExtension)
+
+    previous_response_id: Any = None
+    conversation: Any = None
+    store: Any = None
+    background: Any = None
+    prompt: Any = None
+    truncation: Any = None
+    context_management: Any = None
+    moderation: Any = None
+
+    @field_validator(*_UNSUPPORTED, mode="before")
+    @classmethod
+    def _supported(cls, value: Any, info: Any) -> Any:
+        harmless, advice = _UNSUPPORTED[info.field_name]
+        if value is not None and value != harmless:
+            raise PydanticCustomError("unsupported", "is not supported: {advice}", {"advice": advice})
+        return None
+
+    @field_validator(
+        "tools", "tool_choice", "parallel_tool_calls", "text", "temperature", "top_p", "include", "top_logprobs",
+        "metadata", "stream", "flightloop", mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _null_is_default(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
+
+
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+class OutputMessage(Wire):
+    type: Literal["message"] = "message"
+    id: str
+    role: Literal["assistant"] = "assistant"
+    status: ItemStatus
+    content: list[OutputText] = Field(default_factory=list)
+
+
+class OutputCall(FunctionCallItem):
+    id: str
+    status: ItemStatus
+
+
+class InputTokensDetails(Wire):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(Wire):
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(Wire):
+    input_tokens: int = 0
+    input_tokens_details: InputTokensDetails = Field(default_factory=InputTokensDetails)
+    output_tokens: int = 0
+    output_tokens_details: OutputTokensDetails = Field(default_factory=OutputTokensDetails)
+    total_tokens: int = 0
+
+
+class IncompleteDetails(Wire):
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+class ResponseError(Wire):
+    code: str
+    message: str
+
+
+class ResponseObject(Wire):
+    """What a request is answered with. Times are seconds since 1970."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None = None
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    incomplete_details: IncompleteDetails | None = None
+    error: ResponseError | None = None
+    model: str
+    output: list[OutputMessage | OutputCall] = Field(default_factory=list)
+    usage: ResponseUsage | None = None
+    instructions: str | None = None
+    tools: list[FunctionTool] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
+    parallel_tool_calls: bool = True
+    text: TextConfig = Field(default_factory=TextConfig)
+    max_output_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_logprobs: int = 0
+    metadata: dict[str, str] = Field(default_factory=dict)
+    user: str | None = None
+    store: Literal[False] = False
+    background: Literal[False] = False
+    truncation: Literal["disabled"] = "disabled"
+    previous_response_id: None = None
+    flightloop: ResponseExtension | None = None
+
+
+class ResponseEvent(Wire):
+    """An event of a streamed response. Which fields it has depends on its ``type``; the others stay unset."""
+
+    type: str
+    sequence_number: int = 0
+    """Gap-free from 0."""
+    response: ResponseObject | None = None
+    output_index: int | None = None
+    item: OutputMessage | OutputCall | None = None
+    item_id: str | None = None
+    content_index: int | None = None
+    part: OutputText | None = None
+    delta: str | None = None
+    text: str | None = None
+    logprobs: list[TokenLogprob] | None = None
+    name: str | None = None
+    arguments: str | None = None

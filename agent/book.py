@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
-from agent.journal import Journal, Lease
+from agent.journal import PAGE, Journal, Lease, all_events
 from agent.run import RunState, apply, fold_state
 from flightloop.events import RunEvent
 from flightloop.runs import Run
-
-PAGE = 1000
 
 
 @dataclass
@@ -41,9 +39,7 @@ class Book:
     @classmethod
     async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> Book:
         """Reads the run's events once; from then on every write keeps up by itself."""
-        events: list[RunEvent] = []
-        while page := await journal.events(tenant_id, lease.run_id, len(events), PAGE):
-            events += page
+        events = await all_events(journal, tenant_id, lease.run_id)
         return cls(journal, lease, fold_state(events), History(lease.run_id, events))
 
     @property

@@ -100,15 +100,17 @@ def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
 
 
 def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
-    def hosts(project: Project) -> OwnedHosts:
-        own = ToolHosts(project.tool_sources, ToolsConfig())
-        if not project.servers:
-            return own
-        from tools.mcp.hosts import McpHosts  # half a second of imports
+    return Kits(live, guards, make_hosts, make_lookup(settings.data))
 
-        return McpHosts(own, project.servers, project.server_tools)
 
-    return Kits(live, guards, hosts, make_lookup(settings.data))
+def make_hosts(project: Project) -> OwnedHosts:
+    """Hosts of the project's own tools and of its MCP servers', to be started."""
+    own = ToolHosts(project.tool_sources, ToolsConfig())
+    if not project.servers:
+        return own
+    from tools.mcp.hosts import McpHosts  # half a second of imports
+
+    return McpHosts(own, project.servers, project.server_tools)
 
 
 def make_lookup(data: Path) -> Lookup:

@@ -10,7 +10,7 @@ from typing import Any
 from agent.context import Conversation
 from agent.fakes import LocalHosts
 from agent.history import History
-from agent.journal import Journal
+from agent.journal import PAGE, Journal, all_events
 from agent.kits import Kit
 from agent.project import Project
 from agent.row import Row, row_of
@@ -24,7 +24,6 @@ from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
 from tools.registry import Registry
 
-PAGE = 1000
 GOOD_SCORE, BAD_SCORE = 4, 2
 
 
@@ -82,7 +81,7 @@ class Exporter:
         """None for a run that decided nothing, or whose input may not be seen."""
         kit = self._kit(run.agent)
         conversation = await converse(self._journal, run, kit, None)
-        events = await self._events(run)
+        events = await all_events(self._journal, run.tenant_id, run.id)
         history = History(run.id, events)
         context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
         ruling = await kit.guard.check(Subject(Stage.INPUT, conversation.input_text, context))
@@ -92,12 +91,6 @@ class Exporter:
             conversation.user = [TextPart(text=ruling.text)]
         row = row_of(conversation, history, _offered(kit, run, history, conversation))
         return Sample(run, row, _judged(run, events))
-
-    async def _events(self, run: Run) -> list[RunEvent]:
-        events: list[RunEvent] = []
-        while page := await self._journal.events(run.tenant_id, run.id, len(events), PAGE):
-            events += page
-        return events
 
     def _kit(self, name: str) -> Kit:
         if name not in self._kits:

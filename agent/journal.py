@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.ledger import Ledger
     from guardrails.interrupt import InterruptSnapshot
 
+PAGE = 1000
 WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
 """Events that may be appended from outside; RunEnded only while no worker holds the run."""
 
@@ -251,6 +252,14 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def all_events(journal: Journal, tenant_id: str, run_id: str) -> list[RunEvent]:
+    """A run's events up to now, from the first one on. Raises NotFound."""
+    events: list[RunEvent] = []
+    while page := await journal.events(tenant_id, run_id, len(events), PAGE):
+        events += page
+    return events
 
 
 def new_id(kind: str) -> str:

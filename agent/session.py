@@ -16,7 +16,7 @@ RUNS = 20
 
 async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | None) -> Conversation:
     """The conversation that a run continues."""
-    exchanges = [await _exchange(before, kit) for before in await _earlier(journal, run) if _counts(before)]
+    exchanges = [await _exchange(before, kit) for before in await earlier(journal, run)]
     return Conversation(
         instructions=kit.agent.instructions.strip(),
         user=run.input,
@@ -25,6 +25,11 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
     )
+
+
+async def earlier(journal: Journal, run: Run) -> list[Run]:
+    """The session's runs before this one that its model may know of, oldest first."""
+    return [before for before in await _earlier(journal, run) if _counts(before)]
 
 
 async def _earlier(journal: Journal, run: Run) -> list[Run]:

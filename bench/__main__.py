@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from agent.evals.task import TaskError
 from bench.errors import BenchError
 from bench.peers.environment import PeerError
 from bench.platform import PlatformFailed
 from bench.rows import Row, show, write
-from bench.tasks import TaskError
 from flightloop.errors import FlightloopError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measurements.")

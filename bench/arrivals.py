@@ -12,9 +12,9 @@ from random import Random
 
 from rich.console import Console
 
+from agent.evals.task import Task
 from bench.play import OPERATOR
 from bench.rows import Row
-from bench.tasks import Task
 from flightloop import AsyncFlightloop
 from flightloop.content import text_of
 from flightloop.events import ApprovalRequested

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.config import load_settings
+from agent.evals.task import Task, load
 from bench.platform import Platform, PlatformFailed
 from bench.play import Played, Player
 from bench.support import TASKS
-from bench.tasks import Task, load
 from flightloop import Flightloop
 from flightloop.cli.render import event_line
 from flightloop.errors import FlightloopError

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.evals.shares import wilson
+from agent.evals.task import TaskError
 from agent.intents import Intents
 from agent.project import EMBEDDED
-from bench.rows import Row, wilson
-from bench.tasks import TaskError
+from bench.rows import Row
 from flightloop import Flightloop
 
 MESSAGES = Path(__file__).parent / "tasks" / "intents.jsonl"

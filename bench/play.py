@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.tasks import Judgement, Task, judge, prepare
+from agent.evals.judging import Judgement, judge, prepare
+from agent.evals.task import Call, Task, TaskError
 from flightloop import Flightloop
 from flightloop.content import text_of
-from flightloop.events import ApprovalRequested, RunEvent
+from flightloop.events import ApprovalRequested, RunEvent, ToolIntent
 from flightloop.runs import Run
 from tools.shop.seed import reseed
 
@@ -46,24 +47,33 @@ class Player:
         """Says the task's turns in one session, each after the answer to the one before.
 
         Raises:
-            TaskError: the task's SQL is wrong.
+            TaskError: the task's SQL is wrong, or its results are recorded: here tools are performed.
             FlightloopError: the platform refuses a request.
         """
+        if task.recorded is not None:
+            raise TaskError(f"task {task.id}: has recorded results; 'python -m agent eval' plays it")
         reseed(self.database)
         prepare(self.database, task)
         session = f"task-{task.id}-{uuid.uuid4().hex[:8]}"
         answers: list[str] = []
         runs: list[Run] = []
         seconds: list[float] = []
+        calls: list[Call] = []
+
+        def heard(event: RunEvent) -> None:
+            if isinstance(event, ToolIntent):
+                calls.append(Call(tool=event.tool, arguments=event.arguments))
+            self.told(event)
+
         for turn in task.turns:
             said = turn.text(answers[-1] if answers else "")
             self.told(said)
             began = time.perf_counter()
-            run = say(self.client, task.agent, session, said, self.told)
+            run = say(self.client, task.agent, session, said, heard)
             seconds.append(time.perf_counter() - began)
             runs.append(run)
             answers.append(text_of(run.output or []))
-        judgement = judge(self.database, answers, task)
+        judgement = judge(self.database, answers, task, calls, runs[-1])
         self.client.runs.outcome(runs[-1].id, solved=judgement.solved)
         return Played(task, judgement, tuple(runs), tuple(seconds))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -51,17 +50,6 @@ def spread_of(values: Sequence[float]) -> float | None:
         return None
     low, _, high = statistics.quantiles(values, n=4)
     return (high - low) / 2
-
-
-def wilson(share: float, cases: float) -> tuple[float, float]:
-    """Where a share that was found among so many cases lies with 95 % confidence.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
-    """
-    z = statistics.NormalDist().inv_cdf(0.975)
-    middle = (share + z**2 / (2 * cases)) / (1 + z**2 / cases)
-    half = z / (1 + z**2 / cases) * math.sqrt(share * (1 - share) / cases + z**2 / (4 * cases**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def show(rows: Sequence[Row], console: Console, title: str) -> None:

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agent.evals.shares import wilson
+from agent.evals.task import Task
+from agent.evals.task import load as read_tasks
 from bench import arrivals, intents
 from bench.platform import Platform
 from bench.play import Played, Player
-from bench.rows import Row, median_row, wilson
-from bench.tasks import Task
-from bench.tasks import load as read_tasks
+from bench.rows import Row, median_row
 from flightloop import AsyncFlightloop, Flightloop
 from tools.shop.seed import reseed
 

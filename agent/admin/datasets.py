@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent.admin.logs import configure_logs
-from agent.config import Settings, load_settings
+from agent.admin.logs import configured
 
 dataset = typer.Typer(no_args_is_help=True, help="Data for the tuner.")
 
@@ -28,7 +27,7 @@ def dataset_lessons(
     """Conversations of the support agent with right answers, played over shops of other seeds than the tasks'."""
     from agent.admin.lessons import write_lessons
 
-    asyncio.run(write_lessons(_settings(project), rows, seed, out, examples, typer.echo))
+    asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, typer.echo))
 
 
 @dataset.command("intents")
@@ -41,7 +40,7 @@ def dataset_intents(
     """Messages of the support agent's customers with their intents, in other words than those that are measured."""
     from agent.admin.lessons import write_messages
 
-    write_messages(_settings(project), rows, seed, out, typer.echo)
+    write_messages(configured(project=project), rows, seed, out, typer.echo)
 
 
 @dataset.command("export")
@@ -56,7 +55,7 @@ def dataset_export(
     """Runs that ended well, as training rows; with --pairs, preferences between runs of the same input."""
     from agent.admin.export import Wanted, export_runs
 
-    asyncio.run(export_runs(_settings(project), Wanted(tenant, agent, rated), out, pairs, typer.echo))
+    asyncio.run(export_runs(configured(project=project), Wanted(tenant, agent, rated), out, pairs, typer.echo))
 
 
 @dataset.command("mask")
@@ -68,9 +67,3 @@ def dataset_mask(
     from agent.admin.masking import mask_file
 
     mask_file(file, out, typer.echo)
-
-
-def _settings(project: Path | None) -> Settings:
-    settings = load_settings(project=project)
-    configure_logs(settings.log_level)
-    return settings

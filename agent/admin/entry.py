@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from agent.admin.datasets import dataset
-from agent.admin.logs import configure_logs
+from agent.admin.logs import configured
 from agent.admin.mcp import mcp
-from agent.config import Settings, load_settings
+from agent.admin.tasks import evaluate, regress
+from agent.config import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs and administers a flightloop platform.")
 policy = typer.Typer(no_args_is_help=True, help="Policies of the guardrails.")
@@ -22,6 +23,8 @@ app.add_typer(audit, name="audit")
 app.add_typer(dashboards, name="dashboards")
 app.add_typer(dataset, name="dataset")
 app.add_typer(mcp, name="mcp")
+app.command("eval")(evaluate)
+app.command("regress")(regress)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
@@ -33,7 +36,7 @@ def serve(host: Host = None, port: Port = None, project: Project = None) -> None
     """API and worker in one process, without Ray, against FLIGHTLOOP_MODEL_URL."""
     from agent.standalone import serve as run
 
-    settings = _settings(host=host, port=port, project=project)
+    settings = configured(host=host, port=port, project=project)
 
     def started(url: str) -> None:
         typer.echo(f"flightloop answers at {url}; its API key is {_where_the_key_is(settings)}. Ctrl-C stops it.")
@@ -54,7 +57,7 @@ def up(
     """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
     from agent.serve.up import Extras, up
 
-    settings = _settings(host=host, port=port, project=project)
+    settings = configured(host=host, port=port, project=project)
     up(settings, Extras(console_port if console else None, prometheus_port if prometheus else None), typer.echo)
 
 
@@ -63,7 +66,7 @@ def worker(project: Project = None) -> None:
     """A worker alone, beside an API on the same journal, against FLIGHTLOOP_MODEL_URL."""
     from agent.admin.worker import work
 
-    asyncio.run(work(_settings(project=project)))
+    asyncio.run(work(configured(project=project)))
 
 
 @app.command()
@@ -77,7 +80,7 @@ def graph(
     from tools.knowledge import picture
 
     wanted = {picture.dot: dot, picture.svg: svg}
-    show_graph(_settings(), about, {draw: path for draw, path in wanted.items() if path})
+    show_graph(configured(), about, {draw: path for draw, path in wanted.items() if path})
 
 
 @policy.command("test")
@@ -96,7 +99,7 @@ def audit_verify(tenant: Annotated[str, typer.Option(help="Whose audit log.")] =
     """Recomputes the chain of hashes. Exits 1 at the first record that does not fit."""
     from agent.admin.audits import verify_audit
 
-    raise typer.Exit(0 if asyncio.run(verify_audit(_settings(), tenant, typer.echo)) else 1)
+    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, typer.echo)) else 1)
 
 
 @dashboards.command("push")
@@ -109,12 +112,6 @@ def dashboards_push(
 
     for name in push(url, token):
         typer.echo(name)
-
-
-def _settings(**overrides: object) -> Settings:
-    settings = load_settings(**overrides)
-    configure_logs(settings.log_level)
-    return settings
 
 
 def _where_the_key_is(settings: Settings) -> str:

@@ -7,6 +7,15 @@ import sys
 
 import structlog
 
+from agent.config import Settings, load_settings
+
+
+def configured(**overrides: object) -> Settings:
+    """The settings, with logs as they say; ``overrides`` (not None) win over the environment. Raises ConfigError."""
+    settings = load_settings(**overrides)
+    configure_logs(settings.log_level)
+    return settings
+
 
 def configure_logs(level: str) -> None:
     renderer: structlog.typing.Processor = (

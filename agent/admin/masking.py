@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import regex
 
@@ -19,6 +19,7 @@ from guardrails.rails.pii import PATTERNS, bare, pii_finder
 from guardrails.rails.secrets import secrets_finder
 from model.tuner.data.row import Bad, Row, read_rows, write_rows
 
+T = TypeVar("T")
 Walk = Callable[[str], str]
 PARTS = ("messages", "chosen", "rejected")
 """What a row holds messages in; the last two are those of a preference."""
@@ -52,7 +53,7 @@ def mask_file(file: Path, out: Path, tell: Callable[[str], None]) -> Counter[str
 
 @dataclass
 class Masking:
-    """The masking of one row: a value has the same surrogate wherever it stands in it.
+    """The masking of one row or task: a value has the same surrogate wherever it stands in it.
 
     Attributes:
         draw: of surrogates.
@@ -65,12 +66,22 @@ class Masking:
 
     def row(self, row: Row) -> Row:
         """The row with surrogates in what its messages say, call with and got."""
+        return self._masked(lambda walk: _row(row, walk))
+
+    def value(self, value: Any) -> Any:
+        """A JSON value with surrogates in its texts, keys and whole numbers."""
+        return self._masked(lambda walk: _value(value, walk))
+
+    def _masked(self, walked: Callable[[Walk], T]) -> T:
         # All is found first: a phone number behind the word "phone" stands bare in a call's arguments.
-        for text in _texts(row):
-            self._find(text)
+        walked(self._seen)
         longest_first = sorted(self._values, key=len, reverse=True)
         self._values = {value: self._values[value] for value in longest_first}
-        return _row(row, self._replaced)
+        return walked(self._replaced)
+
+    def _seen(self, text: str) -> str:
+        self._find(text)
+        return text
 
     def _find(self, text: str) -> None:
         finders: tuple[tuple[Finder, bool], ...] = ((secrets_finder(), True), (pii_finder(tuple(PATTERNS)), False))
@@ -152,15 +163,3 @@ def _value(value: Any, walk: Walk) -> Any:
     if isinstance(value, list):
         return [_value(each, walk) for each in value]
     return {walk(key): _value(each, walk) for key, each in value.items()}
-
-
-def _texts(row: Row) -> list[str]:
-    """All texts of a row's messages."""
-    found: list[str] = []
-
-    def keep(text: str) -> str:
-        found.append(text)
-        return text
-
-    _row(row, keep)
-    return found

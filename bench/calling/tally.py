@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.evals.shares import wilson
 from bench.calling.calibration import Point, error, reliability
 from bench.calling.categories import ROWS, Category, Kind
 from bench.calling.play import Played
-from bench.rows import Row, wilson
+from bench.rows import Row
 
 FREE = "_free"
 """Ends the names of rows that were measured without the grammar."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
+from agent.evals.shares import wilson
 from bench.retail.play import Played
-from bench.rows import Row, as_markdown, median_row, wilson
+from bench.rows import Row, as_markdown, median_row
 
 NOTE = "scripted customer: not tau2-bench's official setting, not to be compared with its leaderboard"
 

@@ -16,6 +16,7 @@ import pytest
 
 from agent.admin.lessons import write_lessons
 from agent.config import Settings
+from agent.evals.task import load
 from agent.intents import Intents
 from agent.lessons import goods
 from agent.lessons.desk import Desk, NoSuchOrder
@@ -29,7 +30,6 @@ from agent.lessons.talk import question
 from agent.project import EMBEDDED, Project, load_project
 from agent.spec import Example
 from agent.store import memory_journal
-from bench.tasks import load
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from flightloop.events import Judged

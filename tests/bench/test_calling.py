@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agent.config import load_settings
+from agent.evals.shares import wilson
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from bench.calling.asking import CUT_OFF, MOST_TOKENS, Answer, AskFailed, Endpoint, FakeModel, Message, Tool, called
 from bench.calling.calibration import BINS, Point, error, reliability
@@ -31,7 +32,7 @@ from bench.engine.page import BEGIN, END
 from bench.errors import BenchError
 from bench.peers.environment import PeerError, python_of
 from bench.peers.peer import Peer
-from bench.rows import Row, wilson
+from bench.rows import Row
 from flightloop import Flightloop
 
 SIMPLE, IRRELEVANCE, TURNS = chosen(["simple_python", "irrelevance", "multi_turn_base"])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.evals.task import TaskError
 from agent.intents import Intents
 from agent.project import EMBEDDED
 from bench.intents import read
-from bench.tasks import TaskError
 
 
 def test_each_intent_has_as_many_messages() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.tasks import Task, TaskError, Turn, judge, load, prepare
+from agent.evals.judging import judge, prepare
+from agent.evals.task import Task, TaskError, Turn, load
 from flightloop.tool import ToolContext, ToolRefused
 from tools.registry import Registry
 from tools.shop.database import FILE

@@ -1,0 +1,150 @@
+"""``python -m agent eval``: a project's tasks, each played with data of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agent import compose
+from agent.budgets import Prices
+from agent.config import Settings
+from agent.evals.play import Model, Played, Player
+from agent.evals.tally import Tally
+from agent.evals.task import Task, TaskError, read
+from agent.models.patient import PatientChatModel
+from agent.project import Project, load_project
+from flightloop import AsyncFlightloop
+from flightloop.errors import ConfigError, FlightloopError, NotFound
+from flightloop.settings import resolve
+from tools.shop.database import FILE
+from tools.shop.seed import reseed
+
+WIDTH = 120
+"""Columns of the table where no terminal says how many there are."""
+DATA = Path("tasks") / "data"
+"""Folder of a project that each task's data begins with."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which tasks (of ``files``, none: the project's), how often, and what is asked of them.
+
+    ``at_least``: the share that has to be solved; ``out``: where a JSON document is written.
+    """
+
+    files: tuple[Path, ...] = ()
+    agent: str | None = None
+    ids: frozenset[str] = frozenset()
+    repeat: int = 1
+    at_least: float = 1.0
+    out: Path | None = None
+
+
+async def evaluate(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
+    """Whether enough was solved; shows each task's outcome.
+
+    Raises:
+        ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
+    """
+    console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
+    project = load_project(settings.project)
+    tasks = _chosen(project, wish)
+    async with _model(settings) as model:
+        guards = compose.make_guards(model.chat, model.name)
+        async with Player(project, model, compose.make_hosts, guards, lambda data: _fill(settings, data)) as player:
+            tally = Tally(await _play_all(player, tasks, wish.repeat, console))
+    console.print(tally.table())
+    console.print(tally.sentence(), highlight=False)
+    if wish.out is not None:
+        _write(wish.out, tally)
+    return tally.share >= wish.at_least
+
+
+async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], repeat: int, console: Console) -> list[Played]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    played: list[Played] = []
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("tasks", total=len(tasks) * repeat)
+        for where, task in tasks:
+            for _ in range(repeat):
+                played.append(await player.play(task, where))
+                solved = sum(one.solved for one in played)
+                progress.update(bar, advance=1, description=f"{solved} solved, last: {task.id}")
+    return played
+
+
+def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
+    files = wish.files or project.tasks
+    if not files:
+        raise ConfigError(f"{project.folder / 'tasks'}: no *.jsonl; name a file with --tasks")
+    tasks = read(files)
+    if missing := sorted(wish.ids - {task.id for _, task in tasks}):
+        raise ConfigError(f"no task has the id {missing[0]}; looked in {', '.join(map(str, files))}")
+    chosen = [
+        (where, task)
+        for where, task in tasks
+        if wish.agent in (None, task.agent) and (not wish.ids or task.id in wish.ids)
+    ]
+    if not chosen:
+        raise ConfigError(f"no such task is of the agent {wish.agent}")
+    for where, task in chosen:
+        try:
+            project.agent(task.agent)
+        except NotFound as error:
+            raise TaskError(f"{where}: agent: {error.message}") from error
+    return chosen
+
+
+@asynccontextmanager
+async def _model(settings: Settings) -> AsyncIterator[Model]:
+    if settings.model_url is None:
+        settings = await _served(settings)
+    remote = compose.remote_model(settings)
+    try:
+        name = await compose.model_name(settings, remote)
+        yield Model(PatientChatModel(remote), name, Prices(settings.price_prompt, settings.price_completion))
+    finally:
+        await remote.close()
+
+
+async def _served(settings: Settings) -> Settings:
+    """The settings with the model that a running platform serves. Raises ConfigError: none runs."""
+    try:
+        server = resolve()
+        async with AsyncFlightloop(server.base_url, server.api_key) as client:
+            card = (await client.models.list()).data[0]
+    except (FlightloopError, IndexError) as error:
+        told = error.message if isinstance(error, FlightloopError) else "it lists no model"
+        raise ConfigError(f"eval needs a model: set FLIGHTLOOP_MODEL_URL, or start the platform ({told})") from error
+    found = {
+        "model_url": f"{server.base_url}/v1",
+        "model_api_key": SecretStr(server.api_key),
+        "model_name": card.id,
+        "model_context": card.context_length,
+        "model_logprobs": True,
+    }
+    return settings.model_copy(update=found)
+
+
+def _fill(settings: Settings, data: Path) -> None:
+    if settings.project is None:
+        reseed(data / FILE)
+    elif (settings.project / DATA).is_dir():
+        shutil.copytree(settings.project / DATA, data, dirs_exist_ok=True)
+
+
+def _write(path: Path, tally: Tally) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(tally.document(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

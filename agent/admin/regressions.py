@@ -1,0 +1,112 @@
+"""``python -m agent regress``: a recorded run as a task of the project."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent import compose
+from agent.config import Settings
+from agent.evals.regression import Wanted, regression
+from agent.evals.task import Call, Task, read
+from agent.project import load_project
+from flightloop.errors import ConfigError, InvalidRequest
+from flightloop.runs import RunStatus
+
+FILE = "regressions.jsonl"
+MASKED = ("turns", "answer", "calls", "never", "recorded")
+"""Fields of a task that hold what somebody said."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command's options. ``calls`` and ``never``: each a tool's name, with arguments as a JSON object behind it or
+    without."""
+
+    run_id: str
+    tenant_id: str = "default"
+    answer: Sequence[str] = ()
+    calls: Sequence[str] = ()
+    never: Sequence[str] = ()
+    ends: RunStatus = RunStatus.SUCCEEDED
+    good: bool = False
+    mask: bool = False
+    id: str | None = None
+    out: Path | None = None
+
+
+async def write_regression(settings: Settings, request: Request, tell: Callable[[str], None]) -> None:
+    """Appends the task to the project's regressions, or to ``request.out``.
+
+    Raises:
+        ConfigError: the file can't be used, or has a task with this id.
+        NotFound, Conflict, InvalidRequest: the run can't become a task (``agent.evals.regression``).
+    """
+    out = request.out or _file(settings)
+    calls, never = [list(map(_call, lines)) for lines in (request.calls, request.never)]
+    wanted = Wanted(request.answer, calls, never, request.ends, request.good)
+    journal = compose.open_journal(settings)
+    try:
+        task = await regression(journal, request.tenant_id, request.run_id, wanted)
+        document = task.model_dump(mode="json", exclude_defaults=True)
+        task = Task.model_validate(document | {"id": request.id or task.id})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    finally:
+        await journal.close()
+    task, masked = _masked(task) if request.mask else (task, 0)
+    _append(out, task, load_project(settings.project).tasks)
+    tell(f"task {task.id} in {out}: {len(task.turns)} inputs, {len(task.recorded or ())} recorded calls")
+    if request.mask:
+        tell(f"{masked} values masked; look through it before others read it")
+    else:
+        tell("it holds what the user said and the tools answered, as they are; --mask puts surrogates in their place")
+
+
+def _file(settings: Settings) -> Path:
+    if settings.project is None:
+        raise ConfigError("the embedded project is not yours to change: name a --project, or a file with --out")
+    return settings.project / "tasks" / FILE
+
+
+def _call(line: str) -> Call:
+    """Raises InvalidRequest."""
+    tool, _, arguments = line.partition(" ")
+    try:
+        return Call(tool=tool, arguments=json.loads(arguments) if arguments.strip() else {})
+    except ValueError:
+        raise InvalidRequest(f'{line!r} is no call: write TOOL, or TOOL {{"argument": "value"}}') from None
+
+
+def _masked(task: Task) -> tuple[Task, int]:
+    from agent.admin.masking import Masking  # a second of imports
+
+    masking = Masking(random.SystemRandom())
+    document: dict[str, Any] = task.model_dump(mode="json", exclude_defaults=True)
+    masked = masking.value({name: document[name] for name in MASKED if name in document})
+    return Task.model_validate(document | masked), masking.counts.total()
+
+
+def _append(path: Path, task: Task, known: Sequence[Path]) -> None:
+    files = dict.fromkeys(file.resolve() for file in (*known, path) if file.is_file() and file.stat().st_size)
+    for where, other in read(files):
+        if other.id == task.id:
+            raise ConfigError(f"{where}: has a task {task.id} already; give this one another --id")
+    line = json.dumps(task.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            file.seek(0, 2)
+            if file.tell():
+                file.seek(-1, 2)
+                line = line if file.read() == b"\n" else "\n" + line  # somebody's last line had no end
+            file.write(line.encode())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,54 @@
+"""``python -m agent eval`` and ``regress``: a project's tasks, played; a recorded run, made one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.admin.logs import configured
+from flightloop.runs import RunStatus
+
+Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
+
+
+def evaluate(
+    tasks: Annotated[list[Path] | None, typer.Option(help="A task file; none: tasks/*.jsonl of the project.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", "-a", help="Only tasks of this agent.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only the task with this id.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="How often each is played.")] = 1,
+    at_least: Annotated[float, typer.Option(min=0, max=1, help="Share to be solved; below it the exit code is 1.")] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Write what came out there.")] = None,
+    project: Project = None,
+) -> None:
+    """Plays the project's tasks, each with data of its own, against FLIGHTLOOP_MODEL_URL or the model of the platform
+    that runs. Exits 1 if one is not solved."""
+    from agent.admin.evals import Wish, evaluate
+
+    wish = Wish(tuple(tasks or ()), agent, frozenset(task or ()), repeat, at_least, json)
+    raise typer.Exit(0 if asyncio.run(evaluate(configured(project=project), wish)) else 1)
+
+
+def regress(
+    run_id: Annotated[str, typer.Argument(help="A run that has ended.")],
+    answer: Annotated[list[str] | None, typer.Option(help="Regular expression that an answer has to match.")] = None,
+    call: Annotated[
+        list[str] | None, typer.Option(help="Call to be made: a tool, and arguments that count as JSON behind it.")
+    ] = None,
+    never: Annotated[list[str] | None, typer.Option(help="Call that may not be made, written alike.")] = None,
+    ends: Annotated[RunStatus, typer.Option(help="How the run has to end.")] = RunStatus.SUCCEEDED,
+    good: Annotated[bool, typer.Option("--good", help="The recorded run did right: it solves the task.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Surrogates for personal data and keys.")] = False,
+    id: Annotated[str | None, typer.Option(help="The task's; none: the run's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="None: tasks/regressions.jsonl of the project.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose run.")] = "default",
+    project: Project = None,
+) -> None:
+    """Makes a task of a recorded run, failed ones above all, with what its tools answered. ``eval`` then plays it
+    without performing a tool."""
+    from agent.admin.regressions import Request, write_regression
+
+    request = Request(run_id, tenant, answer or [], call or [], never or [], ends, good, mask, id, out)
+    asyncio.run(write_regression(configured(project=project), request, typer.echo))

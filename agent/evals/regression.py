@@ -1,0 +1,107 @@
+"""A recorded run as a task: what its user said, and what its tools answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.evals.judging import Judgement, judge
+from agent.evals.play import calls_of
+from agent.evals.task import Call, RecordedCall, Task, Turn
+from agent.history import CallState, History
+from agent.journal import Journal, all_events
+from agent.session import earlier
+from flightloop.content import TextPart, text_of
+from flightloop.errors import Conflict, InvalidRequest
+from flightloop.runs import Run, RunStatus
+
+NOWHERE = Path()
+"""The tools' database of a recorded task: there is none."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the task asks for. ``good``: the recorded run did so, else it must not have."""
+
+    answer: Sequence[str] = ()
+    calls: Sequence[Call] = ()
+    never: Sequence[Call] = ()
+    ends: RunStatus = RunStatus.SUCCEEDED
+    good: bool = False
+
+
+async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Wanted) -> Task:
+    """The task of a run that has ended, with those before it in its session.
+
+    Raises:
+        NotFound: the tenant has no such run.
+        Conflict: the run has not ended.
+        InvalidRequest: an input is more than text, or what is wanted tells the run from none that goes right.
+        ValidationError: what is wanted can't stand in a task.
+    """
+    run = await journal.get(tenant_id, run_id)
+    if not run.status.terminal:
+        raise Conflict(f"run {run_id} is {run.status}: it can become a task once it has ended")
+    runs = [*await earlier(journal, run), run]
+    histories = [History(one.id, await all_events(journal, one.tenant_id, one.id)) for one in runs]
+    task = Task(
+        id=run.id,
+        agent=run.agent,
+        turns=[_turn(one) for one in runs],
+        answer=list(wanted.answer),
+        calls=list(wanted.calls),
+        never=list(wanted.never),
+        ends=wanted.ends,
+        recorded=[call for history in histories for call in _recorded(history)],
+    )
+    made = [call for history in histories for call in calls_of(history)]
+    _check(run, wanted, judge(NOWHERE, [text_of(one.output or []) for one in runs], task, made, run))
+    return task
+
+
+def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
+    """A task that its own failed run solves finds nothing."""
+    if judgement.solved and not wanted.good:
+        raise InvalidRequest(
+            f"run {run.id} itself would solve this task: say what went wrong, by the answer, the calls or the end that"
+            " would have been right; or say that it was good"
+        )
+    if wanted.good and not judgement.solved:
+        raise InvalidRequest(f"run {run.id} would not solve this task itself: {'; '.join(judgement.problems)}")
+
+
+def _turn(run: Run) -> Turn:
+    if not all(isinstance(part, TextPart) for part in run.input):
+        raise InvalidRequest(f"the input of run {run.id} is more than text, which a task can't hold")
+    return Turn(user=text_of(run.input))
+
+
+def _recorded(history: History) -> Iterator[RecordedCall]:
+    for turn in history.turns:
+        for state in turn.calls:
+            call = _performed(state) or _denied(state)
+            if call is not None:
+                yield call
+
+
+def _performed(state: CallState) -> RecordedCall | None:
+    intent, result = state.intent, state.result
+    if intent is None or result is None:
+        return None
+    return RecordedCall(
+        tool=intent.tool,
+        arguments=intent.arguments,
+        ok=result.ok,
+        content=result.content,
+        error=result.error,
+        note=result.note,
+    )
+
+
+def _denied(state: CallState) -> RecordedCall | None:
+    asked, decided = state.request, state.decided
+    if asked is None or decided is None or decided.decision == "approve":
+        return None
+    reason = decided.reason or ("nobody decided in time" if decided.decision == "expire" else "")
+    return RecordedCall(tool=asked.tool, arguments=asked.arguments, denied=reason)

@@ -1,0 +1,104 @@
+"""What came out when tasks were played: a table for people, a document for programs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from agent.evals.play import Played
+from agent.evals.shares import wilson
+from flightloop.content import text_of
+
+
+@dataclass(frozen=True)
+class Tally:
+    """At least one play; those of one task in a row."""
+
+    plays: Sequence[Played]
+
+    @property
+    def solved(self) -> int:
+        return sum(one.solved for one in self.plays)
+
+    @property
+    def share(self) -> float:
+        return self.solved / len(self.plays)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the share lies with 95 % confidence. Repeats of a task are no cases of their own, unless it is the
+        only one."""
+        tasks = len(self._by_task())
+        return wilson(self.share, tasks if tasks > 1 else len(self.plays))
+
+    def sentence(self) -> str:
+        low, high = self.interval
+        return f"{self.solved} of {len(self.plays)} solved: {self.share:.0%} ({low:.0%} to {high:.0%}, 95 % confidence)"
+
+    def table(self) -> Table:
+        """A row a task; figures are means over its plays."""
+        table = Table("task", "solved", "why not", box=None, header_style="dim")
+        for column in ("off record", "tokens", "seconds", "EUR"):
+            table.add_column(column, justify="right")
+        for plays in self._by_task().values():
+            solved = sum(one.solved for one in plays)
+            mark = ("✓" if solved else "✗") if len(plays) == 1 else f"{solved} of {len(plays)}"
+            colour = "green" if solved == len(plays) else "red"
+            why = "\n".join(dict.fromkeys(problem for one in plays for problem in one.problems))
+            off = statistics.mean(one.off_the_record for one in plays)
+            tokens = statistics.mean(_total(one, "tokens") for one in plays)
+            seconds = statistics.mean(_total(one, "seconds") for one in plays)
+            cost = statistics.mean(_total(one, "cost") for one in plays)
+            figures = (f"{off:g}" if off else "", f"{tokens:,.0f}", f"{seconds:.1f}", f"{cost:.4f}" if cost else "")
+            table.add_row(Text(plays[0].task.id), Text(mark, colour), Text(why), *figures)
+        return table
+
+    def document(self) -> dict[str, Any]:
+        """JSON: the share with its interval, and each play with what was said, called and used."""
+        return {
+            "solved": self.solved,
+            "plays": len(self.plays),
+            "share": self.share,
+            "interval": list(self.interval),
+            "tasks": [_document(one) for one in self.plays],
+        }
+
+    def _by_task(self) -> dict[str, list[Played]]:
+        found: dict[str, list[Played]] = {}
+        for one in self.plays:
+            found.setdefault(one.task.id, []).append(one)
+        return found
+
+
+def _document(played: Played) -> dict[str, Any]:
+    return {
+        "id": played.task.id,
+        "where": played.where,
+        "agent": played.task.agent,
+        "solved": played.solved,
+        "problems": list(played.problems),
+        "turns": [
+            {
+                "input": text_of(run.input),
+                "status": run.status.value,
+                "stop_reason": run.stop_reason and run.stop_reason.value,
+                "answer": text_of(run.output or []),
+            }
+            for run in played.runs
+        ],
+        "calls": [call.model_dump(mode="json") for call in played.calls],
+        "off_the_record": played.off_the_record,
+        "tokens": _total(played, "tokens"),
+        "seconds": _total(played, "seconds"),
+        "cost": _total(played, "cost"),
+    }
+
+
+def _total(played: Played, figure: str) -> float:
+    """Of the runs' usage: ``tokens``, ``seconds`` or ``cost`` in euros."""
+    return float(sum(getattr(run.usage, figure) for run in played.runs))

@@ -1,0 +1,104 @@
+"""Runs driven in this process, one after the other and without a worker: lessons, and tasks that are played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opentelemetry.sdk.trace import TracerProvider
+
+from agent.book import Book
+from agent.budgets import Prices
+from agent.chat_model import ChatModel
+from agent.context import Conversation
+from agent.deltas import LocalDeltas
+from agent.gate import Gate, Means
+from agent.journal import Claim, Journal
+from agent.kits import Kit
+from agent.loop import Loop, Stop
+from agent.session import converse
+from flightloop.events import RunCreated
+from flightloop.runs import Approval, Run, RunStatus
+from observability.tracing import Tracing
+
+LEASE_S = 3600.0
+
+Operator = Callable[[Approval], str | None]
+"""Asked about each call that waits for a person: why not, or None to agree."""
+
+
+def agrees(approval: Approval) -> None:
+    """An operator who agrees to everything."""
+
+
+def _untraced() -> Tracing:
+    return Tracing(TracerProvider(shutdown_on_exit=False))
+
+
+@dataclass(frozen=True)
+class Driven:
+    """A run that has ended, with what its last lease knew of it."""
+
+    book: Book
+    gate: Gate
+    conversation: Conversation
+
+    @property
+    def run(self) -> Run:
+        return self.book.run
+
+
+@dataclass(frozen=True)
+class Solo:
+    """Drives the runs of a journal that nobody else works on.
+
+    Args:
+        kit: what they work with.
+        data: folder of the tools' data.
+        name: of whoever drives them and decides about their calls.
+    """
+
+    journal: Journal
+    kit: Kit
+    data: Path
+    name: str
+    prices: Prices = field(default_factory=Prices)
+    tracing: Tracing = field(default_factory=_untraced)
+
+    async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
+        """A new run, to its end. Faults of ours and of the model's implementation are raised."""
+        run = (await self.journal.create(created)).run
+        while True:
+            claim = await self.journal.claim(self.name, LEASE_S)
+            assert claim is not None, f"{run.id} is {run.status}"
+            driven = await self._drive(claim, model, model_name)
+            if driven.run.status.terminal:
+                return driven
+            await self.journal.release(claim.lease, RunStatus.WAITING_APPROVAL)
+            for approval in await self.journal.run_approvals(run.id):
+                if approval.status == "pending":
+                    reason = operator(approval)
+                    await self.journal.decide(
+                        run.tenant_id, approval.id, "approve" if reason is None else "deny", self.name, reason
+                    )
+
+    async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> Driven:
+        book = await Book.open(self.journal, claim.run.tenant_id, claim.lease)
+        conversation = await converse(self.journal, claim.run, self.kit, model.capabilities.context_length)
+        means = Means(
+            agent=self.kit.agent,
+            guard=self.kit.guard,
+            model=model,
+            model_name=model_name,
+            hosts=self.kit.hosts,
+            deltas=LocalDeltas(),
+            prices=self.prices,
+            data=self.data,
+            clock=lambda: datetime.now(UTC),
+            tracing=self.tracing,
+            lookup=self.kit.lookup,
+        )
+        await Loop(means, book, conversation, Stop()).drive()
+        return Driven(book, Gate(means, book, conversation), conversation)

@@ -103,7 +103,7 @@ class ScriptedChat:
         raise AssertionError("the API answers out of the stream")
 
     async def models(self) -> list[ModelCard]:
-        return [ModelCard(id="scripted", context_length=100)]
+        return [ModelCard(id="scripted", context_length=self.capabilities.context_length)]
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ def evaluate(
 ) -> None:
     """Plays the project's tasks, each with data of its own, against FLIGHTLOOP_MODEL_URL or the model of the platform
     that runs. Exits 1 if one is not solved."""
-    from agent.admin.evals import Wish, evaluate
+    from agent.admin import evals
 
-    wish = Wish(tuple(tasks or ()), agent, frozenset(task or ()), repeat, at_least, json)
-    raise typer.Exit(0 if asyncio.run(evaluate(configured(project=project), wish)) else 1)
+    wish = evals.Wish(tuple(tasks or ()), agent, frozenset(task or ()), repeat, at_least, json)
+    raise typer.Exit(0 if asyncio.run(evals.evaluate(configured(project=project), wish)) else 1)
 
 
 def regress(
@@ -41,7 +41,7 @@ def regress(
     ends: Annotated[RunStatus, typer.Option(help="How the run has to end.")] = RunStatus.SUCCEEDED,
     good: Annotated[bool, typer.Option("--good", help="The recorded run did right: it solves the task.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Surrogates for personal data and keys.")] = False,
-    id: Annotated[str | None, typer.Option(help="The task's; none: the run's.")] = None,
+    task_id: Annotated[str | None, typer.Option("--id", help="The task's; none: the run's.")] = None,
     out: Annotated[Path | None, typer.Option(help="None: tasks/regressions.jsonl of the project.")] = None,
     tenant: Annotated[str, typer.Option(help="Whose run.")] = "default",
     project: Project = None,
@@ -50,5 +50,5 @@ def regress(
     without performing a tool."""
     from agent.admin.regressions import Request, write_regression
 
-    request = Request(run_id, tenant, answer or [], call or [], never or [], ends, good, mask, id, out)
+    request = Request(run_id, tenant, answer or [], call or [], never or [], ends, good, mask, task_id, out)
     asyncio.run(write_regression(configured(project=project), request, typer.echo))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -108,7 +108,7 @@ class Player:
                 return await self._converse(task, where, data, await self._performing(), agrees)
             recording = Recording(self._project.registry, task.recorded)
             played = await self._converse(task, where, data, recording, recording.operator)
-            return Played(task, where, played.problems, played.runs, played.calls, recording.off_the_record)
+            return replace(played, off_the_record=recording.off_the_record)
 
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
         agent = self._project.agent(task.agent)

@@ -1,4 +1,7 @@
-"""The messages that the model sees: instructions, the session so far, this run's turns."""
+"""The messages that the model sees: instructions, the session so far, this run's turns.
+
+They follow from the journal alone, so that whoever takes a run over asks what would have been asked.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,15 @@ from agent.history import History, Turn, dump, result_text
 from agent.spec import Example
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, TextPart, text_of
-from flightloop.events import CallsDecided, Planned, Replied
+from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 
 CHARS_PER_TOKEN = 3.0
 """Cautious for English; corrected by what the model really counts."""
 TOKENS_PER_MESSAGE = 8
 RESULT_SHARE = 0.4
 """Of the context: a longer tool result is cut for the model (the journal keeps all of it)."""
-
-
-class ContextExhausted(Exception):
-    """Not even the newest turn fits the model."""
+RECALL = "recall"
+"""The call that a digest answers: no tool, and a digest is no more to be trusted than the results in it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Exchange:
 
     user: str
     answer: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,28 @@ class Prompt:
         return cls(messages, sum(prompt.characters for prompt in prompts))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Estimator:
-    """Tokens of a text, by a ratio that follows the model's own counts."""
+    """Tokens of a text, by a ratio that follows the model's own counts; None: nothing was counted yet."""
 
-    chars_per_token: float = CHARS_PER_TOKEN
+    counted: float | None = None
+
+    @property
+    def chars_per_token(self) -> float:
+        return self.counted or CHARS_PER_TOKEN
 
     def tokens(self, prompt: Prompt) -> int:
-        return int(prompt.characters / self.chars_per_token) + TOKENS_PER_MESSAGE * len(prompt.messages)
+        return self.of(prompt.characters, len(prompt.messages))
 
-    def learn(self, prompt: Prompt, counted: int) -> None:
-        """Takes in the model's own count of a request. Never trusts more than 6 characters a token."""
-        content = counted - TOKENS_PER_MESSAGE * len(prompt.messages)
+    def of(self, characters: int, messages: int) -> int:
+        return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * messages
+
+    def learned(self, prompt: Prompt, tokens: int) -> Estimator:
+        """With the model's own count of a request. Never trusts more than 6 characters a token."""
+        content = tokens - TOKENS_PER_MESSAGE * len(prompt.messages)
         if content > 0 and prompt.characters > 200:
-            self.chars_per_token = min(6.0, max(0.5, prompt.characters / content))
+            return Estimator(round(min(6.0, max(0.5, prompt.characters / content)), 3))
+        return self
 
 
 @dataclass
@@ -74,7 +84,7 @@ class Conversation:
     """What stays the same within a run, and how its turns become messages.
 
     ``user`` is the run's input as the guard let it through. ``context_length`` in tokens, None
-    where the model does not tell.
+    where the model does not tell. The session's earlier runs are there in full, whatever the model sees of them.
     """
 
     instructions: str
@@ -83,8 +93,8 @@ class Conversation:
     planning: bool = True
     earlier: Sequence[Exchange] = ()
     context_length: int | None = None
-    estimator: Estimator = field(default_factory=Estimator)
     _turns: list[Prompt] = field(default_factory=list)
+    _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
 
     @property
     def user_text(self) -> str:
@@ -95,35 +105,49 @@ class Conversation:
     def input_text(self) -> str:
         return text_of(self.user)
 
-    def prompt(self, history: History, tools: Sequence[ToolDef], room: int) -> Prompt:
-        """The request's messages, the oldest left out so that ``room`` tokens remain for the answer.
+    def limit(self, history: History) -> int | None:
+        """Tokens that prompt and answer may have together; None while nobody knows."""
+        found = history.compacted
+        return self.context_length or (found.limit if found else None)
+
+    def prompt(self, history: History, tools: Sequence[ToolDef]) -> Prompt:
+        """The request's messages: what the last compaction left, and what came since.
 
         The tools' schemas count among its characters.
-
-        Raises:
-            ContextExhausted: nothing more can be left out.
         """
-        system = Prompt.of([ChatMessage(role="system", content=[TextPart(text=self.instructions)])])
-        schemas = sum(len(_schema(tool)) for tool in tools)
-        shown = Prompt.of(
-            [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
-        )
-        head = Prompt([*system.messages, *shown.messages], system.characters + schemas + shown.characters)
-        current = Prompt.of([ChatMessage(role="user", content=self.user)])
-        old = [_exchange(exchange) for exchange in self.earlier]
-        turns = self._turn_prompts(history)
-        whole = Prompt.joined([head, *old, current, *turns])
-        if self.context_length is None:
-            return whole
-        limit = self.context_length - room
-        size = self.estimator.tokens(whole)
-        # First the session's oldest exchanges go, then this run's oldest turns, never the newest one.
-        while size > limit and (old or len(turns) > 1):
-            gone = old.pop(0) if old else turns.pop(0)
-            size -= self.estimator.tokens(gone)
-        if size > limit:
-            raise ContextExhausted(f"the newest turn needs about {size} tokens, the model takes {limit}")
-        return Prompt.joined([head, *old, current, *turns])
+        digest = [digested(history.compacted)] if history.compacted else []
+        old = [prompt for _, prompt in self.exchanges(history)]
+        turns = self.turns(history, self.limit(history))
+        return Prompt.joined([self.head(tools), *old, self.current, *digest, *turns])
+
+    def head(self, tools: Sequence[ToolDef]) -> Prompt:
+        """What always stands first."""
+        system = ChatMessage(role="system", content=[TextPart(text=self.instructions)])
+        shown = [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
+        made = Prompt.of([system, *shown])
+        return Prompt(made.messages, made.characters + sum(len(_schema(tool)) for tool in tools))
+
+    @property
+    def current(self) -> Prompt:
+        return Prompt.of([ChatMessage(role="user", content=self.user)])
+
+    def exchanges(self, history: History) -> list[tuple[Exchange, Prompt]]:
+        """The session's earlier runs that stand in the prompt, oldest first."""
+        covered = history.compacted.runs if history.compacted else []
+        return [(one, _exchange(one)) for one in self.earlier if one.run_id not in covered]
+
+    def turns(self, history: History, limit: int | None) -> list[Prompt]:
+        """This run's turns that stand in the prompt, oldest first, as a context of ``limit`` tokens can take them."""
+        # Finished turns never change until a compaction, so each is made once.
+        if self._made_for != (history.compacted, limit):
+            self._made_for, self._turns = (history.compacted, limit), []
+        longest = None if limit is None else int(limit * RESULT_SHARE * CHARS_PER_TOKEN)
+        for turn in history.kept[len(self._turns) :]:
+            made = Prompt.of(_turn(turn, longest))
+            if turn.open:
+                return [*self._turns, made]
+            self._turns.append(made)
+        return list(self._turns)
 
     def _example(self, number: int, example: Example) -> list[ChatMessage]:
         names = [call.tool for call in example.calls]
@@ -139,21 +163,20 @@ class Conversation:
             turns += [ChatMessage(role="assistant", tool_calls=[made]), _result(made, dump(call.result))]
         return [_message("user", example.user), *planned, *turns, _message("assistant", example.answer)]
 
-    def shrink(self, prompt: Prompt) -> None:
-        """The model said that ``prompt`` is too long: count more for the same text from now on."""
-        if self.context_length is None:
-            self.context_length = self.estimator.tokens(prompt)
-        self.estimator.chars_per_token *= 0.8
 
-    def _turn_prompts(self, history: History) -> list[Prompt]:
-        # Finished turns never change, so each is made once.
-        limit = None if self.context_length is None else int(self.context_length * RESULT_SHARE * CHARS_PER_TOKEN)
-        for turn in history.turns[len(self._turns) :]:
-            made = Prompt.of(_turn(turn, limit))
-            if turn.open:
-                return [*self._turns, made]
-            self._turns.append(made)
-        return list(self._turns)
+def answer_room(limit: int | None, wanted: int) -> int:
+    """Tokens for an answer: at most half of a small context."""
+    return wanted if limit is None else max(1, min(wanted, limit // 2))
+
+
+def digested(compacted: ContextCompacted) -> Prompt:
+    """The messages that a digest stands in: none if it is empty."""
+    if not compacted.digest:
+        return Prompt([], 0)
+    left_out = [f"({compacted.left_out} older lines are left out)"] if compacted.left_out else []
+    text = "\n".join(["What came before, in short:", *left_out, *compacted.digest])
+    call = ToolCall(id=RECALL, function=FunctionCall(name=RECALL, arguments="{}"))
+    return Prompt.of([ChatMessage(role="assistant", tool_calls=[call]), _result(call, text)])
 
 
 def _exchange(exchange: Exchange) -> Prompt:

@@ -10,7 +10,8 @@ from typing import Any
 from agent.book import Book
 from agent.budgets import reserve
 from agent.collect import Collected
-from agent.context import Conversation, Prompt
+from agent.compaction import compact
+from agent.context import Conversation, Estimator, Prompt, answer_room
 from agent.gate import Gate, Means
 from agent.history import dump
 from flightloop.chat import ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
@@ -135,25 +136,30 @@ class _Asking:
         return CallTools(CallsDecided(calls=calls, text=asked.released, model=asked.model))
 
     async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
+        refused: Prompt | None = None
         for attempt in range(CONTEXT_TRIES):
-            room = self._room()
-            prompt = self.conversation.prompt(self.book.history, self.tools, room)
+            prompt = await self._prompt(refused)
             try:
                 return await self._ask_once(prompt, form, show=show)
             except ContextTooLong:
                 if attempt + 1 == CONTEXT_TRIES:
                     raise
-                self.conversation.shrink(prompt)
+                refused = prompt
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def _prompt(self, refused: Prompt | None) -> Prompt:
+        """Compacted first, in the journal, where not everything fits."""
+        history = self.book.history
+        compacted = compact(self.conversation, history, self.tools, self.means.agent.max_tokens, refused)
+        if compacted is not None:
+            await self.book.write(compacted)
+        return self.conversation.prompt(history, self.tools)
+
     def _room(self) -> int:
-        """Tokens for the answer: at most half of a small context."""
-        length = self.conversation.context_length
-        wanted = self.means.agent.max_tokens
-        return wanted if length is None else max(1, min(wanted, length // 2))
+        return answer_room(self.conversation.limit(self.book.history), self.means.agent.max_tokens)
 
     async def _ask_once(self, prompt: Prompt, form: ResponseFormat | None, *, show: bool) -> _Asked:
-        estimator, tools = self.conversation.estimator, self.tools
+        estimator, tools = Estimator(self.book.history.chars_per_token), self.tools
         prompt_tokens = estimator.tokens(prompt)
         room = self._room()
         began = self.means.clock()
@@ -171,10 +177,10 @@ class _Asking:
             logprobs=self.means.model.capabilities.logprobs,
         )
         collected = await self.gate.answer(request, prompt_tokens, show=show)
-        estimator.learn(prompt, collected.usage.prompt_tokens if collected.usage else 0)
+        learned = estimator.learned(prompt, collected.usage.prompt_tokens if collected.usage else 0)
         released = self.book.draft.released if self.book.draft else ""
         self.book.draft = None
-        model = _model_call(self.means, collected, prompt_tokens, began)
+        model = _model_call(self.means, collected, prompt_tokens, began, learned)
         return _Asked(collected, model, released, cut=reservation.completion_tokens < room)
 
     def _unfinished(self) -> ModelCall:
@@ -201,7 +207,9 @@ def _unusable(asked: _Asked, problem: str) -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
 
 
-def _model_call(means: Means, collected: Collected, prompt_tokens: int, began: datetime) -> ModelCall:
+def _model_call(
+    means: Means, collected: Collected, prompt_tokens: int, began: datetime, learned: Estimator
+) -> ModelCall:
     usage = collected.usage or _usage(prompt_tokens, collected.tokens)
     told = collected.extension
     return ModelCall(
@@ -215,6 +223,7 @@ def _model_call(means: Means, collected: Collected, prompt_tokens: int, began: d
         max_entropy=told.max_entropy,
         finish_reason=collected.finish_reason,
         cost=means.prices.cost(usage),
+        chars_per_token=learned.counted,
     )
 
 

@@ -13,6 +13,7 @@ from flightloop.events import (
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
+    ContextCompacted,
     Judged,
     Planned,
     Replied,
@@ -76,6 +77,8 @@ class History:
         self.repeats_failure = False  # the newest result failed as the very same call had failed before
         self.tainted = False
         self.judged_input = False
+        self.compacted: ContextCompacted | None = None  # the last one
+        self.chars_per_token: float | None = None  # of the last prompt that the model has counted
         self._failed: set[tuple[str, str]] = set()
         self._calls: dict[str, CallState] = {}
         for event in events:
@@ -85,6 +88,11 @@ class History:
     def last(self) -> Turn | None:
         return self.turns[-1] if self.turns else None
 
+    @property
+    def kept(self) -> list[Turn]:
+        """Those that stand in the prompt themselves."""
+        return self.turns[self.compacted.through_step :] if self.compacted else self.turns
+
     def call(self, call_id: str) -> CallState:
         return self._calls[call_id]
 
@@ -92,6 +100,10 @@ class History:
         match event:
             case Planned() | CallsDecided() | Replied():
                 self._decided(event)
+            case ContextCompacted():
+                self.compacted = event
+                self.chars_per_token = event.chars_per_token
+                self.tainted |= event.tainted
             case Judged():
                 self.judged_input |= event.verdict.stage is Stage.INPUT
             case ApprovalRequested():
@@ -118,6 +130,7 @@ class History:
 
     def _decided(self, event: Planned | CallsDecided | Replied) -> None:
         turn = Turn(event)
+        self.chars_per_token = event.model.chars_per_token or self.chars_per_token
         if isinstance(event, Planned):
             self.plans += 1
             self.plan = tuple(event.tools)

@@ -8,7 +8,8 @@ from typing import assert_never
 
 from agent.book import Book
 from agent.budgets import Exhausted, Reservation, seconds_left
-from agent.context import ContextExhausted, Conversation
+from agent.compaction import ContextExhausted
+from agent.context import Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
 from agent.journal import LeaseLost

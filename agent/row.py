@@ -11,9 +11,6 @@ from agent.history import CallState, History, Turn
 from flightloop.chat import ToolDef
 from flightloop.events import CallsDecided
 
-ROOM = 1
-"""Tokens left for an answer that is there already."""
-
 Message = dict[str, Any]
 
 
@@ -34,19 +31,16 @@ class Row:
 
 
 def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef]) -> Row:
-    """All of a run's decisions are learned, its examples and the session's earlier runs are not.
+    """All decisions that the last prompt showed are learned, examples and the session's earlier runs are not.
 
-    Each of the run's prompts is a beginning of these messages, so one row teaches all of its decisions.
+    Each prompt since the run's last compaction is a beginning of these messages, so one row teaches them all.
 
     Args:
         conversation: of the run, with all that its prompts showed.
         tools: those that the policy let the model see.
-
-    Raises:
-        ContextExhausted: the run does not fit the conversation's context.
     """
-    own = [wanted for turn in history.turns for wanted in _learned(turn)]
-    messages = conversation.prompt(history, tools, ROOM).messages
+    own = [wanted for turn in history.kept for wanted in _learned(turn)]
+    messages = conversation.prompt(history, tools).messages
     shown = [message.model_dump(mode="json", exclude_none=True) for message in messages]
     begun = len(shown) - len(own)
     for message, wanted in zip(shown, [False] * begun + own, strict=True):

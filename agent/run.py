@@ -13,6 +13,7 @@ from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
     CancelRequested,
+    ContextCompacted,
     DeltaEvent,
     FeedbackGiven,
     Judged,
@@ -61,7 +62,7 @@ RESUMABLE = frozenset(
 )
 """Stop reasons that a resume can lift."""
 
-_WORK = (Planned, CallsDecided, Replied, Judged, ToolIntent, ToolResult, ApprovalRequested)
+_WORK = (Planned, CallsDecided, Replied, Judged, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
 """What only the holder of the lease writes, while the run is running."""
 
 
@@ -267,4 +268,5 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     CancelRequested: _cancel_requested,
     FeedbackGiven: _feedback,
     OutcomeVerified: _nothing,
+    ContextCompacted: _nothing,
 }

@@ -29,7 +29,7 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:
     """The session's runs before this one that its model may know of, oldest first."""
-    return [before for before in await _earlier(journal, run) if _counts(before)]
+    return [before for before in await _earlier(journal, run) if _counts(before, run)]
 
 
 async def _earlier(journal: Journal, run: Run) -> list[Run]:
@@ -42,9 +42,14 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
     return found[-RUNS:]
 
 
-def _counts(run: Run) -> bool:
-    """A blocked input stays out: it must not reach the model by the next run."""
-    return run.status.terminal and run.status is not RunStatus.BLOCKED
+def _counts(before: Run, run: Run) -> bool:
+    """Whoever works on a run finds the same ones: those that had ended when it began.
+
+    A blocked input stays out: it must not reach the model by the next run.
+    """
+    if before.ended_at is None or before.status is RunStatus.BLOCKED:
+        return False
+    return run.started_at is None or before.ended_at <= run.started_at
 
 
 async def _exchange(run: Run, kit: Kit) -> Exchange | None:
@@ -54,4 +59,4 @@ async def _exchange(run: Run, kit: Kit) -> Exchange | None:
     ruling = await kit.guard.check(Subject(Stage.INPUT, text_of(run.input), context))
     if ruling.action.severity >= Action.ASK.severity:
         return None
-    return Exchange(user=ruling.text, answer=text_of(run.output or []))
+    return Exchange(ruling.text, text_of(run.output or []), run.id)

@@ -46,6 +46,8 @@ class StepView:
     decision: Decision | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     calls: dict[str, CallView] = field(default_factory=dict)
+    compacted: ev.ContextCompacted | None = None
+    """Behind it, a digest took the place of what was oldest for the model."""
 
     @property
     def title(self) -> str:
@@ -86,6 +88,8 @@ def steps_of(events: Iterable[ev.RunEvent]) -> list[StepView]:
         elif isinstance(event, ev.Judged):
             call = step.calls.get(event.call_id or "")
             (call.verdicts if call else step.verdicts).append(event.verdict)
+        elif isinstance(event, ev.ContextCompacted):
+            step.compacted = event
         else:
             _add_to_call(step, event)
     shown = [step for step in steps.values() if step.decision or step.verdicts or step.calls]

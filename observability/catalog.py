@@ -313,6 +313,9 @@ RUN_TOKENS = _histogram(Tier.RUN, "tokens", "Prompt and completion tokens a run 
 RUN_DECISIONS = _counter(
     Tier.RUN, "decisions", "Decisions of the model.", AGENT, Label("kind", ("plan", "calls", "reply"))
 )
+RUN_COMPACTIONS = _counter(
+    Tier.RUN, "compactions", "Times that a digest took the place of what no longer fitted the model.", AGENT
+)
 RUN_CONFIDENCE = _histogram(Tier.RUN, "confidence", "Confidence of a run's decisions.", RATIO_BUCKETS, AGENT)
 
 # Tools.

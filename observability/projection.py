@@ -14,6 +14,7 @@ from flightloop.events import (
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
+    ContextCompacted,
     Event,
     FeedbackGiven,
     Judged,
@@ -42,6 +43,7 @@ from observability.catalog import (
     MODEL_GROUNDEDNESS,
     MODEL_TOXIC,
     MODEL_TOXICITY,
+    RUN_COMPACTIONS,
     RUN_CONFIDENCE,
     RUN_CREATED,
     RUN_DECISIONS,
@@ -229,6 +231,9 @@ class JournalProjection:
         series.observe(TOOL_SECONDS, event.seconds, tool, _exemplar(event, event.seconds))
         series.inc(TOOL_TAINTED, float(event.tainted), tool)
 
+    def _shortened(self, series: Series, tenant: str, event: ContextCompacted) -> None:
+        series.inc(RUN_COMPACTIONS, 1, {"agent": self._facts(event.run_id).agent})
+
     def _asked(self, series: Series, tenant: str, event: ApprovalRequested) -> None:
         series.inc(GUARDRAIL_APPROVALS, 1, {"decision": "requested"})
         if (facts := self._facts(event.run_id)) is not UNKNOWN:
@@ -284,6 +289,7 @@ _HANDLERS: dict[type[Event], Callable[[JournalProjection, Series, str, Any], Non
     Replied: JournalProjection._decided,
     Judged: JournalProjection._judged,
     ToolResult: JournalProjection._tool,
+    ContextCompacted: JournalProjection._shortened,
     ApprovalRequested: JournalProjection._asked,
     ApprovalDecided: JournalProjection._answered,
     FeedbackGiven: JournalProjection._rated,

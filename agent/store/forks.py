@@ -8,11 +8,11 @@ from agent.store import runs
 from agent.store.backend import Transaction
 from flightloop.chat import Usage
 from flightloop.errors import Conflict, InvalidRequest
-from flightloop.events import CallsDecided, Planned, Replied, RunEvent, ToolIntent, ToolResult
+from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied, RunEvent, ToolIntent, ToolResult
 from flightloop.runs import Origin
 
 PAGE = 1000
-KEPT = (Planned, CallsDecided, ToolIntent, ToolResult)
+KEPT = (Planned, CallsDecided, ToolIntent, ToolResult, ContextCompacted)
 """What the next decision follows from. Verdicts and approvals belong to the run where they were given."""
 
 

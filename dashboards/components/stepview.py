@@ -30,6 +30,8 @@ def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
                 _reasons(step)
             for call in step.calls.values():
                 _call(call)
+            if step.compacted:
+                _compacted(step.compacted)
 
 
 def compact(steps: Sequence[StepView]) -> None:
@@ -64,6 +66,16 @@ def _decision(step: StepView) -> None:
     elif isinstance(decision, ev.Replied) or decision.text:
         st.markdown(plain(decision.text))
     st.caption(_model(decision.model))
+
+
+def _compacted(event: ev.ContextCompacted) -> None:
+    runs = f" and {len(event.runs)} earlier runs of the session" if event.runs else ""
+    st.caption(
+        f"For the model a digest stands in the place of {event.through_step} steps{runs}:"
+        f" {event.tokens_before} → {event.tokens_after} of {event.limit} tokens"
+    )
+    if event.digest:
+        st.code("\n".join(event.digest), language=None, wrap_lines=True)
 
 
 def _model(call: ev.ModelCall) -> str:

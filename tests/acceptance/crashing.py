@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -56,6 +57,7 @@ class Case:
     nth: int = 1
     parallel: int = 1
     asks: bool = False
+    context: int | None = None
     lease_s: float = 60.0
 
     def __str__(self) -> str:
@@ -99,13 +101,15 @@ def freeze() -> None:
 class Steps:
     """A model whose answer follows from the conversation alone, so that it can go on anywhere."""
 
-    capabilities = Capabilities()
-
     def __init__(self, case: Case, ledger: Ledger) -> None:
         self._case, self._ledger = case, ledger
+        self.capabilities = Capabilities(context_length=case.context)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         step = sum(bool(message.tool_calls) for message in request.messages)
+        if self._case.context is not None:  # some of them may be in a digest
+            charged = [re.findall(r"charged (\d+)", message.text) for message in request.messages]
+            step = max((int(number) for found in charged for number in found), default=0)
         self._ledger.note(f"model {step}")
         wanted = [("charge", {"step": step, "call": call}) for call in range(self._case.parallel)]
         async for chunk in ScriptedChatModel([calls(*wanted) if step < STEPS else text("Done.")]).stream(request):
@@ -125,7 +129,7 @@ def charging(case: Case, ledger: Ledger, stop: Callable[[], None]) -> Tool:
         ledger.note(f"applied {context.key}", once=case.effect in ("keyed", "transactional"))
         if here and case.moment == "after":
             stop()
-        return f"charged {step}.{call}"
+        return f"charged {step}.{call}" if case.context is None else f"charged {step}.{call}{' and more' * 90}"
 
     declared = tool_of(charge)
     assert declared is not None

@@ -172,6 +172,13 @@ async def test_killed_at_any_time_again_and_again(scene: Scene, seed: int) -> No
     await check(scene, case)
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_killed_around_a_compaction(scene: Scene, moment: str) -> None:
+    await survive(scene, Case("keyed", "context.compacted", moment, context=1200))
+    compacted = [event for event in await scene.events() if event.type == "context.compacted"]
+    assert [event.through_step for event in compacted] == [STEPS - 1]
+
+
 @pytest.mark.parametrize("point", ["run.started", "tool.result", "run.ended"])
 async def test_killed_while_it_recovers(scene: Scene, point: str) -> None:
     case = Case("keyed", "tool.intent", "after", 2)

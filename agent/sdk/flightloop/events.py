@@ -30,6 +30,8 @@ class ModelCall(Wire):
     max_entropy: float | None = None
     finish_reason: str | None = None
     cost: float = 0.0
+    chars_per_token: float | None = None
+    """Of the prompt, by the model's own count: what the next one is measured with."""
 
 
 class Event(Wire):
@@ -176,6 +178,29 @@ class CancelRequested(Event):
     by: str = ""
 
 
+class ContextCompacted(Event):
+    """From here on the model sees a digest in the place of the conversation's oldest part, which the journal keeps."""
+
+    type: Literal["context.compacted"] = "context.compacted"
+    through_step: int
+    """Decisions of the run that the digest stands for, with their calls and results."""
+    runs: list[str] = Field(default_factory=list)
+    """Earlier runs of the session that it stands for."""
+    digest: list[str] = Field(default_factory=list)
+    """Oldest first, a line for what was said, meant or done. It holds text of tool results."""
+    left_out: int = 0
+    """Older lines that had no room."""
+    tainted: bool = False
+    """A rail had found something in one of the results; its text is not in the digest."""
+    tokens_before: int
+    """Of the prompt, estimated."""
+    tokens_after: int
+    limit: int
+    """Tokens that prompt and answer may have together."""
+    chars_per_token: float
+    """What the estimates were made with."""
+
+
 class FeedbackGiven(Event):
     type: Literal["feedback"] = "feedback"
     feedback: Feedback
@@ -211,6 +236,7 @@ RunEvent = Annotated[
     | ApprovalRequested
     | ApprovalDecided
     | CancelRequested
+    | ContextCompacted
     | FeedbackGiven
     | OutcomeVerified
     | DeltaEvent,

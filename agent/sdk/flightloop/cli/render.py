@@ -70,6 +70,8 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             return Text.assemble(
                 ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"
             )
+        case ev.ContextCompacted():
+            return Text.assemble(("digest ", "bold"), compaction(event), (f"  {short(event.digest)}", "dim"))
         case ev.RunResumed():
             return Text(f"resumed by {event.by}", style="dim")
         case ev.RunEnded():
@@ -79,6 +81,13 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             )
         case _:
             return None
+
+
+def compaction(event: ev.ContextCompacted) -> str:
+    """What a digest stands for now, and what that brought."""
+    runs = f"{len(event.runs)} earlier runs and " if event.runs else ""
+    before, after = event.tokens_before, event.tokens_after
+    return f"in the place of {runs}{event.through_step} steps: {before} → {after} of {event.limit} tokens"
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

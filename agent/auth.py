@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agent.journal import Idempotency
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
 
@@ -24,7 +25,14 @@ _PREFIX = "fl_"
 
 
 class KeyStore(Protocol):
-    async def add(self, key: ApiKey, sha256: str) -> None: ...
+    async def add(
+        self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
+    ) -> ApiKey:
+        """Keeps a key, and returns it; or the one that the tenant's first request with the idempotency key made.
+
+        ``tenant_id``: who asks for it, if that isn't the key's own tenant. Raises IdempotencyMismatch.
+        """
+        ...
 
     async def by_digest(self, sha256: str) -> ApiKey | None: ...
 

@@ -211,8 +211,14 @@ class Journal(Protocol):
         target: str | None = None,
         reason: str = "",
         by: str = "",
+        *,
+        interrupt_id: str | None = None,
+        idempotency: Idempotency | None = None,
     ) -> Interrupt:
-        """Latched until cleared. Tenant ``*`` matches every tenant."""
+        """Latched until cleared. Tenant ``*`` matches every tenant. ``interrupt_id`` is made where missing.
+
+        With the idempotency key of an earlier request it is that one's interrupt. Raises IdempotencyMismatch.
+        """
         ...
 
     async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from agent.api.access import Deps, Viewer
 from agent.api.errors import documented
+from agent.api.pages import After, Limit, page_of
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Page, PolicyInfo, ToolInfo
 from flightloop.verdicts import AuditRecord
@@ -15,19 +16,23 @@ from flightloop.verdicts import AuditRecord
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 
-@router.get("/agents", responses=documented())
-async def list_agents(deps: Deps, caller: Viewer) -> Page[AgentInfo]:
-    return Page[AgentInfo](data=deps.catalogue.agents())
+def _name(known: AgentInfo | ToolInfo | PolicyInfo) -> str:
+    return known.name
 
 
-@router.get("/tools", responses=documented())
-async def list_tools(deps: Deps, caller: Viewer) -> Page[ToolInfo]:
-    return Page[ToolInfo](data=deps.catalogue.tools())
+@router.get("/agents", responses=documented(404))
+async def list_agents(deps: Deps, caller: Viewer, after: After = None, limit: Limit = 200) -> Page[AgentInfo]:
+    return page_of(deps.catalogue.agents(), _name, after, limit)
 
 
-@router.get("/policies", responses=documented())
-async def list_policies(deps: Deps, caller: Viewer) -> Page[PolicyInfo]:
-    return Page[PolicyInfo](data=deps.catalogue.policies())
+@router.get("/tools", responses=documented(404))
+async def list_tools(deps: Deps, caller: Viewer, after: After = None, limit: Limit = 200) -> Page[ToolInfo]:
+    return page_of(deps.catalogue.tools(), _name, after, limit)
+
+
+@router.get("/policies", responses=documented(404))
+async def list_policies(deps: Deps, caller: Viewer, after: After = None, limit: Limit = 200) -> Page[PolicyInfo]:
+    return page_of(deps.catalogue.policies(), _name, after, limit)
 
 
 @router.get("/audit", responses=documented(404))

@@ -41,6 +41,7 @@ class PayloadTooLarge(InvalidRequest):
     status = 413
 
 
+ALWAYS = (400, 401, 403, 413, 429, 503)
 _MEANINGS = {
     400: "Something in the request is wrong; `param` names the field.",
     401: "No API key, or an unknown one.",
@@ -56,9 +57,9 @@ _MEANINGS = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI answers for these errors; 400, 401, 403, 429 and anything unforeseen are always among them."""
+    """OpenAPI answers for these errors; those of ``ALWAYS`` and anything unforeseen are always among them."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in (400, 401, 403, 429, *statuses)
+        status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in sorted({*ALWAYS, *statuses})
     }
     return {**found, "default": {"model": ErrorDocument, "description": "Any other error."}}
 

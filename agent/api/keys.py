@@ -5,22 +5,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from agent.api.access import Admin, Deps
 from agent.api.errors import documented
+from agent.api.idempotency import IdempotencyKey, once
+from agent.api.pages import After, Limit, page_of
 from agent.auth import digest, new_key
 from agent.journal import new_id
-from flightloop.errors import Forbidden
+from flightloop.errors import Conflict, Forbidden
 from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey
 from flightloop.runs import Page
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 
-@router.post("", status_code=201, responses=documented())
-async def create_key(body: ApiKeyCreate, deps: Deps, caller: Admin) -> NewApiKey:
-    """Makes a key. The answer is the only place where it is ever shown."""
+@router.post("", status_code=201, responses=documented(409, 413, 422, 503))
+async def create_key(
+    body: ApiKeyCreate, request: Request, deps: Deps, caller: Admin, idempotency_key: IdempotencyKey = None
+) -> NewApiKey:
+    """Makes a key. The answer is the only place where it is ever shown: no `Idempotency-Key` shows it again."""
     tenant_id = body.tenant_id or caller.tenant_id
     if tenant_id != caller.tenant_id and not caller.deployment:
         raise Forbidden("only the deployment's own key may make keys for another tenant", param="tenant_id")
@@ -33,14 +37,21 @@ async def create_key(body: ApiKeyCreate, deps: Deps, caller: Admin) -> NewApiKey
         created_at=datetime.now(UTC),
         created_by=caller.name,
     )
-    await deps.keys.add(made, digest(secret.encode()))
+    with once(request, caller.tenant_id, body, idempotency_key) as idempotency:
+        kept = await deps.keys.add(made, digest(secret.encode()), tenant_id=caller.tenant_id, idempotency=idempotency)
+    if kept.id != made.id:
+        raise Conflict(
+            f"the first request with this Idempotency-Key made the key {kept.id}, which was only told in its answer:"
+            " if that was lost, revoke the key and make another",
+            param="Idempotency-Key",
+        )
     return NewApiKey(**made.model_dump(), key=secret)
 
 
-@router.get("", responses=documented())
-async def list_keys(deps: Deps, caller: Admin) -> Page[ApiKey]:
+@router.get("", responses=documented(404))
+async def list_keys(deps: Deps, caller: Admin, after: After = None, limit: Limit = 200) -> Page[ApiKey]:
     """All of the tenant, newest first, revoked ones too."""
-    return Page[ApiKey](data=await deps.keys.all(caller.tenant_id))
+    return page_of(await deps.keys.all(caller.tenant_id), lambda key: key.id, after, limit)
 
 
 @router.delete("/{key_id}", responses=documented(404))

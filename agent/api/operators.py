@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from agent.api.access import Deps, Operator, Viewer
 from agent.api.errors import documented
-from agent.api.pages import After, Limit, unknown
+from agent.api.idempotency import IdempotencyKey, once, tell_replayed
+from agent.api.pages import After, Limit, page_of, unknown
+from agent.journal import new_id
 from flightloop.errors import InvalidRequest
 from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
 from observability import catalog
@@ -35,16 +37,30 @@ async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, c
     return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
 
 
-@router.get("/interrupts", responses=documented())
+@router.get("/interrupts", responses=documented(404))
 async def list_interrupts(
-    deps: Deps, caller: Viewer, active: Annotated[bool, Query(description="Latched ones only.")] = True
+    deps: Deps,
+    caller: Viewer,
+    active: Annotated[bool, Query(description="Latched ones only.")] = True,
+    after: After = None,
+    limit: Limit = 200,
 ) -> Page[Interrupt]:
     """Newest first."""
-    return Page[Interrupt](data=await deps.journal.interrupts(caller.tenant_id, active=active))
+    found = await deps.journal.interrupts(caller.tenant_id, active=active and after is None)
+    if active:  # the one that a page ended with may be cleared by now: it is still a place in the list
+        found = [item for item in found if item.cleared_at is None or item.id == after]
+    return page_of(found, lambda item: item.id, after, limit)
 
 
-@router.post("/interrupts", status_code=201, responses=documented(404))
-async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Operator) -> Interrupt:
+@router.post("/interrupts", status_code=201, responses=documented(404, 409, 413, 422, 503))
+async def raise_interrupt(
+    body: InterruptCreate,
+    request: Request,
+    response: Response,
+    deps: Deps,
+    caller: Operator,
+    idempotency_key: IdempotencyKey = None,
+) -> Interrupt:
     """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared."""
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' has none", param="target")
@@ -54,8 +70,15 @@ async def raise_interrupt(body: InterruptCreate, deps: Deps, caller: Operator) -
         known = [agent.name for agent in deps.catalogue.agents()]
         if body.target not in known:
             raise unknown("agent", body.target, known, "target")
-    raised = await deps.journal.raise_interrupt(caller.tenant_id, body.scope, body.target, body.reason, caller.name)
-    deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope=body.scope)
+    fresh, whose = new_id("int"), caller.tenant_id
+    with once(request, whose, body, idempotency_key) as idempotency:
+        raised = await deps.journal.raise_interrupt(
+            whose, body.scope, body.target, body.reason, caller.name, interrupt_id=fresh, idempotency=idempotency
+        )
+    if raised.id != fresh:
+        tell_replayed(response)
+    else:
+        deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope=body.scope)
     return raised
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
-from agent.store import forks, records, runs
+from agent.store import answers, forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
@@ -187,10 +187,16 @@ class StoreJournal:
         target: str | None = None,
         reason: str = "",
         by: str = "",
+        *,
+        interrupt_id: str | None = None,
+        idempotency: Idempotency | None = None,
     ) -> Interrupt:
         def work(tx: Transaction) -> Interrupt:
+            first = answers.earlier(tx, tenant_id, idempotency, Interrupt)
+            if first is not None:
+                return first
             interrupt = Interrupt(
-                id=new_id("int"),
+                id=interrupt_id or new_id("int"),
                 tenant_id=tenant_id,
                 scope=scope,
                 target=target,
@@ -200,6 +206,7 @@ class StoreJournal:
                 created_by=by,
             )
             tx.add_interrupt(interrupt)
+            answers.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
             return interrupt
 
         return await self._backend.write(work)

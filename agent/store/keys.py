@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from agent.journal import Idempotency
+from agent.store import answers
 from agent.store.backend import Backend, Transaction
 from flightloop.errors import NotFound
 from flightloop.keys import ApiKey
@@ -17,8 +19,20 @@ class StoreKeys:
         self._backend = backend
         self._clock = clock
 
-    async def add(self, key: ApiKey, sha256: str) -> None:
-        await self._backend.write(lambda tx: tx.add_key(key, sha256))
+    async def add(
+        self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
+    ) -> ApiKey:
+        asking = tenant_id or key.tenant_id
+
+        def work(tx: Transaction) -> ApiKey:
+            first = answers.earlier(tx, asking, idempotency, ApiKey)
+            if first is not None:
+                return first
+            tx.add_key(key, sha256)
+            answers.keep(tx, asking, idempotency, key, self._clock())
+            return key
+
+        return await self._backend.write(work)
 
     async def by_digest(self, sha256: str) -> ApiKey | None:
         return await self._backend.read(lambda tx: tx.key_by_digest(sha256))

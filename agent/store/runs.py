@@ -9,10 +9,10 @@ from typing import Literal
 
 from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, new_id
 from agent.run import apply
-from agent.store import records, spending
-from agent.store.backend import Answer, Transaction
+from agent.store import answers, records, spending
+from agent.store.backend import Transaction
 from agent.store.row import Change, Row, advance, check_writer
-from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
+from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent, RunReleased, RunResumed, RunStarted
 from flightloop.runs import Run, RunStatus
 
@@ -21,12 +21,9 @@ def create(
     tx: Transaction, created: RunCreated, before: Sequence[RunEvent], idempotency: Idempotency | None, now: datetime
 ) -> Created:
     """``before``: what the run begins with."""
-    if idempotency is not None:
-        answer = tx.answer(created.tenant_id, idempotency.key)
-        if answer is not None:
-            if answer.digest != idempotency.digest:
-                raise IdempotencyMismatch("this Idempotency-Key was used for another request: use a new key")
-            return Created(Run.model_validate_json(answer.body), replayed=True)
+    first = answers.earlier(tx, created.tenant_id, idempotency, Run)
+    if first is not None:
+        return Created(first, replayed=True)
     event = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
     if tx.run(event.run_id) is not None:
         raise Conflict(f"run {event.run_id} exists already")
@@ -34,9 +31,7 @@ def create(
     tx.add_run(change.row)
     tx.add_events(created.tenant_id, [event, *change.events])
     run = change.row.state.run
-    if idempotency is not None:
-        answer = Answer(idempotency.digest, run.model_dump_json())
-        tx.add_answer(created.tenant_id, idempotency.key, answer, now)
+    answers.keep(tx, created.tenant_id, idempotency, run, now)
     return Created(run)
 
 

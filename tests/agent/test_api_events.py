@@ -180,6 +180,43 @@ async def test_a_client_that_goes_away_is_forgotten() -> None:
             await deltas.left.wait()
 
 
+async def test_a_reader_that_does_not_read_costs_nobody_anything() -> None:
+    """Its socket is full: nothing more is read from the journal for it, and of deltas the latest are kept."""
+    deltas = LocalDeltas(backlog=10)
+    deps = api_deps(deltas=deltas)
+    claim = await begun(deps)
+    stuck, never = asyncio.Event(), asyncio.Event()
+    sent = 0
+
+    async def send(message: dict[str, object]) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == 2:  # the first event behind the headers
+            stuck.set()
+        if sent >= 2:
+            await never.wait()
+
+    async def receive() -> dict[str, object]:
+        await never.wait()
+        return {"type": "http.disconnect"}
+
+    path = f"/v1/runs/{claim.run.id}/events"
+    headers = [(b"authorization", f"Bearer {KEY}".encode())]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+    slow = asyncio.create_task(create_app(deps)(scope, receive, send))
+    await stuck.wait()
+    (waiting,) = deltas._listeners[claim.run.id]
+    for number in range(1000):
+        deltas.publish(DeltaEvent(run_id=claim.run.id, text=str(number)))
+        await deps.journal.append(claim.run.id, [Replied(text=str(number), model=ModelCall(model="m"))], claim.lease)
+    await finish(deps, claim)
+    async with serving(deps) as client, following(client, claim.run.id) as reader:
+        assert [sent.id for sent in await reader.rest()] == [str(n) for n in range(1, 1005)]
+    assert (sent, waiting.qsize(), slow.done()) == (2, 10, False)
+    slow.cancel()
+    await asyncio.wait({slow})
+
+
 async def test_closing_ends_open_streams() -> None:
     deps = api_deps()
     claim = await begun(deps)

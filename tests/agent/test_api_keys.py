@@ -76,6 +76,18 @@ async def test_a_key_works_for_its_tenant_until_it_is_revoked(deps: ApiDeps, own
     assert [(one["id"], "key" in one) for one in (await owner.get("/v1/keys")).json()["data"]] == [(key["id"], False)]
 
 
+async def test_a_key_is_made_once_and_told_once(deps: ApiDeps, owner: httpx.AsyncClient) -> None:
+    once = {"idempotency-key": "k1"}
+    first = await owner.post("/v1/keys", json={"name": "ann", "tenant_id": "acme"}, headers=once)
+    again = await owner.post("/v1/keys", json={"name": "ann", "tenant_id": "acme"}, headers=once)
+    assert (first.status_code, again.status_code) == (201, 409)
+    assert first.json()["id"] in again.json()["error"]["message"]
+    assert first.json()["key"] not in again.text
+    assert (await owner.post("/v1/keys", json={"name": "bob"}, headers=once)).status_code == 422
+    async with calling(deps, first.json()["key"]) as acme:  # another tenant's key of the same name is another one
+        assert (await acme.post("/v1/runs", json=RUN, headers=once)).status_code == 201
+
+
 async def test_admins_stay_in_their_tenant(deps: ApiDeps, owner: httpx.AsyncClient) -> None:
     admin = await made(owner, role="admin", tenant_id="acme")
     async with calling(deps, admin["key"]) as acme:

@@ -208,7 +208,9 @@ async def test_idempotency_key_in_flight(deps: ApiDeps) -> None:
     transport = httpx.ASGITransport(app)
     headers = {"authorization": f"Bearer {KEY}", "idempotency-key": "k1"}
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
-        refused(await client.post("/v1/runs", json=RUN), 409, "conflict", "Idempotency-Key")
+        answer = await client.post("/v1/runs", json=RUN)
+        refused(answer, 409, "idempotency_in_flight", "Idempotency-Key")
+        assert answer.headers["retry-after"] == "1"
         app.state.in_flight.clear()
         assert (await client.post("/v1/runs", json=RUN)).status_code == 201
     assert not app.state.in_flight

@@ -10,6 +10,7 @@
     ├── Forbidden                 403  forbidden
     ├── NotFound                  404  not_found
     ├── Conflict                  409  conflict
+    │   └── IdempotencyInFlight   409  idempotency_in_flight retryable
     ├── IdempotencyMismatch       422  idempotency_mismatch
     ├── GuardrailBlocked          422  guardrail_blocked
     ├── Interrupted               423  interrupted
@@ -97,6 +98,13 @@ class NotFound(FlightloopError):
 class Conflict(FlightloopError):
     code = "conflict"
     status = 409
+
+
+class IdempotencyInFlight(Conflict):
+    """The first request with this idempotency key has no answer yet: asked again, that answer is told."""
+
+    code = "idempotency_in_flight"
+    retryable = True
 
 
 class IdempotencyMismatch(FlightloopError):

@@ -45,6 +45,11 @@ def _path(*parts: str) -> str:
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
+def _once(idempotency_key: str | None) -> dict[str, str]:
+    """Every attempt of a call sends the same key, so that it has its effect once."""
+    return {"idempotency-key": idempotency_key or uuid4().hex}
+
+
 def _get(run_id: str) -> Call[Run]:
     return Call("GET", _path("runs", run_id), _run)
 
@@ -73,7 +78,7 @@ class Runs(Resource[X]):
                 "metadata": metadata or {},
             }
         )
-        return Call("POST", _path("runs"), _run, body=body, headers={"idempotency-key": idempotency_key or uuid4().hex})
+        return Call("POST", _path("runs"), _run, body=body, headers=_once(idempotency_key))
 
     @endpoint
     def get(self, run_id: str) -> Call[Run]:
@@ -157,8 +162,7 @@ class Runs(Resource[X]):
         """
         given = {"step": step, "input": input, "policy": policy, "model": model, "budget": budget}
         body = RunFork.model_validate({**given, "metadata": metadata or {}})
-        headers = {"idempotency-key": idempotency_key or uuid4().hex}
-        return Call("POST", _path("runs", run_id, "fork"), _run, body=body, headers=headers)
+        return Call("POST", _path("runs", run_id, "fork"), _run, body=body, headers=_once(idempotency_key))
 
     @endpoint
     def feedback(self, run_id: str, *, score: int, resolved: bool, comment: str | None = None) -> Call[Run]:
@@ -176,15 +180,26 @@ class Keys(Resource[X]):
     """API keys, for admins."""
 
     @endpoint
-    def create(self, *, name: str, role: Role | str = Role.OPERATOR, tenant_id: str | None = None) -> Call[NewApiKey]:
-        """Makes a key, and tells it this once."""
+    def create(
+        self,
+        *,
+        name: str,
+        role: Role | str = Role.OPERATOR,
+        tenant_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[NewApiKey]:
+        """Makes a key, and tells it this once; the same ``idempotency_key`` never makes a second one.
+
+        Raises:
+            Conflict: the answer with the key was lost. It names the key, to be revoked.
+        """
         body = ApiKeyCreate.model_validate({"name": name, "role": role, "tenant_id": tenant_id})
-        return Call("POST", _path("keys"), parsed_by(NewApiKey), body=body, idempotent=False)
+        return Call("POST", _path("keys"), parsed_by(NewApiKey), body=body, headers=_once(idempotency_key))
 
     @endpoint
-    def list(self) -> Call[Page[ApiKey]]:
+    def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[ApiKey]]:
         """All of the tenant, newest first, revoked ones too."""
-        return Call("GET", _path("keys"), parsed_by(Page[ApiKey]))
+        return Call("GET", _path("keys"), parsed_by(Page[ApiKey]), {"limit": limit, "after": after})
 
     @endpoint
     def revoke(self, key_id: str) -> Call[ApiKey]:
@@ -212,16 +227,22 @@ class Approvals(Resource[X]):
 class Interrupts(Resource[X]):
     @endpoint
     def create(
-        self, *, scope: Literal["all", "agent", "session"] = "all", target: str | None = None, reason: str = ""
+        self,
+        *,
+        scope: Literal["all", "agent", "session"] = "all",
+        target: str | None = None,
+        reason: str = "",
+        idempotency_key: str | None = None,
     ) -> Call[Interrupt]:
-        """Stops everything in the scope, now; latched until cleared. Stopping twice is harmless, so it is retried."""
+        """Stops everything in the scope, now; latched until cleared."""
         body = InterruptCreate(scope=scope, target=target, reason=reason)
-        return Call("POST", _path("interrupts"), parsed_by(Interrupt), body=body)
+        return Call("POST", _path("interrupts"), parsed_by(Interrupt), body=body, headers=_once(idempotency_key))
 
     @endpoint
-    def list(self, *, active: bool = True) -> Call[Page[Interrupt]]:
+    def list(self, *, active: bool = True, limit: int = 200, after: str | None = None) -> Call[Page[Interrupt]]:
         """The latched interrupts; with ``active=False`` the cleared ones too."""
-        return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), {"active": active})
+        params = {"active": active, "limit": limit, "after": after}
+        return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), params)
 
     @endpoint
     def clear(self, interrupt_id: str) -> Call[Interrupt]:
@@ -231,20 +252,20 @@ class Interrupts(Resource[X]):
 
 class Agents(Resource[X]):
     @endpoint
-    def list(self) -> Call[Page[AgentInfo]]:
-        return Call("GET", _path("agents"), parsed_by(Page[AgentInfo]))
+    def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[AgentInfo]]:
+        return Call("GET", _path("agents"), parsed_by(Page[AgentInfo]), {"limit": limit, "after": after})
 
 
 class Tools(Resource[X]):
     @endpoint
-    def list(self) -> Call[Page[ToolInfo]]:
-        return Call("GET", _path("tools"), parsed_by(Page[ToolInfo]))
+    def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[ToolInfo]]:
+        return Call("GET", _path("tools"), parsed_by(Page[ToolInfo]), {"limit": limit, "after": after})
 
 
 class Policies(Resource[X]):
     @endpoint
-    def list(self) -> Call[Page[PolicyInfo]]:
-        return Call("GET", _path("policies"), parsed_by(Page[PolicyInfo]))
+    def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[PolicyInfo]]:
+        return Call("GET", _path("policies"), parsed_by(Page[PolicyInfo]), {"limit": limit, "after": after})
 
 
 class Audit(Resource[X]):

@@ -9,6 +9,8 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
@@ -62,8 +64,8 @@ class Feed(Protocol[T_co]):
     def push(self, chunk: bytes) -> Iterable[T_co]:
         """The items that these bytes complete."""
 
-    def lost(self) -> None:
-        """The connection ended, with or without an error: ``done``, or ``call`` again."""
+    def lost(self, *, whole: bool) -> None:
+        """The connection ended: ``done``, or ``call`` again. ``whole``: the server ended it, it did not break."""
 
 
 Steps = Generator[Call[Any] | Feed[Any], Any, T]
@@ -92,13 +94,22 @@ def error_of(response: httpx.Response) -> FlightloopError:
         body = response.json()
     except ValueError:
         body = None
-    try:
-        retry_after = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        retry_after = None
     # A proxy in between may have added the same header once more.
     request_id = next(iter(response.headers.get_list("x-request-id")), None)
-    return error_for(response.status_code, body, request_id=request_id, retry_after=retry_after)
+    return error_for(response.status_code, body, request_id=request_id, retry_after=_retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from now, whether the header says seconds or, as a proxy's may, a date (RFC 9110, 10.2.3)."""
+    given = response.headers.get("retry-after", "")
+    try:
+        return float(given)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # TypeError: a date without a time zone
+        return None
 
 
 class Attempts:

@@ -54,9 +54,10 @@ class RunFeed:
             if self.done:
                 return
 
-    def lost(self) -> None:
+    def lost(self, *, whole: bool) -> None:
         self._decoder = SSEDecoder()
-        self.done = self._ended
+        # A run that has ended may go on: where the connection broke, the events of that may still be missing.
+        self.done = whole and self._ended
 
     def _event(self, message: ServerEvent) -> RunEvent | None:
         durable = message.id is not None and message.id.isdecimal()
@@ -110,5 +111,5 @@ class ChatFeed:
                 raise error_for(500, document)
             yield ChatChunk.model_validate(document)
 
-    def lost(self) -> None:
+    def lost(self, *, whole: bool) -> None:
         """Nothing to go on with."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar, cast
 
 import httpx
@@ -17,10 +17,11 @@ T = TypeVar("T")
 
 
 class SyncTransport:
-    """Executes calls on the calling thread. May be shared by threads."""
+    """Executes calls on the calling thread. May be shared by threads. ``sleep`` waits between attempts, in seconds."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
+        self._sleep = sleep
         self._http = httpx.Client(**http_options(settings))
 
     def execute(self, call: Call[T]) -> T:
@@ -35,12 +36,13 @@ class SyncTransport:
                 if response.is_success:
                     return call.parse(response.json() if response.content else None)
                 failure = error_of(response)
-            time.sleep(attempts.delay(failure))
+            self._sleep(attempts.delay(failure))
 
     def stream(self, feed: Feed[T]) -> Iterator[T]:
         attempts = Attempts(feed.call(), self.settings, feed.deadline)
         while not feed.done:
             failure: FlightloopError | httpx.TransportError
+            whole = False
             timeout = silence_s(self.settings, feed.deadline)
             try:
                 with self._http.stream(**feed.call().request(), timeout=timeout) as response:
@@ -51,15 +53,15 @@ class SyncTransport:
                             if feed.done:
                                 return
                             silence_s(self.settings, feed.deadline)
-                        failure = httpx.ReadError("the stream ended early")
+                        whole, failure = True, httpx.ReadError("the stream ended early")
                     else:
                         response.read()
                         failure = error_of(response)
             except httpx.TransportError as error:
                 failure = error
-            feed.lost()
+            feed.lost(whole=whole)
             if not feed.done:
-                time.sleep(attempts.delay(failure))
+                self._sleep(attempts.delay(failure))
 
     def drive(self, steps: Steps[T]) -> T:
         try:
@@ -74,10 +76,11 @@ class SyncTransport:
 
 
 class AsyncTransport:
-    """Executes calls on the running asyncio loop."""
+    """Executes calls on the running asyncio loop. ``sleep`` waits between attempts, in seconds."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.settings = settings
+        self._sleep = sleep
         self._http = httpx.AsyncClient(**http_options(settings))
 
     async def execute(self, call: Call[T]) -> T:
@@ -92,12 +95,13 @@ class AsyncTransport:
                 if response.is_success:
                     return call.parse(response.json() if response.content else None)
                 failure = error_of(response)
-            await asyncio.sleep(attempts.delay(failure))
+            await self._sleep(attempts.delay(failure))
 
     async def stream(self, feed: Feed[T]) -> AsyncIterator[T]:
         attempts = Attempts(feed.call(), self.settings, feed.deadline)
         while not feed.done:
             failure: FlightloopError | httpx.TransportError
+            whole = False
             timeout = silence_s(self.settings, feed.deadline)
             try:
                 async with self._http.stream(**feed.call().request(), timeout=timeout) as response:
@@ -109,15 +113,15 @@ class AsyncTransport:
                             if feed.done:
                                 return
                             silence_s(self.settings, feed.deadline)
-                        failure = httpx.ReadError("the stream ended early")
+                        whole, failure = True, httpx.ReadError("the stream ended early")
                     else:
                         await response.aread()
                         failure = error_of(response)
             except httpx.TransportError as error:
                 failure = error
-            feed.lost()
+            feed.lost(whole=whole)
             if not feed.done:
-                await asyncio.sleep(attempts.delay(failure))
+                await self._sleep(attempts.delay(failure))
 
     async def drive(self, steps: Steps[T]) -> T:
         try:

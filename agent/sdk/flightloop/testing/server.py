@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -50,6 +51,8 @@ class FakeServer:
     """Consumed one a request, oldest first."""
     events_per_connection: int | None = None
     """A stream's connection is dropped after that many events."""
+    cuts: deque[int] = field(default_factory=deque)
+    """Bytes after which a stream's connection is dropped, consumed one a connection, oldest first."""
     connections: set[socket.socket] = field(default_factory=set)
     """Those that are open; they are cut when the server ends, as when a process dies."""
     requests: list[Request] = field(default_factory=list)
@@ -170,13 +173,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
+        self.send_header("transfer-encoding", "chunked")  # a client can tell an end from a broken connection
         self.end_headers()
         self.close_connection = True
+        left = self.fake.cuts.popleft() if self.fake.cuts else sys.maxsize
         for count, message in enumerate(answer.messages, start=1):
-            self.wfile.write(message.encode())
+            piece = message.encode()[:left]
+            left -= len(piece)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.flush()
-            if count == self.fake.events_per_connection:
+            if not left or count == self.fake.events_per_connection:
                 return
+        self.wfile.write(b"0\r\n\r\n")
 
 
 def _json(body: Any) -> bytes:

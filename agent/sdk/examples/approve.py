@@ -1,0 +1,30 @@
+"""Goes through all calls that wait for a person: small amounts are approved, the others are left to one."""
+
+from flightloop import Flightloop
+from flightloop.errors import Conflict
+
+LARGEST = 50.0
+
+
+def main() -> None:
+    with Flightloop() as client:
+        after = None
+        while True:
+            page = client.approvals.list(after=after)
+            for asked in page.data:
+                amount = asked.arguments.get("amount")
+                if not isinstance(amount, int | float) or amount > LARGEST:
+                    print("left", asked.id, asked.tool, asked.arguments)
+                    continue
+                try:
+                    client.approvals.decide(asked.id, decision="approve", reason=f"up to {LARGEST:g}")
+                    print("approved", asked.id, asked.tool, amount)
+                except Conflict as error:  # somebody was faster, or it has expired
+                    print("passed over", asked.id, error)
+            if not page.has_more:
+                return
+            after = page.next_after
+
+
+if __name__ == "__main__":
+    main()

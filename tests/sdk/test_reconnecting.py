@@ -1,0 +1,88 @@
+"""Broken connections and refusals: nothing is lost, nothing repeated, and the waits are as promised."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flightloop import errors
+from flightloop import events as ev
+from flightloop.resources import Agents, Runs
+from flightloop.runs import AgentInfo, Budget, RunCreate, RunStatus, StopReason
+from flightloop.settings import ClientSettings
+from flightloop.testing import FakeServer, Fault, World
+from flightloop.transport import AsyncTransport, SyncTransport
+
+AGENT = AgentInfo(name="support", model="m", tools=[], policy="p", policy_sha256="0", budget=Budget(), planning=False)
+
+
+def went_on(world: World) -> str:
+    """A run that ended, was resumed and ended again: its first end is not the end of its events."""
+    world.agents = [AGENT]
+    run = world.create(RunCreate.model_validate({"agent": "support", "input": "Où est-elle ? \u2028"}))
+    world.append(run.id, ev.RunStarted(worker="w", fence=1))
+    world.interrupt(run.id)
+    world.append(run.id, ev.RunResumed(by="ann"))
+    world.append(run.id, ev.Replied(text="à demain", model=ev.ModelCall(model="m")))
+    world.append(run.id, ev.RunEnded(status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED))
+    return run.id
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 700), max_size=8), st.integers(0, 3))
+def test_a_stream_cut_anywhere_tells_each_event_once(cuts: list[int], after: int) -> None:
+    with FakeServer() as server:
+        run_id = went_on(server.world)
+        told = ClientSettings(server.url, server.api_key)
+        server.cuts.extend(cuts)
+        transport = SyncTransport(told, sleep=lambda _: None)
+        assert [event.seq for event in Runs(transport).stream(run_id, after=after)] == list(range(after + 1, 7))
+        transport.close()
+
+        async def waiting() -> list[int]:
+            server.cuts.clear()
+            server.cuts.extend(cuts)
+            async_transport = AsyncTransport(told, sleep=lambda _: asyncio.sleep(0))
+            found = [event.seq async for event in Runs(async_transport).stream(run_id, after=after)]
+            await async_transport.close()
+            return found
+
+        assert asyncio.run(waiting()) == list(range(after + 1, 7))
+
+
+def waits(server: FakeServer, retries: int, *faults: Fault) -> list[float]:
+    """How long a call waited between its attempts."""
+    found: list[float] = []
+    transport = SyncTransport(ClientSettings(server.url, server.api_key, retries=retries), sleep=found.append)
+    server.faults.extend(faults)
+    try:
+        Agents(transport).list()
+    finally:
+        transport.close()
+    return found
+
+
+def test_waits_double_up_to_eight_seconds_with_jitter(server: FakeServer) -> None:
+    found = waits(server, 7, *[Fault(503, "model_unavailable")] * 7)
+    for wait, longest in zip(found, [0.5, 1, 2, 4, 8, 8, 8], strict=True):
+        assert longest / 2 <= wait <= longest
+
+
+def test_the_server_says_when(server: FakeServer) -> None:
+    in_a_while = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    first, second = waits(server, 2, Fault(429, retry_after="3"), Fault(503, "store_unavailable", in_a_while))
+    assert first == 3
+    assert 0 < second <= 20
+    (nonsense,) = waits(server, 2, Fault(429, retry_after="soon"))
+    assert nonsense <= 0.5
+
+
+def test_a_first_attempt_that_is_still_at_work_is_waited_for(server: FakeServer) -> None:
+    assert waits(server, 2, Fault(409, "idempotency_in_flight", "1")) == [1]
+    with pytest.raises(errors.Conflict):
+        waits(server, 2, Fault(409, "conflict"))

@@ -1,0 +1,104 @@
+"""What ``pip install flightloop`` brings: the client, httpx and pydantic with what these need, and its types."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+
+from flightloop.testing import FakeServer
+
+SDK = Path(__file__).parents[2] / "agent/sdk"
+PROGRAM = """
+import sys
+from typing import assert_type
+from flightloop import Flightloop
+from flightloop.runs import Page, Run
+
+with Flightloop(sys.argv[1], sys.argv[2]) as client:
+    page = client.runs.list()
+    assert_type(page, Page[Run])
+    print(len(page.data), "runs")
+"""
+
+
+def needed(*names: str) -> Iterator[Distribution]:
+    """Distributions with all that they need, extras left out."""
+    seen: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = distribution(name)
+        except ModuleNotFoundError:  # only on another platform or for an older Python
+            continue
+        yield found
+        waiting += [re.split(r"[^\w.-]", line)[0] for line in found.requires or [] if "extra ==" not in line]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(SDK, work / "sdk", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(work), str(work / "sdk")], check=True, capture_output=True)
+    (found,) = work.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that has the wheel and what its metadata name, and nothing else."""
+    home = tmp_path_factory.mktemp("venv")
+    venv.create(home, with_pip=False, symlinks=True)
+    (site,) = home.glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    for found in needed("httpx", "pydantic"):
+        for name in {path.parts[0] for path in found.files or [] if path.parts[0] not in ("..", "__pycache__")}:
+            (site / name).symlink_to(str(found.locate_file(name)))
+    return home / "bin/python"
+
+
+@pytest.mark.slow
+def test_it_needs_httpx_and_pydantic_alone(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
+    needs = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", metadata, re.MULTILINE)
+    assert {name for name, rest in needs if "extra ==" not in rest} == {"httpx", "pydantic"}
+    assert "flightloop/py.typed" in names
+    assert "flightloop/template/agents/NAME.yaml" in names
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"flightloop"}
+
+
+@pytest.mark.slow
+def test_it_works_where_nothing_else_is(installed: Path, server: FakeServer, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [str(installed), "-I", "-W", "error", str(program), server.url, server.api_key]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "0 runs\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_a_strict_type_checker_sees_its_types(installed: Path, tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM + "    client.runs.create(agnet='a', input='b')\n")
+    options = ["--strict", "--python-executable", str(installed), "--cache-dir", str(tmp_path / "cache")]
+    report, problems, _ = api.run([*options, "--config-file=", str(program)])
+    assert problems == ""
+    assert report.count("error:") == 1, report
+    assert 'Unexpected keyword argument "agnet"' in report

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from agent.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
 from agent.budgets import Prices, TenantBudgets, Window
 from agent.spec import StrictBudget
+from agent.webhooks import Endpoint
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, SHIPPED
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
@@ -112,6 +113,9 @@ class Settings(BaseSettings):
     """Base URL of an OTLP/HTTP receiver of traces; none: files in ``home/traces``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    webhooks: tuple[Endpoint, ...] = ()
+    """Whom to tell of approvals and ended runs, as JSON: ``[{"name", "url", "secret", "events"?, "tenant_id"?}]``."""
+
     # What the business figures are computed from, in euros; ``inputs_version`` labels the result.
     inputs_version: str = Field(default="default-1", min_length=1, max_length=64)
     human_cost: float = Field(default=6.0, ge=0, allow_inf_nan=False)
@@ -131,6 +135,13 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError("must be a URL that begins with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("webhooks")
+    @classmethod
+    def _names_differ(cls, value: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        if len({endpoint.name for endpoint in value}) < len(value):
+            raise ValueError("two endpoints have the same name")
+        return value
 
     @field_validator("project")
     @classmethod
@@ -218,7 +229,7 @@ def load_settings(**overrides: Any) -> Settings:
 def _line(detail: Any) -> str:
     if not detail["loc"]:
         return str(detail["msg"]).removeprefix("Value error, ")
-    variable = PREFIX + str(detail["loc"][0]).upper()
+    variable = ".".join([PREFIX + str(detail["loc"][0]).upper(), *map(str, detail["loc"][1:])])
     told = str(detail["msg"]).removeprefix("Value error, ")
-    secret = any(word in variable for word in ("KEY", "PASSWORD"))
+    secret = any(word in variable for word in ("KEY", "PASSWORD", "WEBHOOKS"))
     return f"{variable}: {told}" + ("" if secret else f" (got {detail['input']!r})")

@@ -21,6 +21,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serving import bind, running
+from agent.webhooks import deliver
 from agent.worker import Worker
 from observability.aggregator import Aggregator
 from observability.metrics import Metrics
@@ -68,6 +69,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         stack.push_async_callback(kits.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(_background(projector.run()))
+        await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
         worker = compose.make_worker(settings, journal, kits, model, name, deltas, Tracing(provider))
         working = await stack.enter_async_context(_working(worker))
 

@@ -173,6 +173,13 @@ SYSTEM_HTTP_SECONDS = _histogram(
     DURATION_BUCKETS,
     Label("route", limit=48),
 )
+SYSTEM_WEBHOOKS = _counter(
+    Tier.SYSTEM,
+    "webhooks",
+    "Tries to deliver a webhook, and events that were given up after the last of them.",
+    Label("endpoint", limit=16),
+    Label("outcome", ("delivered", "failed", "given_up")),
+)
 SYSTEM_REPLICAS = _gauge(
     Tier.SYSTEM, "replicas", "Replicas that run, by deployment.", Label("deployment"), merge=Merge.MAX
 )

@@ -21,6 +21,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.webhooks import deliver
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
 from observability.reporter import Reporter
@@ -73,6 +74,7 @@ class Ingress:
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
         self._projecting = asyncio.create_task(self._projector.run())
+        self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._deps)
@@ -89,7 +91,8 @@ class Ingress:
     async def __del__(self) -> None:
         self._deps.closing.set()
         self._projecting.cancel()
-        await asyncio.gather(self._projecting, return_exceptions=True)
+        self._delivering.cancel()
+        await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
         await self._journal.close()
         try:
             await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended

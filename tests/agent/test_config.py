@@ -48,6 +48,8 @@ def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ("FLIGHTLOOP_HUMAN_COST", "inf", "finite"),
         ("FLIGHTLOOP_TENANT_KEYS", "{no json", "JSON"),
         ("FLIGHTLOOP_TENANT_KEYS", "[1]", "dictionary"),
+        ("FLIGHTLOOP_WEBHOOKS", "{no json", "JSON"),
+        ("FLIGHTLOOP_WEBHOOKS", "{}", "tuple"),
     ],
 )
 def test_a_bad_value_is_one_line_with_its_name(
@@ -73,6 +75,12 @@ def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
     assert "hunter2" not in caught.value.message
     monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", "{}")
+    for entry in ('"name": "a", "url": "x", "secret": "hunter2"', '"secret": "hunter2"', '"secret": {"a": "hunter2"}'):
+        monkeypatch.setenv("FLIGHTLOOP_WEBHOOKS", f"[{{{entry}}}]")
+        with pytest.raises(ConfigError, match=r"FLIGHTLOOP_WEBHOOKS\.0\.") as caught:
+            load_settings()
+        assert "hunter2" not in caught.value.message
+    monkeypatch.setenv("FLIGHTLOOP_WEBHOOKS", "[]")
     monkeypatch.setenv("FLIGHTLOOP_API_KEY", "hunter2" * 3)
     assert "hunter2" not in repr(load_settings())
 

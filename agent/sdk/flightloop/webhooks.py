@@ -1,0 +1,108 @@
+"""Signed webhooks, for both sides. Receivers call :func:`verify` before they believe a word.
+
+Source: Standard Webhooks specification 1.0.0 (standardwebhooks.com): headers ``webhook-id``, ``webhook-timestamp`` and
+``webhook-signature``, HMAC-SHA256 over ``id.timestamp.body``, secrets ``whsec_`` + base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from flightloop.content import Wire
+
+PREFIX = "whsec_"
+TOLERANCE_S = 300.0
+
+
+class InvalidWebhook(ValueError):
+    """Not signed with the secret, too old, or no webhook at all: answer with a 400 and do nothing."""
+
+
+class WebhookEvent(Wire):
+    """Body of a webhook."""
+
+    type: str
+    """As the event's in the run's stream: ``run.ended``, ``approval.requested`` …"""
+    timestamp: datetime
+    """When it happened."""
+    data: dict[str, Any]
+    """The event, with ``tenant_id``; see ``flightloop.events``."""
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of a webhook.
+
+    Args:
+        secret: ``whsec_`` + base64 of 24 to 64 bytes.
+        timestamp: of this try, in seconds since 1970.
+
+    Raises:
+        ValueError: the secret has another form.
+    """
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{_signature(key_of(secret), message_id, str(timestamp), body)}",
+    }
+
+
+def verify(
+    headers: Mapping[str, str], body: bytes, secret: str, *, tolerance_s: float = TOLERANCE_S, now: float | None = None
+) -> WebhookEvent:
+    """The event of a webhook that was signed with ``secret``.
+
+    A webhook may come more than once, with the same ``webhook-id``: remember the ids that you have handled.
+
+    Args:
+        headers: of the request; names in any case.
+        body: the request's raw bytes, as they came.
+        tolerance_s: how far ``webhook-timestamp`` may be from now.
+        now: seconds since 1970; None: the clock's.
+
+    Raises:
+        InvalidWebhook: it was not signed with the secret, is too old, or holds no event.
+        ValueError: the secret has another form.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    try:
+        message_id, told, signatures = (given[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
+        distance = abs((time.time() if now is None else now) - int(told))
+    except KeyError as error:
+        raise InvalidWebhook(f"the header {error.args[0]} is missing") from None
+    except ValueError:
+        raise InvalidWebhook("webhook-timestamp is no number of seconds") from None
+    expected = _signature(key_of(secret), message_id, told, body).encode()
+    versions = [signature.partition(",") for signature in signatures.split()]  # several while a secret is replaced
+    if not any(version == "v1" and hmac.compare_digest(found.encode(), expected) for version, _, found in versions):
+        raise InvalidWebhook("the signature is not made with this secret")
+    if distance > tolerance_s:
+        raise InvalidWebhook(f"webhook-timestamp is {distance:.0f} s from now")
+    try:
+        return WebhookEvent.model_validate_json(body)
+    except ValidationError:
+        raise InvalidWebhook("the body is no event") from None
+
+
+def key_of(secret: str) -> bytes:
+    """The bytes of a secret. Raises ValueError."""
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
+        raise ValueError(f"a secret is {PREFIX} and the base64 of 24 to 64 random bytes")
+    return key
+
+
+def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,28 @@ def retail(
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     wish = Wish(data, split, limit, port, outputs, docs)
     show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "retail")
+
+
+@app.command()
+def agent(
+    json: Json = None,
+    against: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Short runs, few rounds, for a first look.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Of each runtime, in turns with the others.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="For databases: on the disk that is to be measured.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose runtime.md takes the figures.")] = None,
+) -> None:
+    """What a step of a run costs, beside other agent runtimes, and how soon a killed worker's run goes on."""
+    from bench.agent.run import QUICK, Wish, measure
+    from bench.agent.subjects import PEERS
+    from bench.engine.quiet import only_warnings
+
+    only_warnings()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    wish = replace(QUICK if quick else Wish(), docs=docs, folder=folder)
+    wish = replace(wish, against=PEERS if not against else () if against == "none" else _names(against))
+    wish = replace(wish, rounds=rounds or wish.rounds)
+    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "agent")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ def cores() -> int:
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
-def describe(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def describe(cpuinfo: Path = Path("/proc/cpuinfo"), packages: Sequence[str] = PACKAGES) -> str:
     """Processor, what it can do that matters here, memory, and the versions of what was measured."""
     fields = _cpuinfo(cpuinfo)
     flags = fields.get("flags", fields.get("Features", "")).split()
@@ -34,7 +34,7 @@ def describe(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         " ".join(flag for flag in FLAGS if flag in flags),
         f"{memory:.0f} GiB",
         f"Python {platform.python_version()}",
-        *(f"{package} {version(package)}" for package in PACKAGES),
+        *(f"{package} {version(package)}" for package in packages),
     ]
     return "; ".join(part for part in parts if part)
 

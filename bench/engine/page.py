@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.engine.targets import TARGETS
+from bench.engine.targets import TARGETS, Target
 from bench.errors import BenchError
 from bench.rows import Row, figure
 
@@ -35,25 +35,25 @@ def put(page: Path, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> None
     page.write_text(f"{before}{begin}\n{figures}\n{end}{after}")
 
 
-def fragment(rows: Sequence[Row]) -> str:
+def fragment(rows: Sequence[Row], targets: Mapping[str, Target] = TARGETS) -> str:
     """Two tables in markdown: the figures that have a target, and the others."""
     curves = [row for row in rows if row.name.startswith("throughput_")]
-    aimed = [row for row in rows if row.name in TARGETS]
+    aimed = [row for row in rows if row.name in targets]
     others = [row for row in rows if row not in aimed and row not in curves and row.name != "machine"]
     measured_on = [f"Measured on: {row.note}." for row in rows if row.name == "machine"]
-    parts = [*measured_on, _table(aimed, with_targets=True), _table(others, with_targets=False)]
+    parts = [*measured_on, _table(aimed, targets), _table(others)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(rows: Sequence[Row], *, with_targets: bool) -> str:
+def _table(rows: Sequence[Row], targets: Mapping[str, Target] | None = None) -> str:
     if not rows:
         return ""
-    heads = ["row", "value", "peer", "peer's value", "ratio", *(["target", "reached"] if with_targets else []), "note"]
-    lines = [heads, ["---"] * len(heads), *(_cells(row, with_targets) for row in rows)]
+    heads = ["row", "value", "peer", "peer's value", "ratio", *(["target", "reached"] if targets else []), "note"]
+    lines = [heads, ["---"] * len(heads), *(_cells(row, targets) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _cells(row: Row, with_targets: bool) -> list[str]:
+def _cells(row: Row, targets: Mapping[str, Target] | None) -> list[str]:
     peer = "" if row.peer_value is None else f"{figure(row.peer_value, row.peer_spread)} {row.unit}".rstrip()
     cells = [
         f"`{row.name}`",
@@ -62,7 +62,7 @@ def _cells(row: Row, with_targets: bool) -> list[str]:
         peer,
         "" if row.ratio is None else f"**{row.ratio:.2f}**",
     ]
-    if with_targets:
-        target = TARGETS[row.name]
+    if targets:
+        target = targets[row.name]
         cells += [str(target), {True: "yes", False: "no", None: "not measured"}[target.met(row)]]
     return [*cells, (row.note or "").replace("|", "\\|")]

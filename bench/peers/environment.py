@@ -13,6 +13,7 @@ transformers              transformers, with the experts' implementations that i
 
 One more is made only when it is named, in seconds, as it has no engine: ``bfcl``, the cases and the checkers of the
 Berkeley Function Calling Leaderboard. Its package asks for every vendor's client; what its checkers import is enough.
+So are the agent runtimes: ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
 
 The releases are fixed, so that figures of different days compare.
 """
@@ -83,6 +84,19 @@ CHECKERS: Mapping[str, Environment] = {
 }
 """What judges answers instead of giving them."""
 
+RUNTIMES: Mapping[str, Environment] = {
+    "langgraph": Environment(
+        ["langgraph==1.2.24", "langgraph-checkpoint-sqlite==3.1.2", "langchain==1.5.2"],
+        "langchain.agents, langgraph.checkpoint.sqlite.aio",
+    ),
+    "pydantic_ai": Environment(["pydantic-ai-slim==2.68.0"], "pydantic_ai"),
+    "openai_agents": Environment(["openai-agents==0.24.0"], "agents"),
+    "dbos": Environment(["dbos==3.4.0"], "dbos"),
+}
+"""What runs agents: `bench.peers.stepping`."""
+
+ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES}
+
 GUESTS: Mapping[str, str] = {"peft": "transformers"}
 """Scripts that run in another's environment."""
 
@@ -99,7 +113,7 @@ def python_of(name: str) -> Path:
         PeerError: the environment hasn't been built, or was built before something was added to it.
     """
     home = GUESTS.get(name, name)
-    wanted, folder = {**ENVIRONMENTS, **CHECKERS}.get(home), cache_folder() / home
+    wanted, folder = ALL.get(home), cache_folder() / home
     stamp = _stamp(folder)
     if not stamp.is_file() or (wanted and stamp.read_text() != _recipe(wanted)):
         raise PeerError(f"the peer {name} is not installed; run: python -m bench.peers.environment {home}")
@@ -112,10 +126,9 @@ def build(name: str) -> Path:
     Raises:
         PeerError: an unknown name, or an installation that failed.
     """
-    known = {**ENVIRONMENTS, **CHECKERS}
-    if name not in known:
-        raise PeerError(f"no peer is called {name}; there are {', '.join(known)}")
-    wanted, folder = known[name], cache_folder() / name
+    if name not in ALL:
+        raise PeerError(f"no peer is called {name}; there are {', '.join(ALL)}")
+    wanted, folder = ALL[name], cache_folder() / name
     python, stamp = folder / "bin" / "python", _stamp(folder)
     if stamp.is_file() and stamp.read_text() == _recipe(wanted):
         return python

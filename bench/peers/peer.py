@@ -20,14 +20,16 @@ from bench.peers.environment import PeerError, python_of
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _STOP_S = 20.0
+OURS = ("fake", "flightloop", "tuner")
+"""What programs begin with that run in our environment."""
 
 
 class Peer:
     """Runs a peer from entering to leaving the context; `bench.peers.protocol` says what it can be asked.
 
     Args:
-        name: ``llama_cpp``, ``vllm``, ``transformers``, ``peft``, ``bfcl``; or ``tuner``, which is ours, and ``fake``,
-            ``fake_bfcl``, ``fake_tuner``: these run in our environment.
+        name: one of `bench.peers.environment`; or ``tuner`` and ``flightloop``, which are ours, and ``fake``,
+            ``fake_bfcl``, ``fake_runtime``, ``fake_tuner``: these run in our environment.
         log: file for what the engine prints; none: a temporary one, see ``log``.
         start_timeout_s, timeout_s: how long loading, and one answer, may take.
         environment: more variables for it, such as ``OMP_WAIT_POLICY``, which is not handed on from here.
@@ -60,7 +62,7 @@ class Peer:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Peer:
-        python = Path(sys.executable) if self.name.startswith(("fake", "tuner")) else python_of(self.name)
+        python = Path(sys.executable) if self.name.startswith(OURS) else python_of(self.name)
         # -P: the folder of the script isn't searched, where a file could be taken for a library of its name.
         command = [str(python), "-P", str(_HERE / f"run_{self.name}.py"), json.dumps(self._options)]
         with self.log.open("w") as log:

@@ -127,6 +127,8 @@ class SqlBackend:
 
     def _commit(self, batch: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
         with self._write_engine.begin() as connection:
+            if len(batch) == 1:  # alone it needs no savepoint: its failure undoes the transaction
+                return [batch[0](SqlTransaction(connection))]
             return [_attempt(connection, work) for work in batch]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, insert, or_, select, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
@@ -20,6 +20,17 @@ from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
+# What every step needs, put together once: making a statement costs more than to execute it.
+_RUN = select(t.runs).where(t.runs.c.id == bindparam("of_run"))
+_SAVE_RUN = update(t.runs).where(t.runs.c.id == bindparam("of_run"))
+_LAST_SEQ = select(t.runs.c.last_seq).where(t.runs.c.id == bindparam("of_run"))
+_EVENTS = (
+    select(t.events.c.document)
+    .where(t.events.c.run_id == bindparam("of_run"), t.events.c.seq > bindparam("after"))
+    .order_by(t.events.c.seq)
+    .limit(bindparam("most"))
+)
+
 
 class SqlTransaction(SqlSpending):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
@@ -27,13 +38,13 @@ class SqlTransaction(SqlSpending):
     # -- runs -------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> Row | None:
-        return self._row(select(t.runs).where(t.runs.c.id == run_id))
+        return self._row(_RUN, {"of_run": run_id})
 
     def add_run(self, row: Row) -> None:
         self._connection.execute(insert(t.runs).values(_run_values(row)))
 
     def save_run(self, row: Row) -> None:
-        self._connection.execute(update(t.runs).where(t.runs.c.id == row.id).values(_run_values(row)))
+        self._connection.execute(_SAVE_RUN, {"of_run": row.id, **_run_values(row)})
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
         query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)
@@ -61,8 +72,8 @@ class SqlTransaction(SqlSpending):
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))
 
-    def _row(self, query: Select[Any]) -> Row | None:
-        found = self._connection.execute(query).mappings().one_or_none()
+    def _row(self, query: Select[Any], given: Mapping[str, Any] | None = None) -> Row | None:
+        found = self._connection.execute(query, given).mappings().one_or_none()
         if found is None:
             return None
         state = RunState(
@@ -84,7 +95,7 @@ class SqlTransaction(SqlSpending):
     # -- events -----------------------------------------------------------------------------------
 
     def last_seq(self, run_id: str) -> int:
-        found = self._connection.execute(select(t.runs.c.last_seq).where(t.runs.c.id == run_id)).scalar_one_or_none()
+        found = self._connection.execute(_LAST_SEQ, {"of_run": run_id}).scalar_one_or_none()
         return int(found or 0)
 
     def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
@@ -95,9 +106,7 @@ class SqlTransaction(SqlSpending):
         self._connection.execute(insert(t.events), rows)
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
-        events = t.events.c
-        query = select(events.document).where(events.run_id == run_id, events.seq > after)
-        found = self._connection.execute(query.order_by(events.seq).limit(limit))
+        found = self._connection.execute(_EVENTS, {"of_run": run_id, "after": after, "most": limit})
         return [run_event.validate_json(document) for (document,) in found]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:

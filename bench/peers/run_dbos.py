@@ -1,8 +1,8 @@
 """A plain loop on DBOS (`bench.peers.stepping`), one mode, ``durable``.
 
-The loop is a workflow, each of the model's answers and each call of the tool a step of it. Its database is SQLite in WAL
-mode, with SQLite's default of synchronous=FULL; DBOS by itself would leave the older kind of log, which costs more. DBOS
-keeps what steps return, not messages: the loop's history is in memory.
+The loop is a workflow, each of the model's answers and each call of the tool a step of it. Its database is SQLite in
+WAL mode, with SQLite's default of synchronous=FULL; DBOS by itself would leave the older kind of log, which costs more.
+It keeps what steps return, not messages: the loop's history is in memory.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ steps, calls              the database has grown by, 0 without one. One run afte
 ========================  ==========================================================================================
 
 A run has as many ``steps``: in each but the last the model calls a tool ``calls`` times at once, in the last it
-answers. The model is instant, and what it says follows from the number of the step alone. The tool is a coroutine in the
-runtime's own process. What is made once for many runs (schemas, agents, connections) is made before the clock starts.
+answers. The model is instant, and what it says follows from the number of the step alone. The tool is a coroutine in
+the runtime's own process. What is made once for many runs (schemas, agents, connections) is made before the clock.
 """
 
 from __future__ import annotations

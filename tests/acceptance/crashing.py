@@ -109,7 +109,7 @@ class Steps:
         step = sum(bool(message.tool_calls) for message in request.messages)
         if self._case.context is not None:  # some of them may be in a digest
             charged = [re.findall(r"charged (\d+)", message.text) for message in request.messages]
-            step = max((int(number) for found in charged for number in found), default=0)
+            step = 1 + max((int(number) for found in charged for number in found), default=-1)
         self._ledger.note(f"model {step}")
         wanted = [("charge", {"step": step, "call": call}) for call in range(self._case.parallel)]
         async for chunk in ScriptedChatModel([calls(*wanted) if step < STEPS else text("Done.")]).stream(request):

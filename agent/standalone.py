@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -21,6 +20,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serving import bind, running
+from agent.signals import stop_on_signals
 from agent.webhooks import deliver
 from agent.worker import Worker
 from observability.aggregator import Aggregator
@@ -119,15 +119,6 @@ async def _serve_until(
         log.info("stopping")
     if working.done():
         working.result()  # a worker that ended by itself failed
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 @asynccontextmanager

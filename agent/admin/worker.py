@@ -8,7 +8,7 @@ from agent import compose
 from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.project import LiveProject
-from agent.standalone import stop_on_signals
+from agent.signals import stop_on_signals
 from observability.tracing import Tracing, setup
 
 

@@ -35,7 +35,7 @@ def needed(*names: str) -> Iterator[Distribution]:
     seen: set[str] = set()
     waiting = list(names)
     while waiting:
-        name = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in seen:
             continue
         seen.add(name)

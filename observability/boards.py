@@ -151,6 +151,12 @@ SYSTEM = Board(
         ),
         _line("Series", "short", Query(_sum(c.SYSTEM_METRICS_SERIES), "series")),
         _line(
+            "Webhooks by outcome",
+            "short",
+            Query(_rate(c.SYSTEM_WEBHOOKS, "endpoint, outcome"), "{{endpoint}} {{outcome}}"),
+            help=c.SYSTEM_WEBHOOKS.help,
+        ),
+        _line(
             "Error budgets burnt (1 h)",
             "percentunit",
             *(Query(f'{ERRORS}1h{{slo="{slo.name}"}}', slo.name) for slo in SLOS),
@@ -285,6 +291,12 @@ BUSINESS = Board(
         _line("Runs ended", "short", Query(_rate(c.RUN_ENDED, "status, stop_reason", A), "{{status}} {{stop_reason}}")),
         _spread("Run duration", c.RUN_SECONDS, A),
         _line("Decisions", "short", Query(_rate(c.RUN_DECISIONS, "kind", A), "{{kind}}")),
+        _line(
+            "Compactions",
+            "short",
+            Query(_rate(c.RUN_COMPACTIONS, "agent", A), "{{agent}}"),
+            help=c.RUN_COMPACTIONS.help,
+        ),
         _line("Tool calls", "short", Query(_rate(c.TOOL_CALLS, "tool, outcome"), "{{tool}} {{outcome}}")),
         _line("Tool duration, p95", "s", Query(_quantile(0.95, c.TOOL_SECONDS, by="tool"), "{{tool}}")),
         _line("Tainted results", "short", Query(_rate(c.TOOL_TAINTED, "tool"), "{{tool}}")),

@@ -13,6 +13,7 @@ import pytest
 
 from bench.platform import Platform
 from flightloop import Flightloop
+from tests.acceptance.receiving import Receiver, receiving
 
 
 def free_port() -> int:
@@ -27,9 +28,16 @@ def console_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory, console_port: int) -> Iterator[Platform]:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, console_port: int, receiver: Receiver) -> Iterator[Platform]:
     options = ("--console-port", str(console_port), "--no-prometheus")
-    with Platform(tmp_path_factory.mktemp("home"), free_port(), options) as running:
+    environment = {"FLIGHTLOOP_WEBHOOKS": receiver.setting}
+    with Platform(tmp_path_factory.mktemp("home"), free_port(), options, environment) as running:
         yield running
 
 

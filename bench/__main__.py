@@ -67,7 +67,10 @@ def agent(
     against: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Short runs, few rounds, for a first look.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="Of each runtime, in turns with the others.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="For databases: on the disk that is to be measured.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="For databases: on the disk that is to be measured."),
+    ] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder whose runtime.md takes the figures.")] = None,
 ) -> None:
     """What a step of a run costs, beside other agent runtimes, and how soon a killed worker's run goes on."""

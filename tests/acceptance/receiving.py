@@ -27,6 +27,11 @@ class Receiver(ThreadingHTTPServer):
         url = f"http://127.0.0.1:{self.server_address[1]}/"
         return json.dumps([{"name": "acceptance", "url": url, "secret": SECRET}])
 
+    def ends(self, run_id: str) -> list[str]:
+        """How a run ended: its status, each time that it was told."""
+        ended = [event.data for event in self.told if event.type == "run.ended"]
+        return [data["status"] for data in ended if data["run_id"] == run_id]
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver

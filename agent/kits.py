@@ -30,6 +30,23 @@ class Kit:
     lookup: Lookup = NO_LOOKUP
 
 
+class Guards:
+    """Guards by policy, each compiled once.
+
+    Args:
+        make: compiles a policy.
+    """
+
+    def __init__(self, make: Callable[[Policy], Guarding]) -> None:
+        self._make = make
+        self._made: dict[str, Guarding] = {}
+
+    def of(self, policy: Policy) -> Guarding:
+        if policy.sha256 not in self._made:
+            self._made[policy.sha256] = self._make(policy)
+        return self._made[policy.sha256]
+
+
 @dataclass(eq=False)
 class _Shift:
     """One state of the project's tools and the runs that still use it."""
@@ -56,10 +73,9 @@ class Kits:
         lookup: Lookup = NO_LOOKUP,
     ) -> None:
         self._live = live
-        self._make_guard = make_guard
+        self._guards = Guards(make_guard)
         self._make_hosts = make_hosts
         self._lookup = lookup
-        self._guards: dict[str, Guarding] = {}
         self._shift: _Shift | None = None
         self._changing = asyncio.Lock()
 
@@ -76,7 +92,7 @@ class Kits:
             spec = shift.project.agent(agent)
             if policy is not None:
                 spec = spec.model_copy(update={"policy": policy})
-            yield Kit(spec, self._guard(shift.project.policy_of(spec)), shift.hosts, self._lookup.of(spec))
+            yield Kit(spec, self._guards.of(shift.project.policy_of(spec)), shift.hosts, self._lookup.of(spec))
         finally:
             shift.users -= 1
             if shift is not self._shift and shift.users == 0:
@@ -101,8 +117,3 @@ class Kits:
             if shift is not None and shift.users == 0:
                 await shift.hosts.close()
             return self._shift
-
-    def _guard(self, policy: Policy) -> Guarding:
-        if policy.sha256 not in self._guards:
-            self._guards[policy.sha256] = self._make_guard(policy)
-        return self._guards[policy.sha256]

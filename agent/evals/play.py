@@ -17,7 +17,7 @@ from agent.evals.task import Call, Task, TaskError
 from agent.gate import Guarding, Hosts
 from agent.history import History
 from agent.journal import new_id
-from agent.kits import Kit, OwnedHosts
+from agent.kits import Guards, Kit, OwnedHosts
 from agent.project import Project
 from agent.solo import Operator, Solo, agrees
 from agent.store import memory_journal
@@ -77,9 +77,8 @@ class Player:
         self._project = project
         self._model = model
         self._make_hosts = make_hosts
-        self._make_guard = make_guard
+        self._guards = Guards(make_guard)
         self._fill = fill
-        self._guards: dict[str, Guarding] = {}
         self._hosts: Hosts | None = None
         self._stack = AsyncExitStack()
 
@@ -113,7 +112,7 @@ class Player:
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
         agent = self._project.agent(task.agent)
         policy = self._project.policy_of(agent)
-        kit = Kit(agent, self._guard(policy), hosts, make_lookup(data).of(agent))
+        kit = Kit(agent, self._guards.of(policy), hosts, make_lookup(data).of(agent))
         solo = Solo(memory_journal(), kit, data, NAME, self._model.prices)
         session, answers = new_id("ses"), [""]
         runs: list[Run] = []
@@ -138,11 +137,6 @@ class Player:
             self._stack.push_async_callback(hosts.close)
             self._hosts = await hosts.__aenter__()
         return self._hosts
-
-    def _guard(self, policy: Policy) -> Guarding:
-        if policy.sha256 not in self._guards:
-            self._guards[policy.sha256] = self._make_guard(policy)
-        return self._guards[policy.sha256]
 
 
 def calls_of(history: History) -> list[Call]:

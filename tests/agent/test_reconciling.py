@@ -50,7 +50,7 @@ async def test_a_lost_call_is_asked_after_and_never_made_again(
 
     bench = make_bench([calls(("transfer", {"account": "A", "cents": 5})), text("ok")], [transfer, find_transfer])
     run = await bench.start()
-    old, new = bench.worker("old"), bench.worker("new")
+    old, new = bench.worker("old", concurrency=1), bench.worker("new")  # the old one is at no other claim meanwhile
     lost = asyncio.create_task(old.run())
     await asyncio.wait_for(inside.wait(), 10)
     old.drain()

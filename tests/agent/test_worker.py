@@ -52,7 +52,7 @@ async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(make_bench:
 
     bench = make_bench([[hang()], text("by the other")])
     run = await bench.start()
-    old, new = bench.worker("old"), bench.worker("new")
+    old, new = bench.worker("old", concurrency=1), bench.worker("new")  # the old one is at no other claim meanwhile
     old_task = asyncio.create_task(old.run())
     await asyncio.wait_for(started.wait(), 10)
     old.drain()  # or it would claim the run again itself

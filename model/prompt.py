@@ -17,8 +17,9 @@ ChatML, as SmolLM2 reads it::
     <|im_start|>assistant
 
 A message is rendered without regard to what follows it, so a later step's prompt extends an earlier
-one's, and the KV cache of the shared beginning is reused. What a request asks of this one answer (a
-JSON schema, a forced call) therefore comes last, as a system message.
+one's, and the KV cache of the shared beginning is reused. A JSON schema stands in the first turn, since
+requests that want one differ in what follows: many messages to classify, many answers to judge. A call
+that is forced concerns one answer and comes last, as a system message.
 
 A message of the assistant with the name ``plan`` is a plan and stands between ``<plan>`` and ``</plan>``.
 A request for one (``response_format`` with that name) needs no words: its prompt ends with ``<plan>``,
@@ -31,7 +32,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, ToolCall, ToolDef
+from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, ToolCall
 from flightloop.content import Scalar, Table, TablePart, TextPart
 from flightloop.errors import ContextTooLong, InvalidRequest, UnsupportedContent
 from model.signature import signature, type_text
@@ -95,19 +96,19 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
 
 def turns_of(request: ChatRequest) -> list[tuple[str, str]]:
     """Role and text of each turn of the prompt, the answer's own left out."""
-    messages, tools = request.messages, request.tools or []
+    messages = request.messages
     turns = []
     if not messages or messages[0].role not in ("system", "developer"):
-        turns.append(("system", _with_tools(DEFAULT_SYSTEM, tools)))
+        turns.append(("system", _system_text(DEFAULT_SYSTEM, request)))
     names: dict[str, str] = {}
     for index, message in enumerate(messages):
         names.update({call.id: call.function.name for call in message.tool_calls or []})
         text = _message_text(message, index, names)
         if not turns:
-            text = _with_tools(text, tools)
+            text = _system_text(text, request)
         turns.append((_ROLES.get(message.role, message.role), text))
-    request_hint = _hint(request)
-    return [*turns, ("system", request_hint)] if request_hint else turns
+    forced = _forced(request)
+    return [*turns, ("system", forced)] if forced else turns
 
 
 def call_text(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
@@ -126,11 +127,12 @@ def table_text(table: Table) -> str:
     return "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows)
 
 
-def _with_tools(system: str, tools: Sequence[ToolDef]) -> str:
-    if not tools:
-        return system
-    lines = [f"- {signature(tool.function)}" for tool in tools]
-    return "\n".join([system, "", "Tools:", *lines, _CALL_HINT]).lstrip("\n")
+def _system_text(system: str, request: ChatRequest) -> str:
+    parts = [system]
+    if request.tools:
+        parts.append("\n".join(["Tools:", *(f"- {signature(tool.function)}" for tool in request.tools), _CALL_HINT]))
+    parts.append(_form(request))
+    return "\n\n".join(filter(None, parts))
 
 
 def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> str:
@@ -194,21 +196,22 @@ def _opening(request: ChatRequest) -> str:
     return PLAN_OPEN if _asks_for_plan(request) else ""
 
 
-def _hint(request: ChatRequest) -> str:
-    form, choice = request.response_format, request.tool_choice
-    if _asks_for_plan(request):
-        return ""
+def _forced(request: ChatRequest) -> str:
+    choice = request.tool_choice
     if isinstance(choice, NamedToolChoice):
         return f"Call {choice.function.name} now."
-    if choice == "required":
-        return "Call a tool now."
-    if form is not None and form.type == "json_schema" and form.json_schema is not None:
+    return "Call a tool now." if choice == "required" else ""
+
+
+def _form(request: ChatRequest) -> str:
+    form = request.response_format
+    if form is None or _asks_for_plan(request):
+        return ""
+    if form.type == "json_schema" and form.json_schema is not None:
         about = form.json_schema.description
         hint = f"Answer as JSON: {type_text(form.json_schema.schema_)}"
         return f"{about}\n{hint}" if about else hint
-    if form is not None and form.type == "json_object":
-        return "Answer as a JSON object."
-    return ""
+    return "Answer as a JSON object." if form.type == "json_object" else ""
 
 
 def _cell(value: Scalar) -> str:

@@ -81,8 +81,8 @@ class Reading(Generic[Learned]):
 def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
     """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, as OpenAI's fine-tuning files have it.
 
-    The assistant's messages are learned, all but those with ``"weight": 0``. A row may also have ``tool_choice`` and
-    ``response_format``, which then hold for its last message, the answer.
+    The assistant's messages are learned, all but those with ``"weight": 0``. A row may also have ``tool_choice``, which
+    holds for its last message, the answer, and ``response_format``.
 
     Args:
         path: of the file.
@@ -172,8 +172,8 @@ def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
 
 
 def _turns(request: ChatRequest, wanted: Sequence[bool]) -> list[tuple[str, str, bool]]:
-    """Role, text and whether it is learned, of each turn; what is asked of the answer stands before the last one."""
-    whole = turns_of(request.model_copy(update={"tool_choice": None, "response_format": None}))
+    """Role, text and whether it is learned, of each turn; a call that is forced stands before the last one."""
+    whole = turns_of(request.model_copy(update={"tool_choice": None}))
     before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
     added = len(whole) - len(request.messages)  # a system turn, where the row has none
     learned = [False] * added + list(wanted[:-1])

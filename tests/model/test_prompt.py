@@ -94,6 +94,8 @@ def request(messages: list[dict[str, Any]], **options: Any) -> ChatRequest:
     return ChatRequest(model="m", messages=messages, **options)
 
 
+INTENT = {"type": "object", "properties": {"intent": {"enum": ["track", "cancel"]}}, "required": ["intent"]}
+INTENT_FORMAT = {"type": "json_schema", "json_schema": {"name": "i", "description": "What is it?", "schema": INTENT}}
 TABLE = {"type": "table", "table": {"columns": ["order", "note"], "rows": [["A-7", "a|b\nc"], [None, 1.5], [True, ""]]}}
 
 CASES = {
@@ -103,6 +105,7 @@ CASES = {
     "plan": request(STEPS[:2], tools=TOOLS, response_format=PLAN_FORMAT),
     "required": request(STEPS[:2], tools=TOOLS, tool_choice="required"),
     "named": request(STEPS[:2], tools=TOOLS, tool_choice={"function": {"name": "find_orders"}}),
+    "schema": request(STEPS[:2], tools=TOOLS, response_format=INTENT_FORMAT),
     "json_object": request([{"role": "developer", "content": "Brief."}], response_format={"type": "json_object"}),
     "table": request([{"role": "user", "content": [{"type": "text", "text": "My orders:"}, TABLE]}]),
 }

@@ -10,7 +10,7 @@ from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import PAGE, Journal, Lease, all_events
 from agent.run import RunState, apply, fold_state
-from flightloop.events import RunEvent
+from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Run
 
 
@@ -66,23 +66,29 @@ class Book:
             return wanted
         return await self._journal.ledger.reserve(self.lease, wanted, prices, shared)
 
-    async def write(self, *events: RunEvent) -> Run:
-        """Appends the deferred events and these.
+    async def write(self, *events: RunEvent, children: Sequence[RunCreated] = ()) -> Run:
+        """Appends the deferred events and these, with the runs that begin with them.
 
         Raises:
             LeaseLost: another worker has the run.
         """
-        return await self._write(lambda deferred: [*deferred, *events])
+        return await self._write(lambda deferred: [*deferred, *events], children)
 
     async def write_decision(self, decision: RunEvent) -> Run:
         """Appends a decision and, behind it, the deferred verdicts about it. Raises LeaseLost."""
         return await self._write(lambda deferred: [decision, *deferred])
 
-    async def _write(self, arrange: Callable[[list[RunEvent]], list[RunEvent]]) -> Run:
+    async def tainted(self, run_id: str) -> bool:
+        """Whether another run had read something that looks like an instruction."""
+        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
+
+    async def _write(
+        self, arrange: Callable[[list[RunEvent]], list[RunEvent]], children: Sequence[RunCreated] = ()
+    ) -> Run:
         async with self._writing:
             batch, self._deferred = arrange(self._deferred), []
             if batch:
-                written = await self._journal.append(self.run.id, batch, self.lease)
+                written = await self._journal.append(self.run.id, batch, self.lease, children)
                 await self._catch_up(written[0].seq)
                 self._add(written)
         return self.run

@@ -147,9 +147,31 @@ def seconds_left(state: RunState, now: datetime) -> float | None:
     return _in_time(Reservation(steps=0), state.run.budget, _taken(state, now).seconds, "run").seconds
 
 
+def share(state: RunState, now: datetime, calls: int) -> Budget:
+    """What one of several calls that are made together may use of what the run's own bounds leave.
+
+    Raises:
+        Exhausted: that is nothing.
+    """
+    taken, left = _taken(state, now), {}
+    for name, limit in state.run.budget:
+        if limit is None:
+            continue
+        part = (limit - getattr(taken, name)) / calls
+        left[name] = int(part) if isinstance(limit, int) else part
+        if left[name] < 0 or (name != "cost" and not left[name]):
+            raise Exhausted(_reason("run", name), f"the run's {limit:g} {name} leave nothing for another agent")
+    return Budget(**left)
+
+
+def used(run: Run) -> Amounts:
+    """By the run and those that worked for it."""
+    return Amounts.of(run.usage) + Amounts.of(run.delegated)
+
+
 def _taken(state: RunState, now: datetime) -> Amounts:
     held = (now - state.held_at).total_seconds() if state.held_at else 0.0
-    return Amounts.of(state.run.usage) + Amounts(seconds=max(0.0, held))
+    return used(state.run) + Amounts(seconds=max(0.0, held))
 
 
 def fit(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whose: Whose = "run") -> Reservation:

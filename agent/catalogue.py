@@ -29,6 +29,7 @@ class ProjectCatalogue:
                 description=agent.description,
                 model=self._model,
                 tools=list(agent.tools),
+                agents=list(agent.agents),
                 policy=agent.policy,
                 policy_sha256=project.policy_of(agent).sha256,
                 budget=agent.budget.budget(),

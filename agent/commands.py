@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from agent.budgets import TenantBudgets, used_up
+from agent.budgets import TenantBudgets, used, used_up
 from agent.journal import Journal
 from agent.run import RESUMABLE
 from flightloop.errors import Conflict
@@ -87,21 +87,21 @@ def _check_resumable(run: Run, budget: Budget | None) -> None:
     if bound is None:
         return
     raised = getattr(budget, bound) if budget else None
-    if raised is None or raised <= getattr(run.usage, bound):
-        used = getattr(run.usage, bound)
+    taken = getattr(used(run), bound)
+    if raised is None or raised <= taken:
         raise Conflict(
-            f"run {run.id} has used {used:g} {bound}: resume it with a larger budget.{bound}", param="budget"
+            f"run {run.id} has used {taken:g} {bound}: resume it with a larger budget.{bound}", param="budget"
         )
 
 
 async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: TenantBudgets) -> None:
     """Raises Conflict if the bound still stands that the run shares with others and was ended by."""
     if run.stop_reason is StopReason.BUDGET_SESSION:
-        used = (await journal.ledger.spending(run.tenant_id, tenants.window, run.session_id)).used
-        if (bound := used_up(session, used)) is not None:
+        taken = (await journal.ledger.spending(run.tenant_id, tenants.window, run.session_id)).used
+        if (bound := used_up(session, taken)) is not None:
             raise Conflict(
-                f"session {run.session_id} has used {getattr(used, bound):g} {bound}: resume run {run.id} with a larger"
-                f" session_budget.{bound}",
+                f"session {run.session_id} has used {getattr(taken, bound):g} {bound}: resume run {run.id} with a"
+                f" larger session_budget.{bound}",
                 param="session_budget",
             )
     if run.stop_reason is StopReason.BUDGET_TENANT:

@@ -70,7 +70,7 @@ async def decide(means: Means, gate: Gate, book: Book, conversation: Conversatio
         Interrupted: the emergency stop ended the answer.
     """
     planning = _plan_due(means, book)
-    tools = gate.tools(planning=planning) if means.agent.tools else []
+    tools = gate.tools(planning=planning) if means.tools else []
     asking = _Asking(means, gate, book, conversation, tools)
     if tools and planning:
         return await asking.plan()

@@ -15,10 +15,10 @@ from agent.kits import Kit
 from agent.project import Project
 from agent.row import Row, row_of
 from agent.session import converse
+from agent.subagent import as_tool, tool_name
 from flightloop.content import TextPart
 from flightloop.events import OutcomeVerified, RunEvent
 from flightloop.runs import Feedback, Run, RunStatus
-from flightloop.tool import Tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
@@ -95,7 +95,8 @@ class Exporter:
     def _kit(self, name: str) -> Kit:
         if name not in self._kits:
             agent = self._project.agent(name)
-            tools: list[Tool] = [self._registry.tool(tool) for tool in agent.tools]
+            asked = [as_tool(self._project.agent(other)) for other in agent.agents]
+            tools = [*(self._registry.tool(tool) for tool in agent.tools), *asked]
             self._kits[name] = Kit(agent, Guard(self._project.policy_of(agent)), LocalHosts(tools))
         return self._kits[name]
 
@@ -142,7 +143,7 @@ def _plain(row: Row) -> list[dict[str, Any]]:
 
 def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -> list[Any]:
     """The tools as the policy let the model see them in the end."""
-    toolbox, names = kit.hosts.registry, kit.agent.tools
+    toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
     context = GuardContext(
         run.tenant_id,
         run.agent,

@@ -12,7 +12,6 @@ from agent.api import ApiDeps
 from agent.auth import Keyring
 from agent.chat_model import Capabilities
 from agent.deltas import LocalDeltas
-from agent.gate import Guarding
 from agent.store import memory_journal
 from flightloop.chat import (
     ChatChunk,
@@ -32,6 +31,7 @@ from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Budget, PolicyInfo, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy, parse_policy
+from guardrails.types import Guarding
 from observability.aggregator import Aggregator
 from observability.metrics import Metrics
 

@@ -6,7 +6,7 @@ of what it was about (the store turns that into an audit record).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,39 +24,20 @@ from agent.deltas import Deltas
 from agent.facts import NO_LOOKUP, Lookup
 from agent.history import CallState, result_text
 from agent.spec import AgentSpec
+from agent.subagent import Subagent
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
 from flightloop.errors import FlightloopError, Interrupted
 from flightloop.events import DeltaEvent, Judged
-from flightloop.tool import ToolContext, ToolSpec
+from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Stage, Verdict
 from guardrails.holdback import StreamBlocked
-from guardrails.policy import Policy
-from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject
 from observability import semconv
 from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
 from tools.host import ToolOutcome
 
 ATTEMPTS = 5
 """Tries of a model call that fails before its first token."""
-
-
-class Stream(Protocol):
-    def push(self, text: str) -> str: ...
-    def finish(self) -> str: ...
-    def ruling(self) -> Ruling: ...
-
-
-class Guarding(Protocol):
-    """What ``guardrails.guard.Guard`` offers the gate."""
-
-    @property
-    def policy(self) -> Policy: ...
-
-    async def check(self, subject: Subject) -> Ruling: ...
-    def narrow(
-        self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
-    ) -> list[ToolDef]: ...
-    def stream(self, context: GuardContext) -> Stream: ...
 
 
 class Toolbox(Protocol):
@@ -66,6 +47,7 @@ class Toolbox(Protocol):
     def get(self, name: str) -> ToolSpec: ...
     def definitions(self, names: Sequence[str]) -> list[ToolDef]: ...
     def problems(self, name: str, arguments: dict[str, Any]) -> list[str]: ...
+    def beside(self, others: Iterable[Tool]) -> Toolbox: ...
 
 
 class Hosts(Protocol):
@@ -96,6 +78,13 @@ class Means:
     lookup: Lookup = NO_LOOKUP
     epoch: int = 0
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
+    subagents: Mapping[str, Subagent] = field(default_factory=dict)
+    """By their names: agents that this one can give tasks to."""
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Names of all that the agent can call."""
+        return (*self.agent.tools, *(agent.tool for agent in self.subagents.values()))
 
 
 class Gate:
@@ -137,7 +126,7 @@ class Gate:
     def tools(self, *, planning: bool = False) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
         may name: the current one binds calls only."""
-        toolbox, names = self._means.hosts.registry, self._means.agent.tools
+        toolbox, names = self._means.hosts.registry, self._means.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
         return self._means.guard.narrow(
             toolbox.definitions(names), self.context(plan=names if planning else None), writes
@@ -222,7 +211,7 @@ class Gate:
             traceparent=traceparent(),
         )
 
-    async def _stream(self, request: ChatRequest, collected: Collected, stream: Stream | None) -> None:
+    async def _stream(self, request: ChatRequest, collected: Collected, stream: GuardStream | None) -> None:
         draft = self._book.draft
         assert draft is not None
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flightloop.chat import ToolCall
 from flightloop.events import (
+    AgentReturned,
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
@@ -17,6 +18,7 @@ from flightloop.events import (
     Judged,
     Planned,
     Replied,
+    RunCreated,
     RunEvent,
     ToolIntent,
     ToolResult,
@@ -33,6 +35,7 @@ class CallState:
     request: ApprovalRequested | None = None
     decided: ApprovalDecided | None = None
     intent: ToolIntent | None = None
+    returned: AgentReturned | None = None
     result: ToolResult | None = None
 
     def approved(self, args_sha256: str, policy_sha256: str) -> bool:
@@ -47,8 +50,17 @@ class CallState:
 
     @property
     def waits(self) -> bool:
-        """Whether a person has not decided yet."""
+        """Whether somebody else is at it: a person who has not decided yet, or another agent."""
+        return self.waits_for_person or self.waits_for_agent
+
+    @property
+    def waits_for_person(self) -> bool:
         return self.result is None and self.request is not None and self.decided is None
+
+    @property
+    def waits_for_agent(self) -> bool:
+        delegated = self.intent is not None and self.intent.performed_by is not None
+        return self.result is None and delegated and self.returned is None
 
 
 @dataclass
@@ -113,6 +125,10 @@ class History:
                 self._calls[event.call_id].decided = event
             case ToolIntent():
                 self._calls[event.call_id].intent = event
+            case AgentReturned():
+                self._calls[event.call_id].returned = event
+            case RunCreated():
+                self.tainted |= event.parent is not None and event.parent.tainted
             case ToolResult():
                 self._calls[event.call_id].result = event
                 self._resulted(event, self._calls[event.call_id].call)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from guardrails.interrupt import InterruptSnapshot
 
 PAGE = 1000
+Released = Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT]
+"""What a run may be when its worker gives it back."""
 WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
 """Events that may be appended from outside; RunEnded only while no worker holds the run."""
 
@@ -121,16 +123,31 @@ class Journal(Protocol):
         agent: str | None = None,
         status: RunStatus | None = None,
         session_id: str | None = None,
+        parent: str | None = None,
+        roots: bool = False,
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """Newest first. ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound."""
+        """Newest first. ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound.
+
+        Args:
+            parent: the run that they work for.
+            roots: those that work for none.
+        """
         ...
 
-    async def append(self, run_id: str, events: Sequence[RunEvent], lease: Lease | None = None) -> list[RunEvent]:
+    async def append(
+        self,
+        run_id: str,
+        events: Sequence[RunEvent],
+        lease: Lease | None = None,
+        children: Sequence[RunCreated] = (),
+    ) -> list[RunEvent]:
         """Writes events in one transaction and returns them with ``seq``, ``run_id`` and ``at``.
 
-        Without a lease only the events of ``WITHOUT_LEASE`` may be written.
+        Without a lease only the events of ``WITHOUT_LEASE`` may be written. ``children``: runs that begin with them,
+        each with an id and a parent. When such a run ends its parent is told by an ``AgentReturned`` in the same
+        transaction, and when a run ends those that work for it are cancelled.
 
         Raises:
             NotFound: no such run.
@@ -164,11 +181,9 @@ class Journal(Protocol):
         """Raises LeaseLost."""
         ...
 
-    async def release(
-        self, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL] = RunStatus.QUEUED
-    ) -> None:
-        """Gives a run back; writes ``RunReleased``. A run whose approvals were all decided
-        meanwhile goes back to the queue. Raises LeaseLost."""
+    async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
+        """Gives a run back; writes ``RunReleased``. One that is to wait goes back to the queue if others wrote events
+        behind ``seen``, the last one that its worker knows. Raises LeaseLost."""
         ...
 
     async def wait_for_work(self, timeout_s: float) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from agent.facts import NO_LOOKUP, Lookup
-from agent.gate import Guarding, Hosts
+from agent.gate import Hosts, Toolbox
 from agent.project import LiveProject, Project
 from agent.spec import AgentSpec
+from agent.subagent import Subagent, as_tool
+from flightloop.runs import Run
+from flightloop.tool import Tool, ToolContext
+from guardrails.layered import Layered
 from guardrails.policy import Policy
+from guardrails.types import Guarding
+from tools.host import ToolOutcome
 
 
 class OwnedHosts(Hosts, Protocol):
@@ -28,6 +34,7 @@ class Kit:
     guard: Guarding
     hosts: Hosts
     lookup: Lookup = NO_LOOKUP
+    subagents: Mapping[str, Subagent] = field(default_factory=dict)
 
 
 class Guards:
@@ -45,6 +52,61 @@ class Guards:
         if policy.sha256 not in self._made:
             self._made[policy.sha256] = self._make(policy)
         return self._made[policy.sha256]
+
+    def of_run(self, project: Project, run: Run) -> Guarding:
+        """What a run has to pass: its own policy, and those of the runs that it works for.
+
+        Raises:
+            NotFound: the project has lost one of the agents or policies.
+        """
+        callers = [(caller.agent, caller.policy) for caller in (run.parent.callers if run.parent else [])]
+        policies = [policy_named(project, agent, policy) for agent, policy in [*callers, (run.agent, run.policy)]]
+        own = policies[-1]
+        others = {policy.sha256: policy for policy in policies if policy.sha256 != own.sha256}
+        if not others:
+            return self.of(own)
+        return Layered([self.of(policy) for policy in (*others.values(), own)])
+
+
+def policy_named(project: Project, agent: str, policy: str | None) -> Policy:
+    """An agent's policy, or the one that is named instead. Raises NotFound."""
+    spec = project.agent(agent)
+    return project.policy_of(spec if policy is None else spec.model_copy(update={"policy": policy}))
+
+
+def kit_of(
+    project: Project, run: Run, hosts: Hosts, guards: Guards, lookup: Lookup = NO_LOOKUP, *, recorded: bool = False
+) -> Kit:
+    """What a run works with in a project.
+
+    Args:
+        hosts: of the project's tools.
+        lookup: what agents can look up.
+        recorded: the hosts also know what other agents answered: nobody is asked again.
+
+    Raises:
+        NotFound: the project has no such agent or policy.
+    """
+    spec = project.agent(run.agent)
+    asked = [project.agent(name) for name in spec.agents]
+    subagents = {agent.name: Subagent(agent, project.policy_of(agent).sha256) for agent in asked}
+    if asked:
+        hosts = WithAgents(hosts, [as_tool(agent, recorded=recorded) for agent in asked])
+    return Kit(spec, guards.of_run(project, run), hosts, lookup.of(spec), subagents)
+
+
+class WithAgents:
+    """Hosts whose toolbox has agents beside the tools. Implements ``agent.gate.Hosts``."""
+
+    def __init__(self, hosts: Hosts, agents: Iterable[Tool]) -> None:
+        self._hosts = hosts
+        self.registry: Toolbox = hosts.registry.beside(agents)
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        return await self._hosts.call(name, arguments, context)
+
+    async def kill(self, run_id: str) -> int:
+        return await self._hosts.kill(run_id)
 
 
 @dataclass(eq=False)
@@ -80,19 +142,12 @@ class Kits:
         self._changing = asyncio.Lock()
 
     @asynccontextmanager
-    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
-        """The agent's kit as the project is now, with another policy if one is named.
-
-        Raises:
-            NotFound: there is no such agent or policy.
-        """
+    async def using(self, run: Run) -> AsyncIterator[Kit]:
+        """A run's kit as the project is now. Raises NotFound: it has no such agent or policy."""
         shift = await self._current()
         shift.users += 1
         try:
-            spec = shift.project.agent(agent)
-            if policy is not None:
-                spec = spec.model_copy(update={"policy": policy})
-            yield Kit(spec, self._guards.of(shift.project.policy_of(spec)), shift.hosts, self._lookup.of(spec))
+            yield kit_of(shift.project, run, shift.hosts, self._guards, self._lookup)
         finally:
             shift.users -= 1
             if shift is not self._shift and shift.users == 0:

@@ -12,7 +12,7 @@ from agent.compaction import ContextExhausted
 from agent.context import Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
-from agent.journal import LeaseLost
+from agent.journal import LeaseLost, Released
 from agent.perform import perform
 from flightloop.content import Content, TextPart
 from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
@@ -99,13 +99,17 @@ class Loop:
         return run
 
     def _paused(self) -> bool:
-        """Whether to leave the run to somebody: a person with an approval, another worker."""
-        return self.waiting or self._stop.draining
+        """Whether to leave the run to somebody: a person with an approval, another agent, another worker."""
+        return self.rest is not RunStatus.QUEUED or self._stop.draining
 
     @property
-    def waiting(self) -> bool:
+    def rest(self) -> Released:
+        """What the run is when it is given back now."""
         last = self._book.history.last
-        return last is not None and any(call.waits for call in last.open)
+        waiting = [call for call in last.open if call.waits] if last is not None else []
+        if any(call.waits_for_person for call in waiting):
+            return RunStatus.WAITING_APPROVAL
+        return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
 
     async def _refused_input(self) -> str | None:
         """Checks the input; its verdicts are journaled once, also if a worker died after that."""

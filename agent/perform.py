@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from agent.book import Book
+from agent.budgets import share
 from agent.gate import Gate, Means
 from agent.history import CallState, result_text
 from agent.journal import new_id
+from agent.subagent import Subagent, outcome, run_for
 from flightloop.errors import NotFound
-from flightloop.events import ApprovalRequested, ToolIntent, ToolResult
+from flightloop.events import AgentReturned, ApprovalRequested, ToolIntent, ToolResult
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -70,14 +72,30 @@ class _Performing:
             except _Refused as refused:
                 await self.book.write(self._failed(state, str(refused)))
                 return
+            if spec.agent is not None:
+                await self._delegate(intent, self.means.subagents[spec.agent])
+                return
             await self.book.write(intent)
             await self._effect(state, spec, intent.arguments)
+
+    async def _delegate(self, intent: ToolIntent, agent: Subagent) -> None:
+        """Has a run of the other agent work on the call; this one goes on when that has ended."""
+        history, agents = self.book.history, {each.tool for each in self.means.subagents.values()}
+        asked = history.last.open if history.last is not None else []
+        together = [call for call in asked if call.call.function.name in agents and call.returned is None]
+        part = share(self.book.state, self.means.clock(), len(together))
+        created = run_for(intent, self.book.run, agent, part, tainted=history.tainted)
+        await self.book.write(intent.model_copy(update={"performed_by": created.run_id}), children=[created])
+
+    async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
+        tainted = await self.book.tainted(returned.performed_by)
+        await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
         """The tool and the arguments, valid by its schema."""
         name, toolbox = state.call.function.name, self.means.hosts.registry
-        if name not in self.means.agent.tools:
-            raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.agent.tools) or 'none'}")
+        if name not in self.means.tools:
+            raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
             spec, problems = toolbox.get(name), toolbox.problems(name, arguments)
@@ -133,7 +151,9 @@ class _Performing:
         except NotFound as error:
             await self.book.write(self._failed(state, UNKNOWN if intent.effect == Effect.UNSAFE else error.message))
             return
-        if intent.effect == Effect.UNSAFE:
+        if state.returned is not None:
+            await self._returned(state, spec, intent, state.returned)
+        elif intent.effect == Effect.UNSAFE:
             await self._reconcile(state, spec, intent.arguments)
         else:
             await self._effect(state, spec, intent.arguments)
@@ -154,11 +174,18 @@ class _Performing:
     async def _effect(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
 
-    async def _take(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], outcome: ToolOutcome) -> None:
+    async def _take(
+        self,
+        state: CallState,
+        spec: ToolSpec,
+        arguments: dict[str, Any],
+        outcome: ToolOutcome,
+        tainted: bool = False,
+    ) -> None:
         result = _result(state, spec.name, outcome)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
-        await self.book.write(_guarded(result, ruling))
+        await self.book.write(_guarded(result, replace(ruling, tainted=ruling.tainted or tainted)))
 
     def _failed(self, state: CallState, error: str) -> ToolResult:
         return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)

@@ -12,6 +12,7 @@ import structlog
 import yaml
 from pydantic import ValidationError
 
+from agent import subagent
 from agent.spec import AgentSpec
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
@@ -88,6 +89,7 @@ def load_project(folder: Path | None = None) -> Project:
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
+    _check_subagents(folder, agents, registry)
     return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
 
 
@@ -158,6 +160,16 @@ def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], regi
         if name not in registry:
             known = ", ".join(sorted(spec.name for spec in registry.specs()))
             raise ConfigError(f"{path}: tools: no tool is named {name}; known: {known}", param="tools")
+
+
+def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:
+    """Raises ConfigError: they can't ask each other so, or one has a tool's name."""
+    try:
+        subagent.check(agents)
+        asked = {name for agent in agents.values() for name in agent.agents}
+        registry.beside(subagent.as_tool(agents[name]) for name in sorted(asked))
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'agents'}: {error.message}", param=error.param) from error
 
 
 def _stamps(folder: Path) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flightloop.errors import Conflict
 from flightloop.events import (
+    AgentReturned,
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
@@ -30,7 +31,7 @@ from flightloop.events import (
     ToolIntent,
     ToolResult,
 )
-from flightloop.runs import Run, RunStatus, StopReason
+from flightloop.runs import WAITING, Run, RunStatus, RunUsage, StopReason
 
 S = RunStatus
 ENDINGS = frozenset(status for status in RunStatus if status.terminal)
@@ -38,8 +39,9 @@ OPEN = frozenset(RunStatus) - ENDINGS
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.INTERRUPTED}),
-    S.RUNNING: frozenset({S.RUNNING, S.QUEUED, S.WAITING_APPROVAL}) | ENDINGS,  # running again: its worker died
+    S.RUNNING: frozenset({S.RUNNING, S.QUEUED, *WAITING}) | ENDINGS,  # running again: its worker died
     S.WAITING_APPROVAL: frozenset({S.QUEUED, S.CANCELLED, S.INTERRUPTED}),
+    S.WAITING_AGENT: frozenset({S.QUEUED, S.CANCELLED, S.INTERRUPTED}),
     S.SUCCEEDED: frozenset(),
     S.FAILED: frozenset({S.QUEUED}),
     S.BLOCKED: frozenset(),
@@ -141,6 +143,8 @@ def _check_resume(run: Run) -> None:
         raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
     if run.status.terminal and run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} ended with {run.stop_reason}: that cannot be resumed")
+    if run.status.terminal and run.parent is not None:
+        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which was told of its end: resume that one")
 
 
 def status_after(event: RunEvent) -> RunStatus | None:
@@ -172,6 +176,7 @@ def _created(event: RunCreated) -> RunState:
             metadata=event.metadata,
             policy_sha256=event.policy_sha256,
             origin=event.origin,
+            parent=event.parent,
             policy=event.policy,
             model=event.model,
             created_at=event.at,
@@ -240,6 +245,15 @@ def _intended(state: RunState, event: ToolIntent) -> dict[str, Any]:
     return {"usage": usage.model_copy(update={"tool_calls": usage.tool_calls + 1})}
 
 
+def added(first: RunUsage, other: RunUsage) -> RunUsage:
+    """The sum, field by field."""
+    return RunUsage(**{name: getattr(first, name) + getattr(other, name) for name in RunUsage.model_fields})
+
+
+def _returned(state: RunState, event: AgentReturned) -> dict[str, Any]:
+    return {"delegated": added(state.run.delegated, event.usage)}
+
+
 def _cancel_requested(state: RunState, event: CancelRequested) -> dict[str, Any]:
     return {"cancel_requested": True}
 
@@ -263,6 +277,7 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     Judged: _nothing,
     ToolIntent: _intended,
     ToolResult: _nothing,
+    AgentReturned: _returned,
     ApprovalRequested: _nothing,
     ApprovalDecided: _nothing,
     CancelRequested: _cancel_requested,

@@ -15,7 +15,7 @@ RUNS = 20
 
 
 async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | None) -> Conversation:
-    """The conversation that a run continues."""
+    """The conversation that a run continues; one that works for another run has its task alone."""
     exchanges = [await _exchange(before, kit) for before in await earlier(journal, run)]
     return Conversation(
         instructions=kit.agent.instructions.strip(),
@@ -29,12 +29,14 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:
     """The session's runs before this one that its model may know of, oldest first."""
+    if run.parent is not None:
+        return []
     return [before for before in await _earlier(journal, run) if _counts(before, run)]
 
 
 async def _earlier(journal: Journal, run: Run) -> list[Run]:
     """The session's runs before this one, oldest first; what a fork begins with comes after those of its origin."""
-    page = await journal.runs(run.tenant_id, session_id=run.session_id, after=run.id, limit=RUNS)
+    page = await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, after=run.id, limit=RUNS)
     found = page.data[::-1]
     first = found[0] if found else run
     if first.origin is not None and not page.has_more:

@@ -15,12 +15,12 @@ from agent.chat_model import ChatModel
 from agent.context import Conversation
 from agent.deltas import LocalDeltas
 from agent.gate import Gate, Means
-from agent.journal import Claim, Journal
+from agent.journal import Claim, Journal, Released
 from agent.kits import Kit
 from agent.loop import Loop, Stop
 from agent.session import converse
 from flightloop.events import RunCreated
-from flightloop.runs import Approval, Run, RunStatus
+from flightloop.runs import Approval, Run
 from observability.tracing import Tracing
 
 LEASE_S = 3600.0
@@ -55,13 +55,13 @@ class Solo:
     """Drives the runs of a journal that nobody else works on.
 
     Args:
-        kit: what they work with.
+        kit: what a run works with.
         data: folder of the tools' data.
         name: of whoever drives them and decides about their calls.
     """
 
     journal: Journal
-    kit: Kit
+    kit: Callable[[Run], Kit]
     data: Path
     name: str
     prices: Prices = field(default_factory=Prices)
@@ -73,32 +73,38 @@ class Solo:
         while True:
             claim = await self.journal.claim(self.name, LEASE_S)
             assert claim is not None, f"{run.id} is {run.status}"
-            driven = await self._drive(claim, model, model_name)
+            driven, rest = await self._drive(claim, model, model_name)
             if driven.run.status.terminal:
-                return driven
-            await self.journal.release(claim.lease, RunStatus.WAITING_APPROVAL)
-            for approval in await self.journal.run_approvals(run.id):
+                if driven.run.id == run.id:
+                    return driven
+                continue  # it worked for another run, which is queued again
+            await self.journal.release(claim.lease, rest, driven.run.last_seq)
+            for approval in await self.journal.run_approvals(driven.run.id):
                 if approval.status == "pending":
                     reason = operator(approval)
                     await self.journal.decide(
                         run.tenant_id, approval.id, "approve" if reason is None else "deny", self.name, reason
                     )
 
-    async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> Driven:
+    async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
+        """What became of a run, and what it is until somebody goes on with it."""
+        kit = self.kit(claim.run)
         book = await Book.open(self.journal, claim.run.tenant_id, claim.lease)
-        conversation = await converse(self.journal, claim.run, self.kit, model.capabilities.context_length)
+        conversation = await converse(self.journal, claim.run, kit, model.capabilities.context_length)
         means = Means(
-            agent=self.kit.agent,
-            guard=self.kit.guard,
+            agent=kit.agent,
+            guard=kit.guard,
             model=model,
             model_name=model_name,
-            hosts=self.kit.hosts,
+            hosts=kit.hosts,
             deltas=LocalDeltas(),
             prices=self.prices,
             data=self.data,
             clock=lambda: datetime.now(UTC),
             tracing=self.tracing,
-            lookup=self.kit.lookup,
+            lookup=kit.lookup,
+            subagents=kit.subagents,
         )
-        await Loop(means, book, conversation, Stop()).drive()
-        return Driven(book, Gate(means, book, conversation), conversation)
+        loop = Loop(means, book, conversation, Stop())
+        await loop.drive()
+        return Driven(book, Gate(means, book, conversation), conversation), loop.rest

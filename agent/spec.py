@@ -63,6 +63,8 @@ class AgentSpec(BaseModel):
     instructions: str = Field(min_length=1)
     examples: tuple[Example, ...] = Field(default=(), max_length=32)
     tools: tuple[str, ...] = Field(default=(), max_length=64)
+    agents: tuple[str, ...] = Field(default=(), max_length=16)
+    """Other agents of the project that it can give tasks to (``agent.subagent``)."""
     policy: str = "default"
     planning: bool = True
     replans: int = Field(default=1, ge=0, le=10)

@@ -52,10 +52,11 @@ class WorkerConfig:
 
 @dataclass(eq=False)
 class _Held:
-    """A claimed run and its task. ``tags`` and ``epoch`` are what interrupts are matched with."""
+    """A claimed run and its task. ``tags``, of it and the runs that it works for, and ``epoch`` are what interrupts are
+    matched with."""
 
     lease: Lease
-    tags: Tags
+    tags: tuple[Tags, ...]
     epoch: int
     stop: Stop = field(default_factory=Stop)
     task: asyncio.Task[None] | None = None
@@ -145,8 +146,7 @@ class Worker:
             await self._journal.wait_for_work(self._config.poll_s)
             return
         run = claim.run
-        tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
-        held = _Held(claim.lease, tags, epoch, Stop(draining=self._draining.is_set()))
+        held = _Held(claim.lease, _tags(run), epoch, Stop(draining=self._draining.is_set()))
         self._held.add(held)
         self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
         task.add_done_callback(self._tasks.discard)
@@ -192,7 +192,7 @@ class Worker:
     async def _drive(self, held: _Held, claim: Claim) -> None:
         run = claim.run
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id) as span:
-            async with self._kits.using(run.agent, run.policy) as kit:
+            async with self._kits.using(run) as kit:
                 book = await Book.open(self._journal, run.tenant_id, claim.lease)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
@@ -201,13 +201,11 @@ class Worker:
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
             else:
-                await self._journal.release(
-                    claim.lease, RunStatus.WAITING_APPROVAL if loop.waiting else RunStatus.QUEUED
-                )
+                await self._journal.release(claim.lease, loop.rest, run.last_seq)
 
     async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
         try:
-            if self._watch.stopped(held.tags, held.epoch):
+            if self._stopped(held):
                 held.stop.interrupted = True
                 return await loop.interrupted()
             return await loop.drive()
@@ -234,6 +232,7 @@ class Worker:
             lookup=kit.lookup,
             epoch=epoch,
             tenants=self._tenants,
+            subagents=kit.subagents,
         )
 
     async def _fail(self, claim: Claim, error: Exception) -> None:
@@ -253,11 +252,14 @@ class Worker:
         for held in list(self._held):
             if held.stop.interrupted or held.task is None:
                 continue
-            if self._watch.stopped(held.tags, held.epoch):
+            if self._stopped(held):
                 held.stop.interrupted = True
                 held.task.cancel()
             elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
                 held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
+
+    def _stopped(self, held: _Held) -> bool:
+        return any(self._watch.stopped(tags, held.epoch) for tags in held.tags)
 
     async def _renew(self) -> None:
         for held in list(self._held):
@@ -290,3 +292,9 @@ class Worker:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _tags(run: Run) -> tuple[Tags, ...]:
+    own = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+    callers = run.parent.callers if run.parent else []
+    return own, *(own.model_copy(update={"agent": caller.agent, "run_id": caller.run_id}) for caller in callers)

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flightloop.chat import ToolDef
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.policy import Policy
 
 
 class Statement(Protocol):
@@ -138,3 +140,24 @@ class Ruling:
 def severest(actions: Iterable[Action]) -> Action:
     """The severest of some actions; ALLOW where there is none."""
     return max(actions, key=lambda action: action.severity, default=Action.ALLOW)
+
+
+class GuardStream(Protocol):
+    """Holds an answer back while it is decoded: see ``guardrails.holdback``."""
+
+    def push(self, text: str) -> str: ...
+    def finish(self) -> str: ...
+    def ruling(self) -> Ruling: ...
+
+
+class Guarding(Protocol):
+    """What a guard does for a run."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+    async def check(self, subject: Subject) -> Ruling: ...
+    def narrow(
+        self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
+    ) -> list[ToolDef]: ...
+    def stream(self, context: GuardContext) -> GuardStream: ...

@@ -17,13 +17,12 @@ from agent.api.interrupted import refuse_if_interrupted
 from agent.api.models import KnownModels
 from agent.api.verdicts import record
 from agent.auth import Principal
-from agent.gate import Guarding
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
 from flightloop.content import Part, TextPart
 from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"

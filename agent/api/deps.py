@@ -11,11 +11,11 @@ from typing import Protocol
 from agent.auth import Keyring, KeyStore
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
-from agent.gate import Guarding
 from agent.journal import Journal, new_id
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
+from guardrails.types import Guarding
 from observability.metrics import Metrics
 
 

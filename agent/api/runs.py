@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from agent import commands
 from agent.api.access import Deps, Operator, Viewer
@@ -71,12 +71,13 @@ async def list_runs(
     agent: str | None = None,
     status: RunStatus | None = None,
     session_id: str | None = None,
+    parent: Annotated[str | None, Query(description="The run that they work for.", max_length=128)] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[Run]:
     """Newest first."""
     return await deps.journal.runs(
-        caller.tenant_id, agent=agent, status=status, session_id=session_id, after=after, limit=limit
+        caller.tenant_id, agent=agent, status=status, session_id=session_id, parent=parent, after=after, limit=limit
     )
 
 

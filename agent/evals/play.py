@@ -14,10 +14,10 @@ from agent.compose import make_lookup
 from agent.evals.judging import ending, judge, prepare
 from agent.evals.recording import Recording
 from agent.evals.task import Call, Task, TaskError
-from agent.gate import Guarding, Hosts
+from agent.gate import Hosts
 from agent.history import History
 from agent.journal import new_id
-from agent.kits import Guards, Kit, OwnedHosts
+from agent.kits import Guards, Kit, OwnedHosts, kit_of
 from agent.project import Project
 from agent.solo import Operator, Solo, agrees
 from agent.store import memory_journal
@@ -25,6 +25,7 @@ from flightloop.content import text_of
 from flightloop.events import RunCreated
 from flightloop.runs import Run, RunStatus
 from guardrails.policy import Policy
+from guardrails.types import Guarding
 from tools.shop.database import FILE
 
 NAME = "eval"
@@ -110,9 +111,11 @@ class Player:
             return replace(played, off_the_record=recording.off_the_record)
 
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
-        agent = self._project.agent(task.agent)
-        policy = self._project.policy_of(agent)
-        kit = Kit(agent, self._guards.of(policy), hosts, make_lookup(data).of(agent))
+        agent, lookup = self._project.agent(task.agent), make_lookup(data)
+
+        def kit(run: Run) -> Kit:
+            return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
+
         solo = Solo(memory_journal(), kit, data, NAME, self._model.prices)
         session, answers = new_id("ses"), [""]
         runs: list[Run] = []
@@ -123,7 +126,7 @@ class Player:
                 session_id=session,
                 input=turn.text(answers[-1]),
                 budget=agent.budget.budget(),
-                policy_sha256=policy.sha256,
+                policy_sha256=self._project.policy_of(agent).sha256,
             )
             driven = await solo.run(created, self._model.chat, self._model.name, operator)
             runs.append(driven.run)

@@ -72,7 +72,7 @@ class Stage:
         Raises:
             OutOfStep: the case's solution does not fit what happened, such as a message that a rail refused.
         """
-        solo = Solo(journal or memory_journal(), self._kit, self.data, NAME)
+        solo = Solo(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
         session, rows = new_id("lesson"), []
         self.asked.clear()
         for turn in case.turns:

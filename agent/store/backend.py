@@ -31,6 +31,8 @@ class RunFilter:
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
+    parent: str | None = None
+    roots: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Transaction(Protocol):
     def add_run(self, row: Row) -> None: ...
     def save_run(self, row: Row) -> None: ...
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]: ...
+    def open_children(self, run_id: str) -> list[Row]:
+        """Runs that work for it and have not ended."""
+        ...
+
     def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
         """The oldest run that is queued, or whose lease is over or held by a worker that is gone."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, new_id
+from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
 from agent.store import answers, forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
@@ -61,10 +61,12 @@ class StoreJournal:
         agent: str | None = None,
         status: RunStatus | None = None,
         session_id: str | None = None,
+        parent: str | None = None,
+        roots: bool = False,
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        wanted = RunFilter(agent, status, session_id)
+        wanted = RunFilter(agent, status, session_id, parent, roots)
 
         def work(tx: Transaction) -> list[Run]:
             if after is not None:
@@ -74,11 +76,19 @@ class StoreJournal:
         found = await self._backend.read(work)
         return _page(found[:limit], len(found) > limit)
 
-    async def append(self, run_id: str, events: Sequence[RunEvent], lease: Lease | None = None) -> list[RunEvent]:
+    async def append(
+        self,
+        run_id: str,
+        events: Sequence[RunEvent],
+        lease: Lease | None = None,
+        children: Sequence[RunCreated] = (),
+    ) -> list[RunEvent]:
         if not events:
             return []
-        change = await self._backend.write(lambda tx: runs.append(tx, run_id, events, lease, self._clock()))
+        change = await self._backend.write(lambda tx: runs.append(tx, run_id, events, lease, children, self._clock()))
         self._tell(change.row.state.run)
+        if children:
+            self._signals.notify(WORK)
         return list(change.events)
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
@@ -118,10 +128,8 @@ class StoreJournal:
         await self._backend.appear(lease.worker)
         return await self._backend.write(lambda tx: runs.renew(tx, lease, ttl_s, self._clock()))
 
-    async def release(
-        self, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL] = RunStatus.QUEUED
-    ) -> None:
-        change = await self._backend.write(lambda tx: runs.release(tx, lease, status, self._clock()))
+    async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
+        change = await self._backend.write(lambda tx: runs.release(tx, lease, status, seen, self._clock()))
         self._tell(change.row.state.run)
 
     async def wait_for_work(self, timeout_s: float) -> None:
@@ -265,7 +273,10 @@ class StoreJournal:
 
     def _tell(self, run: Run) -> None:
         self._signals.notify(run.id)
-        if run.status is RunStatus.QUEUED:
+        told = run.parent if run.status.terminal else None
+        if told is not None:
+            self._signals.notify(told.run_id)
+        if told is not None or run.status is RunStatus.QUEUED:
             self._signals.notify(WORK)
 
 

@@ -69,6 +69,10 @@ class _Tables:
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
         return _older([run for run in runs if _matches(run, wanted)], runs, after, limit)
 
+    def open_children(self, run_id: str) -> list[Row]:
+        rows = [row for row in self._runs.values() if not row.status.terminal]
+        return [row for row in rows if row.state.run.parent is not None and row.state.run.parent.run_id == run_id]
+
     def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
         free = [
             row
@@ -222,6 +226,8 @@ def _matches(run: Run, wanted: RunFilter) -> bool:
         wanted.agent in (None, run.agent)
         and wanted.status in (None, run.status)
         and wanted.session_id in (None, run.session_id)
+        and wanted.parent in (None, run.parent and run.parent.run_id)
+        and not (wanted.roots and run.parent)
     )
 
 

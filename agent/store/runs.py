@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
 
-from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, new_id
+from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
 from agent.run import apply
-from agent.store import answers, records, spending
+from agent.store import answers, families, records, spending
 from agent.store.backend import Transaction
 from agent.store.row import Change, Row, advance, check_writer
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent, RunReleased, RunResumed, RunStarted
-from flightloop.runs import Run, RunStatus
+from flightloop.runs import WAITING, Run, RunStatus
 
 
 def create(
@@ -43,10 +42,21 @@ def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
     return row
 
 
-def append(tx: Transaction, run_id: str, events: Sequence[RunEvent], lease: Lease | None, now: datetime) -> Change:
+def append(
+    tx: Transaction,
+    run_id: str,
+    events: Sequence[RunEvent],
+    lease: Lease | None,
+    children: Sequence[RunCreated],
+    now: datetime,
+) -> Change:
     row = find(tx, run_id)
     check_writer(row, events, lease)
-    return write(tx, row, events, now)
+    families.check_new(tx, children)
+    change = write(tx, row, events, now)
+    for child in children:
+        create(tx, child, [], None, now)
+    return change
 
 
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
@@ -56,6 +66,8 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     records.follow(tx, change, now)
     change = spending.settled(tx, row, change, now)
     tx.save_run(change.row)
+    if change.row.status.terminal and not row.status.terminal:
+        families.ended(tx, change.row.state.run, now)
     return change
 
 
@@ -79,14 +91,12 @@ def renew(tx: Transaction, lease: Lease, ttl_s: float, now: datetime) -> Lease:
     return replace(lease, expires_at=until)
 
 
-def release(
-    tx: Transaction, lease: Lease, status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL], now: datetime
-) -> Change:
+def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, now: datetime) -> Change:
     row = find(tx, lease.run_id)
     if row.fence != lease.fence or row.holder != lease.worker:
         raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
     events: list[RunEvent] = [RunReleased(status=status)]
-    if status is RunStatus.WAITING_APPROVAL and not records.pending(tx, row.id):
-        # A person was faster than the worker's release.
-        events.append(RunResumed(by="approval"))
+    if status in WAITING and seen is not None and row.state.run.last_seq > seen:
+        # What it is to wait for may have come before the worker's release.
+        events.append(RunResumed(by="approval" if status is RunStatus.WAITING_APPROVAL else "agent"))
     return write(tx, row, events, now)

@@ -23,6 +23,9 @@ from flightloop.verdicts import AuditRecord
 # What every step needs, put together once: making a statement costs more than to execute it.
 _RUN = select(t.runs).where(t.runs.c.id == bindparam("of_run"))
 _SAVE_RUN = update(t.runs).where(t.runs.c.id == bindparam("of_run"))
+_OPEN_CHILDREN = select(t.runs).where(
+    t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
+)
 _LAST_SEQ = select(t.runs.c.last_seq).where(t.runs.c.id == bindparam("of_run"))
 _EVENTS = (
     select(t.events.c.document)
@@ -54,8 +57,15 @@ class SqlTransaction(SqlSpending):
             query = query.where(t.runs.c.status == wanted.status.value)
         if wanted.session_id is not None:
             query = query.where(t.runs.c.session_id == wanted.session_id)
+        if wanted.parent is not None:
+            query = query.where(t.runs.c.parent_id == wanted.parent)
+        if wanted.roots:
+            query = query.where(t.runs.c.parent_id.is_(None))
         found = self._connection.execute(_page(query, t.runs, after, limit))
         return [Run.model_validate_json(document) for (document,) in found]
+
+    def open_children(self, run_id: str) -> list[Row]:
+        return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
 
     def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
         runs = t.runs.c
@@ -74,23 +84,7 @@ class SqlTransaction(SqlSpending):
 
     def _row(self, query: Select[Any], given: Mapping[str, Any] | None = None) -> Row | None:
         found = self._connection.execute(query, given).mappings().one_or_none()
-        if found is None:
-            return None
-        state = RunState(
-            run=Run.model_validate_json(found["document"]),
-            held_at=_time(found["held_at"]),
-            cancel_requested=found["cancel_requested"],
-            confident_calls=found["confident_calls"],
-        )
-        return Row(
-            state=state,
-            queued_at=datetime.fromtimestamp(found["queued_at"], UTC),
-            holder=found["holder"],
-            fence=found["fence"],
-            lease_until=_time(found["lease_until"]),
-            reserved=found["reserved"],
-            settled_s=found["settled_seconds"],
-        )
+        return None if found is None else _made(found)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -243,6 +237,24 @@ class SqlTransaction(SqlSpending):
             self._connection.execute(insert(t.projections).values({"tenant_id": t.ALL_TENANTS, "name": name, **values}))
 
 
+def _made(found: Mapping[Any, Any]) -> Row:
+    state = RunState(
+        run=Run.model_validate_json(found["document"]),
+        held_at=_time(found["held_at"]),
+        cancel_requested=found["cancel_requested"],
+        confident_calls=found["confident_calls"],
+    )
+    return Row(
+        state=state,
+        queued_at=datetime.fromtimestamp(found["queued_at"], UTC),
+        holder=found["holder"],
+        fence=found["fence"],
+        lease_until=_time(found["lease_until"]),
+        reserved=found["reserved"],
+        settled_s=found["settled_seconds"],
+    )
+
+
 def _page(query: Select[Any], table: Table, after: str | None, limit: int) -> Select[Any]:
     """Newest first, from behind the row with id ``after``."""
     if after is not None:
@@ -258,6 +270,7 @@ def _run_values(row: Row) -> dict[str, Any]:
         "tenant_id": run.tenant_id,
         "agent": run.agent,
         "session_id": run.session_id,
+        "parent_id": run.parent.run_id if run.parent else None,
         "status": run.status.value,
         "last_seq": run.last_seq,
         "document": run.model_dump_json(),

@@ -45,6 +45,7 @@ runs = Table(
     Column("tenant_id", String(64), nullable=False),
     Column("agent", String(64), nullable=False),
     Column("session_id", String(128), nullable=False),
+    Column("parent_id", String(64)),
     Column("status", String(20), nullable=False),
     Column("last_seq", Integer, nullable=False),
     Column("document", Text, nullable=False),
@@ -60,6 +61,7 @@ runs = Table(
     Index("ix_runs_claimable", "status", "queued_at"),
     Index("ix_runs_tenant", "tenant_id", "number"),
     Index("ix_runs_session", "tenant_id", "session_id", "number"),
+    Index("ix_runs_parent", "parent_id"),
     sqlite_autoincrement=True,
 )
 

@@ -43,6 +43,7 @@ from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, MODEL, QUESTION
 from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, ToolDef
 from flightloop.content import text_of
 from flightloop.events import RunCreated
+from flightloop.runs import Run
 from flightloop.tool import Effect, Tool, tool, tool_of
 from flightloop.verdicts import Action
 from guardrails.guard import Guard
@@ -165,7 +166,7 @@ class OneKit:
     kit: Kit
 
     @asynccontextmanager
-    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
+    async def using(self, run: Run) -> AsyncIterator[Kit]:
         yield self.kit
 
 

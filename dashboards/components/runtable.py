@@ -16,6 +16,7 @@ SIGN = {
     RunStatus.QUEUED: "◌",
     RunStatus.RUNNING: "◐",
     RunStatus.WAITING_APPROVAL: "◆",
+    RunStatus.WAITING_AGENT: "◇",
     RunStatus.SUCCEEDED: "●",
     RunStatus.FAILED: "✕",
     RunStatus.BLOCKED: "■",

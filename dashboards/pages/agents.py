@@ -31,7 +31,9 @@ def _agent(agent: AgentInfo) -> None:
     with box("", key=f"agent-{agent.name}", height="stretch"):
         st.subheader(agent.name)
         st.markdown(stepview.plain(agent.description))
-        badges.row(*(badges.pill(tool, badges.BLUE) for tool in agent.tools))
+        tools = [badges.pill(tool, badges.BLUE) for tool in agent.tools]
+        agents = [badges.pill(name, badges.VIOLET, "an agent that it can give tasks to") for name in agent.agents]
+        badges.row(*tools, *agents)
         bound = agent.budget
         budget = {
             "steps": figures.count(bound.steps),

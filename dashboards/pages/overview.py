@@ -37,7 +37,7 @@ def live() -> None:
 
 def run_counts(runs: dict[str, int]) -> list[Reading]:
     shown = {
-        "Running": [RunStatus.RUNNING, RunStatus.QUEUED],
+        "Running": [RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.WAITING_AGENT],
         "Wait for approval": [RunStatus.WAITING_APPROVAL],
         "Succeeded": [RunStatus.SUCCEEDED],
         "Failed": [RunStatus.FAILED],

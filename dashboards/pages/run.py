@@ -113,7 +113,9 @@ def body(run: Run) -> None:
     style.tier("Steps")
     stepview.show(steps_of(events))
     with st.expander("Details", icon=":material/info:"):
-        details = {"run": run.id, "session": run.session_id, "policy": run.policy_sha256, **run.metadata}
+        asked_by = run.parent.run_id if run.parent else ""
+        details = {"run": run.id, "works for": asked_by, "session": run.session_id, "policy": run.policy_sha256}
+        details |= run.metadata
         style.pairs({name: value for name, value in details.items() if value})
 
 

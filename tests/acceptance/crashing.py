@@ -36,6 +36,7 @@ from agent.worker import Worker, WorkerConfig
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import Conflict, StoreUnavailable
 from flightloop.events import RunEvent
+from flightloop.runs import Run
 from flightloop.tool import Tool, ToolContext, tool, tool_of
 from flightloop.verdicts import Action, Stage
 from guardrails.interrupt import InterruptWatch
@@ -142,7 +143,7 @@ class Kits:
         self._guard = RuleGuard(*([on(Stage.TOOL_CALL, Action.ASK)] if case.asks else []))
 
     @asynccontextmanager
-    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
+    async def using(self, run: Run) -> AsyncIterator[Kit]:
         spec = AgentSpec(name="helper", instructions="Help.", tools=("charge",), planning=False, parallel_calls=3)
         yield Kit(spec, self._guard, self._hosts)
 

@@ -67,7 +67,7 @@ class FixedKits:
     kit: Kit
 
     @asynccontextmanager
-    async def using(self, agent: str, policy: str | None = None) -> AsyncIterator[Kit]:
+    async def using(self, run: Run) -> AsyncIterator[Kit]:
         yield self.kit
 
 
@@ -87,6 +87,8 @@ class Bench:
     deltas: LocalDeltas = field(default_factory=LocalDeltas)
     snapshot: InterruptSnapshot = field(default_factory=lambda: InterruptSnapshot(0, ()))
     unfinished: list[Worker] = field(default_factory=list)
+    kits: object = None
+    """None: of the one agent."""
 
     async def start(self, text: str = "Where is my order?", **fields: Any) -> Run:
         fields.setdefault("budget", self.agent.budget.budget())
@@ -96,7 +98,7 @@ class Bench:
         settings = {"lease_s": 30.0, "poll_s": 0.01, "interrupt_poll_s": 0.002, "grace_s": 5.0, "name": name} | config
         return Worker(
             self.journal,
-            FixedKits(Kit(self.agent, self.guard, self.hosts)),  # type: ignore[arg-type]
+            self.kits or FixedKits(Kit(self.agent, self.guard, self.hosts)),  # type: ignore[arg-type]
             self.model,
             "fake",
             watch or InterruptWatch(lambda: self.snapshot, 60.0),
@@ -126,7 +128,7 @@ class Bench:
         """Until the run has ended or waits for a person."""
 
         async def settled() -> bool:
-            return (await self.get(run)).status not in ("queued", "running")
+            return (await self.get(run)).status not in ("queued", "running", "waiting_agent")
 
         await self.until(settled)
         return await self.get(run)

@@ -54,7 +54,7 @@ async def converse(
     registry = Registry.load(project.tool_sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     kit = Kit(project.agent("notes"), rules or RuleGuard(), hosts)
-    solo = Solo(journal, kit, project.folder, "test")
+    solo = Solo(journal, lambda run: kit, project.folder, "test")
     runs = []
     for number, turns in enumerate(script):
         said = SECOND if number else "Please remind me to call +49 170 1234567."

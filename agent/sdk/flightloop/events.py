@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
-from flightloop.runs import Budget, Feedback, Origin, RunError, RunStatus, StopReason
+from flightloop.runs import Budget, Feedback, Origin, Parent, RunError, RunStatus, RunUsage, StopReason
 from flightloop.verdicts import Verdict
 
 
@@ -55,6 +55,7 @@ class RunCreated(Event):
     metadata: dict[str, str] = Field(default_factory=dict)
     policy_sha256: str = ""
     origin: Origin | None = None
+    parent: Parent | None = None
     policy: str | None = None
     model: str | None = None
 
@@ -71,7 +72,7 @@ class RunReleased(Event):
     """The worker gave the run back without ending it (a wait, or its own shutdown)."""
 
     type: Literal["run.released"] = "run.released"
-    status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL]
+    status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT]
 
 
 class RunResumed(Event):
@@ -134,6 +135,8 @@ class ToolIntent(Event):
     args_sha256: str
     policy_sha256: str
     fence: int
+    performed_by: str | None = None
+    """The run of another agent that works on it: it was created together with this event."""
 
 
 class ToolResult(Event):
@@ -150,6 +153,19 @@ class ToolResult(Event):
     seconds: float = 0.0
     tainted: bool = False
     """A rail found something in the result that looks like an instruction."""
+
+
+class AgentReturned(Event):
+    """The run that worked on a call has ended; the call's result follows from it."""
+
+    type: Literal["agent.returned"] = "agent.returned"
+    call_id: str
+    performed_by: str
+    status: RunStatus
+    output: Content | None = None
+    error: RunError | None = None
+    usage: RunUsage
+    """With that of the runs which worked for it."""
 
 
 class ApprovalRequested(Event):
@@ -233,6 +249,7 @@ RunEvent = Annotated[
     | Judged
     | ToolIntent
     | ToolResult
+    | AgentReturned
     | ApprovalRequested
     | ApprovalDecided
     | CancelRequested

@@ -91,10 +91,18 @@ class Runs(Resource[X]):
         agent: str | None = None,
         status: RunStatus | str | None = None,
         session_id: str | None = None,
+        parent: str | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> Call[Page[Run]]:
-        params = {"agent": agent, "status": status, "session_id": session_id, "limit": limit, "after": after}
+        params = {
+            "agent": agent,
+            "status": status,
+            "session_id": session_id,
+            "parent": parent,
+            "limit": limit,
+            "after": after,
+        }
         return Call("GET", _path("runs"), parsed_by(Page[Run]), params)
 
     @feed

@@ -15,6 +15,7 @@ class RunStatus(StrEnum):
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # a worker holds its lease
     WAITING_APPROVAL = "waiting_approval"  # a person has to decide about a call
+    WAITING_AGENT = "waiting_agent"  # another agent works on a call
     SUCCEEDED = "succeeded"  # ended with an answer
     FAILED = "failed"  # ended by an error or an exhausted budget
     BLOCKED = "blocked"  # ended by a guardrail
@@ -23,7 +24,11 @@ class RunStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return self not in (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING_APPROVAL)
+        return self not in (RunStatus.QUEUED, RunStatus.RUNNING, *WAITING)
+
+
+WAITING = (RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT)
+"""No worker holds a run that waits."""
 
 
 class StopReason(StrEnum):
@@ -132,6 +137,28 @@ class RunFork(Wire):
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
 
+class Caller(Wire):
+    """A run that another one works for. ``policy``: of that run, if it isn't its agent's."""
+
+    run_id: str
+    agent: str
+    policy: str | None = None
+
+
+class Parent(Wire):
+    """The call that a sub-agent's run works on."""
+
+    call_id: str
+    callers: list[Caller] = Field(min_length=1)
+    """The run that made the call is the last one, before it stand those that it works for itself."""
+    tainted: bool = False
+    """Whether that run had read something that looks like an instruction before."""
+
+    @property
+    def run_id(self) -> str:
+        return self.callers[-1].run_id
+
+
 class Run(Wire):
     id: str
     agent: str
@@ -148,6 +175,8 @@ class Run(Wire):
     session_budget: Budget = Field(default_factory=Budget)
     """What this run holds all of its session's runs to."""
     usage: RunUsage = Field(default_factory=RunUsage)
+    delegated: RunUsage = Field(default_factory=RunUsage)
+    """What runs of other agents used for its calls; it counts towards the budget."""
     metadata: dict[str, str] = Field(default_factory=dict)
     confidence: float | None = None
     """Mean confidence of the run's decisions; None where the model does not tell."""
@@ -155,6 +184,8 @@ class Run(Wire):
     policy_sha256: str = ""
     origin: Origin | None = None
     """Where it was forked from."""
+    parent: Parent | None = None
+    """What it works on, if an agent asked for it."""
     policy: str | None = None
     """Of this run, if it isn't its agent's."""
     model: str | None = None
@@ -214,6 +245,8 @@ class AgentInfo(Wire):
     description: str = ""
     model: str
     tools: list[str]
+    agents: list[str] = Field(default_factory=list)
+    """Those that it can give tasks to."""
     policy: str
     policy_sha256: str
     budget: Budget

@@ -65,6 +65,8 @@ class ToolSpec:
     """Its results hold text that strangers wrote."""
     reconcile: str | None = None
     """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
+    agent: str | None = None
+    """The agent that works on its calls, each in a run of its own; its function is not called."""
 
     @property
     def writes(self) -> bool:

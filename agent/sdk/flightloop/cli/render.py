@@ -21,6 +21,7 @@ _STATUS_STYLE = {
     RunStatus.RUNNING: "cyan",
     RunStatus.QUEUED: "dim",
     RunStatus.WAITING_APPROVAL: "yellow",
+    RunStatus.WAITING_AGENT: "cyan",
     RunStatus.CANCELLED: "dim",
 }
 _ACTION_STYLE = {Action.ALLOW: "green", Action.REDACT: "yellow", Action.ASK: "yellow", Action.BLOCK: "bold red"}

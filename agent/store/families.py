@@ -1,0 +1,56 @@
+"""Runs that work for other runs: begun with a call, told of at their end, and ended with the run they work for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from agent.run import added
+from agent.store import runs
+from agent.store.backend import Transaction
+from agent.store.row import Row
+from flightloop.errors import Conflict
+from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
+from flightloop.runs import Run, RunStatus, StopReason
+
+
+def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
+    """Raises Conflict if one is there already; nothing is written."""
+    for child in children:
+        if tx.run(child.run_id) is not None:
+            raise Conflict(f"run {child.run_id} exists already")
+
+
+def ended(tx: Transaction, run: Run, now: datetime) -> None:
+    """What follows from a run's end for those below it and the one above; the run itself is written already."""
+    for child in tx.open_children(run.id):
+        _stop(tx, child, run, now)
+    if run.parent is not None:
+        _report(tx, run, now)
+
+
+def _stop(tx: Transaction, child: Row, run: Run, now: datetime) -> None:
+    """Its worker ends it at its next step; without one it has ended."""
+    events: list[RunEvent] = [CancelRequested(by=f"run {run.id}, which has ended")]
+    if child.status is not RunStatus.RUNNING:
+        events.append(RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL))
+    runs.write(tx, child, events, now)
+
+
+def _report(tx: Transaction, run: Run, now: datetime) -> None:
+    assert run.parent is not None
+    row = tx.run(run.parent.run_id)
+    if row is None:
+        return
+    returned = AgentReturned(
+        call_id=run.parent.call_id,
+        performed_by=run.id,
+        status=run.status,
+        output=run.output,
+        error=run.error,
+        usage=added(run.usage, run.delegated),
+    )
+    events: list[RunEvent] = [returned]
+    if row.status is RunStatus.WAITING_AGENT:
+        events.append(RunResumed(by="agent"))
+    runs.write(tx, row, events, now)

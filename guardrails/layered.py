@@ -1,0 +1,94 @@
+"""Several guards as one: a step has to pass all of them, in their order, and the severest of their actions holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flightloop.chat import ToolDef
+from guardrails.hosts import permitted
+from guardrails.policy import Policy
+from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject, severest
+
+
+class Layered:
+    """A run's guard where it works for another one.
+
+    Args:
+        guards: the run's own one is the last. What one redacts, the next one does not see.
+    """
+
+    def __init__(self, guards: Sequence[Guarding]) -> None:
+        self._guards = guards
+        self.policy = _policy([guard.policy for guard in guards])
+
+    async def check(self, subject: Subject) -> Ruling:
+        rulings: list[Ruling] = []
+        for guard in self._guards:
+            rulings.append(ruling := await guard.check(subject))
+            subject = _passed_on(subject, ruling)
+        return _together(rulings)
+
+    def narrow(
+        self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
+    ) -> list[ToolDef]:
+        narrowed = list(tools)
+        for guard in self._guards:
+            narrowed = guard.narrow(narrowed, context, writes)
+        return narrowed
+
+    def stream(self, context: GuardContext) -> GuardStream:
+        return _Streams([guard.stream(context) for guard in self._guards])
+
+
+class _Streams:
+    def __init__(self, streams: Sequence[GuardStream]) -> None:
+        self._streams = streams
+
+    def push(self, text: str) -> str:
+        for stream in self._streams:
+            text = stream.push(text)
+        return text
+
+    def finish(self) -> str:
+        text = ""
+        for stream in self._streams:
+            text = stream.push(text) + stream.finish()
+        return text
+
+    def ruling(self) -> Ruling:
+        return _together([stream.ruling() for stream in self._streams])
+
+
+def _passed_on(subject: Subject, ruling: Ruling) -> Subject:
+    call, context = subject.call, subject.context
+    if call is not None and ruling.arguments is not None and ruling.arguments != call.arguments:
+        changed = CallSubject(call.call_id, call.spec, ruling.arguments)
+        if call.args_sha256 in context.approved_args:  # a person approved it as it was before the redaction
+            context = replace(context, approved_args=context.approved_args | {changed.args_sha256})
+        call = changed
+    return replace(subject, text=ruling.text, call=call, context=replace(context, tainted=ruling.tainted))
+
+
+def _together(rulings: Sequence[Ruling]) -> Ruling:
+    action = severest(ruling.action for ruling in rulings)
+    last = rulings[-1]
+    return Ruling(
+        action=action,
+        text=last.text,
+        arguments=last.arguments,
+        verdicts=tuple(verdict for ruling in rulings for verdict in ruling.verdicts),
+        reason="; ".join(ruling.reason for ruling in rulings if ruling.action is action and ruling.reason),
+        tainted=any(ruling.tainted for ruling in rulings),
+    )
+
+
+def _policy(policies: Sequence[Policy]) -> Policy:
+    """The last one's, which may reach no host that another forbids; its hash is that of all."""
+    *others, own = policies
+    hosts = own.document.egress.hosts
+    allowed = [host for host in hosts if all(permitted(host, each.document.egress.hosts) for each in others)]
+    egress = own.document.egress.model_copy(update={"hosts": tuple(allowed)})
+    digest = hashlib.sha256("".join(policy.sha256 for policy in policies).encode()).hexdigest()
+    return Policy(own.name, own.version, digest, own.document.model_copy(update={"egress": egress}))

@@ -1,7 +1,8 @@
 """A run that is killed at a named point; a program of its own each time, forked from one that has imported everything.
 
-The run takes three steps of one or three calls each, and answers. Beside the journal there is a ledger, a plain file,
-where the model and the tool note what they did: it knows what really happened.
+The run takes three steps of one or three calls each, and answers; it makes them itself, or has another agent make each.
+Beside the journal there is a ledger, a plain file, where the model and the tool note what they did: it knows what
+really happened.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from agent.chat_model import Capabilities
 from agent.deltas import LocalDeltas
 from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, on, text
 from agent.journal import Journal
-from agent.kits import Kit
+from agent.kits import Guards, Kit, kit_of
+from agent.project import Project
 from agent.spec import AgentSpec
 from agent.store import StoreJournal, runs
 from agent.store.backend import Backend, Transaction
@@ -40,10 +42,13 @@ from flightloop.runs import Run
 from flightloop.tool import Tool, ToolContext, tool, tool_of
 from flightloop.verdicts import Action, Stage
 from guardrails.interrupt import InterruptWatch
+from guardrails.policy import default_policy
 from observability.tracing import Tracing
+from tools.registry import Registry
 
 Stop = Literal["die", "freeze"]
 STEPS = 3
+CLERK = "You charge cards."
 EFFECT, WRITE = "effect", "write"
 """Points inside the tool, and on the way to the database; the others are types of events, at their commit."""
 
@@ -58,11 +63,12 @@ class Case:
     nth: int = 1
     parallel: int = 1
     asks: bool = False
+    delegates: bool = False
     context: int | None = None
     lease_s: float = 60.0
 
     def __str__(self) -> str:
-        asked = "-asked" if self.asks else ""
+        asked = "-asked" * self.asks + "-delegated" * self.delegates
         return f"{self.moment}-{self.point}-{self.nth}-of-{self.parallel}-{self.effect}{asked}"
 
 
@@ -107,12 +113,24 @@ class Steps:
         self.capabilities = Capabilities(context_length=case.context)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        if request.messages[0].text.startswith(CLERK):
+            step, call = map(int, request.messages[1].text.split())
+            charged = any(message.tool_calls for message in request.messages)
+            turn = text("Charged.") if charged else calls(("charge", {"step": step, "call": call}))
+            async for chunk in ScriptedChatModel([turn]).stream(request):
+                yield chunk
+            return
         step = sum(bool(message.tool_calls) for message in request.messages)
         if self._case.context is not None:  # some of them may be in a digest
             charged = [re.findall(r"charged (\d+)", message.text) for message in request.messages]
             step = 1 + max((int(number) for found in charged for number in found), default=-1)
         self._ledger.note(f"model {step}")
-        wanted = [("charge", {"step": step, "call": call}) for call in range(self._case.parallel)]
+        wanted: list[tuple[str, dict[str, Any] | str]] = [
+            ("ask_clerk", {"task": f"{step} {call}"})
+            if self._case.delegates
+            else ("charge", {"step": step, "call": call})
+            for call in range(self._case.parallel)
+        ]
         async for chunk in ScriptedChatModel([calls(*wanted) if step < STEPS else text("Done.")]).stream(request):
             yield chunk
 
@@ -140,12 +158,17 @@ def charging(case: Case, ledger: Ledger, stop: Callable[[], None]) -> Tool:
 class Kits:
     def __init__(self, case: Case, tool: Tool) -> None:
         self._hosts = LocalHosts([tool])
-        self._guard = RuleGuard(*([on(Stage.TOOL_CALL, Action.ASK)] if case.asks else []))
+        self._guards = Guards(lambda policy: RuleGuard(*([on(Stage.TOOL_CALL, Action.ASK)] if case.asks else [])))
+        spec = AgentSpec(name="helper", instructions="Help.", tools=("charge",), planning=False, parallel_calls=3)
+        helper = spec.model_copy(update={"tools": (), "agents": ("clerk",)}) if case.delegates else spec
+        clerk = spec.model_copy(update={"name": "clerk", "instructions": CLERK})
+        agents = {"helper": helper, "clerk": clerk}
+        registry = Registry([tool])
+        self._project = Project(Path(), agents, {"default": default_policy()}, (), registry, "")
 
     @asynccontextmanager
     async def using(self, run: Run) -> AsyncIterator[Kit]:
-        spec = AgentSpec(name="helper", instructions="Help.", tools=("charge",), planning=False, parallel_calls=3)
-        yield Kit(spec, self._guard, self._hosts)
+        yield kit_of(self._project, run, self._hosts, self._guards)
 
 
 class Watched:
@@ -246,7 +269,7 @@ async def work(database: str, ledger: Ledger, case: Case, backend: Backend, stop
 
 async def ended(journal: Journal) -> bool:
     try:
-        (run,) = (await journal.runs("default")).data
+        (run,) = (await journal.runs("default", roots=True)).data
     except StoreUnavailable:
         return False
     return run.status.terminal

@@ -22,6 +22,7 @@ import pytest
 from agent.journal import Journal
 from agent.run import fold
 from agent.store import sql_journal
+from agent.subagent import run_id
 from flightloop.content import text_of
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
@@ -55,13 +56,29 @@ def cases() -> list[Case]:
             for point in ("approval.requested", "approval.decided"):
                 for moment in ("before", "after"):
                     found += [Case(effect, point, moment, number, parallel, asks=True) for number in (1, calls)]
-    return found
+    return [*found, *delegated()]
+
+
+def delegated() -> list[Case]:
+    """Around what a run and those that work for it write."""
+    points = ("tool.intent", EFFECT, "tool.result", "run.released", "run.ended", "agent.returned", "run.resumed")
+    return [
+        Case(effect, point, moment, number, parallel, delegates=True)
+        for effect in ("keyed", "unsafe")
+        for parallel in (1, 3)
+        for point in points
+        for moment in ("before", "after")
+        for number in (1, STEPS * parallel)
+        # Calls that are made together may be waited for once.
+        if not (point in ("run.released", "run.resumed") and number > STEPS)
+    ]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     every = metafunc.config.getoption("--every-crash")
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", cases() if every else random.Random(7).sample(cases(), 12), ids=str)
+        sample = [*random.Random(7).sample(cases(), 10), *random.Random(8).sample(delegated(), 4)]
+        metafunc.parametrize("case", cases() if every else sample, ids=str)
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(100 if every else 3))
 
@@ -125,11 +142,15 @@ async def check(scene: Scene, case: Case, before: list[RunEvent] | None = None) 
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     # Each call has one result.
     keys = [f"{run.id}:{step}:{call}" for step in range(1, STEPS + 1) for call in range(case.parallel)]
+    own = keys
+    if case.delegates:
+        own = [f"{run_id(key)}:1:0" for key in keys]
+        await check_children(scene, [run_id(key) for key in keys])
     results = Counter(event.call_id for event in events if event.type == "tool.result")
     assert sorted(results.values()) == [1] * len(keys)
     assert [event.key for event in events if event.type == "tool.intent"].count(keys[0]) == 1
     # Effects are as often as their kind allows.
-    attempts, applied = ([scene.ledger.count(f"{what} {key}") for key in keys] for what in ("attempt", "applied"))
+    attempts, applied = ([scene.ledger.count(f"{what} {key}") for key in own] for what in ("attempt", "applied"))
     if case.effect in ("keyed", "transactional"):
         assert applied == [1] * len(keys)
     if case.effect == "unsafe":
@@ -147,6 +168,19 @@ async def check(scene: Scene, case: Case, before: list[RunEvent] | None = None) 
     asked = [scene.ledger.count(f"model {step}") for step in range(STEPS + 1)]
     assert asked[:decided] == [1] * decided
     assert all(1 <= count <= 2 for count in asked[decided:])
+
+
+async def check_children(scene: Scene, ids: list[str]) -> None:
+    """Each call has one run that worked on it, and the run that asked was told of its end once."""
+    found = (await scene.journal.runs("default", parent=scene.run.id, limit=100)).data
+    assert sorted(run.id for run in found) == sorted(ids)
+    for run in found:
+        events = await scene.journal.events("default", run.id)
+        assert (run.status, text_of(run.output or [])) == ("succeeded", "Charged.")
+        assert fold(events) == run
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    told = Counter(event.performed_by for event in await scene.events() if event.type == "agent.returned")
+    assert told == Counter(ids)
 
 
 async def survive(scene: Scene, case: Case) -> None:

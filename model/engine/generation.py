@@ -122,6 +122,7 @@ class Generation:
             queue_seconds=(now if self.admitted is None else self.admitted) - self.arrived,
             ttft_seconds=None if self.first is None else self.first - self.arrived,
             confidence=math.exp(self._logprobs / count) if count else None,
+            likelihood=math.exp(self._logprobs) if count else None,
             mean_entropy=self._entropies / count if count else None,
             max_entropy=self._max_entropy if count else None,
             drafted_tokens=self._drafted,

@@ -71,8 +71,8 @@ class SampledToken:
 class Summary:
     """What one finished request took. Seconds; ``ttft_seconds`` is None if no token came.
 
-    Confidence (exp of the mean log-probability) and entropies are over the tokens that were the model's
-    choice: those that the grammar dictates say nothing about how sure it is.
+    Confidence (exp of the mean log-probability), likelihood (exp of their sum) and entropies are over the tokens that
+    were the model's choice: those that the grammar dictates say nothing about how sure it is.
     """
 
     prompt_tokens: int
@@ -81,6 +81,7 @@ class Summary:
     queue_seconds: float
     ttft_seconds: float | None
     confidence: float | None
+    likelihood: float | None
     mean_entropy: float | None
     max_entropy: float | None
     drafted_tokens: int = 0

@@ -77,7 +77,8 @@ class ChunkWriter:
         chunk = self._chunk(choice)
         if output.summary is not None:
             chunk.usage = _usage(output.summary)
-            chunk.flightloop = _extension(output.summary, output.interrupted)
+            sure = output.summary.likelihood if finish == "tool_calls" else output.summary.confidence
+            chunk.flightloop = _extension(output.summary, sure, output.interrupted)
         return chunk
 
     def _chunk(self, choice: ChunkChoice) -> ChatChunk:
@@ -110,9 +111,10 @@ def _usage(summary: Summary) -> Usage:
     )
 
 
-def _extension(summary: Summary, interrupted: bool) -> ResponseExtension:
+def _extension(summary: Summary, confidence: float | None, interrupted: bool) -> ResponseExtension:
+    """``confidence``: of a text a token's, however long it is; calls are right as a whole or not at all."""
     return ResponseExtension(
-        confidence=summary.confidence,
+        confidence=confidence,
         mean_entropy=summary.mean_entropy,
         max_entropy=summary.max_entropy,
         queue_seconds=summary.queue_seconds,

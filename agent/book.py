@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.budgets import Prices, Reservation, TenantBudgets
@@ -72,40 +72,27 @@ class Book:
         Raises:
             LeaseLost: another worker has the run.
         """
-        return await self._write(lambda deferred: [*deferred, *events], children)
-
-    async def write_decision(self, decision: RunEvent) -> Run:
-        """Appends a decision and, behind it, the deferred verdicts about it. Raises LeaseLost."""
-        return await self._write(lambda deferred: [decision, *deferred])
-
-    async def tainted(self, run_id: str) -> bool:
-        """Whether another run had read something that looks like an instruction."""
-        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
-
-    async def _write(
-        self, arrange: Callable[[list[RunEvent]], list[RunEvent]], children: Sequence[RunCreated] = ()
-    ) -> Run:
         async with self._writing:
-            batch, self._deferred = arrange(self._deferred), []
+            batch, self._deferred = [*self._deferred, *events], []
             if batch:
                 written = await self._journal.append(self.run.id, batch, self.lease, children)
                 await self._catch_up(written[0].seq)
                 self._add(written)
         return self.run
 
-    async def refresh(self) -> Run:
-        """Takes in what others wrote (a cancel request, a person's decision)."""
-        async with self._writing:
-            await self._catch_up(None)
-        return self.run
+    def decide(self, decision: RunEvent) -> None:
+        """A decision goes with the next write too, before the deferred verdicts, which are about it."""
+        self._deferred.insert(0, decision)
 
-    async def _catch_up(self, before: int | None) -> None:
-        while before is None or before > self.run.last_seq + 1:
-            limit = PAGE if before is None else min(PAGE, before - self.run.last_seq - 1)
-            missed = await self._journal.events(self.run.tenant_id, self.run.id, self.run.last_seq, limit)
-            self._add(missed)
-            if before is None and len(missed) < limit:
-                return
+    async def tainted(self, run_id: str) -> bool:
+        """Whether another run had read something that looks like an instruction."""
+        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
+
+    async def _catch_up(self, before: int) -> None:
+        """Takes in what others wrote meanwhile: a cancel request, a person's decision."""
+        while before > self.run.last_seq + 1:
+            limit = min(PAGE, before - self.run.last_seq - 1)
+            self._add(await self._journal.events(self.run.tenant_id, self.run.id, self.run.last_seq, limit))
 
     def _add(self, events: Sequence[RunEvent]) -> None:
         for event in events:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,6 +61,11 @@ class CallState:
     def waits_for_agent(self) -> bool:
         delegated = self.intent is not None and self.intent.performed_by is not None
         return self.result is None and delegated and self.returned is None
+
+
+def call_states(run_id: str, step: int, calls: Sequence[ToolCall]) -> list[CallState]:
+    """Calls that a step decides, before anything has become of them."""
+    return [CallState(call, f"{run_id}:{step}:{index}") for index, call in enumerate(calls)]
 
 
 @dataclass
@@ -153,10 +158,8 @@ class History:
             self.failed_since_plan = False
         elif isinstance(event, CallsDecided):
             self.unusable += not event.calls
-            for index, call in enumerate(event.calls):
-                state = CallState(call, f"{self.run_id}:{event.step}:{index}")
-                turn.calls.append(state)
-                self._calls[call.id] = state
+            turn.calls = call_states(self.run_id, event.step, event.calls)
+            self._calls |= {state.call.id: state for state in turn.calls}
         self.turns.append(turn)
 
 

@@ -13,7 +13,7 @@ from agent.context import Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
 from agent.journal import LeaseLost, Released
-from agent.perform import perform
+from agent.perform import perform, perform_new
 from flightloop.content import Content, TextPart
 from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
 from flightloop.events import CallsDecided, RunEnded
@@ -84,15 +84,17 @@ class Loop:
                 run = await self._perform()  # left open by an earlier lease, or decided by a person since
                 continue
             decision = await decide(self._means, self._gate, book, self._conversation)
-            run = await book.write_decision(decision.event)
             match decision:
                 case Plan():
-                    pass
+                    book.decide(decision.event)
+                    run = await book.write()
                 case CallTools():
-                    run = await self._perform()
+                    run = await perform_new(self._means, self._gate, book, decision.event)
                 case Reply(blocked=None):
+                    book.decide(decision.event)
                     run = await self._answer(decision)
                 case Reply():
+                    book.decide(decision.event)
                     run = await self._block(decision.blocked or "")
                 case other:
                     assert_never(other)

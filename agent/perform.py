@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from agent.book import Book
 from agent.budgets import share
 from agent.gate import Gate, Means
-from agent.history import CallState, result_text
+from agent.history import CallState, call_states, result_text
 from agent.journal import new_id
+from agent.run import RunState, apply
 from agent.subagent import Subagent, outcome, run_for
 from flightloop.errors import NotFound
-from flightloop.events import AgentReturned, ApprovalRequested, ToolIntent, ToolResult
+from flightloop.events import (
+    AgentReturned,
+    ApprovalRequested,
+    CallsDecided,
+    RunCreated,
+    RunEvent,
+    ToolIntent,
+    ToolResult,
+)
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -28,21 +38,38 @@ RECONCILED = "its answer was lost in a crash and asked for since"
 
 
 async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) -> Run:
-    """Brings calls to their results, each as far as it can go: one that waits for a person stays open.
+    """Brings calls to their results, each as far as it can go: one that waits for somebody stays open.
 
     Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
     tool's declared effect.
     """
-    performing = _Performing(means, gate, book, asyncio.Semaphore(means.agent.parallel_calls))
-    await book.refresh()
+    performing = _Performing(means, gate, book, book.state, calls)
+    await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
+    return await book.write()
+
+
+async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecided) -> Run:
+    """Performs calls that are decided now. The decision goes into the journal with the intents that come of it."""
+    most, decided = means.agent.parallel_calls, apply(book.state, decision)
+    states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
+    performing = _Performing(means, gate, book, decided, states)
+    book.decide(decision)
+    begun = await asyncio.gather(*map(performing.begin, states[:most]))
+    events = [event for each in begun for event in each.events]
+    await book.write(*events, children=[child for each in begun for child in each.children])
+    rest = [performing.one(state) for state in states[most:]]
+    await _together([*(performing.go_on(each) for each in begun), *rest])
+    return await book.write()
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """All of it side by side; the first failure is raised, and ends the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            for state in calls:
-                if state.result is None and not state.waits:
-                    group.create_task(performing.one(state))
+            for each in work:
+                group.create_task(each)
     except* Exception as errors:
         raise errors.exceptions[0] from None
-    return await book.write()
 
 
 class _Refused(Exception):
@@ -50,42 +77,65 @@ class _Refused(Exception):
 
 
 @dataclass(frozen=True)
+class _Begun:
+    """A call before its effect: what is to be journaled, and then the tool to call, if it comes to that."""
+
+    state: CallState
+    events: list[RunEvent]
+    children: list[RunCreated] = field(default_factory=list)
+    spec: ToolSpec | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class _Performing:
+    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
+
     means: Means
     gate: Gate
     book: Book
-    limit: asyncio.Semaphore
+    run: RunState
+    calls: Sequence[CallState]
+    limit: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
         async with self.limit:
             if state.intent is not None:
                 await self._recover(state, state.intent)
                 return
-            try:
-                spec, arguments = self._understood(state)
-                subject = CallSubject(state.call.id, spec, arguments)
-                ruling = await self._check(state, subject)
-                if ruling.action is Action.ASK:
-                    await self._ask(state, subject, ruling)
-                    return
-                intent = self._intent(state, spec, ruling.arguments if ruling.arguments is not None else arguments)
-            except _Refused as refused:
-                await self.book.write(self._failed(state, str(refused)))
-                return
-            if spec.agent is not None:
-                await self._delegate(intent, self.means.subagents[spec.agent])
-                return
-            await self.book.write(intent)
-            await self._effect(state, spec, intent.arguments)
+            begun = await self.begin(state)
+            await self.book.write(*begun.events, children=begun.children)
+            await self.go_on(begun)
 
-    async def _delegate(self, intent: ToolIntent, agent: Subagent) -> None:
-        """Has a run of the other agent work on the call; this one goes on when that has ended."""
-        history, agents = self.book.history, {each.tool for each in self.means.subagents.values()}
-        asked = history.last.open if history.last is not None else []
-        together = [call for call in asked if call.call.function.name in agents and call.returned is None]
-        part = share(self.book.state, self.means.clock(), len(together))
-        created = run_for(intent, self.book.run, agent, part, tainted=history.tainted)
-        await self.book.write(intent.model_copy(update={"performed_by": created.run_id}), children=[created])
+    async def begin(self, state: CallState) -> _Begun:
+        try:
+            spec, arguments = self._understood(state)
+            subject = CallSubject(state.call.id, spec, arguments)
+            ruling = await self._check(state, subject)
+        except _Refused as refused:
+            return _Begun(state, [self._failed(state, str(refused))])
+        if ruling.action is Action.ASK:
+            return _Begun(state, [self._request(state, subject, ruling)])
+        arguments = ruling.arguments if ruling.arguments is not None else arguments
+        intent = self._intent(state, spec, arguments)
+        if spec.agent is None:
+            return _Begun(state, [intent], spec=spec, arguments=arguments)
+        created = self._delegated(intent, self.means.subagents[spec.agent])
+        return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
+
+    async def go_on(self, begun: _Begun) -> None:
+        if begun.spec is not None:
+            await self._effect(begun.state, begun.spec, begun.arguments)
+
+    def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
+        """The run of another agent that works on the call; this one goes on when that has ended."""
+        names = {each.tool for each in self.means.subagents.values()}
+        asked = [state for state in self.calls if state.call.function.name in names and state.returned is None]
+        part = share(self.run, self.means.clock(), len(asked))
+        return run_for(intent, self.book.run, agent, part, tainted=self.book.history.tainted)
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
         tainted = await self.book.tainted(returned.performed_by)
@@ -119,8 +169,8 @@ class _Performing:
             raise _Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
 
-    async def _ask(self, state: CallState, subject: CallSubject, ruling: Ruling) -> None:
-        request = ApprovalRequested(
+    def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
+        return ApprovalRequested(
             approval_id=new_id("apr"),
             call_id=state.call.id,
             tool=subject.spec.name,
@@ -130,7 +180,6 @@ class _Performing:
             policy_sha256=self.gate.policy_sha256,
             expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
         )
-        await self.book.write(request)
 
     def _intent(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolIntent:
         return ToolIntent(

@@ -56,7 +56,7 @@ if missing "$WORK/rows/support.jsonl"; then
     "$PYTHON" -m agent dataset lessons --rows "$(share 400)" --seed 31 --no-examples --out "$WORK/rows/support.jsonl"
 fi
 if missing "$WORK/rows/intents.jsonl"; then
-    "$PYTHON" -m agent dataset intents --rows "$(share 280)" --seed 7 --out "$WORK/rows/intents.jsonl"
+    "$PYTHON" -m agent dataset intents --rows "$(share 750)" --seed 7 --out "$WORK/rows/intents.jsonl"
 fi
 
 if missing "$WORK/clean.jsonl"; then

@@ -34,7 +34,8 @@ Given = TypeVar("Given")
 
 READERS = 4
 UNAVAILABLE = (OperationalError, InterfaceError)
-"""The server is gone, a lock was waited for too long, the disk is full: later it may go."""
+"""And the driver's own of these names. The server is gone, a lock was waited for too long, the disk is full: later it
+may go."""
 PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")
@@ -67,6 +68,8 @@ class SqlBackend:
         self._read_engine = engine(database_url, writing=False, connections=READERS)
         self._writer = ThreadPoolExecutor(1, "journal-writer")
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
+        driver: Any = self._write_engine.dialect.dbapi
+        self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError)
         self._pending: list[_Pending] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -102,7 +105,7 @@ class SqlBackend:
         """In a reader's thread."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, function, given)
-        except UNAVAILABLE as error:
+        except self._unavailable as error:
             raise _unavailable(error) from error
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
@@ -116,7 +119,7 @@ class SqlBackend:
             try:
                 results = await loop.run_in_executor(self._writer, self._commit, [entry.work for entry in batch])
             except Exception as error:  # the transaction as a whole failed: nobody's write is stored, as far as we know
-                results = [_unavailable(error) if isinstance(error, UNAVAILABLE) else error] * len(batch)
+                results = [_unavailable(error) if isinstance(error, self._unavailable) else error] * len(batch)
             for entry, result in zip(batch, results, strict=True):
                 if entry.outcome.done():
                     continue  # its caller was cancelled

@@ -13,6 +13,7 @@ from agent.journal import Projection, Recorded
 from agent.run import RunState
 from agent.store import tables as t
 from agent.store.backend import Answer, RunFilter
+from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.sql_spending import SqlSpending
 from flightloop.events import RunEvent, run_event
@@ -20,18 +21,25 @@ from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
-# What every step needs, put together once: making a statement costs more than to execute it.
-_RUN = select(t.runs).where(t.runs.c.id == bindparam("of_run"))
-_SAVE_RUN = update(t.runs).where(t.runs.c.id == bindparam("of_run"))
-_OPEN_CHILDREN = select(t.runs).where(
-    t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
+_COLUMNS = [column.name for column in t.runs.columns]
+_RUN = Prepared(select(t.runs).where(t.runs.c.id == bindparam("of_run")))
+_SAVE_RUN = Prepared(
+    update(t.runs)
+    .where(t.runs.c.id == bindparam("of_run"))
+    .values({name: bindparam(name) for name in _COLUMNS if name != "number"})
 )
-_LAST_SEQ = select(t.runs.c.last_seq).where(t.runs.c.id == bindparam("of_run"))
-_EVENTS = (
+_ADD_EVENT = Prepared(
+    insert(t.events).values({name: bindparam(name) for name in ("tenant_id", "run_id", "seq", "document")}).inline()
+)
+_LAST_SEQ = Prepared(select(t.runs.c.last_seq).where(t.runs.c.id == bindparam("of_run")))
+_EVENTS = Prepared(
     select(t.events.c.document)
     .where(t.events.c.run_id == bindparam("of_run"), t.events.c.seq > bindparam("after"))
     .order_by(t.events.c.seq)
     .limit(bindparam("most"))
+)
+_OPEN_CHILDREN = select(t.runs).where(
+    t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )
 
 
@@ -41,13 +49,14 @@ class SqlTransaction(SqlSpending):
     # -- runs -------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> Row | None:
-        return self._row(_RUN, {"of_run": run_id})
+        found = _RUN.rows(self._connection, {"of_run": run_id})
+        return _made(dict(zip(_COLUMNS, found[0], strict=True))) if found else None
 
     def add_run(self, row: Row) -> None:
         self._connection.execute(insert(t.runs).values(_run_values(row)))
 
     def save_run(self, row: Row) -> None:
-        self._connection.execute(_SAVE_RUN, {"of_run": row.id, **_run_values(row)})
+        _SAVE_RUN.write(self._connection, [{"of_run": row.id, **_run_values(row)}])
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
         query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)
@@ -82,25 +91,25 @@ class SqlTransaction(SqlSpending):
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))
 
-    def _row(self, query: Select[Any], given: Mapping[str, Any] | None = None) -> Row | None:
-        found = self._connection.execute(query, given).mappings().one_or_none()
+    def _row(self, query: Select[Any]) -> Row | None:
+        found = self._connection.execute(query).mappings().one_or_none()
         return None if found is None else _made(found)
 
     # -- events -----------------------------------------------------------------------------------
 
     def last_seq(self, run_id: str) -> int:
-        found = self._connection.execute(_LAST_SEQ, {"of_run": run_id}).scalar_one_or_none()
-        return int(found or 0)
+        found = _LAST_SEQ.rows(self._connection, {"of_run": run_id})
+        return int(found[0][0]) if found else 0
 
     def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
         rows = [
             {"tenant_id": tenant_id, "run_id": event.run_id, "seq": event.seq, "document": event.model_dump_json()}
             for event in events
         ]
-        self._connection.execute(insert(t.events), rows)
+        _ADD_EVENT.write(self._connection, rows)
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
-        found = self._connection.execute(_EVENTS, {"of_run": run_id, "after": after, "most": limit})
+        found = _EVENTS.rows(self._connection, {"of_run": run_id, "after": after, "most": limit})
         return [run_event.validate_json(document) for (document,) in found]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
@@ -241,7 +250,7 @@ def _made(found: Mapping[Any, Any]) -> Row:
     state = RunState(
         run=Run.model_validate_json(found["document"]),
         held_at=_time(found["held_at"]),
-        cancel_requested=found["cancel_requested"],
+        cancel_requested=bool(found["cancel_requested"]),
         confident_calls=found["confident_calls"],
     )
     return Row(
@@ -250,7 +259,7 @@ def _made(found: Mapping[Any, Any]) -> Row:
         holder=found["holder"],
         fence=found["fence"],
         lease_until=_time(found["lease_until"]),
-        reserved=found["reserved"],
+        reserved=bool(found["reserved"]),
         settled_s=found["settled_seconds"],
     )
 

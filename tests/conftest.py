@@ -11,6 +11,7 @@ from tests.postgres import Postgres, binaries, postgres
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-crash", action="store_true", help="All crashes instead of a sample: some 30 minutes.")
+    parser.addoption("--examples", type=int, default=4, help="Requests of a kind that the API is tried with.")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent.api import create_app
+from agent.commands import cancel
 from agent.fakes_api import KEY, api_deps
 from agent.serving import running
 from agent.store import sql_journal
@@ -39,7 +40,6 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 20
 
 
 @cache
@@ -60,6 +60,7 @@ def served(database: str) -> Iterator[tuple[str, Run]]:
     async def serve() -> None:
         journal = sql_journal(database)
         made = await journal.create(RunCreated(agent="support", session_id="s", input="Hi.", budget=Budget()))
+        await cancel(journal, made.run.tenant_id, made.run.id)  # its events end
         app = create_app(api_deps(journal=journal, keys=journal.keys))
         async with running(app) as url:
             ready.append((url, made.run))
@@ -91,15 +92,12 @@ def apis(server: Postgres, tmp_path: Path) -> Iterator[list[tuple[httpx.Client, 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.name.lower())
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)
 def test_every_answer_is_a_documented_one(
-    apis: list[tuple[httpx.Client, Run]], operation: Any, mode: GenerationMode
+    apis: list[tuple[httpx.Client, Run]], operation: Any, mode: GenerationMode, pytestconfig: pytest.Config
 ) -> None:
-    try:
-        cases = operation.as_strategy(generation_mode=mode)
-    except Unsatisfiable:
-        return  # nothing in it can be wrong
+    most = pytestconfig.getoption("--examples")
 
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(cases, st.booleans())
+    @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy(generation_mode=mode), st.booleans())
     def asked(case: Any, known: bool) -> None:
         for client, run in apis:
             if known and "run_id" in (case.path_parameters or {}):
@@ -108,13 +106,17 @@ def test_every_answer_is_a_documented_one(
             assert str(answer.status_code) in operation.definition.raw["responses"], answer.text
             case.validate_response(answer, checks=CHECKS)
 
-    asked()
+    try:
+        asked()
+    except Unsatisfiable:
+        pytest.skip("it takes nothing that could be wrong")
 
 
 def send(client: httpx.Client, case: Any) -> httpx.Response:
     """By httpx: what schemathesis sends with does not get along with every HTTP library that may be installed."""
     given = case.as_transport_kwargs(base_url=str(client.base_url))
     headers = {**given.pop("headers", {}), "Authorization": f"Bearer {KEY}"}
+    given.pop("cookies")  # the API has none
     if "data" in given:
         given["content"] = given.pop("data")
     return client.request(headers=headers, **given)

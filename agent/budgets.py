@@ -147,8 +147,12 @@ def seconds_left(state: RunState, now: datetime) -> float | None:
     return _in_time(Reservation(steps=0), state.run.budget, _taken(state, now).seconds, "run").seconds
 
 
-def share(state: RunState, now: datetime, calls: int) -> Budget:
-    """What one of several calls that are made together may use of what the run's own bounds leave.
+def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
+    """What another agent may use of what the run's own bounds leave.
+
+    Args:
+        agents: that work for the run at the same time.
+        calls: that are made with this one, of tools too: these use time as well.
 
     Raises:
         Exhausted: that is nothing.
@@ -157,7 +161,7 @@ def share(state: RunState, now: datetime, calls: int) -> Budget:
     for name, limit in state.run.budget:
         if limit is None:
             continue
-        part = (limit - getattr(taken, name)) / calls
+        part = (limit - getattr(taken, name)) / (calls if name == "seconds" else agents)
         left[name] = int(part) if isinstance(limit, int) else part
         if left[name] < 0 or (name != "cost" and not left[name]):
             raise Exhausted(_reason("run", name), f"the run's {limit:g} {name} leave nothing for another agent")

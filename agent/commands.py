@@ -83,6 +83,8 @@ async def resume(
 def _check_resumable(run: Run, budget: Budget | None) -> None:
     if not run.status.terminal or run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} is {run.status} ({run.stop_reason or 'not ended'}): it cannot be resumed")
+    if run.parent is not None:
+        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which was told of its end: resume that one")
     bound = BOUNDS.get(run.stop_reason)
     if bound is None:
         return

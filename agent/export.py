@@ -69,7 +69,8 @@ class Exporter:
         while True:
             page = await self._journal.runs(self._tenant_id, agent=agent, after=after, limit=PAGE)
             for run in page.data:
-                if run.status.terminal and run.agent in self._project.agents:
+                # Runs that work for others are left out: what their models saw has passed policies of several agents.
+                if run.status.terminal and run.parent is None and run.agent in self._project.agents:
                     sample = await self._sample(run)
                     if sample is not None:
                         yield sample

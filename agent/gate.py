@@ -100,6 +100,12 @@ class Gate:
     def policy_sha256(self) -> str:
         return self._means.guard.policy.sha256
 
+    @property
+    def user_text(self) -> str:
+        """What a user said, to this run or to the one that it works for in the end."""
+        parent = self._book.run.parent
+        return self._conversation.user_text if parent is None else parent.user_text
+
     def context(self, approved: frozenset[str] = frozenset(), plan: tuple[str, ...] | None = None) -> GuardContext:
         run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
         for result in history.results[len(self._results) :]:
@@ -113,7 +119,7 @@ class Gate:
             agent=run.agent,
             session_id=run.session_id,
             run_id=run.id,
-            user_text=self._conversation.user_text,
+            user_text=self.user_text,
             plan=history.plan if plan is None else plan,
             tainted=history.tainted,
             results=tuple(self._results),

@@ -77,9 +77,11 @@ class Loop:
         if (blocked := await self._refused_input()) is not None:
             return await self._block(blocked)
         run = await book.write()
-        while run.status is RunStatus.RUNNING and not self._paused():
+        while run.status is RunStatus.RUNNING:
             if book.state.cancel_requested:
                 return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+            if self._paused():
+                break
             if book.history.last is not None and book.history.last.open:
                 run = await self._perform()  # left open by an earlier lease, or decided by a person since
                 continue

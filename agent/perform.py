@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.book import Book
 from agent.budgets import share
@@ -31,6 +31,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.types import CallSubject, Ruling
 from tools.host import ToolOutcome
 
+T = TypeVar("T")
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
@@ -54,7 +55,7 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
     states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
     performing = _Performing(means, gate, book, decided, states)
     book.decide(decision)
-    begun = await asyncio.gather(*map(performing.begin, states[:most]))
+    begun = await _together([performing.begin(state) for state in states[:most]])
     events = [event for each in begun for event in each.events]
     await book.write(*events, children=[child for each in begun for child in each.children])
     rest = [performing.one(state) for state in states[most:]]
@@ -62,14 +63,14 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
     return await book.write()
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """All of it side by side; the first failure is raised, and ends the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
+            tasks = [group.create_task(each) for each in work]
     except* Exception as errors:
         raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class _Refused(Exception):
@@ -108,7 +109,7 @@ class _Performing:
                 return
             begun = await self.begin(state)
             await self.book.write(*begun.events, children=begun.children)
-            await self.go_on(begun)
+            await self._perform(begun)
 
     async def begin(self, state: CallState) -> _Begun:
         try:
@@ -127,6 +128,10 @@ class _Performing:
         return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
 
     async def go_on(self, begun: _Begun) -> None:
+        async with self.limit:
+            await self._perform(begun)
+
+    async def _perform(self, begun: _Begun) -> None:
         if begun.spec is not None:
             await self._effect(begun.state, begun.spec, begun.arguments)
 
@@ -134,8 +139,9 @@ class _Performing:
         """The run of another agent that works on the call; this one goes on when that has ended."""
         names = {each.tool for each in self.means.subagents.values()}
         asked = [state for state in self.calls if state.call.function.name in names and state.returned is None]
-        part = share(self.run, self.means.clock(), len(asked))
-        return run_for(intent, self.book.run, agent, part, tainted=self.book.history.tainted)
+        beside = [state for state in self.calls if state.result is None]
+        part = share(self.run, self.means.clock(), len(asked), len(beside))
+        return run_for(intent, self.book.run, agent, part, self.gate.user_text, tainted=self.book.history.tainted)
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
         tainted = await self.book.tainted(returned.performed_by)

@@ -22,6 +22,8 @@ from tools.host import ToolOutcome
 
 DEEPEST = 4
 """Agents in a row that may ask each other."""
+LONGEST = 64
+"""Characters of a tool's name that models take."""
 TASK = {
     "type": "object",
     "properties": {
@@ -65,6 +67,8 @@ def _check(agent: AgentSpec, agents: Mapping[str, AgentSpec], above: tuple[str, 
     told = " → ".join(row)
     if agent.name in above:
         raise ConfigError(f"agents: {told}: an agent can't work for itself", param="agents")
+    if len(tool_name(agent.name)) > LONGEST:
+        raise ConfigError(f"agents: {agent.name}: its tool's name has more than {LONGEST} characters", param="agents")
     if len(row) > DEEPEST:
         raise ConfigError(f"agents: {told}: at most {DEEPEST} may ask each other in a row", param="agents")
     for name in agent.agents:
@@ -91,13 +95,16 @@ def _elsewhere() -> None:
     raise AssertionError("a run works on it")
 
 
-def run_for(intent: ToolIntent, caller: Run, agent: Subagent, share: Budget, *, tainted: bool) -> RunCreated:
+def run_for(
+    intent: ToolIntent, caller: Run, agent: Subagent, share: Budget, user_text: str, *, tainted: bool
+) -> RunCreated:
     """The run that works on a call.
 
     Args:
         intent: of the call.
         caller: the run that makes it.
         share: what it may use of the caller's budget.
+        user_text: what the user said to the caller, or to the run that that one works for.
         tainted: whether the caller had read something that looks like an instruction.
     """
     above: Sequence[Caller] = caller.parent.callers if caller.parent else ()
@@ -111,7 +118,7 @@ def run_for(intent: ToolIntent, caller: Run, agent: Subagent, share: Budget, *, 
         budget=resolve(agent.spec.budget.budget(), share),
         session_budget=resolve(agent.spec.session_budget, caller.session_budget),
         policy_sha256=agent.policy_sha256,
-        parent=Parent(call_id=intent.call_id, callers=callers, tainted=tainted),
+        parent=Parent(call_id=intent.call_id, callers=callers, user_text=user_text, tainted=tainted),
         model=caller.model,
     )
 

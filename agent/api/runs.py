@@ -122,6 +122,8 @@ async def fork_run(
 ) -> Run:
     """Queues a run that begins with the first steps of this one, and may have another input, policy or model."""
     parent = await deps.journal.get(caller.tenant_id, run_id)
+    if parent.parent is not None:
+        raise Conflict(f"run {run_id} works for run {parent.parent.run_id}, under its policy too: fork that one")
     agent = _agent(deps, parent.agent)
     policy, model = body.policy or parent.policy, body.model or parent.model
     policies = {known.name: known.sha256 for known in deps.catalogue.policies()}

@@ -26,7 +26,9 @@ def ended(tx: Transaction, run: Run, now: datetime) -> None:
     for child in tx.open_children(run.id):
         _stop(tx, child, run, now)
     if run.parent is not None:
-        _report(tx, run, now)
+        row = tx.run(run.id)  # with what those have used that have just been stopped
+        assert row is not None
+        _report(tx, row.state.run, now)
 
 
 def _stop(tx: Transaction, child: Row, run: Run, now: datetime) -> None:

@@ -303,3 +303,26 @@ def test_stop_reasons_of_budgets_are_all_resumable() -> None:
     from agent.run import RESUMABLE
 
     assert {reason for reason in StopReason if reason.startswith("budget")} <= RESUMABLE
+
+
+async def test_no_more_calls_go_on_at_once_than_the_agent_says(make_bench: Callable[..., Any]) -> None:
+    inside, most = 0, 0
+
+    @tool(effect="keyed")
+    async def note(number: int) -> str:
+        """Notes."""
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return "ok"
+
+    decided = calls(*(("note", {"number": number}) for number in range(5)))
+    bench = make_bench([decided, text("done")], [note], parallel_calls=2)
+    run = await bench.work(await bench.start())
+    assert run.status == "succeeded"
+    assert most == 2
+    types = [event.type for event in await bench.events(run) if event.type.startswith(("decision", "tool"))]
+    assert types[:3] == ["decision.calls", "tool.intent", "tool.intent"]
+    assert types.count("tool.result") == 5

@@ -151,6 +151,8 @@ class Parent(Wire):
     call_id: str
     callers: list[Caller] = Field(min_length=1)
     """The run that made the call is the last one, before it stand those that it works for itself."""
+    user_text: str = ""
+    """What the user said to the first of them: a task is a model's words, not the user's."""
     tainted: bool = False
     """Whether that run had read something that looks like an instruction before."""
 

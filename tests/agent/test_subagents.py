@@ -17,9 +17,9 @@ from agent.project import Project
 from agent.solo import Solo
 from agent.spec import AgentSpec
 from agent.store import memory_journal
-from agent.subagent import check, run_id, tool_name
+from agent.subagent import check, run_id
 from flightloop.content import text_of
-from flightloop.errors import ConfigError, Conflict
+from flightloop.errors import Conflict
 from flightloop.runs import Budget, Run
 from flightloop.tool import Tool, tool
 from guardrails.interrupt import InterruptSnapshot
@@ -398,22 +398,3 @@ async def test_solo_drives_the_others_too() -> None:
     model = ScriptedChatModel([ASK, text("12 euros"), text("It costs 12 euros.")])
     driven = await solo.run(created(agent="desk"), model, "fake")
     assert text_of(driven.run.output or []) == "It costs 12 euros."
-
-
-@pytest.mark.parametrize(
-    ("agents", "said"),
-    [
-        ([agent("a", "b"), agent("b", "a")], "a → b → a: an agent can't work for itself"),
-        ([agent("a", "a")], "a → a"),
-        ([agent("a", "x")], "no agent is named x; known: a"),
-        ([agent("a", "b" * 64), agent("b" * 64)], "more than 64 characters"),
-        ([agent(f"a{n}", f"a{n + 1}") for n in range(4)] + [agent("a4")], "at most 4"),
-    ],
-)
-def test_families_that_can_not_be(agents: list[AgentSpec], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        check({one.name: one for one in agents})
-
-
-def test_names_become_tools() -> None:
-    assert tool_name("order-desk") == "ask_order_desk"

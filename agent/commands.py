@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from agent.budgets import TenantBudgets, used, used_up
 from agent.journal import Journal
-from agent.run import RESUMABLE
+from agent.run import RESUMABLE, check_resume
 from flightloop.errors import Conflict
 from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
@@ -83,8 +83,7 @@ async def resume(
 def _check_resumable(run: Run, budget: Budget | None) -> None:
     if not run.status.terminal or run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} is {run.status} ({run.stop_reason or 'not ended'}): it cannot be resumed")
-    if run.parent is not None:
-        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which was told of its end: resume that one")
+    check_resume(run)
     bound = BOUNDS.get(run.stop_reason)
     if bound is None:
         return

@@ -50,7 +50,11 @@ async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) 
 
 
 async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecided) -> Run:
-    """Performs calls that are decided now. The decision goes into the journal with the intents that come of it."""
+    """Performs calls that are decided now, as ``perform`` does.
+
+    The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
+    this one, and that of its results.
+    """
     most, decided = means.agent.parallel_calls, apply(book.state, decision)
     states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
     performing = _Performing(means, gate, book, decided, states)
@@ -112,6 +116,7 @@ class _Performing:
             await self._perform(begun)
 
     async def begin(self, state: CallState) -> _Begun:
+        """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
         try:
             spec, arguments = self._understood(state)
             subject = CallSubject(state.call.id, spec, arguments)
@@ -138,9 +143,9 @@ class _Performing:
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
         """The run of another agent that works on the call; this one goes on when that has ended."""
         names = {each.tool for each in self.means.subagents.values()}
-        asked = [state for state in self.calls if state.call.function.name in names and state.returned is None]
-        beside = [state for state in self.calls if state.result is None]
-        part = share(self.run, self.means.clock(), len(asked), len(beside))
+        unfinished = [state for state in self.calls if state.result is None]
+        asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
+        part = share(self.run, self.means.clock(), len(asked), len(unfinished))
         return run_for(intent, self.book.run, agent, part, self.gate.user_text, tainted=self.book.history.tainted)
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:

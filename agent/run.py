@@ -135,10 +135,11 @@ def check(state: RunState, event: RunEvent) -> None:
     if isinstance(event, CancelRequested | ApprovalDecided) and run.status.terminal:
         raise Conflict(f"run {run.id} has already ended: it is {run.status}")
     if isinstance(event, RunResumed):
-        _check_resume(run)
+        check_resume(run)
 
 
-def _check_resume(run: Run) -> None:
+def check_resume(run: Run) -> None:
+    """Raises Conflict if a run can't be queued again: nothing holds it up, or nothing can lift what ended it."""
     if run.status in (S.RUNNING, S.QUEUED):
         raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
     if run.status.terminal and run.stop_reason not in RESUMABLE:

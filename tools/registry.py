@@ -29,6 +29,15 @@ WORDS = {
 }
 
 
+def performed_elsewhere(spec: ToolSpec) -> Tool:
+    """A tool for a registry alone, which looks at the spec: something else than a function performs its calls."""
+    return Tool(spec, _no_function)
+
+
+def _no_function() -> None:
+    raise AssertionError("its calls are performed elsewhere")
+
+
 class Registry:
     """Tools by name.
 

@@ -16,20 +16,22 @@ STYLES = {"sqlite": "named", "postgresql": "pyformat"}
 
 
 class Prepared:
-    """Values are the driver's: SQLite knows no booleans, and gives whole numbers for them."""
+    """Values and errors are the driver's: SQLite, for one, has whole numbers for booleans."""
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def rows(self, connection: Connection, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What a query finds, in the order of its columns. ``given``: its parameters by name."""
         text, own = self._compiled(connection)
         return _cursor(connection).execute(text, {**own, **given}).fetchall()  # type: ignore[no-any-return]
 
     def write(self, connection: Connection, given: Sequence[Mapping[str, Any]]) -> None:
+        """Executes the statement once for each of ``given``."""
         text, own = self._compiled(connection)
         cursor = _cursor(connection)
-        if len(given) == 1:
+        if len(given) == 1:  # PostgreSQL's driver makes a pipeline of many, whatever their number
             cursor.execute(text, {**own, **given[0]})
         else:
             cursor.executemany(text, [{**own, **each} for each in given])
@@ -39,7 +41,7 @@ class Prepared:
         dialect = connection.dialect
         if dialect.name not in self._known:
             styled = type(dialect)(paramstyle=STYLES[dialect.name])  # type: ignore[call-arg]
-            compiled = self._statement.compile(dialect=styled, compile_kwargs={"render_postcompile": True})
+            compiled = self._statement.compile(dialect=styled)
             own = {name: value for name, value in compiled.params.items() if value is not None}
             self._known[dialect.name] = str(compiled), own
         return self._known[dialect.name]

@@ -34,8 +34,8 @@ Given = TypeVar("Given")
 
 READERS = 4
 UNAVAILABLE = (OperationalError, InterfaceError)
-"""And the driver's own of these names. The server is gone, a lock was waited for too long, the disk is full: later it
-may go."""
+"""The server is gone, a lock was waited for too long, the disk is full: later it may go. Statements that go to the
+driver itself raise its own errors of these names."""
 PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.commands import cancel, interrupt, resume
-from agent.fakes import LocalHosts, RuleGuard, Turn, calls, on, text
+from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, text
 from agent.kits import Guards, Kit, kit_of
 from agent.project import Project
 from agent.solo import Solo
@@ -22,13 +22,12 @@ from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Budget, Run
 from flightloop.tool import Tool, tool
+from flightloop.verdicts import Action, Stage
 from guardrails.interrupt import InterruptSnapshot
 from guardrails.policy import Policy, default_policy
 from guardrails.types import Guarding
 from tests.agent.conftest import created, kinds
 from tools.registry import Registry
-
-from flightloop.verdicts import Action, Stage  # isort: skip
 
 STRICT = replace(default_policy(), name="strict", sha256="strict")
 
@@ -391,8 +390,6 @@ async def test_solo_drives_the_others_too() -> None:
 
     def kit(run: Run) -> Kit:
         return kit_of(project, run, LocalHosts([]), guards)
-
-    from agent.fakes import ScriptedChatModel
 
     solo = Solo(memory_journal(), kit, None, "test")  # type: ignore[arg-type]
     model = ScriptedChatModel([ASK, text("12 euros"), text("It costs 12 euros.")])

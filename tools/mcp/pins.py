@@ -17,6 +17,7 @@ from typing import Any
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool, ToolSpec
 from tools.mcp.servers import Server
+from tools.registry import performed_elsewhere
 
 FILE = "mcp.lock.json"
 
@@ -74,8 +75,7 @@ class McpTool:
     pin: Pin
 
     def as_tool(self) -> Tool:
-        """For a registry, which looks at the spec alone."""
-        return Tool(self.spec, _elsewhere)
+        return performed_elsewhere(self.spec)
 
 
 def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
@@ -101,7 +101,3 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
             )
             found.append(McpTool(spec, server, name, pin))
     return found
-
-
-def _elsewhere() -> None:
-    raise AssertionError("a tool of an MCP server has no function here")

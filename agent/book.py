@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import PAGE, Journal, Lease, all_events
-from agent.run import RunState, apply, fold_state
+from agent.run import RunState, fold_state
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Run
 
@@ -33,8 +33,10 @@ class Book:
         self.state = state
         self.history = history
         self.draft: Draft | None = None
+        self._read = state.run.last_seq  # so far the history goes
         self._deferred: list[RunEvent] = []
         self._writing = asyncio.Lock()
+        self._failed: Exception | None = None
 
     @classmethod
     async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> Book:
@@ -71,13 +73,21 @@ class Book:
 
         Raises:
             LeaseLost: another worker has the run.
+            Exception: that of an earlier write: nothing is written behind what is missing.
         """
         async with self._writing:
+            if self._failed is not None:
+                raise self._failed
             batch, self._deferred = [*self._deferred, *events], []
             if batch:
-                written = await self._journal.append(self.run.id, batch, self.lease, children)
-                await self._catch_up(written[0].seq)
-                self._add(written)
+                try:
+                    written = await self._journal.append(self.run.id, batch, self.lease, children)
+                except Exception as error:
+                    self._failed = error
+                    raise
+                await self._catch_up(written.events[0].seq)
+                self._add(written.events)
+                self.state = written.state
         return self.run
 
     def decide(self, decision: RunEvent) -> None:
@@ -90,11 +100,11 @@ class Book:
 
     async def _catch_up(self, before: int) -> None:
         """Takes in what others wrote meanwhile: a cancel request, a person's decision."""
-        while before > self.run.last_seq + 1:
-            limit = min(PAGE, before - self.run.last_seq - 1)
-            self._add(await self._journal.events(self.run.tenant_id, self.run.id, self.run.last_seq, limit))
+        while before > self._read + 1:
+            limit = min(PAGE, before - self._read - 1)
+            self._add(await self._journal.events(self.run.tenant_id, self.run.id, self._read, limit))
 
     def _add(self, events: Sequence[RunEvent]) -> None:
         for event in events:
-            self.state = apply(self.state, event)
             self.history.add(event)
+            self._read = event.seq

@@ -93,6 +93,7 @@ class Conversation:
     planning: bool = True
     earlier: Sequence[Exchange] = ()
     context_length: int | None = None
+    _head: tuple[Sequence[ToolDef], Prompt] | None = None
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
 
@@ -122,6 +123,11 @@ class Conversation:
 
     def head(self, tools: Sequence[ToolDef]) -> Prompt:
         """What always stands first."""
+        if self._head is None or self._head[0] != tools:  # the tools seldom change
+            self._head = (tools, self._made_head(tools))
+        return self._head[1]
+
+    def _made_head(self, tools: Sequence[ToolDef]) -> Prompt:
         system = ChatMessage(role="system", content=[TextPart(text=self.instructions)])
         shown = [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
         made = Prompt.of([system, *shown])

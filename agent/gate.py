@@ -6,14 +6,14 @@ of what it was about (the store turns that into an audit record).
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
-
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agent.book import Book, Draft
 from agent.budgets import Prices, TenantBudgets
@@ -38,6 +38,8 @@ from tools.host import ToolOutcome
 
 ATTEMPTS = 5
 """Tries of a model call that fails before its first token."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""Between two tries, up to twice as long each time; drawn at random, so that many runs do not come back at once."""
 
 
 class Toolbox(Protocol):
@@ -185,15 +187,14 @@ class Gate:
         collected = Collected()
         self._book.draft = Draft(request.model, prompt_tokens)
         stream = self._means.guard.stream(self.context()) if show else None
-        attempts = AsyncRetrying(
-            retry=retry_if_exception(lambda error: _passing(error) and not collected.tokens),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
-        async for attempt in attempts:
-            with attempt:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
                 await self._stream(request, collected, stream)
+                break
+            except FlightloopError as error:
+                if not error.retryable or collected.tokens or attempt == ATTEMPTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
         return collected
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
@@ -243,7 +244,3 @@ class Gate:
 
     def _judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
         self._book.defer([Judged(verdict=verdict, call_id=call_id) for verdict in verdicts])
-
-
-def _passing(error: BaseException) -> bool:
-    return isinstance(error, FlightloopError) and error.retryable

@@ -28,6 +28,7 @@ from flightloop.verdicts import AuditRecord, Verdict
 
 if TYPE_CHECKING:
     from agent.ledger import Ledger
+    from agent.run import RunState
     from guardrails.interrupt import InterruptSnapshot
 
 PAGE = 1000
@@ -72,6 +73,14 @@ class Created:
     run: Run
     """As it was answered the first time, if ``replayed``."""
     replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Appended:
+    """``state``: the run's after ``events``, which have their ``seq``, ``run_id``, ``step`` and ``at``."""
+
+    state: RunState
+    events: tuple[RunEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -142,8 +151,8 @@ class Journal(Protocol):
         events: Sequence[RunEvent],
         lease: Lease | None = None,
         children: Sequence[RunCreated] = (),
-    ) -> list[RunEvent]:
-        """Writes events in one transaction and returns them with ``seq``, ``run_id`` and ``at``.
+    ) -> Appended:
+        """Writes events in one transaction.
 
         Without a lease only the events of ``WITHOUT_LEASE`` may be written. ``children``: runs that begin with them,
         each with an id and a parent. When such a run ends its parent is told by an ``AgentReturned`` in the same

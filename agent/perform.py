@@ -32,6 +32,8 @@ from guardrails.types import CallSubject, Ruling
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
+LINGER_S = 0.005
+"""How long what was decided may wait for the results of calls without an effect: no longer than a commit takes."""
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
@@ -53,22 +55,40 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
     """Performs calls that are decided now, as ``perform`` does.
 
     The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
-    this one, and that of its results.
+    this one, and that of its results. Where no call has an effect that would have to be known before, both may be one.
     """
     most, decided = means.agent.parallel_calls, apply(book.state, decision)
     states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
     performing = _Performing(means, gate, book, decided, states)
     book.decide(decision)
     begun = await _together([performing.begin(state) for state in states[:most]])
-    events = [event for each in begun for event in each.events]
-    await book.write(*events, children=[child for each in begun for child in each.children])
-    rest = [performing.one(state) for state in states[most:]]
-    await _together([*(performing.go_on(each) for each in begun), *rest])
+    book.defer([event for each in begun for event in each.events])
+    work = [*(performing.go_on(each) for each in begun), *(performing.one(state) for state in states[most:])]
+    if all(each.harmless for each in begun):
+        await _written_soon(book, _together(work))
+    else:
+        await book.write(children=[child for each in begun for child in each.children])
+        await _together(work)
     return await book.write()
+
+
+async def _written_soon(book: Book, work: Coroutine[Any, Any, Any]) -> None:
+    """Does the work; what is deferred is written with its results, or after ``LINGER_S`` if it takes longer."""
+    loop, late = asyncio.get_running_loop(), list[asyncio.Task[Run]]()
+    timer = loop.call_later(LINGER_S, lambda: late.append(loop.create_task(book.write())))
+    try:
+        await work
+    finally:
+        timer.cancel()
+        for task in late:
+            await asyncio.wait([task])  # a write that was broken off would leave the book behind the journal
+            task.result()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """All of it side by side; the first failure is raised, and ends the others."""
+    if len(work) == 1:  # the usual case needs no task of its own
+        return [await work[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in work]
@@ -90,6 +110,13 @@ class _Begun:
     children: list[RunCreated] = field(default_factory=list)
     spec: ToolSpec | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing would be lost or done twice if the journal learned of it only with its result."""
+        if self.spec is None:
+            return all(isinstance(event, ToolResult) for event in self.events)
+        return self.spec.effect is Effect.PURE and self.spec.agent is None
 
 
 @dataclass
@@ -245,7 +272,10 @@ class _Performing:
         result = _result(state, spec.name, outcome)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
-        await self.book.write(_guarded(result, replace(ruling, tainted=ruling.tainted or tainted)))
+        self.book.defer([_guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        if len(self.calls) > 1:
+            await asyncio.sleep(0)  # results of the same moment are written together
+        await self.book.write()
 
     def _failed(self, state: CallState, error: str) -> ToolResult:
         return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)

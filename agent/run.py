@@ -64,7 +64,10 @@ RESUMABLE = frozenset(
 )
 """Stop reasons that a resume can lift."""
 
-_WORK = (Planned, CallsDecided, Replied, Judged, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
+DECISIONS = (Planned, CallsDecided, Replied)
+"""Each is a step."""
+
+_WORK = (*DECISIONS, Judged, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
 """What only the holder of the lease writes, while the run is running."""
 
 
@@ -114,7 +117,7 @@ def apply(state: RunState | None, event: RunEvent) -> RunState:
     changes = _CHANGES[type(event)](state, event)
     usage = changes.pop("usage", state.run.usage)
     held_at = state.held_at
-    if held_at is not None and event.at is not None and not isinstance(event, RunStarted):
+    if held_at is not None and event.at is not None and event.at != held_at and not isinstance(event, RunStarted):
         usage = usage.model_copy(update={"seconds": usage.seconds + max(0.0, (event.at - held_at).total_seconds())})
         held_at = event.at
     own = {key: changes.pop(key) for key in ("held_at", "cancel_requested", "confident_calls") if key in changes}

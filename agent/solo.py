@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opentelemetry.sdk.trace import TracerProvider
-
 from agent.book import Book
 from agent.budgets import Prices
 from agent.chat_model import ChatModel
@@ -21,7 +19,7 @@ from agent.loop import Loop, Stop
 from agent.session import converse
 from flightloop.events import RunCreated
 from flightloop.runs import Approval, Run
-from observability.tracing import Tracing
+from observability.tracing import Tracing, untraced
 
 LEASE_S = 3600.0
 
@@ -31,10 +29,6 @@ Operator = Callable[[Approval], str | None]
 
 def agrees(approval: Approval) -> None:
     """An operator who agrees to everything."""
-
-
-def _untraced() -> Tracing:
-    return Tracing(TracerProvider(shutdown_on_exit=False))
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Solo:
     data: Path
     name: str
     prices: Prices = field(default_factory=Prices)
-    tracing: Tracing = field(default_factory=_untraced)
+    tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
 
     async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
         """A new run, to its end. Faults of ours and of the model's implementation are raised."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from agent.journal import Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
+from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
 from agent.store import answers, forks, records, runs
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
@@ -82,14 +82,12 @@ class StoreJournal:
         events: Sequence[RunEvent],
         lease: Lease | None = None,
         children: Sequence[RunCreated] = (),
-    ) -> list[RunEvent]:
-        if not events:
-            return []
+    ) -> Appended:
         change = await self._backend.write(lambda tx: runs.append(tx, run_id, events, lease, children, self._clock()))
         self._tell(change.row.state.run)
         if children:
             self._signals.notify(WORK)
-        return list(change.events)
+        return Appended(change.row.state, change.events)
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         def work(tx: Transaction) -> list[RunEvent]:

@@ -31,7 +31,7 @@ class StoreLedger:
             owner = Reserved(row.id, row.tenant_id, row.state.run.session_id, lease.worker)
             granted = spending.reserve(tx, owner, wanted, prices, shared, gone, self._clock())
             if not row.reserved:
-                tx.save_run(replace(row, reserved=True))
+                tx.save_run(replace(row, reserved=True), row)
             return granted
 
         return await self._backend.write(work)

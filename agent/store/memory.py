@@ -62,7 +62,7 @@ class _Tables:
         self._runs[row.id] = row
         self._events[row.id] = []
 
-    def save_run(self, row: Row) -> None:
+    def save_run(self, row: Row, before: Row) -> None:
         self._runs[row.id] = row
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:

@@ -12,13 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from sqlalchemy import Connection, NullPool, TextClause, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flightloop.errors import ConfigError
 
@@ -130,6 +131,11 @@ class AdvisoryPresence:
 
     def close(self) -> None:
         with self._guard:
+            if self._connection is not None:
+                with suppress(
+                    DBAPIError
+                ):  # the server lets go by itself, but only some time after the connection's end
+                    self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
             self._drop()
 
     def _asked(self, query: TextClause) -> list[int]:

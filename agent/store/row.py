@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent.journal import WITHOUT_LEASE, Lease, LeaseLost
-from agent.run import RunState, apply
+from agent.run import DECISIONS, RunState, apply
 from flightloop.errors import Conflict
 from flightloop.events import RunEnded, RunEvent
 from flightloop.runs import RunStatus
@@ -54,9 +54,9 @@ def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
     state = row.state
     for event in events:
         seq = state.run.last_seq + 1
-        event = event.model_copy(update={"seq": seq, "run_id": row.id, "at": now})
-        state = apply(state, event)
-        stamped.append(event.model_copy(update={"step": state.run.usage.steps}))
+        step = state.run.usage.steps + isinstance(event, DECISIONS)
+        stamped.append(event.model_copy(update={"seq": seq, "run_id": row.id, "at": now, "step": step}))
+        state = apply(state, stamped[-1])
     row = replace(row, state=state)
     if row.status is not RunStatus.RUNNING:
         row = replace(row, holder=None, lease_until=None)

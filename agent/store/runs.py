@@ -65,7 +65,7 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     tx.add_events(row.tenant_id, change.events)
     records.follow(tx, change, now)
     change = spending.settled(tx, row, change, now)
-    tx.save_run(change.row)
+    tx.save_run(change.row, row)
     if change.row.status.terminal and not row.status.terminal:
         families.ended(tx, change.row.state.run, now)
     return change
@@ -79,7 +79,7 @@ def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Colle
     change = spending.settled(tx, row, advance(row, [RunStarted(worker=worker, fence=fence)], now), now)
     held = replace(change.row, holder=worker, fence=fence, lease_until=until)
     tx.add_events(row.tenant_id, change.events)
-    tx.save_run(held)
+    tx.save_run(held, row)
     return Claim(held.state.run, Lease(row.id, worker, fence, until))
 
 

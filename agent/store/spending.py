@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.budgets import Prices, Reservation, Shared, bounded, fit
+from agent.run import DECISIONS
 from agent.store.backend import Reserved, Transaction
 from agent.store.row import Change, Row
-from flightloop.events import CallsDecided, Planned, Replied, RunStarted
+from flightloop.events import RunStarted
 from flightloop.runs import RunStatus
 from flightloop.usage import Amounts
 
-SETTLING = (Planned, CallsDecided, Replied, RunStarted)
+SETTLING = (*DECISIONS, RunStarted)
 """Events that say what a call used, or that it has come to nothing; so does the end of a lease."""
 
 

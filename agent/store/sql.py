@@ -1,8 +1,6 @@
 """A backend on SQLAlchemy: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL beyond it.
 
-The database is driven synchronously from threads: one that writes, a few that read. Writes that
-arrive while a transaction is being made durable share the next one, so that many runs cost one
-fsync together.
+The database is driven synchronously from threads: one that writes (`agent.store.writer`), a few that read.
 
 Writing transactions come one after the other, on PostgreSQL as on SQLite: there an advisory lock, held to the
 commit, does what SQLite's own lock does. So positions become visible in their order, which whoever follows all events
@@ -14,20 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
+from agent.store.connection import Kept
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
 from agent.store.presence import presence
 from agent.store.sql_transaction import SqlTransaction
+from agent.store.writer import Writer
 from flightloop.errors import ConfigError, StoreUnavailable
 
 Given = TypeVar("Given")
@@ -40,12 +40,13 @@ PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")
 """The advisory lock's number, any that no other program in the database uses."""
-
-
-@dataclass(frozen=True)
-class _Pending:
-    work: Callable[[Transaction], Any]
-    outcome: asyncio.Future[Any]
+WRITING = {
+    "sqlite": ("BEGIN IMMEDIATE",),
+    "postgresql": ("BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({WRITERS})"),
+}
+"""Begins a transaction that is alone."""
+READING = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+"""Begins one that sees one state of the database."""
 
 
 class SqlBackend:
@@ -64,24 +65,23 @@ class SqlBackend:
                 self._node.release()
             raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {_line(error)}") from error
         self._presence = presence(database_url)
-        self._write_engine = engine(database_url, writing=True)
-        self._read_engine = engine(database_url, writing=False, connections=READERS)
-        self._writer = ThreadPoolExecutor(1, "journal-writer")
+        self._engine = _engine(database_url, READERS + 1)
+        dialect = self._engine.dialect.name
+        self._writer = Writer(Kept(self._engine, *WRITING[dialect]))
+        self._reading = READING[dialect]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
-        driver: Any = self._write_engine.dialect.dbapi
+        self._kept: dict[int, Kept] = {}
+        driver: Any = self._engine.dialect.dbapi
         self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError)
-        self._pending: list[_Pending] = []
-        self._flushing: asyncio.Task[None] | None = None
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._aside(self._read, work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(work, outcome))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        return await outcome
+        try:
+            return await self._writer.write(work)
+        except self._unavailable as error:
+            raise _unavailable(error) from error
 
     async def appear(self, worker: str) -> None:
         await self._aside(self._presence.appear, worker)
@@ -90,12 +90,11 @@ class SqlBackend:
         return await self._aside(self._presence.gone, workers)
 
     async def close(self) -> None:
-        if self._flushing is not None:
-            await self._flushing
-        self._writer.shutdown()
+        await self._writer.close()
         self._readers.shutdown()
-        self._write_engine.dispose()
-        self._read_engine.dispose()
+        for kept in self._kept.values():
+            kept.close()
+        self._engine.dispose()
         self._presence.close()
         if self._node is not None:
             self._node.release()
@@ -109,42 +108,10 @@ class SqlBackend:
             raise _unavailable(error) from error
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        with self._read_engine.begin() as connection:
-            return work(SqlTransaction(connection))
-
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._pending:
-            batch, self._pending = self._pending, []
-            try:
-                results = await loop.run_in_executor(self._writer, self._commit, [entry.work for entry in batch])
-            except Exception as error:  # the transaction as a whole failed: nobody's write is stored, as far as we know
-                results = [_unavailable(error) if isinstance(error, self._unavailable) else error] * len(batch)
-            for entry, result in zip(batch, results, strict=True):
-                if entry.outcome.done():
-                    continue  # its caller was cancelled
-                if isinstance(result, Exception):
-                    entry.outcome.set_exception(result)
-                else:
-                    entry.outcome.set_result(result)
-
-    def _commit(self, batch: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-        with self._write_engine.begin() as connection:
-            if len(batch) == 1:  # alone it needs no savepoint: its failure undoes the transaction
-                return [batch[0](SqlTransaction(connection))]
-            return [_attempt(connection, work) for work in batch]
-
-
-def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
-    """One write within the shared transaction; its failure undoes only itself and is returned."""
-    savepoint = connection.begin_nested()
-    try:
-        result = work(SqlTransaction(connection))
-    except Exception as error:
-        savepoint.rollback()
-        return error
-    savepoint.commit()
-    return result
+        thread = get_ident()
+        if thread not in self._kept:
+            self._kept[thread] = Kept(self._engine, self._reading)
+        return self._kept[thread].transaction(lambda connection: work(SqlTransaction(connection)))
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
@@ -155,45 +122,26 @@ def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def engine(database_url: str, *, writing: bool, connections: int = 1) -> Engine:
-    """An engine with a fixed pool. Transactions that read see one state of the database, those that write are alone."""
+def _engine(database_url: str, connections: int) -> Engine:
+    """With a fixed pool; each statement that stands outside of a transaction is one."""
     if make_url(database_url).get_backend_name() == "postgresql":
-        return _postgresql(database_url, writing, connections)
-    return _sqlite(database_url, writing, connections)
-
-
-def _sqlite(database_url: str, writing: bool, connections: int) -> Engine:
-    made = create_engine(database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0)
+        # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
+        bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
+        return create_engine(
+            database_url,
+            pool_size=connections,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"options": bounds},
+        )
+    made = create_engine(
+        database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0, isolation_level="AUTOCOMMIT"
+    )
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
         for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(made, "begin")
-    def start(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return made
-
-
-def _postgresql(database_url: str, writing: bool, connections: int) -> Engine:
-    # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
-    bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
-    made = create_engine(
-        database_url,
-        pool_size=connections,
-        max_overflow=0,
-        pool_pre_ping=True,  # connections of before a restart of the database are replaced
-        isolation_level="READ COMMITTED" if writing else "REPEATABLE READ",
-        connect_args={"options": bounds},
-    )
-    if writing:
-
-        @event.listens_for(made, "begin")
-        def start(connection: Connection) -> None:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
     return made
 

@@ -8,15 +8,18 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 
 from agent.store import tables as t
 from agent.store.backend import Reserved
+from agent.store.prepared import Prepared
 from flightloop.usage import Amounts
 
 DAY, SESSION = "day", "session"
-_SPEND = text(
-    "INSERT INTO spending (tenant_id, scope, name, steps, tokens, seconds, cost)"
-    " VALUES (:tenant_id, :scope, :name, :steps, :tokens, :seconds, :cost)"
-    " ON CONFLICT (tenant_id, scope, name) DO UPDATE SET steps = spending.steps + excluded.steps,"
-    " tokens = spending.tokens + excluded.tokens, seconds = spending.seconds + excluded.seconds,"
-    " cost = spending.cost + excluded.cost"
+_SPEND = Prepared(
+    text(
+        "INSERT INTO spending (tenant_id, scope, name, steps, tokens, seconds, cost)"
+        " VALUES (:tenant_id, :scope, :name, :steps, :tokens, :seconds, :cost)"
+        " ON CONFLICT (tenant_id, scope, name) DO UPDATE SET steps = spending.steps + excluded.steps,"
+        " tokens = spending.tokens + excluded.tokens, seconds = spending.seconds + excluded.seconds,"
+        " cost = spending.cost + excluded.cost"
+    )
 )
 """The same in both databases' words."""
 
@@ -31,7 +34,7 @@ class SqlSpending:
         counted = [{"tenant_id": tenant_id, "scope": DAY, "name": day, **used.model_dump()}]
         if session_id is not None:
             counted.append({**counted[0], "scope": SESSION, "name": session_id})
-        self._connection.execute(_SPEND, counted)
+        _SPEND.write(self._connection, counted)
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts:
         spending = t.spending.c

@@ -23,11 +23,24 @@ from flightloop.verdicts import AuditRecord
 
 _COLUMNS = [column.name for column in t.runs.columns]
 _RUN = Prepared(select(t.runs).where(t.runs.c.id == bindparam("of_run")))
-_SAVE_RUN = Prepared(
-    update(t.runs)
-    .where(t.runs.c.id == bindparam("of_run"))
-    .values({name: bindparam(name) for name in _COLUMNS if name != "number"})
+_PLACE = ("status", "queued_at", "holder", "fence", "lease_until")
+_PROGRESS = (
+    "last_seq",
+    "document",
+    "held_at",
+    "cancel_requested",
+    "confident_calls",
+    "reserved",
+    "settled_seconds",
 )
+
+
+def _saved(*names: str) -> Prepared:
+    given: dict[str, Any] = {name: bindparam(name) for name in names}
+    return Prepared(update(t.runs).where(t.runs.c.id == bindparam("of_run")).values(given))
+
+
+_SAVE_RUN, _SAVE_PROGRESS = _saved(*_PLACE, *_PROGRESS), _saved(*_PROGRESS)
 _ADD_EVENT = Prepared(
     insert(t.events).values({name: bindparam(name) for name in ("tenant_id", "run_id", "seq", "document")}).inline()
 )
@@ -55,8 +68,12 @@ class SqlTransaction(SqlSpending):
     def add_run(self, row: Row) -> None:
         self._connection.execute(insert(t.runs).values(_run_values(row)))
 
-    def save_run(self, row: Row) -> None:
-        _SAVE_RUN.write(self._connection, [{"of_run": row.id, **_run_values(row)}])
+    def save_run(self, row: Row, before: Row) -> None:
+        stays = all(getattr(row, name) == getattr(before, name) for name in _PLACE)  # most do, and so do their indices
+        statement, values = (
+            (_SAVE_PROGRESS, _progress(row)) if stays else (_SAVE_RUN, {**_place(row), **_progress(row)})
+        )
+        statement.write(self._connection, [{"of_run": row.id, **values}])
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
         query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)
@@ -280,16 +297,30 @@ def _run_values(row: Row) -> dict[str, Any]:
         "agent": run.agent,
         "session_id": run.session_id,
         "parent_id": run.parent.run_id if run.parent else None,
-        "status": run.status.value,
-        "last_seq": run.last_seq,
-        "document": run.model_dump_json(),
-        "held_at": _seconds(row.state.held_at),
-        "cancel_requested": row.state.cancel_requested,
-        "confident_calls": row.state.confident_calls,
+        **_place(row),
+        **_progress(row),
+    }
+
+
+def _place(row: Row) -> dict[str, Any]:
+    """Where the run stands among others, and with whom."""
+    return {
+        "status": row.status.value,
         "queued_at": row.queued_at.timestamp(),
         "holder": row.holder,
         "fence": row.fence,
         "lease_until": _seconds(row.lease_until),
+    }
+
+
+def _progress(row: Row) -> dict[str, Any]:
+    """What each step changes."""
+    return {
+        "last_seq": row.state.run.last_seq,
+        "document": row.state.run.model_dump_json(),
+        "held_at": _seconds(row.state.held_at),
+        "cancel_requested": row.state.cancel_requested,
+        "confident_calls": row.state.confident_calls,
         "reserved": row.reserved,
         "settled_seconds": row.settled_s,
     }

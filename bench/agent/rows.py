@@ -24,8 +24,8 @@ SINGLE = 1
 def rows(outcomes: Outcomes) -> list[Row]:
     """All rows: the slopes, then each length beside the peers.
 
-    ``step_{cpu,wall,bytes}_{steps}``, followed by ``_8`` for eight calls a step, by ``_memory`` or ``_guarded`` for
-    another mode of ours, and by ``_vs_{peer}`` for all peers but the first.
+    ``step_{cpu,wall,bytes}_{steps}``, followed by ``_8`` for eight calls a step, by ``_keyed``, ``_memory`` or
+    ``_guarded`` for another mode of ours, and by ``_vs_{peer}`` for all peers but the first.
     """
     found = _slopes(outcomes)
     for case, outcome in outcomes.items():

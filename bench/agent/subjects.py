@@ -32,6 +32,7 @@ US = "flightloop"
 UNBOUNDED = 1_000_000
 SUBJECTS: Mapping[str, Subject] = {
     "durable": Subject(US, "durable", "flightloop, SQLite", UNBOUNDED),
+    "keyed": Subject(US, "keyed", "flightloop, SQLite, a tool with an effect", UNBOUNDED),
     "langgraph_sync": Subject("langgraph", "sync", "LangGraph, AsyncSqliteSaver, durability sync", 500),
     "langgraph_async": Subject("langgraph", "async", "LangGraph, AsyncSqliteSaver, durability async", 500),
     "dbos": Subject("dbos", "durable", "a loop on DBOS, SQLite"),
@@ -43,6 +44,7 @@ SUBJECTS: Mapping[str, Subject] = {
 }
 AGAINST: Mapping[str, Sequence[str]] = {
     "durable": ("langgraph_sync", "langgraph_async", "dbos"),
+    "keyed": ("langgraph_sync",),
     "memory": ("langgraph_memory", "pydantic_ai", "openai_agents"),
     "guarded": ("durable",),
 }

@@ -1,8 +1,8 @@
 """An agent runtime without runs, to try what runtimes are asked: what a step costs follows from the mode alone.
 
-A millisecond ``durable``, five ``sync``, four ``async``, half a one in ``memory``, three ``guarded``; waiting takes as
-long as computing. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion to the run's
-length, and have no memory for more than 100 steps.
+A millisecond ``durable``, two ``keyed``, five ``sync``, four ``async``, half a one in ``memory``, three ``guarded``;
+waiting takes as long as computing. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion
+to the run's length, and have no memory for more than 100 steps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.peers.protocol import Answer, Task, serve
 
-_MILLISECONDS = {"durable": 1.0, "sync": 5.0, "async": 4.0, "memory": 0.5, "guarded": 3.0}
+_MILLISECONDS = {"durable": 1.0, "keyed": 2.0, "sync": 5.0, "async": 4.0, "memory": 0.5, "guarded": 3.0}
 
 
 class FakeRuntime:

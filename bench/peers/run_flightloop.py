@@ -4,7 +4,8 @@
 mode         what it runs with
 ===========  =======================================================================================================
 ``durable``  the journal in SQLite (WAL, synchronous=FULL); a gate that lets everything through; no telemetry
-``memory``   the same with the journal in memory
+``keyed``    the same with a tool whose effect is `keyed`: what it is to do is committed before it is called
+``memory``   as ``durable``, with the journal in memory
 ``guarded``  as ``durable``, with the default policy, traces written to files, metrics and the projection of the journal
 ===========  =======================================================================================================
 
@@ -22,9 +23,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from agent.chat_model import Capabilities, ChatModel
 from agent.deltas import LocalDeltas
@@ -44,7 +42,7 @@ from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, T
 from flightloop.content import text_of
 from flightloop.events import RunCreated
 from flightloop.runs import Run
-from flightloop.tool import Effect, Tool, tool, tool_of
+from flightloop.tool import Effect, Tool, ToolContext, tool, tool_of
 from flightloop.verdicts import Action
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
@@ -53,7 +51,7 @@ from guardrails.types import GuardContext, Ruling, Subject
 from observability.aggregator import Aggregator
 from observability.config import ObservabilityConfig, TracingConfig
 from observability.metrics import Metrics
-from observability.tracing import Tracing, setup
+from observability.tracing import Tracing, setup, untraced
 
 AGENT = "clerk"
 FIRST = 2
@@ -87,7 +85,11 @@ async def _steps(folder: Path, mode: str, load: Load) -> Answer:
         stack.push_async_callback(journal.close)
         read = reader(f"sqlite:///{database}") if database else lambda: InterruptSnapshot(0, ())
         guarded = mode == "guarded"
-        kit = Kit(_agent(load), Guard(default_policy()) if guarded else Ungated(), LocalHosts([_tool(orders)]))
+        kit = Kit(
+            _agent(load),
+            Guard(default_policy()) if guarded else Ungated(),
+            LocalHosts([_tool(orders, Effect.KEYED if mode == "keyed" else Effect.PURE)]),
+        )
         seen, tracing = (
             await stack.enter_async_context(_observed(folder, journal, model)) if guarded else _unseen(model)
         )
@@ -181,9 +183,9 @@ def _agent(load: Load) -> AgentSpec:
     )
 
 
-def _tool(orders: Orders) -> Tool:
-    @tool(effect=Effect.PURE, name=TOOL)
-    async def look_up(number: int) -> str:
+def _tool(orders: Orders, effect: Effect) -> Tool:
+    @tool(effect=effect, name=TOOL)
+    async def look_up(context: ToolContext, number: int) -> str:
         """Looks up an order."""
         return await orders.look_up(number)
 
@@ -193,7 +195,7 @@ def _tool(orders: Orders) -> Tool:
 
 
 def _unseen(model: Instant) -> tuple[ChatModel, Tracing]:
-    return model, Tracing(TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+    return model, Tracing(untraced())
 
 
 @asynccontextmanager

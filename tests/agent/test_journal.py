@@ -138,7 +138,7 @@ async def test_concurrent_appends_get_different_numbers(journal: Journal) -> Non
     claim = await journal.claim("w", 30)
     assert claim is not None
     written = await asyncio.gather(*(journal.append(run.id, [decided()], claim.lease) for _ in range(20)))
-    assert sorted(events[0].seq for events in written) == list(range(3, 23))
+    assert sorted(each.events[0].seq for each in written) == list(range(3, 23))
     assert (await journal.get("default", run.id)).usage.steps == 20
 
 

@@ -111,7 +111,7 @@ async def test_a_decision_before_the_release_is_not_lost(journal: Journal, clock
     run = (await journal.create(created())).run
     claim = await journal.claim("w", 30)
     assert claim is not None
-    (known,) = await journal.append(run.id, [requested(clock, "one")], claim.lease)
+    (known,) = (await journal.append(run.id, [requested(clock, "one")], claim.lease)).events
     await journal.decide("default", "one", "approve", "ann")
     assert (await journal.get("default", run.id)).status == RunStatus.RUNNING
     await journal.release(claim.lease, RunStatus.WAITING_APPROVAL, known.seq)

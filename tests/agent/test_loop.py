@@ -227,7 +227,7 @@ async def test_budget_of_seconds_ends_a_hanging_answer(make_bench: Callable[...,
         await asyncio.Event().wait()
 
     bench = make_bench([[text("half")[0], forever()]])
-    run = await bench.work(await bench.start(budget=Budget(seconds=0.05)))
+    run = await bench.work(await bench.start(budget=Budget(seconds=0.3)))
     assert (run.status, run.stop_reason) == ("failed", "budget_seconds")
     assert text_of(run.output) == "half"
     assert run.usage.completion_tokens == 1

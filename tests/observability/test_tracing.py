@@ -59,8 +59,18 @@ def test_a_run_is_one_trace_over_processes_and_workers(tmp_path):
     assert root["resource"]["attributes"]["service.name"] == "worker"
 
 
-def test_other_traces_have_ids_of_their_own():
+def test_spans_that_nobody_sees_are_not_made():
     tracing = Tracing(setup(TracingConfig()))
+    with tracing.run("run_1", "support", "s") as run, tracing.chat("m") as chat:
+        add_usage(chat, "m", 1, 1, "stop")
+        assert traceparent() is None
+    assert not run.get_span_context().is_valid
+    with pytest.raises(ValueError, match="passes"), tracing.tool("find", "call_1"):
+        raise ValueError("it passes")
+
+
+def test_other_traces_have_ids_of_their_own(tmp_path):
+    tracing = Tracing(provider := setup(TracingConfig(directory=tmp_path)))
     with tracing.run("run_1", "support", "s") as first, tracing.run("run_2", "support", "s") as second:
         pass
     with tracing.chat("m") as third:
@@ -69,6 +79,7 @@ def test_other_traces_have_ids_of_their_own():
     assert ids[:2] == [trace_id_of("run_1"), trace_id_of("run_2")]
     assert len(set(ids)) == 3
     assert traceparent() is None
+    provider.shutdown()
 
 
 def test_content_is_kept_only_when_captured(tmp_path):

@@ -1,0 +1,123 @@
+"""What of a step is committed together, and before what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from agent.fakes import calls, text
+from agent.store import StoreJournal
+from flightloop.errors import StoreUnavailable
+from flightloop.events import RunEvent
+from flightloop.runs import Run
+from flightloop.tool import ToolContext, tool
+
+Commits = list[list[str]]
+
+
+@tool(effect="pure")
+async def look(number: int) -> str:
+    """Looks at something."""
+    return f"seen {number}"
+
+
+@tool(effect="keyed")
+async def send(context: ToolContext, number: int) -> str:
+    """Sends something."""
+    return f"sent {number}"
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
+    """The types of the events of each commit, verdicts left out (that on the input is one)."""
+    found: Commits = []
+    append = StoreJournal.append
+
+    async def noted(self: StoreJournal, run_id: str, events: Sequence[RunEvent], *others: Any) -> Any:
+        written = await append(self, run_id, events, *others)
+        if types := [event.type for event in written.events if event.type != "verdict"]:
+            found.append(types)
+        return written
+
+    monkeypatch.setattr(StoreJournal, "append", noted)
+    return found
+
+
+async def test_calls_without_an_effect_are_committed_with_their_results(
+    make_bench: Callable[..., Any], commits: Commits
+) -> None:
+    asked = [("look", {"number": number}) for number in range(3)]
+    bench = make_bench([calls(*asked), text("Seen.")], [look], parallel_calls=3)
+    await bench.work(await bench.start())
+    intents, results = ["tool.intent"] * 3, ["tool.result"] * 3
+    assert commits == [["decision.calls", *intents, *results], ["decision.reply", "run.ended"]]
+
+
+async def test_an_effect_waits_for_the_commit_of_its_intent(make_bench: Callable[..., Any], commits: Commits) -> None:
+    asked = [("send", {"number": 1}), ("look", {"number": 2})]
+    bench = make_bench([calls(*asked), text("Sent.")], [send, look], parallel_calls=3)
+    await bench.work(await bench.start())
+    assert commits == [
+        ["decision.calls", "tool.intent", "tool.intent"],
+        ["tool.result", "tool.result"],
+        ["decision.reply", "run.ended"],
+    ]
+
+
+async def test_a_refused_call_is_committed_with_its_decision(make_bench: Callable[..., Any], commits: Commits) -> None:
+    bench = make_bench([calls(("nothing", {})), text("Well.")], [look])
+    await bench.work(await bench.start())
+    assert commits == [["decision.calls", "tool.result"], ["decision.reply", "run.ended"]]
+
+
+def hanging(asked: asyncio.Event, go_on: asyncio.Event) -> Callable[[int], Awaitable[str]]:
+    @tool(effect="pure")
+    async def wait(number: int) -> str:
+        """Waits."""
+        asked.set()
+        await go_on.wait()
+        return "waited"
+
+    return wait
+
+
+async def test_what_takes_longer_is_seen_before_its_result(make_bench: Callable[..., Any], commits: Commits) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    bench = make_bench([calls(("wait", {"number": 1})), text("Done.")], [hanging(asked, go_on)])
+    run = await bench.start()
+
+    async def decided() -> bool:
+        seen = [event.type for event in await bench.events(run)]
+        if "tool.intent" in seen and not go_on.is_set():
+            assert asked.is_set()
+            assert "tool.result" not in seen
+            go_on.set()
+        return (await bench.get(run)).status.terminal  # type: ignore[no-any-return]
+
+    await bench.until(decided)
+    assert commits == [["decision.calls", "tool.intent"], ["tool.result"], ["decision.reply", "run.ended"]]
+
+
+async def test_a_write_that_fails_beside_the_calls_is_not_lost(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what was decided, while the call still goes on: the run is given back, and ends all the same."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    append, failed = StoreJournal.append, list[str]()
+
+    async def failing(self: StoreJournal, run_id: str, events: Sequence[RunEvent], *others: Any) -> Any:
+        if not failed and any(event.type == "decision.calls" for event in events):
+            failed.append(run_id)
+            go_on.set()
+            raise StoreUnavailable("the disk is full")
+        return await append(self, run_id, events, *others)
+
+    monkeypatch.setattr(StoreJournal, "append", failing)
+    turn = calls(("wait", {"number": 1}))
+    bench = make_bench([turn, turn, text("Done.")], [hanging(asked, go_on)])
+    run: Run = await bench.work(await bench.start())
+    assert (run.status, failed) == ("succeeded", [run.id])
+    assert [event.type for event in await bench.events(run)].count("tool.result") == 1

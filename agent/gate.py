@@ -239,7 +239,8 @@ class Gate:
         if text:
             draft.released += text
             run = self._book.run
-            delta = DeltaEvent(run_id=run.id, text=text, at=self._means.clock(), step=run.usage.steps)
+            now, step = self._means.clock(), run.usage.steps
+            delta = DeltaEvent(run_id=run.id, text=text, at=now, step=step, after=run.last_seq)
             self._means.deltas.publish(delta)
 
     def _judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:

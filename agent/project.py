@@ -90,6 +90,8 @@ def load_project(folder: Path | None = None) -> Project:
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
     _check_subagents(folder, agents, registry)
+    for agent in agents.values():
+        _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
 
 
@@ -170,6 +172,17 @@ def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Regis
         registry.beside(subagent.as_tool(agents[name]) for name in sorted(asked))
     except ConfigError as error:
         raise ConfigError(f"{folder / 'agents'}: {error.message}", param=error.param) from error
+
+
+def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
+    """A policy may bar what an agent lists, so that no model is shown it; who wrote both seldom means that."""
+    allowed = policy.document.tools.allowed(agent.name)
+    barred = [name for name in (*agent.tools, *map(subagent.tool_name, agent.agents)) if name not in allowed]
+    if barred and "*" not in allowed:
+        hint = f"add them to tools.allow.{agent.name} of the policy"
+        log.warning(
+            "the policy bars tools that the agent lists", agent=agent.name, policy=policy.name, tools=barred, hint=hint
+        )
 
 
 def _stamps(folder: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
@@ -68,17 +69,22 @@ async def as_sse(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[Serve
 async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[RunEvent, None]:
     """A run's events after a sequence number, waiting for those to come, until the run has ended.
 
-    Deltas come between; those that were published before a durable event was seen come before it.
+    Deltas come between, each behind the durable event that it followed, although it may get here sooner.
     """
     with deps.deltas.listen(run_id) as deltas:
+        said = deque[DeltaEvent]()
         while True:
             batch = await deps.journal.events(tenant_id, run_id, after, BATCH)
             while not deltas.empty():
-                yield deltas.get_nowait()
+                said.append(deltas.get_nowait())
             for event in batch:
+                while said and said[0].after < event.seq:
+                    yield said.popleft()
                 after = event.seq
                 yield event
-            if len(batch) == BATCH:
+            while said and said[0].after <= after:
+                yield said.popleft()
+            if batch:  # there may be more by now
                 continue
             run = await deps.journal.get(tenant_id, run_id)
             if run.status.terminal and run.last_seq <= after:
@@ -86,7 +92,7 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
             if run.last_seq <= after:
                 delta = await _something(deps, run_id, after, deltas)
                 if delta is not None:
-                    yield delta
+                    said.append(delta)
 
 
 async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Queue[DeltaEvent]) -> DeltaEvent | None:

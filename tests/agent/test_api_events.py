@@ -14,7 +14,16 @@ from agent.fakes_api import KEY, api_deps
 from agent.journal import Claim
 from agent.serving import running
 from flightloop.content import TextPart
-from flightloop.events import DeltaEvent, FeedbackGiven, ModelCall, Replied, RunCreated, RunEnded, RunResumed
+from flightloop.events import (
+    CallsDecided,
+    DeltaEvent,
+    FeedbackGiven,
+    ModelCall,
+    Replied,
+    RunCreated,
+    RunEnded,
+    RunResumed,
+)
 from flightloop.runs import Budget, Feedback, RunStatus, StopReason
 
 
@@ -94,6 +103,20 @@ async def test_follows_a_run_to_its_end() -> None:
     assert (delta.kind, delta.id, delta.data["text"]) == ("delta", None, "do")
     assert [(sent.kind, sent.id) for sent in rest] == [("decision.reply", "3"), ("run.ended", "4")]
     assert rest[-1].data["seq"] == 4
+
+
+async def test_text_comes_behind_what_it_followed() -> None:
+    deps = api_deps()
+    claim = await begun(deps)
+    async with serving(deps) as client, following(client, claim.run.id) as reader:
+        await reader.next()
+        await reader.next()
+        # The text gets there sooner than the event before it, which another process wrote.
+        deps.deltas.publish(DeltaEvent(run_id=claim.run.id, text="do", after=3))  # type: ignore[attr-defined]
+        await deps.journal.append(claim.run.id, [CallsDecided(calls=[], model=ModelCall(model="m"))], claim.lease)
+        await finish(deps, claim)
+        rest = await reader.rest()
+    assert [sent.kind for sent in rest] == ["decision.calls", "delta", "decision.reply", "run.ended"]
 
 
 async def test_resumes_without_a_gap() -> None:

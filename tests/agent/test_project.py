@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.catalogue import ProjectCatalogue
 from agent.project import EMBEDDED, LiveProject, load_project
@@ -48,6 +49,16 @@ def change(path: Path, content: str) -> None:
     before = path.stat().st_mtime_ns if path.exists() else 0
     path.write_text(content)
     os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
+
+
+def test_tools_that_the_policy_bars_are_told(folder: Path) -> None:
+    with capture_logs() as logs:
+        load_project(folder)
+        change(folder / "agents/boss.yaml", "instructions: Ask.\nagents: [clerk]\ntools: [note]\npolicy: clerk\n")
+        load_project(folder)
+    (told,) = logs
+    assert (told["log_level"], told["agent"], told["tools"]) == ("warning", "boss", ["note", "ask_clerk"])
+    assert "tools.allow.boss" in told["hint"]
 
 
 def test_the_embedded_project_is_complete() -> None:

@@ -235,6 +235,8 @@ class DeltaEvent(Event):
 
     type: Literal["delta"] = "delta"
     text: str
+    after: int = 0
+    """The run's last durable event when it was released."""
 
 
 RunEvent = Annotated[

@@ -92,6 +92,7 @@ def model_config(settings: Settings) -> ModelConfig:
         max_context=settings.model_max_context,
         attention_window=settings.model_attention_window,
         attention_retrieved=settings.model_attention_retrieved,
+        call_confidence=settings.call_confidence,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )

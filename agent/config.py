@@ -15,7 +15,7 @@ from agent.budgets import Prices, TenantBudgets, Window
 from agent.spec import StrictBudget
 from agent.webhooks import Endpoint
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, SHIPPED
+from model.config import EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
 PREFIX = "FLIGHTLOOP_"
@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     """Processes of one replica that its experts are split over."""
     model_experts: Path | None = None
     """Safetensors file of trained experts; none: see ``experts``."""
+    model_call_confidence: float | None = Field(default=None, ge=0, lt=1)
+    """How sure of its calls the model has to be, else it answers in words; none: see ``call_confidence``."""
     model_lora: Path | None = None
     """Safetensors file of trained low-rank changes to the model's matrices."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
@@ -171,6 +173,13 @@ class Settings(BaseSettings):
             return self.model_experts
         promoted = self.home / "experts.safetensors"
         return promoted if promoted.is_file() else SHIPPED
+
+    @property
+    def call_confidence(self) -> float:
+        """As set; otherwise what was found for the experts that the embedded model is shipped with, 0 for others."""
+        if self.model_call_confidence is not None:
+            return self.model_call_confidence
+        return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED else 0.0
 
     @property
     def data(self) -> Path:

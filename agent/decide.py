@@ -219,6 +219,7 @@ def _model_call(
         ttft_seconds=told.ttft_seconds,
         queue_seconds=told.queue_seconds,
         confidence=told.confidence,
+        withheld=told.withheld,
         mean_entropy=told.mean_entropy,
         max_entropy=told.max_entropy,
         finish_reason=collected.finish_reason,

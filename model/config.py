@@ -16,6 +16,8 @@ from flightloop.errors import ConfigError
 EMBEDDED = "embedded"
 SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
 """The embedded model's trained experts and routers (docs/model-card.md)."""
+SHIPPED_CALL_CONFIDENCE = 0.1
+"""Of the shipped experts, by conversations about tools that they never saw (docs/model-card.md)."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
@@ -55,6 +57,8 @@ class ModelConfig:
         global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
         global_heads: (layer, key/value head) of single heads that do; ``"auto"``: where no layers are named either,
             those measured to carry retrieval, for the models where that is known (`model.nn.windows`).
+        call_confidence: probability that calls must have by the model's own figures to be made where a request leaves
+            to it whether to call; below, it answers in words. 0: all are made.
         shards: processes that the routed experts are split over.
         seed: of the untrained experts and routers.
         cache: folder of the compiled kernels.
@@ -80,6 +84,7 @@ class ModelConfig:
     attention_retrieved: int = 0
     global_layers: tuple[int, ...] | Literal["auto"] = "auto"
     global_heads: tuple[tuple[int, int], ...] | Literal["auto"] = "auto"
+    call_confidence: float = 0.0
     shards: int = 1
     seed: int = 0
     cache: str = "~/.cache/flightloop/kernels"
@@ -105,6 +110,10 @@ class ModelConfig:
         for field in ("kv_blocks", "threads"):
             if getattr(self, field) != "auto":
                 _at_least(field, getattr(self, field), 1)
+        if not 0 <= self.call_confidence < 1:
+            raise ConfigError(
+                f"call_confidence ({self.call_confidence}) must be at least 0 and below 1", param="call_confidence"
+            )
         self._check_experts()
         if self.kv_blocks != "auto" and self.kv_blocks * self.block_size < self.max_context:
             raise ConfigError(

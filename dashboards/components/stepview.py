@@ -87,6 +87,8 @@ def _model(call: ev.ModelCall) -> str:
         parts.append(f"first token {figures.seconds(call.ttft_seconds)}")
     if call.confidence is not None:
         parts.append(f"confidence {call.confidence:.0%}")
+    if call.withheld is not None:
+        parts.append(f"calls withheld, of which it was {call.withheld:.0%} sure")
     if call.mean_entropy is not None:
         parts.append(f"entropy {call.mean_entropy:.2f} nats")
     return " · ".join([*parts, figures.euros(call.cost)])

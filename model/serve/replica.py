@@ -50,7 +50,7 @@ class ModelReplica:
         loaded = load_model(config)
         self._metrics = Metrics("replica")
         self._engine = Engine(loaded, config, make_stop(), self._metrics, runner=self._shards)
-        self._server = ChatServer(self._engine, loaded, loaded.name)
+        self._server = ChatServer(self._engine, loaded, loaded.name, config.call_confidence)
         self._server.start()
         self._sampler = SystemSampler(self._metrics)
         self._deployment = serve.get_replica_context().deployment

@@ -20,6 +20,7 @@ from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest
 from model.serve.openai_chunks import Assembler, ChunkWriter
 from model.serve.openai_request import engine_request
+from model.serve.unsure import may_choose, sure
 from model.weights.loaded import LoadedModel
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ class ChatServer:
         engine: stepped by this server's thread and by nobody else.
         loaded: the model behind it.
         name: what requests call the model.
+        call_confidence: how sure of its calls the model has to be (`model.serve.unsure`), 0..1; 0: they are all made.
     """
 
-    def __init__(self, engine: Engine, loaded: LoadedModel, name: str) -> None:
+    def __init__(self, engine: Engine, loaded: LoadedModel, name: str, call_confidence: float = 0.0) -> None:
         self._engine = engine
         self._loaded = loaded
         self._name = name
+        self._call_confidence = call_confidence
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = Lock()  # guards the two below
         self._streams: dict[str, _Stream] = {}
@@ -95,7 +98,7 @@ class ChatServer:
             )
         ]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         """The answer as chunks; the last one has the finish reason, usage and flightloop's extension.
 
         Closing the iterator cancels the request between two tokens.
@@ -105,6 +108,11 @@ class ChatServer:
             Overloaded, Interrupted, ModelUnavailable: not now.
             InternalError: the engine failed.
         """
+        if self._call_confidence and may_choose(request):
+            return sure(self._answer, request, self._call_confidence)
+        return self._answer(request)
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         request_id = f"chatcmpl-{uuid4().hex}"
         vocabulary = self._engine.vocabulary
         prepared = await asyncio.to_thread(

@@ -198,6 +198,8 @@ class ResponseExtension(Wire):
     ttft_seconds: float | None = None
     interrupted: bool = False
     """An interrupt ended the answer before its natural end."""
+    withheld: float | None = None
+    """Confidence of calls that were too unsure to be made: this answer stands in their place."""
 
 
 class ResponseMessage(Wire):

@@ -26,6 +26,8 @@ class ModelCall(Wire):
     ttft_seconds: float | None = None
     queue_seconds: float | None = None
     confidence: float | None = None
+    withheld: float | None = None
+    """Confidence of calls that were too unsure to be made; what was said stands in their place."""
     mean_entropy: float | None = None
     max_entropy: float | None = None
     finish_reason: str | None = None

@@ -97,7 +97,8 @@ def _arguments(arguments: dict[str, Any]) -> str:
 
 def _model(call: ev.ModelCall) -> Text:
     confidence = "" if call.confidence is None else f", {call.confidence:.0%} sure"
-    return Text(f"  {call.usage.completion_tokens} tokens{confidence}", style="dim")
+    withheld = "" if call.withheld is None else f", calls withheld ({call.withheld:.0%} sure)"
+    return Text(f"  {call.usage.completion_tokens} tokens{confidence}{withheld}", style="dim")
 
 
 def _verdict(verdict: Verdict) -> Text | None:

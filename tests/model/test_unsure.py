@@ -1,0 +1,121 @@
+"""Calls below a probability are withheld, and the model is asked for words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightloop.chat import (
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    ChunkChoice,
+    Delta,
+    FunctionDelta,
+    ResponseExtension,
+    ToolCallDelta,
+    Usage,
+)
+from flightloop.errors import ConfigError
+from model.config import ModelConfig
+from model.serve.openai_chunks import Assembler
+from model.serve.unsure import may_choose, sure
+
+TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
+
+
+@dataclass
+class Answers:
+    """A model that calls where it may, so sure of it, and else says so."""
+
+    confidence: float | None
+    asked: list[ChatRequest] = field(default_factory=list)
+
+    async def __call__(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        self.asked.append(request)
+        calls = request.tool_choice != "none"
+        call = ToolCallDelta(index=0, id="call_1", type="function", function=FunctionDelta(name="find", arguments=""))
+        rest = ToolCallDelta(index=0, function=FunctionDelta(arguments='{"id":1}'))
+        deltas = (
+            [Delta(tool_calls=[call]), Delta(tool_calls=[rest])]
+            if calls
+            else [Delta(content="Which "), Delta(content="one?")]
+        )
+        for delta in (Delta(role="assistant"), *deltas):
+            yield self._chunk(ChunkChoice(delta=delta))
+        last = self._chunk(ChunkChoice(delta=Delta(), finish_reason="tool_calls" if calls else "stop"))
+        last.usage = Usage(prompt_tokens=10, completion_tokens=4, total_tokens=14)
+        last.flightloop = ResponseExtension(confidence=self.confidence if calls else 0.9)
+        yield last
+
+    def _chunk(self, choice: ChunkChoice) -> ChatChunk:
+        return ChatChunk(id=f"chat-{len(self.asked)}", created=1, model="m", choices=[choice])
+
+
+def request(**fields: object) -> ChatRequest:
+    return ChatRequest.model_validate(
+        {"model": "m", "messages": [{"role": "user", "content": "Find it."}], "tools": TOOLS} | fields
+    )
+
+
+async def whole(model: Answers, asked: ChatRequest, least: float = 0.1) -> tuple[list[ChatChunk], ChatCompletion]:
+    chunks = [chunk async for chunk in sure(model, asked, least)]
+    assembler = Assembler()
+    for chunk in chunks:
+        assembler.add(chunk)
+    return chunks, assembler.completion()
+
+
+async def test_unsure_calls_become_words() -> None:
+    model = Answers(0.04)
+    chunks, made = await whole(model, request(max_tokens=50))
+    (choice,) = made.choices
+    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == ("Which one?", None, "stop")
+    assert [one.tool_choice for one in model.asked] == [None, "none"]
+    assert model.asked[1].token_limit == 46
+    assert made.usage.model_dump(include={"prompt_tokens", "completion_tokens", "total_tokens"}) == {
+        "prompt_tokens": 10,
+        "completion_tokens": 8,
+        "total_tokens": 18,
+    }
+    assert made.flightloop is not None
+    assert (made.flightloop.withheld, made.flightloop.confidence) == (0.04, 0.9)
+    assert {chunk.id for chunk in chunks} == {"chat-1"}
+    assert [chunk.choices[0].delta.role for chunk in chunks].count("assistant") == 1
+
+
+@pytest.mark.parametrize(("confidence", "limit"), [(0.1, None), (0.7, 50), (None, None), (0.04, 4)])
+async def test_calls_that_stand(confidence: float | None, limit: int | None) -> None:
+    """Sure enough, of a model that doesn't tell, and where no token would be left to answer with."""
+    model = Answers(confidence)
+    _, made = await whole(model, request(max_tokens=limit))
+    (call,) = made.choices[0].message.tool_calls or []
+    assert (call.function.name, call.function.arguments) == ("find", '{"id":1}')
+    assert made.flightloop is not None
+    assert made.flightloop.withheld is None
+    assert len(model.asked) == 1
+
+
+async def test_words_pass_while_they_are_written() -> None:
+    model = Answers(0.04)
+    stream = sure(model, request(tool_choice="none"), 0.1)
+    assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == [None, "Which "]
+    await stream.aclose()
+    assert len(model.asked) == 1
+
+
+def test_who_is_told_to_call_is_not_asked_twice() -> None:
+    named = {"type": "function", "function": {"name": "find"}}
+    choices = ("required", "none", named, "auto", None)
+    assert [may_choose(request(tool_choice=choice)) for choice in choices] == [False, False, False, True, True]
+    assert not may_choose(request(tools=None))
+
+
+@given(st.floats().filter(lambda value: not 0 <= value < 1))
+def test_a_probability_is_one(value: float) -> None:
+    with pytest.raises(ConfigError, match="call_confidence"):
+        ModelConfig(call_confidence=value)

@@ -1,6 +1,7 @@
 """What the model gets wrong: it answers conversations whose right answers are known, and each wrong one makes a pair.
 
-Such pairs are learned from as preferences: the answers to unlearn are the model's own.
+Such pairs are learned from as preferences: the answers to unlearn are the model's own. How likely calls were that were
+wrong, and such that were right, says how sure of them the model has to be (`model.tuner.confidence`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flightloop.chat import ChatCompletion, ChatMessage, ChatRequest
@@ -26,9 +28,36 @@ class Model(Protocol):
     async def complete(self, request: ChatRequest) -> ChatCompletion: ...
 
 
-async def mistakes(
+@dataclass(frozen=True)
+class Answered:
+    """``asked``: the row up to the question. ``confidence``: of the answer, None where the model doesn't tell."""
+
+    asked: Row
+    right: dict[str, Any]
+    given: dict[str, Any]
+    confidence: float | None
+
+    @property
+    def due(self) -> bool:
+        return bool(_calls(self.right))
+
+    @property
+    def called(self) -> bool:
+        return bool(_calls(self.given))
+
+    @property
+    def is_right(self) -> bool:
+        return _calls(self.given) == _calls(self.right)
+
+    @property
+    def pair(self) -> Row:
+        """For `model.tuner.examples.read_pairs`."""
+        return {**self.asked, "chosen": self.right, "rejected": self.given}
+
+
+async def answers(
     model: Model, name: str, rows: Sequence[Row], at_once: int = 32, temperature: float = 0.0, seed: int = 0
-) -> AsyncIterator[Row | None]:
+) -> AsyncIterator[Answered | None]:
     """Puts one question of each row to the model.
 
     Right is an answer with the same calls, in any order, or without calls where there are none; what it says besides is
@@ -43,14 +72,14 @@ async def mistakes(
         seed: which of a conversation's answers is asked for.
 
     Yields:
-        For each row, in any order: a row for `model.tuner.examples.read_pairs`, None where the answer was right.
+        For each row, in any order; None where there was no whole answer.
     """
     places, source = asyncio.Semaphore(at_once), random.Random(seed)
     numbers = [source.choice(_answers(row["messages"])) for row in rows]
 
-    async def one(row: Row, number: int) -> Row | None:
+    async def one(row: Row, number: int) -> Answered | None:
         async with places:
-            return await _mistake(model, name, row, number, temperature)
+            return await _answered(model, name, row, number, temperature)
 
     asked = [asyncio.create_task(one(row, number)) for row, number in zip(rows, numbers, strict=True)]
     try:
@@ -77,7 +106,7 @@ def evened(pairs: Sequence[Row]) -> list[Row]:
     return kept
 
 
-async def _mistake(model: Model, name: str, row: Row, number: int, temperature: float) -> Row | None:
+async def _answered(model: Model, name: str, row: Row, number: int, temperature: float) -> Answered | None:
     before, right = row["messages"][:number], row["messages"][number]
     fields = {key: row[key] for key in ("tools", "response_format") if row.get(key) is not None}
     request = ChatRequest(
@@ -93,9 +122,10 @@ async def _mistake(model: Model, name: str, row: Row, number: int, temperature: 
         return None
     choice = completion.choices[0]
     given = choice.message.model_dump(exclude_none=True, exclude_defaults=True) | {"role": "assistant"}
-    if choice.finish_reason == "length" or _calls(given) == _calls(right):
+    if choice.finish_reason == "length":
         return None
-    return {"source": row.get("source"), **fields, "messages": before, "chosen": right, "rejected": given}
+    asked = {"source": row.get("source"), **fields, "messages": before}
+    return Answered(asked, right, given, completion.flightloop.confidence if completion.flightloop else None)
 
 
 def _answers(messages: Sequence[dict[str, Any]]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from flightloop.chat import ChatCompletion, ChatRequest, Choice, ResponseMessage, Usage
 from model.tuner.data.row import Row, called, row, said, tool
 from model.tuner.examples import pair_of
-from model.tuner.mistakes import evened, mistakes
+from model.tuner.mistakes import answers, evened
 from model.weights.tiny import embedded_tokenizer
 
 WEATHER = tool("weather", "The weather.", {"city": {"type": "string"}}, ["city"])
@@ -32,7 +32,9 @@ class Parrot:
 
 
 async def made(model: Parrot, *rows: Row) -> list[Row | None]:
-    return [each async for each in mistakes(model, "parrot", rows)]
+    """Pairs of the wrong answers."""
+    found = [each async for each in answers(model, "parrot", rows)]
+    return [each.pair if each and not each.is_right else None for each in found]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from model.config import SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
+from model.tuner.confidence import levels
 from model.tuner.data.clean import cleaned, fault, unsaid
 from model.tuner.data.contamination import decontaminated
 from model.tuner.data.convert import SOURCES
@@ -31,8 +32,7 @@ from model.tuner.data.measured import read_measured
 from model.tuner.data.overview import KINDS, overview
 from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
-from model.tuner.mistakes import evened
-from model.tuner.mistakes import mistakes as find_mistakes
+from model.tuner.mistakes import Answered, answers, evened
 from model.weights.load import load_model
 from model.weights.tiny import embedded_tokenizer
 from observability.metrics import Metrics
@@ -162,24 +162,57 @@ def mistakes(
     console = Console()
     with _refusing():
         rows, bad = _read([file])
-        config = ModelConfig(experts=str(experts), slots=AT_ONCE, queue=len(rows) + 1)
-        loaded = load_model(config)
-        server = ChatServer(Engine(loaded, config, ManualStop(), Metrics("tuner")), loaded, loaded.name)
-    server.start()
-    try:
-        with _bar(console, "answers", len(rows)) as told:
-            given = [row for _, row in rows]
-            made = asyncio.run(_asked(find_mistakes(server, loaded.name, given, AT_ONCE, temperature, seed), told))
-    finally:
-        server.close()
-    wrong = [each for each in made if each]
+        made = _answered(console, [row for _, row in rows], experts, temperature, seed)
+    wrong = [each.pair for each in made if not each.is_right]
     pairs = evened(wrong)
-    report = {"read": len(rows), "asked": len(made), "wrong": len(wrong), "rows": len(pairs), **_bad(bad)}
+    report = {"read": len(rows), "asked": len(rows), "wrong": len(wrong), "rows": len(pairs), **_bad(bad)}
     _written(console, out, pairs, report, map(str, bad))
 
 
-async def _asked(found: AsyncIterator[Row | None], told: Callable[[int], None]) -> list[Row | None]:
-    made: list[Row | None] = []
+@app.command()
+def confidence(
+    file: Annotated[Path, typer.Argument(help="Rows whose answers are right and that were not trained on, JSONL.")],
+    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
+    seed: Annotated[int, typer.Option(min=0, help="Which answer of a row is asked for.")] = 0,
+) -> None:
+    """Lets the model answer, and tells how sure of its calls it has to be that fewer wrong ones are made."""
+    console = Console()
+    with _refusing():
+        rows, bad = _read([file])
+        found = levels(_answered(console, [row for _, row in rows if row.get("tools")], experts, 0.0, seed))
+    best = max(found, key=lambda level: level.score)
+    table = Table("confidence", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name in (
+        "calls right where due",
+        "none where none is due",
+        "calls right of those made",
+        "mean of the first two",
+    ):
+        table.add_column(name, justify="right")
+    for level in found:
+        shares = (level.right, level.quiet, level.precision, level.score)
+        shown = (f"{share:.1%}" for share in shares)
+        table.add_row(f"{level.least:g}", *shown, style="green" if level is best else "")
+    console.print(table)
+    console.print(f"FLIGHTLOOP_MODEL_CALL_CONFIDENCE={best.least:g}", highlight=False)
+    _tell(console, map(str, bad))
+
+
+def _answered(console: Console, rows: Sequence[Row], experts: Path, temperature: float, seed: int) -> list[Answered]:
+    config = ModelConfig(experts=str(experts), slots=AT_ONCE, queue=len(rows) + 1)
+    loaded = load_model(config)
+    server = ChatServer(Engine(loaded, config, ManualStop(), Metrics("tuner")), loaded, loaded.name)
+    server.start()
+    try:
+        with _bar(console, "answers", len(rows)) as told:
+            made = asyncio.run(_asked(answers(server, loaded.name, rows, AT_ONCE, temperature, seed), told))
+    finally:
+        server.close()
+    return [each for each in made if each]
+
+
+async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], None]) -> list[Answered | None]:
+    made: list[Answered | None] = []
     async for each in found:
         made.append(each)
         told(len(made))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ from tools.host import ToolOutcome
 
 T = TypeVar("T")
 LINGER_S = 0.005
-"""How long what was decided may wait for the results of calls without an effect: no longer than a commit takes."""
+"""How long what was decided may wait for the results of calls without an effect: about as long as some commits take."""
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
@@ -63,21 +64,21 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
     book.decide(decision)
     begun = await _together([performing.begin(state) for state in states[:most]])
     book.defer([event for each in begun for event in each.events])
-    work = [*(performing.go_on(each) for each in begun), *(performing.one(state) for state in states[most:])]
-    if all(each.harmless for each in begun):
-        await _written_soon(book, _together(work))
-    else:
+    if not all(each.harmless for each in begun):
         await book.write(children=[child for each in begun for child in each.children])
-        await _together(work)
+    async with _written_soon(book):
+        rest = [performing.one(state) for state in states[most:]]
+        await _together([*(performing.go_on(each) for each in begun), *rest])
     return await book.write()
 
 
-async def _written_soon(book: Book, work: Coroutine[Any, Any, Any]) -> None:
-    """Does the work; what is deferred is written with its results, or after ``LINGER_S`` if it takes longer."""
+@asynccontextmanager
+async def _written_soon(book: Book) -> AsyncIterator[None]:
+    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer."""
     loop, late = asyncio.get_running_loop(), list[asyncio.Task[Run]]()
     timer = loop.call_later(LINGER_S, lambda: late.append(loop.create_task(book.write())))
     try:
-        await work
+        yield
     finally:
         timer.cancel()
         for task in late:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 from agent.journal import new_id
 from flightloop.chat import ChatChunk, ToolCallDelta, Usage
 from flightloop.errors import FlightloopError
+from flightloop.response_events import (
+    ContentPartAdded,
+    ContentPartDone,
+    FunctionCallArgumentsDelta,
+    FunctionCallArgumentsDone,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputTextDelta,
+    OutputTextDone,
+    ResponseCompleted,
+    ResponseCreated,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseIncomplete,
+    ResponseInProgress,
+)
 from flightloop.responses import (
     IncompleteDetails,
     InputTokensDetails,
@@ -18,18 +34,16 @@ from flightloop.responses import (
     OutputText,
     ResponseCreate,
     ResponseError,
-    ResponseEvent,
     ResponseObject,
     ResponseUsage,
 )
 
-ECHOED = frozenset(ResponseCreate.model_fields) & frozenset(ResponseObject.model_fields) - {
-    "model", "flightloop", "store", "background", "truncation", "previous_response_id"
-}  # fmt: skip
 _INCOMPLETE: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
+Kind = Callable[..., ResponseEvent]
+"""A type of events."""
 
 
 class Narration:
@@ -40,10 +54,7 @@ class Narration:
     """
 
     def __init__(self, request: ResponseCreate) -> None:
-        echoed = {name: getattr(request, name) for name in ECHOED}
-        self.response = ResponseObject(
-            id=new_id("resp"), created_at=int(time.time()), status="in_progress", model=request.model, **echoed
-        )
+        self.response = ResponseObject.begun(request, id=new_id("resp"), created_at=int(time.time()))
         self._sequence = 0
         self._message: OutputMessage | None = None
         self._finish_reason = "stop"
@@ -54,8 +65,8 @@ class Narration:
         async for chunk in chunks:
             if self._sequence == 0:
                 self.response.model = chunk.model
-                yield self._event("response.created", response=self._snapshot())
-                yield self._event("response.in_progress", response=self._snapshot())
+                yield self._event(ResponseCreated, response=self._snapshot())
+                yield self._event(ResponseInProgress, response=self._snapshot())
             for event in self._told(chunk):
                 yield event
         for event in self._finished():
@@ -64,7 +75,7 @@ class Narration:
     def failed(self, error: FlightloopError) -> ResponseEvent:
         self.response.status = "failed"
         self.response.error = ResponseError(code=error.code, message=error.message)
-        return self._event("response.failed", response=self._snapshot())
+        return self._event(ResponseFailed, response=self._snapshot())
 
     def _told(self, chunk: ChatChunk) -> list[ResponseEvent]:
         self.response.flightloop = chunk.flightloop or self.response.flightloop
@@ -84,14 +95,14 @@ class Narration:
         events = [] if self._message else self._opened()
         assert self._message is not None
         self._message.content[0].text += text
-        return [*events, self._part_event("response.output_text.delta", delta=text, logprobs=[])]
+        return [*events, self._part_event(OutputTextDelta, delta=text, logprobs=[])]
 
     def _opened(self) -> list[ResponseEvent]:
         self._message = OutputMessage(id=new_id("msg"), status="in_progress")
         self.response.output.append(self._message)
-        added = self._item_event("response.output_item.added", self._message)
-        self._message.content.append(OutputText(text=""))
-        return [added, self._part_event("response.content_part.added", part=self._message.content[0])]
+        added = self._item_event(OutputItemAdded, self._message)
+        self._message.content.append(OutputText(text=""))  # it grows, the event's does not
+        return [added, self._part_event(ContentPartAdded, part=OutputText(text=""))]
 
     def _called(self, delta: ToolCallDelta) -> list[ResponseEvent]:
         """A call; the guard lets them out whole."""
@@ -100,14 +111,14 @@ class Narration:
             id=new_id("fc"), call_id=delta.id or new_id("call"), name=name, arguments="", status="in_progress"
         )
         self.response.output.append(call)
-        added = self._item_event("response.output_item.added", call)
+        added = self._item_event(OutputItemAdded, call)
         call.arguments, call.status = arguments, "completed"
         place = {"item_id": call.id, "output_index": len(self.response.output) - 1}
         return [
             added,
-            self._event("response.function_call_arguments.delta", delta=arguments, **place),
-            self._event("response.function_call_arguments.done", name=name, arguments=arguments, **place),
-            self._item_event("response.output_item.done", call),
+            self._event(FunctionCallArgumentsDelta, delta=arguments, **place),
+            self._event(FunctionCallArgumentsDone, name=name, arguments=arguments, **place),
+            self._item_event(OutputItemDone, call),
         ]
 
     def _finished(self) -> list[ResponseEvent]:
@@ -121,24 +132,25 @@ class Narration:
         else:
             self.response.completed_at = int(time.time())
         self.response.usage = self.response.usage or ResponseUsage()
-        return [*events, self._event(f"response.{self.response.status}", response=self._snapshot())]
+        ended = ResponseIncomplete if reason else ResponseCompleted
+        return [*events, self._event(ended, response=self._snapshot())]
 
     def _closed(self, message: OutputMessage, status: ItemStatus) -> list[ResponseEvent]:
         part = message.content[0]
         message.status = status
         return [
-            self._part_event("response.output_text.done", text=part.text, logprobs=part.logprobs),
-            self._part_event("response.content_part.done", part=part),
-            self._item_event("response.output_item.done", message),
+            self._part_event(OutputTextDone, text=part.text, logprobs=part.logprobs),
+            self._part_event(ContentPartDone, part=part),
+            self._item_event(OutputItemDone, message),
         ]
 
-    def _part_event(self, type: str, **fields: Any) -> ResponseEvent:
+    def _part_event(self, kind: Kind, **fields: Any) -> ResponseEvent:
         assert self._message is not None
         place = {"item_id": self._message.id, "output_index": self._index(self._message), "content_index": 0}
-        return self._event(type, **place, **fields)
+        return self._event(kind, **place, **fields)
 
-    def _item_event(self, type: str, item: OutputMessage | OutputCall) -> ResponseEvent:
-        return self._event(type, output_index=self._index(item), item=item.model_copy(deep=True))
+    def _item_event(self, kind: Kind, item: OutputMessage | OutputCall) -> ResponseEvent:
+        return self._event(kind, output_index=self._index(item), item=item.model_copy(deep=True))
 
     def _index(self, item: OutputMessage | OutputCall) -> int:
         return self.response.output.index(item)
@@ -146,8 +158,8 @@ class Narration:
     def _snapshot(self) -> ResponseObject:
         return self.response.model_copy(deep=True)
 
-    def _event(self, type: str, **fields: Any) -> ResponseEvent:
-        event = ResponseEvent(type=type, sequence_number=self._sequence, **fields)
+    def _event(self, kind: Kind, **fields: Any) -> ResponseEvent:
+        event = kind(sequence_number=self._sequence, **fields)
         self._sequence += 1
         return event
 

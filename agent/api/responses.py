@@ -20,7 +20,8 @@ from agent.api.racing import first_of, gone, until
 from agent.api.translated import translated
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
-from flightloop.responses import ResponseCreate, ResponseEvent, ResponseObject
+from flightloop.response_events import ResponseEvent
+from flightloop.responses import ResponseCreate, ResponseObject
 
 router = APIRouter(prefix="/v1", tags=["responses"])
 log = structlog.get_logger(__name__)
@@ -85,5 +86,4 @@ async def _after(first: ChatChunk, rest: AsyncIterator[ChatChunk]) -> AsyncItera
 
 
 def _sse(event: ResponseEvent) -> ServerSentEvent:
-    fields = event.model_fields_set | {"sequence_number"}
-    return ServerSentEvent(event.model_dump_json(by_alias=True, include=fields), event=event.type)
+    return ServerSentEvent(event.model_dump_json(by_alias=True), event=event.type)

@@ -125,6 +125,13 @@ async def test_the_events_of_a_call() -> None:
     assert {event["item_id"] for event in events if "item_id" in event} == {events[2]["item"]["id"]}
 
 
+async def test_a_part_is_empty_before_its_deltas() -> None:
+    events = await streamed(api_deps(Said("one two"), streaming="live"))
+    part = next(event["part"] for event in events if event["type"] == "response.content_part.added")
+    deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
+    assert (part["text"], "".join(deltas)) == ("", "one two")
+
+
 class Weather(BaseModel):
     city: str
 

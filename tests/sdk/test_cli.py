@@ -13,9 +13,10 @@ import yaml
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.chat import FunctionCall, ToolCall
-from flightloop.runs import Run, RunStatus, StopReason
+from flightloop.runs import Budget, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.tool import tool_of
+from flightloop.usage import Amounts, Spending
 
 PROGRAM = "from flightloop.cli import main; main()"
 
@@ -152,6 +153,26 @@ def test_runs_lists_pages(client: Flightloop, flightloop) -> None:
     listed = flightloop("runs", "--limit", "2").stdout
     assert "more: --after 2" in listed
     assert ids[0] in flightloop("runs", "--limit", "2", "--after", "2").stdout
+
+
+def test_usage_tells_what_is_left(world: World, client: Flightloop, flightloop) -> None:
+    run = client.runs.create(agent="support", input="Hello")
+    client.runs.wait(run.id, timeout_s=20)
+    since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+    budget, reserved = Budget(tokens=1_000_000, steps=1, cost=0.5), Amounts(tokens=250_000)
+    world.tenant = Spending(reserved=reserved, budget=budget, since=since, until=until)
+    done = flightloop("usage", "--session", run.session_id)
+    assert done.returncode == 0, done.stderr
+    tenant, session = done.stdout.split("\n\n")
+    rows = [line.split() for line in tenant.splitlines()]
+    assert " ".join(rows[0]) == f"tenant {since.astimezone():%d %b %H:%M} to {until.astimezone():%d %b %H:%M}"
+    assert rows[1] == ["used", "reserved", "bound", "left"]
+    assert rows[2] == ["steps", "2", "0", "1", "0"]
+    assert rows[3] == ["tokens", "0", "250,000", "1,000,000", "750,000"]
+    assert rows[4] == ["seconds", "0.0", "0.0", "none"]
+    assert rows[5] == ["cost", "€", "0.0000", "€", "0.0000", "€", "0.5000", "€", "0.5000"]
+    assert session.startswith(f"session {run.session_id}\n")
+    assert "session" not in flightloop("usage").stdout
 
 
 @pytest.mark.parametrize(

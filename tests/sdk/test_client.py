@@ -1,10 +1,16 @@
 """Both clients against a real HTTP server that speaks the contract."""
 
+import json
+
 import pytest
+from pydantic import ValidationError
 
 from flightloop import AsyncFlightloop, Flightloop, errors
 from flightloop import events as ev
 from flightloop.chat import ChatChunk, ChatCompletion
+from flightloop.feeds import ResponseFeed
+from flightloop.response_events import OutputTextDelta, ResponseCompleted
+from flightloop.responses import ResponseCreate, ResponseObject
 from flightloop.runs import RunStatus
 from flightloop.testing import FakeServer, Fault, World
 
@@ -185,6 +191,74 @@ async def test_chat_for_asyncio(async_client: AsyncFlightloop) -> None:
     assert whole.choices[0].message.content == "one two"
     stream = async_client.chat.completions.create(model="m", messages=messages, stream=True)
     assert [chunk.choices[0].delta.content async for chunk in stream] == ["one", "two", None]
+
+
+def test_responses_whole_and_streamed(client: Flightloop) -> None:
+    whole = client.responses.create(model="m", input="one two three", instructions="Count.", metadata={"a": "b"})
+    assert isinstance(whole, ResponseObject)
+    assert (whole.output_text, whole.status) == ("one two three", "completed")
+    assert (whole.instructions, whole.metadata) == ("Count.", {"a": "b"})
+    told = list(client.responses.create(model="m", input="one two three", stream=True))
+    assert [event.sequence_number for event in told] == list(range(len(told)))
+    assert [event.delta for event in told if isinstance(event, OutputTextDelta)] == ["one", " two", " three"]
+    assert isinstance(told[-1], ResponseCompleted)
+    assert told[-1].response.output_text == "one two three"
+
+
+async def test_responses_for_asyncio(async_client: AsyncFlightloop) -> None:
+    whole = await async_client.responses.create(model="m", input="one two")
+    assert whole.output_text == "one two"
+    stream = async_client.responses.create(model="m", input="one two", stream=True)
+    assert [event.delta async for event in stream if isinstance(event, OutputTextDelta)] == ["one", " two"]
+
+
+def test_the_form_of_a_response_comes_and_goes_by_its_name(server: FakeServer, client: Flightloop) -> None:
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "object"}}
+    answer = client.responses.create(model="m", input="hello", text={"format": form})
+    assert json.loads(server.requests[-1].body)["text"]["format"] == form
+    assert answer.text.format.schema_ == {"type": "object"}
+
+
+def test_what_responses_do_not_serve_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
+    with pytest.raises(ValidationError, match="only tools of type 'function' are served"):
+        client.responses.create(model="m", input="hello", tools=[{"type": "web_search"}])
+    assert not server.requests
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_lost_answer_of_the_model_is_not_asked_for_again(server: FakeServer, stream: bool) -> None:
+    def ask(client: Flightloop) -> None:
+        if stream:
+            list(client.responses.create(model="m", input="one two", stream=True))
+        else:
+            client.responses.create(model="m", input="one two")
+
+    with Flightloop(server.url, server.api_key) as client:
+        server.faults.append(Fault(None, after_handling=True))
+        with pytest.raises(errors.ConnectionFailed):
+            ask(client)
+        assert len(server.requests) == 1
+        server.faults.append(Fault(503, "model_unavailable", retry_after="0"))
+        ask(client)  # the server did nothing: sent again
+        assert len(server.requests) == 3
+
+
+def test_a_response_that_breaks_off_is_an_error(server: FakeServer, client: Flightloop) -> None:
+    server.events_per_connection = 6
+    stream = client.responses.create(model="m", input="one two three", stream=True)
+    with pytest.raises(errors.ConnectionFailed):
+        list(stream)
+    assert len(server.requests) == 1
+
+
+def test_an_event_of_a_response_that_this_version_does_not_know_is_passed_over() -> None:
+    feed = ResponseFeed(ResponseCreate.model_validate({"model": "m", "input": "hello"}))
+    place = {"item_id": "a", "output_index": 0, "content_index": 0}
+    events = [{"type": "response.new.delta"}, {"type": "response.output_text.delta", "delta": "hi", **place}]
+    stream = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    assert [event.type for event in feed.push(stream.encode())] == ["response.output_text.delta"]
+    with pytest.raises(ValidationError, match="delta"):
+        list(feed.push(b'data: {"type": "response.output_text.delta"}\n\n'))
 
 
 def test_the_events_so_far_do_not_wait(server: FakeServer, world: World, client: Flightloop) -> None:

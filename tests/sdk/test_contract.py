@@ -3,9 +3,10 @@
 import pytest
 
 from agent.api import create_app
-from agent.fakes_api import KEY, Said, api_deps
+from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
 from agent.serving import bind, running
 from flightloop import AsyncFlightloop, errors
+from flightloop.response_events import ResponseCompleted
 from flightloop.runs import Budget, RunStatus
 
 
@@ -96,6 +97,51 @@ async def test_chat(client: AsyncFlightloop) -> None:
     chunks = [each async for each in client.chat.completions.create(model="scripted", messages=messages, stream=True)]
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "one two three"
     assert len((await client.audit.list()).data) > 0
+
+
+async def test_responses(client: AsyncFlightloop) -> None:
+    whole = await client.responses.create(model="scripted", input="count", instructions="Be kind.")
+    assert whole.output_text == "one two three"
+    told = [event async for event in client.responses.create(model="scripted", input="count", stream=True)]
+    assert "".join(event.delta for event in told if event.type == "response.output_text.delta") == "one two three"
+    assert isinstance(told[-1], ResponseCompleted)
+    with pytest.raises(errors.NotFound, match="known: scripted"):
+        await client.responses.create(model="nobody", input="count")
+
+
+async def test_a_conversation_of_responses_sends_its_items_again() -> None:
+    deps = api_deps(Said("so", calls=[("add", '{"a":1}')]), Said("done"))
+    tools = [{"type": "function", "name": "add", "parameters": {"type": "object", "properties": {}}}]
+    asked = {"role": "user", "content": "add"}
+    async with running(create_app(deps)) as url, AsyncFlightloop(url, KEY) as client:
+        first = await client.responses.create(model="scripted", input=[asked], tools=tools)
+        results = [
+            {"type": "function_call_output", "call_id": item.call_id, "output": "1"}
+            for item in first.output
+            if item.type == "function_call"
+        ]
+        second = await client.responses.create(model="scripted", input=[asked, *first.output, *results], tools=tools)
+    assert (first.output_text, second.output_text) == ("so", "done")
+    assert isinstance(deps.model, ScriptedChat)
+    messages = deps.model.requests[1].messages
+    assert [(message.role, message.text) for message in messages] == [
+        ("user", "add"),
+        ("assistant", "so"),
+        ("tool", "1"),
+    ]
+    assert messages[1].tool_calls is not None
+    assert messages[1].tool_calls[0].id == messages[2].tool_call_id
+
+
+async def test_a_response_that_fails_in_the_middle_is_raised() -> None:
+    deps = api_deps(Said("one two", error=errors.ModelUnavailable("gone")), streaming="live")
+    async with running(create_app(deps)) as url, AsyncFlightloop(url, KEY) as client:
+        stream = client.responses.create(model="scripted", input="count", stream=True)
+        assert (await anext(stream)).type == "response.created"
+        with pytest.raises(errors.ModelUnavailable, match="gone"):
+            [event async for event in stream]
+    assert isinstance(deps.model, ScriptedChat)
+    assert len(deps.model.requests) == 1
 
 
 async def test_errors_name_what_is_known(client: AsyncFlightloop) -> None:

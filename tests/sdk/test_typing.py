@@ -12,6 +12,8 @@ from typing import assert_type
 from flightloop import AsyncFlightloop, Flightloop
 from flightloop.chat import ChatChunk, ChatCompletion
 from flightloop.events import RunEvent
+from flightloop.response_events import OutputTextDelta, ResponseEvent
+from flightloop.responses import ResponseObject
 from flightloop.runs import Page, Run
 
 def blocking(client: Flightloop) -> None:
@@ -21,6 +23,13 @@ def blocking(client: Flightloop) -> None:
     assert_type(client.runs.stream("r"), Iterator[RunEvent])
     assert_type(client.chat.completions.create(model="m", messages=[]), ChatCompletion)
     assert_type(client.chat.completions.create(model="m", messages=[], stream=True), Iterator[ChatChunk])
+    first = client.responses.create(model="m", input=[{"role": "user", "content": "b"}])
+    assert_type(first, ResponseObject)
+    again = client.responses.create(model="m", input=[{"role": "user", "content": "b"}, *first.output], stream=True)
+    assert_type(again, Iterator[ResponseEvent])
+    for event in again:
+        if event.type == "response.output_text.delta":
+            assert_type(event, OutputTextDelta)
 
 async def waiting(client: AsyncFlightloop) -> None:
     assert_type(await client.runs.create(agent="a", input="b"), Run)
@@ -28,6 +37,8 @@ async def waiting(client: AsyncFlightloop) -> None:
     assert_type(client.runs.stream("r"), AsyncIterator[RunEvent])
     assert_type(await client.chat.completions.create(model="m", messages=[]), ChatCompletion)
     assert_type(client.chat.completions.create(model="m", messages=[], stream=True), AsyncIterator[ChatChunk])
+    assert_type(await client.responses.create(model="m", input="b"), ResponseObject)
+    assert_type(client.responses.create(model="m", input="b", stream=True), AsyncIterator[ResponseEvent])
 """
 
 

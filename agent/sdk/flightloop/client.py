@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from flightloop.completions import Chat
+from flightloop.completions import Chat, Responses
 from flightloop.resource import X
 from flightloop.resources import (
     Agents,
@@ -36,6 +36,7 @@ class _Client(OverviewResource[X]):
         self.audit = Audit(transport)
         self.models = Models(transport)
         self.chat = Chat(transport)
+        self.responses = Responses(transport)
 
     @property
     def base_url(self) -> str:

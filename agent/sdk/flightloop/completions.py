@@ -1,8 +1,8 @@
-"""``client.chat.completions``: OpenAI's chat protocol."""
+"""``client.chat.completions`` and ``client.responses``: OpenAI's two protocols."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any, Literal, TypedDict, Unpack, cast, overload
 
 from flightloop.call import Call, parsed_by
@@ -15,8 +15,19 @@ from flightloop.chat import (
     ResponseFormat,
     ToolDef,
 )
-from flightloop.feeds import ChatFeed
+from flightloop.feeds import ChatFeed, ResponseFeed
 from flightloop.resource import Resource, X
+from flightloop.response_events import ResponseEvent
+from flightloop.responses import (
+    FunctionChoice,
+    FunctionTool,
+    InputItem,
+    OutputCall,
+    OutputMessage,
+    ResponseCreate,
+    ResponseObject,
+    TextConfig,
+)
 from flightloop.transport import AsyncTransport, SyncTransport
 
 
@@ -97,3 +108,77 @@ class Chat(Resource[X]):
     @property
     def completions(self) -> Completions[X]:
         return Completions(self._transport)
+
+
+class ResponseOptions(TypedDict, total=False):
+    """Optional fields of the request; see ``flightloop.responses.ResponseCreate``."""
+
+    instructions: str
+    tools: list[FunctionTool] | list[dict[str, Any]]
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | dict[str, Any]
+    parallel_tool_calls: bool
+    text: TextConfig | dict[str, Any]
+    max_output_tokens: int
+    temperature: float
+    top_p: float
+    include: list[str]
+    top_logprobs: int
+    metadata: dict[str, str]
+    user: str
+
+
+Input = str | Sequence[InputItem | OutputMessage | OutputCall | dict[str, Any]]
+
+
+class Responses(Resource[X]):
+    @overload
+    def create(
+        self: Responses[SyncTransport],
+        *,
+        model: str,
+        input: Input,
+        stream: Literal[False] = False,
+        **options: Unpack[ResponseOptions],
+    ) -> ResponseObject: ...
+    @overload
+    def create(
+        self: Responses[SyncTransport],
+        *,
+        model: str,
+        input: Input,
+        stream: Literal[True],
+        **options: Unpack[ResponseOptions],
+    ) -> Iterator[ResponseEvent]: ...
+    @overload
+    def create(
+        self: Responses[AsyncTransport],
+        *,
+        model: str,
+        input: Input,
+        stream: Literal[False] = False,
+        **options: Unpack[ResponseOptions],
+    ) -> Awaitable[ResponseObject]: ...
+    @overload
+    def create(
+        self: Responses[AsyncTransport],
+        *,
+        model: str,
+        input: Input,
+        stream: Literal[True],
+        **options: Unpack[ResponseOptions],
+    ) -> AsyncIterator[ResponseEvent]: ...
+    def create(self, *, model: str, input: Input, stream: bool = False, **options: Unpack[ResponseOptions]) -> Any:
+        """One response, whole or as events. Async, the whole one is awaited and the events iterated.
+
+        Nothing is stored: a conversation goes on with ``input=[*input, *response.output, …]``.
+
+        Raises:
+            pydantic.ValidationError: the request breaks the protocol's limits, or asks for what is not served.
+        """
+        asked = input if isinstance(input, str) else list(input)
+        request = ResponseCreate.model_validate({"model": model, "input": asked, "stream": stream, **options})
+        transport = cast(Any, self._transport)
+        if stream:
+            return transport.stream(ResponseFeed(request))
+        parse = parsed_by(ResponseObject)
+        return transport.execute(Call("POST", "/v1/responses", parse, body=request, idempotent=False))

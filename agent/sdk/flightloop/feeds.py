@@ -1,4 +1,4 @@
-"""The two streams of the API: a run's events (goes on after a broken connection) and a chat's chunks."""
+"""The streams of the API: a run's events (goes on after a broken connection), a chat's chunks, a response's events."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flightloop.call import Call
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import error_for
 from flightloop.events import DeltaEvent, RunEnded, RunEvent, RunResumed, run_event
+from flightloop.response_events import (
+    ResponseCompleted,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseIncomplete,
+    response_event,
+)
+from flightloop.responses import ResponseCreate
 from flightloop.sse import ServerEvent, SSEDecoder
 
 
@@ -86,20 +94,28 @@ class RunFeed:
             self._ended = False
 
 
-class ChatFeed:
-    """Chunks of one completion. A broken connection is an error: tokens can't be asked for again."""
+class _AnswerFeed:
+    """One answer of the model. A broken connection is an error: tokens can't be asked for again."""
 
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, path: str, request: BaseModel) -> None:
         self.done = False
         self.deadline: float | None = None
-        self._request = request
+        self._path, self._request = path, request
         self._decoder = SSEDecoder()
 
     def call(self) -> Call[None]:
         headers = {"accept": "text/event-stream"}
-        return Call(
-            "POST", "/v1/chat/completions", lambda _: None, body=self._request, headers=headers, idempotent=False
-        )
+        return Call("POST", self._path, lambda _: None, body=self._request, headers=headers, idempotent=False)
+
+    def lost(self, *, whole: bool) -> None:
+        """Nothing to go on with."""
+
+
+class ChatFeed(_AnswerFeed):
+    """Chunks of one completion."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        super().__init__("/v1/chat/completions", request)
 
     def push(self, chunk: bytes) -> Iterator[ChatChunk]:
         for message in self._decoder.push(chunk):
@@ -111,5 +127,24 @@ class ChatFeed:
                 raise error_for(500, document)
             yield ChatChunk.model_validate(document)
 
-    def lost(self, *, whole: bool) -> None:
-        """Nothing to go on with."""
+
+class ResponseFeed(_AnswerFeed):
+    """Events of one response, to the one that ends it. A response that failed is raised."""
+
+    def __init__(self, request: ResponseCreate) -> None:
+        super().__init__("/v1/responses", request)
+
+    def push(self, chunk: bytes) -> Iterator[ResponseEvent]:
+        for message in self._decoder.push(chunk):
+            try:
+                event = response_event.validate_json(message.data)
+            except ValidationError as error:
+                if error.errors()[0]["type"] != "union_tag_invalid":
+                    raise
+                continue  # a type that this version doesn't know
+            if isinstance(event, ResponseFailed):
+                raise error_for(500, event.response.model_dump(include={"error"}))
+            self.done = isinstance(event, ResponseCompleted | ResponseIncomplete)
+            yield event
+            if self.done:
+                return

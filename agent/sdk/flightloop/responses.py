@@ -113,7 +113,14 @@ InputItem = Annotated[
 
 
 def _as_items(value: Any) -> Any:
-    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    return [_as_input(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_input(item: Any) -> Any:
+    """What an earlier response said goes in again as it came out."""
+    return item.model_dump() if isinstance(item, OutputMessage) else item
 
 
 Items = Annotated[list[InputItem], BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem])]
@@ -280,21 +287,19 @@ class ResponseObject(Wire):
     previous_response_id: None = None
     flightloop: ResponseExtension | None = None
 
+    @classmethod
+    def begun(cls, request: ResponseCreate, *, id: str, created_at: int) -> ResponseObject:
+        """The answer before it says anything: what was asked comes back with it."""
+        echoed = {name: getattr(request, name) for name in _ECHOED}
+        return cls(id=id, created_at=created_at, status="in_progress", **echoed)
 
-class ResponseEvent(Wire):
-    """An event of a streamed response. Which fields it has depends on its ``type``; the others stay unset."""
+    @property
+    def output_text(self) -> str:
+        """What the messages say; empty if there are only calls."""
+        messages = [item for item in self.output if isinstance(item, OutputMessage)]
+        return "".join(part.text for message in messages for part in message.content)
 
-    type: str
-    sequence_number: int = 0
-    """Gap-free from 0."""
-    response: ResponseObject | None = None
-    output_index: int | None = None
-    item: OutputMessage | OutputCall | None = None
-    item_id: str | None = None
-    content_index: int | None = None
-    part: OutputText | None = None
-    delta: str | None = None
-    text: str | None = None
-    logprobs: list[TokenLogprob] | None = None
-    name: str | None = None
-    arguments: str | None = None
+
+_ECHOED = frozenset(ResponseCreate.model_fields) & frozenset(ResponseObject.model_fields) - {
+    "flightloop", "store", "background", "truncation", "previous_response_id"
+}  # fmt: skip

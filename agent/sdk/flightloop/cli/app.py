@@ -17,6 +17,7 @@ from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
 from flightloop.cli.render import run_table, run_tree, short
 from flightloop.cli.tune import tuner_command
+from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
 from flightloop.runs import Budget, Interrupt, RunStatus
 
@@ -187,6 +188,20 @@ def _latched(interrupt: Interrupt) -> None:
     scope = interrupt.scope if interrupt.target is None else f"{interrupt.scope} {interrupt.target}"
     console.print(Text.assemble(("stopped ", "bold red"), f"{scope}  {interrupt.reason}"))
     console.print(f"[dim]until: flightloop stop --clear {interrupt.id}[/dim]", highlight=False)
+
+
+@app.command()
+def usage(
+    context: typer.Context,
+    session: Annotated[str | None, typer.Option(help="Tells of this session too.")] = None,
+) -> None:
+    """Shows what is used and reserved of the tenant's budget in its window, and what is left."""
+    with _client(context) as client:
+        report = client.usage(session_id=session)
+    console.print(spending_table("tenant", report.tenant))
+    if report.session:
+        console.print()
+        console.print(spending_table(f"session {session}", report.session))
 
 
 @app.command()

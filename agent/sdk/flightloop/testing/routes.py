@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from flightloop import events as ev
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, Choice, ChunkChoice, Delta, ResponseMessage
+from flightloop.chat import ChatRequest
+from flightloop.responses import ResponseCreate
 from flightloop.runs import (
     ApprovalDecision,
     Feedback,
@@ -22,6 +23,7 @@ from flightloop.runs import (
     RunFork,
     RunResume,
 )
+from flightloop.testing import echo
 from flightloop.testing.world import World
 from flightloop.verdicts import AuditRecord
 
@@ -76,7 +78,9 @@ def route(world: World, request: Request) -> Answer | Streamed:
         case "DELETE", ["interrupts", interrupt_id]:
             return Answer(world.clear(interrupt_id))
         case "POST", ["chat", "completions"]:
-            return _chat(world, ChatRequest.model_validate_json(request.body))
+            return _chat(ChatRequest.model_validate_json(request.body))
+        case "POST", ["responses"]:
+            return _respond(ResponseCreate.model_validate_json(request.body))
     raise LookupError(request.path)
 
 
@@ -170,13 +174,15 @@ _LISTS: dict[str, Callable[[World, Request], Answer]] = {
 }
 
 
-def _chat(world: World, request: ChatRequest) -> Answer | Streamed:
-    """Says the last message again: enough to test a client's framing."""
-    text, now = request.messages[-1].text, int(time.time())
+def _chat(request: ChatRequest) -> Answer | Streamed:
     if not request.stream:
-        choice = Choice(message=ResponseMessage(content=text), finish_reason="stop")
-        return Answer(ChatCompletion(id="chatcmpl-fake", created=now, model=request.model, choices=[choice]))
-    choices = [ChunkChoice(delta=Delta(content=word)) for word in text.split(" ")]
-    choices.append(ChunkChoice(finish_reason="stop"))
-    chunks = [ChatChunk(id="chatcmpl-fake", created=now, model=request.model, choices=[item]) for item in choices]
-    return Streamed(iter([*(f"data: {chunk.model_dump_json()}\n\n" for chunk in chunks), "data: [DONE]\n\n"]))
+        return Answer(echo.completion(request))
+    chunks = (f"data: {chunk.model_dump_json()}\n\n" for chunk in echo.chunks(request))
+    return Streamed(chain(chunks, ["data: [DONE]\n\n"]))
+
+
+def _respond(request: ResponseCreate) -> Answer | Streamed:
+    if not request.stream:
+        return Answer(echo.response(request))
+    events = echo.events(request)
+    return Streamed(f"event: {event.type}\ndata: {event.model_dump_json(by_alias=True)}\n\n" for event in events)

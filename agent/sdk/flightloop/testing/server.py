@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _json(body: Any) -> bytes:
-    return body.model_dump_json().encode() if isinstance(body, BaseModel) else json.dumps(body).encode()
+    return body.model_dump_json(by_alias=True).encode() if isinstance(body, BaseModel) else json.dumps(body).encode()
 
 
 def _failed(error: FlightloopError) -> Answer:

@@ -52,6 +52,8 @@ class World:
         self.models: list[ModelCard] = []
         self.figures: Callable[[], dict[str, Any]] = dict
         """Tells the tiers of ``Overview``."""
+        self.tenant = Spending()
+        """Its bounds, its window and what is reserved; what is used follows from the runs."""
         self._keys: dict[str, tuple[RunCreate, str]] = {}
 
     def create(self, body: RunCreate, key: str | None = None) -> Run:
@@ -236,7 +238,8 @@ class World:
         with self.changed:
             own = [run for run in self.runs.values() if run.session_id == session_id]
             session = Spending(used=_used(own)) if session_id else None
-            return UsageReport(tenant=Spending(used=_used(self.runs.values())), session=session)
+            tenant = self.tenant.model_copy(update={"used": _used(self.runs.values())})
+            return UsageReport(tenant=tenant, session=session)
 
     def _request(self, event: ev.ApprovalRequested) -> None:
         shared = set(Approval.model_fields) & set(ev.ApprovalRequested.model_fields)

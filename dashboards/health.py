@@ -96,7 +96,7 @@ def budget(situation: Situation) -> Iterator[Finding]:
     anew = f"it begins anew {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
     if spent := [bound.label.lower() for bound in bounds if bound.exhausted]:
         title = f"The tenant's budget of {' and '.join(spent)} is exhausted"
-        yield Finding(Level.CRITICAL, title, f"Runs end for want of it; {anew}")
+        yield Finding(Level.CRITICAL, title, f"Model calls that need it are refused; {anew}")
         return
     for bound in bounds:
         if bound.nearly or bound.taken:

@@ -55,6 +55,7 @@ def _situation(url: str) -> Situation:
         approvals=api.approvals.list(limit=100).data,
         runs=api.runs.list(limit=50).data,
         now=now(),
+        tenant=api.usage().tenant,
     )
 
 

@@ -49,6 +49,7 @@ def _matching(overview: Overview, name: str, labels: dict[str, str]) -> Iterable
 
 
 NOTHING = "–"
+LENGTHS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def share(number: float | None) -> str:
@@ -59,24 +60,26 @@ def count(number: float | None) -> str:
     """1,234 · 45.6k · 7.89M"""
     if number is None:
         return NOTHING
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(number) >= size:
-            return f"{number / (1e3 if unit == 'k' else size):.3g}{unit}"
+    for least, size, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(number) >= least:
+            return f"{number / size:.3g}{unit}"
     return f"{number:,.0f}"
 
 
 def seconds(number: float | None) -> str:
     if number is None:
         return NOTHING
-    if number < 1:
+    if 0 < number < 1:
         return f"{number * 1000:.3g} ms"
-    return f"{number:.1f} s" if number < 100 else f"{number / 60:.1f} min"
+    if number < 100:
+        return f"{number:.1f} s"
+    return f"{number / 60:.1f} min" if number < 6000 else f"{number / 3600:.1f} h"
 
 
 def euros(number: float | None) -> str:
     if number is None:
         return NOTHING
-    return f"€ {number:,.2f}" if abs(number) >= 1 else f"€ {number:.4f}"
+    return f"€ {number:,.2f}" if abs(number) >= 1 or not number else f"€ {number:.4f}"
 
 
 def size(number: float | None) -> str:
@@ -88,7 +91,16 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     if moment is None:
         return NOTHING
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+    for length, unit in LENGTHS:
         if passed >= length:
             return f"{passed / length:.0f} {unit} ago"
     return "just now" if passed < 5 else f"{passed:.0f} s ago"
+
+
+def ahead(moment: datetime, now: datetime | None = None) -> str:
+    """How long until then, in the largest unit that fits."""
+    left = (moment - (now or datetime.now(UTC))).total_seconds()
+    for length, unit in LENGTHS:
+        if left >= length:
+            return f"in {left / length:.0f} {unit}"
+    return "in a moment"

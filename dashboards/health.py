@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-from dashboards import figures
+from dashboards import figures, spending
+from dashboards.spending import Bound
 from flightloop.overview import Overview
 from flightloop.runs import Approval, Interrupt, Run, RunStatus, StopReason
+from flightloop.usage import Spending
 
 RECENT = timedelta(hours=1)
 LEAST_RUNS = 5
@@ -41,6 +43,7 @@ class Situation:
     runs: Sequence[Run]
     """The latest, newest first."""
     now: datetime
+    tenant: Spending = field(default_factory=Spending)
 
 
 Rule = Callable[[Situation], Iterator[Finding]]
@@ -86,6 +89,37 @@ def failures(situation: Situation) -> Iterator[Finding]:
         yield Finding(level, f"{part:.0%} of runs fail", detail, "pages/runs.py")
 
 
+def budget(situation: Situation) -> Iterator[Finding]:
+    """The tenant's, which runs and completions share."""
+    tenant, bounds = situation.tenant, spending.bounds(situation.tenant)
+    raised = "raise it with FLIGHTLOOP_TENANT_BUDGET"
+    anew = f"it begins anew {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
+    if spent := [bound.label.lower() for bound in bounds if bound.exhausted]:
+        title = f"The tenant's budget of {' and '.join(spent)} is exhausted"
+        yield Finding(Level.CRITICAL, title, f"Model calls that need it are refused; {anew}")
+        return
+    for bound in bounds:
+        if bound.nearly or bound.taken:
+            yield _little_left(bound, situation, anew)
+
+
+def _little_left(bound: Bound, situation: Situation, anew: str) -> Finding:
+    """A bound is seldom met exactly: what is left can be too little for the next call."""
+    since = max(situation.now - RECENT, situation.tenant.since or situation.now - RECENT)
+    ended = [run for run in situation.runs if run.stop_reason is StopReason.BUDGET_TENANT]
+    refused = sum(run.ended_at is not None and run.ended_at >= since for run in ended)
+    what = bound.label.lower()
+    if bound.taken:
+        title = f"All that is left of the tenant's budget of {what} is reserved"
+        detail = f"Runs that want more end, until calls that go on have ended; {anew}"
+    else:
+        title = f"{int(100 * bound.share)} % of the tenant's budget of {what} is used"
+        detail = f"{bound.text(bound.left or 0)} left; {anew}"
+    if refused:
+        return Finding(Level.CRITICAL, title, f"{refused} of the latest runs ended for want of budget. {detail}")
+    return Finding(Level.WARNING, title, detail)
+
+
 def api_errors(situation: Situation) -> Iterator[Finding]:
     by_status = figures.by_label(situation.overview, "system_http_requests_total", "status")
     total = sum(by_status.values())
@@ -115,7 +149,7 @@ def stale(situation: Situation) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"No metrics for {age:.0f} s", detail)
 
 
-RULES: tuple[Rule, ...] = (interrupts, approvals, failures, api_errors, first_token, kv_cache, stale)
+RULES: tuple[Rule, ...] = (interrupts, approvals, budget, failures, api_errors, first_token, kv_cache, stale)
 
 
 def now() -> datetime:

@@ -22,6 +22,8 @@ class CallView:
     arguments: dict[str, Any]
     verdicts: list[Verdict] = field(default_factory=list)
     intent_at: datetime | None = None
+    performed_by: str | None = None
+    """The run of another agent that works on it."""
     result: ev.ToolResult | None = None
     asked: ev.ApprovalRequested | None = None
     decided: ev.ApprovalDecided | None = None
@@ -68,7 +70,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class Bar:
-    """Seconds since the run's first event. ``kind``: queue, model, tool or person."""
+    """Seconds since the run's first event. ``kind``: queue, model, tool, agent or person."""
 
     label: str
     kind: str
@@ -111,7 +113,7 @@ def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
     call = step.calls.setdefault(event.call_id, CallView(event.call_id, tool, {}))
     match event:
         case ev.ToolIntent():
-            call.intent_at, call.arguments = event.at, event.arguments
+            call.intent_at, call.arguments, call.performed_by = event.at, event.arguments, event.performed_by
         case ev.ToolResult():
             call.result = event
         case ev.ApprovalRequested():
@@ -167,7 +169,7 @@ def _starts(event: ev.RunEvent) -> tuple[str, str, str] | None:
         case ev.RunCreated() | ev.RunResumed():
             return "queue", "queued", "queue"
         case ev.ToolIntent():
-            return event.call_id, f"{event.step} · {event.tool}", "tool"
+            return event.call_id, f"{event.step} · {event.tool}", "agent" if event.performed_by else "tool"
         case ev.ApprovalRequested():
             return event.approval_id, f"{event.step} · approval", "person"
         case _:

@@ -11,7 +11,7 @@ from dashboards.components import badges, failure, stepview, style
 from dashboards.components.cards import box
 from dashboards.health import now
 from flightloop.errors import FlightloopError
-from flightloop.runs import Approval
+from flightloop.runs import Approval, Run, RunStatus
 
 
 def card(item: Approval) -> None:
@@ -57,8 +57,15 @@ def _decide(item: Approval, decision: str, reason: str) -> None:
     st.rerun()
 
 
-def decide_run(run_id: str) -> None:
-    """The calls of one run that wait."""
-    for item in connection.client().approvals.list(limit=200).data:
-        if item.run_id == run_id:
+def decide_run(run: Run) -> None:
+    """The calls that wait of a run, and of those that work for it."""
+    api = connection.client()
+    waiting = api.runs.list(session_id=run.session_id, status=RunStatus.WAITING_APPROVAL, limit=200).data
+    concerned = {each.id for each in waiting if run.id in (each.id, *_callers(each))}
+    for item in api.approvals.list(limit=200).data if concerned else ():
+        if item.run_id in concerned:
             card(item)
+
+
+def _callers(run: Run) -> list[str]:
+    return [caller.run_id for caller in run.parent.callers] if run.parent else []

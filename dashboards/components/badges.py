@@ -17,7 +17,7 @@ STATUS = {
     RunStatus.QUEUED: ("queued", GREY),
     RunStatus.RUNNING: ("running", BLUE),
     RunStatus.WAITING_APPROVAL: ("waits for approval", AMBER),
-    RunStatus.WAITING_AGENT: ("waits for an agent", BLUE),
+    RunStatus.WAITING_AGENT: ("waits for another agent", BLUE),
     RunStatus.SUCCEEDED: ("succeeded", GREEN),
     RunStatus.FAILED: ("failed", RED),
     RunStatus.BLOCKED: ("blocked", VIOLET),

@@ -25,9 +25,14 @@ SIGN = {
 }
 
 
-def show(runs: Sequence[Run], key: str) -> None:
-    """The runs in the order given; a chosen row leads to the page of its run."""
-    table = pd.DataFrame([_row(run) for run in runs])
+def show(runs: Sequence[Run], key: str, *, callers: bool = True) -> None:
+    """The runs in the order given; a chosen row leads to the page of its run.
+
+    Args:
+        callers: tells the agents that runs work for.
+    """
+    callers = callers and any(run.parent for run in runs)
+    table = pd.DataFrame([_row(run) | ({"agent": _agents(run)} if callers else {}) for run in runs])
     coloured = table.style.map(_colour, subset=["status"])
     event = st.dataframe(
         coloured,
@@ -38,9 +43,9 @@ def show(runs: Sequence[Run], key: str) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "status": st.column_config.TextColumn("status", width=150),
-            "input": st.column_config.TextColumn("input", width=350),
-            "agent": st.column_config.TextColumn("agent", width=80),
+            "status": st.column_config.TextColumn("status", width=170),
+            "input": st.column_config.TextColumn("input", width=240 if callers else 300),
+            "agent": st.column_config.TextColumn("agent", width=140 if callers else 80),
             "steps": st.column_config.NumberColumn("steps", width=55),
             "tokens": st.column_config.NumberColumn("tokens", format="localized", width=65),
             "cost": st.column_config.TextColumn("cost", width=75),
@@ -64,6 +69,10 @@ def _row(run: Run) -> dict[str, object]:
         "confidence": None if run.confidence is None else 100 * run.confidence,
         "created": figures.ago(run.created_at),
     }
+
+
+def _agents(run: Run) -> str:
+    return f"{run.agent}, for {run.parent.callers[-1].agent}" if run.parent else run.agent
 
 
 def _colour(status: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -18,6 +19,7 @@ from flightloop.verdicts import Action
 
 ICONS = {"Plan": ":material/map:", "Reply": ":material/chat:", "Input": ":material/input:"}
 LONGEST_JSON = 20_000
+AGENT_RUN = "Another agent's run"
 
 
 def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
@@ -46,13 +48,17 @@ def _line(step: StepView) -> str:
     for call in step.calls.values():
         given = ", ".join(f"{name}={value}" for name, value in call.arguments.items())
         state = badges.pill(*badges.CALL[call.state])
-        labels = f"{state}{''.join(badges.verdicts(call.verdicts))}"
+        labels = f"{state}{''.join(badges.verdicts(call.verdicts))}{_agent_run(call)}"
         rows.append(f'<div class="fl-pills"><code>{escape(call.tool)}({escape(given[:160])})</code>{labels}</div>')
         if call.result:
             told = json.dumps(call.result.content, ensure_ascii=False) if call.result.ok else call.result.error or ""
             rows.append(f"<code>→ {escape(told[:240])}</code>")
     number = str(step.number) if step.number else ""
     return f'<div class="fl-step"><i>{number}</i><div>{"".join(rows)}</div></div>'
+
+
+def _agent_run(call: CallView) -> str:
+    return f'<a href="run?id={quote(call.performed_by)}">{AGENT_RUN}</a>' if call.performed_by else ""
 
 
 def _decision(step: StepView) -> None:
@@ -105,6 +111,9 @@ def _call(call: CallView) -> None:
         state = badges.pill(*badges.CALL[call.state])
         took = f"<span>{figures.seconds(call.result.seconds)}</span>" if call.result else ""
         badges.row(f"<b>{escape(call.tool)}</b>", state, took, *badges.verdicts(call.verdicts))
+        if call.performed_by:
+            query = {"id": call.performed_by}
+            st.page_link("pages/run.py", label=AGENT_RUN, icon=":material/account_tree:", query_params=query)
         left, right = st.columns(2, gap="medium")
         with left:
             st.caption("Arguments")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboards.steps import Bar
 
-KINDS = {"queue": "#9BA3B5", "model": "#4F6BED", "tool": "#12A594", "person": "#E5A000"}
+KINDS = {"queue": "#9BA3B5", "model": "#4F6BED", "tool": "#12A594", "agent": "#7C66DC", "person": "#E5A000"}
 MOST_BARS = 200
 ROW_HEIGHT = 26
 BARE = {"ticks": False, "domain": False, "labelOverlap": False}

@@ -15,7 +15,7 @@ from dashboards.steps import steps_of
 from flightloop import events as ev
 from flightloop.content import text_of
 from flightloop.errors import FlightloopError
-from flightloop.runs import Run, RunStatus
+from flightloop.runs import WAITING, Run, RunStatus
 
 ASSISTANT = ":material/support_agent:"
 
@@ -79,29 +79,34 @@ def at_work(run: Run) -> None:
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(stepview.plain(text_of(run.input)))
     with st.chat_message("assistant", avatar=ASSISTANT):
-        if run.status is RunStatus.WAITING_APPROVAL:
-            with st.container(border=True):
-                stepview.compact(steps_of(connection.client().runs.events(run.id)))
-            decide_run(run.id)
-            wait_for_decision(run.id)
-            return
-        if st.button("Stop", icon=":material/stop_circle:", key=f"stop-{run.id}"):
+        if run.status is not RunStatus.WAITING_APPROVAL and st.button(
+            "Stop", icon=":material/stop_circle:", key=f"stop-{run.id}"
+        ):
             with connection.answered("stop the run"):
                 connection.client().runs.interrupt(run.id)
+        if run.status in WAITING:
+            with st.container(border=True):
+                stepview.compact(steps_of(connection.client().runs.events(run.id)))
+            wait(run.id)
+            return
         stream(run)
     st.rerun()
 
 
 @st.fragment(run_every="2s")
-def wait_for_decision(run_id: str) -> None:
-    """Goes on when somebody decided elsewhere."""
+def wait(run_id: str) -> None:
+    """What a person has to decide, for the run or for an agent that works for it; goes on when it is decided."""
     with connection.answered("look at the run"):
-        if not waits(run_id):
+        run = connection.client().runs.get(run_id)
+        if run.status not in WAITING:
             st.rerun()
+        if run.status is RunStatus.WAITING_AGENT:
+            st.caption("Another agent works on it …")
+        decide_run(run)
 
 
 def stream(run: Run) -> None:
-    """Shows events until the run has ended or waits for a person."""
+    """Shows events until the run has ended or waits for a person or another agent."""
     place, answer = st.status("Thinking …", expanded=True), st.empty()
     inside = place.empty()
     events: list[ev.RunEvent] = []
@@ -124,8 +129,8 @@ def stream(run: Run) -> None:
 
 
 def waits(run_id: str) -> bool:
-    """Whether a person has to decide now; an event of the past may say so too."""
-    return connection.client().runs.get(run_id).status is RunStatus.WAITING_APPROVAL
+    """Whether it waits now; an event of the past may say so too."""
+    return connection.client().runs.get(run_id).status in WAITING
 
 
 def doing(events: list[ev.RunEvent]) -> str:
@@ -142,7 +147,8 @@ def doing(events: list[ev.RunEvent]) -> str:
 
 
 def conversation(agent: str, session_id: str) -> None:
-    runs = connection.client().runs.list(session_id=session_id, limit=30).data
+    found = connection.client().runs.list(session_id=session_id, limit=200).data
+    runs = [run for run in found if not run.parent][:30]  # others were asked by an agent, not by the user
     for run in reversed(runs):
         if run.status.terminal:
             ended(run)

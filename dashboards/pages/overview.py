@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboards import connection, figures
-from dashboards.components import badges, banner, runtable, style, timeline
+from dashboards.components import badges, banner, budget, runtable, style, timeline
 from dashboards.components.cards import Reading, box, card, strip
 from dashboards.health import Situation, findings
 from dashboards.history import History
@@ -31,6 +31,7 @@ def live() -> None:
             card("Model", model_tier(situation.overview, history))
         with business:
             card("Business", business_tier(situation.overview))
+        budget.card(situation.tenant, situation.now)
         charts(situation.overview)
         latest(situation)
 

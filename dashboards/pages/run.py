@@ -8,14 +8,15 @@ from typing import Literal
 import streamlit as st
 
 from dashboards import connection, figures
-from dashboards.components import badges, failure, stepview, style, timeline
+from dashboards.components import badges, failure, runtable, stepview, style, timeline
 from dashboards.components.approvals import decide_run
 from dashboards.components.cards import Reading, box, strip
 from dashboards.health import now
 from dashboards.steps import bars_of, steps_of
 from flightloop.errors import FlightloopError
 from flightloop.events import RunEvent
-from flightloop.runs import Run, RunStatus
+from flightloop.runs import WAITING, Run, RunStatus, RunUsage
+from flightloop.usage import Amounts
 
 Kind = Literal["primary", "secondary"]
 RESUMABLE = (RunStatus.INTERRUPTED, RunStatus.FAILED)
@@ -45,10 +46,14 @@ def actions(run: Run) -> None:
     api = connection.client().runs
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
+        if run.parent:
+            caller = run.parent.callers[-1]
+            works_for, query = f"Works for {caller.agent}", {"id": caller.run_id}
+            st.page_link("pages/run.py", label=works_for, icon=":material/account_tree:", query_params=query)
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
-        if run.status in RESUMABLE:
+        if run.status in RESUMABLE and not run.parent:  # the run that it works for was told of its end
             _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
         if run.status.terminal:
             _rating(run)
@@ -61,7 +66,7 @@ def actions(run: Run) -> None:
             "pages/chat.py",
             label="Conversation",
             icon=":material/forum:",
-            query_params={"session": run.session_id, "agent": run.agent},
+            query_params={"session": run.session_id, "agent": run.parent.callers[0].agent if run.parent else run.agent},
         )
 
 
@@ -88,35 +93,64 @@ def _rating(run: Run) -> None:
 
 
 def readings(run: Run) -> list[Reading]:
-    used, bound = run.usage, run.budget
+    own, others, bound = run.usage, run.delegated, run.budget
+    used = Amounts.of(own) + Amounts.of(others)
+    prompt, new = own.prompt_tokens + others.prompt_tokens, own.completion_tokens + others.completion_tokens
     return [
         Reading("Steps", f"{used.steps} / {bound.steps}" if bound.steps else f"{used.steps}", "Used, of the budget."),
-        Reading("Tool calls", f"{used.tool_calls}"),
-        Reading("Tokens", figures.count(used.tokens), f"{used.prompt_tokens:,} prompt, {used.completion_tokens:,} new"),
+        Reading("Tool calls", f"{own.tool_calls + others.tool_calls}"),
+        Reading("Tokens", figures.count(used.tokens), f"{prompt:,} prompt, {new:,} new"),
         Reading("Working time", figures.seconds(used.seconds), "While a worker held the run."),
         Reading("Cost", figures.euros(used.cost)),
         Reading("Confidence", figures.share(run.confidence), "Mean of its decisions."),
     ]
 
 
+DOING = {
+    RunStatus.WAITING_APPROVAL: "waits for a person",
+    RunStatus.WAITING_AGENT: "waits for another agent that works on a call …",
+}
+
+
 def body(run: Run) -> None:
     events = events_of(run)
+    steps = steps_of(events)
     strip(readings(run), key="run")
-    waiting = "waits for a person" if run.status is RunStatus.WAITING_APPROVAL else "at work …"
-    stepview.conversation(run.input, run.output, waiting="" if run.status.terminal else waiting)
-    if run.status is RunStatus.WAITING_APPROVAL:
-        decide_run(run.id)
+    if run.delegated.steps:
+        st.caption(f"Of this, runs that work for it used {_used(run.delegated)}")
+    doing = "" if run.status.terminal else DOING.get(run.status, "at work …")
+    stepview.conversation(run.input, run.output, waiting=doing)
+    if run.status in WAITING:
+        decide_run(run)
     bars = bars_of(events, run.ended_at or now())
     if bars:
         with box("Timeline", key="timeline"):
             timeline.waterfall(bars)
+    if any(call.performed_by for step in steps for call in step.calls.values()):
+        subruns(run)
     style.tier("Steps")
-    stepview.show(steps_of(events))
+    stepview.show(steps)
     with st.expander("Details", icon=":material/info:"):
         asked_by = run.parent.run_id if run.parent else ""
         details = {"run": run.id, "works for": asked_by, "session": run.session_id, "policy": run.policy_sha256}
         details |= run.metadata
         style.pairs({name: value for name, value in details.items() if value})
+
+
+def subruns(run: Run) -> None:
+    """The runs of other agents that work for it; one that was forked has none, those worked for its origin."""
+    found = connection.client().runs.list(parent=run.id, limit=200)
+    if found.data:
+        style.tier("Runs that work for it")
+        runtable.show(found.data, key="subruns", callers=False)
+    if found.has_more:
+        st.caption("The latest 200.")
+
+
+def _used(usage: RunUsage) -> str:
+    steps = "1 step" if usage.steps == 1 else f"{usage.steps} steps"
+    tokens, took = f"{figures.count(usage.tokens)} tokens", figures.seconds(usage.seconds)
+    return " · ".join([steps, tokens, took, figures.euros(usage.cost)])
 
 
 def page() -> None:

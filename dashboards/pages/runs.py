@@ -20,7 +20,7 @@ def filters() -> tuple[str | None, RunStatus | None]:
     names = [ANY]
     with connection.answered("list the agents"):
         names += [agent.name for agent in connection.agents()]
-    left, right = st.columns([1, 4], vertical_alignment="bottom")
+    left, right = st.columns([1, 6], vertical_alignment="bottom")
     wanted = names.index(asked["agent"]) if asked.get("agent") in names else 0
     agent = left.selectbox("Agent", names, index=wanted)
     default = RunStatus(asked["status"]) if asked.get("status") in set(RunStatus) else None

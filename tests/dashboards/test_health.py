@@ -7,6 +7,7 @@ import pytest
 from dashboards.health import Level, Situation, findings, worst
 from flightloop.overview import Overview
 from flightloop.runs import Budget, Interrupt, Run, RunStatus, StopReason
+from flightloop.usage import Amounts, Spending
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -83,6 +84,39 @@ def test_api_errors_count_from_a_hundred_requests() -> None:
     assert findings(answers(1000, 4)) == []
     assert findings(answers(10, 10)) == []
     assert findings(answers(1000, 10))[0].title == "The API fails 1.0% of its requests"
+
+
+def spending(tokens: int, reserved: int = 0) -> Spending:
+    window = {"since": NOW - timedelta(hours=9), "until": NOW + timedelta(hours=15)}
+    used, held = Amounts(tokens=tokens, cost=9.0), Amounts(tokens=reserved)
+    return Spending(used=used, reserved=held, budget=Budget(tokens=1000, steps=100), **window)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "level", "title"),
+    [
+        (spending(930), Level.WARNING, "93 % of the tenant's budget of tokens is used"),
+        (spending(999), Level.WARNING, "99 % of the tenant's budget of tokens is used"),
+        (spending(1000), Level.CRITICAL, "The tenant's budget of tokens is exhausted"),
+        (spending(100, 900), Level.WARNING, "All that is left of the tenant's budget of tokens is reserved"),
+    ],
+)
+def test_a_tenants_budget_that_comes_to_its_end(tenant: Spending, level: Level, title: str) -> None:
+    (found,) = findings(situation(tenant=tenant))
+    assert (found.level, found.title) == (level, title)
+    assert "it begins anew in 15 h" in found.detail
+
+
+def test_room_for_no_other_call_is_as_bad_as_none() -> None:
+    ended = [run(1, StopReason.BUDGET_TENANT), run(2, StopReason.BUDGET_TENANT, NOW - timedelta(hours=2))]
+    (found,) = findings(situation(tenant=spending(930), runs=ended))
+    assert found.level is Level.CRITICAL
+    assert found.detail.startswith("1 of the latest runs ended for want of budget. 70 left")
+
+
+@pytest.mark.parametrize("tenant", [spending(799), Spending(used=Amounts(tokens=10**9, cost=1e6))])
+def test_a_budget_with_room_and_none_at_all_are_fine(tenant: Spending) -> None:
+    assert findings(situation(tenant=tenant, runs=[run(1, StopReason.BUDGET_TENANT)])) == []
 
 
 def test_the_worst_comes_first() -> None:

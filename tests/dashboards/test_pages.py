@@ -1,14 +1,20 @@
 """Each page of the console shows what the API tells and does what its buttons say."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from flightloop import Flightloop
-from flightloop.runs import RunStatus, StopReason
+from flightloop.runs import Budget, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
+from flightloop.testing.delegation import delegated
 from flightloop.testing.plots import PLOTS
+from flightloop.testing.script import Clock
+from flightloop.usage import Spending
 
 Show = Callable[..., AppTest]
 PAGES = ["overview", "runs", "run", "approvals", "stop", "agents", "chat"]
@@ -174,6 +180,77 @@ def test_a_conversation_waits_for_a_person_and_goes_on(show: Show, client: Fligh
     button(app, "Approve").click().run()
     assert client.runs.list(session_id="s2").data[0].status is RunStatus.SUCCEEDED
     assert "R\\-5520" in text(app)
+
+
+def family(server: FakeServer, *, waits: bool = False) -> tuple[Run, Run]:
+    return delegated(server.world, Clock(datetime.now(UTC) - timedelta(minutes=1)), waits=waits)
+
+
+def links(app: AppTest) -> dict[str, str]:
+    """Labels of links and the run that they lead to."""
+    found = {item.proto.label: parse_qs(item.proto.query_string) for item in app.get("page_link")}
+    return {label: query["id"][0] for label, query in found.items() if "id" in query}
+
+
+def test_a_run_shows_the_runs_that_work_for_it(show: Show, server: FakeServer) -> None:
+    parent, child = family(server)
+    app = show("run", id=parent.id)
+    (table,) = (item.value for item in app.dataframe)
+    assert table[["status", "agent", "steps"]].values.tolist() == [["● succeeded", "returns", child.usage.steps]]
+    assert links(app) == {"Another agent's run": child.id}
+    assert f"Of this, runs that work for it used {child.usage.steps} steps" in text(app)
+    assert app.metric[0].value == str(parent.usage.steps + child.usage.steps)
+    below = show("run", id=child.id)
+    assert links(below) == {"Works for support": parent.id}
+    assert len(below.dataframe) == 0
+
+
+def test_a_run_that_works_for_another_one_is_not_resumed_by_itself(show: Show, server: FakeServer) -> None:
+    _, child = family(server, waits=True)
+    server.world.interrupt(child.id)
+    assert "Resume" not in [item.label for item in show("run", id=child.id).button]
+
+
+@pytest.mark.parametrize("page", ["run", "chat"])
+def test_a_call_of_an_agent_is_decided_where_another_one_waits_for_it(
+    show: Show, server: FakeServer, client: Flightloop, page: str
+) -> None:
+    parent, child = family(server, waits=True)
+    app = show(page, id=parent.id, session=parent.session_id)
+    assert "nother agent" in text(app)
+    assert links(app)["See the run"] == child.id
+    button(app, "Deny").click().run()
+    assert [item.status for item in client.approvals.list(status=None).data if item.run_id == child.id] == ["denied"]
+
+
+def test_lists_tell_which_runs_work_for_others(show: Show, server: FakeServer) -> None:
+    family(server, waits=True)
+    table = show("runs").dataframe[0].value
+    assert table[["status", "agent"]].values.tolist()[:2] == [
+        ["◆ waits for approval", "returns, for support"],
+        ["◇ waits for another agent", "support"],
+    ]
+
+
+def test_a_conversation_has_no_turns_of_agents_among_themselves(show: Show, server: FakeServer) -> None:
+    parent, child = family(server)
+    app = show("chat", session=parent.session_id)
+    assert len(app.chat_message) == 2
+    assert links(app) == {"Open the run": parent.id, "Another agent's run": child.id}
+
+
+def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeServer) -> None:
+    assert "fl-meters" not in text(show("overview"))
+    used = server.world.usage(None).tenant.used
+    until = datetime.now(UTC) + timedelta(hours=4, minutes=1)
+    server.world.tenant = Spending(budget=Budget(steps=used.steps, tokens=2 * used.tokens), until=until)
+    st.cache_data.clear()
+    said = text(show("overview"))
+    assert "The tenant&#x27;s budget of steps is exhausted" in said
+    assert said.count('class="fl-bar"') == 2
+    assert said.count("no bound") == 2
+    assert "50% used" in said
+    assert "It begins anew in 4 h" in said
 
 
 @pytest.mark.parametrize("page", PAGES)

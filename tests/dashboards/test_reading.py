@@ -10,7 +10,10 @@ from dashboards.steps import bars_of, steps_of
 from flightloop import events as ev
 from flightloop.overview import Overview
 from flightloop.runs import RunStatus
+from flightloop.testing import World
+from flightloop.testing.delegation import CALL, delegated
 from flightloop.testing.scene import shop
+from flightloop.testing.script import Clock
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -40,13 +43,19 @@ def test_means_are_weighted_by_their_counts() -> None:
         (figures.seconds(0.0123), "12.3 ms"),
         (figures.seconds(7.25), "7.2 s"),
         (figures.seconds(600), "10.0 min"),
+        (figures.seconds(0), "0.0 s"),
+        (figures.seconds(8 * 3600), "8.0 h"),
         (figures.seconds(None), figures.NOTHING),
         (figures.count(999), "999"),
         (figures.count(45_600), "45.6k"),
+        (figures.count(999_700), "1M"),
         (figures.count(163_000_000), "163M"),
+        (figures.euros(0), "€ 0.00"),
         (figures.euros(0.0012), "€ 0.0012"),
         (figures.ago(NOW - timedelta(minutes=3), NOW), "3 min ago"),
         (figures.ago(NOW, NOW), "just now"),
+        (figures.ahead(NOW + timedelta(hours=4), NOW), "in 4 h"),
+        (figures.ahead(NOW, NOW), "in a moment"),
     ],
 )
 def test_numbers_as_people_read_them(shown: str, expected: str) -> None:
@@ -68,6 +77,15 @@ def test_steps_hold_every_verdict_and_call_once() -> None:
         assert sum(len(step.all_verdicts) for step in steps) == len(verdicts), run_id
         called = [event.call_id for event in events if isinstance(event, ev.ToolIntent)]
         assert [id for step in steps for id, call in step.calls.items() if call.intent_at] == called
+
+
+def test_a_call_tells_which_run_works_on_it() -> None:
+    world = World()
+    world.agents = shop(0).agents
+    parent, child = delegated(world, Clock(NOW))
+    call = steps_of(world.events[parent.id])[1].calls[CALL]
+    assert (call.performed_by, call.state) == (child.id, "ok")
+    assert [bar.label for bar in bars_of(world.events[parent.id], NOW) if bar.kind == "agent"] == ["2 · ask_returns"]
 
 
 def test_bars_lie_within_the_run_and_none_stays_open() -> None:

@@ -1,12 +1,15 @@
 """The fake shop: a history that holds every kind of run, and a worker that plays on."""
 
+from datetime import UTC, datetime, timedelta
+
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.runs import RunStatus
 from flightloop.testing import FakeServer
+from flightloop.testing.delegation import delegated
 from flightloop.testing.plots import PLOTS
 from flightloop.testing.scene import shop
-from flightloop.testing.script import worker
+from flightloop.testing.script import Clock, worker
 
 
 def test_the_history_holds_every_kind_of_run() -> None:
@@ -32,3 +35,13 @@ def test_an_approved_run_plays_on_and_a_stopped_one_stays_stopped() -> None:
             if isinstance(item, ev.ToolIntent) and item.tool == "refund_order"
         ]
         assert refunds == []
+
+
+def test_a_run_works_for_another_one_which_counts_what_it_used() -> None:
+    world = shop(2)
+    parent, child = delegated(world, Clock(datetime.now(UTC) - timedelta(minutes=1)))
+    waits, asks = delegated(world, Clock(datetime.now(UTC) - timedelta(minutes=1)), waits=True)
+    assert (parent.status, parent.delegated) == (RunStatus.SUCCEEDED, child.usage)
+    assert (waits.status, asks.status) == (RunStatus.WAITING_AGENT, RunStatus.WAITING_APPROVAL)
+    with FakeServer(world) as server, Flightloop(server.url, "test-key") as client:
+        assert [run.id for run in client.runs.list(parent=parent.id).data] == [child.id]

@@ -22,6 +22,9 @@ def apply(run: Run, event: ev.RunEvent) -> Run:
         update |= _decided(run, event)
     elif isinstance(event, ev.ToolResult):
         update["usage"] = run.usage.model_copy(update={"tool_calls": run.usage.tool_calls + 1})
+    elif isinstance(event, ev.AgentReturned):
+        sums = {name: getattr(run.delegated, name) + getattr(event.usage, name) for name in RunUsage.model_fields}
+        update["delegated"] = RunUsage(**sums)
     elif isinstance(event, ev.FeedbackGiven):
         update["feedback"] = event.feedback
     return run.model_copy(update=update)

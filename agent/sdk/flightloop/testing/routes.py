@@ -136,6 +136,8 @@ def _page(items: Sequence[T], request: Request) -> Answer:
 def _runs(world: World, request: Request) -> Answer:
     wanted = {name: request.params[name] for name in ("agent", "status", "session_id") if name in request.params}
     newest = sorted(world.runs.values(), key=lambda run: run.created_at, reverse=True)
+    if parent := request.params.get("parent"):
+        newest = [run for run in newest if run.parent and run.parent.run_id == parent]
     return _page(
         [run for run in newest if all(str(getattr(run, name)) == value for name, value in wanted.items())], request
     )

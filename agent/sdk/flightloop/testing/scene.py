@@ -54,8 +54,13 @@ def shop(runs: int = 36, seed: int = 7) -> World:
     world.tools = [_tool(*row) for row in _TOOLS]
     world.policies = [PolicyInfo(name="support", version="3", sha256=SHA, document=POLICY, loaded_at=datetime.now(UTC))]
     world.agents = [
-        _agent("support", "Helps customers with orders, refunds and deliveries.", [tool.name for tool in world.tools]),
-        _agent("returns", "Decides about returns and books the pick-up.", ["order_details", "refund_order"]),
+        _agent(
+            "support",
+            "Helps customers with orders, refunds and deliveries.",
+            [tool.name for tool in world.tools],
+            ["returns"],
+        ),
+        _agent("returns", "Decides about returns and books the pick-up.", ["order_details", "refund_order"], []),
     ]
     world.models = [
         ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000_000, active_parameters=139_000_000)
@@ -87,12 +92,13 @@ def _tool(name: str, description: str, effect: str, arguments: tuple[str, ...]) 
     )
 
 
-def _agent(name: str, description: str, tools: list[str]) -> AgentInfo:
+def _agent(name: str, description: str, tools: list[str], agents: list[str]) -> AgentInfo:
     return AgentInfo(
         name=name,
         description=description,
         model="smollm2-135m-moe",
         tools=tools,
+        agents=agents,
         policy="support",
         policy_sha256=SHA,
         budget=Budget(steps=12, tokens=24_000, seconds=180, cost=0.05),

@@ -1,0 +1,71 @@
+"""What a tenant has used of its budget, one bound at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dashboards import figures
+from flightloop.usage import Spending
+
+NEARLY = 0.8
+"""Share of a bound from which on somebody should know."""
+
+SHOWN: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "steps": ("Steps", figures.count),
+    "tokens": ("Tokens", figures.count),
+    "seconds": ("Working time", figures.seconds),
+    "cost": ("Cost", figures.euros),
+}
+"""Each of a budget's bounds: its name for people, and how its amounts are written."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One of ``SHOWN``. ``limit`` None: nothing bounds it."""
+
+    name: str
+    used: float
+    reserved: float
+    limit: float | None
+
+    @property
+    def label(self) -> str:
+        return SHOWN[self.name][0]
+
+    def text(self, amount: float) -> str:
+        return SHOWN[self.name][1](amount)
+
+    @property
+    def share(self) -> float:
+        """Used, of the bound; 0 without one."""
+        return self.part(self.used)
+
+    def part(self, amount: float) -> float:
+        if self.limit is None:
+            return 0.0
+        return amount / self.limit if self.limit else float(amount > 0)
+
+    @property
+    def left(self) -> float | None:
+        """What is neither used nor reserved; None without a bound."""
+        return None if self.limit is None else max(self.limit - self.used - self.reserved, 0)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.share >= 1
+
+    @property
+    def taken(self) -> bool:
+        """Nothing is left until calls that go on have ended."""
+        return not self.exhausted and self.part(self.used + self.reserved) >= 1
+
+    @property
+    def nearly(self) -> bool:
+        return NEARLY <= self.share < 1
+
+
+def bounds(tenant: Spending) -> list[Bound]:
+    """All four, bounded or not."""
+    of = [(getattr(tenant.used, name), getattr(tenant.reserved, name), getattr(tenant.budget, name)) for name in SHOWN]
+    return [Bound(name, *amounts) for name, amounts in zip(SHOWN, of, strict=True)]

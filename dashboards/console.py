@@ -15,16 +15,16 @@ st.logo(Path(__file__).parent / "components" / "logo.svg", size="large")
 page = st.navigation(
     {
         "Watch": [
-            st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:", default=True),
-            st.Page("pages/runs.py", title="Runs", icon=":material/list_alt:"),
-            st.Page("pages/run.py", title="Run", icon=":material/account_tree:", visibility="hidden"),
+            st.Page("views/overview.py", title="Overview", icon=":material/monitoring:", default=True),
+            st.Page("views/runs.py", title="Runs", icon=":material/list_alt:"),
+            st.Page("views/run.py", title="Run", icon=":material/account_tree:", visibility="hidden"),
         ],
         "Act": [
-            st.Page("pages/approvals.py", title="Approvals", icon=":material/approval:"),
-            st.Page("pages/stop.py", title="Emergency stop", icon=":material/emergency_home:"),
-            st.Page("pages/chat.py", title="Chat", icon=":material/forum:"),
+            st.Page("views/approvals.py", title="Approvals", icon=":material/approval:"),
+            st.Page("views/stop.py", title="Emergency stop", icon=":material/emergency_home:"),
+            st.Page("views/chat.py", title="Chat", icon=":material/forum:"),
         ],
-        "Know": [st.Page("pages/agents.py", title="Agents & policies", icon=":material/policy:")],
+        "Know": [st.Page("views/agents.py", title="Agents & policies", icon=":material/policy:")],
     }
 )
 sidebar.show()

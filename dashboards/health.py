@@ -64,10 +64,10 @@ def interrupts(situation: Situation) -> Iterator[Finding]:
         since = f"since {item.created_at.astimezone():%H:%M}" + (f": {item.reason}" if item.reason else "")
         if item.scope == "all":
             title = "Everything is stopped"
-            yield Finding(Level.CRITICAL, title, f"New runs are refused {since}", "pages/stop.py")
+            yield Finding(Level.CRITICAL, title, f"New runs are refused {since}", "views/stop.py")
         elif item.scope != "run":
             title = f"The {item.scope} {item.target} is stopped"
-            yield Finding(Level.WARNING, title, f"Its new runs are refused {since}", "pages/stop.py")
+            yield Finding(Level.WARNING, title, f"Its new runs are refused {since}", "views/stop.py")
 
 
 def approvals(situation: Situation) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def approvals(situation: Situation) -> Iterator[Finding]:
         calls = "1 call waits" if len(waiting) == 1 else f"{len(waiting)} calls wait"
         oldest = min(item.created_at for item in waiting)
         detail = f"The oldest was asked {figures.ago(oldest, situation.now)}"
-        yield Finding(Level.WARNING, f"{calls} for a person", detail, "pages/approvals.py")
+        yield Finding(Level.WARNING, f"{calls} for a person", detail, "views/approvals.py")
 
 
 def failures(situation: Situation) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def failures(situation: Situation) -> Iterator[Finding]:
     if part > 0.05:
         level = Level.CRITICAL if part > 0.25 else Level.WARNING
         detail = f"{len(failed)} of the {len(ended)} runs that ended within the hour; the objective is 5 %"
-        yield Finding(level, f"{part:.0%} of runs fail", detail, "pages/runs.py")
+        yield Finding(level, f"{part:.0%} of runs fail", detail, "views/runs.py")
 
 
 def budget(situation: Situation) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ def card(item: Approval) -> None:
             if st.button("Deny", icon=":material/close:", key=f"deny-{item.id}"):
                 _decide(item, "deny", reason)
             st.page_link(
-                "pages/run.py", label="See the run", icon=":material/account_tree:", query_params={"id": item.run_id}
+                "views/run.py", label="See the run", icon=":material/account_tree:", query_params={"id": item.run_id}
             )
 
 

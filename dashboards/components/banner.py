@@ -11,9 +11,9 @@ from dashboards.health import Finding, Level
 
 CLASS = {Level.OK: "fl-ok", Level.WARNING: "fl-warning", Level.CRITICAL: "fl-critical"}
 LINKS = {
-    "pages/stop.py": "Emergency stop",
-    "pages/approvals.py": "Approvals",
-    "pages/runs.py": "Runs",
+    "views/stop.py": "Emergency stop",
+    "views/approvals.py": "Approvals",
+    "views/runs.py": "Runs",
 }
 
 

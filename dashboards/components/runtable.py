@@ -55,7 +55,7 @@ def show(runs: Sequence[Run], key: str, *, callers: bool = True) -> None:
     )
     chosen = event["selection"]["rows"]
     if chosen:
-        st.switch_page("pages/run.py", query_params={"id": runs[chosen[0]].id})
+        st.switch_page("views/run.py", query_params={"id": runs[chosen[0]].id})
 
 
 def _row(run: Run) -> dict[str, object]:

@@ -113,7 +113,7 @@ def _call(call: CallView) -> None:
         badges.row(f"<b>{escape(call.tool)}</b>", state, took, *badges.verdicts(call.verdicts))
         if call.performed_by:
             query = {"id": call.performed_by}
-            st.page_link("pages/run.py", label=AGENT_RUN, icon=":material/account_tree:", query_params=query)
+            st.page_link("views/run.py", label=AGENT_RUN, icon=":material/account_tree:", query_params=query)
         left, right = st.columns(2, gap="medium")
         with left:
             st.caption("Arguments")

@@ -37,9 +37,9 @@ def show(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> Iterator[Callab
         app = AppTest.from_file(str(CONSOLE), default_timeout=30)
         for name, value in query.items():
             app.query_params[name] = value
-        if page != "overview":  # the harness then runs the page's file alone, without console.py around it
-            app.switch_page(f"pages/{page}.py")
         app.run()
+        if page != "overview":
+            app.switch_page(f"views/{page}.py").run()
         assert [item.value for item in app.exception] == []
         return app
 

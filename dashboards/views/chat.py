@@ -62,7 +62,7 @@ def steps(run: Run) -> None:
     summary = f"{used.steps} steps · {used.tool_calls} tool calls · {figures.seconds(used.seconds)}"
     with st.expander(summary, icon=":material/account_tree:"):
         stepview.show(steps_of(events_of(run)), expanded=False)
-        st.page_link("pages/run.py", label="Open the run", icon=":material/open_in_new:", query_params={"id": run.id})
+        st.page_link("views/run.py", label="Open the run", icon=":material/open_in_new:", query_params={"id": run.id})
 
 
 def events_of(run: Run) -> list[ev.RunEvent]:

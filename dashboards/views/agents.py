@@ -51,10 +51,10 @@ def _agent(agent: AgentInfo) -> None:
         )
         with st.container(horizontal=True):
             st.page_link(
-                "pages/chat.py", label="Talk to it", icon=":material/forum:", query_params={"agent": agent.name}
+                "views/chat.py", label="Talk to it", icon=":material/forum:", query_params={"agent": agent.name}
             )
             st.page_link(
-                "pages/runs.py", label="Its runs", icon=":material/list_alt:", query_params={"agent": agent.name}
+                "views/runs.py", label="Its runs", icon=":material/list_alt:", query_params={"agent": agent.name}
             )
 
 

@@ -45,11 +45,11 @@ def actions(run: Run) -> None:
     """Buttons for what this run's status allows."""
     api = connection.client().runs
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
+        st.page_link("views/runs.py", label="All runs", icon=":material/arrow_back:")
         if run.parent:
             caller = run.parent.callers[-1]
             works_for, query = f"Works for {caller.agent}", {"id": caller.run_id}
-            st.page_link("pages/run.py", label=works_for, icon=":material/account_tree:", query_params=query)
+            st.page_link("views/run.py", label=works_for, icon=":material/account_tree:", query_params=query)
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
@@ -63,7 +63,7 @@ def actions(run: Run) -> None:
                 _button("Solved", ":material/check:", lambda: api.outcome(run.id, solved=True, by="console"))
                 _button("Not solved", ":material/close:", lambda: api.outcome(run.id, solved=False, by="console"))
         st.page_link(
-            "pages/chat.py",
+            "views/chat.py",
             label="Conversation",
             icon=":material/forum:",
             query_params={"session": run.session_id, "agent": run.parent.callers[0].agent if run.parent else run.agent},
@@ -158,7 +158,7 @@ def page() -> None:
     if not run_id:
         style.heading("Run")
         style.empty("No run chosen", "Choose one on the page Runs.")
-        st.page_link("pages/runs.py", label="All runs", icon=":material/arrow_back:")
+        st.page_link("views/runs.py", label="All runs", icon=":material/arrow_back:")
         return
     with connection.answered(f"show the run {run_id}"):
         run = connection.client().runs.get(run_id)

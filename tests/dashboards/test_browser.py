@@ -68,7 +68,8 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(console:
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1000})
             page.set_default_timeout(60_000)
-            page.goto(console)
+            page.goto(f"{console}/approvals")  # a link may be the first thing that is opened
+            page.get_by_role("link", name="Overview").first.click()
             page.get_by_text("1 call waits for a person").wait_for()
             page.locator("canvas").first.wait_for()
 

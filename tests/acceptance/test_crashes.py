@@ -121,10 +121,15 @@ async def staged(url: str, folder: Path) -> AsyncIterator[Scene]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
-    sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/journal.db" if sqlite else request.getfixturevalue("server").database()
+    if request.param == "sqlite":
+        async with staged(f"sqlite:///{tmp_path}/journal.db", tmp_path) as made:
+            yield made
+        return
+    server: Postgres = request.getfixturevalue("server")
+    url = server.database()
     async with staged(url, tmp_path) as made:
         yield made
+    server.drop(url)
 
 
 async def until(met: Callable[[], bool]) -> None:

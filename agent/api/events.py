@@ -22,6 +22,8 @@ from flightloop.events import DeltaEvent, RunEvent, run_event
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 BATCH = 500
+MOST = 2**62
+"""A larger sequence number is none that a database could hold."""
 
 
 @router.get(
@@ -33,7 +35,7 @@ async def run_events(
     run_id: RunId,
     deps: Deps,
     caller: Viewer,
-    after: Annotated[int, Query(ge=0, le=2**62, description="Only events after this sequence number.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST, description="Only events after this sequence number.")] = 0,
     last_event_id: Annotated[
         str | None, Header(max_length=32, description="As `after`, and stronger: what a browser sends on reconnecting.")
     ] = None,
@@ -50,7 +52,7 @@ async def run_events(
 
 
 def _sequence(last_event_id: str) -> int:
-    if not last_event_id.isdecimal():
+    if not last_event_id.isdecimal() or int(last_event_id) > MOST:
         raise InvalidRequest(
             f"Last-Event-ID is a sequence number, not {last_event_id!r}; leave it out to begin at the first event",
             param="Last-Event-ID",

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.errors import answer
-from flightloop.errors import InternalError
+from flightloop.errors import InternalError, InvalidRequest
 from observability import catalog
 from observability.metrics import Metrics
 
@@ -49,7 +49,7 @@ class RequestEnvelope:
         began = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, stamped)
+                await self._answering(scope)(scope, receive, stamped)
             except Exception:
                 log.exception("unforeseen error", path=scope["path"])
                 if status:
@@ -57,6 +57,11 @@ class RequestEnvelope:
                 await answer(InternalError("an unforeseen error; the server's log has more"))(scope, receive, stamped)
             finally:
                 self._count(scope, status, (answered or time.perf_counter()) - began)
+
+    def _answering(self, scope: Scope) -> ASGIApp:
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return answer(InvalidRequest("the URL has a NUL character, which no name has"))  # PostgreSQL stores none
+        return self._app
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)

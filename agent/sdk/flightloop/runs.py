@@ -90,7 +90,7 @@ class RunCreate(Wire):
 
     agent: str = Field(min_length=1, max_length=64)
     input: Content = Field(min_length=1)
-    session_id: str | None = Field(default=None, min_length=1, max_length=128)
+    session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")
     budget: Budget = Field(default_factory=Budget)
     session_budget: Budget = Field(default_factory=Budget)
     """Of all of the session's runs together, this one included."""

@@ -72,14 +72,17 @@ def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[
 
 
 def points(tallies: Sequence[Tally]) -> list[Point]:
-    """How sure the model was, and whether rightly so, where arguments are compared."""
+    """How sure the model was of its calls, and whether rightly so, where arguments are compared.
+
+    Of words the confidence tells how fluent they are, not that they are right.
+    """
     return [
         Point(answer.confidence, each.right, tally.size / len(tally.played))
         for tally in tallies
         if tally.category.kind is Kind.ARGUMENTS
         for each in tally.played
         for answer in each.answers
-        if answer.confidence is not None
+        if answer.calls and answer.confidence is not None
     ]
 
 

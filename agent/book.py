@@ -80,15 +80,24 @@ class Book:
                 raise self._failed
             batch, self._deferred = [*self._deferred, *events], []
             if batch:
+                appending = asyncio.create_task(self._append(batch, children))
                 try:
-                    written = await self._journal.append(self.run.id, batch, self.lease, children)
-                except Exception as error:
-                    self._failed = error
+                    await asyncio.shield(appending)
+                except asyncio.CancelledError:
+                    await asyncio.wait([appending])  # what has become of it is known before anything else is written
+                    appending.exception()
                     raise
-                await self._catch_up(written.events[0].seq)
-                self._add(written.events)
-                self.state = written.state
         return self.run
+
+    async def _append(self, batch: Sequence[RunEvent], children: Sequence[RunCreated]) -> None:
+        try:
+            written = await self._journal.append(self.run.id, batch, self.lease, children)
+            await self._catch_up(written.events[0].seq)
+        except Exception as error:
+            self._failed = error
+            raise
+        self._add(written.events)
+        self.state = written.state
 
     def decide(self, decision: RunEvent) -> None:
         """A decision goes with the next write too, before the deferred verdicts, which are about it."""

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         """As set; otherwise what was found for the experts that the embedded model is shipped with, 0 for others."""
         if self.model_call_confidence is not None:
             return self.model_call_confidence
-        return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED else 0.0
+        return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED and self.model_lora is None else 0.0
 
     @property
     def data(self) -> Path:

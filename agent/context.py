@@ -93,7 +93,7 @@ class Conversation:
     planning: bool = True
     earlier: Sequence[Exchange] = ()
     context_length: int | None = None
-    _head: tuple[Sequence[ToolDef], Prompt] | None = None
+    _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
 

@@ -38,8 +38,8 @@ from tools.host import ToolOutcome
 
 ATTEMPTS = 5
 """Tries of a model call that fails before its first token."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
-"""Between two tries, up to twice as long each time; drawn at random, so that many runs do not come back at once."""
+FIRST_WAIT_S = 0.2
+"""Between two tries, at most, twice as long each time; drawn at random, so that many runs do not come back at once."""
 
 
 class Toolbox(Protocol):
@@ -194,7 +194,7 @@ class Gate:
             except FlightloopError as error:
                 if not error.retryable or collected.tokens or attempt == ATTEMPTS:
                     raise
-                await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)))
+                await asyncio.sleep(random.uniform(0, FIRST_WAIT_S * 2 ** (attempt - 1)))
         return collected
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -35,8 +35,8 @@ from tools.host import ToolOutcome
 T = TypeVar("T")
 LINGER_S = 0.005
 """How long what was decided may wait for the results of calls without an effect: about as long as some commits take."""
-UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 
+UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
 RECONCILED = "its answer was lost in a crash and asked for since"
 
@@ -74,16 +74,24 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
 
 @asynccontextmanager
 async def _written_soon(book: Book) -> AsyncIterator[None]:
-    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer."""
-    loop, late = asyncio.get_running_loop(), list[asyncio.Task[Run]]()
-    timer = loop.call_later(LINGER_S, lambda: late.append(loop.create_task(book.write())))
+    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer.
+
+    A write that fails beside the block is told by the next one.
+    """
+    loop, late = asyncio.get_running_loop(), set[asyncio.Task[Run]]()
+    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(book.write())))
     try:
         yield
+    except BaseException:
+        with suppress(Exception):  # what was decided and found out so far isn't lost with what went wrong
+            await book.write()
+        raise
     finally:
         timer.cancel()
-        for task in late:
-            await asyncio.wait([task])  # a write that was broken off would leave the book behind the journal
-            task.result()
+        if late:
+            await asyncio.wait(late)  # not broken off: the book would be behind the journal
+            for task in late:
+                task.exception()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -114,10 +122,11 @@ class _Begun:
 
     @property
     def harmless(self) -> bool:
-        """Whether nothing would be lost or done twice if the journal learned of it only with its result."""
+        """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
         if self.spec is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        return self.spec.effect is Effect.PURE and self.spec.agent is None
+        pure = self.spec.effect is Effect.PURE and self.spec.agent is None
+        return pure and not self.spec.permissions  # what leaves the sandbox is on record before
 
 
 @dataclass

@@ -18,7 +18,8 @@ class Kept:
     """Belongs to one thread. Made when it is first needed, and again when it was lost.
 
     Args:
-        engine: commits each statement that stands outside of a transaction.
+        engine: commits each statement that stands outside of a transaction (AUTOCOMMIT). What SQLAlchemy takes for
+            the connection's transaction is none then, and stays open as long as the connection.
         begin: what begins a transaction.
     """
 
@@ -44,20 +45,22 @@ class Kept:
 
     def _begun(self) -> Connection:
         if self._connection is not None:
+            driver: Any = self._connection.connection.driver_connection
             try:
                 return self._begin_on(self._connection)
             except Exception as error:
-                driver: Any = self._connection.connection.driver_connection
-                lost = self._engine.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
-                self._drop(self._connection)
-                if not lost:
+                if not self._engine.dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
                     raise
         self._connection = self._engine.connect()
         return self._begin_on(self._connection)
 
     def _begin_on(self, connection: Connection) -> Connection:
-        for words in self._begin:
-            say(connection, words)
+        try:
+            for words in self._begin:
+                say(connection, words)
+        except BaseException:  # on PostgreSQL it may have begun all the same, and failed
+            self._drop(connection)
+            raise
         return connection
 
     def _undo(self, connection: Connection) -> None:

@@ -132,9 +132,8 @@ class AdvisoryPresence:
     def close(self) -> None:
         with self._guard:
             if self._connection is not None:
-                with suppress(
-                    DBAPIError
-                ):  # the server lets go by itself, but only some time after the connection's end
+                # By itself the server lets go only some time after the connection's end.
+                with suppress(DBAPIError):
                     self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
             self._drop()
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
@@ -33,9 +33,9 @@ from flightloop.errors import ConfigError, StoreUnavailable
 Given = TypeVar("Given")
 
 READERS = 4
-UNAVAILABLE = (OperationalError, InterfaceError)
-"""The server is gone, a lock was waited for too long, the disk is full: later it may go. Statements that go to the
-driver itself raise its own errors of these names."""
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
+"""The server is gone, a lock was waited for too long, a transaction stood still, the disk is full: later it may go.
+Statements that go to the driver itself raise its own errors of these names."""
 PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")
@@ -65,14 +65,14 @@ class SqlBackend:
                 self._node.release()
             raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {_line(error)}") from error
         self._presence = presence(database_url)
-        self._engine = _engine(database_url, READERS + 1)
+        self._engine = _engine(database_url, READERS + 1)  # all of them kept, none is left for others
         dialect = self._engine.dialect.name
         self._writer = Writer(Kept(self._engine, *WRITING[dialect]))
         self._reading = READING[dialect]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._kept: dict[int, Kept] = {}
         driver: Any = self._engine.dialect.dbapi
-        self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError)
+        self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError, driver.InternalError)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._aside(self._read, work)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 from agent.store.backend import T, Transaction
 from agent.store.connection import Kept, say
 from agent.store.sql_transaction import SqlTransaction
+from flightloop.errors import StoreUnavailable
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class Writer:
 
     def __init__(self, connection: Kept) -> None:
         self._connection = connection
+        self._closed = False
         self._asked: SimpleQueue[_Write | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """What the work returns, once it is durable. Raises its error, and those of the driver and of SQLAlchemy."""
+        """What the work returns, once it is durable.
+
+        Raises its error, those of the driver and of SQLAlchemy, and StoreUnavailable once it is closed.
+        """
+        if self._closed:
+            raise StoreUnavailable("the journal is closed")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         self._asked.put(_Write(work, outcome, loop))
@@ -45,6 +53,7 @@ class Writer:
 
     async def close(self) -> None:
         """Once all that was asked for is done."""
+        self._closed = True
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
@@ -55,7 +64,8 @@ class Writer:
                 results = self._commit([write.work for write in batch])
             except Exception as error:  # the transaction as a whole failed: nobody's write is stored, as far as we know
                 results = [error] * len(batch)
-            batch[0].loop.call_soon_threadsafe(_settle, batch, results)
+            with suppress(RuntimeError):  # their loop is closed: nobody waits any more
+                batch[0].loop.call_soon_threadsafe(_settle, batch, results)
 
     def _batches(self) -> Iterator[list[_Write]]:
         """All that waits, again and again, until the end is asked for."""

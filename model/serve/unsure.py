@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from flightloop.chat import ChatChunk, ChatRequest
+from flightloop.errors import Overloaded
 
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatChunk, None]]
-
-
-async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
-    """An answer whose calls are at least so likely, by the model's own figures; with less it is asked for words.
-
-    Both answers count in the usage. Words come while they are written, calls at their end.
-
-    Args:
-        ask: streams an answer.
-        request: one that leaves to the model whether to call.
-        least: probability of all the words of the calls together, 0..1.
-    """
-    told: list[ChatChunk] = []
-    held: list[ChatChunk] = []
-    async with aclosing(ask(request)) as chunks:
-        async for chunk in chunks:
-            if held or any(choice.delta.tool_calls for choice in chunk.choices):
-                held.append(chunk)
-            else:
-                told.append(chunk)
-                yield chunk
-    again = _in_words(request, held, least)
-    if again is None:
-        for chunk in held:
-            yield chunk
-        return
-    async with aclosing(ask(again)) as chunks:
-        async for chunk in chunks:
-            yield _continued(chunk, held, opened=bool(told))
+LEAST_TOKENS = 32
+"""With less room than this for words, calls stand however unsure they are."""
+AGAIN_S = 0.1
+"""Until a full queue is asked again for an answer that has begun."""
 
 
 def may_choose(request: ChatRequest) -> bool:
@@ -44,8 +22,54 @@ def may_choose(request: ChatRequest) -> bool:
     return bool(request.tools) and request.tool_choice in (None, "auto")
 
 
+async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
+    """An answer whose calls are at least so likely, by the model's own figures; with less it is asked for words.
+
+    Words come while they are written, calls at their end; calls behind words stand. Tokens of calls that are not made
+    count in the usage, which is told before the words come.
+
+    Args:
+        ask: streams an answer.
+        request: one for which ``may_choose`` holds.
+        least: probability of all tokens of the calls together that were the model's choice, 0..1.
+    """
+    began = time.monotonic()
+    held: list[ChatChunk] = []
+    words = False
+    async with aclosing(ask(request)) as chunks:
+        async for chunk in chunks:
+            held.append(chunk)
+            words = words or any(choice.delta.content for choice in chunk.choices)
+            if words:
+                for each in held:
+                    yield each
+                held.clear()
+    again = _in_words(request, held, least)
+    if again is None:
+        for chunk in held:
+            yield chunk
+        return
+    last, took = held[-1], time.monotonic() - began
+    yield last.model_copy(update={"choices": [], "flightloop": None})
+    async with aclosing(_admitted(ask, again)) as chunks:
+        async for chunk in chunks:
+            yield _continued(chunk, last, took)
+
+
+async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    """An answer to somebody who was admitted before: where the queue is full by now, it waits."""
+    while True:
+        try:
+            async with aclosing(ask(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        except Overloaded:  # which is said before anything else
+            await asyncio.sleep(AGAIN_S)
+
+
 def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
-    """What to ask instead; None: the calls stand, or there is no room for another answer."""
+    """What to ask instead; None: what is held stands."""
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:
         return None
@@ -54,24 +78,31 @@ def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> Chat
     changes: dict[str, object] = {"tool_choice": "none"}
     if request.token_limit is not None:
         left = request.token_limit - last.usage.completion_tokens
-        if left <= 0:
+        if left < LEAST_TOKENS:
             return None
         changes |= {"max_tokens": left, "max_completion_tokens": None}
     return request.model_copy(update=changes)
 
 
-def _continued(chunk: ChatChunk, held: list[ChatChunk], *, opened: bool) -> ChatChunk:
-    """A chunk of the second answer as one of the first's stream."""
-    spent, doubt = held[-1].usage, held[-1].flightloop
+def _continued(chunk: ChatChunk, withheld: ChatChunk, took: float) -> ChatChunk:
+    """A chunk of the second answer as one of the first's stream.
+
+    Args:
+        chunk: of the second answer.
+        withheld: the first answer's last one.
+        took: seconds, the first answer.
+    """
+    spent, doubt = withheld.usage, withheld.flightloop
     assert spent is not None
     assert doubt is not None
-    chunk.id, chunk.created = held[0].id, held[0].created
-    for choice in chunk.choices:
-        choice.delta.role = None if opened else choice.delta.role
+    chunk.id, chunk.created = withheld.id, withheld.created
     if chunk.usage is not None:
         completion = spent.completion_tokens + chunk.usage.completion_tokens
         total = chunk.usage.prompt_tokens + completion
         chunk.usage = chunk.usage.model_copy(update={"completion_tokens": completion, "total_tokens": total})
-    if chunk.flightloop is not None:
-        chunk.flightloop.withheld = doubt.confidence
+    told = chunk.flightloop
+    if told is not None:
+        told.withheld = doubt.confidence
+        told.ttft_seconds = None if told.ttft_seconds is None else took + told.ttft_seconds
+        told.queue_seconds = (doubt.queue_seconds or 0.0) + (told.queue_seconds or 0.0)
     return chunk

@@ -121,3 +121,50 @@ async def test_a_write_that_fails_beside_the_calls_is_not_lost(
     run: Run = await bench.work(await bench.start())
     assert (run.status, failed) == ("succeeded", [run.id])
     assert [event.type for event in await bench.events(run)].count("tool.result") == 1
+
+
+async def test_what_was_decided_is_kept_when_a_tool_of_ours_breaks(
+    make_bench: Callable[..., Any], commits: Commits
+) -> None:
+    bench = make_bench([calls(("look", {"number": 1})), text("?")], [look])
+
+    async def broken(name: str, arguments: dict[str, Any], context: ToolContext) -> Any:
+        raise RuntimeError("a fault of the host")
+
+    bench.hosts.call = broken
+    run = await bench.work(await bench.start())
+    assert (run.status, run.stop_reason, run.usage.model_calls) == ("failed", "error", 1)
+    assert commits == [["decision.calls", "tool.intent"], ["run.ended"]]
+
+
+async def test_a_write_that_is_broken_off_and_fails_is_known(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emergency stop comes while a decision is being written, and that fails: nothing is written behind it."""
+    writing, append = asyncio.Event(), StoreJournal.append
+
+    async def failing(self: StoreJournal, run_id: str, events: Sequence[RunEvent], *others: Any) -> Any:
+        if not writing.is_set() and any(event.type == "decision.calls" for event in events):
+            writing.set()
+            await stopped.wait()
+            raise StoreUnavailable("the disk is full")
+        return await append(self, run_id, events, *others)
+
+    monkeypatch.setattr(StoreJournal, "append", failing)
+    turn, stopped = calls(("send", {"number": 1})), asyncio.Event()
+    bench = make_bench([turn, turn, text("Sent.")], [send])
+    run = await bench.start()
+    worker = bench.worker()
+    task = asyncio.create_task(worker.run())
+    await writing.wait()
+    (held,) = worker._held
+    held.task.cancel()
+    stopped.set()
+    worker.drain()
+    await task
+    assert [event.type for event in await bench.events(run) if event.type != "verdict"] == [
+        "run.created",
+        "run.started",
+        "run.released",
+    ]
+    assert (await bench.work(run)).status == "succeeded"

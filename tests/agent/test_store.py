@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, event
 
 from agent.budgets import Prices, Reservation, Shared, Window
 from agent.ledger import Completion
-from agent.store import sql_journal
+from agent.store import sql, sql_journal
 from agent.store.interrupts import reader
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
@@ -234,6 +234,24 @@ async def test_a_writer_goes_on_with_another_connection(server: Postgres) -> Non
     await asyncio.gather(*(journal.append(run.id, [CancelRequested()]) for _ in range(5)))
     assert [event.seq for event in await journal.events("default", run.id)] == [1, 2, 3, 4, 5, 6]
     await journal.close()
+
+
+async def test_a_lock_that_is_waited_for_too_long_spoils_nothing(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "PATIENCE_MS", 100)
+    url = server.database()
+    journal, engine = sql_journal(url), create_engine(synchronous(url))
+    with engine.connect() as other:
+        other.exec_driver_sql(f"SELECT pg_advisory_xact_lock({sql.WRITERS})")
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="lock timeout"):
+                await journal.create(CREATED)
+    engine.dispose()
+    assert (await journal.create(CREATED)).run.status == "queued"
+    await journal.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await journal.create(CREATED)
 
 
 async def test_a_step_costs_the_same_however_long_the_run_is(url: str) -> None:

@@ -13,14 +13,16 @@ from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
     ChatRequest,
+    ChoiceLogprobs,
     ChunkChoice,
     Delta,
     FunctionDelta,
     ResponseExtension,
+    TokenLogprob,
     ToolCallDelta,
     Usage,
 )
-from flightloop.errors import ConfigError
+from flightloop.errors import ConfigError, Overloaded
 from model.config import ModelConfig
 from model.serve.openai_chunks import Assembler
 from model.serve.unsure import may_choose, sure
@@ -30,13 +32,20 @@ TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type"
 
 @dataclass
 class Answers:
-    """A model that calls where it may, so sure of it, and else says so."""
+    """A model that calls where it may, so sure of it, and else says so.
+
+    ``before``: words that it says before it calls; ``full``: how often its queue is, for the second question.
+    """
 
     confidence: float | None
+    before: str = ""
+    full: int = 0
     asked: list[ChatRequest] = field(default_factory=list)
 
     async def __call__(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         self.asked.append(request)
+        if 1 < len(self.asked) <= 1 + self.full:
+            raise Overloaded("the queue is full")
         calls = request.tool_choice != "none"
         call = ToolCallDelta(index=0, id="call_1", type="function", function=FunctionDelta(name="find", arguments=""))
         rest = ToolCallDelta(index=0, function=FunctionDelta(arguments='{"id":1}'))
@@ -45,11 +54,14 @@ class Answers:
             if calls
             else [Delta(content="Which "), Delta(content="one?")]
         )
-        for delta in (Delta(role="assistant"), *deltas):
-            yield self._chunk(ChunkChoice(delta=delta))
+        said_before = [Delta(content=self.before)] if self.before and calls else []
+        for delta in (Delta(role="assistant"), *said_before, *deltas):
+            spelt = [TokenLogprob(token="?" if delta.tool_calls or delta.role else delta.content or "", logprob=-1.0)]
+            yield self._chunk(ChunkChoice(delta=delta, logprobs=ChoiceLogprobs(content=spelt)))
         last = self._chunk(ChunkChoice(delta=Delta(), finish_reason="tool_calls" if calls else "stop"))
         last.usage = Usage(prompt_tokens=10, completion_tokens=4, total_tokens=14)
-        last.flightloop = ResponseExtension(confidence=self.confidence if calls else 0.9)
+        sure = self.confidence if calls else 0.9
+        last.flightloop = ResponseExtension(confidence=sure, queue_seconds=1.5, ttft_seconds=0.5)
         yield last
 
     def _chunk(self, choice: ChunkChoice) -> ChatChunk:
@@ -85,10 +97,16 @@ async def test_unsure_calls_become_words() -> None:
     assert made.flightloop is not None
     assert (made.flightloop.withheld, made.flightloop.confidence) == (0.04, 0.9)
     assert {chunk.id for chunk in chunks} == {"chat-1"}
-    assert [chunk.choices[0].delta.role for chunk in chunks].count("assistant") == 1
+    assert [choice.delta.role for chunk in chunks for choice in chunk.choices].count("assistant") == 1
+    # Of the call nothing gets out, nor is what it took forgotten when the words break off.
+    assert choice.logprobs is not None
+    assert [token.token for token in choice.logprobs.content] == ["?", "Which ", "one?"]
+    assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [4, 8]
+    assert made.flightloop.queue_seconds == 3.0
+    assert (made.flightloop.ttft_seconds or 0) > 0.5
 
 
-@pytest.mark.parametrize(("confidence", "limit"), [(0.1, None), (0.7, 50), (None, None), (0.04, 4)])
+@pytest.mark.parametrize(("confidence", "limit"), [(0.1, None), (0.7, 50), (None, None), (0.04, 35)])
 async def test_calls_that_stand(confidence: float | None, limit: int | None) -> None:
     """Sure enough, of a model that doesn't tell, and where no token would be left to answer with."""
     model = Answers(confidence)
@@ -98,6 +116,18 @@ async def test_calls_that_stand(confidence: float | None, limit: int | None) -> 
     assert made.flightloop is not None
     assert made.flightloop.withheld is None
     assert len(model.asked) == 1
+
+
+async def test_calls_behind_words_stand() -> None:
+    _, made = await whole(Answers(0.04, before="Let me see."), request())
+    assert (made.choices[0].message.content, made.choices[0].finish_reason) == ("Let me see.", "tool_calls")
+
+
+async def test_an_answer_that_has_begun_waits_for_a_full_queue() -> None:
+    model = Answers(0.04, full=2)
+    _, made = await whole(model, request())
+    assert made.choices[0].message.content == "Which one?"
+    assert len(model.asked) == 4
 
 
 async def test_words_pass_while_they_are_written() -> None:

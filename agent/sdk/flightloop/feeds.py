@@ -139,7 +139,8 @@ class ResponseFeed(_AnswerFeed):
             try:
                 event = response_event.validate_json(message.data)
             except ValidationError as error:
-                if error.errors()[0]["type"] != "union_tag_invalid":
+                (first, *_) = error.errors()
+                if (first["type"], first["loc"]) != ("union_tag_invalid", ()):
                     raise
                 continue  # a type that this version doesn't know
             if isinstance(event, ResponseFailed):

@@ -39,7 +39,9 @@ from tools.host import ToolOutcome
 ATTEMPTS = 5
 """Tries of a model call that fails before its first token."""
 FIRST_WAIT_S = 0.2
-"""Between two tries, at most, twice as long each time; drawn at random, so that many runs do not come back at once."""
+"""Between two tries, at most, twice as long each time; drawn at random, so that many runs do not come back at once.
+
+A plain loop: a library of retries took a twentieth of a step that had nothing to try again."""
 
 
 class Toolbox(Protocol):

@@ -17,7 +17,7 @@ EMBEDDED = "embedded"
 SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
 """The embedded model's trained experts and routers (docs/model-card.md)."""
 SHIPPED_CALL_CONFIDENCE = 0.1
-"""Of the shipped experts, by conversations about tools that they never saw (docs/model-card.md)."""
+"""Of the shipped experts, 0..1, by conversations that they were not trained on (docs/model-card.md)."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]

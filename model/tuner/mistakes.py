@@ -75,7 +75,7 @@ async def answers(
         For each row, in any order; None where there was no whole answer.
     """
     places, source = asyncio.Semaphore(at_once), random.Random(seed)
-    numbers = [source.choice(_answers(row["messages"])) for row in rows]
+    numbers = [source.choice(_learned(row["messages"])) for row in rows]
 
     async def one(row: Row, number: int) -> Answered | None:
         async with places:
@@ -128,7 +128,7 @@ async def _answered(model: Model, name: str, row: Row, number: int, temperature:
     return Answered(asked, right, given, completion.flightloop.confidence if completion.flightloop else None)
 
 
-def _answers(messages: Sequence[dict[str, Any]]) -> list[int]:
+def _learned(messages: Sequence[dict[str, Any]]) -> list[int]:
     """The learned answers; a plan is asked for in another way than the rest."""
     return [
         number

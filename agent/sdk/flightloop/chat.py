@@ -199,7 +199,7 @@ class ResponseExtension(Wire):
     interrupted: bool = False
     """An interrupt ended the answer before its natural end."""
     withheld: float | None = None
-    """Confidence of calls that were too unsure to be made: this answer stands in their place."""
+    """Confidence, 0..1, of calls that were too unsure to be made: this answer stands in their place."""
 
 
 class ResponseMessage(Wire):

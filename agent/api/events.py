@@ -22,8 +22,8 @@ from flightloop.events import DeltaEvent, RunEvent, run_event
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 BATCH = 500
-MOST = 2**62
-"""A larger sequence number is none that a database could hold."""
+MOST = 2**31 - 1
+"""A larger sequence number is none that the journal's databases hold."""
 
 
 @router.get(

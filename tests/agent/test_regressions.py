@@ -148,10 +148,11 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
         await write_regression(Settings(home=tmp_path / "home"), Request(run.id), said.append)
 
 
-async def told(*command: str, **environ: str) -> tuple[int, str]:
+async def told(*command: str, at: Path = ROOT, **environ: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
+        cwd=at,
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'agent/sdk'}", "COLUMNS": "160", **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -177,21 +178,21 @@ async def test_from_a_new_project_over_a_failed_run_to_a_task_that_finds_it(tmp_
     code, out = await told("-c", "from flightloop.cli import main; main()", "new", str(tmp_path / "notes"))
     assert (code, "agent eval" in out) == (0, True)
     folder, home, lists = tmp_path / "notes", tmp_path / "home", ("list_reminders", "{}")
-    project = load_project(folder)
+    project = load_project(folder)  # whose tools.py must not be taken for the package where one stands in the folder
     journal = compose.open_journal(Settings(home=home, project=folder))
     [run] = await converse(project, journal, [PLAN, LIST, text("Nothing is on your list.")])
     await journal.close()
     where = {"FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_PROJECT": str(folder)}
 
-    code, out = await told("-m", "agent", "regress", run.id, **where)
+    code, out = await told("-m", "agent", "regress", run.id, at=folder, **where)
     assert (code, "itself would solve this task" in out) == (2, True)
     code, out = await told("-m", "agent", "regress", run.id, "--answer", "empty", "--id", "says-empty", **where)
     assert (code, "1 recorded calls" in out) == (0, True), out
 
     command = ("-m", "agent", "eval", "--task", "says-empty")
     async with scripted(lists, "Nothing is on your list.").serving() as url:
-        code, out = await told(*command, **where, FLIGHTLOOP_MODEL_URL=url)
+        code, out = await told(*command, at=folder, **where, FLIGHTLOOP_MODEL_URL=url)
     assert (code, "no answer matches 'empty'" in out, "0 of 1 solved" in out) == (1, True, True), out
     async with scripted(lists, "Your list is empty.").serving() as url:
-        code, out = await told(*command, **where, FLIGHTLOOP_MODEL_URL=url)
+        code, out = await told(*command, at=folder, **where, FLIGHTLOOP_MODEL_URL=url)
     assert (code, "1 of 1 solved: 100%" in out) == (0, True), out

@@ -80,13 +80,7 @@ class Book:
                 raise self._failed
             batch, self._deferred = [*self._deferred, *events], []
             if batch:
-                appending = asyncio.create_task(self._append(batch, children))
-                try:
-                    await asyncio.shield(appending)
-                except asyncio.CancelledError:
-                    await asyncio.wait([appending])  # what has become of it is known before anything else is written
-                    appending.exception()
-                    raise
+                await _to_its_end(asyncio.create_task(self._append(batch, children)))
         return self.run
 
     async def _append(self, batch: Sequence[RunEvent], children: Sequence[RunCreated]) -> None:
@@ -117,3 +111,17 @@ class Book:
         for event in events:
             self.history.add(event)
             self._read = event.seq
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Waits for a task that nothing breaks off: who is cancelled meanwhile, however often, goes when it is done."""
+    broken_off: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            broken_off = error
+    if broken_off is not None:
+        task.exception()  # told by the next write
+        raise broken_off
+    task.result()

@@ -169,8 +169,9 @@ def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
 
 
 def used(run: Run) -> Amounts:
-    """By the run and those that worked for it."""
-    return Amounts.of(run.usage) + Amounts.of(run.delegated)
+    """By the run and those that worked for it, without the steps that it took over from the run it was forked from."""
+    taken_over = run.origin.step if run.origin else 0
+    return Amounts.of(run.usage) + Amounts.of(run.delegated) + Amounts(steps=-taken_over)
 
 
 def _taken(state: RunState, now: datetime) -> Amounts:

@@ -24,11 +24,7 @@ BOUNDS = {
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
     """Ends a run at its next step; at once if no worker holds it. Raises Conflict once it has ended."""
 
-    def events(run: Run) -> Sequence[RunEvent]:
-        request = CancelRequested(by=by)
-        return [request, *_end(run, RunStatus.CANCELLED, StopReason.CANCEL)]
-
-    return await _command(journal, tenant_id, run_id, events)
+    return await _command(journal, tenant_id, run_id, lambda run: [CancelRequested(by=by)])
 
 
 async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "") -> Run:
@@ -37,12 +33,17 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
     run = await journal.get(tenant_id, run_id)
     if run.status.terminal:
         raise Conflict(f"run {run_id} has already ended: it is {run.status}")
-    await journal.raise_interrupt(tenant_id, "run", run_id, reason, by)
+    latched = await journal.raise_interrupt(tenant_id, "run", run_id, reason, by)
 
     def events(run: Run) -> Sequence[RunEvent]:
-        return _end(run, RunStatus.INTERRUPTED, StopReason.INTERRUPT)
+        held = run.status is RunStatus.RUNNING
+        return [] if held else [RunEnded(status=RunStatus.INTERRUPTED, stop_reason=StopReason.INTERRUPT)]
 
-    return await _command(journal, tenant_id, run_id, events)
+    try:
+        return await _command(journal, tenant_id, run_id, events)
+    except Conflict:  # it has ended meanwhile: there is nothing to keep it from
+        await journal.clear_interrupt(tenant_id, latched.id)
+        raise
 
 
 async def resume(
@@ -116,11 +117,6 @@ async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: Te
 
 def _raised(bounds: Budget, asked: Budget | None) -> Budget:
     return bounds.model_copy(update=asked.model_dump(exclude_none=True)) if asked else bounds
-
-
-def _end(run: Run, status: RunStatus, reason: StopReason) -> list[RunEvent]:
-    held = run.status is RunStatus.RUNNING
-    return [] if held else [RunEnded(status=status, stop_reason=reason)]
 
 
 async def _command(journal: Journal, tenant_id: str, run_id: str, events: Callable[[Run], Sequence[RunEvent]]) -> Run:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pydantic_core import from_json
 
 from agent.book import Book
 from agent.budgets import reserve
@@ -247,7 +248,7 @@ def _plan_schema(names: list[str]) -> dict[str, Any]:
 def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:
     """Goal and tools; None for anything that isn't a plan. Unknown names are left out."""
     try:
-        value = json.loads(text)
+        value = from_json(text)  # which takes no halves of characters
     except ValueError:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("tools"), list):

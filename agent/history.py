@@ -19,6 +19,7 @@ from flightloop.events import (
     Planned,
     Replied,
     RunCreated,
+    RunEnded,
     RunEvent,
     ToolIntent,
     ToolResult,
@@ -123,11 +124,8 @@ class History:
                 self.tainted |= event.tainted
             case Judged():
                 self.judged_input |= event.verdict.stage is Stage.INPUT
-            case ApprovalRequested():
-                call = self._calls[event.call_id]
-                call.request, call.decided = event, None
-            case ApprovalDecided():
-                self._calls[event.call_id].decided = event
+            case ApprovalRequested() | ApprovalDecided() | RunEnded():
+                self._approvals(event)
             case ToolIntent():
                 self._calls[event.call_id].intent = event
             case AgentReturned():
@@ -139,6 +137,16 @@ class History:
                 self._resulted(event, self._calls[event.call_id].call)
             case _:
                 pass
+
+    def _approvals(self, event: ApprovalRequested | ApprovalDecided | RunEnded) -> None:
+        if isinstance(event, ApprovalRequested):
+            call = self._calls[event.call_id]
+            call.request, call.decided = event, None
+        elif isinstance(event, ApprovalDecided):
+            self._calls[event.call_id].decided = event
+        else:  # what was not decided by then is closed: a run that is resumed asks anew
+            for call in self.last.open if self.last else ():
+                call.request = call.request if call.decided else None
 
     def _resulted(self, result: ToolResult, call: ToolCall) -> None:
         self.results.append(result)

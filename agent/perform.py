@@ -29,6 +29,7 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from flightloop.wellformed import LEVELS, levels, whole
 from guardrails.types import CallSubject, Ruling
 from tools.host import ToolOutcome
 
@@ -38,6 +39,7 @@ LINGER_S = 0.005
 
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
+TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
 
@@ -296,9 +298,9 @@ def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
         call_id=state.call.id,
         tool=tool,
         ok=outcome.ok,
-        content=outcome.content,
-        error=outcome.error,
-        note=outcome.note,
+        content=whole(outcome.content) if levels(outcome.content) <= LEVELS else TOO_DEEP,
+        error=whole(outcome.error),
+        note=whole(outcome.note),
         seconds=outcome.seconds,
     )
 

@@ -36,6 +36,8 @@ from flightloop.runs import WAITING, Run, RunStatus, RunUsage, StopReason
 S = RunStatus
 ENDINGS = frozenset(status for status in RunStatus if status.terminal)
 OPEN = frozenset(RunStatus) - ENDINGS
+UNHELD = OPEN - {S.RUNNING}
+"""No worker holds a run that is one of these."""
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.INTERRUPTED}),
@@ -207,7 +209,7 @@ def _resumed(state: RunState, event: RunResumed) -> dict[str, Any]:
         "output": None,
         "error": None,
         "ended_at": None,
-        "cancel_requested": False,
+        "cancel_requested": state.cancel_requested and not state.run.status.terminal,
     }
 
 

@@ -51,6 +51,10 @@ class Endpoint(BaseModel):
             raise ValueError("must be a URL with a host and no password")
         if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
             raise ValueError("must begin with https:// (http:// on this machine only)")
+        try:
+            _ = httpx.URL(value).host
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ValueError(f"is no URL that can be asked: {error}") from None
         return value
 
     @field_validator("secret")

@@ -100,13 +100,14 @@ class Worker:
         self._config = config or WorkerConfig()
         self._clock = clock
         self._held: set[_Held] = set()
+        self._poll: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
 
     async def run(self) -> None:
         """Works until drained; then every run is finished or given back."""
-        self._watch.poll()
+        await asyncio.to_thread(self._watch.poll)
         beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
             asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
@@ -248,7 +249,10 @@ class Worker:
     # -- what goes on beside ------------------------------------------------------------------------
 
     async def _interrupts(self) -> None:
-        self._watch.poll()
+        if self._poll is None or self._poll.done():
+            self._poll = asyncio.create_task(asyncio.to_thread(self._watch.poll))
+        # While the database gives no answer, leases and silence still end what has to end.
+        await asyncio.wait([self._poll], timeout=self._config.interrupt_poll_s)
         for held in list(self._held):
             if held.stop.interrupted or held.task is None:
                 continue

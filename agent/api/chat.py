@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from agent.api.access import Deps, Operator, Viewer
 from agent.api.admission import admit
+from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
@@ -30,7 +31,7 @@ from flightloop.chat import (
 )
 from flightloop.errors import FlightloopError, InternalError
 
-router = APIRouter(prefix="/v1", tags=["chat"])
+router = APIRouter(prefix="/v1", tags=["chat"], route_class=BodyRoute)
 log = structlog.get_logger(__name__)
 
 

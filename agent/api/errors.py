@@ -98,9 +98,6 @@ def from_validation(problems: Sequence[Any]) -> InvalidRequest:
     """One error for all problems; ``param`` is the first one's field."""
     if not problems:
         return InvalidRequest("the request is not valid")
-    if problems[0]["type"] == "json_invalid":
-        reason = problems[0].get("ctx", {}).get("error", "")
-        return InvalidRequest(f"the body is not valid JSON: {reason} at character {problems[0]['loc'][-1]}")
     lines = [f"{_field(problem['loc']) or 'body'}: {problem['msg']}" for problem in problems[:5]]
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return InvalidRequest("; ".join(lines) + more, param=_field(problems[0]["loc"]))

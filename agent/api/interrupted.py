@@ -37,7 +37,9 @@ async def interrupt_raised(deps: ApiDeps, tags: Tags, epoch: int) -> None:
     heard = clock()
     while True:
         try:
-            if (await _watch(deps)).stopped(tags, epoch):
+            async with asyncio.timeout(deps.interrupt_max_silence_s):
+                watch = await _watch(deps)
+            if watch.stopped(tags, epoch):
                 return
             heard = clock()
         except Exception:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from agent.api.access import Admin, Deps
+from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once
 from agent.api.pages import After, Limit, page_of
@@ -17,7 +18,7 @@ from flightloop.errors import Conflict, Forbidden
 from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey
 from flightloop.runs import Page
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=BodyRoute)
 
 
 @router.post("", status_code=201, responses=documented(409, 413, 422, 503))

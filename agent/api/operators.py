@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from agent.api.access import Deps, Operator, Viewer
+from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
 from agent.api.pages import After, Limit, page_of, unknown
@@ -15,7 +16,7 @@ from flightloop.errors import InvalidRequest
 from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
 from observability import catalog
 
-router = APIRouter(prefix="/v1", tags=["operators"])
+router = APIRouter(prefix="/v1", tags=["operators"], route_class=BodyRoute)
 Id = Annotated[str, Path(max_length=128)]
 
 

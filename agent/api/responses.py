@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from agent.api.access import Deps, Operator
 from agent.api.admission import admit
+from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
@@ -23,7 +24,7 @@ from flightloop.errors import FlightloopError, InternalError
 from flightloop.response_events import ResponseEvent
 from flightloop.responses import ResponseCreate, ResponseObject
 
-router = APIRouter(prefix="/v1", tags=["responses"])
+router = APIRouter(prefix="/v1", tags=["responses"], route_class=BodyRoute)
 log = structlog.get_logger(__name__)
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from agent import commands
 from agent.api.access import Deps, Operator, Viewer
+from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.interrupted import refuse_if_interrupted
@@ -34,7 +35,7 @@ from flightloop.runs import (
 )
 from observability import catalog
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=BodyRoute)
 RunId = Annotated[str, Path(max_length=128)]
 
 

@@ -25,6 +25,7 @@ from flightloop.errors import (
     UnsupportedContent,
     error_for,
 )
+from flightloop.wellformed import whole
 
 _DONE = "[DONE]"
 _LONGEST_WAIT_S = 30.0
@@ -99,8 +100,8 @@ class RemoteChatModel:
     async def complete(self, request: ChatRequest) -> ChatCompletion:
         response = await self._retrying(self._post, self._payload(request, stream=False))
         try:
-            return as_completion(response.json())
-        except (ValueError, KeyError, TypeError) as error:
+            return as_completion(whole(response.json()))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} answered with what is no chat completion") from error
 
     async def models(self) -> list[ModelCard]:
@@ -210,11 +211,11 @@ class RemoteChatModel:
 
     def _chunk(self, normaliser: Normaliser, data: str) -> ChatChunk:
         try:
-            document = json.loads(data)
+            document = whole(json.loads(data))
             if isinstance(document, dict) and document.get("error"):
                 raise _meaning(error_for(500, document))
             return normaliser.chunk(document)
-        except (ValidationError, ValueError, KeyError, TypeError) as error:
+        except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
 
     def _error(self, response: httpx.Response) -> FlightloopError:

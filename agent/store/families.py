@@ -8,10 +8,9 @@ from datetime import datetime
 from agent.run import added
 from agent.store import runs
 from agent.store.backend import Transaction
-from agent.store.row import Row
 from flightloop.errors import Conflict
-from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
-from flightloop.runs import Run, RunStatus, StopReason
+from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEvent, RunResumed
+from flightloop.runs import Run, RunStatus
 
 
 def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
@@ -24,19 +23,12 @@ def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
 def ended(tx: Transaction, run: Run, now: datetime) -> None:
     """What follows from a run's end for those below it and the one above; the run itself is written already."""
     for child in tx.open_children(run.id):
-        _stop(tx, child, run, now)
+        # Its worker ends it at its next step; without one it has ended.
+        runs.write(tx, child, [CancelRequested(by=f"run {run.id}, which has ended")], now)
     if run.parent is not None:
         row = tx.run(run.id)  # with what those have used that have just been stopped
         assert row is not None
         _report(tx, row.state.run, now)
-
-
-def _stop(tx: Transaction, child: Row, run: Run, now: datetime) -> None:
-    """Its worker ends it at its next step; without one it has ended."""
-    events: list[RunEvent] = [CancelRequested(by=f"run {run.id}, which has ended")]
-    if child.status is not RunStatus.RUNNING:
-        events.append(RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL))
-    runs.write(tx, child, events, now)
 
 
 def _report(tx: Transaction, run: Run, now: datetime) -> None:

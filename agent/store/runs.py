@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
-from agent.run import apply
+from agent.run import UNHELD, apply
 from agent.store import answers, families, records, spending
 from agent.store.backend import Transaction
 from agent.store.row import Change, Row, advance, check_writer
 from flightloop.errors import Conflict, NotFound
-from flightloop.events import RunCreated, RunEvent, RunReleased, RunResumed, RunStarted
-from flightloop.runs import WAITING, Run, RunStatus
+from flightloop.events import RunCreated, RunEnded, RunEvent, RunReleased, RunResumed, RunStarted
+from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
 
 def create(
@@ -62,6 +62,9 @@ def append(
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
     """Appends without asking for a lease, with everything that follows from the events."""
     change = advance(row, events, now)
+    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would see to it
+        cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)
+        change = advance(row, [*events, cancelled], now)
     tx.add_events(row.tenant_id, change.events)
     records.follow(tx, change, now)
     change = spending.settled(tx, row, change, now)
@@ -96,7 +99,9 @@ def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, n
     if row.fence != lease.fence or row.holder != lease.worker:
         raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
     events: list[RunEvent] = [RunReleased(status=status)]
-    if status in WAITING and seen is not None and row.state.run.last_seq > seen:
-        # What it is to wait for may have come before the worker's release.
+    # What the worker has not seen any more: an emergency stop of this run, or what it is to wait for.
+    if any(stop.scope == "run" and stop.target == row.id for stop in tx.interrupts(row.tenant_id, None)):
+        events.append(RunEnded(status=RunStatus.INTERRUPTED, stop_reason=StopReason.INTERRUPT))
+    elif status in WAITING and seen is not None and row.state.run.last_seq > seen:
         events.append(RunResumed(by="approval" if status is RunStatus.WAITING_APPROVAL else "agent"))
     return write(tx, row, events, now)

@@ -6,15 +6,18 @@ it, and one that does not send it leaves the confidence figures unknown.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_serializer, field_validator
+from pydantic_core import from_json
 
 from flightloop.content import Content, Part, Wire, is_plain, text_of
+from flightloop.wellformed import LEVELS, levels
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Priority = Literal["operator", "interactive", "batch"]
+MOST_TOKENS = 2**31 - 1
+"""Of an answer: what databases can count on top of others."""
 
 
 class FunctionCall(Wire):
@@ -26,11 +29,13 @@ class FunctionCall(Wire):
         """The arguments as a dict.
 
         Raises:
-            ValueError: not a JSON object.
+            ValueError: not a JSON object, or one that couldn't be kept: with half a character, or too deep.
         """
-        value = json.loads(self.arguments or "{}")
+        value = from_json(self.arguments or "{}")
         if not isinstance(value, dict):
             raise ValueError(f"arguments of {self.name} are not a JSON object")
+        if levels(value) > LEVELS:
+            raise ValueError(f"arguments of {self.name} have more than {LEVELS} levels")
         return value
 
 
@@ -132,8 +137,8 @@ class ChatRequest(Wire):
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None

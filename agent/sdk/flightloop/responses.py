@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from pydantic_core import PydanticCustomError
 
-from flightloop.chat import RequestExtension, ResponseExtension, TokenLogprob
+from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
 from flightloop.content import Wire
 
 FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
@@ -177,7 +177,7 @@ class ResponseCreate(Wire):
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     include: list[str] = Field(default_factory=list)

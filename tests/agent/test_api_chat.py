@@ -340,6 +340,12 @@ async def test_models_are_listed_and_their_loss_is_503() -> None:
         assert code_of(await client.get("/v1/models"))[:2] == (503, "model_unavailable")
 
 
+async def test_no_answer_is_longer_than_can_be_counted() -> None:
+    deps = api_deps(Said("hello"), tenants=TenantBudgets(Budget(steps=5)))
+    assert code_of(await ask(deps, max_tokens=10**19))[:2] == (400, "invalid_request")
+    assert (await ask(deps, max_tokens=2**31 - 1)).status_code == 200
+
+
 async def test_the_tenants_budget_bounds_completions() -> None:
     tenants = TenantBudgets(Budget(tokens=40))
     deps = api_deps(Said("hello"), tenants=tenants)

@@ -168,3 +168,35 @@ async def test_a_write_that_is_broken_off_and_fails_is_known(
         "run.released",
     ]
     assert (await bench.work(run)).status == "succeeded"
+
+
+async def test_a_write_that_is_broken_off_twice_is_still_waited_for(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is over, then comes the emergency stop, and the database is slow: the result stands before the end."""
+    writing, go_on, append = asyncio.Event(), asyncio.Event(), StoreJournal.append
+
+    async def slow(self: StoreJournal, run_id: str, events: Sequence[RunEvent], *others: Any) -> Any:
+        if any(event.type == "tool.result" for event in events):
+            writing.set()
+            await go_on.wait()
+        return await append(self, run_id, events, *others)
+
+    monkeypatch.setattr(StoreJournal, "append", slow)
+    bench = make_bench([calls(("send", {"number": 1})), text("Sent.")], [send])
+    run = await bench.start()
+    worker = bench.worker()
+    task = asyncio.create_task(worker.run())
+    await writing.wait()
+    (held,) = worker._held
+    for _ in range(2):
+        held.stop.interrupted = True
+        held.task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    go_on.set()
+    worker.drain()
+    await task
+    told = [event.type for event in await bench.events(run) if event.type != "verdict"]
+    assert told[-2:] == ["tool.result", "run.ended"]
+    assert (await bench.get(run)).status == "interrupted"

@@ -13,7 +13,7 @@ from agent.run import fold
 from flightloop.content import text_of
 from flightloop.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
 from flightloop.events import RunCreated
-from flightloop.runs import Origin, Run
+from flightloop.runs import Budget, Origin, Run
 from flightloop.tool import tool
 from flightloop.verdicts import Action, Stage
 from observability.catalog import RUN_DECISIONS, TOOL_CALLS
@@ -112,3 +112,13 @@ async def test_a_repeated_request_makes_one_fork(make_bench: Callable[..., Any])
     assert made[0].run.id == made[1].run.id
     with pytest.raises(IdempotencyMismatch):
         await bench.journal.create(fork_of(run, 0), Idempotency("key", "b"))
+
+
+async def test_steps_that_were_taken_over_are_not_used_up(make_bench: Callable[..., Any]) -> None:
+    asked = [calls(("find", {"order_id": number})) for number in range(2)]
+    bench = make_bench([*asked, text("Found."), text("Again."), calls(("find", {"order_id": 3}))], [find])
+    run = await bench.work(await bench.start())
+    forked = (await bench.journal.create(fork_of(run, 2, budget=Budget(steps=1)))).run
+    assert text_of((await bench.work(forked)).output) == "Again."
+    spent = (await bench.journal.create(fork_of(run, 2, budget=Budget(steps=1)))).run
+    assert (await bench.work(spent)).stop_reason == "budget_steps"

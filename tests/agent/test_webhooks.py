@@ -222,6 +222,8 @@ async def test_a_receiver_that_is_down_delays_no_other() -> None:
         ({"url": "http://example.org/"}, "https"),
         ({"url": "ftp://127.0.0.1/"}, "https"),
         ({"url": "https://user:pw@example.org/"}, "password"),
+        ({"url": "https://example.org:port/"}, "no URL"),
+        ({"url": "https://xn--/"}, "no URL"),
         ({"secret": "hunter2"}, "whsec_"),
         ({"events": ["tool.result"]}, "run.ended"),
         ({"name": "A B"}, "pattern"),

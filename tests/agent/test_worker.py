@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -110,3 +111,29 @@ async def test_a_silent_interrupt_source_stops_everything(make_bench: Callable[.
     await bench.until(ended, worker)
     assert (await bench.get(run)).status == "interrupted"
     assert bench.model.requests == []
+
+
+async def test_a_source_that_gives_no_answer_holds_nobody_up(make_bench: Callable[..., Any]) -> None:
+    """A database that stands still, not one that fails: what runs is stopped after the silence all the same."""
+    frozen, thawed = threading.Event(), threading.Event()
+
+    def snapshot() -> InterruptSnapshot:
+        if frozen.is_set():
+            thawed.wait()
+        return InterruptSnapshot(0, ())
+
+    async def hang() -> None:
+        frozen.set()
+        await asyncio.Event().wait()
+
+    bench = make_bench([[hang()]])
+    run = await bench.start()
+
+    async def ended() -> bool:
+        return (await bench.get(run)).status.terminal
+
+    try:
+        await bench.until(ended, bench.worker(watch=InterruptWatch(snapshot, 0.2)))
+    finally:
+        thawed.set()
+    assert (await bench.get(run)).status == "interrupted"

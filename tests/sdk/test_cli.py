@@ -185,6 +185,11 @@ def test_an_error_is_one_line(flightloop, arguments: tuple[str, ...]) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_request_that_is_none_is_one_line(flightloop) -> None:
+    done = flightloop("run", "x", "--agent", "")
+    assert (done.returncode, done.stderr) == (1, "flightloop: agent: String should have at least 1 character\n")
+
+
 def test_a_server_that_is_down_is_one_line(flightloop) -> None:
     with FakeServer() as gone:
         pass

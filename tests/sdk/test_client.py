@@ -28,6 +28,25 @@ def test_create_stream_and_get_one_run(client: Flightloop) -> None:
     assert done.confidence == pytest.approx(0.6)
 
 
+def test_what_is_no_request_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
+    hello = [{"role": "user", "content": "Hello"}]
+    wrong = {
+        "budget.tokens": lambda: client.runs.create(agent="support", input="Hello", budget={"tokens": -1}),
+        "budget.steps": lambda: client.runs.resume("run_1", budget={"steps": 0}),
+        "step": lambda: client.runs.fork("run_1", step=-1),
+        "score": lambda: client.runs.feedback("run_1", score=9, resolved=True),
+        "decision": lambda: client.approvals.decide("apr_1", decision="maybe"),
+        "scope": lambda: client.interrupts.create(scope="everything"),
+        "role": lambda: client.keys.create(name="ann", role="king"),
+        "temperature": lambda: client.chat.completions.create(model="m", messages=hello, temperature=-1),
+    }
+    for param, ask in wrong.items():
+        with pytest.raises(errors.InvalidRequest, match=f"^{param}: ") as caught:
+            ask()
+        assert caught.value.param == param
+    assert not server.requests
+
+
 async def test_the_async_client_does_the_same(async_client: AsyncFlightloop) -> None:
     run = await async_client.runs.create(agent="support", input="Where is my order?")
     seen = [event.type async for event in async_client.runs.stream(run.id) if event.seq]
@@ -220,7 +239,7 @@ def test_the_form_of_a_response_comes_and_goes_by_its_name(server: FakeServer, c
 
 
 def test_what_responses_do_not_serve_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
-    with pytest.raises(ValidationError, match="only tools of type 'function' are served"):
+    with pytest.raises(errors.InvalidRequest, match="only tools of type 'function' are served"):
         client.responses.create(model="m", input="hello", tools=[{"type": "web_search"}])
     assert not server.requests
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -66,6 +67,15 @@ class Feed(Protocol[T_co]):
 
     def lost(self, *, whole: bool) -> None:
         """The connection ended: ``done``, or ``call`` again. ``whole``: the server ended it, it did not break."""
+
+
+@contextmanager
+def refused_here() -> Iterator[None]:
+    """What a request's type refuses is the error that the server would answer, before it is sent."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid_request(error) from None
 
 
 Steps = Generator[Call[Any] | Feed[Any], Any, T]

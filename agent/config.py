@@ -12,9 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
 from agent.budgets import Prices, TenantBudgets, Window
-from agent.spec import StrictBudget
 from agent.webhooks import Endpoint
 from flightloop.errors import ConfigError
+from flightloop.runs import StrictBudget
 from model.config import EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 

@@ -18,7 +18,7 @@ from agent.session import converse
 from agent.subagent import as_tool, tool_name
 from flightloop.content import TextPart
 from flightloop.events import OutcomeVerified, RunEvent
-from flightloop.runs import Feedback, Run, RunStatus
+from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
@@ -168,7 +168,7 @@ def _judged(run: Run, events: Sequence[RunEvent]) -> bool | None:
     return None if run.feedback is None else _liked(run.feedback)
 
 
-def _liked(feedback: Feedback) -> bool | None:
+def _liked(feedback: Rating) -> bool | None:
     if not feedback.resolved or feedback.score <= BAD_SCORE:
         return False
     return True if feedback.score >= GOOD_SCORE else None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flightloop.runs import Budget
+from flightloop.runs import Budget, StrictBudget
 
 
 class Limits(BaseModel):
@@ -21,12 +21,6 @@ class Limits(BaseModel):
 
     def budget(self) -> Budget:
         return Budget(steps=self.steps, tokens=self.tokens, seconds=self.seconds, cost=self.cost)
-
-
-class StrictBudget(Budget):
-    """Bounds that stand in a file or a setting, where a name that is none is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ExampleCall(BaseModel):

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.chat import FunctionCall, ToolCall
+from flightloop.cli.live import follow
+from flightloop.cli.render import moment
+from flightloop.errors import ConnectionFailed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.tool import tool_of
 from flightloop.usage import Amounts, Spending
+from tests.sdk.conftest import answer
 
 PROGRAM = "from flightloop.cli import main; main()"
 
@@ -99,7 +104,7 @@ def test_stop_all_latches_and_clear_lifts(client: Flightloop, flightloop) -> Non
     latched = client.interrupts.list().data[0]
     assert latched.reason == "drill"
     assert latched.id in flightloop("stop").stdout
-    assert flightloop("stop", "--clear", latched.id).returncode == 0
+    assert "flightloop resume" in flightloop("stop", "--clear", latched.id).stdout
     assert client.interrupts.list().data == []
 
 
@@ -116,6 +121,43 @@ def test_stop_one_agent_session_or_run(server: FakeServer, client: Flightloop, f
     refused = flightloop("stop", run.id, "--all")
     assert refused.returncode == 1
     assert "one of" in refused.stderr
+
+
+def test_a_stopped_run_goes_on_and_is_followed(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    assert f"flightloop resume {run.id}" in flightloop("stop", run.id).stdout
+    server.on_run = answer
+    done = flightloop("resume", run.id, "--steps", "30", "--tokens", "9000")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("resumed by operator\n")
+    assert "All done." in done.stdout
+    resumed = client.runs.get(run.id)
+    assert (resumed.budget.steps, resumed.budget.tokens) == (30, 9000)
+    refused = flightloop("resume", run.id)
+    assert (refused.returncode, "can't be resumed" in refused.stderr) == (1, True)
+
+
+def test_cancel_ends_a_run(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello")
+    assert flightloop("cancel", run.id).stdout == f"{run.id} cancelled\n"
+    assert client.runs.get(run.id).status is RunStatus.CANCELLED
+
+
+def test_whoever_loses_the_server_is_told_where_the_run_is() -> None:
+    with FakeServer() as gone:
+        pass
+    with Flightloop(gone.url, "key", retries=0) as client, pytest.raises(ConnectionFailed) as lost:
+        follow(client, Console(), "run_1")
+    assert lost.value.message.endswith("is the server up? The run goes on by itself: flightloop show run_1")
+
+
+def test_a_moment_of_another_day_says_which() -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert moment(now, now) == f"{now.astimezone():%H:%M}"
+    later = now + timedelta(days=1)
+    assert moment(later, now) == f"{later.astimezone():%d %b %H:%M}"
 
 
 def test_chat_keeps_its_session(client: Flightloop, flightloop) -> None:
@@ -183,6 +225,11 @@ def test_an_error_is_one_line(flightloop, arguments: tuple[str, ...]) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("flightloop: no ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_request_that_is_none_is_one_line(flightloop) -> None:
+    done = flightloop("run", "x", "--agent", "")
+    assert (done.returncode, done.stderr) == (1, "flightloop: agent: String should have at least 1 character\n")
 
 
 def test_a_server_that_is_down_is_one_line(flightloop) -> None:

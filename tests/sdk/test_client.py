@@ -11,7 +11,7 @@ from flightloop.chat import ChatChunk, ChatCompletion
 from flightloop.feeds import ResponseFeed
 from flightloop.response_events import OutputTextDelta, ResponseCompleted
 from flightloop.responses import ResponseCreate, ResponseObject
-from flightloop.runs import RunStatus
+from flightloop.runs import Budget, Run, RunStatus
 from flightloop.testing import FakeServer, Fault, World
 
 
@@ -26,6 +26,47 @@ def test_create_stream_and_get_one_run(client: Flightloop) -> None:
     assert done.output is not None
     assert done.output[0].model_dump()["text"] == "All done."
     assert done.confidence == pytest.approx(0.6)
+
+
+def test_what_is_no_request_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
+    hello = [{"role": "user", "content": "Hello"}]
+    wrong = {
+        "budget.tokens": lambda: client.runs.create(agent="support", input="Hello", budget={"tokens": -1}),
+        "budget.steps": lambda: client.runs.resume("run_1", budget={"steps": 0}),
+        "budget.token": lambda: client.runs.create(agent="support", input="Hello", budget={"token": 100}),
+        "session_budget.token": lambda: client.runs.resume("run_1", session_budget={"token": 100}),
+        "step": lambda: client.runs.fork("run_1", step=-1),
+        "score": lambda: client.runs.feedback("run_1", score=9, resolved=True),
+        "decision": lambda: client.approvals.decide("apr_1", decision="maybe"),
+        "scope": lambda: client.interrupts.create(scope="everything"),
+        "role": lambda: client.keys.create(name="ann", role="king"),
+        "temperature": lambda: client.chat.completions.create(model="m", messages=hello, temperature=-1),
+    }
+    for param, ask in wrong.items():
+        with pytest.raises(errors.InvalidRequest, match=f"^{param}: ") as caught:
+            ask()
+        assert caught.value.param == param
+    assert not server.requests
+
+
+def test_answers_of_newer_servers_are_read() -> None:
+    bounds = {"steps": 3, "energy": 4}
+    run = Run.model_validate(
+        {"id": "r", "agent": "a", "session_id": "s", "status": "queued", "input": "Hi", "created_at": 0}
+        | {"budget": bounds, "session_budget": bounds, "feedback": {"score": 5, "resolved": True, "mood": "good"}}
+    )
+    assert run.budget == run.session_budget == Budget(steps=3)
+    resumed = ev.run_event.validate_python({"type": "run.resumed", "budget": bounds})
+    assert resumed.budget == Budget(steps=3)
+
+
+def test_a_budget_may_be_one_that_was_answered(server: FakeServer, client: Flightloop) -> None:
+    server.on_run = None
+    run = client.runs.create(agent="support", input="Hello", budget=Budget(steps=3), session_budget={"tokens": 9})
+    client.runs.interrupt(run.id)
+    resumed = client.runs.resume(run.id, budget=run.budget.model_copy(update={"steps": 5}))
+    assert (resumed.budget.steps, resumed.session_budget.tokens) == (5, 9)
+    assert client.runs.fork(run.id, step=0, budget=resumed.budget).budget == resumed.budget
 
 
 async def test_the_async_client_does_the_same(async_client: AsyncFlightloop) -> None:
@@ -220,7 +261,7 @@ def test_the_form_of_a_response_comes_and_goes_by_its_name(server: FakeServer, c
 
 
 def test_what_responses_do_not_serve_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
-    with pytest.raises(ValidationError, match="only tools of type 'function' are served"):
+    with pytest.raises(errors.InvalidRequest, match="only tools of type 'function' are served"):
         client.responses.create(model="m", input="hello", tools=[{"type": "web_search"}])
     assert not server.requests
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from flightloop import AsyncFlightloop
-from flightloop.runs import Budget, Run
+from flightloop.runs import Run
 
 QUESTIONS = {
     "ticket-1": "Where is my order 10101?",
@@ -13,7 +13,7 @@ QUESTIONS = {
 
 
 async def answered(client: AsyncFlightloop, ticket: str, question: str) -> Run:
-    budget = Budget(steps=8, seconds=120)
+    budget = {"steps": 8, "seconds": 120}
     run = await client.runs.create(agent="support", input=question, budget=budget, idempotency_key=ticket)
     return await client.runs.wait(run.id)
 

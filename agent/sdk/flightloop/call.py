@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from flightloop.errors import ConnectionFailed, FlightloopError, error_for
+from flightloop.errors import ConnectionFailed, FlightloopError, NotFlightloop, error_for, invalid_request
 from flightloop.settings import ClientSettings
 
 T = TypeVar("T")
@@ -68,6 +69,15 @@ class Feed(Protocol[T_co]):
         """The connection ended: ``done``, or ``call`` again. ``whole``: the server ended it, it did not break."""
 
 
+@contextmanager
+def refused_here() -> Iterator[None]:
+    """What a request's type refuses is the error that the server would answer, before it is sent."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
 Steps = Generator[Call[Any] | Feed[Any], Any, T]
 """Calls to execute and feeds to drain, one after the other; the result, or a list of the items, is sent back."""
 
@@ -88,6 +98,36 @@ def http_options(settings: ClientSettings) -> dict[str, Any]:
     }
 
 
+def result_of(call: Call[T], response: httpx.Response) -> T:
+    """What a read answer says.
+
+    Raises:
+        NotFlightloop: it is not in the API's words.
+    """
+    try:
+        return call.parse(response.json() if response.content else None)
+    except ValidationError as error:
+        raise _foreign(response, invalid_request(error).message) from error
+    except ValueError as error:  # no JSON
+        raise _foreign(response) from error
+
+
+def check_stream(response: httpx.Response) -> None:
+    """Raises NotFlightloop if what begins is no stream of events: none would ever come, nor an end."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        raise _foreign(response)
+
+
+def _foreign(response: httpx.Response, why: str = "") -> NotFlightloop:
+    why = why or f"it answers {response.headers.get('content-type') or 'something untyped'}"
+    return NotFlightloop(f"{_address(response)} is no flightloop API, or not of this version: {why}")
+
+
+def _address(response: httpx.Response) -> str:
+    """What was asked, without a query or a password."""
+    return str(response.request.url.copy_with(query=None, userinfo=b""))
+
+
 def error_of(response: httpx.Response) -> FlightloopError:
     """The error that a read answer stands for."""
     try:
@@ -96,7 +136,13 @@ def error_of(response: httpx.Response) -> FlightloopError:
         body = None
     # A proxy in between may have added the same header once more.
     request_id = next(iter(response.headers.get_list("x-request-id")), None)
-    return error_for(response.status_code, body, request_id=request_id, retry_after=_retry_after(response))
+    return error_for(
+        response.status_code,
+        body,
+        request_id=request_id,
+        retry_after=_retry_after(response),
+        server=_address(response),
+    )
 
 
 def _retry_after(response: httpx.Response) -> float | None:

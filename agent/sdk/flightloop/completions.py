@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any, Literal, TypedDict, Unpack, cast, overload
 
-from flightloop.call import Call, parsed_by
+from flightloop.call import Call, parsed_by, refused_here
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
@@ -93,10 +93,11 @@ class Completions(Resource[X]):
         """One answer, whole or as chunks. Async, the whole one is awaited and the chunks iterated.
 
         Raises:
-            pydantic.ValidationError: the request breaks the protocol's limits.
+            InvalidRequest: the request breaks the protocol's limits.
         """
         fields = {"model": model, "messages": messages, "stream": stream, **options}
-        request = ChatRequest.model_validate(fields)
+        with refused_here():
+            request = ChatRequest.model_validate(fields)
         transport = cast(Any, self._transport)
         if stream:
             return transport.stream(ChatFeed(request))
@@ -173,10 +174,11 @@ class Responses(Resource[X]):
         Nothing is stored: a conversation goes on with ``input=[*input, *response.output, …]``.
 
         Raises:
-            pydantic.ValidationError: the request breaks the protocol's limits, or asks for what is not served.
+            InvalidRequest: the request breaks the protocol's limits, or asks for what is not served.
         """
         asked = input if isinstance(input, str) else list(input)
-        request = ResponseCreate.model_validate({"model": model, "input": asked, "stream": stream, **options})
+        with refused_here():
+            request = ResponseCreate.model_validate({"model": model, "input": asked, "stream": stream, **options})
         transport = cast(Any, self._transport)
         if stream:
             return transport.stream(ResponseFeed(request))

@@ -16,6 +16,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class Body(Wire):
+    """Base of what a client sends: unknown fields are refused, since a bound whose name is misspelt bounds nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class TextPart(Wire):
     type: Literal["text"] = "text"
     text: str

@@ -20,12 +20,15 @@
     ├── ModelUnavailable          503  model_unavailable     retryable
     ├── StoreUnavailable          503  store_unavailable     retryable
     ├── ConfigError                -   config_error          (raised at start)
-    └── ConnectionFailed           -   connection_failed     retryable (client only)
+    ├── ConnectionFailed           -   connection_failed     retryable (client only)
+    └── NotFlightloop              -   not_flightloop        (client only)
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+from pydantic import ValidationError
 
 
 class FlightloopError(Exception):
@@ -159,10 +162,24 @@ class ConnectionFailed(FlightloopError):
     retryable = True
 
 
+class NotFlightloop(FlightloopError):
+    """Something answered that speaks another API, as when the address is another web server's."""
+
+    code = "not_flightloop"
+
+
 def error_for(
-    status: int, body: object, *, request_id: str | None = None, retry_after: float | None = None
+    status: int,
+    body: object,
+    *,
+    request_id: str | None = None,
+    retry_after: float | None = None,
+    server: str = "the server",
 ) -> FlightloopError:
-    """The error that an HTTP answer stands for, by its ``code``, else by its status."""
+    """The error that an HTTP answer stands for, by its ``code``, else by its status.
+
+    ``server`` is what to call the one that answered, if it did not say what is wrong.
+    """
     detail = body.get("error") if isinstance(body, dict) else None
     detail = detail if isinstance(detail, dict) else {}
     known = {kind.code: kind for kind in _tree(FlightloopError)}
@@ -171,11 +188,18 @@ def error_for(
     }
     fallback = InvalidRequest if status < 500 else InternalError
     kind = known.get(str(detail.get("code"))) or by_status.get(status) or fallback
-    message = str(detail.get("message") or f"the server answered {status}")
+    message = str(detail.get("message") or f"{server} answered {status}, and not as a flightloop API does")
     param = detail.get("param")
     return kind(
         message, param=param if isinstance(param, str) else None, request_id=request_id, retry_after=retry_after
     )
+
+
+def invalid_request(error: ValidationError) -> InvalidRequest:
+    """What a request's type refuses, in the API's words. ``param`` is the first field at fault."""
+    problems = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
+    message = "; ".join(f"{field or 'body'}: {said}" for field, said in problems[:5])
+    return InvalidRequest(message, param=problems[0][0] or None)
 
 
 def _tree(kind: type[FlightloopError]) -> list[type[FlightloopError]]:

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
-from flightloop.runs import Budget, Feedback, Origin, Parent, RunError, RunStatus, RunUsage, StopReason
+from flightloop.runs import Budget, Origin, Parent, Rating, RunError, RunStatus, RunUsage, StopReason
 from flightloop.verdicts import Verdict
 
 
@@ -221,7 +221,7 @@ class ContextCompacted(Event):
 
 class FeedbackGiven(Event):
     type: Literal["feedback"] = "feedback"
-    feedback: Feedback
+    feedback: Rating
 
 
 class OutcomeVerified(Event):

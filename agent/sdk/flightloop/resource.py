@@ -12,7 +12,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from flightloop.call import Call, Feed, Steps
+from flightloop.call import Call, Feed, Steps, refused_here
 from flightloop.transport import AsyncTransport, SyncTransport
 
 P = ParamSpec("P")
@@ -70,6 +70,8 @@ class feed(Generic[P, T]):
 def _bound(owner: Any, build: Callable[..., Any], how: str) -> Callable[..., Any]:
     @functools.wraps(build)
     def run(*args: Any, **kwargs: Any) -> Any:
-        return getattr(owner._transport, how)(build(owner, *args, **kwargs))
+        with refused_here():
+            asked = build(owner, *args, **kwargs)
+        return getattr(owner._transport, how)(asked)
 
     return run

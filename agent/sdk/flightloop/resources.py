@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -39,6 +39,8 @@ from flightloop.verdicts import AuditRecord
 _run = parsed_by(Run)
 Events = list[RunEvent]
 Parts = list[Part]
+Bounds = Budget | dict[str, Any]
+"""A dict's names are checked; what a ``Budget`` is made of, only a type checker sees."""
 
 
 def _path(*parts: str) -> str:
@@ -62,8 +64,8 @@ class Runs(Resource[X]):
         agent: str,
         input: str | Parts,
         session_id: str | None = None,
-        budget: Budget | None = None,
-        session_budget: Budget | None = None,
+        budget: Bounds | None = None,
+        session_budget: Bounds | None = None,
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:
@@ -73,8 +75,8 @@ class Runs(Resource[X]):
                 "agent": agent,
                 "input": input,
                 "session_id": session_id,
-                "budget": budget or Budget(),
-                "session_budget": session_budget or Budget(),
+                "budget": budget or {},
+                "session_budget": session_budget or {},
                 "metadata": metadata or {},
             }
         )
@@ -146,9 +148,9 @@ class Runs(Resource[X]):
         return Call("POST", _path("runs", run_id, "interrupt"), _run, body=RunInterrupt(reason=reason))
 
     @endpoint
-    def resume(self, run_id: str, *, budget: Budget | None = None, session_budget: Budget | None = None) -> Call[Run]:
+    def resume(self, run_id: str, *, budget: Bounds | None = None, session_budget: Bounds | None = None) -> Call[Run]:
         """Goes on after an interrupt that is cleared, or with a larger budget."""
-        body = RunResume(budget=budget, session_budget=session_budget)
+        body = RunResume.model_validate({"budget": budget, "session_budget": session_budget})
         return Call("POST", _path("runs", run_id, "resume"), _run, body=body)
 
     @endpoint
@@ -160,7 +162,7 @@ class Runs(Resource[X]):
         input: str | Parts | None = None,
         policy: str | None = None,
         model: str | None = None,
-        budget: Budget | None = None,
+        budget: Bounds | None = None,
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from flightloop.content import Content, Wire
+from flightloop.content import Body, Content, Wire
 
 
 class RunStatus(StrEnum):
@@ -60,6 +60,12 @@ class Budget(Wire):
     """Euros."""
 
 
+class StrictBudget(Budget):
+    """Bounds that somebody writes, where a name that is none is a mistake. A plain ``Budget`` may be given for one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
 class RunUsage(Wire):
     steps: int = 0
     model_calls: int = 0
@@ -79,40 +85,48 @@ class RunError(Wire):
     message: str
 
 
-class Feedback(Wire):
+class Rating(Wire):
+    """The user's, as it is kept with a run."""
+
+    model_config = ConfigDict(revalidate_instances="subclass-instances")  # a body becomes one
+
     score: int = Field(ge=1, le=5)
     resolved: bool
     comment: str | None = Field(default=None, max_length=2000)
 
 
-class RunCreate(Wire):
+class Feedback(Rating, Body):
+    """Body of ``POST /v1/runs/{id}/feedback``."""
+
+
+class RunCreate(Body):
     """Body of ``POST /v1/runs``."""
 
     agent: str = Field(min_length=1, max_length=64)
     input: Content = Field(min_length=1)
     session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")
-    budget: Budget = Field(default_factory=Budget)
-    session_budget: Budget = Field(default_factory=Budget)
+    budget: StrictBudget = Field(default_factory=StrictBudget)
+    session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Of all of the session's runs together, this one included."""
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
 
-class RunResume(Wire):
+class RunResume(Body):
     """Body of ``POST /v1/runs/{id}/resume``: a budget replaces the run's own bounds where it names some."""
 
-    budget: Budget | None = None
-    session_budget: Budget | None = None
+    budget: StrictBudget | None = None
+    session_budget: StrictBudget | None = None
     """Likewise the session's, for this run."""
 
 
-class Outcome(Wire):
+class Outcome(Body):
     """Body of ``POST /v1/runs/{id}/outcome``: whether the world's state is the one that was wanted."""
 
     solved: bool
     by: str = Field(default="", max_length=128)
 
 
-class RunInterrupt(Wire):
+class RunInterrupt(Body):
     """Body of ``POST /v1/runs/{id}/interrupt``."""
 
     reason: str = Field(default="", max_length=2000)
@@ -125,7 +139,7 @@ class Origin(Wire):
     step: int
 
 
-class RunFork(Wire):
+class RunFork(Body):
     """Body of ``POST /v1/runs/{id}/fork``. What is not given is as in the run that is forked."""
 
     step: int = Field(ge=0)
@@ -133,7 +147,7 @@ class RunFork(Wire):
     input: Content | None = Field(default=None, min_length=1)
     policy: str | None = Field(default=None, min_length=1, max_length=64)
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    budget: Budget | None = None
+    budget: StrictBudget | None = None
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
 
@@ -182,7 +196,7 @@ class Run(Wire):
     metadata: dict[str, str] = Field(default_factory=dict)
     confidence: float | None = None
     """Mean confidence of the run's decisions; None where the model does not tell."""
-    feedback: Feedback | None = None
+    feedback: Rating | None = None
     policy_sha256: str = ""
     origin: Origin | None = None
     """Where it was forked from."""

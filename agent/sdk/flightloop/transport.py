@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 
 import httpx
 
-from flightloop.call import Attempts, Call, Feed, Steps, error_of, http_options, silence_s
+from flightloop.call import Attempts, Call, Feed, Steps, check_stream, error_of, http_options, result_of, silence_s
 from flightloop.errors import FlightloopError
 from flightloop.settings import ClientSettings
 
@@ -34,7 +34,7 @@ class SyncTransport:
                 failure = error
             else:
                 if response.is_success:
-                    return call.parse(response.json() if response.content else None)
+                    return result_of(call, response)
                 failure = error_of(response)
             self._sleep(attempts.delay(failure))
 
@@ -47,6 +47,7 @@ class SyncTransport:
             try:
                 with self._http.stream(**feed.call().request(), timeout=timeout) as response:
                     if response.is_success:
+                        check_stream(response)
                         for chunk in response.iter_bytes():
                             attempts.succeeded()
                             yield from feed.push(chunk)
@@ -93,7 +94,7 @@ class AsyncTransport:
                 failure = error
             else:
                 if response.is_success:
-                    return call.parse(response.json() if response.content else None)
+                    return result_of(call, response)
                 failure = error_of(response)
             await self._sleep(attempts.delay(failure))
 
@@ -106,6 +107,7 @@ class AsyncTransport:
             try:
                 async with self._http.stream(**feed.call().request(), timeout=timeout) as response:
                     if response.is_success:
+                        check_stream(response)
                         async for chunk in response.aiter_bytes():
                             attempts.succeeded()
                             for item in feed.push(chunk):

@@ -15,7 +15,7 @@ from flightloop import Flightloop
 from flightloop.cli.keys import keys
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
-from flightloop.cli.render import run_table, run_tree, short
+from flightloop.cli.render import moment, run_table, run_tree, short
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -69,11 +69,16 @@ def run(
         budget = Budget(steps=steps, tokens=tokens)
         created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
         console.print(f"[dim]{created.id} · session {created.session_id}[/dim]", highlight=False)
-        try:
-            done = follow(client, console, created.id)
-        except KeyboardInterrupt:
-            console.print(f"\n[dim]it goes on; to stop it: flightloop stop {created.id}[/dim]", highlight=False)
-            raise
+        _see_through(client, created.id)
+
+
+def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
+    """Follows a run to its end, which is the command's too."""
+    try:
+        done = follow(client, console, run_id, after=after)
+    except KeyboardInterrupt:
+        console.print(f"\n[dim]it goes on; to stop it: flightloop stop {run_id}[/dim]", highlight=False)
+        raise
     raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
 
 
@@ -117,8 +122,34 @@ def fork(
     with _client(context) as client:
         made = client.runs.fork(run_id, step=step, input=text, policy=policy, model=model)
         console.print(f"[dim]{made.id} · forked from {run_id} after step {step}[/dim]", highlight=False)
-        done = follow(client, console, made.id)
-    raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
+        _see_through(client, made.id)
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    run_id: str,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most, with those so far.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens at most, with those so far.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds at most, with those so far.")] = None,
+    cost: Annotated[float | None, typer.Option(help="Euros at most, with those so far.")] = None,
+) -> None:
+    """Goes on with a run that was stopped, failed or ran out of budget, and follows it."""
+    given = {"steps": steps, "tokens": tokens, "seconds": seconds, "cost": cost}
+    bounds = {name: bound for name, bound in given.items() if bound is not None}
+    with _client(context) as client:
+        before = client.runs.get(run_id).last_seq
+        client.runs.resume(run_id, budget=bounds or None)
+        _see_through(client, run_id, after=before)
+
+
+@app.command()
+def cancel(context: typer.Context, run_id: str) -> None:
+    """Ends a run at its next step, for good."""
+    with _client(context) as client:
+        status = client.runs.cancel(run_id).status
+    when = "" if status.terminal else ": it ends at its next step"
+    console.print(f"{run_id} {status}{when}", highlight=False)
 
 
 @app.command()
@@ -128,7 +159,7 @@ def approvals(context: typer.Context) -> None:
         page = client.approvals.list()
     for item in page.data:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool} {short(item.arguments)}"))
-        console.print(f"{item.run_id} · {item.reason} · until {item.expires_at.astimezone():%H:%M}", style="dim")
+        console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim")
     if not page.data:
         console.print("nothing waits")
 
@@ -161,15 +192,21 @@ def stop(
     clear: Annotated[str | None, typer.Option("--clear", help="Lifts the interrupt with this id.")] = None,
     reason: Annotated[str, typer.Option(help="Kept with the interrupt.")] = "",
 ) -> None:
-    """Emergency stop, in the middle of a token. Without arguments: what is stopped now."""
+    """Emergency stop, in the middle of a token. Without arguments: what is stopped now.
+
+    A run that was stopped goes on by: flightloop resume RUN_ID.
+    """
     if sum(choice is not None for choice in (run_id, everything or None, agent, session, clear)) > 1:
         raise InvalidRequest("stop takes one of RUN_ID, --all, --agent, --session and --clear")
     with _client(context) as client:
         if run_id:
             console.print(f"{run_id} {client.runs.interrupt(run_id).status}", highlight=False)
+            console.print(f"[dim]to go on: flightloop resume {run_id}[/dim]", highlight=False)
         elif clear:
             client.interrupts.clear(clear)
-            console.print(f"{clear} cleared", highlight=False)
+            console.print(f"{clear} cleared: new runs start", highlight=False)
+            advice = "those that it stopped go on by: flightloop resume RUN_ID"
+            console.print(f"[dim]{advice} (flightloop runs --status interrupted)[/dim]", highlight=False)
         elif everything:
             _latched(client.interrupts.create(reason=reason))
         elif agent:

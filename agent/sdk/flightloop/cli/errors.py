@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import ValidationError
-
 from flightloop.errors import FlightloopError
 
 
@@ -19,9 +17,6 @@ def one_line() -> Iterator[None]:
     except FlightloopError as error:
         request = f" (request {error.request_id})" if error.request_id else ""
         _exit(f"{error.message}{request}", 1)
-    except ValidationError as error:
-        first = error.errors()[0]
-        _exit(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", 1)
     except (TimeoutError, OSError) as error:
         _exit(str(error) or type(error).__name__, 1)
     except KeyboardInterrupt:

@@ -8,11 +8,23 @@ from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.cli.render import event_line, usage_line
 from flightloop.content import text_of
+from flightloop.errors import ConnectionFailed
 from flightloop.runs import Run
 
 
 def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
-    """Prints what happens until the run has ended; returns it as it ended."""
+    """Prints what happens until the run has ended; returns it as it ended.
+
+    Raises:
+        ConnectionFailed: the server was lost; the message says that the run was not.
+    """
+    try:
+        return _follow(client, console, run_id, after)
+    except ConnectionFailed as lost:
+        raise ConnectionFailed(f"{lost.message} The run goes on by itself: flightloop show {run_id}") from lost
+
+
+def _follow(client: Flightloop, console: Console, run_id: str, after: int) -> Run:
     saying = said = ""
     for event in client.runs.stream(run_id, after=after):
         if isinstance(event, ev.DeltaEvent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -33,6 +34,12 @@ def short(value: Any, longest: int = _LONGEST) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def moment(at: datetime, now: datetime | None = None) -> str:
+    """The local time, with its day if that isn't today."""
+    at, now = at.astimezone(), (now or datetime.now(UTC)).astimezone()
+    return f"{at:%H:%M}" if at.date() == now.date() else f"{at:%d %b %H:%M}"
 
 
 def status_text(status: RunStatus) -> Text:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from flightloop.errors import FlightloopError, InvalidRequest, NotFound, Unauthorized
+from flightloop.errors import FlightloopError, NotFound, Unauthorized, invalid_request
 from flightloop.runs import Run
 from flightloop.testing.routes import Answer, Request, Streamed, route
 from flightloop.testing.world import World
@@ -141,9 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Unauthorized("the API key is missing or wrong")
             answer = route(self.fake.world, request)
         except ValidationError as error:
-            first = error.errors()[0]
-            named = ".".join(str(part) for part in first["loc"])
-            return _failed(InvalidRequest(f"{named}: {first['msg']}", param=named))
+            return _failed(invalid_request(error))
         except FlightloopError as error:
             return _failed(error)
         except LookupError:

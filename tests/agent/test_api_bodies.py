@@ -1,0 +1,34 @@
+"""A field that is not known is refused where a misspelt one would do harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.agent.test_api_runs import RUN, client, created, deps, refused
+
+__all__ = ["client", "deps"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "param"),
+    [
+        ("", {**RUN, "budget": {"token": 100}}, "budget.token"),
+        ("", {**RUN, "session_budget": {"token": 100}}, "session_budget.token"),
+        ("", {**RUN, "bugdet": {"tokens": 100}}, "bugdet"),
+        ("/resume", {"budget": {"token": 100}}, "budget.token"),
+        ("/resume", {"bugdet": {"tokens": 100}}, "bugdet"),
+        ("/fork", {"step": 0, "budget": {"token": 100}}, "budget.token"),
+        ("/fork", {"step": 0, "polity": "default"}, "polity"),
+        ("/interrupt", {"reasons": "drill"}, "reasons"),
+        ("/feedback", {"score": 5, "resolved": True, "coment": "quick"}, "coment"),
+        ("/outcome", {"solved": True, "buy": "test"}, "buy"),
+    ],
+)
+async def test_a_name_that_is_none_is_refused(
+    client: httpx.AsyncClient, verb: str, body: dict[str, Any], param: str
+) -> None:
+    path = f"/v1/runs/{(await created(client))['id']}{verb}" if verb else "/v1/runs"
+    assert "not permitted" in refused(await client.post(path, json=body), 400, "invalid_request", param)

@@ -141,7 +141,7 @@ def error_of(response: httpx.Response) -> FlightloopError:
         body,
         request_id=request_id,
         retry_after=_retry_after(response),
-        server=_address(response),
+        address=_address(response),
     )
 
 

@@ -174,11 +174,11 @@ def error_for(
     *,
     request_id: str | None = None,
     retry_after: float | None = None,
-    server: str = "the server",
+    address: str | None = None,
 ) -> FlightloopError:
     """The error that an HTTP answer stands for, by its ``code``, else by its status.
 
-    ``server`` is what to call the one that answered, if it did not say what is wrong.
+    ``address``: of what should be a flightloop API, for the message if it did not say what is wrong.
     """
     detail = body.get("error") if isinstance(body, dict) else None
     detail = detail if isinstance(detail, dict) else {}
@@ -188,7 +188,8 @@ def error_for(
     }
     fallback = InvalidRequest if status < 500 else InternalError
     kind = known.get(str(detail.get("code"))) or by_status.get(status) or fallback
-    message = str(detail.get("message") or f"{server} answered {status}, and not as a flightloop API does")
+    foreign = ", and not as a flightloop API does" if address else ""
+    message = str(detail.get("message") or f"{address or 'the server'} answered {status}{foreign}")
     param = detail.get("param")
     return kind(
         message, param=param if isinstance(param, str) else None, request_id=request_id, retry_after=retry_after

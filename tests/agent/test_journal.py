@@ -33,6 +33,11 @@ def decided(**fields: Any) -> CallsDecided:
     return CallsDecided(calls=[], model=ModelCall(model="m"), **fields)
 
 
+def rated() -> FeedbackGiven:
+    """What needs no lease and leaves the run as it is."""
+    return FeedbackGiven(feedback=Feedback(score=5, resolved=True))
+
+
 def judged(call_id: str | None = None) -> Judged:
     return Judged(verdict=Verdict(action=Action.ALLOW, rail="r", stage=Stage.INPUT), call_id=call_id)
 
@@ -130,7 +135,7 @@ async def test_wait_returns_at_a_new_event_or_after_its_time(journal: Journal) -
     assert not await journal.wait(run.id, 1, 0.02)
     waiting = asyncio.create_task(journal.wait(run.id, 1, 5))
     await asyncio.sleep(0)
-    await journal.append(run.id, [CancelRequested()])
+    await journal.append(run.id, [rated()])
     assert await waiting
 
 
@@ -146,9 +151,9 @@ async def test_concurrent_appends_get_different_numbers(journal: Journal) -> Non
 async def test_one_refused_write_leaves_the_others_of_its_batch_alone(journal: Journal) -> None:
     good, bad = (await journal.create(created())).run, (await journal.create(created())).run
     outcomes = await asyncio.gather(
-        journal.append(good.id, [CancelRequested()]),
-        journal.append(bad.id, [CancelRequested(), decided()]),
-        journal.append(good.id, [CancelRequested()]),
+        journal.append(good.id, [rated()]),
+        journal.append(bad.id, [rated(), decided()]),
+        journal.append(good.id, [rated()]),
         return_exceptions=True,
     )
     assert isinstance(outcomes[1], Conflict)
@@ -162,7 +167,7 @@ async def test_one_refused_write_leaves_the_others_of_its_batch_alone(journal: J
 async def test_an_idempotency_key_replays_its_answer_per_tenant(journal: Journal) -> None:
     key = Idempotency("k", "digest")
     first = await journal.create(created(), key)
-    await journal.append(first.run.id, [CancelRequested()])
+    await journal.append(first.run.id, [rated()])
     again = await journal.create(created(), key)
     assert again.replayed
     assert again.run == first.run

@@ -26,8 +26,8 @@ from agent.store.tables import metadata
 from agent.store.urls import synchronous
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError, StoreUnavailable
-from flightloop.events import CallsDecided, CancelRequested, Judged, ModelCall, RunCreated
-from flightloop.runs import Budget, RunStatus
+from flightloop.events import CallsDecided, FeedbackGiven, Judged, ModelCall, RunCreated
+from flightloop.runs import Budget, Rating, RunStatus
 from flightloop.usage import Amounts
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
@@ -35,6 +35,7 @@ from tests.postgres import Postgres, postgres
 
 ROOT = Path(__file__).parents[2]
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
+RATED = FeedbackGiven(feedback=Rating(score=5, resolved=True))  # what needs no lease and leaves the run as it is
 
 
 @pytest.fixture
@@ -90,11 +91,11 @@ async def test_two_programs_share_a_journal(any_url: str) -> None:
     here, there = sql_journal(any_url, poll_s=0.01), sql_journal(any_url, poll_s=0.01)
     run = (await here.create(CREATED)).run
     waiting = asyncio.create_task(there.wait(run.id, 1, 10))
-    await here.append(run.id, [CancelRequested()])
+    await here.append(run.id, [RATED])
     assert await waiting
     claims = await asyncio.gather(here.claim("w1", 30), there.claim("w2", 30))
     assert sum(claim is not None for claim in claims) == 1
-    await asyncio.gather(*(journal.append(run.id, [CancelRequested()]) for journal in (here, there) for _ in range(10)))
+    await asyncio.gather(*(journal.append(run.id, [RATED]) for journal in (here, there) for _ in range(10)))
     events = await here.events("default", run.id)
     assert [item.seq for item in events] == list(range(1, 24))
     await here.close()
@@ -108,7 +109,7 @@ async def test_who_follows_all_events_misses_none(any_url: str) -> None:
 
     async def write(number: int) -> None:
         for _ in range(20):
-            await writers[number].append(runs[number].id, [CancelRequested()])
+            await writers[number].append(runs[number].id, [RATED])
 
     writing = asyncio.gather(*map(write, range(3)))
     while not writing.done() or len(seen) < 63:
@@ -207,7 +208,7 @@ async def test_a_database_may_be_started_again(server: Postgres) -> None:
         run = (await journal.create(CREATED)).run
         other.control("-m", "immediate", "stop")
         with pytest.raises(StoreUnavailable):
-            await journal.append(run.id, [CancelRequested()])
+            await journal.append(run.id, [RATED])
         other.start()
         assert await journal.claim("w", 3600)
         other.control("-m", "immediate", "stop")
@@ -216,7 +217,7 @@ async def test_a_database_may_be_started_again(server: Postgres) -> None:
         neighbour = sql_journal(other.url("pattern"))
         assert await neighbour.claim("w2", 3600) is None
         await neighbour.close()
-        await journal.append(run.id, [CancelRequested()])
+        await journal.append(run.id, [RATED])
         assert [event.seq for event in await journal.events("default", run.id)] == [1, 2, 3]
         await journal.close()
 
@@ -231,7 +232,7 @@ async def test_a_writer_goes_on_with_another_connection(server: Postgres) -> Non
         assert other.exec_driver_sql(f"{ended} '{name}'").fetchall()
     engine.dispose()
     # Nothing was asked for meanwhile, so nothing is lost; what waits together shares the new one's transaction.
-    await asyncio.gather(*(journal.append(run.id, [CancelRequested()]) for _ in range(5)))
+    await asyncio.gather(*(journal.append(run.id, [RATED]) for _ in range(5)))
     assert [event.seq for event in await journal.events("default", run.id)] == [1, 2, 3, 4, 5, 6]
     await journal.close()
 

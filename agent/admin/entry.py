@@ -88,9 +88,11 @@ def policy_test(
     file: Annotated[Path, typer.Argument(help="The policy, YAML.")],
     cases: Annotated[Path | None, typer.Argument(help="JSONL of {stage, text, expect, tool?, arguments?}.")] = None,
 ) -> None:
-    """Checks a policy; with cases, whether it decides as each of them expects. Exits 1 if not."""
+    """Checks a policy, and with it the project in whose policies/ it is; with cases, whether it decides as each of them
+    expects. Exits 1 if not."""
     from agent.admin.policies import test_policy
 
+    configured()
     raise typer.Exit(0 if asyncio.run(test_policy(file, cases, typer.echo)) else 1)
 
 

@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from flightloop.cli.project import write_project
 
 ROOT = Path(__file__).parents[2]
 PLAN = ScriptedAnswer(text=json.dumps({"goal": "answer", "tools": []}))
@@ -169,3 +170,13 @@ async def test_policy_cases(tmp_path: Path) -> None:
     cases.write_text('{"stage": "nowhere", "expect": "allow"}')
     code, _, err = await told("policy", "test", str(policy), str(cases), env=env)
     assert (code, "cases.jsonl:1: stage" in err) == (2, True)
+
+
+async def test_a_policy_is_checked_with_its_project(tmp_path: Path) -> None:
+    write_project(tmp_path / "notes")
+    policy = tmp_path / "notes" / "policies" / "notes.yaml"
+    env = environment(tmp_path, "http://127.0.0.1:1")
+    assert (await told("policy", "test", str(policy), env=env))[0] == 0
+    policy.write_text(policy.read_text().replace("ask: []", "ask: [{tool: add_remind}]"))
+    code, _, err = await told("policy", "test", str(policy), env=env)
+    assert (code, "tools.ask.0.tool: no tool is named add_remind; did you mean add_reminder" in err) == (2, True)

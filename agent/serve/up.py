@@ -82,13 +82,13 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
         raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
     bind(settings.host, settings.port).close()
     prometheus_port = extras.prometheus_port if shutil.which("prometheus") else None
-    for option, port in (("--console-port", extras.console_port), ("--prometheus-port", prometheus_port)):
+    for name, port in (("console", extras.console_port), ("prometheus", prometheus_port)):
         if port:
             try:
                 bind("127.0.0.1", port).close()
             except ConfigError:
-                name = option.removeprefix("--").removesuffix("-port")
-                raise ConfigError(f"{option}: port {port} is taken; name another, or --no-{name}") from None
+                ways = f"--{name}-port or FLIGHTLOOP_{name.upper()}_PORT, or do without by --no-{name}"
+                raise ConfigError(f"{name}: port {port} is taken; name another by {ways}") from None
 
 
 @contextmanager

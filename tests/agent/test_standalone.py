@@ -34,6 +34,11 @@ def environment(home: Path, url: str, **more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_MODEL_URL": url, **more}
 
 
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
+
+
 async def command(*arguments: str, env: dict[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -129,6 +134,8 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     port = str(taken.getsockname()[1])
     no_model = environment(tmp_path / "home", "http://127.0.0.1:1")
     own_model = {**no_model, "FLIGHTLOOP_MODEL_URL": ""}
+    (program := tmp_path / "prometheus").touch(0o755)
+    with_prometheus = {**own_model, "PATH": f"{program.parent}:{os.environ['PATH']}", "FLIGHTLOOP_PORT": free_port()}
     broken = tmp_path / "agents" / "one.yaml"
     broken.parent.mkdir()
     broken.write_text("name: [\n")  # the parser's words are several lines
@@ -140,6 +147,12 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
         (["dashboards", "push", "http://127.0.0.1:1", "--token", "x"], no_model, "Grafana at http://127.0.0.1:1: "),
         (["up", "--port", port], own_model, f"port {port} on 127.0.0.1 is taken"),
         (["up", "--port", "0"], own_model, "FLIGHTLOOP_PORT: "),
+        (["up", "--console-port", port], with_prometheus, "by --console-port or FLIGHTLOOP_CONSOLE_PORT, "),
+        (
+            ["up", "--no-console"],
+            {**with_prometheus, "FLIGHTLOOP_PROMETHEUS_PORT": port},
+            f"prometheus: port {port} is taken; name another by --prometheus-port or FLIGHTLOOP_PROMETHEUS_PORT",
+        ),
     ]
     try:
         ends = await asyncio.gather(*(told(*line, env=env) for line, env, _ in cases))

@@ -17,6 +17,7 @@ import yaml
 
 from agent.app import application
 from agent.config import Settings
+from agent.logs import log_file
 from agent.serve.cluster import local_cluster
 from agent.serve.start import start
 from agent.serving import bind
@@ -62,6 +63,7 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         if extras.prometheus_port and shutil.which("prometheus"):
             stack.enter_context(_prometheus(settings, extras.prometheus_port))
             tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
+        tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
         tell("Ctrl-C stops everything.")
         stop.wait()
         tell("stopping …")

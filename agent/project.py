@@ -24,6 +24,8 @@ from tools.mcp.servers import Server, read_servers
 from tools.registry import Registry
 
 EMBEDDED = Path(__file__).parent / "projects" / "support"
+ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
+"""For messages of commands that took the embedded project, which they may not have been meant for."""
 BUILTIN_TOOLS = "tools.builtin"
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 

@@ -144,7 +144,7 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     ):
         with pytest.raises(InvalidRequest, match=why):
             await write_regression(settings, wrong, said.append)
-    with pytest.raises(ConfigError, match="not yours to change: .* --project DIR or FLIGHTLOOP_PROJECT"):
+    with pytest.raises(ConfigError, match=r"not yours to change: .* --project DIR or FLIGHTLOOP_PROJECT"):
         await write_regression(Settings(home=tmp_path / "home"), Request(run.id), said.append)
 
 

@@ -17,6 +17,7 @@ from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from agent.config import Settings, load_settings
+from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.ingress import Ingress
@@ -139,4 +140,4 @@ def _model(settings: Settings) -> Application:
     model_path(config)
     deployment = model_deployment(config, settings.replicas_min, settings.replicas_max)
     watch = partial(interrupt_watch, settings.journal_url, settings.interrupt_max_silence_s)
-    return deployment.bind(config, watch, metrics_sink)
+    return deployment.bind(config, watch, metrics_sink, set_up_logs=partial(log_to_file, settings, "model"))

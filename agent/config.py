@@ -241,4 +241,5 @@ def _line(detail: Any) -> str:
     variable = ".".join([PREFIX + str(detail["loc"][0]).upper(), *map(str, detail["loc"][1:])])
     told = str(detail["msg"]).removeprefix("Value error, ")
     secret = any(word in variable for word in ("KEY", "PASSWORD", "WEBHOOKS"))
-    return f"{variable}: {told}" + ("" if secret else f" (got {detail['input']!r})")
+    value = str(detail["input"]) if isinstance(detail["input"], Path) else detail["input"]
+    return f"{variable}: {told}" + ("" if secret else f" (got {value!r})")

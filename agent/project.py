@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from tools.mcp.servers import Server, read_servers
 from tools.registry import Registry
 
 EMBEDDED = Path(__file__).parent / "projects" / "support"
+ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
+"""For messages of commands that took the embedded project, which they may not have been meant for."""
 BUILTIN_TOOLS = "tools.builtin"
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
@@ -79,7 +83,8 @@ def load_project(folder: Path | None = None) -> Project:
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
     registry = Registry.load(sources).beside(tool.as_tool() for tool in server_tools)
-    policies = {"default": default_policy()} | _policies(folder)
+    own = _policies(folder)
+    policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
     for path in sorted((folder / "agents").glob("*.y*ml")):
         agent = _agent(path)
@@ -90,6 +95,9 @@ def load_project(folder: Path | None = None) -> Project:
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
     _check_subagents(folder, agents, registry)
+    tools = {*_names(registry), *map(subagent.tool_name, agents)}
+    for path, policy in own.items():
+        _check_tools_named(path, policy, tools)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
@@ -129,13 +137,13 @@ def _digest(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def _policies(folder: Path) -> dict[str, Policy]:
-    found: dict[str, Policy] = {}
+def _policies(folder: Path) -> dict[Path, Policy]:
+    found: dict[Path, Policy] = {}
     for path in sorted((folder / "policies").glob("*.y*ml")):
         policy = load_policy(path)
-        if policy.name in found:
+        if any(policy.name == other.name for other in found.values()):
             raise ConfigError(f"{path}: name: another file has a policy named {policy.name}", param="name")
-        found[policy.name] = policy
+        found[path] = policy
     return found
 
 
@@ -160,8 +168,31 @@ def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], regi
         raise ConfigError(f"{path}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
     for name in (*agent.tools, *agent.escalation):
         if name not in registry:
-            known = ", ".join(sorted(spec.name for spec in registry.specs()))
-            raise ConfigError(f"{path}: tools: no tool is named {name}; known: {known}", param="tools")
+            raise ConfigError(f"{path}: tools: {_unknown_tool(name, _names(registry))}", param="tools")
+
+
+def _check_tools_named(path: Path, policy: Policy, tools: Collection[str]) -> None:
+    """Raises ConfigError: a rule about a tool that isn't there would be one that never holds, without a word.
+
+    The default policy also judges completions, whose tools are their callers': about those there is a warning only.
+    """
+    for where, name in policy.document.tools_named():
+        if name in tools:
+            continue
+        told = f"{path}: {where}: {_unknown_tool(name, tools)}"
+        if policy.name != default_policy().name:
+            raise ConfigError(told, param=where)
+        log.warning("the policy names a tool that the project has not", told=told)
+
+
+def _names(registry: Registry) -> set[str]:
+    return {spec.name for spec in registry.specs()}
+
+
+def _unknown_tool(name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"no tool is named {name}; {hint}known: {', '.join(sorted(known))}"
 
 
 def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:

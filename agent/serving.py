@@ -46,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def _why(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"FLIGHTLOOP_PORT: port {port} on {host} is taken; set FLIGHTLOOP_PORT to a free one"
+        return f"FLIGHTLOOP_PORT: port {port} on {host} is taken; set FLIGHTLOOP_PORT (or --port) to a free one"
     if error.errno == errno.EACCES:
         return f"FLIGHTLOOP_PORT: port {port} needs privileges; set FLIGHTLOOP_PORT to one above 1023"
     return f"FLIGHTLOOP_HOST: cannot listen on {host}:{port} ({error.strerror})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,18 +16,21 @@ from rich.text import Text
 
 from agent.config import load_settings
 from agent.evals.task import Task, load
+from agent.serving import bind
 from bench.platform import Platform, PlatformFailed
 from bench.play import Played, Player
 from bench.support import TASKS
 from flightloop import Flightloop
 from flightloop.cli.render import event_line
-from flightloop.errors import FlightloopError
+from flightloop.errors import ConfigError, FlightloopError
 from flightloop.events import DeltaEvent, Judged, RunEvent
 from flightloop.overview import Figure, Overview
 from flightloop.verdicts import Action
 
 SEED = 20_26
 COUNT = 10
+PROMETHEUS_PORT = 9090
+"""What ``up`` takes where ``FLIGHTLOOP_PROMETHEUS_PORT`` says nothing."""
 CONSOLE_PORT = os.environ.get("FLIGHTLOOP_CONSOLE_PORT") or "8501"
 
 
@@ -65,7 +69,10 @@ def main() -> int:
         port = load_settings().port
         with console.status("starting") as status:
             platform = Platform(
-                home, port, progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s (log: {home})")
+                home,
+                port,
+                options(console),
+                progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s (log: {home})"),
             )
             platform.__enter__()
         try:
@@ -78,6 +85,19 @@ def main() -> int:
         return 1
     console.print(f"Stopped cleanly. Start it to stay with: make up   ({len(played)} tasks were played)")
     return 0
+
+
+def options(console: Console) -> list[str]:
+    """Without Prometheus where somebody else has its port; a port that was asked for is not given up so."""
+    if not os.environ.get("FLIGHTLOOP_PROMETHEUS_PORT") and shutil.which("prometheus"):
+        try:
+            bind("127.0.0.1", PROMETHEUS_PORT).close()
+        except ConfigError:
+            console.print(
+                f"Prometheus is left out: port {PROMETHEUS_PORT} is taken; FLIGHTLOOP_PROMETHEUS_PORT names another"
+            )
+            return ["--no-prometheus"]
+    return []
 
 
 def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Played]:

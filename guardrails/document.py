@@ -7,6 +7,7 @@ leaves out is taken from the built-in default policy, so that leaving out can ne
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import regex
@@ -269,3 +270,14 @@ class PolicyDocument(Strict):
     def canonical(self) -> dict[str, Any]:
         """The whole document as JSON data, defaults written out."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def tools_named(self) -> Iterator[tuple[str, str]]:
+        """Fields and the tools that they name: ``("tools.ask.0.tool", "refund_order")``; ``*`` is none."""
+        lists: dict[str, Iterable[str]] = {f"tools.allow.{agent}": names for agent, names in self.tools.allow.items()}
+        lists["tools.arguments"] = self.tools.arguments
+        lists |= {f"tools.ask.{index}.tool": [rule.tool] for index, rule in enumerate(self.tools.ask) if rule.tool}
+        lists["tools.harmless"] = self.tools.harmless
+        for stage in Stage:
+            for index, entry in enumerate(self.stages.of(stage).rails):
+                lists[f"stages.{stage}.rails.{index}.tools"] = entry.tools or ()
+        yield from ((field, name) for field, names in lists.items() for name in names if name != "*")

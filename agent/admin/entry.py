@@ -30,6 +30,9 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
+CASES = """JSONL of {stage, text, expect}; of calls also tool, arguments and effect (pure, keyed, …, unsafe);
+and what the policy may look at: agent, user_text, plan (names of tools), tainted."""
+
 
 @app.command()
 def serve(host: Host = None, port: Port = None, project: Project = None) -> None:
@@ -52,7 +55,7 @@ def up(
     console: Annotated[bool, typer.Option(help="Start the operator console.")] = True,
     console_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_CONSOLE_PORT")] = 8501,
     prometheus: Annotated[bool, typer.Option(help="Start Prometheus, where it is installed.")] = True,
-    prometheus_port: Annotated[int, typer.Option(min=1, max=65535)] = 9090,
+    prometheus_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT")] = 9090,
 ) -> None:
     """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
     from agent.serve.up import Extras, up
@@ -86,11 +89,13 @@ def graph(
 @policy.command("test")
 def policy_test(
     file: Annotated[Path, typer.Argument(help="The policy, YAML.")],
-    cases: Annotated[Path | None, typer.Argument(help="JSONL of {stage, text, expect, tool?, arguments?}.")] = None,
+    cases: Annotated[Path | None, typer.Argument(help=CASES)] = None,
 ) -> None:
-    """Checks a policy; with cases, whether it decides as each of them expects. Exits 1 if not."""
+    """Checks a policy, and with it the project in whose policies/ it is; with cases, whether it decides as each of them
+    expects. Exits 1 if not."""
     from agent.admin.policies import test_policy
 
+    configured()
     raise typer.Exit(0 if asyncio.run(test_policy(file, cases, typer.echo)) else 1)
 
 

@@ -21,7 +21,7 @@ from agent.evals.play import Model, Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
 from agent.models.patient import PatientChatModel
-from agent.project import Project, load_project
+from agent.project import ELSEWHERE, Project, load_project
 from flightloop import AsyncFlightloop
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.settings import resolve
@@ -85,7 +85,7 @@ async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], repeat: i
 def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
     files = wish.files or project.tasks
     if not files:
-        raise ConfigError(f"{project.folder / 'tasks'}: no *.jsonl; name a file with --tasks")
+        raise ConfigError(f"{project.folder / 'tasks'}: no *.jsonl; name a file with --tasks, or {ELSEWHERE}")
     tasks = read(files)
     if missing := sorted(wish.ids - {task.id for _, task in tasks}):
         raise ConfigError(f"no task has the id {missing[0]}; looked in {', '.join(map(str, files))}")

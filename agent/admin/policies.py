@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.project import load_project
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -45,9 +46,11 @@ async def test_policy(file: Path, cases: Path | None, tell: Callable[[str], None
     """Whether the policy decides every case as expected; ``tell`` gets a line for each that it does not.
 
     Raises:
-        ConfigError: the policy or a case is not valid.
+        ConfigError: the policy or a case is not valid, or the policy's project does not load with it.
     """
     policy = load_policy(file)
+    if (folder := _project_of(file)) is not None:
+        load_project(folder)  # only the project knows which tools it can name
     tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")
     if cases is None:
         return True
@@ -61,6 +64,11 @@ async def test_policy(file: Path, cases: Path | None, tell: Callable[[str], None
             tell(f"{cases}:{number}: expected {case.expect}, got {ruling.action} {ruling.reason}".rstrip())
     tell(f"{total - wrong} of {total} cases as expected")
     return wrong == 0
+
+
+def _project_of(file: Path) -> Path | None:
+    folder = file.resolve().parent
+    return folder.parent if folder.name == "policies" and (folder.parent / "agents").is_dir() else None
 
 
 def _cases(path: Path) -> Iterator[tuple[int, Case]]:

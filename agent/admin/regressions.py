@@ -15,7 +15,7 @@ from agent import compose
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, Task, read
-from agent.project import load_project
+from agent.project import ELSEWHERE, load_project
 from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
@@ -72,7 +72,7 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
 
 def _file(settings: Settings) -> Path:
     if settings.project is None:
-        raise ConfigError("the embedded project is not yours to change: name a --project, or a file with --out")
+        raise ConfigError(f"the embedded project is not yours to change: name {ELSEWHERE}, or a file with --out")
     return settings.project / "tasks" / FILE
 
 

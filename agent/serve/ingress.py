@@ -16,6 +16,7 @@ from agent.catalogue import ProjectCatalogue
 from agent.compose import make_guards, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
+from agent.logs import log_to_file
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
@@ -45,6 +46,7 @@ class Ingress:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: Settings, handle: DeploymentHandle[Any] | None, worker: DeploymentHandle[Any]
     ) -> None:
+        log_to_file(settings, "api")
         self._metrics = Metrics("api")
         model, name = await connect_model(settings, handle, self._metrics)
         self._deltas = LocalDeltas()

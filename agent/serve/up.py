@@ -17,6 +17,7 @@ import yaml
 
 from agent.app import application
 from agent.config import Settings
+from agent.logs import log_file
 from agent.serve.cluster import local_cluster
 from agent.serve.start import start
 from agent.serving import bind
@@ -62,6 +63,7 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         if extras.prometheus_port and shutil.which("prometheus"):
             stack.enter_context(_prometheus(settings, extras.prometheus_port))
             tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
+        tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
         tell("Ctrl-C stops everything.")
         stop.wait()
         tell("stopping …")
@@ -82,13 +84,13 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
         raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
     bind(settings.host, settings.port).close()
     prometheus_port = extras.prometheus_port if shutil.which("prometheus") else None
-    for option, port in (("--console-port", extras.console_port), ("--prometheus-port", prometheus_port)):
+    for name, port in (("console", extras.console_port), ("prometheus", prometheus_port)):
         if port:
             try:
                 bind("127.0.0.1", port).close()
             except ConfigError:
-                name = option.removeprefix("--").removesuffix("-port")
-                raise ConfigError(f"{option}: port {port} is taken; name another, or --no-{name}") from None
+                ways = f"--{name}-port or FLIGHTLOOP_{name.upper()}_PORT, or do without by --no-{name}"
+                raise ConfigError(f"{name}: port {port} is taken; name another by {ways}") from None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
+from agent.logs import log_to_file
 from agent.models.patient import PatientChatModel
 from agent.project import LiveProject
 from agent.serve.connections import connect_model, metrics_sink
@@ -56,6 +57,7 @@ class WorkerHost:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: Settings, handle: DeploymentHandle[Any] | None
     ) -> None:
+        log_to_file(settings, "worker")
         metrics = Metrics("worker")
         connected, name = await connect_model(settings, handle, metrics)
         model = PatientChatModel(connected)

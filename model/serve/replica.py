@@ -34,6 +34,7 @@ class ModelReplica:
         make_stop: makes the emergency stop's reader in this process.
         make_sink: makes what takes this process's figures, every few seconds.
         shard_cpus: logical CPUs of one shard's bundle in the replica's placement group.
+        set_up_logs: says where this process's logs go.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class ModelReplica:
         make_stop: Callable[[], StopSignal],
         make_sink: Callable[[], Callable[[Snapshot], object]],
         shard_cpus: float = SHARD_CPUS,
+        set_up_logs: Callable[[], object] = lambda: None,
     ) -> None:
+        set_up_logs()
         self._shards: ShardedRunner | None = None
         if config.shards > 1:
             self._shards = ShardedRunner.start(config, ray.util.get_current_placement_group(), shard_cpus)

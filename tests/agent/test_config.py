@@ -63,6 +63,13 @@ def test_a_bad_value_is_one_line_with_its_name(
     assert "\n" not in caught.value.message
 
 
+def test_a_folder_that_is_not_there_is_told_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLIGHTLOOP_PROJECT", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(project=Path("/nope"))
+    assert caught.value.message.endswith("(got '/nope')")
+
+
 def test_replicas_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTLOOP_REPLICAS_MIN", "3")
     with pytest.raises(ConfigError, match="FLIGHTLOOP_REPLICAS_MAX"):

@@ -231,7 +231,7 @@ async def test_a_running_platform_lends_its_model(folder: Path, monkeypatch: pyt
         (HEARD, Wish(agent="clerk"), "no such task is of the agent clerk"),
         (HEARD | {"turns": []}, Wish(), "first.jsonl:1: turns"),
         (HEARD, Wish(files=(Path("none.jsonl"),)), "none.jsonl: can't be read"),
-        (None, Wish(), "tasks: no [*].jsonl; name a file with --tasks"),
+        (None, Wish(), "tasks: no [*].jsonl; name a file with --tasks, or .* --project DIR or FLIGHTLOOP_PROJECT"),
     ],
 )
 async def test_what_is_wrong_is_told_before_anything_is_played(

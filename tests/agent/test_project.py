@@ -91,6 +91,19 @@ def test_a_folder(folder: Path) -> None:
         ("agents/other.yaml", AGENT, "agents/other.yaml: name: another file"),
         ("policies/other.yaml", POLICY, "policies/other.yaml: name: another file"),
         ("policies/clerk.yaml", POLICY + "stages: {input: {rails: [nope]}}\n", "policies/clerk.yaml"),
+        (
+            "policies/clerk.yaml",
+            POLICY + "  ask: [{effect: unsafe}, {tool: not}]\n",
+            "policies/clerk.yaml: tools.ask.1.tool: no tool is named not; did you mean note? known: ask_clerk, ",
+        ),
+        ("policies/clerk.yaml", POLICY.replace("[note]", "[note, nope]"), "tools.allow.clerk: no tool is named nope"),
+        ("policies/clerk.yaml", POLICY + "  arguments: {nope: {}}\n", "tools.arguments: no tool is named nope"),
+        ("policies/clerk.yaml", POLICY + "  harmless: [nope]\n", "tools.harmless: no tool is named nope"),
+        (
+            "policies/clerk.yaml",
+            POLICY + "stages: {tool_result: {rails: [{rail: pii, tools: [nope]}]}}\n",
+            "stages.tool_result.rails.0.tools: no tool is named nope",
+        ),
         ("tools.py", "raise ValueError('no')", "tools.py"),
         ("tools.py", "raise SystemExit(1)", "tools.py"),
     ],
@@ -100,6 +113,23 @@ def test_a_mistake_is_named_with_its_file_and_field(folder: Path, file: str, con
     with pytest.raises(ConfigError) as error:
         load_project(folder)
     assert told in error.value.message
+
+
+def test_a_policy_may_name_every_tool_that_the_project_has(folder: Path) -> None:
+    names = ("note", "calculator", "ask_clerk")
+    asks = ", ".join(f"{{tool: {name}}}" for name in names)
+    (folder / "policies/clerk.yaml").write_text(POLICY.replace("[note]", "['*']") + f"  ask: [{asks}]\n")
+    assert [rule.tool for rule in load_project(folder).policies["clerk"].document.tools.ask] == list(names)
+
+
+def test_the_default_policy_may_name_tools_of_those_who_ask_for_completions(folder: Path) -> None:
+    policy = POLICY.replace("name: clerk", "name: default").replace("[note]", "['*']")
+    (folder / "policies/default.yaml").write_text(policy + "  ask: [{tool: get_weather}]\n")
+    with capture_logs() as logs:
+        load_project(folder)
+    (told,) = logs
+    assert told["log_level"] == "warning"
+    assert "default.yaml: tools.ask.0.tool: no tool is named get_weather" in told["told"]
 
 
 def test_no_agents_or_no_folder(tmp_path: Path) -> None:

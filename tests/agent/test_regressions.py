@@ -144,7 +144,7 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     ):
         with pytest.raises(InvalidRequest, match=why):
             await write_regression(settings, wrong, said.append)
-    with pytest.raises(ConfigError, match="embedded project is not yours"):
+    with pytest.raises(ConfigError, match=r"not yours to change: .* --project DIR or FLIGHTLOOP_PROJECT"):
         await write_regression(Settings(home=tmp_path / "home"), Request(run.id), said.append)
 
 
@@ -176,7 +176,7 @@ def scripted(*answers: str | tuple[str, str]) -> ScriptedServer:
 
 async def test_from_a_new_project_over_a_failed_run_to_a_task_that_finds_it(tmp_path: Path) -> None:
     code, out = await told("-c", "from flightloop.cli import main; main()", "new", str(tmp_path / "notes"))
-    assert (code, "agent eval" in out) == (0, True)
+    assert (code, f"agent eval --project {tmp_path / 'notes'}" in out) == (0, True)
     folder, home, lists = tmp_path / "notes", tmp_path / "home", ("list_reminders", "{}")
     project = load_project(folder)  # whose tools.py must not be taken for the package where one stands in the folder
     journal = compose.open_journal(Settings(home=home, project=folder))

@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from flightloop.cli.project import write_project
 
 ROOT = Path(__file__).parents[2]
 PLAN = ScriptedAnswer(text=json.dumps({"goal": "answer", "tools": []}))
@@ -31,6 +32,11 @@ class Started:
 def environment(home: Path, url: str, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
     return {**kept, "PYTHONPATH": str(ROOT), "FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_MODEL_URL": url, **more}
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 async def command(*arguments: str, env: dict[str, str]) -> asyncio.subprocess.Process:
@@ -128,6 +134,8 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     port = str(taken.getsockname()[1])
     no_model = environment(tmp_path / "home", "http://127.0.0.1:1")
     own_model = {**no_model, "FLIGHTLOOP_MODEL_URL": ""}
+    (program := tmp_path / "prometheus").touch(0o755)
+    with_prometheus = {**own_model, "PATH": f"{program.parent}:{os.environ['PATH']}", "FLIGHTLOOP_PORT": free_port()}
     broken = tmp_path / "agents" / "one.yaml"
     broken.parent.mkdir()
     broken.write_text("name: [\n")  # the parser's words are several lines
@@ -139,6 +147,12 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
         (["dashboards", "push", "http://127.0.0.1:1", "--token", "x"], no_model, "Grafana at http://127.0.0.1:1: "),
         (["up", "--port", port], own_model, f"port {port} on 127.0.0.1 is taken"),
         (["up", "--port", "0"], own_model, "FLIGHTLOOP_PORT: "),
+        (["up", "--console-port", port], with_prometheus, "by --console-port or FLIGHTLOOP_CONSOLE_PORT, "),
+        (
+            ["up", "--no-console"],
+            {**with_prometheus, "FLIGHTLOOP_PROMETHEUS_PORT": port},
+            f"prometheus: port {port} is taken; name another by --prometheus-port or FLIGHTLOOP_PROMETHEUS_PORT",
+        ),
     ]
     try:
         ends = await asyncio.gather(*(told(*line, env=env) for line, env, _ in cases))
@@ -169,3 +183,13 @@ async def test_policy_cases(tmp_path: Path) -> None:
     cases.write_text('{"stage": "nowhere", "expect": "allow"}')
     code, _, err = await told("policy", "test", str(policy), str(cases), env=env)
     assert (code, "cases.jsonl:1: stage" in err) == (2, True)
+
+
+async def test_a_policy_is_checked_with_its_project(tmp_path: Path) -> None:
+    write_project(tmp_path / "notes")
+    policy = tmp_path / "notes" / "policies" / "notes.yaml"
+    env = environment(tmp_path, "http://127.0.0.1:1")
+    assert (await told("policy", "test", str(policy), env=env))[0] == 0
+    policy.write_text(policy.read_text().replace("ask: []", "ask: [{tool: add_remind}]"))
+    code, _, err = await told("policy", "test", str(policy), env=env)
+    assert (code, "tools.ask.0.tool: no tool is named add_remind; did you mean add_reminder" in err) == (2, True)

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench import demo
 from bench.platform import Platform
@@ -24,3 +25,20 @@ def test_the_demo_says_which_setting_is_wrong(
     monkeypatch.setenv("FLIGHTLOOP_PORT", "abc")
     assert demo.main() == 1
     assert "FLIGHTLOOP_PORT" in capsys.readouterr().out
+
+
+def test_the_demo_does_without_prometheus_where_another_one_has_its_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "prometheus").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("FLIGHTLOOP_PROMETHEUS_PORT", raising=False)
+    console = Console(width=200)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(demo, "PROMETHEUS_PORT", other.getsockname()[1])
+        assert demo.options(console) == ["--no-prometheus"]
+        assert "FLIGHTLOOP_PROMETHEUS_PORT" in capsys.readouterr().out
+        monkeypatch.setenv("FLIGHTLOOP_PROMETHEUS_PORT", "9091")
+        assert demo.options(console) == []
+    monkeypatch.delenv("FLIGHTLOOP_PROMETHEUS_PORT")
+    assert demo.options(console) == []

@@ -52,7 +52,7 @@ def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist 
         console.print(f"  {path}", highlight=False)
     console.print(f"Start the platform with FLIGHTLOOP_PROJECT={name.resolve()}", soft_wrap=True, highlight=False)
     console.print(f'then: flightloop run "…" -a {name.name}', highlight=False)
-    console.print("python -m agent eval plays its tasks", highlight=False)
+    console.print(f"python -m agent eval --project {name.resolve()} plays its tasks", soft_wrap=True, highlight=False)
 
 
 @app.command()

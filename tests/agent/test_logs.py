@@ -1,0 +1,45 @@
+"""The file that the processes of a cluster log to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from agent.config import Settings
+from agent.logs import log_file, log_to_file
+from agent.project import LiveProject
+from flightloop.cli.project import write_project
+
+log = structlog.get_logger()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    yield Settings(home=tmp_path / "home", log_level="warning")
+    structlog.reset_defaults()
+
+
+def test_processes_append_lines_from_their_level_on(settings: Settings) -> None:
+    for process in ("worker", "api"):
+        with log_to_file(settings, process):
+            log.warning("told")
+            log.info("below the level")
+    lines = [json.loads(line) for line in log_file(settings).read_text().splitlines()]
+    assert [(line["process"], line["event"], line["level"]) for line in lines] == [
+        ("worker", "told", "warning"),
+        ("api", "told", "warning"),
+    ]
+
+
+def test_a_mistake_in_a_project_is_told_there(settings: Settings, tmp_path: Path) -> None:
+    write_project(tmp_path / "notes")
+    live = LiveProject(tmp_path / "notes")
+    (tmp_path / "notes" / "agents" / "second.yaml").write_text("colour: red\n")
+    with log_to_file(settings, "worker"):
+        live.current()
+    line = json.loads(log_file(settings).read_text())
+    assert (line["level"], "second.yaml: instructions" in line["error"]) == ("error", True)

@@ -28,11 +28,19 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(level=max(logging.WARNING, logging.getLevelName(level.upper())), stream=sys.stderr)
 
 
-def log_to_file(settings: Settings, process: str) -> FileIO:
-    """JSON, each line with the ``process`` that wrote it. Returns the file, open as long as this process logs to it."""
+def log_to_file(settings: Settings, process: str) -> FileIO | None:
+    """JSON, each line with the ``process`` that wrote it. Returns the file, open as long as this process logs to it.
+
+    Where it can't be written, as perhaps on another node of a cluster, standard error takes its place.
+    """
     file = log_file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    output = file.open("ab", buffering=0)  # a line is one write, so that those of several processes don't mix
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        output = file.open("ab", buffering=0)  # a line is one write, so that those of several processes don't mix
+    except OSError as error:
+        log_to_stderr(settings.log_level)
+        structlog.get_logger(__name__).warning("the log cannot be written", file=str(file), problem=error.strerror)
+        return None
 
     def named(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {"process": process, **event}

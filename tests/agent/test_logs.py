@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     structlog.reset_defaults()
 
 
+def logging_to_file(settings: Settings, process: str) -> FileIO:
+    file = log_to_file(settings, process)
+    assert file is not None
+    return file
+
+
 def test_processes_append_lines_from_their_level_on(settings: Settings) -> None:
     for process in ("worker", "api"):
-        with log_to_file(settings, process):
+        with logging_to_file(settings, process):
             log.warning("told")
             log.info("below the level")
     lines = [json.loads(line) for line in log_file(settings).read_text().splitlines()]
@@ -39,7 +46,16 @@ def test_a_mistake_in_a_project_is_told_there(settings: Settings, tmp_path: Path
     write_project(tmp_path / "notes")
     live = LiveProject(tmp_path / "notes")
     (tmp_path / "notes" / "agents" / "second.yaml").write_text("colour: red\n")
-    with log_to_file(settings, "worker"):
+    with logging_to_file(settings, "worker"):
         live.current()
     line = json.loads(log_file(settings).read_text())
     assert (line["level"], "second.yaml: instructions" in line["error"]) == ("error", True)
+
+
+def test_without_a_folder_to_write_to_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert log_to_file(Settings(home=tmp_path / "file" / "home"), "model") is None
+    log.warning("told")
+    assert "the log cannot be written" in (said := capsys.readouterr().err)
+    assert "told" in said
+    structlog.reset_defaults()

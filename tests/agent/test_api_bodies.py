@@ -32,3 +32,17 @@ async def test_a_name_that_is_none_is_refused(
 ) -> None:
     path = f"/v1/runs/{(await created(client))['id']}{verb}" if verb else "/v1/runs"
     assert "not permitted" in refused(await client.post(path, json=body), 400, "invalid_request", param)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/keys", {"name": "console", "rol": "viewer"}, "rol"),
+        ("/v1/interrupts", {"scope": "all", "target_": "a"}, "target_"),
+        ("/v1/approvals/apr_1", {"decision": "deny", "raeson": "no"}, "raeson"),
+    ],
+)
+async def test_nor_is_one_of_a_key_a_stop_or_a_decision(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], param: str
+) -> None:
+    assert "not permitted" in refused(await client.post(path, json=body), 400, "invalid_request", param)

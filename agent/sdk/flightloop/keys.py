@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from flightloop.content import Wire
+from flightloop.content import Body, Wire
 
 
 class Role(StrEnum):
@@ -20,7 +20,7 @@ class Role(StrEnum):
         return order.index(self) >= order.index(needed)
 
 
-class ApiKeyCreate(Wire):
+class ApiKeyCreate(Body):
     """Body of ``POST /v1/keys``."""
 
     name: str = Field(min_length=1, max_length=64)

@@ -231,12 +231,12 @@ class Approval(Wire):
     decided_at: datetime | None = None
 
 
-class ApprovalDecision(Wire):
+class ApprovalDecision(Body):
     decision: Literal["approve", "deny"]
     reason: str | None = Field(default=None, max_length=2000)
 
 
-class InterruptCreate(Wire):
+class InterruptCreate(Body):
     """``target`` is the agent's name or the session's id; none for scope ``all``."""
 
     scope: Literal["all", "agent", "session"] = "all"

@@ -41,8 +41,9 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
 
     try:
         return await _command(journal, tenant_id, run_id, events)
-    except Conflict:  # it has ended meanwhile: there is nothing to keep it from
-        await journal.clear_interrupt(tenant_id, latched.id)
+    except Conflict:
+        if (await journal.get(tenant_id, run_id)).status.terminal:  # meanwhile: there is nothing to keep it from
+            await journal.clear_interrupt(tenant_id, latched.id)
         raise
 
 

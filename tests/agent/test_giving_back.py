@@ -106,3 +106,18 @@ async def test_no_latch_stays_on_a_run_that_ends_meanwhile(bench: Any) -> None:
     with pytest.raises(Conflict):
         await interrupt(bench.journal, "default", run.id)
     assert await bench.journal.interrupts("default") == []
+
+
+async def test_a_stop_stays_latched_while_its_run_goes_from_hand_to_hand(bench: Any) -> None:
+    """However often the command comes too late, whoever has the run then obeys the latch."""
+    run = await bench.work(await bench.start())
+    append = bench.journal.append
+
+    async def too_late(run_id: str, *given: Any, **named: Any) -> Any:
+        raise Conflict(f"run {run_id} has changed")
+
+    bench.journal.append = too_late
+    with pytest.raises(Conflict):
+        await interrupt(bench.journal, "default", run.id)
+    bench.journal.append = append
+    assert [each.target for each in await bench.journal.interrupts("default")] == [run.id]

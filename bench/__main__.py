@@ -147,6 +147,7 @@ def tools(
     outputs: Annotated[Path | None, typer.Option(help="Folder for all answers, to look at the mistakes.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with WikiText-2.")] = DATA,
     docs: Annotated[Path | None, typer.Option(help="Folder whose tool-calling.md and .svg take the figures.")] = None,
+    before: Annotated[Path | None, typer.Option(help="Rows of the stage of tuning before: what was gained.")] = None,
     port: Port = 8000,
 ) -> None:
     """Tool calling by the Berkeley Function Calling Leaderboard, through the platform's own endpoint."""
@@ -155,7 +156,7 @@ def tools(
 
     only_warnings()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    wish = Wish(cases, _names(categories), url, port, without_grammar, data, outputs, docs)
+    wish = Wish(cases, _names(categories), url, port, without_grammar, data, outputs, docs, before)
     show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "tools")
 
 

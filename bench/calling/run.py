@@ -20,6 +20,7 @@ from bench.calling.categories import Category, chosen, sample
 from bench.calling.checker import Case, Checker
 from bench.calling.diagram import draw
 from bench.calling.experts import perplexity_ratio
+from bench.calling.gain import mean_before, preference_gain
 from bench.calling.outputs import Outputs
 from bench.calling.page import fragment, outcomes
 from bench.calling.play import Played, play_all
@@ -59,6 +60,7 @@ class Wish:
         data: folder with WikiText-2.
         outputs: folder for the answers, a file of JSON lines for each category.
         docs: folder whose page and diagram take the figures.
+        before: rows of the stage of tuning before, which the row ``preference_gain`` is measured from.
         judge: the peer that has the cases.
         at_once: cases that are played beside each other.
     """
@@ -71,6 +73,7 @@ class Wish:
     data: Path = Path("../shared/data")
     outputs: Path | None = None
     docs: Path | None = None
+    before: Path | None = None
     judge: str = "bfcl"
     at_once: int = AT_ONCE
 
@@ -84,12 +87,13 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         done: gets the rows so far after each part: a run takes long, and may be broken off.
 
     Raises:
-        BenchError: an unknown category, or a page that can't take the figures.
+        BenchError: an unknown category, a page that can't take the figures, or no figures of the stage before.
         PeerError: the judge is not installed, or failed; the message says what to do.
         PlatformFailed: the platform did not start.
-        ConfigError: no key for the platform at ``wish.url``.
+        ConfigError: no key for the platform at ``wish.url``, or ``wish.before`` has no rows.
     """
     categories = chosen(wish.categories)
+    before = mean_before(wish.before, categories) if wish.before else None
     found: list[Row] = []
     tallies: dict[str, list[Tally]] = {}
     with Peer(wish.judge) as peer, _endpoint(console, wish) as client:
@@ -103,6 +107,8 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
             found += rows(tallies[suffix], time.perf_counter() - began, suffix=suffix)
             done(found)
     console.print(outcomes(tallies))
+    if before is not None:
+        found.append(preference_gain(found, before))
     found += _language(console, wish)
     done(found)
     if wish.docs:

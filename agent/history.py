@@ -146,7 +146,8 @@ class History:
             self._calls[event.call_id].decided = event
         else:  # what was not decided by then is closed: a run that is resumed asks anew
             for call in self.last.open if self.last else ():
-                call.request = call.request if call.decided else None
+                if call.waits_for_person:
+                    call.request = None
 
     def _resulted(self, result: ToolResult, call: ToolCall) -> None:
         self.results.append(result)

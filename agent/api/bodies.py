@@ -11,9 +11,13 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 
-class _Body(Request):
+class _BodyRequest(Request):
     async def json(self) -> Any:
-        """Python's own parser takes halves of characters, which no journal can keep, and any depth."""
+        """The parsed body; Python's own parser takes halves of characters, which no journal can keep, and any depth.
+
+        Raises:
+            HTTPException: 400, it is no JSON.
+        """
         try:
             return from_json(await self.body())
         except ValueError as error:
@@ -27,6 +31,6 @@ class BodyRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def read_by_us(request: Request) -> Response:
-            return await handle(_Body(request.scope, request.receive))
+            return await handle(_BodyRequest(request.scope, request.receive))
 
         return read_by_us

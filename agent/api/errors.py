@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -13,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from flightloop.errors import FlightloopError, InternalError, InvalidRequest, NotFound
+from flightloop.errors import FlightloopError, InternalError, InvalidRequest, NotFound, invalid_request
 
 log = structlog.get_logger(__name__)
 
@@ -86,27 +84,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(from_validation(error.errors()))
+        within = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]  # of "body", "query" …
+        return answer(invalid_request(within))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         headers = {"allow": ", ".join(_methods(request))} if error.status_code == 405 else dict(error.headers or {})
         return answer(_from_http(request, error), headers)
-
-
-def from_validation(problems: Sequence[Any]) -> InvalidRequest:
-    """One error for all problems; ``param`` is the first one's field."""
-    if not problems:
-        return InvalidRequest("the request is not valid")
-    lines = [f"{_field(problem['loc']) or 'body'}: {problem['msg']}" for problem in problems[:5]]
-    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return InvalidRequest("; ".join(lines) + more, param=_field(problems[0]["loc"]))
-
-
-def _field(location: Sequence[Any]) -> str | None:
-    # A location begins with "body", "query" …, and pydantic adds names of validators and union members.
-    names = [str(part) for part in location[1:] if isinstance(part, int) or re.fullmatch(r"[a-z_][\w-]*", str(part))]
-    return ".".join(names) or None
 
 
 def _from_http(request: Request, error: HTTPException) -> FlightloopError:

@@ -75,7 +75,7 @@ def refused_here() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise invalid_request(error) from None
+        raise invalid_request(error.errors()) from None
 
 
 Steps = Generator[Call[Any] | Feed[Any], Any, T]
@@ -107,7 +107,7 @@ def result_of(call: Call[T], response: httpx.Response) -> T:
     try:
         return call.parse(response.json() if response.content else None)
     except ValidationError as error:
-        raise _foreign(response, invalid_request(error).message) from error
+        raise _foreign(response, invalid_request(error.errors()).message) from error
     except ValueError as error:  # no JSON
         raise _foreign(response) from error
 

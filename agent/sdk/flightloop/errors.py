@@ -26,9 +26,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
-
-from pydantic import ValidationError
 
 
 class FlightloopError(Exception):
@@ -196,11 +196,22 @@ def error_for(
     )
 
 
-def invalid_request(error: ValidationError) -> InvalidRequest:
-    """What a request's type refuses, in the API's words. ``param`` is the first field at fault."""
-    problems = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
-    message = "; ".join(f"{field or 'body'}: {said}" for field, said in problems[:5])
-    return InvalidRequest(message, param=problems[0][0] or None)
+def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
+    """What a request's type refuses, as one error; ``param`` is the first field at fault.
+
+    ``problems``: pydantic's, as ``ValidationError.errors()`` tells them, located from the request on.
+    """
+    if not problems:
+        return InvalidRequest("the request is not valid")
+    lines = [f"{_field(problem['loc']) or 'body'}: {problem['msg']}" for problem in problems[:5]]
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return InvalidRequest("; ".join(lines) + more, param=_field(problems[0]["loc"]))
+
+
+def _field(location: Sequence[Any]) -> str | None:
+    # Pydantic adds names of validators and union members.
+    names = [str(part) for part in location if isinstance(part, int) or re.fullmatch(r"[a-z_][\w-]*", str(part))]
+    return ".".join(names) or None
 
 
 def _tree(kind: type[FlightloopError]) -> list[type[FlightloopError]]:

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Unauthorized("the API key is missing or wrong")
             answer = route(self.fake.world, request)
         except ValidationError as error:
-            return _failed(invalid_request(error))
+            return _failed(invalid_request(error.errors()))
         except FlightloopError as error:
             return _failed(error)
         except LookupError:

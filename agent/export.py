@@ -22,7 +22,7 @@ from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
-from tools.registry import Registry
+from tools.describe import described
 
 GOOD_SCORE, BAD_SCORE = 4, 2
 
@@ -60,7 +60,7 @@ class Exporter:
         self._journal = journal
         self._project = project
         self._tenant_id = tenant_id
-        self._registry = Registry.load(project.tool_sources)
+        self._registry = described(project.tool_sources)
         self._kits: dict[str, Kit] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:

@@ -18,6 +18,7 @@ from agent import subagent
 from agent.spec import AgentSpec
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
+from tools.describe import described
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Project:
-    """A loaded folder. ``tool_sources`` is what ``tools.registry.Registry.load`` takes; ``registry`` also has the tools
+    """A loaded folder. ``tool_sources`` is what ``tools.describe.described`` takes; ``registry`` also has the tools
     of MCP servers."""
 
     folder: Path
@@ -82,7 +83,7 @@ def load_project(folder: Path | None = None) -> Project:
     digest = _digest(*(folder / name for name in TOOL_FILES))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
-    registry = Registry.load(sources).beside(tool.as_tool() for tool in server_tools)
+    registry = described(sources).beside(tool.as_tool() for tool in server_tools)
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}

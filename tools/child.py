@@ -1,29 +1,29 @@
 """The process that runs tools: ``python -m tools.child SETTINGS``, started by `tools.process`.
 
-It is two processes: the outer one leads the process group, drains what tools print and keeps the start of it; the
-inner one, first in its PID namespace where there is one, loads the tools and serves one call at a time. Frames
-travel over pipes that tools have no name for: their own stdin is empty, and their stdout and stderr are the drain.
+It is three processes. The outer one leads the process group, drains what tools print and keeps the start of it, and
+makes the connections that tools may have. The middle one makes the PID namespace, which whoever makes can't start threads
+any more. The inner one enters the sandbox and only then loads what a project wrote: it serves one call at a time, or
+describes its tools, or becomes the program of an MCP server. Frames travel over pipes that tools have no name for: their
+own stdin is empty, and their stdout and stderr are the drain.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 from typing import Any, BinaryIO, NoReturn
 
 from tools import frames
-from tools.isolation import (
-    Isolation,
-    IsolationError,
-    Limits,
-    die_with_parent,
-    drop_capabilities,
-    enter_namespaces,
-    install_filter,
-    require,
-)
+from tools.sandbox.confinement import GROUPS, Confinement, Entered, SandboxError, die_with_parent
+from tools.sandbox.limits import join_group
 
 PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
@@ -31,26 +31,54 @@ PRINTED_BYTES = 64 * 1024
 
 def main() -> NoReturn:
     settings = json.loads(sys.argv[1])
-    isolation = Isolation(**settings["isolation"])
-    namespaces = "namespaces" in settings["mechanisms"] and enter_namespaces(isolation)
+    confinement = Confinement.from_json(settings["confinement"])
+    if confinement.uses(GROUPS):
+        join_group(confinement.limits.memory, confinement.limits.processes or 0)
     die_with_parent(settings["parent"])
-    requests, responses = os.dup(0), os.dup(1)
+    host = os.getpid()
     drain, sink = os.pipe()
+    outer, inner = socket.socketpair()
     if os.fork():
+        inner.close()
         # The worker must see the line end when the inner process does.
-        for descriptor in (0, 1, requests, responses, sink):
+        for descriptor in (0, 1, sink):
             os.close(descriptor)
+        Thread(target=_connect, args=(outer, settings), daemon=True).start()
         _drain(drain)
+    outer.close()
     os.close(drain)
+    namespaces = confinement.leave_pid_namespace()
     die_with_parent()
+    if os.fork():
+        for descriptor in (0, 1, sink, inner.detach()):
+            os.close(descriptor)
+        _end_as_child()
+    die_with_parent()
+    if "command" in settings:
+        os.dup2(sink, 2)
+        os.close(sink)
+        _become(settings["command"], confinement, namespaces, host, inner)
+    requests, responses = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
     os.close(sink)
     os.close(nothing)
     with os.fdopen(requests, "rb") as reading, os.fdopen(responses, "wb") as writing:
-        _serve(settings, isolation, namespaces, reading, writing)
+        _work(settings, confinement, namespaces, host, inner, reading, writing)
     os._exit(0)
+
+
+def _connect(line: socket.socket, settings: Mapping[str, Any]) -> None:
+    """In the outer process: makes the inner one's connections, once it has sent its listener."""
+    _, descriptors, _, _ = socket.recv_fds(line, 1, 1)
+    if descriptors:
+        try:
+            from tools.sandbox.connections import Connector, endpoints_of  # only where there is a network
+
+            Connector(descriptors[0], endpoints_of(settings["confinement"]["hosts"], settings["platform"])).run()
+        finally:
+            os.close(descriptors[0])  # what asks from now on is refused
 
 
 def _drain(source: int) -> NoReturn:
@@ -61,46 +89,81 @@ def _drain(source: int) -> NoReturn:
         left -= len(kept)
         if kept:
             os.write(2, kept)
+    _end_as_child()
+
+
+def _end_as_child() -> NoReturn:
+    """Waits for the only child, and ends with its status."""
     _, status = os.waitpid(-1, 0)
     os._exit(os.waitstatus_to_exitcode(status) % 256)
 
 
-def _serve(
-    settings: dict[str, Any], isolation: Isolation, namespaces: bool, reading: BinaryIO, writing: BinaryIO
+def _enter(confinement: Confinement, namespaces: bool, host: int, line: socket.socket) -> Entered:
+    entered = confinement.enter(namespaces, host)
+    if entered.listener is not None:
+        socket.send_fds(line, [b"\0"], [entered.listener])
+        os.close(entered.listener)
+    line.close()
+    return entered
+
+
+def _work(
+    settings: Mapping[str, Any],
+    confinement: Confinement,
+    namespaces: bool,
+    host: int,
+    line: socket.socket,
+    reading: BinaryIO,
+    writing: BinaryIO,
 ) -> None:
     try:
+        entered = _enter(confinement, namespaces, host, line)
         # Loaded here and not at the top, so that the outer process stays small.
         from tools.registry import Registry
-        from tools.serving import Server
+        from tools.serving import Server, spec_to_json
 
-        server = Server(Registry.load(settings["sources"]), settings["max_result_bytes"])
-        in_force = _confine(settings, isolation, namespaces)
+        registry = Registry.load(settings["sources"])
     except Exception as error:
-        problem = str(error) if isinstance(error, IsolationError) else f"{type(error).__name__}: {error}"
-        writing.write(frames.encode({"failed": problem[:4000]}))
+        problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+        _send(writing, {"failed": problem[:4000]})
         return
-    writing.write(frames.encode({"ready": in_force}))
-    writing.flush()
+    if settings.get("describe"):
+        _send(writing, {"tools": [spec_to_json(spec) for spec in registry.specs()]})
+        return
+    server = Server(registry, settings["max_result_bytes"])
+    _send(writing, {"ready": list(entered.in_force)})
+    scratch = Path(confinement.scratch)
     while (request := frames.read(reading)) is not None:
-        writing.write(frames.encode(server.answer(request)))
-        writing.flush()
+        answer = server.answer(request)
         if namespaces:
             _end_leftovers()
+        _tidy(scratch)
+        _send(writing, answer)
 
 
-def _confine(settings: dict[str, Any], isolation: Isolation, namespaces: bool) -> list[str]:
-    in_force = ["namespaces"] if namespaces else []
-    limits = dict(settings["limits"])
-    if namespaces:
-        drop_capabilities()
-    else:
-        # Outside a user namespace the kernel counts all of the user's processes, not this host's.
-        limits["processes"] = None
-    Limits(**limits).apply()
-    if "seccomp" in settings["mechanisms"] and install_filter(isolation):
-        in_force.append("seccomp")
-    require(isolation, in_force)
-    return in_force
+def _become(
+    command: list[str], confinement: Confinement, namespaces: bool, host: int, line: socket.socket
+) -> NoReturn:
+    """Starts a program in the place of this process, with its stdin and stdout."""
+    try:
+        _enter(confinement, namespaces, host, line)
+        os.execvp(command[0], command)
+    except (OSError, SandboxError) as error:
+        os.write(2, f"{command[0]}: {error}\n".encode())
+    os._exit(1)
+
+
+def _send(writing: BinaryIO, message: dict[str, Any]) -> None:
+    writing.write(frames.encode(message))
+    writing.flush()
+
+
+def _tidy(scratch: Path) -> None:
+    """What a call wrote is gone before the next one."""
+    os.chdir(scratch)
+    for entry in scratch.iterdir():
+        with suppress(OSError):
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def _end_leftovers() -> None:

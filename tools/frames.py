@@ -27,6 +27,14 @@ def read(pipe: BinaryIO) -> dict[str, Any] | None:
     return _decode(pipe.read(HEADER.unpack(head)[0]))
 
 
+def decode(data: bytes) -> dict[str, Any]:
+    """The first frame of what was read. Raises FrameError: there is none."""
+    if len(data) < HEADER.size:
+        raise FrameError("the pipe ended")
+    (length,) = HEADER.unpack_from(data)
+    return _decode(data[HEADER.size : HEADER.size + length])
+
+
 async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
     """The next frame of at most ``limit`` bytes.
 

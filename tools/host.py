@@ -1,6 +1,6 @@
 """Tool hosts: a pool of processes for each isolation class, beside the worker.
 
-Every call runs in a host of its own while it lasts. A timeout, a cancelled task or `ToolHosts.kill` ends the host's
+Every call runs in a host of its own while it lasts, and a host serves one tenant. A timeout, a cancelled task or `ToolHosts.kill` ends the host's
 whole group; a fresh one takes its place.
 """
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flightloop.tool import ToolContext, ToolSpec
+from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
-from tools.isolation import Isolation
+from tools.describe import described
 from tools.process import HostFailed, HostProcess
-from tools.registry import Registry
+from tools.sandbox.confinement import NAMESPACES
+from tools.sandbox.isolation import Isolation
 from tools.serving import context_to_json
 
 log = logging.getLogger(__name__)
@@ -41,27 +42,31 @@ class ToolOutcome:
 
 
 class HostPool:
-    """Hosts of one isolation class: some idle, at most ``config.max_hosts`` at work."""
+    """Hosts of one isolation class: spare ones for whoever comes, and ones that have served a tenant and serve no other.
 
-    def __init__(self, isolation: Isolation, sources: Sequence[str], config: ToolsConfig) -> None:
+    At most ``config.max_hosts`` are at work at the same time.
+    """
+
+    def __init__(
+        self, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
+    ) -> None:
         self._isolation = isolation
         self._sources = sources
         self._config = config
+        self._data = data
+        self._spare: deque[HostProcess] = deque()
         self._idle: deque[HostProcess] = deque()
         self._slots = asyncio.Semaphore(config.max_hosts)
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def acquire(self) -> HostProcess:
-        """A host for one call, to be given back by `release`. Raises HostFailed if none can start."""
+    async def acquire(self, tenant: str) -> HostProcess:
+        """A host for one call of a tenant, to be given back by `release`. Raises HostFailed if none can start."""
         await self._slots.acquire()
         try:
-            while self._idle:
-                host = self._idle.popleft()
-                if host.alive:
-                    return host
-                await host.kill()
-            return await HostProcess.start(self._isolation, self._sources, self._config)
+            host = await self._waiting(tenant) or await self._start()
+            host.tenant = tenant
+            return host
         except BaseException:
             self._slots.release()
             raise
@@ -69,16 +74,19 @@ class HostPool:
             self.refill()
 
     async def release(self, host: HostProcess, healthy: bool) -> None:
+        """Takes a host back; one that ended, served its share, or is not as it was is replaced."""
         self._slots.release()
-        if healthy and host.alive and host.calls < self._config.max_calls and not self._closed:
+        if healthy and self._reusable(host):
             self._idle.append(host)
+            if len(self._idle) > self._config.idle:
+                await self._idle.popleft().kill()
             return
         await host.kill()
         self.refill()
 
     def refill(self) -> None:
         """Starts what is missing of the spare hosts, in the background."""
-        missing = self._config.spare - len(self._idle) - len(self._starting)
+        missing = self._config.spare - len(self._spare) - len(self._starting)
         for _ in range(0 if self._closed else missing):
             task = asyncio.create_task(self._start_spare())
             self._starting.add(task)
@@ -93,12 +101,35 @@ class HostPool:
         for task in list(self._starting):
             task.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        while self._idle:
-            await self._idle.popleft().kill()
+        hosts = [*self._spare, *self._idle]
+        self._spare.clear()
+        self._idle.clear()
+        await asyncio.gather(*(host.kill() for host in hosts))
+
+    def _reusable(self, host: HostProcess) -> bool:
+        # Without a PID namespace what a call left running goes on beside the next one.
+        alone = NAMESPACES in host.in_force or not self._isolation.subprocesses
+        return host.alive and alone and host.calls < self._config.max_calls and not self._closed and host.unchanged()
+
+    async def _waiting(self, tenant: str) -> HostProcess | None:
+        """An idle host of this tenant, the one used last, or a spare one."""
+        for host in reversed(self._idle):
+            if host.tenant == tenant and host.alive:
+                self._idle.remove(host)
+                return host
+        while self._spare:
+            host = self._spare.popleft()
+            if host.alive:
+                return host
+            await host.kill()
+        return None
+
+    async def _start(self) -> HostProcess:
+        return await HostProcess.start(self._isolation, self._sources, self._config, self._data)
 
     async def _start_spare(self) -> None:
         try:
-            self._idle.append(await HostProcess.start(self._isolation, self._sources, self._config))
+            self._spare.append(await self._start())
         except HostFailed as error:
             log.warning("no spare tool host (%s): %s", self._isolation, error)
 
@@ -114,23 +145,32 @@ class ToolHosts:
     """Runs tools out of process; an async context manager.
 
     Args:
-        sources: import paths or files of the modules with the tools (`Registry.load`).
+        sources: import paths or files of the modules with the tools (`describe.described`).
+        data: the deployment's folder of tool data, for which spare hosts are started.
     """
 
-    def __init__(self, sources: Sequence[str | Path], config: ToolsConfig | None = None) -> None:
+    def __init__(
+        self, sources: Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
+    ) -> None:
         self._config = config or ToolsConfig()
-        names = [str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources]
-        self.registry = Registry.load(names)
-        self._pools = {
-            isolation: HostPool(isolation, names, self._config)
-            for isolation in sorted({Isolation.of(spec) for spec in self.registry.specs()})
-        }
+        self._data = data
+        self._sources = [
+            str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
+        ]
+        self.registry = described(self._sources, self._config)
+        self._pools: dict[Isolation, HostPool] = {}
         self._calls: set[_Call] = set()
 
     async def __aenter__(self) -> ToolHosts:
-        """Starts the spare hosts and waits for them; one that can't start fails the calls that need it."""
+        """Starts the spare hosts and waits for them; one that can't start fails the calls that need it.
+
+        Hosts of tools whose connections depend on an agent's policy start with their first call.
+        """
         try:
-            await asyncio.gather(*(pool.warm() for pool in self._pools.values()))
+            if self._data is not None:
+                ready = [spec for spec in self.registry.specs() if POLICY_EGRESS not in spec.hosts]
+                pools = {self._pool(Isolation.of(spec, self._data), self._data) for spec in ready}
+                await asyncio.gather(*(pool.warm() for pool in pools))
         except BaseException:
             await self.close()
             raise
@@ -179,10 +219,15 @@ class ToolHosts:
             await self.kill(run_id)
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
+    def _pool(self, isolation: Isolation, data: Path) -> HostPool:
+        if isolation not in self._pools:
+            self._pools[isolation] = HostPool(isolation, self._sources, self._config, data.resolve())
+        return self._pools[isolation]
+
     async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        pool = self._pools[Isolation.of(spec)]
+        pool = self._pool(Isolation.of(spec, context.data, context.egress), context.data)
         try:
-            host = await pool.acquire()
+            host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
         started = time.monotonic()

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shutil
 import signal
-import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tools import frames
 from tools.config import ToolsConfig
-from tools.isolation import Isolation
+from tools.launch import command_of, confinement_of, environment_of, make_scratch
+from tools.sandbox.confinement import SandboxError
+from tools.sandbox.isolation import Isolation
+from tools.sandbox.limits import leave_group
+from tools.vitals import Vitals, inner_of
 
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
@@ -32,31 +33,45 @@ class HostFailed(Exception):
 class HostProcess:
     """A running host; made by `start`. Serves one call at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, config: ToolsConfig, scratch: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, config: ToolsConfig, scratch: Path) -> None:
         self._process = process
         self._scratch = scratch
         # JSON escapes can make six bytes of one.
         self._frame_limit = 6 * config.max_result_bytes + SPARE_FRAME_BYTES
         self._printed = asyncio.ensure_future(self._read_printed())
+        self._inner: int | None = None
+        self._vitals: Vitals | None = None
         self.calls = 0
+        self.tenant: str | None = None
+        """Whose calls it serves, from its first one on."""
         self.in_force: tuple[str, ...] = ()
 
     @classmethod
-    async def start(cls, isolation: Isolation, sources: Sequence[str], config: ToolsConfig) -> HostProcess:
+    async def start(
+        cls, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
+    ) -> HostProcess:
         """Starts a host with the sources loaded.
+
+        Args:
+            data: the deployment's folder of tool data.
 
         Raises:
             HostFailed: a source can't be loaded, or the isolation isn't to be had here.
         """
-        scratch = tempfile.mkdtemp(prefix="flightloop-tool-")
-        settings = json.dumps(_settings(isolation, sources, config))
+        scratch = make_scratch()
+        try:
+            confinement = await asyncio.to_thread(
+                confinement_of, isolation, config, scratch, folders_of(sources), data
+            )
+        except (SandboxError, OSError) as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise HostFailed(f"the tool can't start: {error}") from None
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tools.child", settings),
+            *command_of(confinement, config, sources=list(sources), max_result_bytes=config.max_result_bytes),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(config, scratch),
+            env=environment_of(config, scratch),
             cwd=scratch,
             start_new_session=True,
         )
@@ -74,6 +89,8 @@ class HostProcess:
             await host.kill()
             raise HostFailed(f"the tool can't start: {hello['failed']}")
         host.in_force = tuple(hello["ready"])
+        host._inner = inner_of(host.pid)
+        host._vitals = Vitals.of(host._inner) if host._inner else None
         return host
 
     @property
@@ -83,6 +100,16 @@ class HostProcess:
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
+
+    def unchanged(self) -> bool:
+        """Whether the last call left the host's limits, identity and scheduling as they were."""
+        now = Vitals.of(self._inner) if self._inner else None
+        if self._vitals is None or now is None:
+            return self.alive and self._vitals is now
+        changed = self._vitals.changed(now)
+        if changed is not None:
+            log.warning("tool host %s is replaced: a call changed its %s", self.pid, changed)
+        return changed is None
 
     async def request(self, message: dict[str, Any]) -> dict[str, Any]:
         """Sends a call and waits for its answer.
@@ -114,6 +141,7 @@ class HostProcess:
         # asyncio closes the pipes only once their ends are reached, which a stray grandchild could put off for ever.
         self._process._transport.close()  # type: ignore[attr-defined]
         shutil.rmtree(self._scratch, ignore_errors=True)
+        leave_group(self.pid)
 
     def _outside_the_group(self) -> list[int]:
         """Descendants that made a session of their own; a PID namespace takes them along, so there is no need then."""
@@ -144,36 +172,9 @@ class HostProcess:
             log.debug("tool host %s printed: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
 
 
-def _settings(isolation: Isolation, sources: Sequence[str], config: ToolsConfig) -> dict[str, Any]:
-    limits = {
-        "memory": config.memory_bytes,
-        "file_size": config.file_bytes,
-        "open_files": config.open_files,
-        "processes": config.processes,
-    }
-    return {
-        "isolation": asdict(isolation),
-        "mechanisms": list(config.mechanisms),
-        "sources": list(sources),
-        "limits": limits,
-        "max_result_bytes": config.max_result_bytes,
-        "parent": os.getpid(),
-    }
-
-
-def _environment(config: ToolsConfig, scratch: str) -> dict[str, str]:
-    """Nothing of the worker's environment but where programs and modules are: keys and passwords stay out."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LANG": "C.UTF-8",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        **config.environment,
-    }
+def folders_of(sources: Sequence[str]) -> list[Path]:
+    """The folders of the sources that are files: a project's tools may read what lies beside them."""
+    return [Path(source).resolve().parent for source in sources if source.endswith(".py")]
 
 
 def _kill(pid: int) -> None:

@@ -63,6 +63,8 @@ class Registry:
     def load(cls, sources: Sequence[str | Path]) -> Registry:
         """Tools of modules, each given by its import path (``tools.builtin``) or by its file (``…/tools.py``).
 
+        Importing executes them, here: the platform's own processes ask `tools.describe` for a project's.
+
         A module's tools are those of its ``TOOLS``, or else all the ``@tool`` functions defined in it.
 
         Raises:
@@ -87,6 +89,9 @@ class Registry:
             known = ", ".join(sorted(self._tools)) or "none"
             raise NotFound(f"no tool is named {name!r}; known tools: {known}", param="tool")
         return self._tools[name]
+
+    def tools(self) -> list[Tool]:
+        return [*self._tools.values()]
 
     def specs(self) -> list[ToolSpec]:
         return [tool.spec for tool in self._tools.values()]

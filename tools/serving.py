@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
 
-from flightloop.tool import Tool, ToolContext, ToolRefused
+from flightloop.tool import Tool, ToolContext, ToolRefused, ToolSpec
 from tools.registry import Registry
 
 MESSAGE_CHARACTERS = 2000
+_SPEC = TypeAdapter(ToolSpec)
 
 
 def context_to_json(context: ToolContext) -> dict[str, Any]:
@@ -24,6 +25,15 @@ def context_to_json(context: ToolContext) -> dict[str, Any]:
 
 def context_from_json(data: dict[str, Any]) -> ToolContext:
     return ToolContext(**{**data, "data": Path(data["data"]), "egress": tuple(data["egress"])})
+
+
+def spec_to_json(spec: ToolSpec) -> dict[str, Any]:
+    return dict(_SPEC.dump_python(spec, mode="json"))
+
+
+def spec_from_json(data: Any) -> ToolSpec:
+    """Raises ValueError: it is no description of a tool. What a project's process sends is not trusted."""
+    return _SPEC.validate_python(data)
 
 
 class Server:

@@ -135,7 +135,7 @@ def connect(port: int, family: str = "inet") -> str:
     return "connected"
 
 
-@tool(effect="pure", permissions=("network",))
+@tool(effect="pure", permissions=("network",), hosts=("@egress",))
 def connect_allowed(port: int) -> str:
     """Connects to a local port, with the permission."""
     with socket.create_connection(("127.0.0.1", port), 2):

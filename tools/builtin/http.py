@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field
 
-from flightloop.tool import ToolContext, ToolRefused, tool
+from flightloop.tool import POLICY_EGRESS, ToolContext, ToolRefused, tool
 
 MAX_BYTES = 200_000
 MAX_REDIRECTS = 4
@@ -25,7 +25,7 @@ TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@tool(effect="pure", timeout_s=20, permissions=("network",), sinks=("url",), returns_untrusted=True)
+@tool(effect="pure", timeout_s=20, permissions=("network",), hosts=(POLICY_EGRESS,), sinks=("url",), returns_untrusted=True)
 async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8, max_length=2000)]) -> Any:
     """Read a web page or API by HTTP GET. Only allowed hosts can be reached.
 

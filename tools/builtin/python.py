@@ -21,13 +21,14 @@ from typing import Annotated, Any, NoReturn
 from pydantic import Field
 
 from flightloop.tool import ToolRefused, tool
-from tools import landlock, seccomp
-from tools.isolation import Limits, die_with_parent
+from tools.sandbox import landlock, rules, seccomp
+from tools.sandbox.confinement import die_with_parent
+from tools.sandbox.limits import Limits
+from tools.sandbox.reading import DEVICES
 
 WALL_SECONDS = 10.0
 MAX_OUTPUT_BYTES = 16 * 1024
 LIMITS = Limits(memory=1024**3, file_size=8 * 1024**2, open_files=32, cpu=5)
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
 @tool(effect="pure", timeout_s=20, permissions=("subprocess",))
@@ -104,7 +105,7 @@ def _child(code: str, scratch: Path, sink: int) -> NoReturn:
         os.environ.update(HOME=str(scratch), TMPDIR=str(scratch), LANG="C.UTF-8")
         landlock.restrict(_pythons_own(), [scratch])
         LIMITS.apply()
-        seccomp.install([*seccomp.ALWAYS, *seccomp.NETWORK, *seccomp.PROCESSES, *seccomp.FILES])
+        seccomp.install(rules.of_program(signals=landlock.version() >= landlock.SCOPE_VERSION))
         status = _execute(code)
     except BaseException:
         traceback.print_exc()
@@ -142,5 +143,5 @@ def _pythons_own() -> list[Path]:
     named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return [
         *(Path(path) for path in (sys.base_prefix, *named, "/usr/lib", "/usr/share/zoneinfo", "/lib", "/lib64")),
-        *map(Path, DEVICES),
+        *DEVICES,
     ]

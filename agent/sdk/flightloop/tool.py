@@ -26,9 +26,13 @@ class Effect(StrEnum):
 
 
 class Permission(StrEnum):
-    NETWORK = "network"  # outgoing connections, still within the policy's egress list
-    FILES = "files"  # reads and writes outside its own scratch folder
+    NETWORK = "network"  # outgoing TCP connections, to ``hosts``
+    FILES = "files"  # reads and writes ``folders``, besides the deployment's tool data and its own scratch folder
     SUBPROCESS = "subprocess"  # starts programs
+
+
+POLICY_EGRESS = "@egress"
+"""In ``hosts``: those on the egress list of the agent's policy."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class ToolSpec:
     effect: Effect
     timeout_s: float = 30.0
     permissions: frozenset[Permission] = frozenset()
+    hosts: tuple[str, ...] = ()
+    """Where it may connect to: ``HOST`` (ports 80 and 443), ``HOST:PORT``, ``*`` for every public address, or
+    `POLICY_EGRESS`. An address of this machine must be named with its port; the platform's own ports are never reached.
+    """
+    folders: tuple[str, ...] = ()
+    """Absolute paths that it may read and write."""
     sinks: tuple[str, ...] = ()
     """Arguments that say where something goes (recipient, URL, account): policies watch their origin."""
     returns_untrusted: bool = False
@@ -93,6 +103,8 @@ def tool(
     name: str | None = ...,
     timeout_s: float = ...,
     permissions: tuple[Permission | str, ...] = ...,
+    hosts: tuple[str, ...] = ...,
+    folders: tuple[str, ...] = ...,
     sinks: tuple[str, ...] = ...,
     returns_untrusted: bool = ...,
     reconcile: str | None = ...,
@@ -105,11 +117,16 @@ def tool(
     name: str | None = None,
     timeout_s: float = 30.0,
     permissions: tuple[Permission | str, ...] = (),
+    hosts: tuple[str, ...] = (),
+    folders: tuple[str, ...] = (),
     sinks: tuple[str, ...] = (),
     returns_untrusted: bool = False,
     reconcile: str | None = None,
 ) -> Any:
     """Declares a function as a tool. Without an effect it counts as ``unsafe``.
+
+    A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
+    ``folders``. The kernel enforces both (`ToolSpec`).
 
     An unsafe tool's ``reconcile`` names a pure tool of the same parameters, or fewer, that is asked what became of
     a call that a crash swallowed: it returns what the call had returned, or None if the call did not happen.
@@ -119,7 +136,8 @@ def tool(
     ``ToolContext`` is filled by the runtime and hidden from the model.
 
     Raises:
-        TypeError: a parameter has no type hint, there is no docstring, or a tool that isn't unsafe has ``reconcile``.
+        TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
+            permissions and ``hosts`` or ``folders`` don't agree.
     """
 
     def declare(target: Function) -> Function:
@@ -131,12 +149,15 @@ def tool(
             effect=Effect(effect),
             timeout_s=timeout_s,
             permissions=frozenset(Permission(item) for item in permissions),
+            hosts=tuple(hosts),
+            folders=tuple(folders),
             sinks=sinks,
             returns_untrusted=returns_untrusted,
             reconcile=reconcile,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")
+        _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])
         if unknown:
             raise TypeError(f"{spec.name}: sinks name no parameter: {', '.join(sorted(unknown))}")
@@ -144,6 +165,20 @@ def tool(
         return target
 
     return declare if function is None else declare(function)
+
+
+def _check_rights(spec: ToolSpec) -> None:
+    if Permission.NETWORK in spec.permissions and not spec.hosts:
+        raise TypeError(
+            f"{spec.name}: the network permission needs hosts=(…), the hosts that it connects to: "
+            f'"api.example.com", "db.internal:5432", "*" for any public one, or POLICY_EGRESS for the policy\'s list'
+        )
+    for permission, name, given in ((Permission.NETWORK, "hosts", spec.hosts), (Permission.FILES, "folders", spec.folders)):
+        if given and permission not in spec.permissions:
+            raise TypeError(f"{spec.name}: {name} needs permissions=({permission.value!r},)")
+    for folder in spec.folders:
+        if not Path(folder).is_absolute():
+            raise TypeError(f"{spec.name}: folders: {folder} must be an absolute path")
 
 
 def tool_of(function: Callable[..., Any]) -> Tool | None:

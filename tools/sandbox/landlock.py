@@ -1,7 +1,8 @@
-"""Landlock: which files a process may see and write, kept by the kernel (Linux 5.13 and later).
+"""Landlock: which files a process may read and write, enforced by the kernel (Linux 5.13 and later).
 
-Source: linux/landlock.h. Each version of the interface knows more kinds of access; all that the running kernel knows
-are handled, so what is not allowed is refused.
+Source: linux/landlock.h. Each version of the interface knows more kinds of access. All that the running kernel knows
+are handled, so what is not allowed is refused: every TCP ``bind`` and ``connect`` too (from version 4 on), signals to
+processes outside and abstract UNIX sockets (from version 6 on).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEVICE = 1 << 0, 1 << 
 READ = READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEVICE
 ACCESS_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
+NETWORK_VERSION, BIND_AND_CONNECT = 4, 3
 SCOPE_VERSION, SCOPE_SOCKETS_AND_SIGNALS = 6, 3
 
 
@@ -38,8 +40,15 @@ def version() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, 0, VERSION_FLAG)))
 
 
-def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
+def restrict(
+    readable: Iterable[Path], writable: Iterable[Path], listable: Iterable[Path] = (), *, execute: bool = False
+) -> None:
     """Leaves this process and its children only these files and folders; missing ones are passed over.
+
+    Args:
+        readable: may be read and, with ``execute``, started as programs.
+        writable: may be read, written, created and deleted, never started.
+        listable: their names, and those of what they hold, may be read.
 
     Raises:
         OSError: the kernel has no Landlock, or it is switched off.
@@ -49,12 +58,14 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> None:
         raise OSError(errno.ENOSYS, "this system has no Landlock")
     handled = ACCESS_BY_VERSION[min(known, max(ACCESS_BY_VERSION))]
     libc = ctypes.CDLL(None, use_errno=True)
-    ruleset = _Ruleset(handled, 0, SCOPE_SOCKETS_AND_SIGNALS)
-    size = ctypes.sizeof(_Ruleset) if known >= SCOPE_VERSION else 8
+    ruleset = _Ruleset(handled, BIND_AND_CONNECT, SCOPE_SOCKETS_AND_SIGNALS)
+    size = ctypes.sizeof(_Ruleset) if known >= SCOPE_VERSION else 16 if known >= NETWORK_VERSION else 8
     made = _checked(libc, libc.syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0))
     try:
         for path in readable:
-            _allow(libc, made, path, READ & handled)
+            _allow(libc, made, path, (READ | EXECUTE if execute else READ) & handled)
+        for path in listable:
+            _allow(libc, made, path, READ_DIR & handled)
         for path in writable:
             _allow(libc, made, path, handled & ~EXECUTE)
         _checked(libc, libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

@@ -1,0 +1,204 @@
+"""Puts a process into the sandbox, in the order that each step needs.
+
+Several mechanisms guard each thing, so that one that a system lacks, or a fault in one, opens nothing:
+
+| what is guarded | by |
+|---|---|
+| files | a mount namespace (`view`), Landlock, a user of its own where the worker is root |
+| metadata of files | read-only mounts, seccomp |
+| the network | a network namespace, seccomp; connections that are allowed are made by `connections` |
+| other processes | a PID namespace, Landlock (Linux 6.12), seccomp |
+| limits and priorities | seccomp |
+
+Seccomp is needed always. Of files, a mount namespace or Landlock is needed; of the rest seccomp can do it alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.sandbox import identity, landlock, rules, seccomp
+from tools.sandbox.limits import Limits
+from tools.sandbox.reading import DEVICES
+from tools.sandbox.view import CLONE_NEWNS, View
+
+NAMESPACES, LANDLOCK, SECCOMP, GROUPS = "namespaces", "landlock", "seccomp", "cgroup"
+MECHANISMS = (NAMESPACES, LANDLOCK, SECCOMP, GROUPS)
+CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
+PR_SET_PDEATHSIG = 1
+
+
+class SandboxError(Exception):
+    """This system can't keep a tool from something; the message says from what, and what to enable."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What a process may do, as data that travels to it. Sizes are bytes.
+
+    Attributes:
+        hosts: entries of `endpoints` that it may connect to.
+        subprocesses: it may start programs.
+        readable: files and folders; with ``subprocesses``, programs in them may be started.
+        listable: folders whose names may be read and, with Landlock alone, the names in folders below them.
+        writable: files and folders.
+        scratch: its own empty folder, which it may write up to ``scratch_bytes``.
+        limits: of each process.
+        mechanisms: of `MECHANISMS`, that may be used.
+    """
+
+    hosts: tuple[str, ...]
+    subprocesses: bool
+    readable: tuple[str, ...]
+    listable: tuple[str, ...]
+    writable: tuple[str, ...]
+    scratch: str
+    scratch_bytes: int
+    limits: Limits
+    mechanisms: tuple[str, ...] = MECHANISMS
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Confinement:
+        lists = {name: tuple(data[name]) for name in ("hosts", "readable", "listable", "writable", "mechanisms")}
+        return cls(**{**data, **lists, "limits": Limits(**data["limits"])})
+
+    def uses(self, mechanism: str) -> bool:
+        return mechanism in self.mechanisms
+
+    def leave_pid_namespace(self) -> bool:
+        """In the middle process: gives the next child a PID namespace, and an ordinary user the right to make others.
+
+        Returns:
+            False where this user may not, or namespaces are not to be used.
+        """
+        if not self.uses(NAMESPACES) or sys.platform != "linux":
+            return False
+        uid, gid = os.geteuid(), os.getegid()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if uid == 0 and libc.unshare(CLONE_NEWPID) == 0:
+            return True
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0:
+            return False
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            try:
+                Path(f"/proc/self/{name}").write_text(text)
+            except OSError:
+                continue
+        return True
+
+    def enter(self, namespaces: bool, host: int) -> Entered:
+        """In the inner process, before anything of a tool is loaded. Can't be undone.
+
+        Args:
+            namespaces: `leave_pid_namespace` worked.
+            host: process id of the outer process.
+
+        Raises:
+            SandboxError: the system lacks what is needed.
+        """
+        if not self.uses(SECCOMP) or not seccomp.available():
+            raise SandboxError(
+                "this system can't keep a tool from the platform's processes and files: seccomp filters are needed "
+                "(Linux on x86-64 or arm64) and allowed by the container"
+            )
+        ids = identity.ids()
+        owner = (ids.of(host), ids.group) if ids else None
+        in_force = []
+        if namespaces and self._see_only_what_is_named(owner or (os.geteuid(), os.getegid())):
+            in_force.append(NAMESPACES)
+        self._limit(namespaces or owner is not None)
+        if owner is not None:
+            if NAMESPACES not in in_force:
+                os.chown(self.scratch, *owner)
+            identity.become(*owner)
+            os.umask(0o007)  # other hosts write the same data
+            in_force.append("user")
+            self._check_reach()
+        identity.drop_capabilities()
+        die_with_parent()  # once more: a change of user forgets it
+        if self.uses(LANDLOCK) and landlock.version():
+            listable = [*map(Path, self.listable)]
+            landlock.restrict(self._readable(), self._writable(), listable, execute=self.subprocesses)
+            in_force.append(LANDLOCK)
+        if not {NAMESPACES, LANDLOCK} & set(in_force):
+            raise SandboxError(
+                "this system can't keep a tool from the platform's files: enable Landlock (Linux 5.13, in the kernel's "
+                "list of security modules) or user namespaces"
+            )
+        signals = namespaces or (LANDLOCK in in_force and landlock.version() >= landlock.SCOPE_VERSION)
+        os.chdir(self.scratch)
+        filters = rules.of_host(network=bool(self.hosts), subprocesses=self.subprocesses, signals=signals)
+        try:
+            listener = seccomp.install(filters)
+        except OSError as error:
+            raise SandboxError(f"this system can't filter a tool's system calls: {error.strerror}") from None
+        return Entered((*in_force, SECCOMP), listener)
+
+    def _see_only_what_is_named(self, owner: tuple[int, int]) -> bool:
+        """Namespaces for files, IPC and, without hosts, the network; False where this user may not make them."""
+        flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if self.hosts else CLONE_NEWNET)
+        if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
+            return False
+        view = View(
+            tuple(map(Path, self.readable)), tuple(map(Path, self.writable)), Path(self.scratch), self.scratch_bytes,
+            DEVICES, owner,
+        )  # fmt: skip
+        try:
+            view.enter()
+        except OSError as error:
+            raise SandboxError(f"a tool's file system can't be made: {error.strerror}") from None
+        return True
+
+    def _check_reach(self) -> None:
+        for path in (sys.base_prefix, *self.writable):
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise SandboxError(
+                    f"the platform runs as root, so its tools run as users of their own, and those can't reach {path}: "
+                    "let everybody enter the folders above it, allow mount namespaces, or run the platform as an "
+                    "ordinary user"
+                )
+
+    def _limit(self, counted: bool) -> None:
+        limits = self.limits if counted else Limits(**{**asdict(self.limits), "processes": None})
+        limits.apply()  # otherwise the kernel would count all of the user's processes, not this host's
+
+    def _readable(self) -> list[Path]:
+        return [*map(Path, self.readable), Path("/proc")] if self._own_proc() else [*map(Path, self.readable)]
+
+    def _own_proc(self) -> bool:
+        """Whether /proc shows this PID namespace only: its first process is this one."""
+        return os.getpid() == 1 and Path("/proc/1/status").is_file()
+
+    def _writable(self) -> list[Path]:
+        return [*map(Path, self.writable), Path(self.scratch), *DEVICES]
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What holds now.
+
+    Attributes:
+        in_force: of `MECHANISMS`, and ``user`` where the process has a user of its own.
+        listener: descriptor for `connections.Connector`; None without a network.
+    """
+
+    in_force: tuple[str, ...]
+    listener: int | None
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """SIGKILL for this process when its parent's thread ends; with ``parent``, also if that has happened already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)

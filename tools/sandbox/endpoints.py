@@ -1,0 +1,124 @@
+"""Where a tool may connect to: the entries of ``@tool(hosts=…)`` and what is never reached.
+
+| entry | means |
+|---|---|
+| ``api.example.com`` | that host, on ports 80 and 443 |
+| ``api.example.com:5432``, ``10.0.0.7:8080``, ``[fd00::7]:8080`` | that host or address, on that port |
+| ``*``, ``*:8443`` | every public address, on ports 80 and 443, or on that port |
+| ``*.example.com`` | as ``*``: a name can't be told from an address; the tool itself has to check the name |
+
+An address of this machine is reached only where an entry names it with its port, and never on a port of the platform.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+WEB_PORTS = (80, 443)
+REMEMBERED_S = 300.0
+"""How long an address counts as a host's after it was last found: large sites answer with other ones each time."""
+ASKED_AGAIN_S = 5.0
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A host (a name, an address, or ``*``) and its ports."""
+
+    host: str
+    ports: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, entry: str) -> Endpoint:
+        """Raises ValueError: not of the form ``HOST`` or ``HOST:PORT``."""
+        text = entry.strip().lower()
+        host, port = text, ""
+        if text.startswith("["):
+            host, _, rest = text[1:].partition("]")
+            if rest and not rest.startswith(":"):
+                raise ValueError(f"{entry!r}: expected HOST, HOST:PORT or [IPV6]:PORT")
+            port = rest[1:]
+        elif text.count(":") == 1:
+            host, _, port = text.partition(":")
+        if not host or "/" in host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
+            raise ValueError(f"{entry!r}: expected HOST, HOST:PORT or [IPV6]:PORT with a port from 1 to 65535")
+        return cls("*" if host.startswith("*") else host, (int(port),) if port else WEB_PORTS)
+
+
+@dataclass
+class Endpoints:
+    """Decides on a connection.
+
+    Attributes:
+        allowed: entries, as above.
+        local: the addresses of this machine; loopback always counts.
+        reserved: ports of this machine that belong to the platform.
+        barred: addresses and ports elsewhere that belong to the platform, such as its database's.
+        nameservers: may be asked over TCP where an entry is a name.
+        is_platform: whether a local port is held by one of the platform's processes; asked last.
+        resolve: addresses of a name.
+    """
+
+    allowed: tuple[Endpoint, ...]
+    local: Collection[Address] = ()
+    reserved: Collection[int] = ()
+    barred: Collection[tuple[str, int]] = ()
+    nameservers: Collection[Address] = ()
+    is_platform: Callable[[int], bool] = lambda port: False
+    resolve: Callable[[str], Iterable[Address]] = lambda name: addresses_of(name)
+    _seen: dict[tuple[str, Address], float] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)
+
+    def permits(self, address: Address, port: int) -> bool:
+        """Whether a tool may connect there over TCP."""
+        address = getattr(address, "ipv4_mapped", None) or address
+        if port == 53 and address in self.nameservers and any(_is_name(one.host) for one in self.allowed):
+            return True
+        if self._is_local(address):
+            named = any(port in one.ports and self._names_local(one.host, address) for one in self.allowed)
+            return named and port not in self.reserved and not self.is_platform(port)
+        if any(port == other and self._is_at(host, address) for host, other in self.barred):
+            return False
+        return any(port in one.ports and self._is_at(one.host, address) for one in self.allowed)
+
+    def _is_local(self, address: Address) -> bool:
+        return address.is_loopback or address.is_unspecified or address in self.local
+
+    @staticmethod
+    def _names_local(host: str, address: Address) -> bool:
+        return host == str(address) or (host == "localhost" and address.is_loopback)
+
+    def _is_at(self, host: str, address: Address) -> bool:
+        if host == "*":
+            return address.is_global and not address.is_multicast
+        if not _is_name(host):
+            return ipaddress.ip_address(host) == address
+        now = time.monotonic()
+        if now - self._asked.get(host, -ASKED_AGAIN_S) >= ASKED_AGAIN_S:
+            self._asked[host] = now
+            self._seen.update(dict.fromkeys(((host, one) for one in self.resolve(host)), now))
+        return now - self._seen.get((host, address), -REMEMBERED_S) < REMEMBERED_S
+
+
+def addresses_of(name: str) -> set[Address]:
+    """What a name resolves to now; nothing where it does not."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found}
+
+
+def _is_name(host: str) -> bool:
+    if host == "*":
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False

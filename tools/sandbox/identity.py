@@ -1,0 +1,103 @@
+"""The user that a tool host runs as: where the worker is root, one of its own that no account has."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 24, 47, 4
+CAPABILITY_VERSION_3 = 0x20080522
+LAST_CAPABILITY = 63
+FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
+SMALL_RANGE = 4096
+"""Ids at the end of what a container with a small range of users has; 65536 is usual."""
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Users of hosts: ``group`` and, above it, one for each process id, so that no two live hosts share one."""
+
+    group: int
+    count: int
+
+    def of(self, pid: int) -> int:
+        return self.group + 1 + pid % self.count
+
+
+def ids() -> Ids | None:
+    """None where this process is not root, or its user namespace has too few users."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return None
+    ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
+    if any(first <= FIRST_ID and FIRST_ID + MOST_PROCESSES < first + count for first, count in ranges):
+        return Ids(FIRST_ID, MOST_PROCESSES - 1)
+    first, count = max(ranges, key=lambda one: one[1], default=(0, 0))
+    return Ids(first + count - SMALL_RANGE, SMALL_RANGE - 1) if count >= 4 * SMALL_RANGE else None
+
+
+def become(uid: int, group: int) -> None:
+    """Turns this root process into another user, in one group alone. Raises OSError."""
+    _drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(uid, uid, uid)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its own /proc entries belong to root
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability, for this process and for what it starts. Raises OSError."""
+
+    class Header(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    _drop_bounding_set()
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    if libc.capset(ctypes.byref(Header(CAPABILITY_VERSION_3, 0)), (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "capabilities can't be dropped")
+
+
+def _drop_bounding_set() -> None:
+    libc = ctypes.CDLL(None)
+    for capability in range(LAST_CAPABILITY + 1):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused where there is nothing to drop
+
+
+def share(folder: Path, group: int) -> None:
+    """Lets hosts read and write a folder that belongs to root: it and what is in it goes to the group of hosts.
+
+    Links are not followed, and a file with a second name is left alone: a tool may have put it there.
+
+    Raises:
+        OSError: it can't be given.
+    """
+    for _, folders, files, here in os.fwalk(folder, follow_symlinks=False):
+        _give(here, group)
+        for name in (*folders, *files):
+            try:
+                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+            except OSError:
+                continue
+            try:
+                _give(opened, group)
+            finally:
+                os.close(opened)
+
+
+def _give(opened: int, group: int) -> None:
+    now = os.fstat(opened)
+    is_folder = stat.S_ISDIR(now.st_mode)
+    if not is_folder and not (stat.S_ISREG(now.st_mode) and now.st_nlink == 1):
+        return
+    wanted = (now.st_mode & 0o7777) | (0o2770 if is_folder else 0o660)
+    if now.st_gid != group:
+        os.fchown(opened, -1, group)
+    if now.st_mode & 0o7777 != wanted:
+        os.fchmod(opened, wanted)

@@ -1,0 +1,71 @@
+"""Files and folders that a tool's process may read: the interpreter, its modules and what programs need to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
+SETTINGS = (
+    "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts",
+    "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types",
+    "nsswitch.conf", "os-release", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl", "timezone",
+)  # fmt: skip
+"""Of /etc; nothing else there is needed, and some of it is secret."""
+DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom"))
+
+
+PLATFORM = Path(__file__).resolve().parents[2]
+"""The folder of the platform's packages, in a checkout or an image: tools see the packages, not what lies beside them."""
+
+
+def search_path() -> list[str]:
+    """Where a tool's process looks for modules: as this one does, less the working folder that Python puts there."""
+    here = os.getcwd()
+    entries = [os.path.abspath(entry) for entry in sys.path if entry]
+    return [entry for entry in dict.fromkeys(entries) if entry != here or Path(entry).resolve() == PLATFORM]
+
+
+def interpreter() -> list[Path]:
+    """Python itself, and what modules are imported from."""
+    entries = [Path(entry) for entry in (sys.prefix, sys.base_prefix, *search_path())]
+    packages = [package.parent for package in sorted(PLATFORM.glob("*/__init__.py"))]
+    return [*(entry for entry in entries if entry.resolve() != PLATFORM), *packages]
+
+
+def system() -> list[Path]:
+    return [*map(Path, SYSTEM), *(Path("/etc") / name for name in SETTINGS)]
+
+
+def without(paths: Iterable[Path], protected: Iterable[Path]) -> list[Path]:
+    """The paths less what is protected: a folder that holds some of it is replaced by its other entries."""
+    barred = [path.resolve() for path in protected]
+    kept: list[Path] = []
+    for path in dict.fromkeys(paths):
+        kept += _less(path, barred)
+    return kept
+
+
+def _less(path: Path, barred: list[Path]) -> list[Path]:
+    real = path.resolve()
+    if any(real == one or one in real.parents for one in barred):
+        return []
+    if not any(real in one.parents for one in barred):
+        return [path]
+    try:
+        entries = sorted(entry for entry in path.iterdir() if not entry.is_symlink())
+    except OSError:
+        return []
+    return [kept for entry in entries for kept in _less(entry, barred)]
+
+
+def overlaps(folder: Path, protected: Iterable[Path]) -> Path | None:
+    """The first protected path that lies in a folder, or that the folder lies in."""
+    real = folder.resolve()
+    for path in protected:
+        one = path.resolve()
+        if one == real or one in real.parents or real in one.parents:
+            return path
+    return None

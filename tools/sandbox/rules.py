@@ -1,0 +1,144 @@
+"""Which system calls a tool's process may make, as `seccomp.Rule` lists by what they guard.
+
+Everything here holds as root too: no rule relies on a user having few rights.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from itertools import product
+
+from tools.sandbox.seccomp import (
+    ALLOW,
+    MISSING,
+    NOTIFY,
+    PRETEND,
+    UNSUPPORTED,
+    AnyBit,
+    Equal,
+    NotNull,
+    Rule,
+)
+
+CLONE_THREAD = 0x00010000
+CLONE_NAMESPACES = 0x7E020080
+"""CLONE_NEW* of linux/sched.h: mount, cgroup, uts, ipc, user, pid, net, and time."""
+MSG_FASTOPEN = 0x20000000
+TMPFILE = 0o20000000
+SET_ID = 0o6000
+TYPE_BITS = 0xF
+CHANGING_IOCTLS = (
+    0x40086602,  # FS_IOC_SETFLAGS
+    0x40046602,  # FS_IOC32_SETFLAGS
+    0x401C5820,  # FS_IOC_FSSETXATTR
+    0x40087602,  # FS_IOC_SETVERSION
+    0x40806685,  # FS_IOC_ENABLE_VERITY
+    0x5412,  # TIOCSTI: types into somebody's terminal
+    0x541C,  # TIOCLINUX
+)
+
+
+def _denied(*calls: str) -> list[Rule]:
+    return [Rule(call) for call in calls]
+
+
+KERNEL = [
+    *_denied("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise"),
+    *_denied("process_mrelease", "move_pages", "migrate_pages", "io_uring_setup", "unshare", "setns"),
+    *_denied("mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount"),
+    *_denied("open_tree", "mount_setattr", "swapon", "swapoff", "quotactl", "quotactl_fd", "acct", "syslog"),
+    *_denied("bpf", "perf_event_open", "userfaultfd", "kexec_load", "kexec_file_load", "init_module"),
+    *_denied("finit_module", "delete_module", "reboot", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+    *_denied("sethostname", "setdomainname", "personality", "iopl", "ioperm", "modify_ldt", "name_to_handle_at"),
+    *_denied("open_by_handle_at", "fanotify_init", "setuid", "setgid", "setreuid", "setregid", "setresuid"),
+    *_denied("setresgid", "setfsuid", "setfsgid", "setgroups", "capset"),
+    Rule("clone", when=(AnyBit(0, CLONE_NAMESPACES),)),
+    Rule("clone3", MISSING),  # its flags lie in memory; the C library falls back to clone
+    *(Rule("ioctl", when=(Equal(1, command),)) for command in CHANGING_IOCTLS),
+]
+"""Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
+
+METADATA = [
+    # Landlock covers none of these. Success without effect keeps shutil.copy and archives working in scratch.
+    *(Rule(call, PRETEND) for call in ("chmod", "fchmod", "fchmodat", "fchmodat2")),
+    *(Rule(call, PRETEND) for call in ("utime", "utimes", "futimesat", "utimensat")),
+    *_denied("chown", "fchown", "lchown", "fchownat"),
+    *(Rule(call, UNSUPPORTED) for call in ("setxattr", "lsetxattr", "fsetxattr")),
+    *(Rule(call, UNSUPPORTED) for call in ("removexattr", "lremovexattr", "fremovexattr")),
+    Rule("openat2", MISSING),  # its mode lies in memory
+    Rule("open", when=(AnyBit(1, os.O_CREAT | TMPFILE), AnyBit(2, SET_ID))),
+    Rule("openat", when=(AnyBit(2, os.O_CREAT | TMPFILE), AnyBit(3, SET_ID))),
+    *(Rule(call, when=(AnyBit(1, SET_ID),)) for call in ("creat", "mkdir", "mknod")),
+    *(Rule(call, when=(AnyBit(2, SET_ID),)) for call in ("mkdirat", "mknodat")),
+    Rule("truncate"),  # by path: Landlock refuses it from its third version on
+]
+"""Modes, owners, times, attributes and set-id bits of files."""
+
+MEMORY = [
+    *_denied("shmget", "shmat", "shmctl", "msgget", "msgctl", "semget", "semctl", "mq_open"),
+    *_denied("memfd_create", "memfd_secret", "add_key", "request_key", "keyctl"),
+]
+"""Memory that no limit of the process counts, or that outlives it."""
+
+SCHEDULING = [
+    *_denied("setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"),
+    *_denied("ioprio_set", "setrlimit"),
+]
+"""Priorities, processors and, but for `HOST_LIMITS`, resource limits: of this process or of others."""
+
+SIGNALS = _denied("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
+"""Where neither a PID namespace nor Landlock keeps signals from other processes."""
+
+NO_PROGRAMS = [
+    *_denied("fork", "vfork", "execve", "execveat"),
+    Rule("clone", ALLOW, (Equal(0, CLONE_THREAD, CLONE_THREAD),)),
+    Rule("clone"),
+]
+"""No new processes; threads work."""
+
+NO_SOCKETS = _denied("socket")
+"""Every family: a UNIX socket may lead to a daemon that has the network. ``socketpair`` stays, asyncio needs it."""
+
+TCP_BY_NOTICE = [
+    *(
+        Rule("socket", ALLOW, (Equal(0, family), Equal(1, socket.SOCK_STREAM, TYPE_BITS), Equal(2, protocol)))
+        for family, protocol in product((socket.AF_INET, socket.AF_INET6), (0, socket.IPPROTO_TCP))
+    ),
+    Rule("socket"),
+    *_denied("bind", "listen"),  # a port may be shared with the platform's own listener
+    Rule("sendto", when=(NotNull(4),)),
+    Rule("sendto", when=(AnyBit(3, MSG_FASTOPEN),)),  # connects without connect
+    Rule("sendmsg", when=(AnyBit(2, MSG_FASTOPEN),)),
+    Rule("sendmmsg", when=(AnyBit(3, MSG_FASTOPEN),)),
+    Rule("connect", NOTIFY),
+]
+"""Outgoing TCP only; each ``connect`` is made by the host's outer process (`connections`), or refused."""
+
+HOST_LIMITS = [Rule("prlimit64", ALLOW, (Equal(0, 0),)), Rule("prlimit64", when=(NotNull(2),))]
+"""A host may lower its own limits, as `tools.builtin.python` does in its child; nobody else's."""
+NO_LIMITS = [Rule("prlimit64", when=(NotNull(2),))]
+
+COMMON = [*KERNEL, *METADATA, *MEMORY, *SCHEDULING]
+
+
+def of_host(*, network: bool, subprocesses: bool, signals: bool) -> list[Rule]:
+    """The rules of a tool host.
+
+    Args:
+        network: it may connect, to where `connections` allows.
+        subprocesses: it may start programs.
+        signals: something else keeps its signals from other processes.
+    """
+    return [
+        *COMMON,
+        *HOST_LIMITS,
+        *(TCP_BY_NOTICE if network else NO_SOCKETS),
+        *([] if subprocesses else NO_PROGRAMS),
+        *([] if signals else SIGNALS),
+    ]
+
+
+def of_program(*, signals: bool) -> list[Rule]:
+    """The rules of a program that a model wrote (`tools.builtin.python`): no sockets, processes or limits at all."""
+    return [*COMMON, *NO_LIMITS, *NO_SOCKETS, *NO_PROGRAMS, *([] if signals else SIGNALS)]

@@ -1,0 +1,155 @@
+"""A file system that holds only what a tool's process may see: a mount namespace with a root of its own.
+
+Folders keep their paths, are read-only unless they are named as writable, and nothing else exists. Scratch is memory
+with a size limit. Source: mount_namespaces(7), mount_setattr(2), pivot_root(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+OPEN_TREE_CLONE, AT_RECURSIVE, AT_EMPTY_PATH, MOVE_FROM_DESCRIPTOR, AT_FDCWD = 1, 0x8000, 0x1000, 0x4, -100
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_REC, MS_PRIVATE, MNT_DETACH = 1, 2, 4, 8, 32, 1 << 14, 1 << 18, 2
+READ_ONLY, NO_SET_ID, NO_DEVICES, NO_PROGRAMS = 1, 2, 4, 8
+"""MOUNT_ATTR_* of linux/mount.h."""
+SCRATCH_FILES = 20_000
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a process sees.
+
+    Attributes:
+        readable: files and folders; missing ones are passed over.
+        writable: files and folders, without programs.
+        scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
+        devices: device files.
+        owner: user and group of scratch.
+    """
+
+    readable: tuple[Path, ...]
+    writable: tuple[Path, ...]
+    scratch: Path
+    scratch_bytes: int
+    devices: tuple[Path, ...]
+    owner: tuple[int, int]
+
+    def enter(self) -> None:
+        """Makes this the file system of the calling process, which has a mount namespace to itself.
+
+        Raises:
+            OSError: a mount is refused.
+        """
+        _mount("none", "/", None, MS_REC | MS_PRIVATE)
+        trees = [*self._trees()]  # opened before anything is mounted over them
+        root = self.scratch
+        _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+        for link, target in _links((*self.readable, *self.writable, *self.devices)):
+            _place_link(root, link, target)
+        for path, tree in trees:
+            _attach(tree, _below(root, path), path.is_dir())
+        scratch = _below(root, self.scratch)
+        scratch.mkdir(parents=True, exist_ok=True)
+        uid, gid = self.owner
+        options = f"mode=700,size={self.scratch_bytes},nr_inodes={SCRATCH_FILES},uid={uid},gid={gid}"
+        _mount("tmpfs", scratch, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+        self._mount_proc(root)
+        _mount("none", root, None, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+        os.chdir(root)
+        _checked(_libc().syscall(PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+        _checked(_libc().umount2(b".", MNT_DETACH), "umount of the old root")
+        os.chdir(self.scratch)
+
+    def _trees(self) -> Iterator[tuple[Path, int]]:
+        """Copies of the mounts, by their real paths, outer ones first."""
+        wanted: dict[Path, int] = {}
+        for paths, attributes in (
+            (self.readable, READ_ONLY | NO_SET_ID | NO_DEVICES),
+            (self.writable, NO_SET_ID | NO_DEVICES | NO_PROGRAMS),
+            (self.devices, NO_SET_ID | NO_PROGRAMS),
+        ):
+            for path in paths:
+                if path.exists():
+                    wanted[path.resolve()] = attributes
+        for path in sorted(wanted):
+            tree = _libc().syscall(
+                OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
+            )
+            _checked(tree, f"open_tree {path}")
+            attributes = _Attributes(wanted[path], 0, 0, 0)
+            size = ctypes.c_size_t(ctypes.sizeof(attributes))
+            result = _libc().syscall(
+                MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, ctypes.byref(attributes), size
+            )
+            _checked(result, f"mount_setattr {path}")
+            yield path, tree
+
+    def _mount_proc(self, root: Path) -> None:
+        """The processes of this PID namespace; left out where the container hides parts of its own /proc."""
+        place = _below(root, Path("/proc"))
+        place.mkdir(exist_ok=True)
+        try:
+            _mount("proc", place, "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        except OSError:
+            return
+
+
+def _links(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """The symbolic links that the spelling of the paths goes through, by the real path of each link."""
+    for path in paths:
+        for step in (*reversed(path.parents), path):
+            if step.is_symlink():
+                target = os.readlink(step)
+                yield step.parent.resolve() / step.name, target
+                yield from _links([Path(os.path.join(step.parent, target))])
+
+
+def _place_link(root: Path, link: Path, target: str) -> None:
+    place = _below(root, link)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_symlink():
+        place.symlink_to(target)
+
+
+def _attach(tree: int, place: Path, is_folder: bool) -> None:
+    try:
+        if not os.path.lexists(place):  # it may lie in a folder that is attached already
+            (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
+            if not is_folder:
+                place.touch()
+        result = _libc().syscall(MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(place), MOVE_FROM_DESCRIPTOR)
+        _checked(result, f"move_mount {place}")
+    finally:
+        os.close(tree)
+
+
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")
+
+
+def _mount(source: str, target: str | Path, kind: str | None, flags: int, options: str = "") -> None:
+    result = _libc().mount(
+        source.encode(), os.fsencode(target), kind and kind.encode(), ctypes.c_ulong(flags), options.encode()
+    )
+    _checked(result, f"mount {target}")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,62 @@
+"""What a call must not have changed about its host: read from outside before the host is used again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+STATUS = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed", "SigIgn", "SigBlk")
+STATUS_OF_CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+NICE, PRIORITY, POLICY = 18, 39, 40
+"""Fields of /proc/PID/stat, numbered from 0 as proc(5) minus one."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Limits, identity, scheduling and folder of a process, as the kernel tells them."""
+
+    limits: str
+    status: tuple[str, ...]
+    scheduling: tuple[str, ...]
+    oom_score: str
+    folder: str
+
+    @classmethod
+    def of(cls, pid: int) -> Vitals | None:
+        """None where there is no such process, or no /proc."""
+        folder = Path(f"/proc/{pid}")
+        try:
+            lines = (folder / "status").read_text().splitlines()
+            # The name before the last bracket may hold blanks.
+            fields = ["", "", *(folder / "stat").read_text().rpartition(")")[2].split()]
+            return cls(
+                limits=(folder / "limits").read_text(),
+                status=tuple(line for line in lines if line.split(":")[0] in (*STATUS, *STATUS_OF_CAPABILITIES)),
+                scheduling=(fields[NICE], fields[PRIORITY], fields[POLICY]),
+                oom_score=(folder / "oom_score_adj").read_text(),
+                folder=os.readlink(folder / "cwd"),
+            )
+        except OSError:
+            return None
+
+    def changed(self, now: Vitals) -> str | None:
+        """The first thing that differs, in words; None if nothing does."""
+        for name in ("limits", "status", "scheduling", "oom_score", "folder"):
+            if getattr(self, name) != getattr(now, name):
+                return name
+        return None
+
+
+def inner_of(outer: int) -> int | None:
+    """The process that serves the calls of a host: the only child of its outer process's only child (`tools.child`)."""
+    pid = outer
+    for _ in range(2):
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            return None
+        if not children:
+            return None
+        pid = int(children[0])
+    return pid

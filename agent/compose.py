@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agent.chat_model import ChatModel
 from agent.config import Settings
@@ -31,6 +33,7 @@ from tools.shop.database import FILE
 from tools.shop.seed import reseed
 
 JUDGE_TOKENS = 256
+POSTGRESQL_PORT = 5432
 
 
 def open_journal(settings: Settings) -> StoreJournal:
@@ -100,17 +103,36 @@ def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
 
 
 def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
-    return Kits(live, guards, make_hosts, make_lookup(settings.data))
+    return Kits(live, guards, partial(make_hosts, settings), make_lookup(settings.data))
 
 
-def make_hosts(project: Project) -> OwnedHosts:
-    """Hosts of the project's own tools and of its MCP servers', to be started."""
-    own = ToolHosts(project.tool_sources, ToolsConfig())
+def make_hosts(settings: Settings, project: Project, data: Path | None = None) -> OwnedHosts:
+    """Hosts of the project's own tools and of its MCP servers', to be started.
+
+    Args:
+        data: the folder that calls' data lie in; None: the deployment's.
+    """
+    config = tools_config(settings)
+    own = ToolHosts(project.tool_sources, config, data or settings.data)
     if not project.servers:
         return own
     from tools.mcp.hosts import McpHosts  # half a second of imports
+    from tools.mcp.programs import Programs
 
-    return McpHosts(own, project.servers, project.server_tools)
+    return McpHosts(own, project.servers, project.server_tools, Programs(project.folder, config))
+
+
+def tools_config(settings: Settings) -> ToolsConfig:
+    """What no tool may see or reach: the home, the ports of the platform, and its database."""
+    ports, barred = {settings.port, *settings.reserved_ports}, []
+    if settings.database_url:
+        database = urlsplit(settings.database_url)
+        if database.hostname:
+            barred.append((database.hostname, database.port or POSTGRESQL_PORT))
+            ports.add(database.port or POSTGRESQL_PORT)
+    return ToolsConfig(
+        protected=(settings.home.resolve(),), reserved_ports=tuple(sorted(ports)), barred_hosts=tuple(barred)
+    )
 
 
 def make_lookup(data: Path) -> Lookup:

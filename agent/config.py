@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     # The HTTP API
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    reserved_ports: tuple[int, ...] = (8501, 9090, 6379, 8265)
+    """More ports of this machine that no tool may reach, as JSON: console, Prometheus, Ray and its dashboard."""
     api_key: SecretStr | None = None
     """None: kept in ``home/key``."""
     tenant_keys: dict[str, SecretStr] = Field(default_factory=dict)

@@ -22,11 +22,14 @@ from threading import Thread
 from typing import Any, BinaryIO, NoReturn
 
 from tools import frames
-from tools.sandbox.confinement import GROUPS, Confinement, Entered, SandboxError, die_with_parent
+from tools.sandbox.confinement import GROUPS, NAMESPACES, Confinement, Entered, Prepared, SandboxError, die_with_parent
 from tools.sandbox.limits import join_group
+from tools.sandbox.syscalls import NUMBERS
 
 PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
+OWN_FILESYSTEM = b"\1"
+"""Sent with the listener: scratch is a file system by itself."""
 
 
 def main() -> NoReturn:
@@ -43,11 +46,11 @@ def main() -> NoReturn:
         # The worker must see the line end when the inner process does.
         for descriptor in (0, 1, sink):
             os.close(descriptor)
-        Thread(target=_connect, args=(outer, settings), daemon=True).start()
+        Thread(target=_supervise, args=(outer, settings), daemon=True).start()
         _drain(drain)
     outer.close()
     os.close(drain)
-    namespaces = confinement.leave_pid_namespace()
+    prepared = confinement.prepare(host)
     die_with_parent()
     if os.fork():
         for descriptor in (0, 1, sink, inner.detach()):
@@ -57,7 +60,7 @@ def main() -> NoReturn:
     if "command" in settings:
         os.dup2(sink, 2)
         os.close(sink)
-        _become(settings["command"], confinement, namespaces, host, inner)
+        _become(settings["command"], confinement, prepared, inner)
     requests, responses = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (sink, 1), (sink, 2)):
@@ -65,20 +68,29 @@ def main() -> NoReturn:
     os.close(sink)
     os.close(nothing)
     with os.fdopen(requests, "rb") as reading, os.fdopen(responses, "wb") as writing:
-        _work(settings, confinement, namespaces, host, inner, reading, writing)
+        _work(settings, confinement, prepared, inner, reading, writing)
     os._exit(0)
 
 
-def _connect(line: socket.socket, settings: Mapping[str, Any]) -> None:
-    """In the outer process: makes the inner one's connections, once it has sent its listener."""
-    _, descriptors, _, _ = socket.recv_fds(line, 1, 1)
-    if descriptors:
-        try:
-            from tools.sandbox.connections import Connector, endpoints_of  # only where there is a network
+def _supervise(line: socket.socket, settings: Mapping[str, Any]) -> None:
+    """In the outer process: performs what the inner one may do by notice only, once it has sent its listener."""
+    told, descriptors, _, _ = socket.recv_fds(line, 1, 1)
+    if not descriptors:
+        return
+    try:
+        from tools.sandbox.metadata import Metadata
+        from tools.sandbox.supervisor import Supervisor
 
-            Connector(descriptors[0], endpoints_of(settings["confinement"]["hosts"], settings["platform"])).run()
-        finally:
-            os.close(descriptors[0])  # what asks from now on is refused
+        confinement = settings["confinement"]
+        handlers = {**Metadata(confinement["scratch"], own_filesystem=told == OWN_FILESYSTEM).handlers()}
+        if confinement["hosts"]:
+            from tools.sandbox.connections import Connections, endpoints_of  # some megabytes
+
+            connections = Connections(endpoints_of(confinement["hosts"], settings["platform"]))
+            handlers[NUMBERS[os.uname().machine]["connect"]] = connections.connect
+        Supervisor(descriptors[0], handlers).run()
+    finally:
+        os.close(descriptors[0])  # what asks from now on is refused
 
 
 def _drain(source: int) -> NoReturn:
@@ -98,11 +110,10 @@ def _end_as_child() -> NoReturn:
     os._exit(os.waitstatus_to_exitcode(status) % 256)
 
 
-def _enter(confinement: Confinement, namespaces: bool, host: int, line: socket.socket) -> Entered:
-    entered = confinement.enter(namespaces, host)
-    if entered.listener is not None:
-        socket.send_fds(line, [b"\0"], [entered.listener])
-        os.close(entered.listener)
+def _enter(confinement: Confinement, prepared: Prepared, line: socket.socket) -> Entered:
+    entered = confinement.enter(prepared)
+    socket.send_fds(line, [OWN_FILESYSTEM if NAMESPACES in entered.in_force else b"\0"], [entered.listener])
+    os.close(entered.listener)
     line.close()
     return entered
 
@@ -110,14 +121,13 @@ def _enter(confinement: Confinement, namespaces: bool, host: int, line: socket.s
 def _work(
     settings: Mapping[str, Any],
     confinement: Confinement,
-    namespaces: bool,
-    host: int,
+    prepared: Prepared,
     line: socket.socket,
     reading: BinaryIO,
     writing: BinaryIO,
 ) -> None:
     try:
-        entered = _enter(confinement, namespaces, host, line)
+        entered = _enter(confinement, prepared, line)
         # Loaded here and not at the top, so that the outer process stays small.
         from tools.registry import Registry
         from tools.serving import Server, spec_to_json
@@ -135,18 +145,16 @@ def _work(
     scratch = Path(confinement.scratch)
     while (request := frames.read(reading)) is not None:
         answer = server.answer(request)
-        if namespaces:
+        if prepared.namespaces:
             _end_leftovers()
         _tidy(scratch)
         _send(writing, answer)
 
 
-def _become(
-    command: list[str], confinement: Confinement, namespaces: bool, host: int, line: socket.socket
-) -> NoReturn:
+def _become(command: list[str], confinement: Confinement, prepared: Prepared, line: socket.socket) -> NoReturn:
     """Starts a program in the place of this process, with its stdin and stdout."""
     try:
-        _enter(confinement, namespaces, host, line)
+        _enter(confinement, prepared, line)
         os.execvp(command[0], command)
     except (OSError, SandboxError) as error:
         os.write(2, f"{command[0]}: {error}\n".encode())

@@ -56,11 +56,15 @@ def _of_file(path: Path, stamp: tuple[int, int], config: ToolsConfig) -> tuple[T
     told = _asked(path, config)
     if "failed" in told:
         problem = str(told["failed"]).removeprefix("ConfigError: ")
-        raise ConfigError(problem if str(path) in problem else f"tools of {path} can't be loaded: {problem}", param="tools")
+        raise ConfigError(
+            problem if str(path) in problem else f"tools of {path} can't be loaded: {problem}", param="tools"
+        )
     try:
         return tuple(performed_elsewhere(spec_from_json(one)) for one in told["tools"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"tools of {path} can't be loaded: they are described wrongly: {error}", param="tools") from None
+        raise ConfigError(
+            f"tools of {path} can't be loaded: they are described wrongly: {error}", param="tools"
+        ) from None
 
 
 def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
@@ -85,7 +89,9 @@ def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
         ) from None
     except frames.FrameError:
         printed = done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise ConfigError(f"tools of {path} can't be loaded: their process ended. {printed}".strip(), param="tools") from None
+        raise ConfigError(
+            f"tools of {path} can't be loaded: their process ended. {printed}".strip(), param="tools"
+        ) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return told

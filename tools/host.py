@@ -20,6 +20,7 @@ from typing import Any
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
 from tools.describe import described
+from tools.launch import share
 from tools.process import HostFailed, HostProcess
 from tools.sandbox.confinement import NAMESPACES
 from tools.sandbox.isolation import Isolation
@@ -146,14 +147,14 @@ class ToolHosts:
 
     Args:
         sources: import paths or files of the modules with the tools (`describe.described`).
-        data: the deployment's folder of tool data, for which spare hosts are started.
+        data: the deployment's folder of tool data, for which spare hosts are started; a call's folder may lie in it.
     """
 
     def __init__(
         self, sources: Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
     ) -> None:
         self._config = config or ToolsConfig()
-        self._data = data
+        self._data = data.resolve() if data else None
         self._sources = [
             str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
         ]
@@ -225,8 +226,11 @@ class ToolHosts:
         return self._pools[isolation]
 
     async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        pool = self._pool(Isolation.of(spec, context.data, context.egress), context.data)
+        data = self._data if self._data and self._data in context.data.parents else context.data
+        pool = self._pool(Isolation.of(spec, data, context.egress), data)
         try:
+            if data != context.data:
+                await asyncio.to_thread(share, context.data)
             host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))

@@ -36,10 +36,11 @@ def confinement_of(
     for folder in map(Path, isolation.folders):
         clash = reading.overlaps(folder, (*protected, scratch, *map(Path, NEVER_FOLDERS)))
         if clash is not None and folder != data:
-            raise SandboxError(f"folders: {folder} holds or lies in {clash}, which no tool may reach; name a narrower folder")
-    ids = identity.ids()
-    if data is not None and ids is not None:
-        identity.share(data, ids.group)
+            raise SandboxError(
+                f"folders: {folder} holds or lies in {clash}, which no tool may reach; name a narrower folder"
+            )
+    if data is not None:
+        share(data)
     allowed = reading.without((*reading.interpreter(), *readable), protected)
     return Confinement(
         hosts=isolation.hosts,
@@ -52,6 +53,13 @@ def confinement_of(
         limits=Limits(config.memory_bytes, config.file_bytes, config.open_files, config.processes),
         mechanisms=config.mechanisms,
     )
+
+
+def share(data: Path) -> None:
+    """Lets hosts write a folder of tool data, where the worker is root and they are not. Raises OSError."""
+    ids = identity.ids()
+    if ids is not None:
+        identity.share(data, ids.group)
 
 
 def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -> list[str]:

@@ -60,9 +60,7 @@ class HostProcess:
         """
         scratch = make_scratch()
         try:
-            confinement = await asyncio.to_thread(
-                confinement_of, isolation, config, scratch, folders_of(sources), data
-            )
+            confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(sources), data)
         except (SandboxError, OSError) as error:
             shutil.rmtree(scratch, ignore_errors=True)
             raise HostFailed(f"the tool can't start: {error}") from None

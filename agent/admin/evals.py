@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -60,7 +61,9 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     tasks = _chosen(project, wish)
     async with _model(settings) as model:
         guards = compose.make_guards(model.chat, model.name)
-        async with Player(project, model, compose.make_hosts, guards, lambda data: _fill(settings, data)) as player:
+        async with Player(
+            project, model, partial(compose.make_hosts, settings), guards, lambda data: _fill(settings, data)
+        ) as player:
             tally = Tally(await _play_all(player, tasks, wish.repeat, console))
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False)

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from agent.compose import tools_config
 from agent.config import load_settings
 from agent.project import EMBEDDED
 from flightloop.errors import ConfigError
+from tools.config import ToolsConfig
 
 mcp = typer.Typer(no_args_is_help=True, help="The Model Context Protocol.")
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
@@ -20,8 +22,8 @@ Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGH
 @mcp.command("pin")
 def mcp_pin(project: Project = None) -> None:
     """Asks each server of mcp.yaml for its tools, shows what is new, and writes mcp.lock.json."""
-    folder = load_settings(project=project).project or EMBEDDED
-    asyncio.run(_pin(folder, typer.echo))
+    settings = load_settings(project=project)
+    asyncio.run(_pin(settings.project or EMBEDDED, typer.echo, tools_config(settings)))
 
 
 @mcp.command("serve")
@@ -32,18 +34,20 @@ def mcp_serve() -> None:
     server().run("stdio")
 
 
-async def _pin(folder: Path, tell: Callable[[str], None]) -> None:
+async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:
     """Raises ConfigError: no servers, one can't be reached, or a named tool isn't there."""
     from tools.mcp.pins import Pin, read_pins, write_pins
+    from tools.mcp.programs import Programs
     from tools.mcp.servers import FILE, read_servers
     from tools.mcp.session import ServerGone, Session
 
     servers = read_servers(folder)
     if not servers:
         raise ConfigError(f"{folder / FILE}: names no server")
+    programs = Programs(folder, config or ToolsConfig())
     before, pins = read_pins(folder), dict[str, Mapping[str, Pin]]()
     for name, server in servers.items():
-        session = Session(name, server)
+        session = Session(name, server, programs)
         try:
             offered = await session.tools()
         except ServerGone as error:

@@ -62,7 +62,8 @@ class Player:
     """Plays one task at a time, each in a folder of data and a journal that are gone afterwards.
 
     Args:
-        make_hosts: hosts that perform the project's tools; started with the first task that needs them.
+        make_hosts: hosts that perform the project's tools on data in a folder; started with the first task that needs
+            them.
         make_guard: compiles a policy.
         fill: puts into a task's data folder what is there before its setup.
     """
@@ -71,7 +72,7 @@ class Player:
         self,
         project: Project,
         model: Model,
-        make_hosts: Callable[[Project], OwnedHosts],
+        make_hosts: Callable[[Project, Path], OwnedHosts],
         make_guard: Callable[[Policy], Guarding],
         fill: Callable[[Path], None],
     ) -> None:
@@ -82,6 +83,7 @@ class Player:
         self._fill = fill
         self._hosts: Hosts | None = None
         self._stack = AsyncExitStack()
+        self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="flightloop-eval-"))).resolve()
 
     async def __aenter__(self) -> Player:
         return self
@@ -97,7 +99,7 @@ class Player:
         Raises:
             NotFound: the project has no such agent.
         """
-        with TemporaryDirectory(prefix="flightloop-eval-") as folder:
+        with TemporaryDirectory(dir=self._folder) as folder:
             data = Path(folder)
             self._fill(data)
             try:
@@ -136,7 +138,7 @@ class Player:
 
     async def _performing(self) -> Hosts:
         if self._hosts is None:
-            hosts = self._make_hosts(self._project)
+            hosts = self._make_hosts(self._project, self._folder)
             self._stack.push_async_callback(hosts.close)
             self._hosts = await hosts.__aenter__()
         return self._hosts

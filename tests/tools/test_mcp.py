@@ -14,12 +14,15 @@ from agent.admin.mcp import _pin
 from agent.project import LiveProject, load_project
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolContext
+from tools.config import ToolsConfig
 from tools.host import ToolHosts, ToolOutcome
 from tools.mcp.hosts import McpHosts
 from tools.mcp.pins import pinned_tools
+from tools.mcp.programs import Programs
 from tools.mcp.servers import read_servers
 
 SERVER = Path(__file__).parent / "data" / "mcp_server.py"
+PROGRAM = "server.py"
 TOOLS = "{add: pure, fail: pure, slow: keyed, die: unsafe, told: keyed}"
 AGENT = "name: helper\ninstructions: Help.\ntools: [sums_add]\n"
 
@@ -29,11 +32,16 @@ def project(
 ) -> Path:
     (folder / "agents").mkdir(exist_ok=True)
     (folder / "agents" / "helper.yaml").write_text(AGENT)
-    command = ", ".join(f'"{part}"' for part in (sys.executable, str(SERVER), *arguments))
+    (folder / PROGRAM).write_text(SERVER.read_text())
+    command = ", ".join(f'"{part}"' for part in (sys.executable, str(folder / PROGRAM), *arguments))
     (folder / "mcp.yaml").write_text(
         f"sums:\n  command: [{command}]\n  env: {{SECRET: '${{MCP_SECRET}}'}}\n  tools: {tools}\n  timeout_s: 3\n"
     )
     return folder
+
+
+def programs(folder: Path) -> Programs:
+    return Programs(folder, ToolsConfig())
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ async def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def hosts(folder: Path) -> AsyncIterator[McpHosts]:
     servers = read_servers(folder)
     own = ToolHosts(["tools.builtin"])
-    made = McpHosts(own, servers, pinned_tools(folder, servers))
+    made = McpHosts(own, servers, pinned_tools(folder, servers), programs(folder))
     yield made
     await made.close()
 
@@ -101,7 +109,7 @@ async def test_tools_are_known_as_they_were_pinned(folder: Path) -> None:
 async def test_a_tool_that_changed_is_not_called(folder: Path) -> None:
     project(folder, "changed")
     servers = read_servers(folder)
-    hosts = McpHosts(ToolHosts(["tools.builtin"]), servers, pinned_tools(folder, servers))
+    hosts = McpHosts(ToolHosts(["tools.builtin"]), servers, pinned_tools(folder, servers), programs(folder))
     outcome = await call(hosts, "sums_add", a=2, b=3)
     assert "pinned again" in str(outcome.error)
     assert (await call(hosts, "sums_fail")).error != outcome.error

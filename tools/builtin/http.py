@@ -25,7 +25,14 @@ TEXT_TYPES = ("text/", "application/json", "application/xml", "application/xhtml
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@tool(effect="pure", timeout_s=20, permissions=("network",), hosts=(POLICY_EGRESS,), sinks=("url",), returns_untrusted=True)
+@tool(
+    effect="pure",
+    timeout_s=20,
+    permissions=("network",),
+    hosts=(POLICY_EGRESS,),
+    sinks=("url",),
+    returns_untrusted=True,
+)
 async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8, max_length=2000)]) -> Any:
     """Read a web page or API by HTTP GET. Only allowed hosts can be reached.
 

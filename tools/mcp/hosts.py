@@ -14,6 +14,7 @@ from mcp.types import CallToolResult, TextContent
 from flightloop.tool import ToolContext
 from tools.host import ToolHosts, ToolOutcome
 from tools.mcp.pins import McpTool
+from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
 from tools.mcp.session import MCPError, ServerGone, Session
 
@@ -27,12 +28,17 @@ class McpHosts:
         own: the hosts of the project's own tools; started and closed with these.
         servers: by name.
         tools: of the servers.
+        programs: starts the servers that are programs.
     """
 
-    def __init__(self, own: ToolHosts, servers: Mapping[str, Server], tools: Sequence[McpTool]) -> None:
+    def __init__(
+        self, own: ToolHosts, servers: Mapping[str, Server], tools: Sequence[McpTool], programs: Programs
+    ) -> None:
         self._own = own
+        self._servers = servers
+        self._programs = programs
         self._tools = {tool.spec.name: tool for tool in tools}
-        self._sessions = {name: Session(name, server) for name, server in servers.items()}
+        self._sessions: dict[tuple[str, str], Session] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self.registry = own.registry.beside(tool.as_tool() for tool in tools)
 
@@ -46,7 +52,7 @@ class McpHosts:
         tool = self._tools.get(name)
         if tool is None:
             return await self._own.call(name, arguments, context)
-        calling = asyncio.create_task(self._call(tool, arguments, context.key))
+        calling = asyncio.create_task(self._call(tool, arguments, context))
         calls = self._calls[context.run_id]
         calls.add(calling)
         started = time.monotonic()
@@ -75,16 +81,22 @@ class McpHosts:
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
         await self._own.close()
 
-    async def _call(self, tool: McpTool, arguments: dict[str, Any], key: str) -> ToolOutcome:
-        session = self._sessions[tool.server]
+    def _session(self, server: str, tenant: str) -> Session:
+        """A server's process remembers what it likes, so each tenant has one of its own."""
+        if (server, tenant) not in self._sessions:
+            self._sessions[server, tenant] = Session(server, self._servers[server], self._programs)
+        return self._sessions[server, tenant]
+
+    async def _call(self, tool: McpTool, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        session = self._session(tool.server, context.tenant_id)
         started = time.monotonic()
         try:
-            if tool.name in await self._changes(tool.server):
+            if tool.name in await self._changes(tool.server, session):
                 message = f"{tool.server} has changed its tool {tool.name}: it is not called before it is pinned again"
                 return ToolOutcome(False, error=message)
             started = time.monotonic()
             async with asyncio.timeout(tool.spec.timeout_s):
-                result = await session.call(tool.name, arguments, key)
+                result = await session.call(tool.name, arguments, context.key)
         except TimeoutError:
             await session.close()
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
@@ -93,9 +105,9 @@ class McpHosts:
             return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
         return _outcome(result, time.monotonic() - started)
 
-    async def _changes(self, server: str) -> frozenset[str]:
+    async def _changes(self, server: str, session: Session) -> frozenset[str]:
         """Tools that are not what was pinned, as the server tells now."""
-        offered = await self._sessions[server].tools()
+        offered = await session.tools()
         return frozenset(
             tool.name for tool in self._tools.values() if tool.server == server and offered.get(tool.name) != tool.pin
         )

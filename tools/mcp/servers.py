@@ -6,8 +6,10 @@
       command: [uvx, mcp-weather]      # its standard input and output; or
       url: https://example.com/mcp     # streamable HTTP
       tools: {forecast: pure, book: unsafe}
+      hosts: [api.weather.example]     # where a program may connect to
+      folders: [/var/cache/weather]    # what it may read and write besides its home, which is empty at each start
 
-Nothing of a server is used but the tools that are named. What they return counts as written by strangers.
+A program runs in the sandbox of tools. Nothing of a server is used but the tools that are named. What they return counts as written by strangers.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect
+from tools.sandbox.endpoints import Endpoint
 
 FILE = "mcp.yaml"
+PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -36,6 +40,10 @@ class Server(BaseModel):
     env: dict[str, str] = Field(default_factory=dict)
     url: str | None = Field(default=None, pattern=r"^https?://")
     headers: dict[str, str] = Field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    """Where a program may connect to, as in ``@tool(hosts=…)``."""
+    folders: tuple[str, ...] = ()
+    """Absolute paths that a program may read and write."""
     tools: dict[str, Effect] = Field(min_length=1)
     """Those that may be called, by the server's own names, and what a call does to the world."""
     timeout_s: float = Field(default=30.0, gt=0)
@@ -45,6 +53,21 @@ class Server(BaseModel):
         if bool(self.command) == bool(self.url):
             raise ValueError("needs either a command or a url")
         return self
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_are_endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            Endpoint.parse(entry)
+        return value
+
+    @field_validator("folders")
+    @classmethod
+    def _folders_are_absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for folder in value:
+            if not Path(folder).is_absolute():
+                raise ValueError(f"{folder} must be an absolute path")
+        return value
 
     def filled(self, values: dict[str, str]) -> dict[str, str]:
         """``env`` or ``headers`` with their variables. Raises ConfigError: one is not set."""
@@ -77,6 +100,8 @@ def _server(path: Path, name: str, entry: Any) -> Server:
 
 
 def _variable(found: re.Match[str]) -> str:
+    if found[1].startswith(PLATFORM_VARIABLES):
+        raise ConfigError(f"{FILE}: the variable {found[1]} is the platform's; an MCP server never gets it")
     value = os.environ.get(found[1])
     if value is None:
         raise ConfigError(f"{FILE}: the variable {found[1]} is not set")

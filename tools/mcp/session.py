@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import CONNECTION_CLOSED, CallToolResult, RequestParamsMeta
 
 from tools.mcp.pins import Pin
+from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ class Session:
     Args:
         name: of the server, for messages.
         server: how it is reached.
+        programs: starts it, if it is a program.
     """
 
-    def __init__(self, name: str, server: Server) -> None:
-        self._name, self._server = name, server
+    def __init__(self, name: str, server: Server, programs: Programs) -> None:
+        self._name, self._server, self._programs = name, server, programs
         self._opening = asyncio.Lock()
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +102,7 @@ class Session:
 
     async def _hold(self, opened: asyncio.Future[Client]) -> None:
         try:
-            async with _client(self._server) as client:
+            async with _client(self._server, self._programs) as client:
                 opened.set_result(client)
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
@@ -115,12 +117,11 @@ class Session:
 
 
 @asynccontextmanager
-async def _client(server: Server) -> Any:
+async def _client(server: Server, programs: Programs) -> Any:
     if server.url is None:
-        command, *arguments = server.command
-        parameters = StdioServerParameters(command=command, args=arguments, env=server.filled(server.env))
-        async with Client(parameters, read_timeout_seconds=server.timeout_s) as client:
-            yield client
+        with programs.started_as(server) as parameters:
+            async with Client(parameters, read_timeout_seconds=server.timeout_s) as client:
+                yield client
         return
     async with create_mcp_http_client(headers=server.filled(server.headers)) as http:
         transport = streamable_http_client(server.url, http_client=http)

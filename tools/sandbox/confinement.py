@@ -5,8 +5,8 @@ Several mechanisms guard each thing, so that one that a system lacks, or a fault
 | what is guarded | by |
 |---|---|
 | files | a mount namespace (`view`), Landlock, a user of its own where the worker is root |
-| metadata of files | read-only mounts, seccomp |
-| the network | a network namespace, seccomp; connections that are allowed are made by `connections` |
+| metadata of files | read-only mounts, seccomp; in scratch `metadata` makes the change |
+| the network | a network namespace, seccomp; what is allowed, `connections` makes |
 | other processes | a PID namespace, Landlock (Linux 6.12), seccomp |
 | limits and priorities | seccomp |
 
@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,33 +76,30 @@ class Confinement:
     def uses(self, mechanism: str) -> bool:
         return mechanism in self.mechanisms
 
-    def leave_pid_namespace(self) -> bool:
+    def prepare(self, host: int) -> Prepared:
         """In the middle process: gives the next child a PID namespace, and an ordinary user the right to make others.
 
-        Returns:
-            False where this user may not, or namespaces are not to be used.
+        Args:
+            host: process id of the outer process.
         """
+        ids = identity.ids()
+        owner = (ids.of(host), ids.group) if ids else None
         if not self.uses(NAMESPACES) or sys.platform != "linux":
-            return False
+            return Prepared(False, owner)
+        mapping = _mapping(owner)
         uid, gid = os.geteuid(), os.getegid()
         libc = ctypes.CDLL(None, use_errno=True)
         if uid == 0 and libc.unshare(CLONE_NEWPID) == 0:
-            return True
+            return Prepared(True, owner, mapping)
         if libc.unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0:
-            return False
+            return Prepared(False, owner)
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-            try:
+            with suppress(OSError):
                 Path(f"/proc/self/{name}").write_text(text)
-            except OSError:
-                continue
-        return True
+        return Prepared(True, None)
 
-    def enter(self, namespaces: bool, host: int) -> Entered:
+    def enter(self, prepared: Prepared) -> Entered:
         """In the inner process, before anything of a tool is loaded. Can't be undone.
-
-        Args:
-            namespaces: `leave_pid_namespace` worked.
-            host: process id of the outer process.
 
         Raises:
             SandboxError: the system lacks what is needed.
@@ -111,12 +109,17 @@ class Confinement:
                 "this system can't keep a tool from the platform's processes and files: seccomp filters are needed "
                 "(Linux on x86-64 or arm64) and allowed by the container"
             )
-        ids = identity.ids()
-        owner = (ids.of(host), ids.group) if ids else None
+        owner = prepared.owner
         in_force = []
-        if namespaces and self._see_only_what_is_named(owner or (os.geteuid(), os.getegid())):
+        if prepared.namespaces and self._see_only_what_is_named(prepared):
             in_force.append(NAMESPACES)
-        self._limit(namespaces or owner is not None)
+        landlocked = self.uses(LANDLOCK) and landlock.version() > 0
+        if not in_force and not landlocked:
+            raise SandboxError(
+                "this system can't keep a tool from the platform's files: enable Landlock (Linux 5.13, in the kernel's "
+                "list of security modules) or user namespaces"
+            )
+        self._limit(prepared.namespaces or owner is not None)
         if owner is not None:
             if NAMESPACES not in in_force:
                 os.chown(self.scratch, *owner)
@@ -126,32 +129,28 @@ class Confinement:
             self._check_reach()
         identity.drop_capabilities()
         die_with_parent()  # once more: a change of user forgets it
-        if self.uses(LANDLOCK) and landlock.version():
+        if landlocked:
             listable = [*map(Path, self.listable)]
             landlock.restrict(self._readable(), self._writable(), listable, execute=self.subprocesses)
             in_force.append(LANDLOCK)
-        if not {NAMESPACES, LANDLOCK} & set(in_force):
-            raise SandboxError(
-                "this system can't keep a tool from the platform's files: enable Landlock (Linux 5.13, in the kernel's "
-                "list of security modules) or user namespaces"
-            )
-        signals = namespaces or (LANDLOCK in in_force and landlock.version() >= landlock.SCOPE_VERSION)
+        signals = prepared.namespaces or (landlocked and landlock.version() >= landlock.SCOPE_VERSION)
         os.chdir(self.scratch)
         filters = rules.of_host(network=bool(self.hosts), subprocesses=self.subprocesses, signals=signals)
         try:
             listener = seccomp.install(filters)
         except OSError as error:
             raise SandboxError(f"this system can't filter a tool's system calls: {error.strerror}") from None
+        assert listener is not None  # of the calls in rules.METADATA
         return Entered((*in_force, SECCOMP), listener)
 
-    def _see_only_what_is_named(self, owner: tuple[int, int]) -> bool:
+    def _see_only_what_is_named(self, prepared: Prepared) -> bool:
         """Namespaces for files, IPC and, without hosts, the network; False where this user may not make them."""
         flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if self.hosts else CLONE_NEWNET)
         if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
             return False
         view = View(
             tuple(map(Path, self.readable)), tuple(map(Path, self.writable)), Path(self.scratch), self.scratch_bytes,
-            DEVICES, owner,
+            DEVICES, prepared.owner or (os.geteuid(), os.getegid()), prepared.mapping,
         )  # fmt: skip
         try:
             view.enter()
@@ -183,17 +182,41 @@ class Confinement:
         return [*map(Path, self.writable), Path(self.scratch), *DEVICES]
 
 
+def _mapping(owner: tuple[int, int] | None) -> int | None:
+    if owner is None:
+        return None
+    try:
+        return identity.mapped(*owner)
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the middle process has made for the inner one.
+
+    Attributes:
+        namespaces: a PID namespace, and the right to make others.
+        owner: the user and group that the inner process becomes; None: it keeps its own.
+        mapping: descriptor of a user namespace, for `View.ids`.
+    """
+
+    namespaces: bool
+    owner: tuple[int, int] | None
+    mapping: int | None = None
+
+
 @dataclass(frozen=True)
 class Entered:
     """What holds now.
 
     Attributes:
         in_force: of `MECHANISMS`, and ``user`` where the process has a user of its own.
-        listener: descriptor for `connections.Connector`; None without a network.
+        listener: descriptor for `supervisor.Supervisor`.
     """
 
     in_force: tuple[str, ...]
-    listener: int | None
+    listener: int
 
 
 def die_with_parent(parent: int | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 24, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
+CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
 """Ids at the end of what a container with a small range of users has; 65536 is usual."""
@@ -40,6 +42,32 @@ def ids() -> Ids | None:
         return Ids(FIRST_ID, MOST_PROCESSES - 1)
     first, count = max(ranges, key=lambda one: one[1], default=(0, 0))
     return Ids(first + count - SMALL_RANGE, SMALL_RANGE - 1) if count >= 4 * SMALL_RANGE else None
+
+
+def mapped(uid: int, group: int) -> int:
+    """A descriptor of a user namespace in which root's ids are these, for mounts that show root's files as theirs.
+
+    Raises:
+        OSError: this root process may not make one.
+    """
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        made = ctypes.CDLL(None).unshare(CLONE_NEWUSER)
+        os.write(ready[1], bytes([made & 1]))
+        os.close(done[1])
+        os.read(done[0], 1)
+        os._exit(0)
+    try:
+        if os.read(ready[0], 1) != b"\0":
+            raise OSError(errno.EPERM, "user namespaces are not allowed here")
+        for name, own in (("uid_map", uid), ("gid_map", group)):
+            Path(f"/proc/{child}/{name}").write_text(f"0 {own} 1")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for descriptor in (*ready, *done):
+            os.close(descriptor)
+        os.waitpid(child, 0)
 
 
 def become(uid: int, group: int) -> None:

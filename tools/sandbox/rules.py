@@ -13,7 +13,6 @@ from tools.sandbox.seccomp import (
     ALLOW,
     MISSING,
     NOTIFY,
-    PRETEND,
     UNSUPPORTED,
     AnyBit,
     Equal,
@@ -60,10 +59,9 @@ KERNEL = [
 """Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
 
 METADATA = [
-    # Landlock covers none of these. Success without effect keeps shutil.copy and archives working in scratch.
-    *(Rule(call, PRETEND) for call in ("chmod", "fchmod", "fchmodat", "fchmodat2")),
-    *(Rule(call, PRETEND) for call in ("utime", "utimes", "futimesat", "utimensat")),
-    *_denied("chown", "fchown", "lchown", "fchownat"),
+    # Landlock covers none of these. What is left to do in scratch, `metadata` does.
+    *(Rule(call, NOTIFY) for call in ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat")),
+    *_denied("utime", "utimes", "futimesat", "chown", "fchown", "lchown", "fchownat"),
     *(Rule(call, UNSUPPORTED) for call in ("setxattr", "lsetxattr", "fsetxattr")),
     *(Rule(call, UNSUPPORTED) for call in ("removexattr", "lremovexattr", "fremovexattr")),
     Rule("openat2", MISSING),  # its mode lies in memory
@@ -100,7 +98,7 @@ NO_PROGRAMS = [
 NO_SOCKETS = _denied("socket")
 """Every family: a UNIX socket may lead to a daemon that has the network. ``socketpair`` stays, asyncio needs it."""
 
-TCP_BY_NOTICE = [
+TCP_ONLY = [
     *(
         Rule("socket", ALLOW, (Equal(0, family), Equal(1, socket.SOCK_STREAM, TYPE_BITS), Equal(2, protocol)))
         for family, protocol in product((socket.AF_INET, socket.AF_INET6), (0, socket.IPPROTO_TCP))
@@ -113,7 +111,7 @@ TCP_BY_NOTICE = [
     Rule("sendmmsg", when=(AnyBit(3, MSG_FASTOPEN),)),
     Rule("connect", NOTIFY),
 ]
-"""Outgoing TCP only; each ``connect`` is made by the host's outer process (`connections`), or refused."""
+"""Outgoing TCP only; each ``connect`` is made by `connections`, or refused."""
 
 HOST_LIMITS = [Rule("prlimit64", ALLOW, (Equal(0, 0),)), Rule("prlimit64", when=(NotNull(2),))]
 """A host may lower its own limits, as `tools.builtin.python` does in its child; nobody else's."""
@@ -133,12 +131,13 @@ def of_host(*, network: bool, subprocesses: bool, signals: bool) -> list[Rule]:
     return [
         *COMMON,
         *HOST_LIMITS,
-        *(TCP_BY_NOTICE if network else NO_SOCKETS),
+        *(TCP_ONLY if network else NO_SOCKETS),
         *([] if subprocesses else NO_PROGRAMS),
         *([] if signals else SIGNALS),
     ]
 
 
 def of_program(*, signals: bool) -> list[Rule]:
-    """The rules of a program that a model wrote (`tools.builtin.python`): no sockets, processes or limits at all."""
-    return [*COMMON, *NO_LIMITS, *NO_SOCKETS, *NO_PROGRAMS, *([] if signals else SIGNALS)]
+    """The rules of a program that a model wrote (`tools.builtin.python`), beside those of its host: no sockets,
+    processes or limits at all."""
+    return [*NO_LIMITS, *NO_SOCKETS, *NO_PROGRAMS, *([] if signals else SIGNALS)]

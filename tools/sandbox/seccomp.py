@@ -23,11 +23,9 @@ SET_MODE_FILTER, NEW_LISTENER = 1, 1 << 3
 X32_BIT = 0x40000000
 
 ALLOW, KILL, NOTIFY, _ERRNO = 0x7FFF0000, 0x80000000, 0x7FC00000, 0x00050000
-DENY = _ERRNO | errno.EPERM
+DENY = _ERRNO | errno.EACCES
 MISSING = _ERRNO | errno.ENOSYS
 UNSUPPORTED = _ERRNO | errno.EOPNOTSUPP
-PRETEND = _ERRNO
-"""The call reports success and does nothing."""
 
 
 @dataclass(frozen=True)

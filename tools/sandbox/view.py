@@ -16,8 +16,17 @@ CLONE_NEWNS = 0x00020000
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 OPEN_TREE_CLONE, AT_RECURSIVE, AT_EMPTY_PATH, MOVE_FROM_DESCRIPTOR, AT_FDCWD = 1, 0x8000, 0x1000, 0x4, -100
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_REC, MS_PRIVATE, MNT_DETACH = 1, 2, 4, 8, 32, 1 << 14, 1 << 18, 2
-READ_ONLY, NO_SET_ID, NO_DEVICES, NO_PROGRAMS = 1, 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_REC, MS_PRIVATE, MNT_DETACH = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    1 << 14,
+    1 << 18,
+    2,
+)
+READ_ONLY, NO_SET_ID, NO_DEVICES, NO_PROGRAMS, MAP_IDS = 1, 2, 4, 8, 0x00100000
 """MOUNT_ATTR_* of linux/mount.h."""
 SCRATCH_FILES = 20_000
 
@@ -36,6 +45,8 @@ class View:
         scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
         devices: device files.
         owner: user and group of scratch.
+        ids: descriptor of a user namespace (`identity.mapped`) that shows root's files as the owner's, where the file
+            system can; None: files keep their owners.
     """
 
     readable: tuple[Path, ...]
@@ -44,6 +55,7 @@ class View:
     scratch_bytes: int
     devices: tuple[Path, ...]
     owner: tuple[int, int]
+    ids: int | None = None
 
     def enter(self) -> None:
         """Makes this the file system of the calling process, which has a mount namespace to itself.
@@ -87,12 +99,9 @@ class View:
                 OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
             )
             _checked(tree, f"open_tree {path}")
-            attributes = _Attributes(wanted[path], 0, 0, 0)
-            size = ctypes.c_size_t(ctypes.sizeof(attributes))
-            result = _libc().syscall(
-                MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, ctypes.byref(attributes), size
-            )
-            _checked(result, f"mount_setattr {path}")
+            mapped = self.ids is not None and wanted[path] & READ_ONLY
+            if not mapped or _set_attributes(tree, wanted[path] | MAP_IDS, self.ids or 0) < 0:
+                _checked(_set_attributes(tree, wanted[path]), f"mount_setattr {path}")
             yield path, tree
 
     def _mount_proc(self, root: Path) -> None:
@@ -132,6 +141,12 @@ def _attach(tree: int, place: Path, is_folder: bool) -> None:
         _checked(result, f"move_mount {place}")
     finally:
         os.close(tree)
+
+
+def _set_attributes(tree: int, attributes: int, ids: int = 0) -> int:
+    told = _Attributes(attributes, 0, 0, ids)
+    size = ctypes.c_size_t(ctypes.sizeof(told))
+    return int(_libc().syscall(MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, ctypes.byref(told), size))
 
 
 def _below(root: Path, path: Path) -> Path:

@@ -173,7 +173,10 @@ def _check_rights(spec: ToolSpec) -> None:
             f"{spec.name}: the network permission needs hosts=(…), the hosts that it connects to: "
             f'"api.example.com", "db.internal:5432", "*" for any public one, or POLICY_EGRESS for the policy\'s list'
         )
-    for permission, name, given in ((Permission.NETWORK, "hosts", spec.hosts), (Permission.FILES, "folders", spec.folders)):
+    for permission, name, given in (
+        (Permission.NETWORK, "hosts", spec.hosts),
+        (Permission.FILES, "folders", spec.folders),
+    ):
         if given and permission not in spec.permissions:
             raise TypeError(f"{spec.name}: {name} needs permissions=({permission.value!r},)")
     for folder in spec.folders:

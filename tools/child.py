@@ -1,10 +1,13 @@
 """The process that runs tools: ``python -m tools.child SETTINGS``, started by `tools.process`.
 
-It is three processes. The outer one leads the process group, drains what tools print and keeps the start of it, and
-makes the connections that tools may have. The middle one makes the PID namespace, which whoever makes can't start threads
-any more. The inner one enters the sandbox and only then loads what a project wrote: it serves one call at a time, or
-describes its tools, or becomes the program of an MCP server. Frames travel over pipes that tools have no name for: their
-own stdin is empty, and their stdout and stderr are the drain.
+It is three processes:
+
+- The outer one leads the process group, drains what tools print, and performs what they may do by notice only.
+- The middle one makes the PID namespace. It is a process of its own because whoever makes one can't start threads.
+- The inner one enters the sandbox and only then loads what a project wrote. It serves one call at a time, or describes
+  its tools, or becomes the program of an MCP server.
+
+Frames travel over pipes that tools have no name for: their stdin is empty, and their stdout and stderr are the drain.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from tools.sandbox.syscalls import NUMBERS
 
 PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
+TOO_MUCH = {"memory": 70, "scratch": 71}
+"""What the outer process ends with where the tool took too much of something."""
 OWN_FILESYSTEM = b"\1"
 """Sent with the listener: scratch is a file system by itself."""
 
@@ -35,18 +40,18 @@ OWN_FILESYSTEM = b"\1"
 def main() -> NoReturn:
     settings = json.loads(sys.argv[1])
     confinement = Confinement.from_json(settings["confinement"])
-    if confinement.uses(GROUPS):
-        join_group(confinement.limits.memory, confinement.limits.processes or 0)
+    limits = confinement.limits
+    grouped = confinement.uses(GROUPS) and join_group(limits.memory, limits.processes or 0)
     die_with_parent(settings["parent"])
     host = os.getpid()
     drain, sink = os.pipe()
     outer, inner = socket.socketpair()
-    if os.fork():
+    if middle := os.fork():
         inner.close()
         # The worker must see the line end when the inner process does.
         for descriptor in (0, 1, sink):
             os.close(descriptor)
-        Thread(target=_supervise, args=(outer, settings), daemon=True).start()
+        Thread(target=_supervise, args=(outer, settings, middle, grouped), daemon=True).start()
         _drain(drain)
     outer.close()
     os.close(drain)
@@ -72,7 +77,7 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def _supervise(line: socket.socket, settings: Mapping[str, Any]) -> None:
+def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, grouped: bool) -> None:
     """In the outer process: performs what the inner one may do by notice only, once it has sent its listener."""
     told, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     if not descriptors:
@@ -82,7 +87,10 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any]) -> None:
         from tools.sandbox.supervisor import Supervisor
 
         confinement = settings["confinement"]
-        handlers = {**Metadata(confinement["scratch"], own_filesystem=told == OWN_FILESYSTEM).handlers()}
+        own_filesystem = told == OWN_FILESYSTEM
+        if not (grouped and own_filesystem):
+            Thread(target=_watch, args=(confinement, middle, grouped, own_filesystem), daemon=True).start()
+        handlers = {**Metadata(confinement["scratch"], own_filesystem=own_filesystem).handlers()}
         if confinement["hosts"]:
             from tools.sandbox.connections import Connections, endpoints_of  # some megabytes
 
@@ -91,6 +99,19 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any]) -> None:
         Supervisor(descriptors[0], handlers).run()
     finally:
         os.close(descriptors[0])  # what asks from now on is refused
+
+
+def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_filesystem: bool) -> None:
+    from tools.sandbox.watch import Watch
+
+    watch = Watch(
+        pid=middle,
+        memory_bytes=None if grouped else confinement["limits"]["memory"],
+        scratch=confinement["scratch"],
+        scratch_bytes=None if own_filesystem else confinement["scratch_bytes"],
+    )
+    if (taken := watch.run()) is not None:
+        os._exit(TOO_MUCH[taken])
 
 
 def _drain(source: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """The registry of a project whose code this process does not run.
 
-A module is executed when it is imported, with everything its process may do. A project's files are therefore imported in
-a sandbox that has neither network nor data, and only the descriptions of their tools come back.
+A module is executed when it is imported, with everything its process may do. A project's files are therefore imported
+in a sandbox that has neither network nor data, and only the descriptions of their tools come back.
 """
 
 from __future__ import annotations

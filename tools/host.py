@@ -1,7 +1,7 @@
 """Tool hosts: a pool of processes for each isolation class, beside the worker.
 
-Every call runs in a host of its own while it lasts, and a host serves one tenant. A timeout, a cancelled task or `ToolHosts.kill` ends the host's
-whole group; a fresh one takes its place.
+Every call runs in a host of its own while it lasts, and a host serves one tenant. A timeout, a cancelled task or
+`ToolHosts.kill` ends the host's whole group; a fresh one takes its place.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ToolOutcome:
 
 
 class HostPool:
-    """Hosts of one isolation class: spare ones for whoever comes, and ones that have served a tenant and serve no other.
+    """Hosts of one isolation class: spare ones for whoever comes first, and those that each serve one tenant.
 
     At most ``config.max_hosts`` are at work at the same time.
     """

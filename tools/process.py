@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from tools import frames
+from tools.child import TOO_MUCH
 from tools.config import ToolsConfig
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.sandbox.confinement import SandboxError
@@ -24,6 +25,8 @@ from tools.vitals import Vitals, inner_of
 
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
+EPITAPH_S = 0.5
+"""How long a host whose line has ended may take to end by itself, and so tell why."""
 
 
 class HostFailed(Exception):
@@ -35,6 +38,7 @@ class HostProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, config: ToolsConfig, scratch: Path) -> None:
         self._process = process
+        self._config = config
         self._scratch = scratch
         # JSON escapes can make six bytes of one.
         self._frame_limit = 6 * config.max_result_bytes + SPARE_FRAME_BYTES
@@ -160,7 +164,15 @@ class HostProcess:
             raise HostFailed(await self._epitaph()) from None
 
     async def _epitaph(self) -> str:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EPITAPH_S):
+                await self._process.wait()
+        code = self._process.returncode
         await self.kill()
+        if code == TOO_MUCH["memory"]:
+            return f"the tool was stopped: its processes took more than {_size(self._config.memory_bytes)} of memory"
+        if code == TOO_MUCH["scratch"]:
+            return f"the tool was stopped: it wrote more than {_size(self._config.scratch_bytes)} of temporary files"
         return "the tool's process ended before it answered"
 
     async def _read_printed(self) -> None:
@@ -168,6 +180,10 @@ class HostProcess:
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.read(4096):
             log.debug("tool host %s printed: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1024**2:g} MiB"
 
 
 def folders_of(sources: Sequence[str]) -> list[Path]:

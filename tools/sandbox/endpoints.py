@@ -39,8 +39,8 @@ class Endpoint:
         text = entry.strip().lower()
         host, port = text, ""
         if text.startswith("["):
-            host, _, rest = text[1:].partition("]")
-            if rest and not rest.startswith(":"):
+            host, closed, rest = text[1:].partition("]")
+            if not closed or (rest and not rest.startswith(":")):
                 raise ValueError(f"{entry!r}: expected HOST, HOST:PORT or [IPV6]:PORT")
             port = rest[1:]
         elif text.count(":") == 1:

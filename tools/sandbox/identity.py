@@ -38,7 +38,7 @@ def ids() -> Ids | None:
     except OSError:
         return None
     ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
-    if any(first <= FIRST_ID and FIRST_ID + MOST_PROCESSES < first + count for first, count in ranges):
+    if any(first <= FIRST_ID and first + count > FIRST_ID + MOST_PROCESSES for first, count in ranges):
         return Ids(FIRST_ID, MOST_PROCESSES - 1)
     first, count = max(ranges, key=lambda one: one[1], default=(0, 0))
     return Ids(first + count - SMALL_RANGE, SMALL_RANGE - 1) if count >= 4 * SMALL_RANGE else None

@@ -10,7 +10,8 @@ from pathlib import Path
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin")
 SETTINGS = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts",
-    "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types",
+    "java-17-openjdk", "java-21-openjdk",
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types",
     "nsswitch.conf", "os-release", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl", "timezone",
 )  # fmt: skip
 """Of /etc; nothing else there is needed, and some of it is secret."""
@@ -18,7 +19,7 @@ DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random
 
 
 PLATFORM = Path(__file__).resolve().parents[2]
-"""The folder of the platform's packages, in a checkout or an image: tools see the packages, not what lies beside them."""
+"""The folder of the platform's packages, in a checkout or an image: tools see these, not what lies beside them."""
 
 
 def search_path() -> list[str]:

@@ -9,8 +9,8 @@
       hosts: [api.weather.example]     # where a program may connect to
       folders: [/var/cache/weather]    # what it may read and write besides its home, which is empty at each start
 
-A program runs in the sandbox of tools. Nothing of a server is used but the tools that are named. What they return counts
-as written by strangers.
+A program runs in the sandbox of tools. Nothing of a server is used but the tools that are named. What they return
+counts as written by strangers.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _nameservers() -> Iterator[Address]:
 def _held_by_platform(port: int) -> bool:
     """Whether a process of the platform listens on a local port."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
             with suppress(psutil.Error):
                 if PLATFORM.search(" ".join(psutil.Process(connection.pid).cmdline())):
                     return True

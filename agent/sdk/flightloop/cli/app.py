@@ -115,7 +115,7 @@ def fork(
     run_id: str,
     step: Annotated[int, typer.Option(min=0, help="Decisions that are kept; 0: it begins again.")],
     text: Annotated[str | None, typer.Option("--input", help="What the agent should do instead.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Another policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Another policy; for admins.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model.")] = None,
 ) -> None:
     """Starts a run that begins with the first steps of another one, and follows it."""

@@ -102,8 +102,6 @@ async def test_unknown_names_are_404_with_the_known_ones(client: httpx.AsyncClie
     answer = await client.post("/v1/runs", json={**RUN, "agent": "nobody"})
     assert "known: support" in refused(answer, 404, "not_found", "agent")
     refused(await client.get("/v1/runs/run_0"), 404, "not_found")
-    answer = await client.post("/v1/interrupts", json={"scope": "agent", "target": "nobody"})
-    assert "support" in refused(answer, 404, "not_found", "target")
 
 
 @pytest.mark.parametrize(

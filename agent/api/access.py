@@ -6,10 +6,11 @@ import ipaddress
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from agent.api.deps import ApiDeps
+from agent.api.racing import any_of, gone
 from agent.api.rates import Rates
 from agent.auth import Principal
 from flightloop.errors import Forbidden
@@ -49,6 +50,22 @@ def having(needed: Role) -> Callable[[Principal], Principal]:
 Viewer = Annotated[Principal, Depends(having(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(having(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
+
+
+async def stream_over(request: Request, deps: ApiDeps) -> None:
+    """Returns when an open stream has to end: the server closes, or the caller's key was revoked."""
+    await any_of(deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
+
+
+async def caller_gone(request: Request, deps: ApiDeps) -> None:
+    """Returns when nobody may have the answer any more: the client has gone away, or its key was revoked."""
+    await any_of(gone(request), deps.keyring.revoked(request.headers.get("authorization")))
+
+
+async def unanswered(request: Request, deps: ApiDeps) -> Response:
+    """For a caller who has gone. Raises Unauthorized if it was the key."""
+    await deps.keyring.principal(request.headers.get("authorization"))
+    return Response(status_code=499)  # nobody is there to read it
 
 
 async def probe(request: Request, deps: Deps) -> None:

@@ -19,7 +19,8 @@ DESCRIPTION = (
 
 def create_app(deps: ApiDeps) -> FastAPI:
     """An application of its own over ``deps``; nothing is shared between two of them."""
-    app = FastAPI(title="flightloop", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    pages: dict[str, None] = {"docs_url": None, "redoc_url": None, "openapi_url": None}  # the document: api/probes.py
+    app = FastAPI(title="flightloop", version=VERSION, description=DESCRIPTION, **pages)
     app.state.deps = deps
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()

@@ -19,12 +19,12 @@ from agent.app import application
 from agent.config import Settings
 from agent.logs import log_file
 from agent.serve.cluster import local_cluster
+from agent.serve.prometheus import prometheus_config
 from agent.serve.start import start
 from agent.serving import bind
 from flightloop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMETHEUS_CONFIG = ROOT / "deploy" / "prometheus"
 STOP_TIMEOUT_S = 10.0
 
 
@@ -123,20 +123,11 @@ def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[
 
 
 def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:
-    """Prometheus with the deployment's configuration, moved to this home and these ports."""
     home = settings.home.resolve()
     folder = home / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
-    config = yaml.safe_load((PROMETHEUS_CONFIG / "prometheus.yml").read_text())
-    config["rule_files"] = [str(PROMETHEUS_CONFIG / name) for name in config["rule_files"]]
-    targets = {"flightloop": f"{settings.host}:{settings.port}", "prometheus": f"127.0.0.1:{port}"}
-    # Our own cluster has no dashboard, which is what tells Prometheus of Ray's targets.
-    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
-    for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
-        job.pop("authorization", None)  # /metrics is open on loopback
     file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(prometheus_config(settings, port)))
     command = [
         "prometheus",
         f"--config.file={file}",

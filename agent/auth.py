@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from agent.journal import Idempotency
+from flightloop import private
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
 
@@ -182,7 +183,7 @@ def key_from_file(path: Path) -> str:
 
 def _write_once(path: Path, key: str) -> None:
     """Whole or not at all, and the first of two processes wins: the file is linked, not opened, into place."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.folder(path.parent)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

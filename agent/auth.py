@@ -66,7 +66,8 @@ class Principal:
     """Which key it was, without telling it."""
     role: Role = Role.ADMIN
     deployment: bool = False
-    """Whether it is a key that the deployment was started with, which may make keys for any tenant."""
+    """Whether it is the deployment's own key, which may make keys for any tenant. Another tenant's may not, although
+    the deployment was started with it too."""
 
 
 class Keyring:
@@ -87,7 +88,8 @@ class Keyring:
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
         self._keys = tuple(
-            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=True)) for key, tenant in keys.items()
+            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=tenant == DEFAULT_TENANT))
+            for key, tenant in keys.items()
         )
         self._store = store
         self._watch_s = watch_s

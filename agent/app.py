@@ -17,6 +17,7 @@ from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from agent.config import Settings, load_settings
+from agent.home import open_home
 from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.connections import interrupt_watch, metrics_sink
@@ -60,6 +61,7 @@ def application(settings: Settings) -> Application:
     settings = settings.model_copy(
         update={"home": settings.home.resolve(), "project": settings.project and settings.project.resolve()}
     )
+    open_home(settings.home)
     settings.keyring()
     load_project(settings.project)
     model = None if settings.model_url else _model(settings)

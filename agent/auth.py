@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -13,13 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from agent.journal import Idempotency
+from flightloop import private
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
 
+log = structlog.get_logger(__name__)
 DEFAULT_TENANT = "default"
-FRESH_S = 2.0
-"""How long a revoked key may go on."""
+REVOKED_WITHIN_S = 2.0
+"""How long a revoked key may go on, at every process."""
+FRESH_S = 1.0
+"""How long a process goes by what it knows of a key."""
+WATCH_S = 0.5
+"""Between two looks at the key of an open stream, which with FRESH_S makes the bound."""
+SILENCE_S = 5.0
+"""How long a stream goes on whose key cannot be looked up."""
 MOST_KNOWN = 10_000
 _PREFIX = "fl_"
 
@@ -55,7 +66,8 @@ class Principal:
     """Which key it was, without telling it."""
     role: Role = Role.ADMIN
     deployment: bool = False
-    """Whether it is a key that the deployment was started with, which may make keys for any tenant."""
+    """Whether it is the deployment's own key, which may make keys for any tenant. Another tenant's may not, although
+    the deployment was started with it too."""
 
 
 class Keyring:
@@ -64,20 +76,23 @@ class Keyring:
     Args:
         keys: key to the tenant that it speaks for; their holders are admins.
         store: of the keys that were made since; None: there are no others.
+        watch_s: seconds between two looks at the key of an open stream.
 
     Raises:
         ConfigError: no key, or one too short to be a secret.
     """
 
-    def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None) -> None:
+    def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None, *, watch_s: float = WATCH_S) -> None:
         if not keys:
             raise ConfigError("an API key is required")
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
         self._keys = tuple(
-            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=True)) for key, tenant in keys.items()
+            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=tenant == DEFAULT_TENANT))
+            for key, tenant in keys.items()
         )
         self._store = store
+        self._watch_s = watch_s
         self._known: dict[str, tuple[float, Principal | None]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
@@ -101,6 +116,25 @@ class Keyring:
         if found is None:
             raise Unauthorized("unknown API key")
         return found
+
+    async def revoked(self, authorization: str | None) -> None:
+        """Returns once the key of an ``Authorization`` header is not accepted any more, or could not be looked up for
+        ``SILENCE_S``: what cannot be told to end must not go on."""
+        heard = time.monotonic()
+        while time.monotonic() - heard < SILENCE_S:
+            try:
+                async with asyncio.timeout(FRESH_S):
+                    await self.principal(authorization)
+                heard = time.monotonic()
+            except Unauthorized:
+                return
+            except Exception as error:
+                log.warning("the key of an open stream cannot be looked up", error=str(error) or type(error).__name__)
+            await asyncio.sleep(self._watch_s)
+
+    def forget(self) -> None:
+        """Looks every key up anew: one of them was revoked here."""
+        self._known.clear()
 
     async def _stored(self, sha256: str) -> Principal | None:
         """By the digest, which is looked up anew every ``FRESH_S`` seconds."""
@@ -151,7 +185,7 @@ def key_from_file(path: Path) -> str:
 
 def _write_once(path: Path, key: str) -> None:
     """Whole or not at all, and the first of two processes wins: the file is linked, not opened, into place."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.folder(path.parent)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from agent.budgets import TenantBudgets, used, used_up
 from agent.journal import Journal
 from agent.run import RESUMABLE, check_resume
+from flightloop.chat import Tags
 from flightloop.errors import Conflict
 from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
+from guardrails.interrupt import matches
 
 ATTEMPTS = 5
 BOUNDS = {
@@ -69,8 +71,9 @@ async def resume(
     _check_resumable(run, budget)  # before anything is lifted
     await _check_shared(journal, run, shared, tenants)
     standing = await journal.interrupts(tenant_id)
+    tags = Tags(tenant_id=tenant_id, agent=run.agent, session_id=run.session_id, run_id=run_id)
     for found in standing:
-        if found.scope != "run" and (found.scope == "all" or found.target in (run.agent, run.session_id)):
+        if found.scope != "run" and matches(found, tags):
             raise Conflict(f"interrupt {found.id} ({found.scope}) still stands: clear it first")
     for found in standing:
         if found.scope == "run" and found.target == run_id:

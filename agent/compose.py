@@ -11,6 +11,7 @@ from agent.chat_model import ChatModel
 from agent.config import Settings
 from agent.deltas import Deltas
 from agent.facts import Lookup
+from agent.home import open_home, private_files
 from agent.kits import Kits, OwnedHosts
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.project import LiveProject, Project
@@ -38,18 +39,17 @@ POSTGRESQL_PORT = 5432
 
 def open_journal(settings: Settings) -> StoreJournal:
     """Makes ``home`` and its folders. Raises ConfigError."""
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"FLIGHTLOOP_HOME: {settings.home} cannot be used ({error.strerror})") from error
-    return sql_journal(settings.journal_url)
+    open_home(settings.home)
+    with private_files():
+        return sql_journal(settings.journal_url)
 
 
 def seed_shop(settings: Settings) -> None:
     """The embedded project's shop, where there is none yet; a project of one's own brings its own data."""
     path = settings.data / FILE
     if settings.project is None and not path.exists():
-        reseed(path)
+        with private_files():
+            reseed(path)
 
 
 def interrupt_watch(settings: Settings) -> InterruptWatch:

@@ -108,10 +108,13 @@ class Journal(Protocol):
 
     # -- runs -------------------------------------------------------------------------------------
 
-    async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
+    async def create(
+        self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
+    ) -> Created:
         """Writes a run and its first event; ``run_id`` and ``at`` are filled in where missing.
 
         A run with an origin begins with copies of its first steps: the decisions, and the calls with their results.
+        What is to be on ``record`` goes into the audit in the same transaction, unless the run was made before.
 
         Raises:
             IdempotencyMismatch: the tenant used the key for another payload.

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from agent.config import Settings
+from flightloop import private
 
 
 def log_file(settings: Settings) -> Path:
@@ -35,8 +36,9 @@ def log_to_file(settings: Settings, process: str) -> FileIO | None:
     """
     file = log_file(settings)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        output = file.open("ab", buffering=0)  # a line is one write, so that those of several processes don't mix
+        private.folder(file.parent)
+        # A line is one write, so that those of several processes don't mix.
+        output = FileIO(file, "ab", opener=private.opener)
     except OSError as error:
         log_to_stderr(settings.log_level)
         structlog.get_logger(__name__).warning("the log cannot be written", file=str(file), problem=error.strerror)

@@ -14,6 +14,7 @@ from agent.api import ApiDeps, create_app
 from agent.catalogue import ProjectCatalogue
 from agent.config import Settings
 from agent.deltas import LocalDeltas
+from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
@@ -43,6 +44,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         ConfigError: a setting, the project or the model server is not usable, or the port is taken.
     """
     stop = stop_on_signals()
+    open_home(settings.home)
     settings.keyring()  # what is wrong with it is told before anything starts
     listener = bind(settings.host, settings.port)
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from types import TracebackType
 import httpx
 
 from agent.serving import bind
+from flightloop import private
 
 READY_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
@@ -67,10 +68,10 @@ class Platform:
     def __enter__(self) -> Platform:
         # Whoever has the port already would answer in this platform's place.
         bind("127.0.0.1", self.port).close()
-        self.home.mkdir(parents=True, exist_ok=True)
+        private.folder(self.home)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
         command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options]
-        with self.log.open("wb") as log:
+        with open(self.log, "wb", opener=private.opener) as log:
             # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

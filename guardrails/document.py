@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import regex
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
+from flightloop.egress import EgressEntry
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 
@@ -237,9 +238,16 @@ class ToolsPolicy(Strict):
 
 
 class Egress(Strict):
-    """Hosts that may be reached: exact names, or ``*.example.com`` for everything below."""
+    """Hosts that may be reached, as ``flightloop.egress`` reads them: ``host``, ``host:port``, ``*.host``."""
 
     hosts: tuple[str, ...] = ()
+
+    @field_validator("hosts")
+    @classmethod
+    def _entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            EgressEntry.parse(text)
+        return value
 
 
 class Constitution(Strict):

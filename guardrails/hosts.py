@@ -7,39 +7,62 @@ from urllib.parse import urlsplit
 
 import regex
 
+from flightloop.egress import permits, plain_host
+
 URL = r"(?<![\w+.-])(?:https?|wss?|ftp)://[^\s<>\"'`^{|}]{1,2000}"
-BARE = regex.compile(r"(?<![\w@.-])(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?![\w.-]*@)")
+BARE = regex.compile(
+    r"(?<![\w@.-])(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
+)
+DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _URL = regex.compile(URL, regex.IGNORECASE)
 
+Address = tuple[str, int]
+"""A host, as ``flightloop.egress.plain_host`` writes it, and a port."""
 
-def hosts_of(url: str) -> frozenset[str]:
-    """The hosts that a client might connect to: two where clients disagree about a backslash.
+
+def addresses_of(url: str) -> frozenset[Address]:
+    """The addresses that a client might connect to: two where clients disagree about a backslash.
 
     ``http://good.com@evil.com`` goes to evil.com; a name that isn't ASCII is compared in its IDNA
     form, so that a look-alike is another host. What is no URL has the host "".
     """
-    return frozenset({_host_of(url), _host_of(url.replace("\\", "/"))})
+    return frozenset({_address_of(url), _address_of(url.replace("\\", "/"))})
+
+
+def addresses_in(text: str) -> frozenset[Address]:
+    """Addresses of all URLs in a text, and of bare ``www.`` names and IPv4 addresses: where nothing names a port, it is
+    that of HTTPS."""
+    found = frozenset().union(*(addresses_of(match.group()) for match in _URL.finditer(text)))
+    hosts = {host for host, _ in found}
+    bare = [match.group() for match in BARE.finditer(text)]  # also within URLs, whose own host is known with its port
+    others = [addresses_of("https://" + each) for each in bare if ":" in each or plain_host(each) not in hosts]
+    return found.union(*others)
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is one URL and nothing else."""
+    return _URL.fullmatch(text.strip()) is not None
+
+
+def hosts_of(url: str) -> frozenset[str]:
+    """As ``addresses_of``, without the ports."""
+    return frozenset(host for host, _ in addresses_of(url))
 
 
 def hosts_in(text: str) -> frozenset[str]:
-    """Hosts of all URLs in a text, and bare ``www.`` names and IPv4 addresses."""
-    urls = [match.group() for match in _URL.finditer(text)]
-    bare = ["http://" + match.group() for match in BARE.finditer(text)]
-    return frozenset().union(*map(hosts_of, [*urls, *bare]))
+    """As ``addresses_in``, without the ports."""
+    return frozenset(host for host, _ in addresses_in(text))
 
 
-def _host_of(url: str) -> str:
+def permitted(host: str, entries: Iterable[str], port: int = 443) -> bool:
+    """Whether a policy's egress list allows a host on a port (``flightloop.egress``)."""
+    return permits(entries, host, port)
+
+
+def _address_of(url: str) -> Address:
     try:
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme.lower(), 0)
     except ValueError:
-        return ""
-    host = host.rstrip(".").lower()
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        return host
-
-
-def permitted(host: str, patterns: Iterable[str]) -> bool:
-    """Exact names, or ``*.example.com`` for every name below example.com (not that name itself)."""
-    return any(host == item.lower() or (item.startswith("*.") and host.endswith(item[1:].lower())) for item in patterns)
+        return "", 0
+    return plain_host(parts.hostname or ""), port

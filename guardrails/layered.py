@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flightloop.chat import ToolDef
-from guardrails.hosts import permitted
+from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.policy import Policy
 from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject, severest
 
@@ -87,8 +87,18 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
 def _policy(policies: Sequence[Policy]) -> Policy:
     """The last one's, which may reach no host that another forbids; its hash is that of all."""
     *others, own = policies
-    hosts = own.document.egress.hosts
-    allowed = [host for host in hosts if all(permitted(host, each.document.egress.hosts) for each in others)]
-    egress = own.document.egress.model_copy(update={"hosts": tuple(allowed)})
+    allowed = tuple(entry for text in own.document.egress.hosts for entry in _common(text, others))
+    egress = own.document.egress.model_copy(update={"hosts": allowed})
     digest = hashlib.sha256("".join(policy.sha256 for policy in policies).encode()).hexdigest()
     return Policy(own.name, own.version, digest, own.document.model_copy(update={"egress": egress}))
+
+
+def _common(text: str, others: Sequence[Policy]) -> Iterator[str]:
+    """What the other policies leave of an egress entry: all of it, or some of its ports."""
+    entry = EgressEntry.parse(text)
+    lists = [policy.document.egress.hosts for policy in others]
+    left = [port for port in sorted(entry.ports) if all(permits(hosts, entry.host, port) for hosts in lists)]
+    if len(left) == len(entry.ports):
+        yield text
+    else:
+        yield from (address_text(entry.host, port) for port in left)

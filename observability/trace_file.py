@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import BufferedWriter
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from flightloop import private
 
 
 class FileSpanExporter(SpanExporter):
@@ -22,12 +26,12 @@ class FileSpanExporter(SpanExporter):
     """
 
     def __init__(self, directory: Path, service: str, max_bytes: int, backups: int) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.folder(directory)
         self.path = directory / f"{service}-{os.getpid()}.jsonl"
         self._max_bytes = max_bytes
         self._backups = backups
         self._lock = Lock()
-        self._file = self.path.open("ab")
+        self._file = self._opened("ab")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with self._lock:
@@ -54,4 +58,7 @@ class FileSpanExporter(SpanExporter):
         for older, newer in reversed(list(zip(names[1:], names[:-1], strict=True))):
             if newer.exists():
                 newer.replace(older)
-        self._file = self.path.open("wb")
+        self._file = self._opened("wb")
+
+    def _opened(self, mode: Literal["ab", "wb"]) -> BufferedWriter:
+        return open(self.path, mode, opener=private.opener)

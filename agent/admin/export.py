@@ -12,6 +12,7 @@ from agent import compose
 from agent.config import Settings
 from agent.export import Exporter, pairs
 from agent.project import load_project
+from flightloop import private
 from flightloop.errors import ConfigError
 
 
@@ -50,6 +51,7 @@ async def export_runs(
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=private.opener) as file:  # what users said
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

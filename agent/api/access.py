@@ -1,21 +1,21 @@
-"""Who may call: a bearer key whose role allows it, except for probes asked from the same machine."""
+"""Who may call: a bearer key whose role allows it, except for probes that a program of the same machine asks."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from agent.api.deps import ApiDeps
+from agent.api.nearby import has_foreign_name, is_direct, is_from_here
+from agent.api.racing import any_of, gone
 from agent.api.rates import Rates
 from agent.auth import Principal
 from flightloop.errors import Forbidden
 from flightloop.keys import Role
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
 
 
@@ -51,16 +51,30 @@ Operator = Annotated[Principal, Depends(having(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
 
 
+async def stream_over(request: Request, deps: ApiDeps) -> None:
+    """Returns when an open stream has to end: the server closes, or the caller's key was revoked."""
+    await any_of(deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
+
+
+async def caller_gone(request: Request, deps: ApiDeps) -> None:
+    """Returns when nobody may have the answer any more: the client has gone away, or its key was revoked."""
+    await any_of(gone(request), deps.keyring.revoked(request.headers.get("authorization")))
+
+
+async def unanswered(request: Request, deps: ApiDeps) -> Response:
+    """For a caller who has gone. Raises Unauthorized if it was the key."""
+    await deps.keyring.principal(request.headers.get("authorization"))
+    return Response(status_code=499)  # nobody is there to read it
+
+
 async def probe(request: Request, deps: Deps) -> None:
-    """Lets requests from this machine through without a key; a proxy's request is not one of them."""
-    if not _is_local(request):
+    """Lets programs of this machine through without a key. Raises Unauthorized for all others."""
+    if not is_direct(request):
         await deps.keyring.principal(request.headers.get("authorization"))
 
 
-def _is_local(request: Request) -> bool:
-    if request.client is None or any(header in request.headers for header in _FORWARDED):
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
+async def reader(request: Request, deps: Deps) -> None:
+    """For what is the same on every deployment: only a web page whose name was pointed at this machine needs a key, and
+    whatever can't be told from it. Raises Unauthorized."""
+    if is_from_here(request) and has_foreign_name(request):
+        await deps.keyring.principal(request.headers.get("authorization"))

@@ -26,7 +26,7 @@ from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subjec
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
-SESSION_CHARS = 128
+NAME_CHARS = 128
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,27 @@ def _consistent(request: ChatRequest) -> None:
 
 def _tags(given: Tags, caller: Principal, headers: Mapping[str, str]) -> Tags:
     """Whom the completion belongs to: the tenant is the key's, and a completion belongs to no run."""
-    agent = given.agent or headers.get(AGENT_HEADER)
-    session = given.session_id or headers.get(SESSION_HEADER)
-    if session is not None and not (len(session) <= SESSION_CHARS and session.isprintable()):
-        raise InvalidRequest(f"a session's id has at most {SESSION_CHARS} printable characters", param=SESSION_HEADER)
+    agent = _name(AGENT_HEADER, given.agent, headers)
+    session = _name(SESSION_HEADER, given.session_id, headers)
     return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session)
+
+
+def _name(header: str, given: str | None, headers: Mapping[str, str]) -> str | None:
+    """The name of an agent or a session, as an interrupt will write it. Raises InvalidRequest."""
+    name = given or _utf8(headers.get(header, ""))
+    if len(name) > NAME_CHARS or not name.isprintable():
+        raise InvalidRequest(
+            f"the name of an agent or a session has at most {NAME_CHARS} printable characters", param=header
+        )
+    return name or None
+
+
+def _utf8(value: str) -> str:
+    """A header's value, which the server reads as Latin-1, as clients write it."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
 
 
 def _context(request: ChatRequest, tags: Tags) -> GuardContext:

@@ -19,7 +19,14 @@ DESCRIPTION = (
 
 def create_app(deps: ApiDeps) -> FastAPI:
     """An application of its own over ``deps``; nothing is shared between two of them."""
-    app = FastAPI(title="flightloop", version=VERSION, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="flightloop",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,  # probes.py answers it, not to everybody
+    )
     app.state.deps = deps
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()

@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Deps, Operator, Viewer
+from agent.api.access import Deps, Operator, Viewer, caller_gone, stream_over, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
-from agent.api.racing import first_of, gone, until
+from agent.api.racing import first_of, until
 from agent.collect import Collected
 from flightloop.chat import (
     ChatChunk,
@@ -58,16 +58,16 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
     admitted = await admit(deps, known_models(request), body, caller, request.headers)
     chunks = guarded(deps, admitted)
     if not body.stream:
-        completion = await first_of(collected(chunks), gone(request))
+        completion = await first_of(collected(chunks), caller_gone(request, deps))
         if completion is None:
-            return Response(status_code=499)  # nobody is there to read it
+            return await unanswered(request, deps)
         return JSONResponse(_plain_completion(completion))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), gone(request))
+    first = await first_of(anext(chunks), caller_gone(request, deps))
     if first is None:
-        return Response(status_code=499)
+        return await unanswered(request, deps)
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    stream = until(_as_sse(first, chunks, include_usage), deps.closing.wait())
+    stream = until(_as_sse(first, chunks, include_usage), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
 
 

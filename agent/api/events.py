@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import Annotated
 
 from anyio import CancelScope
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Deps, Viewer
+from agent.api.access import Deps, Viewer, stream_over
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.racing import ended, until
@@ -33,6 +33,7 @@ MOST = 2**31 - 1
 )
 async def run_events(
     run_id: RunId,
+    request: Request,
     deps: Deps,
     caller: Viewer,
     after: Annotated[int, Query(ge=0, le=MOST, description="Only events after this sequence number.")] = 0,
@@ -42,12 +43,12 @@ async def run_events(
 ) -> EventSourceResponse:
     """Durable events carry their sequence number as `id:`; `delta` events (text on its way) carry none.
 
-    The stream ends after the event that ended the run.
+    The stream ends after the event that ended the run, and when the caller's key is revoked.
     """
     run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404, not a stream
     begin = after if last_event_id is None else _sequence(last_event_id)
     events = follow(deps, caller.tenant_id, run.id, begin)
-    stream = until(as_sse(events), deps.closing.wait())
+    stream = until(as_sse(events), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
 
 

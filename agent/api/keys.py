@@ -57,5 +57,7 @@ async def list_keys(deps: Deps, caller: Admin, after: After = None, limit: Limit
 
 @router.delete("/{key_id}", responses=documented(404))
 async def revoke_key(key_id: Annotated[str, Path(max_length=128)], deps: Deps, caller: Admin) -> ApiKey:
-    """Ends a key, within seconds and for good."""
-    return await deps.keys.revoke(caller.tenant_id, key_id)
+    """Ends a key for good, within two seconds, and with it the streams that it has open."""
+    revoked = await deps.keys.revoke(caller.tenant_id, key_id)
+    deps.keyring.forget()
+    return revoked

@@ -10,7 +10,7 @@ from agent.api.access import Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
-from agent.api.pages import After, Limit, page_of, unknown
+from agent.api.pages import After, Limit, page_of
 from agent.journal import new_id
 from flightloop.errors import InvalidRequest
 from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
@@ -53,7 +53,7 @@ async def list_interrupts(
     return page_of(found, lambda item: item.id, after, limit)
 
 
-@router.post("/interrupts", status_code=201, responses=documented(404, 409, 413, 422, 503))
+@router.post("/interrupts", status_code=201, responses=documented(409, 413, 422, 503))
 async def raise_interrupt(
     body: InterruptCreate,
     request: Request,
@@ -62,15 +62,14 @@ async def raise_interrupt(
     caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Interrupt:
-    """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared."""
+    """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared.
+
+    An agent is stopped by its name, whether the project has it or a completion names it (`x-flightloop-agent`).
+    """
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' has none", param="target")
     if body.scope != "all" and not body.target:
         raise InvalidRequest(f"target: scope '{body.scope}' needs one", param="target")
-    if body.scope == "agent" and body.target:
-        known = [agent.name for agent in deps.catalogue.agents()]
-        if body.target not in known:
-            raise unknown("agent", body.target, known, "target")
     fresh, whose = new_id("int"), caller.tenant_id
     with once(request, whose, body, idempotency_key) as idempotency:
         raised = await deps.journal.raise_interrupt(

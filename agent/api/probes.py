@@ -1,11 +1,13 @@
-"""``/healthz``, ``/readyz``, ``/metrics``."""
+"""``/healthz``, ``/readyz``, ``/metrics``, and what the API looks like."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from agent.api.access import Deps, probe
+from agent.api.access import Deps, probe, reader
 from agent.api.errors import ErrorDocument, documented
 from flightloop.errors import FlightloopError
 
@@ -23,8 +25,14 @@ class NotReady(FlightloopError):
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process lives."""
+    """The process lives. Open to everybody: it tells nothing else."""
     return Health()
+
+
+@router.get("/openapi.json", dependencies=[Depends(reader)], include_in_schema=False)
+async def openapi(request: Request) -> dict[str, Any]:
+    found: dict[str, Any] = request.app.openapi()
+    return found
 
 
 @router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503))

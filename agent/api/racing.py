@@ -50,6 +50,17 @@ async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, objec
             await ended(task)
 
 
+async def any_of(*stops: Coroutine[Any, Any, object]) -> None:
+    """Returns when the first of them does; the others are cancelled."""
+    tasks = [asyncio.create_task(stop) for stop in stops]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        with CancelScope(shield=True):
+            for task in tasks:
+                await ended(task)
+
+
 async def gone(request: Request) -> None:
     """Returns when the client has gone away."""
     while True:

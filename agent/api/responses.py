@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Deps, Operator
+from agent.api.access import Deps, Operator, caller_gone, stream_over, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.narrated import Narration
-from agent.api.racing import first_of, gone, until
+from agent.api.racing import first_of, until
 from agent.api.translated import translated
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
@@ -45,15 +45,15 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         raise translation.renamed(error) from error
     chunks, narration = guarded(deps, admitted), Narration(body)
     if not body.stream:
-        whole = await first_of(_last(narration, chunks), gone(request))
+        whole = await first_of(_last(narration, chunks), caller_gone(request, deps))
         if whole is None:
-            return Response(status_code=499)  # nobody is there to read it
+            return await unanswered(request, deps)
         return JSONResponse(whole.model_dump(mode="json", by_alias=True))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), gone(request))
+    first = await first_of(anext(chunks), caller_gone(request, deps))
     if first is None:
-        return Response(status_code=499)
-    stream = until(_as_sse(narration, first, chunks), deps.closing.wait())
+        return await unanswered(request, deps)
+    stream = until(_as_sse(narration, first, chunks), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
 
 

@@ -11,6 +11,7 @@ from agent.api.access import Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
+from agent.api.forking import policy_of_fork
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
@@ -121,15 +122,16 @@ async def fork_run(
     caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
-    """Queues a run that begins with the first steps of this one, and may have another input, policy or model."""
+    """Queues a run that begins with the first steps of this one, and may have another input or model.
+
+    It stays under this run's policy: another one needs the role admin, and is an audit record.
+    """
     parent = await deps.journal.get(caller.tenant_id, run_id)
     if parent.parent is not None:
         raise Conflict(f"run {run_id} works for run {parent.parent.run_id}, under its policy too: fork that one")
-    agent = _agent(deps, parent.agent)
-    policy, model = body.policy or parent.policy, body.model or parent.model
-    policies = {known.name: known.sha256 for known in deps.catalogue.policies()}
-    if policy is not None and policy not in policies:
-        raise unknown("policy", policy, policies, "policy")
+    agent, model = _agent(deps, parent.agent), body.model or parent.model
+    known = {policy.name: policy.sha256 for policy in deps.catalogue.policies()}
+    policy = policy_of_fork(parent, agent, body, known, caller)
     if model is not None:
         await request.app.state.models.require(model)
     content = body.input or parent.input
@@ -144,12 +146,13 @@ async def fork_run(
         budget=resolve(agent.budget, body.budget or parent.budget),
         session_budget=resolve(agent.session_budget, parent.session_budget),
         metadata={**parent.metadata, **body.metadata},
-        policy_sha256=policies[policy] if policy is not None else agent.policy_sha256,
+        policy_sha256=policy.sha256,
         origin=Origin(run_id=run_id, step=body.step),
-        policy=policy,
+        policy=policy.name,
         model=model,
     )
-    return await started(request, response, deps, created, body, idempotency_key)
+    record = [policy.record] if policy.record else []
+    return await started(request, response, deps, created, body, idempotency_key, record)
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import Request, Response
 from pydantic import BaseModel
 
@@ -9,21 +11,32 @@ from agent.api.deps import ApiDeps
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
 from flightloop.events import RunCreated
 from flightloop.runs import Run
+from flightloop.verdicts import Verdict
 
 __all__ = ["IdempotencyKey", "started"]
 
 
 async def started(
-    request: Request, response: Response, deps: ApiDeps, created: RunCreated, body: BaseModel, key: str | None
+    request: Request,
+    response: Response,
+    deps: ApiDeps,
+    created: RunCreated,
+    body: BaseModel,
+    key: str | None,
+    record: Sequence[Verdict] = (),
 ) -> Run:
-    """The run, new or as it was answered the first time; ``body`` and path are what the key stands for.
+    """The run, new or as it was answered the first time.
+
+    Args:
+        body: with the path, what the key stands for.
+        record: verdicts that become audit records with the run.
 
     Raises:
         IdempotencyInFlight: a request with the key is still being answered.
         IdempotencyMismatch: the key was used for another request.
     """
     with once(request, created.tenant_id, body, key) as idempotency:
-        made = await deps.journal.create(created, idempotency)
+        made = await deps.journal.create(created, idempotency, record)
     if made.replayed:
         tell_replayed(response)
     response.headers["location"] = f"/v1/runs/{made.run.id}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -19,13 +18,14 @@ from agent.app import application
 from agent.config import Settings
 from agent.logs import log_file
 from agent.serve.cluster import local_cluster
+from agent.serve.companion import companion
+from agent.serve.prometheus import prometheus_config
 from agent.serve.start import start
 from agent.serving import bind
+from flightloop import private
 from flightloop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMETHEUS_CONFIG = ROOT / "deploy" / "prometheus"
-STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -93,25 +93,6 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
                 raise ConfigError(f"{name}: port {port} is taken; name another by {ways}") from None
 
 
-@contextmanager
-def _child(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """A program that runs beside us, in a process group of its own so that Ctrl-C reaches us first."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, process_group=0
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[None]:
     environment = {
         "FLIGHTLOOP_URL": url,
@@ -119,24 +100,15 @@ def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
-    return _child([sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log", environment)
+    return companion([sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log", environment)
 
 
 def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:
-    """Prometheus with the deployment's configuration, moved to this home and these ports."""
     home = settings.home.resolve()
-    folder = home / "prometheus"
-    folder.mkdir(parents=True, exist_ok=True)
-    config = yaml.safe_load((PROMETHEUS_CONFIG / "prometheus.yml").read_text())
-    config["rule_files"] = [str(PROMETHEUS_CONFIG / name) for name in config["rule_files"]]
-    targets = {"flightloop": f"{settings.host}:{settings.port}", "prometheus": f"127.0.0.1:{port}"}
-    # Our own cluster has no dashboard, which is what tells Prometheus of Ray's targets.
-    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
-    for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
-        job.pop("authorization", None)  # /metrics is open on loopback
+    folder = private.folder(home / "prometheus")
     file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(config))
+    with open(file, "w", opener=private.opener) as output:
+        yaml.safe_dump(prometheus_config(settings, port), output)
     command = [
         "prometheus",
         f"--config.file={file}",
@@ -144,4 +116,4 @@ def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--enable-feature=exemplar-storage",
     ]
-    return _child(command, home / "logs" / "prometheus.log", {})
+    return companion(command, home / "logs" / "prometheus.log", {})

@@ -42,10 +42,17 @@ class StoreJournal:
 
     # -- runs -------------------------------------------------------------------------------------
 
-    async def create(self, created: RunCreated, idempotency: Idempotency | None = None) -> Created:
+    async def create(
+        self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
+    ) -> Created:
         def work(tx: Transaction) -> Created:
+            now = self._clock()
             before = forks.beginning(tx, created.tenant_id, created.origin) if created.origin else []
-            return runs.create(tx, created, before, idempotency, self._clock())
+            made = runs.create(tx, created, before, idempotency, now)
+            if not made.replayed:
+                entries = [Entry(verdict, made.run.id, made.run.usage.steps) for verdict in record]
+                records.audit(tx, created.tenant_id, entries, now)
+            return made
 
         made = await self._backend.write(work)
         self._tell(made.run)

@@ -7,10 +7,11 @@ from typing import Any
 
 import regex
 
+from flightloop.egress import is_address, shown
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
 from guardrails.document import ArgumentRule, PolicyDocument
-from guardrails.hosts import hosts_in, hosts_of, permitted
+from guardrails.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.rails.amounts import exceeds, is_number
 from guardrails.rails.found import leaves
 from guardrails.rails.words import stands_in
@@ -21,8 +22,10 @@ Problem = tuple[Action, str, str]
 
 _ADDRESS_NAME = regex.compile(r"url|uri|host|domain|endpoint|server|webhook", regex.IGNORECASE)
 _BARE_ADDRESS = regex.compile(
-    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?::\d+)?(?:[/?#]\S*)?)\s*"
+    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}|localhost)(?::\d+)?(?:[/?#]\S*)?)\s*",
+    regex.IGNORECASE,
 )
+_IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
 
 
 def arguments_rail(document: PolicyDocument) -> Rail:
@@ -64,17 +67,17 @@ def origin_rail(document: PolicyDocument) -> Rail:
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
-    """Hosts in the arguments of a tool that reaches the network, and in any sink argument."""
+    """Addresses in the arguments of a tool that reaches the network, and in any sink argument."""
 
     async def check(subject: Subject) -> Judgement:
         call = _call(subject)
         reaches = Permission.NETWORK in call.spec.permissions
         watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-        hosts = sorted(set(_hosts(watched, call.spec.sinks)))
+        named = sorted(set(_addresses(watched, call.spec.sinks)))
         problems: list[Problem] = [
-            (Action.BLOCK, "egress", f"{host} is not among the policy's egress hosts")
-            for host in hosts
-            if not permitted(host, document.egress.hosts)
+            (Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts")
+            for host, port in named
+            if not permitted(host, document.egress.hosts, port)
         ]
         return _judgement("egress", subject, problems)
 
@@ -140,13 +143,21 @@ def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -
             yield Action.ASK, "ask", rule.reason or f"the policy wants a person to decide about {call.spec.name}"
 
 
-def _hosts(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[str]:
+def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:
     for name, value in arguments.items():
         for leaf in leaves(value):
-            yield from hosts_in(leaf)
-            # A name alone is an address where an address is expected: "evil.com", "//evil.com/x".
-            if (name in sinks or _ADDRESS_NAME.search(name)) and (match := _BARE_ADDRESS.fullmatch(leaf)):
-                yield from hosts_of("http://" + match.group(1))
+            yield from addresses_in(leaf)
+            # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
+            if (name in sinks or _ADDRESS_NAME.search(name)) and not is_url(leaf):
+                yield from _bare(leaf)
+
+
+def _bare(text: str) -> Iterator[Address]:
+    match = _BARE_ADDRESS.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
+    if match:
+        yield from addresses_of("https://" + match.group(1))
+    elif is_address(text.strip()):
+        yield from addresses_of(f"https://[{text.strip()}]")
 
 
 def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:

@@ -9,7 +9,7 @@ import regex
 
 from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
 from guardrails.finders import Finding, Pattern, PatternFinder
-from guardrails.hosts import URL, hosts_in, hosts_of, permitted
+from guardrails.hosts import URL, Address, addresses_of, hosts_in, permitted
 from guardrails.rails.found import Detector, Watch
 from guardrails.rails.pii import pii_finder, values
 from guardrails.rails.secrets import secrets_finder
@@ -75,9 +75,13 @@ def _known_hosts(keep: tuple[Source, ...], egress: tuple[str, ...]) -> Watch:
     def watch(context: GuardContext) -> Keep:
         known = hosts_in(_evidence(context, keep))
 
+        def stands(address: Address) -> bool:
+            host, port = address
+            return host in known or permitted(host, egress, port)
+
         def drop(text: str, findings: list[Finding]) -> list[Finding]:
-            hosts = [(finding, hosts_of(text[finding.start : finding.end])) for finding in findings]
-            return [finding for finding, named in hosts if any(not permitted(host, egress) for host in named - known)]
+            named = [(finding, addresses_of(text[finding.start : finding.end])) for finding in findings]
+            return [finding for finding, addresses in named if not all(map(stands, addresses))]
 
         return drop
 

@@ -31,7 +31,7 @@ RM = {"type": "function", "function": {"name": "rm", "parameters": {"type": "obj
 async def calling(deps: ApiDeps, key: str = KEY) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
     headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
         yield client
 
 

@@ -22,7 +22,7 @@ def deps() -> ApiDeps:
 async def client(deps: ApiDeps) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as found:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as found:
         yield found
 
 

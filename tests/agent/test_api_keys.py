@@ -28,7 +28,8 @@ def deps(monkeypatch: pytest.MonkeyPatch) -> ApiDeps:
 
 def calling(deps: ApiDeps, key: str) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://api", headers={"authorization": f"Bearer {key}"})
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers)
 
 
 @pytest.fixture

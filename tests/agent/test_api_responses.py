@@ -23,7 +23,7 @@ PAY = {"type": "function", "name": "pay", "parameters": PAY_SCHEMA, "strict": Tr
 async def ask(deps: ApiDeps, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
     transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
     headers = {"authorization": f"Bearer {KEY}", **(headers or {})}
-    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
         return await client.post("/v1/responses", json={"model": "scripted", "input": "hello", **fields})
 
 

@@ -123,6 +123,12 @@ def test_stop_one_agent_session_or_run(server: FakeServer, client: Flightloop, f
     assert "one of" in refused.stderr
 
 
+def test_a_name_that_the_project_has_not_is_stopped_and_told(client: Flightloop, flightloop) -> None:
+    assert "has no agent" not in flightloop("stop", "--agent", "support").stdout
+    assert "has no agent calculator (it has support" in flightloop("stop", "--agent", "calculator").stdout
+    assert {item.target for item in client.interrupts.list().data} == {"support", "calculator"}
+
+
 def test_a_stopped_run_goes_on_and_is_followed(server: FakeServer, client: Flightloop, flightloop) -> None:
     server.on_run = None
     run = client.runs.create(agent="support", input="Hello")

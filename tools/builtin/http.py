@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field
 
+from flightloop.egress import permits, shown
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolRefused, tool
 
 MAX_BYTES = 200_000
@@ -50,20 +51,21 @@ async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8,
 
 
 def check_host(host: str, port: int, egress: Sequence[str]) -> None:
-    """Raises ToolRefused unless the egress list holds this host, this host and port, or ``*.`` and a name above it."""
-    allowed = {entry.strip().lower() for entry in egress}
-    name = host.lower()
-    below = any(entry.startswith("*.") and name.endswith(entry[1:]) for entry in allowed)
-    if not below and not allowed & {name, f"{name}:{port}"}:
-        raise ToolRefused(f"The host {host} is not allowed. Allowed: {', '.join(sorted(allowed)) or 'none'}.")
+    """Raises ToolRefused unless an entry of the egress list allows this host on this port (``flightloop.egress``)."""
+    if not permits(egress, host, port):
+        raise ToolRefused(
+            f"The host {shown(host, port)} is not allowed. Allowed: {', '.join(sorted(egress)) or 'none'}."
+        )
 
 
-def check_address(address: Address, egress: Sequence[str]) -> None:
-    """Raises ToolRefused for an address that isn't public, unless the egress list holds the address itself."""
+def check_address(address: Address, port: int, egress: Sequence[str]) -> None:
+    """Raises ToolRefused for an address that isn't public, unless the egress list holds the address itself with this
+    port: a name that leads there does not vouch for it."""
     mapped = getattr(address, "ipv4_mapped", None) or address
-    listed = {entry.strip() for entry in egress} | {entry.rsplit(":", 1)[0].strip("[] ") for entry in egress}
-    if (not mapped.is_global or mapped.is_multicast) and str(mapped) not in listed:
-        raise ToolRefused(f"The address {address} is not public, and the egress list doesn't hold it.")
+    if (not mapped.is_global or mapped.is_multicast) and not permits(egress, str(mapped), port):
+        raise ToolRefused(
+            f"The address {shown(str(address), port)} is not public, and the egress list doesn't hold it."
+        )
 
 
 def _parsed(url: str) -> httpx.URL:
@@ -81,15 +83,16 @@ def _parsed(url: str) -> httpx.URL:
 async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str]) -> httpx.URL | dict[str, Any]:
     """One request; a redirect's target, or the answer."""
     port = url.port or (443 if url.scheme == "https" else 80)
-    check_host(url.host, port, egress)
-    address = await _resolve(url.host, port)
-    check_address(address, egress)
+    host = url.raw_host.decode("ascii")  # as it is looked up: the decoded name may be encoded otherwise
+    check_host(host, port, egress)
+    address = await _resolve(host, port)
+    check_address(address, port, egress)
     named = url.netloc.decode("ascii")
     request = client.build_request(
         "GET",
         url.copy_with(host=str(address)),
         headers={"Host": named, "Accept-Encoding": "identity", "User-Agent": "flightloop"},
-        extensions={"sni_hostname": url.raw_host.decode("ascii")},
+        extensions={"sni_hostname": host},
     )
     try:
         response = await client.send(request, stream=True)

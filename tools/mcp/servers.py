@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect
-from tools.sandbox.endpoints import Endpoint
+from tools.sandbox.endpoints import parse
 
 FILE = "mcp.yaml"
 PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_")
@@ -59,7 +59,7 @@ class Server(BaseModel):
     @classmethod
     def _hosts_are_endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            Endpoint.parse(entry)
+            parse(entry)
         return value
 
     @field_validator("folders")

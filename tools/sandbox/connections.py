@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from tools.sandbox.endpoints import Address, Endpoint, Endpoints
+from flightloop.egress import EgressEntry
+from tools.sandbox.endpoints import Address, Endpoints, parse
 from tools.sandbox.supervisor import Notice
 
 LONGEST_ADDRESS = 128
@@ -83,10 +84,10 @@ def _target(raw: bytes) -> tuple[Address, int] | None:
     return None
 
 
-def _parsed(hosts: Sequence[str]) -> Iterator[Endpoint]:
+def _parsed(hosts: Sequence[str]) -> Iterator[EgressEntry]:
     for entry in hosts:
         with suppress(ValueError):  # a policy may hold other forms, which allow nothing here
-            yield Endpoint.parse(entry)
+            yield parse(entry)
 
 
 def _local_addresses() -> Iterator[Address]:
@@ -108,7 +109,8 @@ def _nameservers() -> Iterator[Address]:
 def _held_by_platform(port: int) -> bool:
     """Whether a process of the platform listens on a local port."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+        here = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and here and here.port == port and connection.pid:
             with suppress(psutil.Error):
                 if PLATFORM.search(" ".join(psutil.Process(connection.pid).cmdline())):
                     return True

@@ -16,9 +16,11 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-WEB_PORTS = (80, 443)
+from flightloop.egress import EgressEntry, is_address
+
+ANY = "*"
 REMEMBERED_S = 300.0
 """How long an address counts as a host's after it was last found: large sites answer with other ones each time."""
 ASKED_AGAIN_S = 5.0
@@ -26,28 +28,16 @@ ASKED_AGAIN_S = 5.0
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A host (a name, an address, or ``*``) and its ports."""
+def parse(entry: str) -> EgressEntry:
+    """An entry of an egress list, or one with ``*`` in the place of the host.
 
-    host: str
-    ports: tuple[int, ...]
-
-    @classmethod
-    def parse(cls, entry: str) -> Endpoint:
-        """Raises ValueError: not of the form ``HOST`` or ``HOST:PORT``."""
-        text = entry.strip().lower()
-        host, port = text, ""
-        if text.startswith("["):
-            host, closed, rest = text[1:].partition("]")
-            if not closed or (rest and not rest.startswith(":")):
-                raise ValueError(f"{entry!r}: expected HOST, HOST:PORT or [IPV6]:PORT")
-            port = rest[1:]
-        elif text.count(":") == 1:
-            host, _, port = text.partition(":")
-        if not host or "/" in host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
-            raise ValueError(f"{entry!r}: expected HOST, HOST:PORT or [IPV6]:PORT with a port from 1 to 65535")
-        return cls("*" if host.startswith("*") else host, (int(port),) if port else WEB_PORTS)
+    Raises:
+        ValueError: it is neither.
+    """
+    host, _, port = entry.strip().partition(":")
+    if host != ANY:
+        return EgressEntry.parse(entry)
+    return replace(EgressEntry.parse(f"any:{port}" if port else "any"), host=ANY)
 
 
 @dataclass
@@ -64,7 +54,7 @@ class Endpoints:
         resolve: addresses of a name.
     """
 
-    allowed: tuple[Endpoint, ...]
+    allowed: tuple[EgressEntry, ...]
     local: Collection[Address] = ()
     reserved: Collection[int] = ()
     barred: Collection[tuple[str, int]] = ()
@@ -77,7 +67,7 @@ class Endpoints:
     def permits(self, address: Address, port: int) -> bool:
         """Whether a tool may connect there over TCP."""
         address = getattr(address, "ipv4_mapped", None) or address
-        if port == 53 and address in self.nameservers and any(_is_name(one.host) for one in self.allowed):
+        if port == 53 and address in self.nameservers and any(not is_address(one.host) for one in self.allowed):
             return True
         if self._is_local(address):
             named = any(port in one.ports and self._names_local(one.host, address) for one in self.allowed)
@@ -94,9 +84,9 @@ class Endpoints:
         return host == str(address) or (host == "localhost" and address.is_loopback)
 
     def _is_at(self, host: str, address: Address) -> bool:
-        if host == "*":
+        if host.startswith(ANY):
             return address.is_global and not address.is_multicast
-        if not _is_name(host):
+        if is_address(host):
             return ipaddress.ip_address(host) == address
         now = time.monotonic()
         if now - self._asked.get(host, -ASKED_AGAIN_S) >= ASKED_AGAIN_S:
@@ -112,13 +102,3 @@ def addresses_of(name: str) -> set[Address]:
     except OSError:
         return set()
     return {ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found}
-
-
-def _is_name(host: str) -> bool:
-    if host == "*":
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return False

@@ -237,10 +237,11 @@ class ApprovalDecision(Body):
 
 
 class InterruptCreate(Body):
-    """``target`` is the agent's name or the session's id; none for scope ``all``."""
+    """``target`` is the agent's name, of the project or as completions name it, or the session's id; none for scope
+    ``all``."""
 
     scope: Literal["all", "agent", "session"] = "all"
-    target: str | None = None
+    target: str | None = Field(default=None, max_length=128, pattern=r"^[^\x00]*$")
     reason: str = Field(default="", max_length=2000)
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from flightloop import private
 from flightloop.errors import ConfigError
 
 DIGITS = 12
@@ -114,7 +115,7 @@ class Shelf:
 
     def _put(self, source: Path | None, digest: str | None, entry: Entry) -> Entry:
         """Copies first, since that is what may fail; then notes it, so that the log knows of all that is in use."""
-        self.used.parent.mkdir(parents=True, exist_ok=True)
+        private.folder(self.used.parent)
         written = self.used.with_suffix(".writing")
         if source is not None:
             _copy(source, written)
@@ -123,7 +124,7 @@ class Shelf:
                 raise ConfigError(f"{source} is not the file that was measured ({_short(digest)}); measure it again")
         if entry.replaced:
             self._keep(entry.replaced)
-        with self._log.open("a", encoding="utf-8") as file:
+        with open(self._log, "a", encoding="utf-8", opener=private.opener) as file:
             file.write(json.dumps(asdict(entry)) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -136,7 +137,7 @@ class Shelf:
     def _keep(self, digest: str) -> None:
         kept = self._kept(digest)
         if digest_of(kept) != digest:
-            kept.parent.mkdir(exist_ok=True)
+            private.folder(kept.parent)
             written = kept.with_suffix(".writing")
             _copy(self.used, written)
             written.replace(kept)
@@ -169,7 +170,8 @@ def _short(digest: str | None) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        shutil.copyfile(source, target)
+        with source.open("rb") as given, open(target, "wb", opener=private.opener) as written:
+            shutil.copyfileobj(given, written)
     except OSError as error:
         raise ConfigError(f"cannot copy {source} to {target}: {error.strerror}") from error
     with target.open("rb") as file:

@@ -115,7 +115,7 @@ def fork(
     run_id: str,
     step: Annotated[int, typer.Option(min=0, help="Decisions that are kept; 0: it begins again.")],
     text: Annotated[str | None, typer.Option("--input", help="What the agent should do instead.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Another policy.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Another policy; for admins.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model.")] = None,
 ) -> None:
     """Starts a run that begins with the first steps of another one, and follows it."""
@@ -211,6 +211,7 @@ def stop(
             _latched(client.interrupts.create(reason=reason))
         elif agent:
             _latched(client.interrupts.create(scope="agent", target=agent, reason=reason))
+            _tell_if_foreign(client, agent)
         elif session:
             _latched(client.interrupts.create(scope="session", target=session, reason=reason))
         else:
@@ -225,6 +226,14 @@ def _latched(interrupt: Interrupt) -> None:
     scope = interrupt.scope if interrupt.target is None else f"{interrupt.scope} {interrupt.target}"
     console.print(Text.assemble(("stopped ", "bold red"), f"{scope}  {interrupt.reason}"))
     console.print(f"[dim]until: flightloop stop --clear {interrupt.id}[/dim]", highlight=False)
+
+
+def _tell_if_foreign(client: Flightloop, agent: str) -> None:
+    """A foreign agent's name can't be told from one that is misspelt."""
+    known = [each.name for each in client.agents.list(limit=200).data]
+    if agent not in known:
+        told = f"the project has no agent {agent} (it has {', '.join(known)}): completions that name it are stopped"
+        console.print(f"[dim]{told}[/dim]", highlight=False)
 
 
 @app.command()

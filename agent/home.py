@@ -1,0 +1,95 @@
+"""The home: key, journal, logs and traces, for the user alone that the platform runs as."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from flightloop import private
+from flightloop.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+DATA = "data"
+"""The tools' own folder. What another user has written there is left as it is."""
+
+
+def open_home(home: Path, user: int | None = None) -> None:
+    """Makes the home with mode 0700. One that is wider is made so, with the files in it, and the log says so.
+
+    Args:
+        user: who must own it; None: the user that this process runs as.
+
+    Raises:
+        ConfigError: it belongs to somebody else, or cannot be used.
+    """
+    user = os.geteuid() if user is None else user
+    try:
+        private.folder(home)
+        owner = home.stat().st_uid
+        if owner != user:
+            raise ConfigError(
+                f"FLIGHTLOOP_HOME: {home} belongs to the user {_name(owner)}, and this process runs as {_name(user)}:"
+                f" start it as {_name(owner)}, name another folder by FLIGHTLOOP_HOME, or give this one away by"
+                f" chown -R {_name(user)} {home}"
+            )
+        tightened = _tighten(home, user)
+        private.folder(home / DATA)
+    except OSError as error:
+        raise ConfigError(f"FLIGHTLOOP_HOME: {home} cannot be used ({error.strerror})") from error
+    if tightened:
+        log.warning("others could read the home: it is its owner's alone now", home=str(home), changed=tightened)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files that are made meanwhile are their owner's alone: for libraries that make them by the umask, as SQLite does
+    (its ``-wal`` and ``-shm`` then take after the database). The umask is the process's: keep it short."""
+    before = os.umask(private.OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _tighten(home: Path, user: int) -> int:
+    """Takes others' permissions from what the user has in the home. Returns how many entries it changed.
+
+    Through descriptors that follow no link: who can write in a folder could put one in the place of what was looked at.
+    """
+    changed = 0
+    for folder, _, files, here in os.fwalk(home, follow_symlinks=False):
+        # As root, the group of tool data is that of the users that tools run as.
+        others = private.OTHERS & 0o007 if home / DATA in (Path(folder), *Path(folder).parents) else private.OTHERS
+        changed += _close(here, user, others)
+        for name in files:
+            with suppress(OSError):  # a link, what is gone by now, and what isn't ours to read
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                file = os.open(name, flags, dir_fd=here)
+                try:
+                    changed += _close(file, user, others)
+                finally:
+                    os.close(file)
+    return changed
+
+
+def _close(file: int, user: int, others: int) -> bool:
+    status = os.fstat(file)
+    mode = stat.S_IMODE(status.st_mode)
+    file_of_its_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1  # else it has another name elsewhere
+    if status.st_uid != user or not mode & others or not (file_of_its_own or stat.S_ISDIR(status.st_mode)):
+        return False
+    os.fchmod(file, mode & ~others)
+    return True
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

@@ -1,0 +1,161 @@
+"""The home is its user's alone: folder 0700, files 0600, whatever the umask and whoever made it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from agent import compose
+from agent.auth import key_from_file
+from agent.config import Settings
+from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.home import open_home
+from agent.logs import log_to_file
+from agent.serve.companion import companion
+from flightloop import private
+from flightloop.errors import ConfigError
+from model.tuner.gate.shelf import Shelf
+from observability.trace_file import FileSpanExporter
+
+ROOT = Path(__file__).parents[2]
+KEY = "a-key-of-the-environment"
+
+
+@contextmanager
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def wider(home: Path) -> list[str]:
+    """What in a home others may touch, links left out. The group of the tools' own data is that of tools, as root."""
+    found = []
+    for entry in (home, *home.rglob("*")):
+        mode = stat.S_IMODE(entry.lstat().st_mode)
+        others = stat.S_IRWXO if home / "data" in (entry, *entry.parents) else private.OTHERS
+        if mode & others and not entry.is_symlink():
+            found.append(f"{entry.relative_to(home)} {mode:o}")
+    return found
+
+
+@pytest.fixture
+def unconfigured() -> Iterator[None]:
+    """Logging is as it was before."""
+    yield
+    structlog.reset_defaults()
+
+
+async def test_a_platform_leaves_nothing_open(tmp_path: Path) -> None:
+    """Started with the widest umask, and a key that no file holds; it works on a run, and stops."""
+    home = tmp_path / "state" / "home"
+    scripted = ScriptedServer(
+        ScriptedAnswer(text=json.dumps({"goal": "answer", "tools": []})), ScriptedAnswer(text="It is on its way.")
+    )
+    async with scripted.serving() as url:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
+        roots = os.pathsep.join([str(ROOT), str(ROOT / "agent" / "sdk")])
+        own = {"FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_MODEL_URL": url, "FLIGHTLOOP_API_KEY": KEY}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent", "serve", "--port", "0", cwd=ROOT,
+            env={**kept, **own, "PYTHONPATH": roots}, stdout=asyncio.subprocess.PIPE, umask=0,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            base = (await process.stdout.readline()).decode().split()[3].rstrip(";")
+            headers = {"authorization": f"Bearer {KEY}"}
+            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as client:
+                run = (await client.post("/v1/runs", json={"agent": "support", "input": "Where is it?"})).json()
+                await client.get(f"/v1/runs/{run['id']}/events")  # ends with the run
+                assert {"flightloop.db", "flightloop.db-wal", "flightloop.db-shm"} <= set(os.listdir(home))
+                assert wider(home) == []
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert wider(home) == []
+    assert (home / "data" / "shop.db").is_file()
+    assert list((home / "traces").iterdir())
+
+
+async def test_each_writer_keeps_its_files_to_itself(tmp_path: Path, unconfigured: None) -> None:
+    home = tmp_path / "home"
+    settings = Settings(home=home)
+    with open_umask():
+        key_from_file(home / "key")
+        journal = compose.open_journal(settings)
+        compose.seed_shop(settings)
+        await journal.close()
+        if (file := log_to_file(settings, "api")) is not None:
+            file.close()
+        traces = FileSpanExporter(home / "traces", "api", 1000, 1)
+        traces.shutdown()
+        experts = tmp_path / "experts.safetensors"
+        for weights in (b"first", b"second"):
+            experts.write_bytes(weights)
+            Shelf(home / "experts.safetensors").promote(experts, sha256(weights).hexdigest(), "better")
+        ready = tmp_path / "ready"
+        os.mkfifo(ready)
+        program = (
+            f"import os; os.makedirs({str(home / 'prometheus' / 'data')!r}); open({str(home / 'new')!r}, 'w').close();"
+            f" open({str(ready)!r}, 'w').close()"
+        )
+        with companion([sys.executable, "-c", program], home / "logs" / "prometheus.log", {}):
+            await asyncio.to_thread(ready.read_text)  # returns once the program is through
+    assert wider(home) == []
+    assert (home / "logs" / "flightloop.log").is_file()
+    assert list((home / "experts.replaced").iterdir())
+
+
+def test_a_home_that_is_wider_is_tightened_and_the_log_says_so(tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    with open_umask():
+        (home / "logs").mkdir(parents=True)
+        (home / "data").mkdir()
+        for file in ("flightloop.db", "flightloop.db-wal", "logs/api.log", "data/of-a-tool"):
+            (home / file).write_text("x")
+        (home / "run.sh").write_text("x")
+        (home / "run.sh").chmod(0o755)
+        outside.write_text("not ours to change")
+        (home / "link").symlink_to(outside)
+    with capture_logs() as told:
+        open_home(home)
+        open_home(home)
+    assert [(line["log_level"], line["home"], line["changed"]) for line in told] == [("warning", str(home), 8)]
+    assert wider(home) == []
+    assert stat.S_IMODE((home / "run.sh").stat().st_mode) == 0o700
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o666
+
+
+def test_a_home_of_somebody_else_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    with pytest.raises(ConfigError, match=r"FLIGHTLOOP_HOME: .* belongs to the user .*chown -R") as raised:
+        open_home(home, user=os.geteuid() + 1)
+    assert str(home) in str(raised.value)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755  # nothing was touched
+    assert list(home.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_HOME"):
+        open_home(tmp_path / "file" / "home")

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from agent.app import application
 from agent.config import Settings
 from agent.logs import log_file
 from agent.serve.cluster import local_cluster
+from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.start import start
 from agent.serving import bind
 from flightloop.errors import ConfigError
@@ -58,8 +59,10 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         url = f"http://{settings.host}:{settings.port}"
         tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
         if extras.console_port:
-            stack.enter_context(_console(settings, url, extras.console_port))
-            tell(f"Console     http://127.0.0.1:{extras.console_port}")
+            link = LoginLink(settings.own_key())
+            stack.enter_context(_console(settings, url, extras.console_port, link))
+            at = link.url(f"http://127.0.0.1:{extras.console_port}")
+            tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
         if extras.prometheus_port and shutil.which("prometheus"):
             stack.enter_context(_prometheus(settings, extras.prometheus_port))
             tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
@@ -94,12 +97,24 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
 
 
 @contextmanager
-def _child(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """A program that runs beside us, in a process group of its own so that Ctrl-C reaches us first."""
+def _child(
+    command: list[str], log: Path, environment: Mapping[str, str], inherited: Sequence[int] = ()
+) -> Iterator[None]:
+    """A program that runs beside us, in a process group of its own so that Ctrl-C reaches us first.
+
+    Args:
+        environment: added to our own, of which it gets neither settings nor keys.
+        inherited: descriptors that it gets.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, process_group=0
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**_without_settings(os.environ), **environment},
+            process_group=0,
+            pass_fds=inherited,
         )
     try:
         yield
@@ -112,14 +127,28 @@ def _child(command: list[str], log: Path, environment: Mapping[str, str]) -> Ite
             process.wait()
 
 
-def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[None]:
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what may hold a key: other processes of the same user can read a program's environment."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith("FLIGHTLOOP_CONSOLE_") or not name.startswith(("FLIGHTLOOP_", "RAY_"))
+    }
+
+
+@contextmanager
+def _console(settings: Settings, url: str, port: int, link: LoginLink) -> Iterator[None]:
     environment = {
         "FLIGHTLOOP_URL": url,
-        "FLIGHTLOOP_HOME": str(settings.home.resolve()),
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
-    return _child([sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log", environment)
+    command, log = [sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log"
+    with ExitStack() as running:
+        with link.handed_over() as descriptor:
+            environment[FD] = str(descriptor)
+            running.enter_context(_child(command, log, environment, [descriptor]))
+        yield
 
 
 def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:

@@ -263,7 +263,9 @@ def test_a_response_format_is_kept(official: openai.OpenAI, model: str) -> None:
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)")
-def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Worked, console_port: int) -> None:
+def test_an_operator_watches_a_run_in_the_browser(
+    platform: Platform, client: Flightloop, worked: Worked, console_port: int
+) -> None:
     sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     console = f"http://127.0.0.1:{console_port}"
     question = text_of(worked.run.input)
@@ -272,15 +274,17 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1200})
             page.set_default_timeout(60_000)
-            page.goto(console)
+            page.goto(str(platform.console))  # the login link
             page.get_by_text("Latest runs").first.wait_for()
             page.locator("canvas td", has_text=question).first.wait_for(state="attached")
 
             page.goto(f"{console}/runs?agent=support")
+            log_in(page, platform.key)
             page.locator("canvas td", has_text=question).first.wait_for(state="attached")
 
             run = client.runs.create(agent="support", input=question)
             page.goto(f"{console}/run?id={run.id}")
+            log_in(page, platform.key)
             page.get_by_text(run.id).first.wait_for()
             page.get_by_text("1 · Plan").first.wait_for()
             done = client.runs.wait(run.id, timeout_s=60)
@@ -294,6 +298,11 @@ def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Wo
             page.get_by_text("Nothing is stopped").first.wait_for()
         finally:
             browser.close()
+
+
+def log_in(page: Any, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
 
 
 def follow(page: Any, link: str, timed_out: type[Exception]) -> None:

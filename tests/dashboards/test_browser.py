@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +42,6 @@ def console(server: FakeServer, tmp_path: Path) -> Iterator[str]:
     environ = {
         **os.environ,
         "FLIGHTLOOP_URL": server.url,
-        "FLIGHTLOOP_API_KEY": server.api_key,
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent/sdk")]),
     }
@@ -61,6 +61,11 @@ def _answers(url: str) -> None:
     httpx.get(url, trust_env=False).raise_for_status()
 
 
+def log_in(page: Any, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+
+
 def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(console: str, server: FakeServer) -> None:
     sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with sync.sync_playwright() as playwright:
@@ -69,6 +74,8 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(console:
             page = browser.new_page(viewport={"width": 1400, "height": 1000})
             page.set_default_timeout(60_000)
             page.goto(f"{console}/approvals")  # a link may be the first thing that is opened
+            log_in(page, server.api_key)
+            page.get_by_text("calls that the policy puts to a person").wait_for()
             page.get_by_role("link", name="Overview").first.click()
             page.get_by_text("1 call waits for a person").wait_for()
             page.locator("canvas").first.wait_for()
@@ -79,7 +86,8 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(console:
             page.get_by_text(PLOTS[0].answer).last.wait_for()
 
             run = max(server.world.runs.values(), key=lambda each: each.created_at)
-            page.goto(f"{console}/run?id={run.id}")
+            page.goto(f"{console}/run?id={run.id}")  # the browser loads the console anew, which forgets the key
+            log_in(page, server.api_key)
             page.get_by_text("2 · order_details").first.wait_for()
             page.locator("[data-testid=stVegaLiteChart] .marks").first.wait_for()
 

@@ -36,6 +36,11 @@ def free_port() -> int:
         return port
 
 
+def python_path() -> str:
+    """For a process that imports this checkout."""
+    return os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "agent/sdk"), os.environ.get("PYTHONPATH")]))
+
+
 @contextmanager
 def console(platform: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """``python -m dashboards`` for the platform at that address; its log is ``console.log`` in the folder."""
@@ -44,7 +49,7 @@ def console(platform: str, folder: Path, environment: Mapping[str, str] | None =
         **os.environ,
         "FLIGHTLOOP_URL": platform,
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent/sdk")]),
+        "PYTHONPATH": python_path(),
         **(environment or {}),
     }
     with (folder / "console.log").open("w") as log:

@@ -21,7 +21,7 @@ from flightloop.errors import Unauthorized
 from flightloop.keys import Caller, Role
 from flightloop.testing import FakeServer, Holder
 from flightloop.testing.scene import shop
-from tests.console import CHROMIUM, NO_CHROMIUM, ROOT, answers, browser, free_port, log_in
+from tests.console import CHROMIUM, NO_CHROMIUM, ROOT, answers, browser, free_port, log_in, python_path
 
 OWN = "the-deployments-own-key"
 TOKEN = "token-of-the-link"
@@ -271,7 +271,7 @@ def started(
     """The console as ``up`` starts it, with the deployment's key in the environment of ``up``."""
     for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_TENANT_KEYS", "FLIGHTLOOP_MODEL_API_KEY", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, OWN)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "agent/sdk")]))
+    monkeypatch.setenv("PYTHONPATH", python_path())
     settings, port = Settings.model_construct(home=tmp_path / "home"), free_port()
     before = {child.pid for child in psutil.Process().children()}
     with up._console(settings, server.url, port, login_link.LoginLink(OWN, TOKEN)):

@@ -30,6 +30,9 @@ def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
                     return
         except FlightloopError as error:
             found.put(error)
+        except RuntimeError:  # of a client that was closed when its user logged out
+            if not left.is_set():
+                raise
         finally:
             found.put(None)
 

@@ -50,6 +50,8 @@ def settings(environ: Mapping[str, str]) -> ConsoleSettings:
 
 def main() -> None:
     chosen = settings(os.environ)
+    for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would take a key from there
+        os.environ.pop(name, None)
     left = link.receive(os.environ)  # before anything else runs in this process
     if left is not None:
         link.offer(left)

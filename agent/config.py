@@ -207,14 +207,21 @@ class Settings(BaseSettings):
         tracing = TracingConfig(endpoint=self.otlp_endpoint, directory=self.home / "traces")
         return ObservabilityConfig(business=business, tracing=tracing)
 
+    def own_key(self) -> str:
+        """The deployment's own key; writes ``home/key`` at the first start.
+
+        Raises:
+            ConfigError: the key file cannot be used.
+        """
+        return self.api_key.get_secret_value() if self.api_key else key_from_file(self.home / "key")
+
     def keyring(self, store: KeyStore | None = None) -> Keyring:
         """The keys to accept, with those of a store; writes ``home/key`` at the first start.
 
         Raises:
             ConfigError: two tenants with one key, a weak key, or a key file that cannot be used.
         """
-        own = self.api_key.get_secret_value() if self.api_key else key_from_file(self.home / "key")
-        keys = {own: DEFAULT_TENANT}
+        keys = {self.own_key(): DEFAULT_TENANT}
         for tenant, secret in self.tenant_keys.items():
             if secret.get_secret_value() in keys:
                 raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: the key of {tenant} is another tenant's key")

@@ -31,7 +31,6 @@ SEED = 20_26
 COUNT = 10
 PROMETHEUS_PORT = 9090
 """What ``up`` takes where ``FLIGHTLOOP_PROMETHEUS_PORT`` says nothing."""
-CONSOLE_PORT = os.environ.get("FLIGHTLOOP_CONSOLE_PORT") or "8501"
 
 
 class Narrator:
@@ -101,8 +100,8 @@ def options(console: Console) -> list[str]:
 
 
 def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Played]:
-    addresses = f"API {platform.url}   console http://127.0.0.1:{CONSOLE_PORT}   metrics {platform.url}/metrics"
-    console.print(f"flightloop is up: {addresses}")
+    addresses = f"API {platform.url}   console {platform.console}   metrics {platform.url}/metrics"
+    console.print(f"flightloop is up: {addresses}", soft_wrap=True)  # a link that is cut can't be followed
     played: list[Played] = []
     with Flightloop(base_url=platform.url, api_key=platform.key) as client:
         [card] = client.models.list().data
@@ -120,7 +119,7 @@ def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Playe
         console.print(f"[bold]{solved} of {len(played)} tasks solved[/bold] (the shop's database ended as it should)")
         for table in tiers(client.overview()):
             console.print(table)
-    console.print(addresses)
+    console.print(addresses, soft_wrap=True)
     return played
 
 

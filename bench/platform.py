@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,12 @@ class Platform:
         return os.environ.get("FLIGHTLOOP_API_KEY") or (self.home / "key").read_text().strip()
 
     @property
+    def console(self) -> str | None:
+        """The link that logs in to the console once; None until ``up`` has told it."""
+        found = re.search(r"^Console +(\S+)", self.log.read_text(errors="replace"), re.MULTILINE)
+        return found[1] if found else None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "not started"
         return self._process.pid
@@ -71,7 +78,7 @@ class Platform:
         private.folder(self.home)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
         command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options]
-        with open(self.log, "wb", opener=private.opener) as log:
+        with open(self.log, "wb", opener=private.opener) as log:  # ``up`` tells the console's login link there
             # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -93,14 +100,17 @@ class Platform:
         while (waited := time.monotonic() - began) < READY_TIMEOUT_S:
             if self._process is not None and self._process.poll() is not None:
                 raise PlatformFailed(f"the platform ended while starting:\n{self.tail()}")
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass  # not listening yet
+            if self._answers() and ("--no-console" in self.options or self.console):
+                return
             self.progress("starting Ray, the model, a worker and the API", waited)
             time.sleep(0.25)
         raise PlatformFailed(f"the platform was not ready after {READY_TIMEOUT_S:.0f} s:\n{self.tail()}")
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False  # not listening yet
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> int | None:
         """Asks it to stop, waits, and returns its exit code; None if it was not running.

@@ -1,10 +1,18 @@
-"""The client and what outlives a page, shared by all sessions of the console."""
+"""What a visitor's API key gives: the client and what outlives a page.
+
+It is kept in the browser session alone. Nothing here is shared between sessions: two visitors may have different
+roles and tenants, so a client or an answer of one is never shown to the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from functools import partial
+from typing import Generic, TypeVar
+from weakref import finalize
 
 import streamlit as st
 
@@ -13,42 +21,97 @@ from dashboards.components import failure
 from dashboards.health import Situation, now
 from dashboards.history import History
 from flightloop import Flightloop
-from flightloop.errors import FlightloopError
+from flightloop.errors import FlightloopError, Unauthorized
+from flightloop.keys import Caller
 from flightloop.runs import AgentInfo
-from flightloop.settings import ClientSettings, resolve
+from flightloop.settings import resolve
+
+T = TypeVar("T")
+PLACE = "connection"
+"""Where it is in ``st.session_state``."""
 
 
-@st.cache_resource(show_spinner=False, max_entries=4, on_release=Flightloop.close)
-def _client(settings: ClientSettings) -> Flightloop:
-    return Flightloop(settings.base_url, settings.api_key, timeout_s=settings.timeout_s, retries=settings.retries)
+class Recent(Generic[T]):
+    """An answer that is asked for again after ``ttl_s`` seconds."""
+
+    def __init__(self, ask: Callable[[], T], ttl_s: float) -> None:
+        self._ask, self._ttl_s = ask, ttl_s
+        self._kept: tuple[float, T] | None = None
+
+    def __call__(self) -> T:
+        if self._kept is None or self._kept[0] <= time.monotonic():
+            self._kept = time.monotonic() + self._ttl_s, self._ask()
+        return self._kept[1]
+
+
+class Connection:
+    """The platform as one key sees it. Its client is closed when nothing uses the connection any more."""
+
+    def __init__(self, client: Flightloop, caller: Caller) -> None:
+        self.client, self.caller = client, caller
+        self.history, self.audit_tail = History(), AuditTail(client)
+        self.situation = Recent(partial(_situation, client), ttl_s=1)
+        self.agents = Recent(partial(_agents, client), ttl_s=5)
+        finalize(self, client.close)
+
+
+def platform() -> str:
+    """The platform's address.
+
+    Raises:
+        ConfigError: FLIGHTLOOP_URL is none.
+    """
+    return resolve(api_key="unused").base_url
+
+
+def connect(api_key: str) -> None:
+    """Connects this browser session.
+
+    Raises:
+        FlightloopError: the platform does not know the key, or could not be asked.
+    """
+    # An empty key would make the client take the one of this process's own environment or folder.
+    if not re.fullmatch(r"[!-~]{1,1000}", api_key):
+        raise Unauthorized("an API key is one word of letters, digits and signs")
+    client = Flightloop(platform(), api_key, timeout_s=20.0, retries=1)
+    try:
+        caller = client.whoami()
+    except FlightloopError:
+        client.close()
+        raise
+    st.session_state[PLACE] = Connection(client, caller)
+
+
+def disconnect() -> None:
+    """Forgets the key and everything that was read with it."""
+    st.session_state.clear()
+
+
+def connected() -> bool:
+    return PLACE in st.session_state
+
+
+def current() -> Connection:
+    """This browser session's. Without one, the page begins again, which shows the login."""
+    if not connected():
+        st.rerun()
+    found: Connection = st.session_state[PLACE]
+    return found
 
 
 def client() -> Flightloop:
-    """The platform's client. Its settings are read anew, so that a key that comes later is found."""
-    return _client(resolve(timeout_s=20.0, retries=1))
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _history(url: str) -> History:
-    return History()
+    return current().client
 
 
 def history() -> History:
-    return _history(client().base_url)
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _audit_tail(settings: ClientSettings) -> AuditTail:
-    return AuditTail(_client(settings))
+    return current().history
 
 
 def audit_tail() -> AuditTail:
-    return _audit_tail(resolve(timeout_s=20.0, retries=1))
+    return current().audit_tail
 
 
-@st.cache_data(ttl=timedelta(seconds=1), show_spinner=False, max_entries=4)
-def _situation(url: str) -> Situation:
-    api = client()
+def _situation(api: Flightloop) -> Situation:
     return Situation(
         overview=api.overview(),
         interrupts=api.interrupts.list().data,
@@ -61,18 +124,17 @@ def _situation(url: str) -> Situation:
 
 def situation() -> Situation:
     """How things stand, at most a second old."""
-    found = _situation(client().base_url)
+    found = current().situation()
     history().add(found.overview)
     return found
 
 
-@st.cache_data(ttl=timedelta(seconds=5), show_spinner=False, max_entries=4)
-def _agents(url: str) -> list[AgentInfo]:
-    return client().agents.list().data
+def _agents(api: Flightloop) -> list[AgentInfo]:
+    return api.agents.list().data
 
 
 def agents() -> list[AgentInfo]:
-    return _agents(client().base_url)
+    return current().agents()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The operator console: navigation, and what every page shows beside itself."""
+"""The operator console: navigation, and what every page shows beside itself; the login, until there is a key."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards.components import sidebar, style
+from dashboards import connection, login
+from dashboards.components import login_form, sidebar, style
 
 st.set_page_config(page_title="flightloop", page_icon=":material/flight_takeoff:", layout="wide")
 style.apply()
 st.logo(Path(__file__).parent / "components" / "logo.svg", size="large")
 
+link_refused = login.with_link()
 page = st.navigation(
     {
         "Watch": [
@@ -25,7 +27,11 @@ page = st.navigation(
             st.Page("views/chat.py", title="Chat", icon=":material/forum:"),
         ],
         "Know": [st.Page("views/agents.py", title="Agents & policies", icon=":material/policy:")],
-    }
+    },
+    position="sidebar" if connection.connected() else "hidden",
 )
-sidebar.show()
-page.run()
+if connection.connected():
+    sidebar.show()
+    page.run()
+else:
+    login_form.show(link_refused)

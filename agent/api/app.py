@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import catalogue, chat, errors, events, keys, operators, probes, responses, runs, usage
+from agent.api import catalogue, chat, errors, events, keys, operators, probes, responses, runs, usage, whoami
 from agent.api.deps import ApiDeps
 from agent.api.middleware import BodyLimit, RequestEnvelope
 from agent.api.models import KnownModels
@@ -33,7 +33,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.rates = Rates(deps.requests_per_minute)
     errors.install(app)
     app.state.routers = [
-        module.router for module in (chat, responses, runs, events, operators, keys, catalogue, usage, probes)
+        module.router for module in (chat, responses, runs, events, operators, keys, catalogue, usage, whoami, probes)
     ]
     for router in app.state.routers:
         app.include_router(router)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,16 @@ STOP_TIMEOUT_S = 10.0
 
 
 @contextmanager
-def companion(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def companion(
+    command: list[str], log: Path, environment: Mapping[str, str], inherited: Sequence[int] = ()
+) -> Iterator[None]:
     """The program, for as long as the context is open, in a process group of its own so that Ctrl-C reaches us first.
 
     Its log, and what it writes by the umask, is its user's alone.
+
+    Args:
+        environment: added to our own, of which it gets neither settings nor keys.
+        inherited: descriptors that it gets.
     """
     private.folder(log.parent)
     with open(log, "ab", opener=private.opener) as output:
@@ -25,9 +31,10 @@ def companion(command: list[str], log: Path, environment: Mapping[str, str]) -> 
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**_without_settings(os.environ), **environment},
             process_group=0,
             umask=private.OTHERS,
+            pass_fds=inherited,
         )
     try:
         yield
@@ -38,3 +45,12 @@ def companion(command: list[str], log: Path, environment: Mapping[str, str]) -> 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what may hold a key: other processes of the same user can read a program's environment."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith("FLIGHTLOOP_CONSOLE_") or not name.startswith(("FLIGHTLOOP_", "RAY_"))
+    }

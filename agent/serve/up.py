@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -19,6 +19,7 @@ from agent.config import Settings
 from agent.logs import log_file
 from agent.serve.cluster import local_cluster
 from agent.serve.companion import companion
+from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.prometheus import prometheus_config
 from agent.serve.start import start
 from agent.serving import bind
@@ -58,8 +59,10 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         url = f"http://{settings.host}:{settings.port}"
         tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
         if extras.console_port:
-            stack.enter_context(_console(settings, url, extras.console_port))
-            tell(f"Console     http://127.0.0.1:{extras.console_port}")
+            link = LoginLink(settings.own_key())
+            stack.enter_context(_console(settings, url, extras.console_port, link))
+            at = link.url(f"http://127.0.0.1:{extras.console_port}")
+            tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
         if extras.prometheus_port and shutil.which("prometheus"):
             stack.enter_context(_prometheus(settings, extras.prometheus_port))
             tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
@@ -93,14 +96,19 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
                 raise ConfigError(f"{name}: port {port} is taken; name another by {ways}") from None
 
 
-def _console(settings: Settings, url: str, port: int) -> AbstractContextManager[None]:
+@contextmanager
+def _console(settings: Settings, url: str, port: int, link: LoginLink) -> Iterator[None]:
     environment = {
         "FLIGHTLOOP_URL": url,
-        "FLIGHTLOOP_HOME": str(settings.home.resolve()),
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
-    return companion([sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log", environment)
+    command, log = [sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log"
+    with ExitStack() as running:
+        with link.handed_over() as descriptor:
+            environment[FD] = str(descriptor)
+            running.enter_context(companion(command, log, environment, [descriptor]))
+        yield
 
 
 def _prometheus(settings: Settings, port: int) -> AbstractContextManager[None]:

@@ -20,19 +20,20 @@ LINKS = {
 def show(found: Sequence[Finding], summary: str) -> None:
     """One line for each finding, with a link to where one can act; or that all is well."""
     if not found:
-        _line(Level.OK, "All systems normal", summary)
+        line(Level.OK, "All systems normal", summary)
         return
     for finding in found:
         if finding.page is None:
-            _line(finding.level, finding.title, finding.detail)
+            line(finding.level, finding.title, finding.detail)
             continue
         text, link = st.columns([5, 1], vertical_alignment="center", gap="small")
         with text:
-            _line(finding.level, finding.title, finding.detail)
+            line(finding.level, finding.title, finding.detail)
         link.page_link(finding.page, label=LINKS[finding.page], icon=":material/arrow_forward:", icon_position="right")
 
 
-def _line(level: Level, title: str, detail: str) -> None:
+def line(level: Level, title: str, detail: str) -> None:
+    """One banner: a dot in the level's colour, the title, and below it the detail."""
     st.html(
         f'<div class="fl-banner {CLASS[level]}"><i class="fl-dot"></i><div><b>{escape(title)}</b><br>'
         f'<span class="fl-sub">{escape(detail)}</span></div></div>'

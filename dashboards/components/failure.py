@@ -11,19 +11,23 @@ from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Un
 ADVICE = {
     ConnectionFailed: "Start the platform with <code>make up</code>, or set <code>FLIGHTLOOP_URL</code> to where it"
     " runs.",
-    Unauthorized: "Set <code>FLIGHTLOOP_API_KEY</code>, or <code>FLIGHTLOOP_HOME</code> to the platform's folder, and"
-    " start the console again.",
-    ConfigError: "The key is written at the platform's first start; then reload this page.",
+    Unauthorized: "The key was revoked, or the platform is another one now: log out, and log in with another key.",
+    ConfigError: "Start the console again with another <code>FLIGHTLOOP_URL</code>.",
 }
 
 
 def show(doing: str, error: FlightloopError) -> None:
     """A banner with what failed, why, and what to do."""
     advice = ADVICE.get(type(error), "")
-    sentence = error.message if error.message.endswith((".", "?", "!")) else f"{error.message}."
     request = f" Request {escape(error.request_id)}." if error.request_id else ""
     st.html(
         '<div class="fl-banner fl-critical" data-fl="failure"><i class="fl-dot"></i><div>'
         f"<b>Can't {escape(doing)}</b><br>"
-        f'<span class="fl-sub">{escape(sentence)}{request} {advice}</span></div></div>'
+        f'<span class="fl-sub">{escape(sentence(error))}{request} {advice}</span></div></div>'
     )
+
+
+def sentence(error: FlightloopError) -> str:
+    """What it says, from a capital to a full stop."""
+    said = error.message[:1].upper() + error.message[1:]
+    return said if said.endswith((".", "?", "!")) else f"{said}."

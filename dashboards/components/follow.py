@@ -19,7 +19,7 @@ def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
     Raises:
         FlightloopError: the stream could not be read.
     """
-    found: queue.SimpleQueue[RunEvent | FlightloopError | None] = queue.SimpleQueue()
+    found: queue.SimpleQueue[RunEvent | FlightloopError | RuntimeError | None] = queue.SimpleQueue()
     left = threading.Event()
 
     def read() -> None:
@@ -28,7 +28,7 @@ def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
                 found.put(event)
                 if left.is_set():
                     return
-        except FlightloopError as error:
+        except (FlightloopError, RuntimeError) as error:  # a client that is closed, by logging out, raises RuntimeError
             found.put(error)
         finally:
             found.put(None)
@@ -43,7 +43,7 @@ def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
                 continue
             if item is None:
                 return
-            if isinstance(item, FlightloopError):
+            if isinstance(item, Exception):
                 raise item
             yield item
     finally:

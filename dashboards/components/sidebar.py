@@ -1,4 +1,4 @@
-"""The sidebar: which platform this is, and whether it needs somebody."""
+"""The sidebar: which platform this is, whether it needs somebody, and with whose key one looks at it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from dashboards import connection
 from dashboards.components import badges
 from dashboards.health import Level, findings, worst
 from flightloop.errors import FlightloopError
+from flightloop.keys import Role
 
 LABEL = {Level.OK: ("all well", badges.GREEN), Level.WARNING: ("look here", badges.AMBER)}
+ROLE = {Role.VIEWER: badges.GREY, Role.OPERATOR: badges.BLUE, Role.ADMIN: badges.VIOLET}
 
 
 def show() -> None:
     with st.sidebar:
         _state()
+        _visitor()
 
 
 @st.fragment(run_every="5s")
@@ -34,3 +37,11 @@ def _state() -> None:
     if any(item.scope == "all" for item in situation.interrupts):
         labels.append(badges.pill("stopped", badges.RED))
     badges.row(*labels, f'<span style="opacity:.55">{escape(url.split("//")[-1])}</span>')
+
+
+def _visitor() -> None:
+    caller = connection.current().caller
+    with st.container(key="visitor"):
+        tenant = f'<span style="opacity:.55">tenant {escape(caller.tenant_id)}</span>'
+        badges.row(f"<b>{escape(caller.name)}</b>", badges.pill(caller.role, ROLE[caller.role]), tenant)
+        st.button("Log out", icon=":material/logout:", key="log-out", width="stretch", on_click=connection.disconnect)

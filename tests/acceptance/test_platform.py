@@ -43,6 +43,7 @@ from flightloop.runs import Run, RunStatus
 from flightloop.verdicts import Stage
 from observability.system import NvmlGpus
 from tests.acceptance.receiving import Receiver
+from tests.console import CHROMIUM, NO_CHROMIUM, browser, log_in
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 Cli = Callable[..., str]
@@ -53,9 +54,6 @@ HANG_UP_AFTER = 5
 MOST_LATE_TOKENS = 5
 """Tokens that may come after an emergency stop was acknowledged: the steps of the engine until it sees it, and what was
 on its way."""
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 WEATHER = {
     "type": "object",
@@ -262,47 +260,47 @@ def test_a_response_format_is_kept(official: openai.OpenAI, model: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)")
-def test_an_operator_watches_a_run_in_the_browser(client: Flightloop, worked: Worked, console_port: int) -> None:
-    sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+def test_an_operator_watches_a_run_in_the_browser(
+    platform: Platform, client: Flightloop, worked: Worked, console_port: int
+) -> None:
     console = f"http://127.0.0.1:{console_port}"
     question = text_of(worked.run.input)
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        try:
-            page = browser.new_page(viewport={"width": 1400, "height": 1200})
-            page.set_default_timeout(60_000)
-            page.goto(console)
-            page.get_by_text("Latest runs").first.wait_for()
-            page.locator("canvas td", has_text=question).first.wait_for(state="attached")
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1400, "height": 1200})
+        page.set_default_timeout(60_000)
+        page.goto(str(platform.console))  # the login link
+        page.get_by_text("Latest runs").first.wait_for()
+        page.locator("canvas td", has_text=question).first.wait_for(state="attached")
 
-            page.goto(f"{console}/runs?agent=support")
-            page.locator("canvas td", has_text=question).first.wait_for(state="attached")
+        page.goto(f"{console}/runs?agent=support")
+        log_in(page, platform.key)
+        page.locator("canvas td", has_text=question).first.wait_for(state="attached")
 
-            run = client.runs.create(agent="support", input=question)
-            page.goto(f"{console}/run?id={run.id}")
-            page.get_by_text(run.id).first.wait_for()
-            page.get_by_text("1 · Plan").first.wait_for()
-            done = client.runs.wait(run.id, timeout_s=60)
-            page.get_by_text(text_of(done.output or [])[:30]).first.wait_for()
+        run = client.runs.create(agent="support", input=question)
+        page.goto(f"{console}/run?id={run.id}")
+        log_in(page, platform.key)
+        page.get_by_text(run.id).first.wait_for()
+        page.get_by_text("1 · Plan").first.wait_for()
+        done = client.runs.wait(run.id, timeout_s=60)
+        page.get_by_text(text_of(done.output or [])[:30]).first.wait_for()
 
-            follow(page, "Emergency stop", sync.TimeoutError)
-            page.get_by_text("Nothing is stopped").first.wait_for()
-            interrupt = client.interrupts.create(scope="session", target=run.session_id)
-            page.get_by_text(f"The session {run.session_id} is stopped").first.wait_for()
-            client.interrupts.clear(interrupt.id)
-            page.get_by_text("Nothing is stopped").first.wait_for()
-        finally:
-            browser.close()
+        follow(page, "Emergency stop")
+        page.get_by_text("Nothing is stopped").first.wait_for()
+        interrupt = client.interrupts.create(scope="session", target=run.session_id)
+        page.get_by_text(f"The session {run.session_id} is stopped").first.wait_for()
+        client.interrupts.clear(interrupt.id)
+        page.get_by_text("Nothing is stopped").first.wait_for()
 
 
-def follow(page: Any, link: str, timed_out: type[Exception]) -> None:
+def follow(page: Any, link: str) -> None:
     """Clicks until the page comes: Streamlit loses a click that falls together with a refresh of the page before."""
+    playwright = pytest.importorskip("playwright.sync_api")
     for _ in range(5):
         page.get_by_role("link", name=link).first.click()
         try:
             return page.get_by_role("heading", name=link).first.wait_for(timeout=10_000)
-        except timed_out:
+        except playwright.TimeoutError:
             continue
     pytest.fail(f"the link {link} leads nowhere")
 

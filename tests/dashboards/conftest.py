@@ -29,20 +29,20 @@ def client(server: FakeServer) -> Iterator[Flightloop]:
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> Iterator[Callable[..., AppTest]]:
-    """Opens a page, by its file's name and its query, as an operator's browser would."""
+    """Opens a page, by its file's name and its query, and logs in with the server's key, as an operator would."""
     monkeypatch.setenv("FLIGHTLOOP_URL", server.url)
-    monkeypatch.setenv("FLIGHTLOOP_API_KEY", server.api_key)
 
     def opened(page: str, **query: str) -> AppTest:
         app = AppTest.from_file(str(CONSOLE), default_timeout=30)
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
+        app.text_input[0].set_value(server.api_key)
+        app.button[0].click().run()
         if page != "overview":
             app.switch_page(f"views/{page}.py").run()
         assert [item.value for item in app.exception] == []
         return app
 
     yield opened
-    st.cache_data.clear()
     st.cache_resource.clear()

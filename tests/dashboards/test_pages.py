@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
 from flightloop.runs import Budget, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
@@ -244,7 +244,6 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeSe
     used = server.world.usage(None).tenant.used
     until = datetime.now(UTC) + timedelta(hours=4, minutes=1)
     server.world.tenant = Spending(budget=Budget(steps=used.steps, tokens=2 * used.tokens), until=until)
-    st.cache_data.clear()
     said = text(show("overview"))
     assert "The tenant&#x27;s budget of steps is exhausted" in said
     assert said.count('class="fl-bar"') == 2
@@ -263,16 +262,21 @@ def test_an_empty_platform_is_explained(show: Show, server: FakeServer, page: st
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_platform_that_is_down_is_explained(show: Show, server: FakeServer, page: str) -> None:
-    server.__exit__(None, None, None)
     app = show(page, id="run_1")
+    server.__exit__(None, None, None)
+    client = Flightloop(server.url, server.api_key, retries=0)
+    app.session_state[PLACE] = Connection(client, app.session_state[PLACE].caller)  # which has asked for nothing yet
+    app.run()
     assert "is the server up?" in text(app)
     assert "no connection" in text(app)
     server.__enter__()
 
 
-def test_a_wrong_key_is_explained(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLIGHTLOOP_API_KEY", "wrong")
-    assert "FLIGHTLOOP_API_KEY" in text(show("overview"))
+def test_a_key_that_is_revoked_meanwhile_is_explained(show: Show, server: FakeServer) -> None:
+    app = show("runs")
+    server.api_key = "another"
+    app.run()
+    assert "log out, and log in with another key" in text(app)
 
 
 def test_what_people_write_is_not_read_as_markup(show: Show, client: Flightloop, server: FakeServer) -> None:

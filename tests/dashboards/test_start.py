@@ -2,16 +2,22 @@
 
 import pytest
 
-from dashboards.__main__ import command
+from dashboards.__main__ import settings
 
 
 def test_it_listens_on_this_computer_alone_unless_told_otherwise() -> None:
-    assert {"--server.port=8501", "--server.address=127.0.0.1"} <= set(command({}))
-    told = command({"FLIGHTLOOP_CONSOLE_PORT": "9000", "FLIGHTLOOP_CONSOLE_ADDRESS": "0.0.0.0"})
-    assert {"--server.port=9000", "--server.address=0.0.0.0"} <= set(told)
+    assert (settings({}).port, settings({}).address) == (8501, "127.0.0.1")
+    options = settings({"FLIGHTLOOP_CONSOLE_PORT": "9000", "FLIGHTLOOP_CONSOLE_ADDRESS": "0.0.0.0"}).streamlit()
+    assert (options["server.port"], options["server.address"]) == (9000, "0.0.0.0")
 
 
 @pytest.mark.parametrize("port", ["", "x", "0", "70000", "-1"])
 def test_a_bad_port_is_named(port: str) -> None:
     with pytest.raises(SystemExit, match="FLIGHTLOOP_CONSOLE_PORT"):
-        command({"FLIGHTLOOP_CONSOLE_PORT": port})
+        settings({"FLIGHTLOOP_CONSOLE_PORT": port})
+
+
+@pytest.mark.parametrize("host", ["https://console.example", "console.example:443", "*"])
+def test_a_host_that_is_no_name_is_told(host: str) -> None:
+    with pytest.raises(SystemExit, match="FLIGHTLOOP_CONSOLE_HOSTS"):
+        settings({"FLIGHTLOOP_CONSOLE_HOSTS": f"fine.example, {host}"})

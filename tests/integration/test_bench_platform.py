@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from bench import demo
-from bench.platform import Platform
+from bench.platform import Platform, PlatformFailed
 from flightloop.errors import ConfigError
+from tests.console import free_port
 
 
 def test_a_platform_never_takes_another_one_for_its_own(tmp_path: Path) -> None:
@@ -17,6 +18,19 @@ def test_a_platform_never_takes_another_one_for_its_own(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"port {port} .* is taken"), Platform(tmp_path, port):
             pass
     assert not (tmp_path / "platform.log").exists()
+
+
+def test_the_login_link_that_a_platform_tells_is_for_its_owner_alone(tmp_path: Path) -> None:
+    log = tmp_path / "platform.log"
+    log.touch(0o644)
+    with pytest.raises(PlatformFailed, match="no-such-option"), Platform(tmp_path, free_port(), ["--no-such-option"]):
+        pass
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert Platform(tmp_path).console is None
+    log.write_text(
+        "API         http://127.0.0.1:1\nConsole     http://127.0.0.1:2/?token=t   (the link logs in once)\n"
+    )
+    assert Platform(tmp_path).console == "http://127.0.0.1:2/?token=t"
 
 
 def test_the_demo_says_which_setting_is_wrong(

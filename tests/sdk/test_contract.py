@@ -47,6 +47,18 @@ async def test_keys(client: AsyncFlightloop) -> None:
     assert [key.id for key in (await client.keys.list()).data] == [made.id]
 
 
+async def test_whose_key_it_is(client: AsyncFlightloop) -> None:
+    own = await client.whoami()
+    assert (own.key_id, own.name, own.role, own.tenant_id) == ("own", "key:default", "admin", "default")
+    made = await client.keys.create(name="ann", role="viewer", tenant_id="acme")
+    async with AsyncFlightloop(client.base_url, made.key) as viewer:
+        told = await viewer.whoami()
+    assert (told.key_id, told.name, told.role, told.tenant_id) == (made.id, "key:ann", "viewer", "acme")
+    async with AsyncFlightloop(client.base_url, "unknown") as nobody:
+        with pytest.raises(errors.Unauthorized):
+            await nobody.whoami()
+
+
 async def test_a_fork(client: AsyncFlightloop) -> None:
     first = await client.runs.create(agent="support", input="Where is it?", metadata={"a": "b"})
     forked = await client.runs.fork(first.id, step=0, input="Where else?", model="scripted", metadata={"c": "d"})

@@ -39,3 +39,7 @@ def test_an_address_without_scheme_is_refused() -> None:
 def test_no_proxy_on_the_way_to_this_computer() -> None:
     assert not resolve("http://127.0.0.1:1", "k").proxied
     assert resolve("https://agents.example.org", "k").proxied
+
+
+def test_the_key_is_not_shown_with_the_settings() -> None:
+    assert "a-secret" not in repr(resolve(api_key="a-secret", environ={}))

@@ -42,6 +42,17 @@ class ApiKey(Wire):
     revoked_at: datetime | None = None
 
 
+class Caller(Wire):
+    """Whose key a request carried: the answer of ``GET /v1/whoami``."""
+
+    key_id: str
+    """``own``: a key that the deployment was started with."""
+    name: str
+    """Stands beside what the key's holder decides."""
+    role: Role
+    tenant_id: str
+
+
 class NewApiKey(ApiKey):
     """A key as it is answered once, when it is made."""
 

@@ -11,7 +11,7 @@ from flightloop.chat import ModelCard
 from flightloop.content import Part
 from flightloop.events import RunEvent
 from flightloop.feeds import RunFeed
-from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey, Role
+from flightloop.keys import ApiKey, ApiKeyCreate, Caller, NewApiKey, Role
 from flightloop.overview import Overview
 from flightloop.resource import Resource, X, endpoint, feed, sequence
 from flightloop.runs import (
@@ -303,3 +303,8 @@ class OverviewResource(Resource[X]):
     def usage(self, *, session_id: str | None = None) -> Call[UsageReport]:
         """What the tenant has used and reserved in its window, beside its bounds; and a session, if one is named."""
         return Call("GET", _path("usage"), parsed_by(UsageReport), {"session_id": session_id})
+
+    @endpoint
+    def whoami(self) -> Call[Caller]:
+        """Name, role and tenant of the client's own key."""
+        return Call("GET", _path("whoami"), parsed_by(Caller))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 @dataclass(frozen=True)
 class ClientSettings:
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     timeout_s: float = 60.0
     """Silence after which an answer counts as lost; a server's streams send a ping more often."""
     retries: int = 2

@@ -6,7 +6,7 @@
         ...
 """
 
-from flightloop.testing.server import FakeServer, Fault
+from flightloop.testing.server import FakeServer, Fault, Holder
 from flightloop.testing.world import World
 
-__all__ = ["FakeServer", "Fault", "World"]
+__all__ = ["FakeServer", "Fault", "Holder", "World"]

@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from flightloop.errors import FlightloopError, NotFound, Unauthorized, invalid_request
+from flightloop.errors import FlightloopError, Forbidden, NotFound, Unauthorized, invalid_request
+from flightloop.keys import Caller, Role
 from flightloop.runs import Run
 from flightloop.testing.routes import Answer, Request, Streamed, route
 from flightloop.testing.world import World
@@ -36,6 +37,14 @@ class Fault:
     after_handling: bool = False
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Whose key it is, and the platform that it sees."""
+
+    caller: Caller
+    world: World
+
+
 @dataclass
 class FakeServer:
     """A real HTTP server on a free port of 127.0.0.1, running between ``with`` and its end.
@@ -45,6 +54,9 @@ class FakeServer:
 
     world: World = field(default_factory=World)
     api_key: str = "test-key"
+    """Of an admin of the tenant ``default``, who sees ``world``."""
+    others: dict[str, Holder] = field(default_factory=dict)
+    """Further keys that are accepted."""
     port: int = 0
     on_run: Callable[[World, Run], None] | None = None
     faults: deque[Fault] = field(default_factory=deque)
@@ -79,9 +91,18 @@ class FakeServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def work_on(self, run: Run) -> None:
+    def holder(self, authorization: str | None) -> Holder:
+        """Raises Unauthorized."""
+        scheme, _, key = (authorization or "").partition(" ")
+        owner = Caller(key_id="own", name="key:default", role=Role.ADMIN, tenant_id="default")
+        holders = self.others | {self.api_key: Holder(owner, self.world)}
+        if scheme != "Bearer" or key not in holders:
+            raise Unauthorized("the API key is missing or wrong")
+        return holders[key]
+
+    def work_on(self, run: Run, world: World) -> None:
         if self.on_run:
-            threading.Thread(target=self.on_run, args=(self.world, run), daemon=True).start()
+            threading.Thread(target=self.on_run, args=(world, run), daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -137,9 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request) -> Answer | Streamed:
         try:
-            if request.headers.get("authorization") != f"Bearer {self.fake.api_key}":
-                raise Unauthorized("the API key is missing or wrong")
-            answer = route(self.fake.world, request)
+            holder = self.fake.holder(request.headers.get("authorization"))
+            answer = _routed(holder, request)
         except ValidationError as error:
             return _failed(invalid_request(error.errors()))
         except FlightloopError as error:
@@ -147,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         except LookupError:
             return _failed(NotFound(f"no such path: {self.path}"))
         if answer.starts is not None:
-            self.fake.work_on(answer.starts)
+            self.fake.work_on(answer.starts, holder.world)
         return answer
 
     def _fail(self, fault: Fault) -> None:
@@ -183,6 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
             if not left or count == self.fake.events_per_connection:
                 return
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _routed(holder: Holder, request: Request) -> Answer | Streamed:
+    if request.path == ["v1", "whoami"]:
+        return Answer(holder.caller)
+    if request.method != "GET" and not holder.caller.role.allows(Role.OPERATOR):
+        raise Forbidden(f"this needs the role operator; the key {holder.caller.name} has {holder.caller.role}")
+    return route(holder.world, request)
 
 
 def _json(body: Any) -> bytes:

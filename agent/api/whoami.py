@@ -1,0 +1,17 @@
+"""``/v1/whoami``: whose key the request carries."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from agent.api.access import Viewer
+from agent.api.errors import documented
+from flightloop.keys import Caller
+
+router = APIRouter(prefix="/v1/whoami", tags=["keys"])
+
+
+@router.get("", responses=documented())
+async def whoami(caller: Viewer) -> Caller:
+    """Name, role and tenant of the caller's key, never the key itself."""
+    return Caller(key_id=caller.key, name=caller.name, role=caller.role, tenant_id=caller.tenant_id)

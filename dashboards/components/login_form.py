@@ -1,0 +1,63 @@
+"""What a visitor without a key sees, on whichever page: the form that asks for one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboards import connection, login
+from dashboards.components import banner, failure, style
+from dashboards.components.cards import box
+from dashboards.health import Level
+from flightloop.errors import ConfigError, FlightloopError, Overloaded, Unauthorized
+
+FOUND = (
+    "The platform's own key is in the file <code>.flightloop/key</code>, or it is the <code>FLIGHTLOOP_API_KEY</code>"
+    " that the platform was started with. <code>flightloop keys create NAME --role viewer</code> makes a key that may"
+    " read alone; the role <code>operator</code> also starts, stops and approves."
+)
+KEPT = "The key stays in this tab's session. When the page is reloaded, it is asked for again."
+
+
+def show(link_refused: FlightloopError | None) -> None:
+    """The form, and below it where a key is found.
+
+    Args:
+        link_refused: why the login link that the visitor came with logs nobody in.
+    """
+    _, middle, _ = st.columns([1, 2, 1])
+    with middle, st.container(key="login"):
+        style.heading("Log in", f"with an API key of {_platform()}")
+        problem = st.empty()
+        if link_refused:
+            with problem:
+                _refused("This link does not log in", link_refused, "Log in with an API key.")
+        with box("", key="login"), st.form("login", border=False):
+            key = st.text_input("API key", type="password", autocomplete="off", placeholder="fl_…")
+            if st.form_submit_button("Log in", type="primary", icon=":material/login:", width="stretch"):
+                with problem:
+                    _log_in(key)
+        st.html(f'<div class="fl-note"><p>{FOUND}</p><p>{KEPT}</p></div>')
+
+
+def _log_in(key: str) -> None:
+    try:
+        login.with_key(key)
+    except FlightloopError as error:
+        _refused("This key does not log in", error)
+    else:
+        st.rerun()
+
+
+def _refused(title: str, error: FlightloopError, advice: str = "") -> None:
+    if isinstance(error, Unauthorized | Overloaded):
+        banner.line(Level.CRITICAL, title, f"{failure.sentence(error)} {advice}")
+    else:
+        failure.show("log in", error)
+
+
+def _platform() -> str:
+    """Its address, or just what it is where the address is none: then every try to log in tells so."""
+    try:
+        return f"the platform at {connection.platform().split('//')[-1]}"
+    except ConfigError:
+        return "the platform"

@@ -1,0 +1,64 @@
+"""Logging in: by an API key that the visitor types, or by the login link."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import streamlit as st
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from dashboards import connection, link
+from flightloop.errors import FlightloopError, Overloaded, Unauthorized
+
+WRONG: RateLimitItem = RateLimitItemPerMinute(20)
+"""Wrong keys and links of all visitors together: an address says nothing about who is on this computer."""
+
+
+@st.cache_resource(show_spinner=False)
+def _limiter() -> MovingWindowRateLimiter:
+    return MovingWindowRateLimiter(MemoryStorage())
+
+
+def with_key(api_key: str) -> None:
+    """Logs this browser session in.
+
+    Raises:
+        Overloaded: too many wrong keys and links in the last minute; this one was not tried.
+        FlightloopError: the platform does not know the key, or could not be asked.
+    """
+    _admit()
+    try:
+        connection.connect(api_key.strip())
+    except Unauthorized:
+        _limiter().hit(WRONG)
+        raise
+
+
+def with_link() -> FlightloopError | None:
+    """Logs this browser session in if the address carries a token, which is taken out of it.
+
+    Returns:
+        Why the link logs nobody in.
+    """
+    token = st.query_params.get(link.PARAMETER)
+    if token is None:
+        return None
+    del st.query_params[link.PARAMETER]
+    try:
+        _admit()
+        connection.connect(link.exchange(token))
+    except Unauthorized as error:
+        _limiter().hit(WRONG)
+        return error
+    except FlightloopError as error:
+        return error
+    return None
+
+
+def _admit() -> None:
+    if not _limiter().test(WRONG):
+        left = max(1, math.ceil(_limiter().get_window_stats(WRONG).reset_time - time.time()))
+        raise Overloaded(f"too many wrong keys and links: try again in {left} s", retry_after=left)

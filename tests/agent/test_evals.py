@@ -114,7 +114,7 @@ def player(project: Project, script: list[Turn], guard: RuleGuard | None = None)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     model = Model(ScriptedChatModel(script), "fake", Prices(1.0, 1.0))
     made = guard or RuleGuard()
-    return Player(project, model, lambda _: hosts, lambda _: made, lambda path: None)
+    return Player(project, model, lambda *_: hosts, lambda _: made, lambda path: None)
 
 
 async def test_a_task_is_played_with_data_of_its_own(project: Project) -> None:

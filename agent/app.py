@@ -21,6 +21,7 @@ from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.ingress import Ingress
+from agent.serve.proxy import check_proxy
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
@@ -45,7 +46,9 @@ def build(args: dict[str, Any]) -> Application:
         ClickException: one line that names the variable and what it takes; ``serve run`` prints it and ends.
     """
     try:
-        return application(load_settings(**args))
+        settings = load_settings(**args)
+        check_proxy(settings)
+        return application(settings)
     except ConfigError as error:
         raise ClickException(error.message) from error
 

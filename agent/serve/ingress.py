@@ -22,6 +22,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.serve.proxy import check_running
 from agent.webhooks import deliver
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
@@ -47,6 +48,7 @@ class Ingress:
         self, settings: Settings, handle: DeploymentHandle[Any] | None, worker: DeploymentHandle[Any]
     ) -> None:
         log_to_file(settings, "api")
+        await asyncio.to_thread(check_running, settings)
         self._metrics = Metrics("api")
         model, name = await connect_model(settings, handle, self._metrics)
         self._deltas = LocalDeltas()

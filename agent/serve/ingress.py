@@ -88,6 +88,10 @@ class Ingress:
         for delta in deltas:
             self._deltas.publish(delta)
 
+    async def end_streams(self) -> None:
+        """Ends open streams and lets no other begin, since Serve waits for them before it stops this replica."""
+        self._deps.closing.set()
+
     async def check_health(self) -> None:
         if self._projecting.done():
             self._projecting.result()
@@ -111,8 +115,9 @@ class Ingress:
 
     def _sample(self) -> None:
         self._sampler.sample()
-        self._pings.sample()
-        sample_replicas(self._metrics)
+        if not self._deps.closing.is_set():  # the cluster is going too, and would be slow to answer
+            self._pings.sample()
+            sample_replicas(self._metrics)
 
 
 def _in_background(aggregator: Any, snapshot: Snapshot) -> None:

@@ -1,7 +1,7 @@
 """The address of Serve's HTTP proxy: it is the one that was asked for, and nobody else listens there.
 
-The proxy comes from Serve's ``http_options`` and not from our settings. It sets ``SO_REUSEPORT``, so that the kernel lets
-it listen where another Serve instance does, and gives each of the two some of the requests.
+The proxy takes its address from Serve's ``http_options`` and not from our settings. It sets ``SO_REUSEPORT``, so the
+kernel lets it listen where another Serve instance does, and gives each of the two some of the requests.
 """
 
 from __future__ import annotations
@@ -73,13 +73,14 @@ def check_alone(host: str, port: int) -> None:
     except psutil.AccessDenied:  # not on Linux
         return
     root = os.getpid() if _is_driver() else os.getppid()  # the raylet is a child of the one and the parent of the other
-    meeting = [each for each in found if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
-    meeting = [each for each in meeting if each.laddr.ip == host or EVERYWHERE & {each.laddr.ip, host}]
-    ours = [each for each in meeting if each.pid is not None and _descends(each.pid, root)]
-    others = [each for each in meeting if each not in ours]
+    listening = [each for each in found if each.status == psutil.CONN_LISTEN and _meets(each.laddr, host, port)]
+    ours = [each for each in listening if each.pid is not None and _descends(each.pid, root)]
+    others = [each for each in listening if each not in ours]
     if ours and others:
         who = f"process {others[0].pid}" if others[0].pid else "a process of another user"
-        raise PortShared(f"port {port} on {host}: {who} listens there as well and would get some of the requests. {WAYS}")
+        raise PortShared(
+            f"port {port} on {host}: {who} listens there as well and would get some of the requests. {WAYS}"
+        )
 
 
 def _check_or_shut_down(settings: Settings) -> None:
@@ -117,9 +118,9 @@ def _check_same(settings: Settings, options: Any) -> None:
         wanted, has = getattr(settings, name), getattr(options, name)
         if name in settings.model_fields_set and wanted != has:
             raise ConfigError(
-                f"FLIGHTLOOP_{name.upper()}: is {wanted}, but Serve's HTTP proxy has the {name} {has}, which it takes from"
-                f" http_options alone. Set http_options.{name} in a deploy file (see deploy/local.yaml), or start with"
-                f" python -m agent up --{name} {wanted}"
+                f"FLIGHTLOOP_{name.upper()}: is {wanted}, but Serve's HTTP proxy has the {name} {has}, which it takes"
+                f" from http_options alone. Set http_options.{name} in a deploy file (see deploy/local.yaml), or start"
+                f" with python -m agent up --{name} {wanted}"
             )
 
 
@@ -133,6 +134,10 @@ def _check_free(host: str, port: int) -> None:
             if time.monotonic() > end:
                 raise ConfigError(f"port {port} on {host} is taken, and Serve's HTTP proxy needs it. {WAYS}") from None
         time.sleep(0.1)
+
+
+def _meets(address: Any, host: str, port: int) -> bool:
+    return address.port == port and (address.ip == host or bool(EVERYWHERE & {address.ip, host}))
 
 
 def _descends(pid: int, root: int) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -40,6 +43,73 @@ class Standalone:
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@dataclass
+class OnRay:
+    """``python -m agent up`` on ports of its own, without a model of its own; its output is in ``log``."""
+
+    env: dict[str, str]
+    log: Path
+    port: int = field(default_factory=free_port)
+    console_port: int = field(default_factory=free_port)
+    prometheus_port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        return (Path(self.env["FLIGHTLOOP_HOME"]) / "key").read_text().strip()
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def start(self, until: str = "Ctrl-C stops everything") -> list[psutil.Process]:
+        """Returns its processes, itself first, once it has said that."""
+        ports = ("--console-port", str(self.console_port), "--prometheus-port", str(self.prometheus_port))
+        command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *ports]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+        end = time.monotonic() + 200
+        while until not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.1)
+        started = psutil.Process(self.process.pid)
+        return [started, *started.children(recursive=True)]
+
+    def end(self, by: signal.Signals) -> int:
+        """Sends a signal and waits for the end; returns the exit code."""
+        assert self.process is not None
+        self.process.send_signal(by)
+        return self.process.wait(60)
+
+
+@contextmanager
+def on_ray(folder: Path, **settings: str) -> Iterator[OnRay]:
+    """Not started yet. Ray's own folder has a short path: the names of its sockets may have 107 bytes."""
+    with TemporaryDirectory(prefix="fl-ray-", dir="/tmp") as ray:
+        platform = OnRay(environment(folder, RAY_TMPDIR=ray, **settings), folder / "up.log")
+        try:
+            yield platform
+        finally:
+            if platform.process is not None and platform.process.poll() is None:
+                platform.process.kill()
+                platform.process.wait()
+            wait_until_free(platform.port)
+
+
+def wait_until_free(port: int) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            time.sleep(0.1)
+            continue
+        return
 
 
 @asynccontextmanager

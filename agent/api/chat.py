@@ -18,7 +18,7 @@ from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
-from agent.api.racing import first_of, gone, until
+from agent.api.racing import answered, until
 from agent.collect import Collected
 from flightloop.chat import (
     ChatChunk,
@@ -58,12 +58,12 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
     admitted = await admit(deps, known_models(request), body, caller, request.headers)
     chunks = guarded(deps, admitted)
     if not body.stream:
-        completion = await first_of(collected(chunks), gone(request))
+        completion = await answered(collected(chunks), request, deps.closing)
         if completion is None:
             return Response(status_code=499)  # nobody is there to read it
         return JSONResponse(_plain_completion(completion))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), gone(request))
+    first = await answered(anext(chunks), request, deps.closing)
     if first is None:
         return Response(status_code=499)
     include_usage = body.stream_options is not None and body.stream_options.include_usage

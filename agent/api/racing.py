@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 from anyio import CancelScope
 from fastapi import Request
 
+from flightloop.errors import ModelUnavailable
+
 T = TypeVar("T")
+RESTART_S = 5.0
 
 
 async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> AsyncGenerator[T, None]:
@@ -48,6 +51,18 @@ async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, objec
         with CancelScope(shield=True):
             await ended(stopping)
             await ended(task)
+
+
+async def answered(work: Coroutine[Any, Any, T], request: Request, closing: asyncio.Event) -> T | None:
+    """What ``work`` returns; None, and the work cancelled, if the client goes away before.
+
+    Raises:
+        ModelUnavailable: this process stops before.
+    """
+    answer = await first_of(work, first_of(gone(request), closing.wait()))
+    if answer is None and closing.is_set():
+        raise ModelUnavailable("this server is stopping; ask again", retry_after=RESTART_S)
+    return answer
 
 
 async def gone(request: Request) -> None:

@@ -17,7 +17,7 @@ from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.narrated import Narration
-from agent.api.racing import first_of, gone, until
+from agent.api.racing import answered, until
 from agent.api.translated import translated
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
@@ -45,12 +45,12 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         raise translation.renamed(error) from error
     chunks, narration = guarded(deps, admitted), Narration(body)
     if not body.stream:
-        whole = await first_of(_last(narration, chunks), gone(request))
+        whole = await answered(_last(narration, chunks), request, deps.closing)
         if whole is None:
             return Response(status_code=499)  # nobody is there to read it
         return JSONResponse(whole.model_dump(mode="json", by_alias=True))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), gone(request))
+    first = await answered(anext(chunks), request, deps.closing)
     if first is None:
         return Response(status_code=499)
     stream = until(_as_sse(narration, first, chunks), deps.closing.wait())

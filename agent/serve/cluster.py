@@ -16,7 +16,7 @@ import ray
 from ray import serve
 from ray._private import auto_init_hook
 
-from agent.serve.proxy import check_alone
+from agent.serve.proxy import check_alone, raylet
 from agent.serve.sweeper import swept
 from agent.serving import bind
 
@@ -52,7 +52,7 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
         try:
             bind(host, port).close()  # again, as late as can be: the proxy would share it
             serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
-            check_alone(host, port)
+            check_alone(host, port, raylet())
             yield
             _end_applications()
         finally:

@@ -63,16 +63,21 @@ def check_running(settings: Settings) -> None:
     """
     if (options := _running()) is not None:
         _check_same(settings, options)
-        check_alone(options.host, options.port)
+        check_alone(options.host, options.port, raylet())
 
 
-def check_alone(host: str, port: int) -> None:
-    """Raises PortShared where both the proxy of this process's Ray node and another process listen at the address."""
+def raylet() -> int:
+    """The process whose descendants are the workers of this process's Ray node: a worker's parent; a driver that began
+    the cluster stands for its child."""
+    return os.getpid() if _is_driver() else os.getppid()
+
+
+def check_alone(host: str, port: int, root: int) -> None:
+    """Raises PortShared where both ``root`` or a descendant of it and another process listen at the address."""
     try:
         found = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # not on Linux
         return
-    root = os.getpid() if _is_driver() else os.getppid()  # the raylet is a child of the one and the parent of the other
     listening = [each for each in found if each.status == psutil.CONN_LISTEN and _meets(each.laddr, host, port)]
     ours = [each for each in listening if each.pid is not None and _descends(each.pid, root)]
     others = [each for each in listening if each not in ours]
@@ -142,5 +147,5 @@ def _meets(address: Any, host: str, port: int) -> bool:
 
 def _descends(pid: int, root: int) -> bool:
     with suppress(psutil.Error):
-        return root in {parent.pid for parent in psutil.Process(pid).parents()}
+        return pid == root or root in {parent.pid for parent in psutil.Process(pid).parents()}
     return False

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -101,12 +100,14 @@ def test_the_sweeper_ends_a_sessions_workers_and_nobody_else(tmp_path: Path) -> 
 
 
 async def test_a_killed_process_leaves_no_tool_behind(tmp_path: Path) -> None:
-    async with ScriptedServer(SAYS_CALL).serving() as url:
-        async with standalone(environment(tmp_path, **settings(tmp_path, url))) as platform:
-            await at_work(platform.url, platform.key)
-            children = platform.children()
-            platform.process.kill()
-            await platform.process.wait()
+    async with (
+        ScriptedServer(SAYS_CALL).serving() as url,
+        standalone(environment(tmp_path, **settings(tmp_path, url))) as platform,
+    ):
+        await at_work(platform.url, platform.key)
+        children = platform.children()
+        platform.process.kill()
+        await platform.process.wait()
     assert children
     assert await asyncio.to_thread(gone, children)
 
@@ -127,7 +128,7 @@ async def test_a_stop_waits_for_nobody(tmp_path: Path, by: signal.Signals) -> No
                 assert await platform.process.wait() == 0
             assert platform.process.stderr is not None
             assert b"Traceback" not in await platform.process.stderr.read()
-            await asyncio.gather(*requests)
+            assert await asyncio.gather(*requests) == [200, 503]
         never.set()
     assert await asyncio.to_thread(gone, children)
 
@@ -165,7 +166,7 @@ async def test_a_killed_platform_leaves_nothing_and_starts_again(tmp_path: Path)
             began = time.monotonic()
             assert await asyncio.to_thread(platform.end, signal.SIGTERM) == 0
             assert time.monotonic() - began < STOP_S
-            await asyncio.gather(*requests)
+            assert await asyncio.gather(*requests) == [200, 503]
         never.set()
     assert await asyncio.to_thread(gone, family)
     assert platform.said.endswith("stopping …\n"), platform.said
@@ -205,7 +206,7 @@ async def called(url: str, key: str, run_id: str, times: int = 1) -> None:
     raise AssertionError("the run has ended")
 
 
-def open_requests(url: str, key: str, run_id: str) -> list[asyncio.Task[None]]:
+def open_requests(url: str, key: str, run_id: str) -> list[asyncio.Task[int]]:
     """Requests that would stay open for ever: a stream of events, and a completion whose model doesn't answer."""
     question = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}], "stream": True}
     return [
@@ -214,8 +215,7 @@ def open_requests(url: str, key: str, run_id: str) -> list[asyncio.Task[None]]:
     ]
 
 
-async def to_its_end(url: str, key: str, method: str, path: str, body: object = None) -> None:
+async def to_its_end(url: str, key: str, method: str, path: str, body: object = None) -> int:
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as client:
-        with suppress(httpx.TransportError):
-            await client.request(method, path, json=body)
+        return (await client.request(method, path, json=body)).status_code

@@ -22,6 +22,7 @@ from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.ingress import Ingress
+from agent.serve.proxy import check_proxy
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
@@ -31,7 +32,13 @@ from model.weights.files import model_path
 
 STREAMS = 200
 """Requests that the ingress serves at a time; most of them are open streams that wait."""
-SHUTDOWN_S = 30.0
+SHUTDOWN_S = 2.5
+"""What a replica gets to stop in: a worker to give its runs back, the API to end its streams."""
+ANSWER_S = 20.0
+"""What a model's replica gets to end the answers in that it has begun, when load lets it go."""
+DRAIN_POLL_S = 0.3
+"""How long a replica that stops waits for its requests before it looks again: Serve's own two seconds, before the first
+look, are most of what a clean stop may take."""
 PLACE_CPUS = 0.1
 """Logical CPUs of the API and of a worker: a place, not a share."""
 
@@ -46,7 +53,9 @@ def build(args: dict[str, Any]) -> Application:
         ClickException: one line that names the variable and what it takes; ``serve run`` prints it and ends.
     """
     try:
-        return application(load_settings(**args))
+        settings = load_settings(**args)
+        check_proxy(settings)
+        return application(settings)
     except ConfigError as error:
         raise ClickException(error.message) from error
 
@@ -70,6 +79,7 @@ def application(settings: Settings) -> Application:
         num_replicas=settings.workers,
         ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
     ingress = serve.deployment(Ingress).options(
         name="Api",
@@ -77,6 +87,7 @@ def application(settings: Settings) -> Application:
         max_ongoing_requests=STREAMS,
         ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
     return ingress.bind(settings, model, worker.bind(settings, model))
 
@@ -128,7 +139,8 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
         max_ongoing_requests=config.slots + len(RANKS) * config.queue,
         health_check_period_s=1.0,
         health_check_timeout_s=30.0,
-        graceful_shutdown_timeout_s=20.0,
+        graceful_shutdown_timeout_s=ANSWER_S,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
         ray_actor_options={"num_cpus": SHARD_CPUS},
     )
     if config.shards > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,6 +194,7 @@ class LocalHosts:
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.tools)
+        self._calls: dict[asyncio.Task[Any], str] = {}
 
     async def __aenter__(self) -> LocalHosts:
         return self
@@ -207,7 +208,7 @@ class LocalHosts:
         given = {tool.context_parameter: context, **arguments} if tool.context_parameter else arguments
         try:
             if asyncio.iscoroutinefunction(tool.function):
-                return ToolOutcome(True, await tool.function(**given))
+                return await self._in_loop(tool.function(**given), context.run_id)
             return ToolOutcome(True, await asyncio.to_thread(tool.function, **given))
         except ToolRefused as refused:
             return ToolOutcome(False, error=str(refused))
@@ -215,5 +216,22 @@ class LocalHosts:
             return ToolOutcome(False, error=f"{type(error).__name__}: {error}")
 
     async def kill(self, run_id: str) -> int:
+        """Ends a run's coroutines; what goes on in a thread can't be ended."""
         self.killed.append(run_id)
-        return 0
+        calls = [call for call, owner in self._calls.items() if owner == run_id]
+        for call in calls:
+            call.cancel()
+        return len(calls)
+
+    async def _in_loop(self, work: Coroutine[Any, Any, Any], run_id: str) -> ToolOutcome:
+        call = asyncio.create_task(work)
+        self._calls[call] = run_id
+        try:
+            return ToolOutcome(True, await call)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return ToolOutcome(False, error="the call was stopped", killed=True)
+        finally:
+            del self._calls[call]

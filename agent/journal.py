@@ -198,6 +198,10 @@ class Journal(Protocol):
         behind ``seen``, the last one that its worker knows. Raises LeaseLost."""
         ...
 
+    async def cancelled(self, worker: str) -> frozenset[str]:
+        """Ids of the runs that a worker holds and that somebody has asked to cancel."""
+        ...
+
     async def wait_for_work(self, timeout_s: float) -> None:
         """Returns when a run may have become claimable, at the latest after ``timeout_s``."""
         ...

@@ -40,6 +40,7 @@ LINGER_S = 0.005
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
 TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
+CANCELLED = "the run was cancelled before it began"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
 
@@ -147,6 +148,8 @@ class _Performing:
 
     async def one(self, state: CallState) -> None:
         async with self.limit:
+            if self.book.state.cancel_requested:
+                return  # the run ends with this step
             if state.intent is not None:
                 await self._recover(state, state.intent)
                 return
@@ -176,7 +179,9 @@ class _Performing:
             await self._perform(begun)
 
     async def _perform(self, begun: _Begun) -> None:
-        if begun.spec is not None:
+        if begun.spec is not None and self.book.state.cancel_requested:
+            await self.book.write(self._failed(begun.state, CANCELLED))
+        elif begun.spec is not None:
             await self._effect(begun.state, begun.spec, begun.arguments)
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:

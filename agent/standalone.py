@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
-from fastapi import FastAPI
 
 from agent import compose
 from agent.api import ApiDeps, create_app
@@ -28,10 +27,12 @@ from observability.aggregator import Aggregator
 from observability.metrics import Metrics
 from observability.reporter import Reporter
 from observability.system import SystemSampler
-from observability.tracing import Tracing, setup
+from observability.tracing import Tracing, close, setup
 from observability.values import Values
 
 log = structlog.get_logger(__name__)
+STREAMS_S = 2
+"""What open requests get to end in when it stops; streams end at once."""
 
 
 async def serve(settings: Settings, started: Callable[[str], None]) -> None:
@@ -63,7 +64,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         reporter = Reporter(metrics, aggregator.ingest, config.interval_s, sampler.sample).start()
         stack.callback(reporter.close)
         provider = setup(config.tracing)
-        stack.callback(provider.shutdown)
+        stack.callback(close, provider)
 
         model = MeasuredChatModel(remote, metrics, name)
         guards, deltas = compose.make_guards(model, name), LocalDeltas()
@@ -101,26 +102,16 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             tenants=settings.tenants,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
-        await _serve_until(stop, working, create_app(deps), deps, listener, started)
-
-
-async def _serve_until(
-    stop: asyncio.Event,
-    working: asyncio.Task[None],
-    app: FastAPI,
-    deps: ApiDeps,
-    listener: object,
-    started: Callable[[str], None],
-) -> None:
-    async with running(app, listener) as url:  # type: ignore[arg-type]
-        started(url)
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        deps.closing.set()
-        log.info("stopping")
-    if working.done():
-        working.result()  # a worker that ended by itself failed
+        async with running(create_app(deps), listener, grace_s=STREAMS_S) as url:
+            started(url)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            deps.closing.set()
+            worker.drain()  # side by side with the requests that are still open
+            log.info("stopping")
+        if working.done():
+            working.result()  # a worker that ended by itself failed
 
 
 @asynccontextmanager

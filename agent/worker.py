@@ -18,7 +18,7 @@ from agent.book import Book
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.deltas import Deltas
-from agent.gate import Means
+from agent.gate import Hosts, Means
 from agent.journal import Claim, Journal, Lease, LeaseLost
 from agent.kits import Kit, Kits
 from agent.loop import Loop, Stop
@@ -42,7 +42,10 @@ class WorkerConfig:
     poll_s: float = 0.5
     """How long another process's new run may wait unnoticed."""
     interrupt_poll_s: float = 0.02
-    grace_s: float = 20.0
+    cancel_poll_s: float = 0.1
+    cancel_grace_s: float = 0.4
+    """A call of a cancelled run may end by itself for so long; then its processes are ended."""
+    grace_s: float = 1.0
     """At shutdown a run may finish its step for so long."""
     context_length: int | None = None
     """Tokens; None: what the model tells."""
@@ -61,6 +64,10 @@ class _Held:
     stop: Stop = field(default_factory=Stop)
     task: asyncio.Task[None] | None = None
     """None until it runs: a task that is cancelled before would never give its run back."""
+    hosts: Hosts | None = None
+    """Of its calls; None until it has any."""
+    cancelled_at: float | None = None
+    """When this worker learned that the run is cancelled, by the event loop's clock."""
 
 
 class Worker:
@@ -110,6 +117,7 @@ class Worker:
         await asyncio.to_thread(self._watch.poll)
         beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
+            asyncio.create_task(self._forever(self._cancels, self._config.cancel_poll_s)),
             asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
             asyncio.create_task(self._forever(self._expire, 1.0)),
         ]
@@ -194,6 +202,7 @@ class Worker:
         run = claim.run
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id) as span:
             async with self._kits.using(run) as kit:
+                held.hosts = kit.hosts
                 book = await Book.open(self._journal, run.tenant_id, claim.lease)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
@@ -261,6 +270,21 @@ class Worker:
                 held.task.cancel()
             elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
                 held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
+
+    async def _cancels(self) -> None:
+        """Ends the calls of cancelled runs that last; their runs then end with the step."""
+        if not self._held:
+            return
+        now, cancelled = asyncio.get_running_loop().time(), await self._journal.cancelled(self._config.name)
+        late = []
+        for held in self._held:
+            if held.lease.run_id not in cancelled:
+                continue
+            if held.cancelled_at is None:
+                held.cancelled_at = now
+            if held.hosts is not None and now - held.cancelled_at >= self._config.cancel_grace_s:
+                late.append(held.hosts.kill(held.lease.run_id))
+        await asyncio.gather(*late)
 
     def _stopped(self, held: _Held) -> bool:
         return any(self._watch.stopped(tags, held.epoch) for tags in held.tags)

@@ -16,6 +16,7 @@ from types import TracebackType
 import httpx
 
 from agent.serving import bind
+from agent.tether import tethered
 from flightloop import private
 
 READY_TIMEOUT_S = 240.0
@@ -28,7 +29,7 @@ class PlatformFailed(RuntimeError):
 
 @dataclass
 class Platform:
-    """Runs ``python -m agent up`` from entering to leaving the context.
+    """Runs ``python -m agent up`` from entering to leaving the context, or to the end of the thread that entered it.
 
     Args:
         home: folder of its state; its log is ``platform.log`` there.
@@ -77,7 +78,7 @@ class Platform:
         bind("127.0.0.1", self.port).close()
         private.folder(self.home)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
-        command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options]
+        command = tethered([sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options])
         with open(self.log, "wb", opener=private.opener) as log:  # ``up`` tells the console's login link there
             # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
             self._process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from pathlib import Path
 from dashboards import link
 
 HERE = Path(__file__).resolve().parent
+ADDRESS, PORT = "127.0.0.1", 8501
 
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    port: int = 8501
-    address: str = "127.0.0.1"
+    port: int = PORT
+    address: str = ADDRESS
     hosts: tuple[str, ...] = ()
     """Further names under which browsers reach it."""
 
@@ -38,14 +40,26 @@ class ConsoleSettings:
 
 def settings(environ: Mapping[str, str]) -> ConsoleSettings:
     """Raises SystemExit, which names the variable, where a value can't be used."""
-    port = environ.get("FLIGHTLOOP_CONSOLE_PORT", "8501")
+    port = environ.get("FLIGHTLOOP_CONSOLE_PORT", str(PORT))
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SystemExit(f"FLIGHTLOOP_CONSOLE_PORT must be a port number, it is {port!r}")
     hosts = tuple(environ.get("FLIGHTLOOP_CONSOLE_HOSTS", "").lower().replace(",", " ").split())
     for host in hosts:
         if not re.fullmatch(r"[a-z0-9.-]+", host):
             raise SystemExit(f"FLIGHTLOOP_CONSOLE_HOSTS takes host names without scheme and port, one is {host!r}")
-    return ConsoleSettings(int(port), environ.get("FLIGHTLOOP_CONSOLE_ADDRESS", "127.0.0.1"), hosts)
+    return ConsoleSettings(int(port), environ.get("FLIGHTLOOP_CONSOLE_ADDRESS", ADDRESS), hosts)
+
+
+def check_free(address: str, port: int) -> None:
+    """Raises SystemExit, with a line that says so, where somebody else listens."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of closed connections counts not
+            probe.bind(place)
+    except OSError as error:
+        why = f"the console cannot listen on {address}:{port} ({error.strerror})"
+        raise SystemExit(f"error: {why}; name a free port by FLIGHTLOOP_CONSOLE_PORT") from None
 
 
 def main() -> None:
@@ -55,6 +69,7 @@ def main() -> None:
     left = link.receive(os.environ)  # before anything else runs in this process
     if left is not None:
         link.offer(left)
+    check_free(chosen.address, chosen.port)
     serve(chosen)
 
 

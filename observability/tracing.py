@@ -35,6 +35,7 @@ from observability.config import TracingConfig
 from observability.trace_file import FileSpanExporter
 from observability.trace_id import trace_id_of
 
+CLOSE_S = 1.5
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -64,7 +65,7 @@ class RunIds(IdGenerator):
 def setup(config: TracingConfig) -> TracerProvider:
     """A provider that exports as configured, ``untraced`` where nothing is; it is returned, not installed globally.
 
-    Shut it down at the end of the process: that exports what is left.
+    ``close`` it at the end of the process: that exports what is left.
     """
     exporter = _exporter(config)
     if exporter is None:
@@ -74,6 +75,13 @@ def setup(config: TracingConfig) -> TracerProvider:
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
+
+
+def close(provider: TracerProvider, within_s: float = CLOSE_S) -> None:
+    """Exports what is left, for so long at most: a collector that does not answer must not hold up the end."""
+    closing = threading.Thread(target=provider.shutdown, name="tracing-close", daemon=True)
+    closing.start()
+    closing.join(within_s)
 
 
 def untraced() -> TracerProvider:

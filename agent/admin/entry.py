@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +64,8 @@ def up(
 
     settings = configured(host=host, port=port, project=project)
     up(settings, Extras(console_port if console else None, prometheus_port if prometheus else None), typer.echo)
+    sys.stdout.flush()
+    os._exit(0)  # everything has stopped; to take this interpreter apart would take seconds more
 
 
 @app.command()

@@ -9,7 +9,7 @@ from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.project import LiveProject
 from agent.signals import stop_on_signals
-from observability.tracing import Tracing, setup
+from observability.tracing import Tracing, close, setup
 
 
 async def work(settings: Settings) -> None:
@@ -38,4 +38,4 @@ async def work(settings: Settings) -> None:
         await kits.close()
         await journal.close()
         await model.close()
-        provider.shutdown()
+        close(provider)

@@ -13,8 +13,11 @@ from agent.api.nearby import has_foreign_name, is_direct, is_from_here
 from agent.api.racing import any_of, gone
 from agent.api.rates import Rates
 from agent.auth import Principal
-from flightloop.errors import Forbidden
+from flightloop.errors import Forbidden, ModelUnavailable
 from flightloop.keys import Role
+
+RESTART_S = 5.0
+"""When a caller whose answer was broken off by a restart may ask again."""
 
 bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
 
@@ -57,12 +60,20 @@ async def stream_over(request: Request, deps: ApiDeps) -> None:
 
 
 async def caller_gone(request: Request, deps: ApiDeps) -> None:
-    """Returns when nobody may have the answer any more: the client has gone away, or its key was revoked."""
-    await any_of(gone(request), deps.keyring.revoked(request.headers.get("authorization")))
+    """Returns when nobody may have the answer any more: the client has gone away, its key was revoked, or this server
+    stops."""
+    await any_of(gone(request), deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
 
 
 async def unanswered(request: Request, deps: ApiDeps) -> Response:
-    """For a caller who has gone. Raises Unauthorized if it was the key."""
+    """For a caller who has gone.
+
+    Raises:
+        ModelUnavailable: this server stops.
+        Unauthorized: the key was revoked.
+    """
+    if deps.closing.is_set():
+        raise ModelUnavailable("this server is stopping; ask again", retry_after=RESTART_S)
     await deps.keyring.principal(request.headers.get("authorization"))
     return Response(status_code=499)  # nobody is there to read it
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,20 +16,31 @@ import ray
 from ray import serve
 from ray._private import auto_init_hook
 
+from agent.serve.proxy import check_alone, raylet
+from agent.serve.sweeper import swept
+from agent.serving import bind
+
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
+STOP_S = 2.5
+POLL_S = 0.05
 LOGICAL_CPUS = 8
 """More than the machine may have: our deployments ask for shares that only count places."""
 
 
 @contextmanager
 def local_cluster(host: str, port: int) -> Iterator[None]:
-    """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process."""
+    """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process.
+
+    Raises:
+        ConfigError: somebody else has the port.
+    """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
     # cluster, and what it asks for next would start another one, in the middle of this process's exit.
     auto_init_hook.enable_auto_connect = False
-    ray.init(
+    context = ray.init(
+        address="local",  # never one that happens to run here
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         num_cpus=LOGICAL_CPUS,
@@ -36,9 +48,23 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
         logging_level=logging.ERROR,
         namespace="serve",
     )
-    try:
-        serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
-        yield
-        serve.shutdown()
-    finally:
-        ray.shutdown()
+    with swept(context.address_info["session_dir"]):
+        try:
+            bind(host, port).close()  # again, as late as can be: the proxy would share it
+            serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
+            check_alone(host, port, raylet())
+            yield
+            _end_applications()
+        finally:
+            # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then says that
+            # it has "infinite retries".
+            ray.shutdown()
+
+
+def _end_applications() -> None:
+    """Lets the replicas stop in order; those that are late end with the cluster."""
+    for name in serve.status().applications:
+        serve.delete(name, _blocking=False)
+    end = time.monotonic() + STOP_S
+    while serve.status().applications and time.monotonic() < end:
+        time.sleep(POLL_S)

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.tether import tethered
 from flightloop import private
 
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 0.5
+"""A console takes longer to go by itself, and has nothing to lose; nor has Prometheus, which writes ahead."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def companion(
     private.folder(log.parent)
     with open(log, "ab", opener=private.opener) as output:
         process = subprocess.Popen(
-            command,
+            tethered(command),
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**_without_settings(os.environ), **environment},

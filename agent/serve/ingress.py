@@ -22,6 +22,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.serve.proxy import check_running
 from agent.webhooks import deliver
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
@@ -47,6 +48,7 @@ class Ingress:
         self, settings: Settings, handle: DeploymentHandle[Any] | None, worker: DeploymentHandle[Any]
     ) -> None:
         log_to_file(settings, "api")
+        await asyncio.to_thread(check_running, settings)
         self._metrics = Metrics("api")
         model, name = await connect_model(settings, handle, self._metrics)
         self._deltas = LocalDeltas()
@@ -86,6 +88,10 @@ class Ingress:
         for delta in deltas:
             self._deltas.publish(delta)
 
+    async def end_streams(self) -> None:
+        """Ends open streams and lets no other begin, since Serve waits for them before it stops this replica."""
+        self._deps.closing.set()
+
     async def check_health(self) -> None:
         if self._projecting.done():
             self._projecting.result()
@@ -109,8 +115,9 @@ class Ingress:
 
     def _sample(self) -> None:
         self._sampler.sample()
-        self._pings.sample()
-        sample_replicas(self._metrics)
+        if not self._deps.closing.is_set():  # the cluster is going too, and would be slow to answer
+            self._pings.sample()
+            sample_replicas(self._metrics)
 
 
 def _in_background(aggregator: Any, snapshot: Snapshot) -> None:

@@ -7,12 +7,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import yaml
+from ray.serve import Application
 
 from agent.app import application
 from agent.config import Settings
@@ -21,12 +22,13 @@ from agent.serve.cluster import local_cluster
 from agent.serve.companion import companion
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.prometheus import prometheus_config
-from agent.serve.start import start
+from agent.serve.start import end_streams, start
 from agent.serving import bind
 from flightloop import private
 from flightloop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -47,38 +49,68 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         ConfigError: a port is taken, a setting can't be used, or a deployment does not start.
     """
     _check_ports(settings, extras)
-    stop = Event()
-    _set_on_signals(stop)
+    own = {port for port in (extras.console_port, extras.prometheus_port) if port}
+    settings = settings.model_copy(update={"reserved_ports": (*settings.reserved_ports, *own)})
     app = application(settings)
-    with ExitStack() as stack:
-        tell("starting Ray …")
-        stack.enter_context(local_cluster(settings.host, settings.port))
-        _set_on_signals(stop)  # again: Ray has put its own handler of SIGTERM in place, which just exits
-        tell("loading the model, starting the worker and the API …")
-        start(app)
-        url = f"http://{settings.host}:{settings.port}"
-        tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
-        if extras.console_port:
-            link = LoginLink(settings.own_key())
-            stack.enter_context(_console(settings, url, extras.console_port, link))
-            at = link.url(f"http://127.0.0.1:{extras.console_port}")
-            tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
-        if extras.prometheus_port and shutil.which("prometheus"):
-            stack.enter_context(_prometheus(settings, extras.prometheus_port))
-            tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
-        tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
-        tell("Ctrl-C stops everything.")
-        stop.wait()
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        try:
+            _start(stack, settings, extras, app, tell)
+        except KeyboardInterrupt:  # there is nothing yet to stop in order
+            tell("stopping …")
+            raise
+        with suppress(KeyboardInterrupt):
+            Event().wait()
         tell("stopping …")
+        end_streams()
+
+
+def _start(stack: ExitStack, settings: Settings, extras: Extras, app: Application, tell: Callable[[str], None]) -> None:
+    """Raises KeyboardInterrupt when it is to stop; what has started until then is on the stack."""
+    stop = _stop_on_signals()
+    tell("starting Ray …")
+    stack.enter_context(local_cluster(settings.host, settings.port))
+    _interrupt_on_signals(stop)
+    tell("loading the model, starting the worker and the API …")
+    start(app)
+    url = f"http://{settings.host}:{settings.port}"
+    tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
+    if extras.console_port:
+        link = LoginLink(settings.own_key())
+        stack.enter_context(_console(settings, url, extras.console_port, link))
+        at = link.url(f"http://127.0.0.1:{extras.console_port}")
+        tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
+    if extras.prometheus_port and shutil.which("prometheus"):
+        stack.enter_context(_prometheus(settings, extras.prometheus_port))
+        tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
+    tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
+    tell("Ctrl-C stops everything.")
 
 
 def _key(settings: Settings) -> str:
     return "FLIGHTLOOP_API_KEY" if settings.api_key else str(settings.home / "key")
 
 
-def _set_on_signals(stop: Event) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+def _stop_on_signals() -> Event:
+    """For the time in which nothing can be broken off: Ray would leave the half of what it starts behind."""
+    stop = Event()
+    for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _interrupt_on_signals(stop: Event) -> None:
+    """From here on the first signal raises KeyboardInterrupt, wherever the main thread is. Raises it at once if one has
+    come already."""
+
+    def interrupt(*_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # it is stopping, and takes seconds
+        raise KeyboardInterrupt
+
+    for number in SIGNALS:  # that of SIGTERM is Ray's own by now, and just exits
+        signal.signal(number, interrupt)
+    if stop.is_set():
+        interrupt()
 
 
 def _check_ports(settings: Settings, extras: Extras) -> None:

@@ -19,7 +19,7 @@ from flightloop.events import DeltaEvent
 from observability.metrics import Metrics
 from observability.reporter import Reporter
 from observability.system import SystemSampler
-from observability.tracing import Tracing, setup
+from observability.tracing import Tracing, close, setup
 
 log = structlog.get_logger(__name__)
 
@@ -81,5 +81,5 @@ class WorkerHost:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._kits.close()
         await self._journal.close()
-        await asyncio.to_thread(self._provider.shutdown)
+        await asyncio.to_thread(close, self._provider)
         await asyncio.to_thread(self._reporter.close)  # last: it fails where the aggregator has ended before

@@ -20,11 +20,16 @@ def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
             raise Conflict(f"run {child.run_id} exists already")
 
 
+def cancelled(tx: Transaction, run: Run, why: str, now: datetime) -> None:
+    """Cancels the open runs below a run, which is written already. A worker that holds one of them ends it."""
+    for child in tx.open_children(run.id):
+        if not child.state.cancel_requested:
+            runs.write(tx, child, [CancelRequested(by=f"run {run.id}, which {why}")], now)
+
+
 def ended(tx: Transaction, run: Run, now: datetime) -> None:
     """What follows from a run's end for those below it and the one above; the run itself is written already."""
-    for child in tx.open_children(run.id):
-        # Its worker ends it at its next step; without one it has ended.
-        runs.write(tx, child, [CancelRequested(by=f"run {run.id}, which has ended")], now)
+    cancelled(tx, run, "has ended", now)
     if run.parent is not None:
         row = tx.run(run.id)  # with what those have used that have just been stopped
         assert row is not None

@@ -137,6 +137,9 @@ class StoreJournal:
         change = await self._backend.write(lambda tx: runs.release(tx, lease, status, seen, self._clock()))
         self._tell(change.row.state.run)
 
+    async def cancelled(self, worker: str) -> frozenset[str]:
+        return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))
+
     async def wait_for_work(self, timeout_s: float) -> None:
         with self._signals.listening(WORK) as written:
             gone = await self._gone()

@@ -85,6 +85,10 @@ class _Tables:
     def holders(self) -> list[str]:
         return sorted({row.holder for row in self._runs.values() if row.holder is not None})
 
+    def cancelled(self, worker: str) -> list[str]:
+        held = [row for row in self._runs.values() if row.holder == worker and row.status is RunStatus.RUNNING]
+        return [row.id for row in held if row.state.cancel_requested]
+
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._runs[run_id] = replace(self._runs[run_id], lease_until=until)
 

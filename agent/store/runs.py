@@ -71,6 +71,8 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     tx.save_run(change.row, row)
     if change.row.status.terminal and not row.status.terminal:
         families.ended(tx, change.row.state.run, now)
+    elif change.row.state.cancel_requested and not row.state.cancel_requested:
+        families.cancelled(tx, change.row.state.run, "is cancelled", now)
     return change
 
 

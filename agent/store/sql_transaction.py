@@ -55,6 +55,14 @@ _OPEN_CHILDREN = select(t.runs).where(
     t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )
 
+_CANCELLED = Prepared(
+    select(t.runs.c.id).where(
+        t.runs.c.status == RunStatus.RUNNING.value,
+        t.runs.c.holder == bindparam("of_worker"),
+        t.runs.c.cancel_requested.is_(True),
+    )
+)
+
 
 class SqlTransaction(SqlSpending):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
@@ -104,6 +112,9 @@ class SqlTransaction(SqlSpending):
         runs = t.runs.c
         query = select(runs.holder).where(runs.status == RunStatus.RUNNING.value, runs.holder.is_not(None)).distinct()
         return list(self._connection.execute(query).scalars())
+
+    def cancelled(self, worker: str) -> list[str]:
+        return [run_id for (run_id,) in _CANCELLED.rows(self._connection, {"of_worker": worker})]
 
     def extend_lease(self, run_id: str, until: datetime) -> None:
         self._connection.execute(update(t.runs).where(t.runs.c.id == run_id).values(lease_until=until.timestamp()))

@@ -82,6 +82,24 @@ async def test_cancel_takes_effect_at_the_next_step(make_bench: Callable[..., An
         await cancel(bench.journal, "default", run.id)
 
 
+async def test_cancel_ends_calls_that_last_and_begins_no_further_one(make_bench: Callable[..., Any]) -> None:
+    @tool(effect="unsafe")
+    async def hang(n: int) -> str:
+        """The owner cancels meanwhile."""
+        begun.append(n)
+        await cancel(bench.journal, "default", run.id, "ann")
+        await asyncio.Event().wait()
+        return ""
+
+    begun: list[int] = []
+    bench = make_bench([calls(("hang", {"n": 1}), ("hang", {"n": 2}))], [hang], parallel_calls=1)
+    run = await bench.start()
+    run = await bench.work(run)
+    assert (run.status, begun) == ("cancelled", [1])
+    results = [event for event in await bench.events(run) if event.type == "tool.result"]
+    assert [result.error for result in results] == ["the call was stopped"]
+
+
 async def test_drain_gives_runs_back_after_their_step(make_bench: Callable[..., Any]) -> None:
     @tool(effect="pure")
     async def drained() -> str:

@@ -154,7 +154,7 @@ async def test_a_killed_platform_leaves_nothing_and_starts_again(tmp_path: Path)
             await asyncio.to_thread(platform.start)
             run_id = await at_work(platform.url, platform.key)
             family = family_of(platform)
-            assert any("streamlit" in " ".join(process.cmdline()) for process in family)
+            assert any("dashboards" in " ".join(process.cmdline()) for process in family)
             platform.end(signal.SIGKILL)
             assert await asyncio.to_thread(gone, family)
 

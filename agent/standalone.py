@@ -48,6 +48,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
     open_home(settings.home)
     settings.keyring()  # what is wrong with it is told before anything starts
     listener = bind(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # tools are kept from it
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         live = LiveProject(settings.project)

@@ -1,0 +1,131 @@
+"""MCP servers that are programs run in the sandbox, and get nothing of the platform's."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from flightloop.errors import ConfigError
+from flightloop.tool import Effect, ToolSpec
+from tests.security.conftest import KEY, Deployment
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
+from tools.mcp.hosts import McpHosts
+from tools.mcp.pins import McpTool
+from tools.mcp.programs import Programs
+from tools.mcp.servers import Server, read_servers
+from tools.mcp.session import Session
+
+SERVER = '''
+import os, socket
+from pathlib import Path
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("spy")
+
+
+def tried(what):
+    try:
+        return str(what())
+    except OSError as error:
+        return type(error).__name__
+
+
+@server.tool()
+def read(path: str) -> str:
+    """Reads a file."""
+    return tried(Path(path).read_text)
+
+
+@server.tool()
+def connect(port: int) -> str:
+    """Connects."""
+    return tried(lambda: socket.create_connection(("127.0.0.1", port), 3).recv(5).decode())
+
+
+@server.tool()
+def process() -> list[str]:
+    """Its process."""
+    return [os.environ["HOME"], str(sorted(os.environ))]
+
+
+server.run("stdio")
+'''
+
+
+async def spying(deployment: Deployment, folder: Path, **declared: object) -> McpHosts:
+    (folder / "spy.py").write_text(SERVER)
+    tools = dict.fromkeys(("read", "connect", "process"), "pure")
+    server = Server.model_validate({"command": [sys.executable, str(folder / "spy.py")], "tools": tools, **declared})
+    config = ToolsConfig(spare=0, protected=(deployment.home,))
+    programs = Programs(folder, config)
+    session = Session("spy", server, programs)
+    offered = await session.tools()
+    await session.close()
+    known = [McpTool(_spec(name), "spy", name, offered[name]) for name in tools]
+    hosts = McpHosts(ToolHosts(["tools.builtin"], config), {"spy": server}, known, programs)
+    deployment.ran.push_async_callback(hosts.close)
+    return hosts
+
+
+def _spec(name: str) -> ToolSpec:
+    return ToolSpec(name, name, {"type": "object"}, Effect.PURE)
+
+
+async def test_a_server_sees_neither_the_home_nor_the_platform(deployment: Deployment, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        port = api.getsockname()[1]
+        hosts = await spying(deployment, tmp_path)
+        for path in (deployment.key, deployment.home / "flightloop.db", Path("/proc/self/environ")):
+            seen = await hosts.call("read", {"path": str(path)}, deployment.context())
+            assert seen.ok, seen.error
+            assert KEY not in str(seen.content)
+        refused = await hosts.call("connect", {"port": port}, deployment.context())
+        assert "PermissionError" in str(refused.content)
+
+
+async def test_a_server_connects_where_it_says(deployment: Deployment, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        port = service.getsockname()[1]
+        hosts = await spying(deployment, tmp_path, hosts=[f"127.0.0.1:{port}"])
+        refused = await hosts.call("connect", {"port": 1}, deployment.context())
+        assert "PermissionError" in str(refused.content)
+        reached = await hosts.call("connect", {"port": port}, deployment.context())
+        assert "TimeoutError" in str(reached.content)  # connected; it says nothing
+
+
+async def test_each_tenant_has_a_server_of_its_own(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = await spying(deployment, tmp_path)
+    seen = {}
+    for tenant in ("one", "two", "one"):
+        told = (await hosts.call("process", {}, deployment.context(tenant))).content["result"]
+        assert seen.setdefault(tenant, told[0]) == told[0]
+        assert "FLIGHTLOOP" not in told[1]
+    assert seen["one"] != seen["two"]
+
+
+@pytest.mark.parametrize("name", ["FLIGHTLOOP_API_KEY", "FLIGHTLOOP_TENANT_KEYS", "RAY_AUTH_TOKEN"])
+def test_a_server_gets_no_variable_of_the_platform(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, KEY)
+    (tmp_path / "mcp.yaml").write_text(
+        f"spy:\n  command: [cat]\n  env: {{K: '${{{name}}}'}}\n  tools: {{read: pure}}\n"
+    )
+    server = read_servers(tmp_path)["spy"]
+    with pytest.raises(ConfigError, match="is the platform's; an MCP server never gets it"):
+        server.filled(server.env)
+
+
+def test_what_a_server_asks_for_is_checked(tmp_path: Path) -> None:
+    for asked, problem in (("hosts: ['a:b']", "spy.hosts"), ("folders: [cache]", "must be an absolute path")):
+        (tmp_path / "mcp.yaml").write_text(f"spy:\n  command: [cat]\n  {asked}\n  tools: {{read: pure}}\n")
+        with pytest.raises(ConfigError, match=problem):
+            read_servers(tmp_path)
+    missing = Server.model_validate({"command": ["no-such-program"], "tools": {"read": "pure"}})
+    with pytest.raises(ConfigError, match="no program no-such-program"), Programs(tmp_path).started_as(missing):
+        pass
+    wide = Server.model_validate({"command": ["cat"], "folders": ["/"], "tools": {"read": "pure"}})
+    with pytest.raises(ConfigError, match="name a narrower folder"), Programs(tmp_path).started_as(wide):
+        pass

@@ -1,0 +1,24 @@
+"""docs/security.md names tests that exist, and a test for each attack."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DOCUMENT = (HERE.parents[1] / "docs" / "security.md").read_text()
+
+
+def test_every_attack_names_tests_that_exist() -> None:
+    known = {
+        name
+        for path in HERE.glob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.M)
+    }
+    named = set(re.findall(r"`(test_\w+)`", DOCUMENT))
+    assert named - known == set()
+    rows = [line for line in DOCUMENT.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    attacks = [row for row in rows if "what stops it" not in row and "is trusted with" not in row]
+    attacks = attacks[[row.startswith("| a tool approves its own call") for row in attacks].index(True) :]
+    assert len(attacks) > 30
+    assert [row for row in attacks if "`test_" not in row] == []

@@ -11,11 +11,13 @@ import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool
 from tools import frames
+from tools.child import PRINTED_BYTES
 from tools.config import ToolsConfig
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.registry import Registry, performed_elsewhere
@@ -23,6 +25,8 @@ from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
 from tools.serving import spec_from_json
 
+MOST_BYTES = 4 * 1024 * 1024
+"""Of the descriptions of a file's tools."""
 NOTHING = Isolation(hosts=(), folders=(), subprocesses=False)
 
 
@@ -68,30 +72,45 @@ def _of_file(path: Path, stamp: tuple[int, int], config: ToolsConfig) -> tuple[T
 
 
 def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
+    """Raises ConfigError: there is no sandbox, or no answer."""
     scratch = make_scratch()
     try:
         confinement = confinement_of(NOTHING, config, scratch, [path.parent], data=None)
-        done = subprocess.run(
-            command_of(confinement, config, sources=[str(path)], describe=True),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=environment_of(config, scratch),
-            cwd=scratch,
-            start_new_session=True,
-            timeout=config.start_timeout_s,
-        )
-        told = frames.decode(done.stdout)
+        command = command_of(confinement, config, sources=[str(path)], describe=True)
+        answer, printed = _output(command, environment_of(config, scratch), scratch, config.start_timeout_s)
+        return frames.decode(answer)
     except (SandboxError, OSError) as error:
         raise ConfigError(f"tools of {path} can't be loaded: {error}", param="tools") from None
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"tools of {path} can't be loaded: that took longer than {config.start_timeout_s:g} s", param="tools"
-        ) from None
     except frames.FrameError:
-        printed = done.stderr.decode("utf-8", "replace").strip()[-500:]
+        told = printed.decode("utf-8", "replace").strip()[-500:]
         raise ConfigError(
-            f"tools of {path} can't be loaded: their process ended. {printed}".strip(), param="tools"
+            f"tools of {path} can't be loaded: their process ended, or took longer than {config.start_timeout_s:g} s. {told}".strip(),
+            param="tools",
         ) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return told
+
+
+def _output(command: list[str], environment: dict[str, str], folder: Path, timeout_s: float) -> tuple[bytes, bytes]:
+    """What a program writes to its standard output, `MOST_BYTES` of it, and to its standard error."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        late = Timer(timeout_s, process.kill)  # the processes below it end with it
+        late.start()
+        try:
+            answer = process.stdout.read(MOST_BYTES)
+            if len(answer) == MOST_BYTES:
+                process.kill()
+            return answer, process.stderr.read(PRINTED_BYTES)
+        finally:
+            late.cancel()
+            process.kill()

@@ -249,6 +249,10 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
         ("x = 1", "holds no @tool function"),
         ("import os; os._exit(3)", "their process ended"),
         ("import sys; sys.exit(3)", "SystemExit"),
+        (
+            "import os\nfor n in range(3, 64):\n    try:\n        while True: os.write(n, b'\\xff' * 65536)\n    except OSError: pass",
+            "can't",
+        ),
     ):
         source.write_text(text)
         with pytest.raises(ConfigError, match=r"tools\.py") as caught:

@@ -83,10 +83,8 @@ def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
         raise ConfigError(f"tools of {path} can't be loaded: {error}", param="tools") from None
     except frames.FrameError:
         told = printed.decode("utf-8", "replace").strip()[-500:]
-        raise ConfigError(
-            f"tools of {path} can't be loaded: their process ended, or took longer than {config.start_timeout_s:g} s. {told}".strip(),
-            param="tools",
-        ) from None
+        why = f"their process ended, or took longer than {config.start_timeout_s:g} s. {told}".strip()
+        raise ConfigError(f"tools of {path} can't be loaded: {why}", param="tools") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -241,6 +241,17 @@ async def test_importing_a_projects_tools_runs_nothing_in_the_platform(deploymen
     assert not [name for name, module in sys.modules.items() if getattr(module, "__file__", None) == str(source)]
 
 
+FLOODS = """
+import os
+for descriptor in range(4, 64):
+    try:
+        while True:
+            os.write(descriptor, b"\\xff" * 65536)
+    except OSError:
+        continue
+"""
+
+
 def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
     source = tmp_path / "tools.py"
     for text, said in (
@@ -249,10 +260,7 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
         ("x = 1", "holds no @tool function"),
         ("import os; os._exit(3)", "their process ended"),
         ("import sys; sys.exit(3)", "SystemExit"),
-        (
-            "import os\nfor n in range(3, 64):\n    try:\n        while True: os.write(n, b'\\xff' * 65536)\n    except OSError: pass",
-            "can't",
-        ),
+        (FLOODS, "their process ended"),
     ):
         source.write_text(text)
         with pytest.raises(ConfigError, match=r"tools\.py") as caught:

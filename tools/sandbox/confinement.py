@@ -154,6 +154,8 @@ class Confinement:
         )  # fmt: skip
         try:
             view.enter()
+            if prepared.mapping is not None:
+                os.close(prepared.mapping)
         except OSError as error:
             raise SandboxError(f"a tool's file system can't be made: {error.strerror}") from None
         return True

@@ -1,12 +1,16 @@
-"""Which agents may ask each other, and what they are called as tools."""
+"""Which agents may ask each other, what they are called as tools, and what a cancel means for those that are asked."""
 
 from __future__ import annotations
 
 import pytest
 
+from agent.journal import Journal
 from agent.spec import AgentSpec
 from agent.subagent import check, tool_name
 from flightloop.errors import ConfigError
+from flightloop.events import CancelRequested
+from flightloop.runs import Caller, Parent
+from tests.agent.conftest import created
 
 
 def agent(name: str, *agents: str) -> AgentSpec:
@@ -30,3 +34,23 @@ def test_families_that_can_not_be(agents: list[AgentSpec], said: str) -> None:
 
 def test_names_become_tools() -> None:
     assert tool_name("order-desk") == "ask_order_desk"
+
+
+async def test_a_cancel_reaches_those_that_work_for_the_run_while_that_goes_on(journal: Journal) -> None:
+    def working_for(*runs: str) -> dict[str, object]:
+        callers = [Caller(run_id=run_id, agent="helper", policy="default") for run_id in runs]
+        return {"run_id": f"run_{len(runs)}", "parent": Parent(call_id="call_1_0", callers=callers)}
+
+    await journal.create(created(run_id="run_0"))
+    top = await journal.claim("w", 30.0)
+    assert top is not None
+    children = [created(**working_for("run_0")), created(**working_for("run_0", "run_1"))]
+    await journal.append("run_0", [], top.lease, children)
+    held = [await journal.claim("w", 30.0) for _ in children]
+    assert None not in held
+    assert await journal.cancelled("w") == frozenset()
+
+    await journal.append("run_0", [CancelRequested(by="ann")])
+    assert await journal.cancelled("w") == {"run_0", "run_1", "run_2"}
+    assert await journal.cancelled("another") == frozenset()
+    assert [(await journal.get("default", f"run_{n}")).status for n in range(3)] == ["running"] * 3

@@ -350,29 +350,6 @@ async def test_a_cancelled_run_does_not_wait(make_family: Callable[..., Any]) ->
     assert (await bench.get(run)).status == "cancelled"
 
 
-async def test_a_cancel_reaches_those_that_work_for_the_run_before_that_has_ended(
-    make_family: Callable[..., Any],
-) -> None:
-    @tool(effect="unsafe")
-    async def look() -> str:
-        """Looks, until its run is cancelled."""
-        await cancel(bench.journal, "default", run.id)
-        (child,) = await children(bench, run)
-        seen[(await bench.get(run)).status] = {event.type for event in await bench.events(child)}
-        return "seen"
-
-    seen: dict[str, set[str]] = {}
-    both = calls(("look", {}), ("ask_billing", {"task": "?"}))
-    bench = make_family([both, [Never()]], (agent("desk", "billing", tools=["look"]), BILLING), [look])
-    run = await start(bench)
-
-    async def ended() -> bool:
-        return (await bench.get(run)).status.terminal  # type: ignore[no-any-return]
-
-    await bench.until(ended, bench.worker(grace_s=0.01))
-    assert "run.cancel_requested" in seen["running"]
-
-
 async def test_what_was_used_further_down_is_counted_further_up(make_family: Callable[..., Any]) -> None:
     @tool(effect="unsafe")
     def pay() -> str:

@@ -42,12 +42,10 @@ class GrammarCompiler:
         command: starts a process that speaks ``model.engine.compiling``'s protocol.
     """
 
-    def __init__(
-        self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND
-    ) -> None:
+    def __init__(self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND) -> None:
         self._limit_s = limit_s
         self._lock = Lock()
-        self._known: OrderedDict[str, str | None | InvalidRequest] = OrderedDict()
+        self._known: OrderedDict[str, str | InvalidRequest | None] = OrderedDict()
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._processes = [_Process(command) for _ in range(processes)]
         for process in reversed(self._processes):
@@ -82,7 +80,7 @@ class GrammarCompiler:
         for process in self._processes:
             process.end()
 
-    def _compiled(self, question: bytes, request: ChatRequest) -> str | None | InvalidRequest:
+    def _compiled(self, question: bytes, request: ChatRequest) -> str | InvalidRequest | None:
         process = self._idle.get()
         try:
             answer = process.ask(question, self._limit_s)

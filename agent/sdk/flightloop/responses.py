@@ -77,7 +77,9 @@ def _as_parts(value: Any) -> Any:
     return [{"type": "input_text", "text": value}] if isinstance(value, str) else value
 
 
-ItemContent = Annotated[list[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])]
+ItemContent = Annotated[
+    list[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])
+]
 """A list of parts; a plain string is taken as one text part."""
 
 
@@ -124,7 +126,11 @@ def _as_input(item: Any) -> Any:
     return item.model_dump() if isinstance(item, OutputMessage) else item
 
 
-Items = Annotated[list[InputItem], Field(max_length=MESSAGES), BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem])]
+Items = Annotated[
+    list[InputItem],
+    Field(max_length=MESSAGES),
+    BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem]),
+]
 """A list of items; a plain string is taken as one message of the user."""
 
 

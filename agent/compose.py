@@ -33,13 +33,13 @@ from tools.shop.seed import reseed
 JUDGE_TOKENS = 256
 
 
-def open_journal(settings: Settings) -> StoreJournal:
+def open_journal(settings: Settings, *, urgent: bool = False) -> StoreJournal:
     """Makes ``home`` and its folders. Raises ConfigError."""
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigError(f"FLIGHTLOOP_HOME: {settings.home} cannot be used ({error.strerror})") from error
-    return sql_journal(settings.journal_url)
+    return sql_journal(settings.journal_url, urgent=urgent)
 
 
 def seed_shop(settings: Settings) -> None:

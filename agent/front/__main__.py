@@ -32,7 +32,7 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
     """Until the other end of the connection closes."""
     settings, metrics = order.settings, Metrics("front")
     async with AsyncExitStack() as stack:
-        journal = compose.open_journal(settings)
+        journal = compose.open_journal(settings, urgent=True)
         stack.push_async_callback(journal.close)
         remote = compose.remote_model(settings)
         stack.push_async_callback(remote.close)

@@ -19,8 +19,9 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from agent.config import Settings, load_settings
 from agent.logs import log_to_file
 from agent.project import load_project
-from agent.serve.connections import interrupt_watch, metrics_sink
-from agent.serve.ingress import Ingress
+from agent.serve.api import ApiHost
+from agent.serve.connections import API, interrupt_watch, metrics_sink
+from agent.serve.front import FrontHost
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
@@ -29,14 +30,16 @@ from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
 
 STREAMS = 200
-"""Requests that the ingress serves at a time; most of them are open streams that wait."""
+"""Requests that the API serves at a time; most of them are open streams that wait."""
+CALLERS = 100_000
+"""Requests at the front at a time, so that no number of streams that wait for the API keeps a stop waiting."""
 SHUTDOWN_S = 30.0
 PLACE_CPUS = 0.1
-"""Logical CPUs of the API and of a worker: a place, not a share."""
+"""Logical CPUs of the front, the API and a worker: a place, not a share."""
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application: ingress, workers, and the model unless it is remote.
+    """The application: front, API, workers, and the model unless it is remote.
 
     Args:
         args: settings that win over the environment, by their names in ``agent.config.Settings``.
@@ -69,14 +72,21 @@ def application(settings: Settings) -> Application:
         ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
     )
-    ingress = serve.deployment(Ingress).options(
-        name="Api",
+    front = serve.deployment(FrontHost).options(
+        name="Front",
+        num_replicas=1,
+        max_ongoing_requests=CALLERS,
+        ray_actor_options={"num_cpus": PLACE_CPUS},
+        graceful_shutdown_timeout_s=SHUTDOWN_S,
+    )
+    api = serve.deployment(ApiHost).options(
+        name=API,
         num_replicas=1,
         max_ongoing_requests=STREAMS,
         ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
     )
-    return ingress.bind(settings, model, worker.bind(settings, model))
+    return front.bind(settings, api.bind(settings, model, worker.bind(settings, model)), model)
 
 
 def model_config(settings: Settings) -> ModelConfig:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
+
 from agent import compose
 from agent.api import ApiDeps, create_app
 from agent.catalogue import ProjectCatalogue

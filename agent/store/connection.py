@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine
 
 from agent.store.backend import T
 
-
 URGENT_S = 10.0
 
 

@@ -22,7 +22,6 @@ from agent.store.connection import Kept, say
 from agent.store.sql_transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
 
-
 HELD_S = 0.02
 """How long a transaction takes up writes, while other processes (the stop is raised in one) wait for the database."""
 TURN_S = 0.002

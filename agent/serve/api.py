@@ -1,14 +1,15 @@
-"""The deployment that answers HTTP: the API, and the figures that are folded from the journal."""
+"""The deployment of the API, asked by the front, and of the figures that are folded from the journal."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
-from ray import serve
 from ray.serve.handle import DeploymentHandle
+from starlette.types import Message, Scope
 
 from agent.api.app import create_app
 from agent.api.deps import ApiDeps
@@ -16,6 +17,7 @@ from agent.catalogue import ProjectCatalogue
 from agent.compose import make_guards, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
+from agent.front.whole_request import answers
 from agent.logs import log_to_file
 from agent.overview import Overviews
 from agent.project import LiveProject
@@ -33,8 +35,7 @@ from observability.system import SystemSampler
 from observability.values import Values
 
 
-@serve.ingress()
-class Ingress:
+class ApiHost:
     """One replica, always there: with SQLite the journal has one node, and run streams one place for deltas.
 
     Args:
@@ -73,13 +74,17 @@ class Ingress:
             tenants=settings.tenants,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
+        self._app = create_app(self._deps)
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
         self._projecting = asyncio.create_task(self._projector.run())
         self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._deps)
+    async def answered(self, scope: Scope, body: bytes) -> AsyncIterator[list[Message]]:
+        """A request's answer, as ASGI messages; the front asks for it through this deployment's handle."""
+        async with aclosing(answers(self._app, scope, body)) as messages:
+            async for several in messages:
+                yield several
 
     async def publish(self, deltas: list[DeltaEvent]) -> None:
         """Text that a worker has released; called through this deployment's handle."""

@@ -1,0 +1,127 @@
+"""The front on Ray: the deployment that Serve's proxy calls. It answers the stop and the probes itself."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, NoReturn
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.api.deps import ApiDeps
+from agent.api.errors import PayloadTooLarge, answer
+from agent.api.racing import first_of
+from agent.catalogue import ProjectCatalogue
+from agent.compose import make_guards, open_journal
+from agent.config import Settings
+from agent.deltas import LocalDeltas
+from agent.front.app import Front
+from agent.logs import log_to_file
+from agent.project import LiveProject
+from agent.readiness import not_ready
+from agent.serve.connections import connect_model, metrics_sink
+from agent.serve.model import translated
+from observability.metrics import Metrics
+from observability.reporter import Reporter
+from observability.system import SystemSampler
+
+_PASSED_ON = ("type", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path", "headers",
+              "client", "server")  # fmt: skip
+
+
+@serve.ingress()
+class FrontHost:
+    """One replica, always there.
+
+    Args:
+        settings: of the deployment, with absolute paths.
+        api: of the deployment that answers everything else.
+        handle: of the model's deployment; None when the model is remote.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, api: DeploymentHandle[Any], handle: DeploymentHandle[Any] | None
+    ) -> None:
+        log_to_file(settings, "front")
+        self._metrics = Metrics("front")
+        model, name = await connect_model(settings, handle, self._metrics)
+        self._journal = open_journal(settings, urgent=True)
+        guards = make_guards(model, name)
+        self._deps = ApiDeps(
+            journal=self._journal,
+            keys=self._journal.keys,
+            keyring=settings.keyring(self._journal.keys),
+            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
+            model=model,
+            deltas=LocalDeltas(),
+            metrics=self._metrics,
+            expose=_api_alone,
+            overview=_api_alone,
+            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
+            max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
+        )
+        self._api = HandleApp(api, settings.max_body_bytes)
+        self._reporter = Reporter(self._metrics, metrics_sink(), sample=SystemSampler(self._metrics).sample).start()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return Front(self._deps, self._api)
+
+    async def __del__(self) -> None:
+        await self._journal.close()
+        await asyncio.to_thread(self._reporter.close)
+
+
+class HandleApp:
+    """An ASGI application that asks ``answered`` of a deployment behind a handle.
+
+    Args:
+        limit: bytes of a body.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any], limit: int) -> None:
+        self._ask = handle.options(stream=True).answered
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                await answer(PayloadTooLarge(f"the body is larger than {self._limit} bytes"))(scope, receive, send)
+                return
+        await first_of(self._relay(scope, bytes(body), send), _gone(receive))
+
+    async def _relay(self, scope: Scope, body: bytes, send: Send) -> None:
+        response = self._ask.remote({key: scope[key] for key in _PASSED_ON if key in scope}, body)
+        begun = False
+        try:
+            async for messages in response:
+                for message in messages:
+                    begun = True
+                    await send(message)
+        except Exception as error:
+            if begun:
+                raise  # the proxy has to break the connection
+            await answer(translated(error))(scope, _nothing, send)
+        finally:
+            response.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _api_alone(_: str) -> NoReturn:
+    raise AssertionError("the API's deployment answers this")

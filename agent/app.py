@@ -21,7 +21,7 @@ from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.api import ApiHost
 from agent.serve.connections import API, interrupt_watch, metrics_sink
-from agent.serve.front import FrontHost
+from agent.serve.ingress import FrontHost
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig

@@ -71,7 +71,7 @@ FLOODS: dict[str, Flood] = {
     "messages": _chat(messages=_messages()),
     "long_messages": _chat(messages=_long()),
     "long_stream": _chat(messages=_long(), stream=True),
-    "system": _chat(messages=[{"role": "system", "content": _text(limits.TEXT_CHARS - 5)}, *_said(2)]),
+    "system": _chat(messages=[{"role": "system", "content": _text(limits.TEXT_CHARS - 50)}, *_said(2)]),
     "parts": _chat(messages=[{"role": "user", "content": [{"type": "text", "text": "line"}] * limits.PARTS}]),
     "calls": _chat(messages=_calls()),
     "tools": _chat(tools=[_tool(index, _object(40), "d" * 16_000) for index in range(limits.TOOLS)]),

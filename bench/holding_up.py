@@ -94,7 +94,7 @@ def _flooded(platform: Platform, kind: str) -> tuple[dict[str, list[float]], lis
         process.kill()
         process.join()
     _settle(platform)
-    return found, list(sent)
+    return found, [int(count) for count in sent.get_obj()]
 
 
 def _settle(platform: Platform) -> None:

@@ -44,8 +44,8 @@ class Registry:
     """Tools by name.
 
     Raises:
-        ConfigError: two tools have the same name, one's parameters are no schema that calls can be held to, or one names
-            a tool to reconcile its calls with that can't.
+        ConfigError: two tools have the same name, the schema of one's parameters cannot be worked with, or one names a
+            tool to reconcile its calls with that can't.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:

@@ -165,7 +165,7 @@ async def _checked_messages(
 
 
 async def _rulings(guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
-    """In batches, between which the event loop serves others. A long text is a batch of its own: its time is bounded."""
+    """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded."""
     rulings: list[Ruling] = []
     for batch in _batches(subjects):
         rulings += await asyncio.gather(*map(guard.check, batch))

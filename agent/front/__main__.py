@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import signal
 import socket
 import sys
@@ -71,7 +70,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # whoever started it sees to its end
     connection = Connection(int(sys.argv[1]))
-    order: FrontOrder = pickle.loads(connection.recv_bytes())  # from our own parent
+    order = FrontOrder.read(connection.recv_bytes())
     log_to_stderr(order.settings.log_level)
     try:
         asyncio.run(serve(order, connection))

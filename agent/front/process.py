@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import pickle
 import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
+from typing import Any
+
+from pydantic import SecretStr
 
 from agent.config import Settings
 from flightloop.errors import ConfigError
@@ -30,6 +33,16 @@ class FrontOrder:
     model: str
     api: str
     listener: int
+
+    def written(self) -> bytes:
+        """As JSON, secrets in the clear: for a pipe between two processes."""
+        settings = self.settings.model_dump(mode="python")
+        return json.dumps({**vars(self), "settings": settings}, default=_plain).encode()
+
+    @classmethod
+    def read(cls, written: bytes) -> FrontOrder:
+        fields: dict[str, Any] = json.loads(written)
+        return cls(**{**fields, "settings": Settings(**fields["settings"])})
 
 
 @asynccontextmanager
@@ -72,7 +85,7 @@ async def front_process(
     connection = Connection(ours.detach())
     ended = asyncio.create_task(process.wait())
     try:
-        connection.send_bytes(pickle.dumps(FrontOrder(settings, model, api, listener.fileno())))
+        connection.send_bytes(FrontOrder(settings, model, api, listener.fileno()).written())
         ready = asyncio.create_task(asyncio.to_thread(_ready, connection))
         await ready
         Thread(target=_pass_on, args=(connection, sink), name="front-figures", daemon=True).start()
@@ -80,6 +93,10 @@ async def front_process(
     finally:
         _tell_end(connection)
         await ended
+
+
+def _plain(value: object) -> str:
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
 def _ready(connection: Connection) -> None:
@@ -94,11 +111,8 @@ def _ready(connection: Connection) -> None:
 
 def _tell_end(connection: Connection) -> None:
     """The front reads nothing else: a closed half of the connection is the sign."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as half:
-        try:
-            half.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it has ended
+    with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has ended
+        half.shutdown(socket.SHUT_WR)
 
 
 def _pass_on(connection: Connection, sink: Callable[[Snapshot], object]) -> None:

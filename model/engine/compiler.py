@@ -1,36 +1,59 @@
 """Grammars of requests, made in a process that can be ended: no schema may take longer than its time.
 
-Compiling runs inside the library and through Python's own interpreter lock. In a thread it could neither be given up nor
-kept from the engine's way.
+Compiling runs inside the library and under Python's interpreter lock. In a thread it could not be given up, and would
+slow the engine's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import selectors
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any
 
 from flightloop.chat import ChatRequest
-from flightloop.errors import InternalError, InvalidRequest
+from flightloop.errors import InternalError, InvalidRequest, ModelUnavailable, Overloaded
 
 LIMIT_S = 3.0
 """Longest time for the schemas of one request. Thirty ordinary tools take some 50 ms."""
 START_S = 60.0
 PROCESSES = 2
 """Compile at a time, so that one slow schema does not keep all others waiting."""
+WAITING = 16
+MOST = 8
+"""Of a tenant's schemas, compiled or waiting; equal ones count once."""
 CACHED = 256
 COMMAND = (sys.executable, "-m", "model.engine.compiling")
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A request's grammar, None for free text; or what the ``problem`` is, with which field."""
+
+    grammar: str | None = None
+    problem: str | None = None
+    param: str | None = None
+
+
+@dataclass
+class _Turn:
+    """A tenant's: one of its schemas is compiled at a time. ``asked``: those that wait, and that one."""
+
+    lock: Lock = field(default_factory=Lock)
+    asked: int = 0
 
 
 class GrammarCompiler:
@@ -44,59 +67,86 @@ class GrammarCompiler:
 
     def __init__(self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND) -> None:
         self._limit_s = limit_s
-        self._lock = Lock()
-        self._known: OrderedDict[str, str | InvalidRequest | None] = OrderedDict()
+        self._closed = False
+        self._lock = Lock()  # guards the three below
+        self._known: OrderedDict[str, Compiled] = OrderedDict()
+        self._asked: dict[str, Future[Compiled]] = {}
+        self._turns: defaultdict[str, _Turn] = defaultdict(_Turn)
+        self._threads = ThreadPoolExecutor(WAITING, "grammar-compiler")
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._processes = [_Process(command) for _ in range(processes)]
         for process in reversed(self._processes):
             self._idle.put(process)
 
-    def grammar(self, request: ChatRequest) -> str | None:
-        """As ``model.engine.grammar.grammar_for``.
+    async def grammar(self, request: ChatRequest) -> str | None:
+        """As ``model.engine.grammar.grammar_for``. What is known, or is free text, waits for nobody.
 
         Raises:
             InvalidRequest: contradicting fields, a schema that can't be compiled, or one that takes too long.
+            Overloaded: too many schemas of the tenant wait already.
         """
         if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
             return None
         question = _question(request)
         key = hashlib.sha256(question).hexdigest()
         with self._lock:
-            if key in self._known:
+            found = self._known.get(key)
+            if found is not None:
                 self._known.move_to_end(key)
-        found = self._known.get(key, _UNKNOWN)
-        if found is _UNKNOWN:
-            found = self._compiled(question, request)
-            with self._lock:
-                self._known[key] = found
-                while len(self._known) > CACHED:
-                    self._known.popitem(last=False)
-        if isinstance(found, InvalidRequest):
-            raise InvalidRequest(found.message, param=found.param)
-        return found  # type: ignore[return-value]
+            else:
+                asked = self._asked.get(key) or self._begin(key, question, request)
+        if found is None:
+            found = await asyncio.shield(asyncio.wrap_future(asked))
+        if found.problem is not None:
+            raise InvalidRequest(found.problem, param=found.param)
+        return found.grammar
 
     def close(self) -> None:
         """Ends the processes; what they are at is given up."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.end()
 
-    def _compiled(self, question: bytes, request: ChatRequest) -> str | InvalidRequest | None:
+    def _begin(self, key: str, question: bytes, request: ChatRequest) -> Future[Compiled]:
+        tenant = request.flightloop.tags.tenant_id
+        turn = self._turns[tenant]
+        if turn.asked >= MOST:
+            raise Overloaded(f"{MOST} schemas of this tenant are being compiled; try again shortly", retry_after=2.0)
+        turn.asked += 1
+        param = "tools" if request.tools else "response_format.json_schema.schema"
+        begun = self._asked[key] = self._threads.submit(self._compile, key, question, param, tenant, turn)
+        return begun
+
+    def _compile(self, key: str, question: bytes, param: str, tenant: str, turn: _Turn) -> Compiled:
+        found: Compiled | None = None
+        try:
+            with turn.lock:
+                found = self._compiled(question, param)
+        finally:
+            with self._lock:
+                del self._asked[key]
+                turn.asked -= 1
+                if not turn.asked:
+                    del self._turns[tenant]
+                if found is not None:
+                    self._known[key] = found
+                    while len(self._known) > CACHED:
+                        self._known.popitem(last=False)
+        return found
+
+    def _compiled(self, question: bytes, param: str) -> Compiled:
         process = self._idle.get()
         try:
-            answer = process.ask(question, self._limit_s)
+            if self._closed:
+                raise ModelUnavailable("the model server shuts down")
+            return Compiled(**process.ask(question, self._limit_s))
         except TimeoutError:
-            param = "tools" if request.tools else "response_format.json_schema.schema"
             told = f"{param}: compiling takes longer than {self._limit_s:g} s; simplify the schema: fewer alternatives"
-            return InvalidRequest(f"{told} (anyOf, allOf, patternProperties), fewer and shorter patterns", param=param)
+            told += " (anyOf, allOf, patternProperties), fewer and shorter patterns"
+            return Compiled(problem=told, param=param)
         finally:
             self._idle.put(process)
-        if "message" in answer:
-            return InvalidRequest(answer["message"], param=answer["param"])
-        grammar: str | None = answer["grammar"]
-        return grammar
-
-
-_UNKNOWN: Any = object()
 
 
 def _question(request: ChatRequest) -> bytes:

@@ -21,16 +21,16 @@ MEMORY_BYTES = 4 * 1024**3
 
 
 def answer(fields: dict[str, Any]) -> dict[str, Any]:
-    """``{"grammar"}``, or ``{"message", "param"}`` of what is wrong."""
+    """The fields of ``model.engine.compiler.Compiled``."""
     try:
         request = ChatRequest.model_validate({**fields, "model": "", "messages": [{"role": "user"}]})
         grammar = grammar_for(request)
         if grammar is not None:
             _check_whole(grammar)
     except InvalidRequest as error:
-        return {"message": error.message, "param": error.param}
+        return {"problem": error.message, "param": error.param}
     except (MemoryError, RecursionError) as error:
-        return {"message": f"the schemas can't be compiled: {type(error).__name__}; simplify them", "param": None}
+        return {"problem": f"the schemas can't be compiled: {type(error).__name__}; simplify them"}
     return {"grammar": grammar}
 
 
@@ -48,7 +48,7 @@ def main() -> None:
         try:
             told = answer(json.loads(line))
         except BaseException as error:  # a panic of the library is no Exception
-            told = {"message": f"the schemas can't be compiled: {error}"[:500], "param": None}
+            told = {"problem": f"the schemas can't be compiled: {error}"[:500]}
         print(json.dumps(told), flush=True)
 
 

@@ -118,6 +118,7 @@ class ChatServer:
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         request_id = f"chatcmpl-{uuid4().hex}"
         vocabulary = self._engine.vocabulary
+        grammar = await self._compiler.grammar(request)
         prepared = await asyncio.to_thread(
             engine_request,
             request,
@@ -125,7 +126,7 @@ class ChatServer:
             self._name,
             vocabulary,
             self._engine.max_context,
-            self._compiler.grammar,
+            lambda _: grammar,
         )
         held = prepared.grammar is not None
         writer = ChunkWriter(

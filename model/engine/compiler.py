@@ -104,7 +104,9 @@ class GrammarCompiler:
     def close(self) -> None:
         """Ends the processes; what they are at is given up."""
         self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.kill()  # whoever waits for its answer reads the end of it
+        self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.end()
 
@@ -177,6 +179,12 @@ class _Process:
             raise InternalError(f"the process that compiles grammars failed: {error}") from error
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def kill(self) -> None:
+        """From any thread."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def end(self) -> None:
         process, self._process = self._process, None

@@ -21,6 +21,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serving import address, bind, running
+from agent.settled import settle
 from agent.signals import stop_on_signals
 from agent.webhooks import deliver
 from agent.worker import Worker
@@ -103,6 +104,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         )
         own = await stack.enter_async_context(api_socket())
         await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own))
+        settle()
         front = front_process(settings, name, own.getsockname(), listener, aggregator.ingest)
         await _serve_until(stop, working, front, deps, lambda: started(address(listener)))
 

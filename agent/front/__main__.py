@@ -19,8 +19,9 @@ from agent.front.forwarding import Forwarding
 from agent.front.process import FrontOrder
 from agent.logs import log_to_stderr
 from agent.project import LiveProject
-from agent.readiness import not_ready
+from agent.readiness import Remembered, not_ready
 from agent.serving import running
+from agent.settled import settle
 from flightloop.errors import ConfigError
 from observability.metrics import Metrics
 from observability.reporter import Reporter
@@ -51,13 +52,14 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
             metrics=metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=lambda: not_ready(journal, remote),
+            ready=Remembered(lambda: not_ready(journal, remote)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )
         stop = asyncio.Event()
         asyncio.get_running_loop().add_reader(connection.fileno(), stop.set)
         async with running(Front(deps, api), socket.socket(fileno=order.listener)):
+            settle()
             connection.send(None)
             await stop.wait()
 

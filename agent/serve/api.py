@@ -24,6 +24,7 @@ from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.settled import settle
 from agent.webhooks import deliver
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
@@ -79,6 +80,7 @@ class ApiHost:
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
         self._projecting = asyncio.create_task(self._projector.run())
         self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
+        settle()
 
     async def answered(self, scope: Scope, body: bytes) -> AsyncIterator[list[Message]]:
         """A request's answer, as ASGI messages; the front asks for it through this deployment's handle."""

@@ -20,9 +20,10 @@ from agent.deltas import LocalDeltas
 from agent.front.app import Front
 from agent.logs import log_to_file
 from agent.project import LiveProject
-from agent.readiness import not_ready
+from agent.readiness import Remembered, not_ready
 from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.model import translated
+from agent.settled import settle
 from observability.metrics import Metrics
 from observability.reporter import Reporter
 from observability.system import SystemSampler
@@ -48,6 +49,7 @@ class FrontHost:
         self._metrics = Metrics("front")
         model, name = await connect_model(settings, handle, self._metrics)
         self._journal = open_journal(settings, urgent=True)
+        probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         guards = make_guards(model, name)
         self._deps = ApiDeps(
             journal=self._journal,
@@ -59,12 +61,13 @@ class FrontHost:
             metrics=self._metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
+            ready=Remembered(partial(not_ready, self._journal, probed)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )
         self._api = HandleApp(api, settings.max_body_bytes)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=SystemSampler(self._metrics).sample).start()
+        settle()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return Front(self._deps, self._api)

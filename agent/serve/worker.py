@@ -15,6 +15,7 @@ from agent.logs import log_to_file
 from agent.models.patient import PatientChatModel
 from agent.project import LiveProject
 from agent.serve.connections import API, connect_model, metrics_sink
+from agent.settled import settle
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics
 from observability.reporter import Reporter
@@ -69,6 +70,7 @@ class WorkerHost:
         self._worker = make_worker(settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider))
         self._reporter = Reporter(metrics, metrics_sink(), sample=SystemSampler(metrics).sample).start()
         self._task = asyncio.create_task(self._worker.run())
+        settle()
 
     def check_health(self) -> None:
         """Raises what ended the worker, so that Serve replaces this replica."""

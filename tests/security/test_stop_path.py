@@ -26,6 +26,7 @@ from agent.front.app import BODY_BYTES, Front, answered_here
 from agent.front.forwarding import CLIENT, CallerOfFront, Forwarding
 from agent.front.process import FrontOrder, api_socket
 from agent.front.whole_request import answers
+from agent.readiness import Remembered
 from agent.serving import running
 from agent.store import sql_journal
 from agent.store.writer import HELD_S
@@ -215,6 +216,23 @@ async def test_a_whole_request_is_answered_as_it_comes_and_cancelled_with_its_re
 async def first(several: Any) -> AsyncIterator[Message]:
     for message in await anext(several):
         yield message
+
+
+async def test_a_model_that_takes_its_time_does_not_keep_the_probe_waiting() -> None:
+    found: list[list[str]] = [[], ["the model gives no answer"]]
+    gate = asyncio.Event()
+    gate.set()
+
+    async def check() -> list[str]:
+        await gate.wait()
+        return found.pop(0)
+
+    ready = Remembered(check, patience_s=0.01)
+    assert await ready() == []
+    gate.clear()
+    assert await ready() == []  # as it was a moment ago
+    gate.set()
+    assert await ready() == ["the model gives no answer"]
 
 
 def test_the_front_s_order_goes_over_a_pipe_with_its_secrets() -> None:

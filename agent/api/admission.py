@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,13 +24,14 @@ from flightloop.content import Part, TextPart
 from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.aside import LONG
 from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
 SESSION_CHARS = 128
 BATCH = 16
-BATCH_CHARS = 4096
+BATCH_CHARS = LONG
 """Messages that are checked at once, and their characters: some milliseconds of work."""
 
 
@@ -150,7 +152,7 @@ async def _checked_messages(
     subjects = {
         index: subject for index, message in enumerate(messages) if (subject := _subject(message, context, calls))
     }
-    rulings = dict(zip(subjects, await _rulings(guard, list(subjects.values())), strict=True))
+    rulings = dict(zip(subjects, await _rulings(deps, guard, list(subjects.values())), strict=True))
     await record(deps, context.tenant_id, [verdict for ruling in rulings.values() for verdict in ruling.verdicts])
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
@@ -164,11 +166,13 @@ async def _checked_messages(
     return checked, any(ruling.tainted for ruling in rulings.values())
 
 
-async def _rulings(guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
+async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
     """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded."""
     rulings: list[Ruling] = []
     for batch in _batches(subjects):
-        rulings += await asyncio.gather(*map(guard.check, batch))
+        long = sum(len(subject.text) for subject in batch) >= LONG
+        async with deps.long_checks if long else nullcontext():
+            rulings += await asyncio.gather(*map(guard.check, batch))
         await asyncio.sleep(0)
     return rulings
 

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -183,6 +184,18 @@ async def test_others_are_served_while_a_long_conversation_is_checked() -> None:
     await counting
     assert answer.status_code == 200
     assert turns > 320 / BATCH
+
+
+async def test_long_texts_take_turns_before_their_time_runs() -> None:
+    """Beside many others a check would take longer than its stage allows, and block what is harmless."""
+    deps = replace(deps_of(), long_checks=asyncio.Semaphore(0))
+    long = [{"role": "user", "content": "harmless " * 1000}]
+    async with calling(deps) as client:
+        waiting = asyncio.create_task(client.post("/v1/chat/completions", json={"model": "scripted", "messages": long}))
+        short = await client.post("/v1/chat/completions", json={"model": "scripted", "messages": [USER]})
+        assert (short.status_code, waiting.done()) == (200, False)
+        deps.long_checks.release()
+        assert (await waiting).status_code == 200
 
 
 class _Where:

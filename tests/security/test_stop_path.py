@@ -179,7 +179,8 @@ async def test_the_caller_s_address_is_the_front_s_to_tell() -> None:
 
     async def note(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            await app(scope, receive, send)
+            return
         seen.append(scope)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})

@@ -20,8 +20,9 @@ from agent.config import Settings, load_settings
 from agent.home import open_home
 from agent.logs import log_to_file
 from agent.project import load_project
-from agent.serve.connections import interrupt_watch, metrics_sink
-from agent.serve.ingress import Ingress
+from agent.serve.api import ApiHost
+from agent.serve.connections import API, interrupt_watch, metrics_sink
+from agent.serve.ingress import FrontHost
 from agent.serve.proxy import check_proxy
 from agent.serve.worker import WorkerHost
 from flightloop.errors import ConfigError
@@ -31,7 +32,9 @@ from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
 
 STREAMS = 200
-"""Requests that the ingress serves at a time; most of them are open streams that wait."""
+"""Requests that the API serves at a time; most of them are open streams that wait."""
+CALLERS = 100_000
+"""Requests at the front at a time, so that no number of streams that wait for the API keeps a stop waiting."""
 SHUTDOWN_S = 2.5
 """What a replica gets to stop in: a worker to give its runs back, the API to end its streams."""
 ANSWER_S = 20.0
@@ -40,11 +43,11 @@ DRAIN_POLL_S = 0.3
 """How long a replica that stops waits for its requests before it looks again: Serve's own two seconds, before the first
 look, are most of what a clean stop may take."""
 PLACE_CPUS = 0.1
-"""Logical CPUs of the API and of a worker: a place, not a share."""
+"""Logical CPUs of the front, the API and a worker: a place, not a share."""
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application: ingress, workers, and the model unless it is remote.
+    """The application: front, API, workers, and the model unless it is remote.
 
     Args:
         args: settings that win over the environment, by their names in ``agent.config.Settings``.
@@ -81,15 +84,23 @@ def application(settings: Settings) -> Application:
         graceful_shutdown_timeout_s=SHUTDOWN_S,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
-    ingress = serve.deployment(Ingress).options(
-        name="Api",
+    front = serve.deployment(FrontHost).options(
+        name="Front",
+        num_replicas=1,
+        max_ongoing_requests=CALLERS,
+        ray_actor_options={"num_cpus": PLACE_CPUS},
+        graceful_shutdown_timeout_s=SHUTDOWN_S,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+    )
+    api = serve.deployment(ApiHost).options(
+        name=API,
         num_replicas=1,
         max_ongoing_requests=STREAMS,
         ray_actor_options={"num_cpus": PLACE_CPUS},
         graceful_shutdown_timeout_s=SHUTDOWN_S,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
     )
-    return ingress.bind(settings, model, worker.bind(settings, model))
+    return front.bind(settings, api.bind(settings, model, worker.bind(settings, model)), model)
 
 
 def model_config(settings: Settings) -> ModelConfig:

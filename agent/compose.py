@@ -37,11 +37,11 @@ JUDGE_TOKENS = 256
 POSTGRESQL_PORT = 5432
 
 
-def open_journal(settings: Settings) -> StoreJournal:
+def open_journal(settings: Settings, *, urgent: bool = False) -> StoreJournal:
     """Makes ``home`` and its folders. Raises ConfigError."""
     open_home(settings.home)
     with private_files():
-        return sql_journal(settings.journal_url)
+        return sql_journal(settings.journal_url, urgent=urgent)
 
 
 def seed_shop(settings: Settings) -> None:

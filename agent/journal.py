@@ -267,7 +267,7 @@ class Journal(Protocol):
     # -- audit ------------------------------------------------------------------------------------
 
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
-        """Audits verdicts that belong to no run (``/v1/chat/completions``)."""
+        """Audits verdicts that belong to no run (``/v1/chat/completions``) and were given together: one record."""
         ...
 
     async def audit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from agent.chat_model import ChatModel
 from agent.journal import Journal
@@ -35,3 +36,38 @@ async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float 
     except FlightloopError as error:
         missing.append(error.message)
     return missing
+
+
+class Remembered:
+    """Readiness for those that wait only so long: where a check takes its time, what the one before found.
+
+    Args:
+        check: what is missing, a sentence each.
+        patience_s: how long a check is waited for while there is an earlier finding.
+        kept_s: how old that finding may be.
+    """
+
+    def __init__(
+        self, check: Callable[[], Awaitable[list[str]]], patience_s: float = 0.1, kept_s: float = 10.0
+    ) -> None:
+        self._check = check
+        self._patience_s = patience_s
+        self._kept_s = kept_s
+        self._found: list[str] = []
+        self._at = float("-inf")
+        self._checking: asyncio.Task[list[str]] | None = None
+
+    async def __call__(self) -> list[str]:
+        clock = asyncio.get_running_loop().time
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._look())
+        checking = self._checking
+        if clock() - self._at < self._kept_s:
+            await asyncio.wait({checking}, timeout=self._patience_s)
+            return list(self._found)
+        return await asyncio.shield(checking)
+
+    async def _look(self) -> list[str]:
+        self._found = await self._check()
+        self._at = asyncio.get_running_loop().time()
+        return self._found

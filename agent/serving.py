@@ -52,6 +52,14 @@ def _why(host: str, port: int, error: OSError) -> str:
     return f"FLIGHTLOOP_HOST: cannot listen on {host}:{port} ({error.strerror})"
 
 
+def address(listener: socket.socket) -> str:
+    """The base URL of what listens there, or the path of a Unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return str(listener.getsockname())
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @asynccontextmanager
 async def running(app: Any, listener: socket.socket | None = None, *, grace_s: int = 5) -> AsyncIterator[str]:
     """Serves ``app`` for as long as the context is open, and yields its base URL.
@@ -70,8 +78,7 @@ async def running(app: Any, listener: socket.socket | None = None, *, grace_s: i
                 await task
                 raise ConfigError("the HTTP server ended while it started")
             await asyncio.sleep(0.005)
-        host, port = listener.getsockname()[:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        yield address(listener)
     finally:
         server.should_exit = True
         await task

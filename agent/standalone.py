@@ -1,10 +1,10 @@
-"""The whole platform in one process, without Ray, against a model server that runs elsewhere."""
+"""The whole platform without Ray, against a model server that runs elsewhere: this process, and the front before it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 
@@ -13,16 +13,20 @@ from agent.api import ApiDeps, create_app
 from agent.catalogue import ProjectCatalogue
 from agent.config import Settings
 from agent.deltas import LocalDeltas
+from agent.front.forwarding import CallerOfFront
+from agent.front.process import api_socket, front_process
 from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
-from agent.serving import bind, running
+from agent.serving import address, bind, running
+from agent.settled import settle
 from agent.signals import stop_on_signals
 from agent.webhooks import deliver
 from agent.worker import Worker
+from flightloop.errors import InternalError
 from observability.aggregator import Aggregator
 from observability.metrics import Metrics
 from observability.reporter import Reporter
@@ -103,16 +107,34 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             tenants=settings.tenants,
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
-        async with running(create_app(deps), listener, grace_s=STREAMS_S) as url:
-            started(url)
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            deps.closing.set()
-            worker.drain()  # side by side with the requests that are still open
-            log.info("stopping")
-        if working.done():
-            working.result()  # a worker that ended by itself failed
+        own = await stack.enter_async_context(api_socket())
+        await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S))
+        settle()
+        front = front_process(settings, name, own.getsockname(), listener, aggregator.ingest)
+        await _serve_until(stop, working, worker, front, deps, lambda: started(address(listener)))
+
+
+async def _serve_until(
+    stop: asyncio.Event,
+    working: asyncio.Task[None],
+    worker: Worker,
+    front: AbstractAsyncContextManager[asyncio.Task[int]],
+    deps: ApiDeps,
+    started: Callable[[], None],
+) -> None:
+    async with front as fronting:
+        started()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopping, working, fronting}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        failed = fronting.done()
+        deps.closing.set()
+        worker.drain()  # side by side with the requests that are still open
+        log.info("stopping")
+    if working.done():
+        working.result()  # a worker that ended by itself failed
+    if failed:
+        raise InternalError("the process that answers callers has ended")
 
 
 @asynccontextmanager

@@ -105,6 +105,20 @@ def stopping(json: Json = None, port: Port = 8000) -> None:
 
 
 @app.command()
+def holding_up(
+    json: Json = None,
+    kinds: Annotated[str, typer.Option(help="Of requests, with commas; without: all.")] = "",
+    ray: Annotated[bool, typer.Option("--ray", help="A deployment on Ray, not `python -m agent serve`.")] = False,
+    port: Port = 8000,
+) -> None:
+    """How late a stop and a probe are answered while another tenant sends the worst requests."""
+    from bench.holding_up import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, port, _names(kinds), ray=ray), console, json, "holding up")
+
+
+@app.command()
 def engine(
     json: Json = None,
     rows: Annotated[str, typer.Option(help="Names, with commas; a name that ends in _ takes all that begin so.")] = "",

@@ -29,7 +29,7 @@ class PlatformFailed(RuntimeError):
 
 @dataclass
 class Platform:
-    """Runs ``python -m agent up`` from entering to leaving the context, or to the end of the thread that entered it.
+    """Runs ``python -m agent up`` (or ``serve``) from entering to leaving the context, or to the end of its thread.
 
     Args:
         home: folder of its state; its log is ``platform.log`` there.
@@ -37,6 +37,7 @@ class Platform:
         options: further command-line options of ``up``.
         environment: settings, added to this process's environment.
         progress: told now and then what is being waited for, with the seconds so far.
+        command: ``up``, or ``serve``, which does without Ray and needs a model's URL.
 
     Raises:
         ConfigError: on entering, when the port is taken.
@@ -48,6 +49,7 @@ class Platform:
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[str, float], None] = lambda what, seconds: None
+    command: str = "up"
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -78,7 +80,7 @@ class Platform:
         bind("127.0.0.1", self.port).close()
         private.folder(self.home)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
-        command = tethered([sys.executable, "-m", "agent", "up", "--port", str(self.port), *self.options])
+        command = tethered([sys.executable, "-m", "agent", self.command, "--port", str(self.port), *self.options])
         with open(self.log, "wb", opener=private.opener) as log:  # ``up`` tells the console's login link there
             # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
             self._process = subprocess.Popen(

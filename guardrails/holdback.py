@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.finders import Finding, merged, placeholder
-from guardrails.rails.found import Detector
+from guardrails.rails.found import MOST_SPANS, Detector, found_reason
 from guardrails.rails.normalise import Visible
 from guardrails.types import GuardContext, Ruling, severest
 
@@ -123,8 +123,8 @@ class HoldBack:
             action=detector.action if found else Action.ALLOW,
             rail=detector.name,
             stage=Stage.STREAM,
-            reason=f"found {', '.join(labels)}" if labels else "",
-            spans=[Span(start=item.start, end=item.end, label=item.label) for item in found],
+            reason=found_reason(labels, len(found)),
+            spans=[Span(start=item.start, end=item.end, label=item.label) for item in found[:MOST_SPANS]],
             labels=labels,
             policy_sha256=self._sha256,
         )

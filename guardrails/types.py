@@ -68,6 +68,11 @@ class GuardContext:
     facts: Facts = no_facts
     looked_up: tuple[str, ...] = ()
 
+    @property
+    def characters(self) -> int:
+        """Of the evidence, which some rails search as well."""
+        return len(self.user_text) + sum(map(len, self.results))
+
 
 def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
     """Hash of one call's tool and arguments: what an approval is bound to. Hex."""

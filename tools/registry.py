@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import SchemaError
 
 from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
+from flightloop.schemas import SchemaProblem, check
 from flightloop.tool import Tool, ToolSpec, tool_of
 
 MAX_PROBLEMS = 5
@@ -42,7 +44,8 @@ class Registry:
     """Tools by name.
 
     Raises:
-        ConfigError: two tools have the same name, or one names a tool to reconcile its calls with that can't.
+        ConfigError: two tools have the same name, the schema of one's parameters cannot be worked with, or one names a
+            tool to reconcile its calls with that can't.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -50,6 +53,7 @@ class Registry:
         for tool in tools:
             if tool.spec.name in self._tools:
                 raise ConfigError(f"two tools are named {tool.spec.name}; names must be unique", param="tools")
+            _check_parameters(tool.spec)
             self._tools[tool.spec.name] = tool
         for spec in self.specs():
             if spec.reconcile is not None:
@@ -117,6 +121,15 @@ class Registry:
         errors = sorted(self._validators[name].iter_errors(arguments), key=lambda error: list(map(str, error.path)))
         said = dict.fromkeys(_in_words(error) for error in errors)
         return list(said)[:MAX_PROBLEMS]
+
+
+def _check_parameters(spec: ToolSpec) -> None:
+    try:
+        check(spec.parameters)
+        Draft202012Validator.check_schema(spec.parameters)
+    except (SchemaProblem, SchemaError) as problem:
+        told = problem.message if isinstance(problem, SchemaError) else str(problem)
+        raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
 
 
 def _import(source: str | Path) -> ModuleType:

@@ -8,13 +8,15 @@ instructions, as an agent's are its author's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.models import KnownModels
+from agent.api.request_size import check_size
 from agent.api.verdicts import record
 from agent.auth import Principal
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
@@ -22,11 +24,15 @@ from flightloop.content import Part, TextPart
 from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.aside import LONG
 from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
 NAME_CHARS = 128
+BATCH = 16
+BATCH_CHARS = LONG
+"""Messages that are checked at once, and their characters: some milliseconds of work."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,12 @@ async def admit(
 ) -> Admitted:
     """
     Raises:
-        InvalidRequest: the request contradicts itself, or is empty.
+        InvalidRequest: the request contradicts itself, is empty, or too large to be worked on.
         NotFound: no such model.
         Interrupted: a matching interrupt is latched.
         GuardrailBlocked: a rail refuses a message, or the policy the tool that must be called.
     """
+    await check_size(request, deps.model.capabilities.context_length)
     _consistent(request)
     await models.require(request.model)
     tags = _tags(request.flightloop.tags, caller, headers)
@@ -161,7 +168,7 @@ async def _checked_messages(
     subjects = {
         index: subject for index, message in enumerate(messages) if (subject := _subject(message, context, calls))
     }
-    rulings = dict(zip(subjects, await asyncio.gather(*map(guard.check, subjects.values())), strict=True))
+    rulings = dict(zip(subjects, await _rulings(deps, guard, list(subjects.values())), strict=True))
     await record(deps, context.tenant_id, [verdict for ruling in rulings.values() for verdict in ruling.verdicts])
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
@@ -173,6 +180,30 @@ async def _checked_messages(
         _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)
     ]
     return checked, any(ruling.tainted for ruling in rulings.values())
+
+
+async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
+    """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded."""
+    rulings: list[Ruling] = []
+    for batch in _batches(subjects):
+        long = sum(len(subject.text) for subject in batch) >= LONG
+        async with deps.long_checks if long else nullcontext():
+            rulings += await asyncio.gather(*map(guard.check, batch))
+        await asyncio.sleep(0)
+    return rulings
+
+
+def _batches(subjects: list[Subject]) -> Iterator[list[Subject]]:
+    batch: list[Subject] = []
+    characters = 0
+    for subject in subjects:
+        if batch and (len(batch) == BATCH or characters + len(subject.text) > BATCH_CHARS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(subject)
+        characters += len(subject.text)
+    if batch:
+        yield batch
 
 
 def _subject(message: ChatMessage, context: GuardContext, calls: Mapping[str, CallSubject]) -> Subject | None:

@@ -43,7 +43,7 @@ async def list_audit(
     after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the page before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[AuditRecord]:
-    """Oldest first; one record for each verdict, chained by hashes."""
+    """Oldest first; a record for each verdict of a run, one for those of a completion's step, chained by hashes."""
     found = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit + 1)
     page = found[:limit]
     more = len(found) > limit

@@ -39,6 +39,9 @@ class Listeners(Protocol):
     def listen(self, run_id: str) -> AbstractContextManager[asyncio.Queue[DeltaEvent]]: ...
 
 
+LONG_CHECKS = 2
+
+
 async def _always_ready() -> list[str]:
     return []
 
@@ -52,6 +55,8 @@ class ApiDeps:
         overview: the console's figures of a tenant, without runs, approvals and interrupts.
         ready: what is not ready yet, a sentence each; empty when requests can be served.
         closing: once set, open streams end, so that the server can.
+        long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
+            each would take too long, and what takes too long is blocked.
         name: of this process, one that none had before: it holds what is reserved for completions.
     """
 
@@ -71,6 +76,7 @@ class ApiDeps:
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
+    long_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LONG_CHECKS))
     heartbeat_s: float = 15.0
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0

@@ -35,6 +35,7 @@ from flightloop.chat import (
 )
 from flightloop.errors import Interrupted
 from flightloop.verdicts import Action, Stage
+from guardrails.aside import aside
 from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, Ruling, Subject
 
@@ -79,16 +80,17 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
     seen = _Seen()
     hold = admitted.guard.stream(admitted.context)
     live = admitted.guard.policy.document.streaming == "live"
+    searched = admitted.context.characters  # what is found may have to be looked for in all of it
     try:
         async with aclosing(_watched(deps, admitted)) as chunks:
             async for chunk in chunks:
                 if not seen.id:
                     seen.add(chunk.model_copy(update={"choices": []}))
                     yield seen.chunk(Delta(role="assistant", content=""))
-                text = hold.push(seen.add(chunk))
+                text = await aside(searched, hold.push, seen.add(chunk))
                 if text and live:
                     yield seen.show(text)
-        rest = hold.finish()
+        rest = await aside(searched + len(seen.answer.text), hold.finish)
         if rest and live:
             yield seen.show(rest)
     except StreamBlocked as blocked:

@@ -21,6 +21,7 @@ from agent.journal import new_id
 from flightloop.content import Content, TextPart, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
+from flightloop.limits import TEXT_CHARS
 from flightloop.runs import (
     AgentInfo,
     Feedback,
@@ -188,6 +189,8 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")
+    if len(text) > TEXT_CHARS:
+        raise InvalidRequest(f"input: has {len(text)} characters; the limit is {TEXT_CHARS}", param="input")
     # As the run itself will count, which cannot ask the model either: it would fail before its first step.
     limit = None if can.context_length is None else int(can.context_length * CHARS_PER_TOKEN)
     if limit is not None and len(text) > limit:

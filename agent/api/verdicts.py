@@ -10,7 +10,7 @@ from observability import catalog
 
 
 async def record(deps: ApiDeps, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
-    """Before anything is done with what was judged: no audit, no answer."""
+    """One record of what was judged together, before anything is done with it: no audit, no answer."""
     if not verdicts:
         return
     await deps.journal.record(tenant_id, verdicts)

@@ -18,6 +18,8 @@ from observability.metrics import Metrics, Snapshot
 from observability.serve import aggregator_actor
 
 NAMESPACE = "flightloop"
+API = "Api"
+"""Name of the API's deployment."""
 
 
 def interrupt_watch(database_url: str, max_silence_s: float) -> InterruptWatch:

@@ -1,125 +1,137 @@
-"""The deployment that answers HTTP: the API, and the figures that are folded from the journal."""
+"""The front on Ray: the deployment that Serve's proxy calls. It answers the stop and the probes itself."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.api.app import create_app
 from agent.api.deps import ApiDeps
+from agent.api.errors import PayloadTooLarge, answer
+from agent.api.racing import first_of
 from agent.catalogue import ProjectCatalogue
 from agent.compose import make_guards, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
+from agent.front.app import Front
 from agent.logs import log_to_file
-from agent.overview import Overviews
 from agent.project import LiveProject
-from agent.projector import Projector
-from agent.readiness import not_ready
-from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.readiness import Remembered, not_ready
+from agent.serve.connections import connect_model, metrics_sink
+from agent.serve.model import translated
 from agent.serve.proxy import check_running
-from agent.webhooks import deliver
-from flightloop.events import DeltaEvent
-from observability.metrics import Metrics, Snapshot
+from agent.settled import settle
+from observability.metrics import Metrics
 from observability.reporter import Reporter
-from observability.serve import aggregator_actor
-from observability.serve.deployments import sample_replicas
-from observability.serve.nodes import NodePings
 from observability.system import SystemSampler
-from observability.values import Values
+
+_PASSED_ON = ("type", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path", "headers",
+              "client", "server")  # fmt: skip
 
 
 @serve.ingress()
-class Ingress:
-    """One replica, always there: with SQLite the journal has one node, and run streams one place for deltas.
+class FrontHost:
+    """One replica, always there.
 
     Args:
         settings: of the deployment, with absolute paths.
+        api: of the deployment that answers everything else.
         handle: of the model's deployment; None when the model is remote.
-        worker: of the worker's deployment. Nothing is asked of it: it is here so that the application has it.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: Settings, handle: DeploymentHandle[Any] | None, worker: DeploymentHandle[Any]
+        self, settings: Settings, api: DeploymentHandle[Any], handle: DeploymentHandle[Any] | None
     ) -> None:
-        log_to_file(settings, "api")
+        log_to_file(settings, "front")
         await asyncio.to_thread(check_running, settings)
-        self._metrics = Metrics("api")
+        self._metrics = Metrics("front")
         model, name = await connect_model(settings, handle, self._metrics)
-        self._deltas = LocalDeltas()
-        self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
-        self._journal = open_journal(settings)
+        self._journal = open_journal(settings, urgent=True)
+        probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         guards = make_guards(model, name)
-        self._projector = Projector(
-            self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
-        )
         self._deps = ApiDeps(
             journal=self._journal,
             keys=self._journal.keys,
             keyring=settings.keyring(self._journal.keys),
             catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
             model=model,
-            deltas=self._deltas,
+            deltas=LocalDeltas(),
             metrics=self._metrics,
-            expose=self._expose,
-            overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
-            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
+            expose=_api_alone,
+            overview=_api_alone,
+            ready=Remembered(partial(not_ready, self._journal, probed)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
-            prices=settings.prices,
-            tenants=settings.tenants,
-            interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
-        self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
-        self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
-        self._projecting = asyncio.create_task(self._projector.run())
-        self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._deps)
-
-    async def publish(self, deltas: list[DeltaEvent]) -> None:
-        """Text that a worker has released; called through this deployment's handle."""
-        for delta in deltas:
-            self._deltas.publish(delta)
+        self._handle = api
+        self._api = HandleApp(api, settings.max_body_bytes)
+        self._reporter = Reporter(self._metrics, metrics_sink(), sample=SystemSampler(self._metrics).sample).start()
+        settle()
 
     async def end_streams(self) -> None:
-        """Ends open streams and lets no other begin, since Serve waits for them before it stops this replica."""
-        self._deps.closing.set()
+        """Has the API end its open streams, since Serve waits for them before it stops."""
+        await self._handle.end_streams.remote()
 
-    async def check_health(self) -> None:
-        if self._projecting.done():
-            self._projecting.result()
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return Front(self._deps, self._api)
 
     async def __del__(self) -> None:
-        self._deps.closing.set()
-        self._projecting.cancel()
-        self._delivering.cancel()
-        await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
         await self._journal.close()
+        await asyncio.to_thread(self._reporter.close)
+
+
+class HandleApp:
+    """An ASGI application that asks ``answered`` of a deployment behind a handle.
+
+    Args:
+        limit: bytes of a body.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any], limit: int) -> None:
+        self._ask = handle.options(stream=True).answered
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                await answer(PayloadTooLarge(f"the body is larger than {self._limit} bytes"))(scope, receive, send)
+                return
+        await first_of(self._relay(scope, bytes(body), send), _gone(receive))
+
+    async def _relay(self, scope: Scope, body: bytes, send: Send) -> None:
+        response = self._ask.remote({key: scope[key] for key in _PASSED_ON if key in scope}, body)
+        begun = False
         try:
-            await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended
+            async for messages in response:
+                for message in messages:
+                    begun = True
+                    await send(message)
+        except Exception as error:
+            if begun:
+                raise  # the proxy has to break the connection
+            await answer(translated(error))(scope, _nothing, send)
         finally:
-            await asyncio.to_thread(self._pings.close)
-
-    async def _values(self) -> Values:
-        return await self._aggregator.values.remote()  # type: ignore[no-any-return]
-
-    async def _expose(self, accept: str) -> tuple[bytes, str]:
-        return await self._aggregator.render.remote(accept)  # type: ignore[no-any-return]
-
-    def _sample(self) -> None:
-        self._sampler.sample()
-        if not self._deps.closing.is_set():  # the cluster is going too, and would be slow to answer
-            self._pings.sample()
-            sample_replicas(self._metrics)
+            response.cancel()
 
 
-def _in_background(aggregator: Any, snapshot: Snapshot) -> None:
-    """Sums are cumulative, so the projector need not wait for an answer, nor block its event loop."""
-    aggregator.ingest.remote(snapshot)
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _api_alone(_: str) -> NoReturn:
+    raise AssertionError("the API's deployment answers this")

@@ -14,7 +14,8 @@ from agent.config import Settings
 from agent.logs import log_to_file
 from agent.models.patient import PatientChatModel
 from agent.project import LiveProject
-from agent.serve.connections import connect_model, metrics_sink
+from agent.serve.connections import API, connect_model, metrics_sink
+from agent.settled import settle
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics
 from observability.reporter import Reporter
@@ -24,11 +25,11 @@ from observability.tracing import Tracing, close, setup
 log = structlog.get_logger(__name__)
 
 
-class IngressDeltas:
-    """Forwards released text to the ingress, whose streams wait for it; what piles up goes in one call."""
+class ApiDeltas:
+    """Forwards released text to the API, whose streams wait for it; what piles up goes in one call."""
 
-    def __init__(self, ingress: DeploymentHandle[Any]) -> None:
-        self._ingress = ingress
+    def __init__(self, api: DeploymentHandle[Any]) -> None:
+        self._api = api
         self._pending: list[DeltaEvent] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -41,7 +42,7 @@ class IngressDeltas:
         while self._pending:
             batch, self._pending = self._pending, []
             try:
-                await self._ingress.publish.remote(batch)
+                await self._api.publish.remote(batch)
             except Exception as error:  # deltas are not durable: whoever reads the journal misses nothing
                 log.warning("released text could not be forwarded", error=str(error))
 
@@ -64,11 +65,12 @@ class WorkerHost:
         self._journal = open_journal(settings)
         seed_shop(settings)
         self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))
-        deltas = IngressDeltas(serve.get_app_handle(serve.get_replica_context().app_name))
+        deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
         self._worker = make_worker(settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider))
         self._reporter = Reporter(metrics, metrics_sink(), sample=SystemSampler(metrics).sample).start()
         self._task = asyncio.create_task(self._worker.run())
+        settle()
 
     def check_health(self) -> None:
         """Raises what ended the worker, so that Serve replaces this replica."""

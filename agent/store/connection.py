@@ -6,12 +6,16 @@ SQLite does.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from agent.store.backend import T
+
+URGENT_S = 10.0
 
 
 class Kept:
@@ -21,9 +25,12 @@ class Kept:
         engine: commits each statement that stands outside of a transaction (AUTOCOMMIT). What SQLAlchemy takes for
             the connection's transaction is none then, and stays open as long as the connection.
         begin: what begins a transaction.
+        urgent: a database that is locked is asked again every millisecond. SQLite itself asks ever more seldom, so
+            that others who come later may be served before.
     """
 
-    def __init__(self, engine: Engine, *begin: str) -> None:
+    def __init__(self, engine: Engine, *begin: str, urgent: bool = False) -> None:
+        self._urgent = urgent
         self._engine = engine
         self._begin = begin
         self._connection: Connection | None = None
@@ -52,12 +59,14 @@ class Kept:
                 if not self._engine.dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
                     raise
         self._connection = self._engine.connect()
+        if self._urgent:
+            say(self._connection, "PRAGMA busy_timeout=0")
         return self._begin_on(self._connection)
 
     def _begin_on(self, connection: Connection) -> Connection:
         try:
             for words in self._begin:
-                say(connection, words)
+                _patiently(connection, words) if self._urgent else say(connection, words)
         except BaseException:  # on PostgreSQL it may have begun all the same, and failed
             self._drop(connection)
             raise
@@ -79,3 +88,15 @@ def say(connection: Connection, words: str) -> None:
     """A statement without parameters or rows."""
     driver: Any = connection.connection.driver_connection
     driver.execute(words)
+
+
+def _patiently(connection: Connection, words: str) -> None:
+    """Says it until the database is not locked. Raises the driver's error when that takes too long."""
+    deadline = time.monotonic() + URGENT_S
+    while True:
+        try:
+            return say(connection, words)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.001)

@@ -18,6 +18,7 @@ from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
+from guardrails.audit import together
 from guardrails.interrupt import InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
@@ -253,8 +254,9 @@ class StoreJournal:
     # -- audit ------------------------------------------------------------------------------------
 
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
-        entries = [Entry(verdict) for verdict in verdicts]
-        if entries:
+        if verdicts:
+            verdict, others = together(verdicts)
+            entries = [Entry(verdict, others=others)]
             await self._backend.write(lambda tx: records.audit(tx, tenant_id, entries, self._clock()))
 
     async def audit(

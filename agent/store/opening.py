@@ -11,13 +11,18 @@ from agent.store.sql import SqlBackend
 from agent.store.urls import synchronous
 
 
-def sql_journal(database_url: str, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:
+def sql_journal(
+    database_url: str, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S, urgent: bool = False
+) -> StoreJournal:
     """A durable journal; ``database_url`` is SQLAlchemy's, e.g. ``sqlite:////data/flightloop.db``.
+
+    Args:
+        urgent: its writes go before those of other processes: the stop's.
 
     Raises:
         ConfigError: the database cannot be opened or migrated.
     """
-    return StoreJournal(SqlBackend(synchronous(database_url)), clock=clock, poll_s=poll_s)
+    return StoreJournal(SqlBackend(synchronous(database_url), urgent=urgent), clock=clock, poll_s=poll_s)
 
 
 def memory_journal(*, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:

@@ -18,12 +18,13 @@ from guardrails.audit import sealed
 
 @dataclass(frozen=True)
 class Entry:
-    """A verdict and where it was given."""
+    """A verdict and where it was given. ``others``: given together with it."""
 
     verdict: Verdict
     run_id: str | None = None
     step: int | None = None
     call_id: str | None = None
+    others: Sequence[Verdict] = ()
 
 
 def follow(tx: Transaction, change: Change, now: datetime) -> None:
@@ -57,6 +58,7 @@ def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: dateti
             step=entry.step,
             call_id=entry.call_id,
             verdict=entry.verdict,
+            others=entry.others,
         )
         chain.append(previous)
     tx.add_audit(chain)

@@ -52,11 +52,14 @@ READING = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE RE
 class SqlBackend:
     """Belongs to one event loop. Migrates the database to the newest schema when it is made.
 
+    Args:
+        urgent: its writes go before those of other processes, as far as the database lets them.
+
     Raises:
         ConfigError: the database cannot be opened, or it is SQLite and open on another node.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, urgent: bool = False) -> None:
         self._node = _node_lock(database_url)
         try:
             migrate(database_url)
@@ -67,7 +70,7 @@ class SqlBackend:
         self._presence = presence(database_url)
         self._engine = _engine(database_url, READERS + 1)  # all of them kept, none is left for others
         dialect = self._engine.dialect.name
-        self._writer = Writer(Kept(self._engine, *WRITING[dialect]))
+        self._writer = Writer(Kept(self._engine, *WRITING[dialect], urgent=urgent and dialect == "sqlite"))
         self._reading = READING[dialect]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._kept: dict[int, Kept] = {}

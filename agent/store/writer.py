@@ -7,6 +7,7 @@ together.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ from agent.store.backend import T, Transaction
 from agent.store.connection import Kept, say
 from agent.store.sql_transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
+
+HELD_S = 0.02
+"""How long a transaction takes up writes, while other processes (the stop is raised in one) wait for the database."""
+TURN_S = 0.002
+"""After a long transaction: SQLite's lock has no queue, whoever asks in this time gets it."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,17 @@ class Writer:
 
     def _run(self) -> None:
         for batch in self._batches():
-            try:
-                results = self._commit([write.work for write in batch])
-            except Exception as error:  # the transaction as a whole failed: nobody's write is stored, as far as we know
-                results = [error] * len(batch)
-            with suppress(RuntimeError):  # their loop is closed: nobody waits any more
-                batch[0].loop.call_soon_threadsafe(_settle, batch, results)
+            while batch:
+                began = time.monotonic()
+                try:
+                    results = self._commit([write.work for write in batch])
+                except Exception as error:  # as a whole: nobody's write is stored, as far as we know
+                    results = [error] * len(batch)
+                done, batch = batch[: len(results)], batch[len(results) :]
+                with suppress(RuntimeError):  # their loop is closed: nobody waits any more
+                    done[0].loop.call_soon_threadsafe(_settle, done, results)
+                if time.monotonic() - began > HELD_S:
+                    time.sleep(TURN_S)
 
     def _batches(self) -> Iterator[list[_Write]]:
         """All that waits, again and again, until the end is asked for."""
@@ -81,10 +92,23 @@ class Writer:
                 return
 
     def _commit(self, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-        """All of it, or nothing; what each work returned, or the error that undid it alone."""
+        """The first of it, as much as is done in ``HELD_S``; all of that, or nothing.
+
+        What each work returned, or the error that undid it alone.
+        """
         if len(works) == 1:  # alone it needs no savepoint: its failure undoes the transaction
             return [self._connection.transaction(lambda connection: works[0](SqlTransaction(connection)))]
-        return self._connection.transaction(lambda connection: [_attempt(connection, work) for work in works])
+        return self._connection.transaction(lambda connection: _attempts(connection, works))
+
+
+def _attempts(connection: Connection, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+    results: list[Any] = []
+    began = time.monotonic()
+    for work in works:
+        results.append(_attempt(connection, work))
+        if time.monotonic() - began > HELD_S:
+            break
+    return results
 
 
 def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from flightloop.verdicts import Action, Verdict
+from guardrails.aside import aside
 from guardrails.document import ContentEntry
 from guardrails.ngrams import BUCKETS, features, windows
 from guardrails.types import Judge, Judgement, Rail, Subject
@@ -58,7 +59,7 @@ def content_rail(entry: ContentEntry, judge: Judge | None) -> Rail:
     path = Path(entry.weights) if entry.weights else DEFAULT_WEIGHTS
 
     async def check(subject: Subject) -> Judgement:
-        scores = load_content_model(path).scores(subject.text)
+        scores = await aside(len(subject.text), load_content_model(path).scores, subject.text)
         score = scores["toxicity"]
         action, reason = Action.ALLOW, ""
         if entry.block_at is not None and score >= entry.block_at:

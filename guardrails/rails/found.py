@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.aside import aside
 from guardrails.finders import Finder, Finding, merged, redact
 from guardrails.types import GuardContext, Judgement, Rail, Subject
+
+MOST_SPANS = 256
+"""Places that a verdict lists: what is recorded of a text stays small beside it."""
 
 Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
 """Given a context: a filter that drops the findings which this context lets stand."""
@@ -32,14 +36,20 @@ class Detector:
         return merged(self.watch(context)(text, findings)) if findings else []
 
 
+def found_reason(labels: list[str], places: int) -> str:
+    """What was found, and that not all places are listed where they are too many."""
+    more = f" in {places} places, of which {MOST_SPANS} are listed" if places > MOST_SPANS else ""
+    return f"found {', '.join(labels)}{more}" if labels else ""
+
+
 def verdict_of(detector: Detector, stage: Stage, findings: list[Finding]) -> Verdict:
     labels = sorted({finding.label for finding in findings})
     return Verdict(
         action=detector.action if findings else Action.ALLOW,
         rail=detector.name,
         stage=stage,
-        reason=f"found {', '.join(labels)}" if labels else "",
-        spans=[Span(start=item.start, end=item.end, label=item.label) for item in findings],
+        reason=found_reason(labels, len(findings)),
+        spans=[Span(start=item.start, end=item.end, label=item.label) for item in findings[:MOST_SPANS]],
         labels=labels,
     )
 
@@ -50,7 +60,8 @@ def detector_rail(detector: Detector) -> Rail:
     async def check(subject: Subject) -> Judgement:
         if subject.stage is Stage.TOOL_CALL and subject.call is not None:
             return _check_arguments(detector, subject, subject.call.arguments)
-        findings = detector.spans(subject.text, subject.context)
+        characters = len(subject.text) + subject.context.characters
+        findings = await aside(characters, detector.spans, subject.text, subject.context)
         replaced = detector.action is Action.REDACT and bool(findings)
         return Judgement(
             (verdict_of(detector, subject.stage, findings),), text=redact(subject.text, findings) if replaced else None

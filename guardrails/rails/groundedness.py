@@ -14,7 +14,9 @@ from datetime import date
 import regex
 
 from flightloop.verdicts import Action, Span, Verdict
+from guardrails.aside import aside
 from guardrails.document import GroundednessEntry
+from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.words import EMAIL, number_of, numbers_in
 from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject
 
@@ -80,8 +82,10 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     async def check(subject: Subject) -> Judgement:
         text, context = subject.text, subject.context
         known = context.facts(text, context.user_text)
-        stated = [claim for claim in claims(text) if not any(_overlap(claim, one) for one in known)]
-        evidence = Evidence.of((context.user_text, *context.results)) if stated else None
+        claimed = await aside(len(text), lambda: list(claims(text)))
+        stated = [claim for claim in claimed if not any(_overlap(claim, one) for one in known)]
+        texts = (context.user_text, *context.results)
+        evidence = await aside(context.characters, Evidence.of, texts) if stated else None
         unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
         wrong = [one for one in known if not one.right and not _said_otherwise(one, context)]
         spans = [
@@ -95,7 +99,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
             rail="groundedness",
             stage=subject.stage,
             reason=_reason(unsupported, wrong, count),
-            spans=sorted(spans, key=lambda span: span.start),
+            spans=sorted(spans, key=lambda span: span.start)[:MOST_SPANS],
             scores={"groundedness": round(score, 4)} if count else {},
         )
         return Judgement((verdict,))

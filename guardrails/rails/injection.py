@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,9 @@ import regex
 import yaml
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.aside import aside
 from guardrails.document import InjectionEntry
+from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.normalise import normalise
 from guardrails.types import Judgement, Rail, Subject
 
@@ -95,18 +97,26 @@ def scan(text: str, from_tool: bool) -> Hits:
         if from_tool or not rule.results_only
         for match in rule.pattern.finditer(content)
     ]
-    score = max((_window_score(found, piece, match.start()) for piece, _, match in found), default=0.0)
-    spans = tuple(
-        Span(start=match.start(), end=match.end(), label=rule.label) for piece, rule, match in found if piece == 0
-    )
-    return Hits(round(score, 4), tuple(sorted({rule.label for _, rule, _ in found})), spans)
+    spans = [Span(start=match.start(), end=match.end(), label=rule.label) for piece, rule, match in found if piece == 0]
+    spans = spans[:MOST_SPANS]
+    return Hits(round(_worst(found), 4), tuple(sorted({rule.label for _, rule, _ in found})), tuple(spans))
 
 
-def _window_score(found: list[tuple[int, Rule, regex.Match[str]]], piece: int, start: int) -> float:
+def _worst(found: list[tuple[int, Rule, regex.Match[str]]]) -> float:
+    """The highest score of the windows that begin with a hit."""
+    hits = sorted(((piece, match.start(), rule) for piece, rule, match in found), key=lambda hit: hit[:2])
+    worst, end = 0.0, 0
+    for begin, (piece, start, _) in enumerate(hits):
+        while end < len(hits) and (hits[end][0], hits[end][1]) < (piece, start + WINDOW):
+            end += 1
+        worst = max(worst, _score(rule for _, _, rule in hits[begin:end]))
+    return worst
+
+
+def _score(rules_hit: Iterable[Rule]) -> float:
     families: dict[str, float] = {}
-    for where, rule, match in found:
-        if where == piece and start <= match.start() < start + WINDOW:
-            families[rule.label] = max(rule.weight, families.get(rule.label, 0.0))
+    for rule in rules_hit:
+        families[rule.label] = max(rule.weight, families.get(rule.label, 0.0))
     doubt = 1.0
     for weight in families.values():
         doubt *= 1 - weight
@@ -115,7 +125,7 @@ def _window_score(found: list[tuple[int, Rule, regex.Match[str]]], piece: int, s
 
 def injection_rail(entry: InjectionEntry) -> Rail:
     async def check(subject: Subject) -> Judgement:
-        hits = scan(subject.text, subject.stage is Stage.TOOL_RESULT)
+        hits = await aside(len(subject.text), scan, subject.text, subject.stage is Stage.TOOL_RESULT)
         untrusted = entry.taint_untrusted and subject.call is not None and subject.call.spec.returns_untrusted
         tainted = untrusted or (entry.taint_at is not None and hits.score >= entry.taint_at)
         action = _action(entry, hits.score)

@@ -9,6 +9,7 @@ import unicodedata
 from functools import lru_cache
 
 from flightloop.verdicts import Action, Verdict
+from guardrails.aside import aside
 from guardrails.types import Judgement, Rail, Subject
 
 _RANGES = (
@@ -75,7 +76,7 @@ def normalise(text: str) -> str:
 
 def normalise_rail() -> Rail:
     async def check(subject: Subject) -> Judgement:
-        clean = visible(subject.text)
+        clean = await aside(len(subject.text), visible, subject.text)
         if clean == subject.text:
             return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=subject.stage),))
         hidden = sum(character in _INVISIBLE for character in subject.text)

@@ -28,6 +28,7 @@ MAX_CALLS = 8
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _TEXT = rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*){CALL_OPEN}(?s:.*)/"
 _CACHED = 256
+_TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 
 
 def grammar_for(request: ChatRequest) -> str | None:
@@ -153,7 +154,7 @@ class Matcher:
         An end token is allowed only where the answer may end. The grammar must admit the drafts.
 
         Raises:
-            InternalError: the grammar outgrew the parser's limits.
+            InvalidRequest: the grammar outgrew the parser's limits.
         """
         assert words_RW.flags.c_contiguous
         assert len(words_RW) == 1 + len(drafts)
@@ -205,7 +206,10 @@ class Matcher:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise InternalError(f"constrained decoding failed: {self._matcher.get_error().splitlines()[0]}")
+            told = self._matcher.get_error().splitlines()[0]
+            if self._matcher.stop_reason() in _TOO_COMPLEX:
+                raise InvalidRequest(f"the schema is too complex to decode by: {told}; simplify it")
+            raise InternalError(f"constrained decoding failed: {told}")
 
 
 class Grammars:
@@ -224,7 +228,7 @@ class Grammars:
         """A matcher at the grammar's beginning.
 
         Raises:
-            InvalidRequest: the grammar is too large or contradicts itself.
+            InvalidRequest: the grammar is too large, contradicts itself, or admits no first token.
         """
         with self._lock:
             found = self._compiled.get(grammar)
@@ -232,10 +236,20 @@ class Grammars:
                 self._compiled.move_to_end(grammar)
         if found is None:
             found = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
-            if found.is_error():
-                raise InvalidRequest(f"the grammar can't be compiled: {found.get_error().splitlines()[0]}")
+            self._check(found)
             with self._lock:
                 self._compiled[grammar] = found
                 while len(self._compiled) > _CACHED:
                     self._compiled.popitem(last=False)
         return Matcher(found.deep_copy())
+
+    def _check(self, compiled: Any) -> None:
+        """Raises InvalidRequest: what is wrong shows at the latest when the first token's mask is asked for."""
+        if not compiled.is_error():
+            first = compiled.deep_copy()
+            words = np.empty((self._tokenizer.vocab_size + 31) // 32, np.uint32)
+            first.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+            if not first.is_error():
+                return
+            compiled = first
+        raise InvalidRequest(f"the grammar can't be compiled: {compiled.get_error().splitlines()[0]}")

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from flightloop.errors import InvalidRequest
+from flightloop.schemas import SchemaProblem, check
 
 Schema = dict[str, Any]
 
@@ -35,19 +36,20 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 def check_schema(schema: Any, param: str) -> None:
-    """Refuses what is no JSON Schema.
+    """Refuses what is no JSON Schema, what is too large to be worked with, and what no finite value satisfies.
 
     Raises:
         InvalidRequest: names ``param`` and the place inside the schema.
     """
     try:
+        check(schema)
+    except SchemaProblem as problem:
+        raise InvalidRequest(f"{param}{problem.at}: {problem.problem}", param=param) from problem
+    try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = "".join(f"[{step!r}]" for step in error.absolute_path)
         raise InvalidRequest(f"{param}{place} is not a valid JSON Schema: {error.message}", param=param) from error
-    for name, target in _references(schema):
-        if not target.startswith("#") or not _resolves(schema, target):
-            raise InvalidRequest(f"{param}: {name} {target!r} points at nothing inside the schema", param=param)
 
 
 def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
@@ -179,11 +181,3 @@ def _resolve(schema: Any, target: str) -> Any:
         key = step.replace("~1", "/").replace("~0", "~")
         schema = schema[int(key)] if isinstance(schema, list) else schema[key]
     return schema
-
-
-def _resolves(schema: Any, target: str) -> bool:
-    try:
-        found = _resolve(schema, target)
-    except (LookupError, ValueError, TypeError):
-        return False
-    return isinstance(found, dict | bool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest, NotFound
 from model import prompt
@@ -14,7 +16,12 @@ DEFAULT_MAX_TOKENS = 512
 
 
 def engine_request(
-    request: ChatRequest, request_id: str, model: str, vocabulary: Vocabulary, limit: int
+    request: ChatRequest,
+    request_id: str,
+    model: str,
+    vocabulary: Vocabulary,
+    limit: int,
+    grammar_of: Callable[[ChatRequest], str | None] = grammar_for,
 ) -> EngineRequest:
     """Checks a request, renders its prompt and compiles its grammar. Takes milliseconds.
 
@@ -24,6 +31,7 @@ def engine_request(
         model: the name that is served.
         vocabulary: of the model.
         limit: tokens of the context.
+        grammar_of: what a request's schemas ask for; `model.engine.compiler` bounds the time that takes.
 
     Raises:
         NotFound: another model's name.
@@ -34,7 +42,7 @@ def engine_request(
         raise NotFound(f"model {request.model!r} is not served here; known: {model}", param="model")
     if any(not stop for stop in request.stop):
         raise InvalidRequest("stop: an empty text can't end an answer", param="stop")
-    grammar = grammar_for(request)
+    grammar = grammar_of(request)
     if grammar is not None:
         vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it ready
     extension = request.flightloop

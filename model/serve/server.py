@@ -16,6 +16,7 @@ import structlog
 
 from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable
+from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest
 from model.serve.openai_chunks import Assembler, ChunkWriter
@@ -62,6 +63,7 @@ class ChatServer:
         self._streams: dict[str, _Stream] = {}
         self._closed: FlightloopError | None = ModelUnavailable("the model server has not started")
         self._load = engine.load()
+        self._compiler = GrammarCompiler()
         self._thread = Thread(target=self._serve, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -74,6 +76,7 @@ class ChatServer:
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join()
+        self._compiler.close()
 
     def health(self) -> bool:
         """Whether the engine's thread is at work. Once False, it stays so."""
@@ -115,8 +118,15 @@ class ChatServer:
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         request_id = f"chatcmpl-{uuid4().hex}"
         vocabulary = self._engine.vocabulary
+        grammar = await self._compiler.grammar(request)
         prepared = await asyncio.to_thread(
-            engine_request, request, request_id, self._name, vocabulary, self._engine.max_context
+            engine_request,
+            request,
+            request_id,
+            self._name,
+            vocabulary,
+            self._engine.max_context,
+            lambda _: grammar,
         )
         held = prepared.grammar is not None
         writer = ChunkWriter(

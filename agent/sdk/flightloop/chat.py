@@ -6,12 +6,13 @@ it, and one that does not send it leaves the confidence figures unknown.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_serializer, field_validator
 from pydantic_core import from_json
 
 from flightloop.content import Content, Part, Wire, is_plain, text_of
+from flightloop.limits import CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
 from flightloop.wellformed import LEVELS, levels
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -48,8 +49,8 @@ class ToolCall(Wire):
 class ChatMessage(Wire):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default_factory=list)
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    name: str | None = Field(default=None, max_length=NAME_CHARS)
+    tool_calls: list[ToolCall] | None = Field(default=None, max_length=CALLS)
     tool_call_id: str | None = None
 
     @field_validator("content", mode="before")
@@ -71,7 +72,7 @@ class ChatMessage(Wire):
 
 class FunctionDef(Wire):
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
-    description: str = ""
+    description: str = Field(default="", max_length=DESCRIPTION_CHARS)
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     """A JSON Schema of type object."""
     strict: bool | None = None
@@ -92,8 +93,8 @@ class NamedToolChoice(Wire):
 
 
 class JsonSchemaFormat(Wire):
-    name: str = "answer"
-    description: str | None = None
+    name: str = Field(default="answer", max_length=NAME_CHARS)
+    description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
     schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
     strict: bool | None = None
 
@@ -112,10 +113,10 @@ class StreamOptions(Wire):
 class Tags(Wire):
     """Whom a completion belongs to; the interrupt and the metrics match on these."""
 
-    tenant_id: str = "default"
-    agent: str | None = None
-    session_id: str | None = None
-    run_id: str | None = None
+    tenant_id: str = Field(default="default", max_length=NAME_CHARS)
+    agent: str | None = Field(default=None, max_length=NAME_CHARS)
+    session_id: str | None = Field(default=None, max_length=NAME_CHARS)
+    run_id: str | None = Field(default=None, max_length=NAME_CHARS)
 
 
 class RequestExtension(Wire):
@@ -126,14 +127,14 @@ class RequestExtension(Wire):
     epoch: int | None = None
     """Interrupt epoch at admission: any matching interrupt raised later stops the request, even a
     cleared one. None: the replica takes the epoch it sees when it admits the request."""
-    traceparent: str | None = None
+    traceparent: str | None = Field(default=None, max_length=NAME_CHARS)
     """W3C trace context."""
 
 
 class ChatRequest(Wire):
-    model: str
-    messages: list[ChatMessage] = Field(min_length=1)
-    tools: list[ToolDef] | None = None
+    model: str = Field(max_length=NAME_CHARS)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
+    tools: list[ToolDef] | None = Field(default=None, max_length=TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
@@ -142,14 +143,14 @@ class ChatRequest(Wire):
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
-    stop: list[str] = Field(default_factory=list, max_length=8)
+    stop: list[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: Literal[1] = 1
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Log-probabilities are natural logarithms taken before the grammar's mask."""
     stream: bool = False
     stream_options: StreamOptions | None = None
-    user: str | None = None
+    user: str | None = Field(default=None, max_length=NAME_CHARS)
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
 
     @field_validator("stop", mode="before")

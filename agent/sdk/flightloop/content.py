@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field
+
+from flightloop.limits import PARTS, TABLE_CELLS
 
 Scalar = str | int | float | bool | None
 
@@ -40,8 +42,8 @@ class ImagePart(Wire):
 
 
 class Table(Wire):
-    columns: list[str]
-    rows: list[list[Scalar]]
+    columns: list[str] = Field(max_length=TABLE_CELLS)
+    rows: list[list[Scalar]] = Field(max_length=TABLE_CELLS)
 
 
 class TablePart(Wire):
@@ -58,7 +60,9 @@ def _as_parts(value: Any) -> Any:
     return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
 
-Content = Annotated[list[Part], BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])]
+Content = Annotated[
+    list[Part], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])
+]
 """A list of parts; a plain string is taken as one text part."""
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator
 from pydantic_core import PydanticCustomError
 
 from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
 from flightloop.content import Wire
+from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
 
 FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
 NOT_STORED = "responses are not stored; send the conversation's items as 'input'"
@@ -44,7 +45,7 @@ class InputImage(Wire):
 class OutputText(Wire):
     type: Literal["output_text"] = "output_text"
     text: str
-    annotations: list[Any] = Field(default_factory=list)
+    annotations: list[Any] = Field(default_factory=list, max_length=PARTS)
     logprobs: list[TokenLogprob] = Field(default_factory=list)
 
 
@@ -76,7 +77,9 @@ def _as_parts(value: Any) -> Any:
     return [{"type": "input_text", "text": value}] if isinstance(value, str) else value
 
 
-ItemContent = Annotated[list[ItemPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])]
+ItemContent = Annotated[
+    list[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])
+]
 """A list of parts; a plain string is taken as one text part."""
 
 
@@ -89,7 +92,7 @@ class MessageItem(Wire):
 class FunctionCallItem(Wire):
     type: Literal["function_call"] = "function_call"
     call_id: str
-    name: str
+    name: str = Field(max_length=NAME_CHARS)
     arguments: str = "{}"
     """A JSON object, as text."""
 
@@ -123,14 +126,18 @@ def _as_input(item: Any) -> Any:
     return item.model_dump() if isinstance(item, OutputMessage) else item
 
 
-Items = Annotated[list[InputItem], BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem])]
+Items = Annotated[
+    list[InputItem],
+    Field(max_length=MESSAGES),
+    BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem]),
+]
 """A list of items; a plain string is taken as one message of the user."""
 
 
 class FunctionTool(Wire):
     type: Literal["function"] = "function"
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
-    description: str | None = None
+    description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
     parameters: dict[str, Any] | None = None
     """A JSON Schema of type object."""
     strict: bool | None = None
@@ -145,15 +152,15 @@ class FunctionTool(Wire):
 
 class FunctionChoice(Wire):
     type: Literal["function"]
-    name: str
+    name: str = Field(max_length=NAME_CHARS)
 
 
 class TextFormat(Wire):
     """``name`` and ``schema`` belong to ``json_schema``."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
-    name: str | None = None
-    description: str | None = None
+    name: str | None = Field(default=None, max_length=NAME_CHARS)
+    description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
@@ -170,23 +177,25 @@ class TextConfig(Wire):
 class ResponseCreate(Wire):
     """Body of ``POST /v1/responses``."""
 
-    model: str
+    model: str = Field(max_length=NAME_CHARS)
     input: Items = Field(min_length=1)
     instructions: str | None = None
-    tools: list[FunctionTool] = Field(default_factory=list)
+    tools: list[FunctionTool] = Field(default_factory=list, max_length=TOOLS)
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
     max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    include: list[str] = Field(default_factory=list)
+    include: list[str] = Field(default_factory=list, max_length=NAME_CHARS)
     """``message.output_text.logprobs`` is known; others have nothing to include here."""
     top_logprobs: int = Field(default=0, ge=0, le=20)
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    metadata: Annotated[dict[str, str], AfterValidator(check_metadata)] = Field(
+        default_factory=dict, max_length=METADATA
+    )
     """Comes back with the response."""
     stream: bool = False
-    user: str | None = None
+    user: str | None = Field(default=None, max_length=NAME_CHARS)
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
 
     previous_response_id: Any = None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from flightloop.content import Body, Content, Wire
+from flightloop.limits import METADATA, check_metadata
+
+Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
 
 
 class RunStatus(StrEnum):
@@ -108,7 +111,7 @@ class RunCreate(Body):
     budget: StrictBudget = Field(default_factory=StrictBudget)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Of all of the session's runs together, this one included."""
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    metadata: Metadata = Field(default_factory=dict, max_length=METADATA)
 
 
 class RunResume(Body):
@@ -148,7 +151,7 @@ class RunFork(Body):
     policy: str | None = Field(default=None, min_length=1, max_length=64)
     model: str | None = Field(default=None, min_length=1, max_length=256)
     budget: StrictBudget | None = None
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    metadata: Metadata = Field(default_factory=dict, max_length=METADATA)
 
 
 class Caller(Wire):

@@ -58,7 +58,11 @@ class Verdict(Wire):
 
 
 class AuditRecord(Wire):
-    """One entry of the append-only audit log; ``sha256`` covers the record and ``previous_sha256``."""
+    """One entry of the append-only audit log; ``sha256`` covers the record and ``previous_sha256``.
+
+    What was judged together has one entry: ``verdict`` is the severest one, ``others`` are the rest of those that
+    changed something, in full, and for each rail and stage one verdict that says how often it allowed.
+    """
 
     seq: int
     at: datetime
@@ -67,5 +71,6 @@ class AuditRecord(Wire):
     step: int | None
     call_id: str | None = None
     verdict: Verdict
+    others: list[Verdict] = Field(default_factory=list)
     previous_sha256: str
     sha256: str

@@ -1,0 +1,77 @@
+"""Whether a completion is one that can be worked on: the sizes that no single field's type can bound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from flightloop.chat import ChatMessage, ChatRequest
+from flightloop.content import ImagePart, TablePart, TextPart
+from flightloop.errors import ContextTooLong, InvalidRequest
+from flightloop.limits import CALLS, PARTS, REQUEST_SCHEMA_VALUES, TABLE_CELLS, TEXT_CHARS
+from flightloop.schemas import SchemaProblem, check, values
+
+CHARS_PER_TOKEN = 16
+"""More than any text has on average: what is longer than a context of such tokens cannot fit it."""
+
+
+async def check_size(request: ChatRequest, context_length: int | None) -> None:
+    """
+    Args:
+        context_length: tokens that the model takes; None: unknown.
+
+    Raises:
+        InvalidRequest: too many parts, calls or table cells, too much text, or a schema that can't be worked with.
+        ContextTooLong: the text is certainly longer than the model's context.
+    """
+    _check_count("messages", sum(len(message.content) for message in request.messages), PARTS, "parts")
+    _check_count("messages", sum(len(message.tool_calls or ()) for message in request.messages), CALLS, "tool calls")
+    _check_count("messages", sum(map(_cells, request.messages)), TABLE_CELLS, "table cells")
+    characters = sum(map(_characters, request.messages))
+    if context_length is not None and characters > context_length * CHARS_PER_TOKEN:
+        raise ContextTooLong(
+            f"messages: have {characters} characters, which the model's context of {context_length} tokens cannot hold",
+            param="messages",
+        )
+    _check_count("messages", characters, TEXT_CHARS, "characters")
+    if request.tools or request.response_format:
+        await asyncio.to_thread(_check_schemas, request)
+
+
+def _check_count(param: str, given: int, limit: int, what: str) -> None:
+    if given > limit:
+        raise InvalidRequest(f"{param}: {given} {what} are more than the limit of {limit}", param=param)
+
+
+def _cells(message: ChatMessage) -> int:
+    tables = [part.table for part in message.content if isinstance(part, TablePart)]
+    return sum(len(table.columns) + sum(map(len, table.rows)) for table in tables)
+
+
+def _characters(message: ChatMessage) -> int:
+    """Of texts, names and calls; an image's data is none."""
+    calls = message.tool_calls or ()
+    texts = [part.text for part in message.content if isinstance(part, TextPart)]
+    links = [part.image_url.url for part in message.content if isinstance(part, ImagePart)]
+    written = [text for call in calls for text in (call.id, call.function.name, call.function.arguments)]
+    plain_links = [link for link in links if not link.startswith("data:")]
+    return sum(map(len, [*texts, *written, *plain_links, message.tool_call_id or ""]))
+
+
+def _check_schemas(request: ChatRequest) -> None:
+    total = 0
+    for param, schema in _schemas(request):
+        try:
+            check(schema)
+        except SchemaProblem as problem:
+            raise InvalidRequest(f"{param}{problem.at}: {problem.problem}", param=param) from problem
+        total += values(schema)
+    _check_count("tools", total, REQUEST_SCHEMA_VALUES, "values of all schemas together")
+
+
+def _schemas(request: ChatRequest) -> Iterator[tuple[str, dict[str, object]]]:
+    for index, tool in enumerate(request.tools or []):
+        yield f"tools[{index}].function.parameters", tool.function.parameters
+    form = request.response_format
+    if form is not None and form.json_schema is not None:
+        yield "response_format.json_schema.schema", form.json_schema.schema_

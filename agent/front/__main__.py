@@ -1,0 +1,84 @@
+"""``python -m agent.front FD``: the front, started by ``agent.front.process`` and ended with it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from agent import compose
+from agent.api import ApiDeps
+from agent.catalogue import ProjectCatalogue
+from agent.deltas import LocalDeltas
+from agent.front.app import Front
+from agent.front.forwarding import Forwarding
+from agent.front.process import FrontOrder
+from agent.logs import log_to_stderr
+from agent.project import LiveProject
+from agent.readiness import Remembered, not_ready
+from agent.serving import running
+from agent.settled import settle
+from flightloop.errors import ConfigError
+from observability.metrics import Metrics
+from observability.reporter import Reporter
+from observability.system import SystemSampler
+
+
+async def serve(order: FrontOrder, connection: Connection) -> None:
+    """Until the other end of the connection closes."""
+    settings, metrics = order.settings, Metrics("front")
+    async with AsyncExitStack() as stack:
+        journal = compose.open_journal(settings, urgent=True)
+        stack.push_async_callback(journal.close)
+        remote = compose.remote_model(settings)
+        stack.push_async_callback(remote.close)
+        api = Forwarding(order.api)
+        stack.push_async_callback(api.close)
+        interval = settings.observability().interval_s
+        reporter = Reporter(metrics, connection.send, interval, SystemSampler(metrics).sample).start()
+        stack.callback(reporter.close, attempts=1)
+        guards = compose.make_guards(remote, order.model)
+        deps = ApiDeps(
+            journal=journal,
+            keys=journal.keys,
+            keyring=settings.keyring(journal.keys),
+            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, order.model),
+            model=remote,
+            deltas=LocalDeltas(),
+            metrics=metrics,
+            expose=_api_alone,
+            overview=_api_alone,
+            ready=Remembered(lambda: not_ready(journal, remote)),
+            max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
+        )
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_reader(connection.fileno(), stop.set)
+        async with running(Front(deps, api), socket.socket(fileno=order.listener)):
+            settle()
+            connection.send(None)
+            await stop.wait()
+
+
+async def _api_alone(_: str) -> NoReturn:
+    raise AssertionError("the API's process answers this")
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # whoever started it sees to its end
+    connection = Connection(int(sys.argv[1]))
+    order = FrontOrder.read(connection.recv_bytes())
+    log_to_stderr(order.settings.log_level)
+    try:
+        asyncio.run(serve(order, connection))
+    except ConfigError as error:
+        connection.send(error.message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Whether a JSON Schema can be worked with: its size, its references, and whether any value can end.
+
+What a keyword means is left to whoever compiles the schema; this asks only what bounds that work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flightloop.limits import SCHEMA_CHARS, SCHEMA_LEVELS, SCHEMA_VALUES
+from flightloop.wellformed import levels
+
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+PASSES = 64
+"""How often the definitions are gone through; each time at least one more turns out to end."""
+_LITERAL = ("const", "enum", "default", "examples")
+_ONE = ("items", "additionalProperties", "contains", "not", "propertyNames", "if", "then", "else", "unevaluatedItems",
+        "unevaluatedProperties")  # fmt: skip
+_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_SAME_VALUE = ("anyOf", "oneOf", "allOf")
+_NESTED = ("object", "array")
+
+Place = tuple[str | int, ...]
+
+
+class SchemaProblem(ValueError):
+    """What is wrong with a schema, as a sentence without its subject; ``at``: where in it, as ``['items']['type']``."""
+
+    def __init__(self, problem: str, place: Place = ()) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.at = "".join(f"[{step!r}]" for step in place)[:500]
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.problem}".lstrip()
+
+
+def values(document: Any) -> int:
+    """How many JSON values a document is made of, itself included."""
+    count, layer = 0, [document]
+    while layer:
+        count += len(layer)
+        layer = [inner for one in layer for inner in _inner(one)]
+    return count
+
+
+def check(schema: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        SchemaProblem: too large, too deep, a reference that points at nothing or only at itself, or a part that no
+            finite value satisfies.
+    """
+    _check_size(schema)
+    nodes, targets = _graph(schema)
+    _check_cycles(nodes, targets)
+    _check_endings(nodes, targets)
+
+
+def _check_size(schema: Mapping[str, Any]) -> None:
+    """From the cheapest question to the dearest."""
+    if (deep := levels(schema)) > SCHEMA_LEVELS:
+        raise SchemaProblem(f"is {deep} levels deep, the limit is {SCHEMA_LEVELS}")
+    if (count := values(schema)) > SCHEMA_VALUES:
+        raise SchemaProblem(f"has {count} values, the limit is {SCHEMA_VALUES}")
+    if (size := len(json.dumps(schema, ensure_ascii=False))) > SCHEMA_CHARS:
+        raise SchemaProblem(f"has {size} characters as JSON, the limit is {SCHEMA_CHARS}")
+
+
+def _graph(schema: Mapping[str, Any]) -> tuple[dict[Place, Mapping[str, Any]], dict[Place, list[Place]]]:
+    """Every schema inside a schema by its place, and where its references point: those may be places of any kind."""
+    nodes = dict(_nodes(schema, ()))
+    targets: dict[Place, list[Place]] = {}
+    while ahead := [place for place in nodes if place not in targets]:
+        for place in ahead:
+            targets[place] = _targets(schema, nodes[place], place)
+            for target in targets[place]:
+                if target not in nodes:
+                    nodes.update(_nodes(_at(schema, target), target))
+    return nodes, targets
+
+
+def _inner(value: Any) -> Any:
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+
+
+def _nodes(node: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Every schema inside a schema, and itself, those that it holds first."""
+    if not isinstance(node, Mapping):
+        return
+    for keyword in _ONE:
+        yield from _nodes(node.get(keyword), (*place, keyword))
+    for keyword in _MANY:
+        for index, below in enumerate(_list(node.get(keyword))):
+            yield from _nodes(below, (*place, keyword, index))
+    for keyword in _NAMED:
+        for name, below in _mapping(node.get(keyword)).items():
+            yield from _nodes(below, (*place, keyword, name))
+    yield place, node
+
+
+def _targets(schema: Mapping[str, Any], node: Mapping[str, Any], place: Place) -> list[Place]:
+    """Where a node's references point. Raises SchemaProblem."""
+    found = []
+    for keyword in REFERENCES:
+        reference = node.get(keyword)
+        if isinstance(reference, str):
+            target = _target(schema, reference)
+            if target is None:
+                raise SchemaProblem(f"{keyword} {reference[:200]!r} points at nothing inside the schema", place)
+            found.append(target)
+    return found
+
+
+def _target(schema: Mapping[str, Any], reference: str) -> Place | None:
+    """The place that a reference of the form ``#/$defs/name`` points at, if there is a schema."""
+    if not (reference == "#" or reference.startswith("#/")):
+        return None
+    found: Any = schema
+    place: list[str | int] = []
+    for step in reference.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        key: str | int = int(name) if isinstance(found, list) and name in map(str, range(len(found))) else name
+        if isinstance(key, str) and key not in _mapping(found):
+            return None
+        found = found[key]
+        place.append(key)
+    return tuple(place) if isinstance(found, Mapping | bool) else None
+
+
+def _at(schema: Mapping[str, Any], place: Place) -> Any:
+    found: Any = schema
+    for step in place:
+        found = found[step]
+    return found
+
+
+def _check_cycles(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
+    """Raises SchemaProblem: to know what a value is one has to know what it is."""
+    settled: set[Place] = set()
+    for start in nodes:
+        path: dict[Place, Iterator[Place]] = {}
+        ahead: Place | None = start
+        while ahead is not None or path:
+            if ahead is not None and ahead in path:
+                raise SchemaProblem("refers to itself without anything in between", ahead)
+            if ahead is not None and ahead not in settled and ahead in nodes:
+                path[ahead] = iter([*targets[ahead], *_same_value(nodes[ahead], ahead)])
+            if not path:
+                break
+            at = next(reversed(path))
+            ahead = next(path[at], None)
+            if ahead is None:
+                settled.add(at)
+                del path[at]
+
+
+def _same_value(node: Mapping[str, Any], place: Place) -> Iterator[Place]:
+    for keyword in _SAME_VALUE:
+        for index in range(len(_list(node.get(keyword)))):
+            yield (*place, keyword, index)
+
+
+def _check_endings(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
+    """Raises SchemaProblem: a part needs another value of its own kind inside each of its values."""
+    ends: set[Place] = set()
+    places = list(nodes)
+    for _ in range(PASSES):
+        before = len(ends)
+        ends.update(place for place in places if place not in ends and _ends(place, nodes, targets[place], ends))
+        if len(ends) == len(nodes):
+            return
+        if len(ends) == before:
+            endless = next(place for place in places if place not in ends)
+            raise SchemaProblem("has no value that ends: it needs another one of its own kind inside", endless)
+        places.reverse()  # a chain of references is short work in one of the two orders
+    raise SchemaProblem(f"has references that lead over more than {PASSES} others")
+
+
+def _ends(
+    place: Place, nodes: Mapping[Place, Mapping[str, Any]], targets: list[Place], ends: set[Place]
+) -> bool:  # fmt: skip
+    node = nodes[place]
+
+    def known(below: Place) -> bool:
+        return below in ends or below not in nodes  # true and false are no nodes
+
+    if "const" in node or "enum" in node:
+        return True
+    if not all(known(target) for target in targets):
+        return False
+    parts = {keyword: range(len(_list(node.get(keyword)))) for keyword in _SAME_VALUE}
+    if not all(known((*place, "allOf", index)) for index in parts["allOf"]):
+        return False
+    for keyword in ("anyOf", "oneOf"):
+        if parts[keyword] and not any(known((*place, keyword, index)) for index in parts[keyword]):
+            return False
+    kinds = node.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else _list(kinds)
+    if not kinds or any(kind not in _NESTED for kind in kinds):
+        return True
+    needed = {"object": _members(node, place), "array": _items(node, place)}
+    return any(all(known(below) for below in needed[kind]) for kind in kinds)
+
+
+def _members(node: Mapping[str, Any], place: Place) -> list[Place]:
+    properties = _mapping(node.get("properties"))
+    return [(*place, "properties", name) for name in _list(node.get("required")) if name in properties]
+
+
+def _items(node: Mapping[str, Any], place: Place) -> list[Place]:
+    least = node.get("minItems")
+    least = least if isinstance(least, int | float) else 0
+    first = len(_list(node.get("prefixItems")))
+    needed: list[Place] = [(*place, "prefixItems", index) for index in range(first) if index < least]
+    return [*needed, (*place, "items")] if least > first else needed
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

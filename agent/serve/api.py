@@ -1,0 +1,130 @@
+"""The deployment of the API, asked by the front, and of the figures that are folded from the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+from starlette.types import Message, Scope
+
+from agent.api.app import create_app
+from agent.api.deps import ApiDeps
+from agent.catalogue import ProjectCatalogue
+from agent.compose import make_guards, open_journal
+from agent.config import Settings
+from agent.deltas import LocalDeltas
+from agent.front.whole_request import answers
+from agent.logs import log_to_file
+from agent.overview import Overviews
+from agent.project import LiveProject
+from agent.projector import Projector
+from agent.readiness import not_ready
+from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
+from agent.settled import settle
+from agent.webhooks import deliver
+from flightloop.events import DeltaEvent
+from observability.metrics import Metrics, Snapshot
+from observability.reporter import Reporter
+from observability.serve import aggregator_actor
+from observability.serve.deployments import sample_replicas
+from observability.serve.nodes import NodePings
+from observability.system import SystemSampler
+from observability.values import Values
+
+
+class ApiHost:
+    """One replica, always there: with SQLite the journal has one node, and run streams one place for deltas.
+
+    Args:
+        settings: of the deployment, with absolute paths.
+        handle: of the model's deployment; None when the model is remote.
+        worker: of the worker's deployment. Nothing is asked of it: it is here so that the application has it.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings, handle: DeploymentHandle[Any] | None, worker: DeploymentHandle[Any]
+    ) -> None:
+        log_to_file(settings, "api")
+        self._metrics = Metrics("api")
+        model, name = await connect_model(settings, handle, self._metrics)
+        self._deltas = LocalDeltas()
+        self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
+        self._journal = open_journal(settings)
+        guards = make_guards(model, name)
+        self._projector = Projector(
+            self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
+        )
+        self._deps = ApiDeps(
+            journal=self._journal,
+            keys=self._journal.keys,
+            keyring=settings.keyring(self._journal.keys),
+            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
+            model=model,
+            deltas=self._deltas,
+            metrics=self._metrics,
+            expose=self._expose,
+            overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
+            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
+            max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
+            prices=settings.prices,
+            tenants=settings.tenants,
+            interrupt_max_silence_s=settings.interrupt_max_silence_s,
+        )
+        self._app = create_app(self._deps)
+        self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
+        self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
+        self._projecting = asyncio.create_task(self._projector.run())
+        self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
+        settle()
+
+    async def answered(self, scope: Scope, body: bytes) -> AsyncIterator[list[Message]]:
+        """A request's answer, as ASGI messages; the front asks for it through this deployment's handle."""
+        async with aclosing(answers(self._app, scope, body)) as messages:
+            async for several in messages:
+                yield several
+
+    async def publish(self, deltas: list[DeltaEvent]) -> None:
+        """Text that a worker has released; called through this deployment's handle."""
+        for delta in deltas:
+            self._deltas.publish(delta)
+
+    async def end_streams(self) -> None:
+        """Ends open streams and lets no other begin, since Serve waits for them before it stops this replica."""
+        self._deps.closing.set()
+
+    async def check_health(self) -> None:
+        if self._projecting.done():
+            self._projecting.result()
+
+    async def __del__(self) -> None:
+        self._deps.closing.set()
+        self._projecting.cancel()
+        self._delivering.cancel()
+        await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
+        await self._journal.close()
+        try:
+            await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended
+        finally:
+            await asyncio.to_thread(self._pings.close)
+
+    async def _values(self) -> Values:
+        return await self._aggregator.values.remote()  # type: ignore[no-any-return]
+
+    async def _expose(self, accept: str) -> tuple[bytes, str]:
+        return await self._aggregator.render.remote(accept)  # type: ignore[no-any-return]
+
+    def _sample(self) -> None:
+        self._sampler.sample()
+        if not self._deps.closing.is_set():  # the cluster is going too, and would be slow to answer
+            self._pings.sample()
+            sample_replicas(self._metrics)
+
+
+def _in_background(aggregator: Any, snapshot: Snapshot) -> None:
+    """Sums are cumulative, so the projector need not wait for an answer, nor block its event loop."""
+    aggregator.ingest.remote(snapshot)

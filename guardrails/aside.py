@@ -1,0 +1,20 @@
+"""Long work in a thread: searching a long text takes a moment, in which the event loop serves others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LONG = 4096
+"""Characters from which on a text is searched in a thread; below, the way there takes longer than the search."""
+
+
+async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns, called in a thread if its text has many characters. Raises what it raises."""
+    if characters < LONG:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)

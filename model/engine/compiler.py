@@ -1,0 +1,227 @@
+"""Grammars of requests, made in a process that can be ended: no schema may take longer than its time.
+
+Compiling runs inside the library and under Python's interpreter lock. In a thread it could not be given up, and would
+slow the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import InternalError, InvalidRequest, ModelUnavailable, Overloaded
+
+LIMIT_S = 3.0
+"""Longest time for the schemas of one request. Thirty ordinary tools take some 50 ms."""
+START_S = 60.0
+PROCESSES = 2
+"""Compile at a time, so that one slow schema does not keep all others waiting."""
+WAITING = 16
+MOST = 8
+"""Of a tenant's schemas, compiled or waiting; equal ones count once."""
+CACHED = 256
+COMMAND = (sys.executable, "-m", "model.engine.compiling")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A request's grammar, None for free text; or what the ``problem`` is, with which field."""
+
+    grammar: str | None = None
+    problem: str | None = None
+    param: str | None = None
+
+
+@dataclass
+class _Turn:
+    """A tenant's: one of its schemas is compiled at a time. ``asked``: those that wait, and that one."""
+
+    lock: Lock = field(default_factory=Lock)
+    asked: int = 0
+
+
+class GrammarCompiler:
+    """Gives requests their grammars, and remembers the latest. Safe to use from any thread.
+
+    Args:
+        limit_s: seconds for one request's schemas.
+        processes: how many are compiled at a time; each process starts when it is first needed.
+        command: starts a process that speaks ``model.engine.compiling``'s protocol.
+    """
+
+    def __init__(self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND) -> None:
+        self._limit_s = limit_s
+        self._closed = False
+        self._lock = Lock()  # guards the three below
+        self._known: OrderedDict[str, Compiled] = OrderedDict()
+        self._asked: dict[str, Future[Compiled]] = {}
+        self._turns: defaultdict[str, _Turn] = defaultdict(_Turn)
+        self._threads = ThreadPoolExecutor(WAITING, "grammar-compiler")
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        self._processes = [_Process(command) for _ in range(processes)]
+        for process in reversed(self._processes):
+            self._idle.put(process)
+
+    async def grammar(self, request: ChatRequest) -> str | None:
+        """As ``model.engine.grammar.grammar_for``. What is known, or is free text, waits for nobody.
+
+        Raises:
+            InvalidRequest: contradicting fields, a schema that can't be compiled, or one that takes too long.
+            Overloaded: too many schemas of the tenant wait already.
+        """
+        if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
+            return None
+        question = _question(request)
+        key = hashlib.sha256(question).hexdigest()
+        with self._lock:
+            found = self._known.get(key)
+            if found is not None:
+                self._known.move_to_end(key)
+            else:
+                asked = self._asked.get(key) or self._begin(key, question, request)
+        if found is None:
+            found = await asyncio.shield(asyncio.wrap_future(asked))
+        if found.problem is not None:
+            raise InvalidRequest(found.problem, param=found.param)
+        return found.grammar
+
+    def close(self) -> None:
+        """Ends the processes; what they are at is given up."""
+        self._closed = True
+        for process in self._processes:
+            process.kill()  # whoever waits for its answer reads the end of it
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.end()
+
+    def _begin(self, key: str, question: bytes, request: ChatRequest) -> Future[Compiled]:
+        tenant = request.flightloop.tags.tenant_id
+        turn = self._turns[tenant]
+        if turn.asked >= MOST:
+            raise Overloaded(f"{MOST} schemas of this tenant are being compiled; try again shortly", retry_after=2.0)
+        turn.asked += 1
+        param = "tools" if request.tools else "response_format.json_schema.schema"
+        begun = self._asked[key] = self._threads.submit(self._compile, key, question, param, tenant, turn)
+        return begun
+
+    def _compile(self, key: str, question: bytes, param: str, tenant: str, turn: _Turn) -> Compiled:
+        found: Compiled | None = None
+        try:
+            with turn.lock:
+                found = self._compiled(question, param)
+        finally:
+            with self._lock:
+                del self._asked[key]
+                turn.asked -= 1
+                if not turn.asked:
+                    del self._turns[tenant]
+                if found is not None:
+                    self._known[key] = found
+                    while len(self._known) > CACHED:
+                        self._known.popitem(last=False)
+        return found
+
+    def _compiled(self, question: bytes, param: str) -> Compiled:
+        process = self._idle.get()
+        try:
+            if self._closed:
+                raise ModelUnavailable("the model server shuts down")
+            return Compiled(**process.ask(question, self._limit_s))
+        except TimeoutError:
+            told = f"{param}: compiling takes longer than {self._limit_s:g} s; simplify the schema: fewer alternatives"
+            told += " (anyOf, allOf, patternProperties), fewer and shorter patterns"
+            return Compiled(problem=told, param=param)
+        finally:
+            self._idle.put(process)
+
+
+def _question(request: ChatRequest) -> bytes:
+    """What of a request has a say in its grammar, as one line."""
+    fields = {"tools", "tool_choice", "parallel_tool_calls", "response_format"}
+    return json.dumps(request.model_dump(mode="json", by_alias=True, include=fields)).encode() + b"\n"
+
+
+class _Process:
+    """A process that compiles, started when it is asked and again after it was ended. Asked by one thread at a time."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, question: bytes, limit_s: float) -> dict[str, Any]:
+        """Raises TimeoutError, with the process ended, and InternalError if it ends by itself."""
+        try:
+            process = self._running()
+            assert process.stdin is not None
+            process.stdin.write(question)
+            process.stdin.flush()
+            line = _line(process, limit_s)
+        except OSError as error:  # TimeoutError is one, too
+            self.end()
+            if isinstance(error, TimeoutError):
+                raise
+            raise InternalError(f"the process that compiles grammars failed: {error}") from error
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        """From any thread."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+            process.wait()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.end()
+            path = os.pathsep.join(filter(None, [str(_ROOT), *sys.path]))
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                process_group=0,  # Ctrl-C is its parent's to handle
+            )
+            _line(self._process, START_S)  # it has imported what it needs
+        return self._process
+
+
+def _line(process: subprocess.Popen[bytes], limit_s: float) -> bytes:
+    """The next line that the process writes. Raises TimeoutError, and ConnectionError if it ends before."""
+    assert process.stdout is not None
+    pieces: list[bytes] = []
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not pieces or not pieces[-1].endswith(b"\n"):
+            if not selector.select(limit_s):
+                raise TimeoutError
+            piece = os.read(process.stdout.fileno(), 1 << 20)
+            if not piece:
+                raise ConnectionError("it ended")
+            pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,56 @@
+"""The process that compiles grammars: a line with a request's fields on standard input, a line with the grammar back.
+
+It writes one line when it is ready, and ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from typing import Any
+
+from llguidance import LLMatcher
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import InvalidRequest
+from model.engine.grammar import grammar_for
+
+MEMORY_BYTES = 4 * 1024**3
+"""Of addresses. A schema that needs more is refused."""
+
+
+def answer(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``model.engine.compiler.Compiled``."""
+    try:
+        request = ChatRequest.model_validate({**fields, "model": "", "messages": [{"role": "user"}]})
+        grammar = grammar_for(request)
+        if grammar is not None:
+            _check_whole(grammar)
+    except InvalidRequest as error:
+        return {"problem": error.message, "param": error.param}
+    except (MemoryError, RecursionError) as error:
+        return {"problem": f"the schemas can't be compiled: {type(error).__name__}; simplify them"}
+    return {"grammar": grammar}
+
+
+def _check_whole(grammar: str) -> None:
+    """Raises InvalidRequest: the parts are fine, but not all of them together."""
+    problem = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
+    if problem and not problem.startswith("WARNING"):
+        raise InvalidRequest(f"the schemas can't be compiled together: {problem.splitlines()[0]}")
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        try:
+            told = answer(json.loads(line))
+        except BaseException as error:  # a panic of the library is no Exception
+            told = {"problem": f"the schemas can't be compiled: {error}"[:500]}
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ from bench.platform import Platform
 from flightloop.errors import ConfigError
 from tests.security.platforms import ROOT, environment, free_port, on_ray
 
-SERVE = str(Path(sys.executable).parent / "serve")
+SERVE = [sys.executable, "-c", "from ray.serve.scripts import cli; cli()"]
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def test_serve_leaves_a_port_that_a_platform_has(tmp_path: Path) -> None:
         file = tmp_path / "beside.yaml"
         file.write_text(yaml.safe_dump(document))
         env = {**platform.env, "FLIGHTLOOP_HOME": str(tmp_path / "beside")}
-        command = [SERVE, "run", str(file)]
+        command = [*SERVE, "run", str(file)]
         with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as beside:
             assert beside.stdout is not None
             try:

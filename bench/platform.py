@@ -82,6 +82,7 @@ class Platform:
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
         command = tethered([sys.executable, "-m", "agent", self.command, "--port", str(self.port), *self.options])
         with open(self.log, "wb", opener=private.opener) as log:  # ``up`` tells the console's login link there
+            os.fchmod(log.fileno(), 0o600)  # one that is there keeps its mode otherwise
             # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

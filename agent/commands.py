@@ -24,7 +24,8 @@ BOUNDS = {
 
 
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
-    """Ends a run at its next step; at once if no worker holds it. Raises Conflict once it has ended."""
+    """Ends a run and those that work for it at their next step, at once if no worker holds them. A worker ends calls
+    that last. Raises Conflict once the run has ended."""
 
     return await _command(journal, tenant_id, run_id, lambda run: [CancelRequested(by=by)])
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import ray
 from ray import serve
 from ray._private import auto_init_hook
+from ray.serve.context import _disconnect, _get_global_client
 
 from agent.serve.proxy import check_alone, raylet
 from agent.serve.sweeper import swept
@@ -58,6 +59,7 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
         finally:
             # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then says that
             # it has "infinite retries".
+            _disconnect()  # a later cluster of this process has another controller
             ray.shutdown()
 
 
@@ -68,3 +70,6 @@ def _end_applications() -> None:
     end = time.monotonic() + STOP_S
     while serve.status().applications and time.monotonic() < end:
         time.sleep(POLL_S)
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is not None:
+        client.shutdown_cached_handles()  # or their threads ask a cluster that is gone, and log that

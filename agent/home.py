@@ -63,6 +63,7 @@ def _tighten(home: Path, user: int) -> int:
     Through descriptors that follow no link: who can write in a folder could put one in the place of what was looked at.
     """
     changed = 0
+    home = home.resolve()  # else a home that is a link itself would not be walked
     for folder, _, files, here in os.fwalk(home, follow_symlinks=False):
         # As root, the group of tool data is that of the users that tools run as.
         others = private.OTHERS & 0o007 if home / DATA in (Path(folder), *Path(folder).parents) else private.OTHERS

@@ -68,7 +68,13 @@ async def running(app: Any, listener: socket.socket | None = None, *, grace_s: i
     """
     listener = listener or bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace_s, server_header=False
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=grace_s,
+        server_header=False,
+        proxy_headers=False,  # a caller on this machine may not say that it is elsewhere
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -21,7 +21,7 @@ REFUSED = (
     " FLIGHTLOOP_CONSOLE_HOSTS names further hosts under which the console is reached.\n"
 )
 HEADERS = {
-    "content-security-policy": "frame-ancestors 'none'",
+    "content-security-policy": "frame-ancestors 'none'; img-src 'self' data: blob:",
     "referrer-policy": "same-origin",  # the login link's token is told to nobody
     "x-content-type-options": "nosniff",
 }

@@ -52,7 +52,8 @@ def _host(request: HTTPConnection) -> str:
         return ""
     text = given[0].strip().lower()
     if text.startswith("["):
-        return text[1:].partition("]")[0]
+        host, _, rest = text[1:].partition("]")
+        return host if not rest or rest.startswith(":") else ""
     return text.rpartition(":")[0] if text.count(":") == 1 else text
 
 

@@ -25,7 +25,7 @@ AGENT_RUN = "Another agent's run"
 def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
     for step in steps:
         title = step.title if step.number == 0 else f"{step.number} · {step.title}"
-        with st.expander(title, expanded=expanded, icon=ICONS.get(step.title, ":material/build:")):
+        with st.expander(plain(title), expanded=expanded, icon=ICONS.get(step.title, ":material/build:")):
             _decision(step)
             if step.verdicts:
                 badges.row(*badges.verdicts(step.verdicts))
@@ -125,7 +125,7 @@ def _call(call: CallView) -> None:
 
 def _result(call: CallView) -> None:
     if call.result is None:
-        st.caption(call.asked.reason if call.asked else "not there yet")
+        st.caption(plain(call.asked.reason) if call.asked else "not there yet")
         return
     if call.result.ok:
         document(call.result.content)

@@ -61,7 +61,7 @@ def _agent(agent: AgentInfo) -> None:
 def tools_tab() -> None:
     with connection.answered("list the tools"):
         for tool in connection.client().tools.list().data:
-            with st.expander(f"{tool.name} — {tool.description}"):
+            with st.expander(stepview.plain(f"{tool.name} — {tool.description}")):
                 _tool(tool)
 
 

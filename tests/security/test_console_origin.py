@@ -81,7 +81,7 @@ def test_a_name_that_is_made_to_mean_this_computer_does_not_lead_here(url: str, 
 def test_no_site_may_frame_it_or_learn_its_addresses(url: str) -> None:
     for headers in ({}, {"origin": "https://evil.example"}):
         answer = httpx.get(url, headers=headers, trust_env=False)
-        assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert answer.headers["content-security-policy"] == "frame-ancestors 'none'; img-src 'self' data: blob:"
         assert answer.headers["referrer-policy"] == "same-origin"
         assert "access-control-allow-origin" not in answer.headers
 

@@ -144,6 +144,16 @@ def test_a_home_that_is_wider_is_tightened_and_the_log_says_so(tmp_path: Path) -
     assert stat.S_IMODE(outside.stat().st_mode) == 0o666
 
 
+def test_a_home_that_is_a_link_is_tightened_too(tmp_path: Path) -> None:
+    home = tmp_path / "link"
+    (tmp_path / "there" / "logs").mkdir(parents=True, mode=0o755)
+    (tmp_path / "there" / "logs" / "api.log").write_text("x")
+    (tmp_path / "there").chmod(0o755)
+    home.symlink_to(tmp_path / "there")
+    open_home(home)
+    assert wider(tmp_path / "there") == []
+
+
 def test_a_home_of_somebody_else_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)

@@ -13,7 +13,7 @@ from agent.serving import running
 
 NEARBY = ["127.0.0.1", "127.0.0.1:8000", "127.5.5.5", "localhost", "LOCALHOST:8000", "[::1]:8000", "[::1]"]
 FOREIGN = ["evil.example", "evil.example:8000", "localhost.evil.example", "10.0.0.5:8000", "127.0.0.1.evil.example",
-           "0.0.0.0:8000", "[2001:db8::1]:8000", "localhost@evil.example", ""]  # fmt: skip
+           "0.0.0.0:8000", "[2001:db8::1]:8000", "localhost@evil.example", "[::1].evil.example", ""]  # fmt: skip
 PROXIED = ["Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server",
            "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "X-Envoy-External-Address"]  # fmt: skip
 
@@ -60,6 +60,13 @@ async def test_it_holds_on_a_real_socket() -> None:
         assert (await client.get("/metrics")).status_code == 200
         for headers in ({"host": "evil.example"}, {"via": "1.1 vegur"}, {"x-forwarded-for": "127.0.0.1"}):
             assert (await client.get("/metrics", headers=headers)).status_code == 401
+
+
+async def test_a_page_does_not_become_another_machine_by_a_header() -> None:
+    page = {"host": "rebound.example:8000", "x-forwarded-for": "1.2.3.4"}
+    async with running(create_app(api_deps())) as url, httpx.AsyncClient(base_url=url) as client:
+        for path in ("/openapi.json", "/metrics", "/readyz"):
+            assert (await client.get(path, headers=page)).status_code == 401, path
 
 
 async def test_a_rebound_page_reads_nothing_but_that_something_lives() -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from flightloop import Flightloop
+from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
@@ -28,7 +28,7 @@ app = typer.Typer(
     help="Mission control for tool-using agents.",
 )
 app.add_typer(keys, name="keys")
-console = Console()
+console = PlainConsole()
 
 Agent = Annotated[str, typer.Option("--agent", "-a", help="The agent's name.")]
 
@@ -159,7 +159,7 @@ def approvals(context: typer.Context) -> None:
         page = client.approvals.list()
     for item in page.data:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool} {short(item.arguments)}"))
-        console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim")
+        console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not page.data:
         console.print("nothing waits")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from flightloop import Flightloop
+from flightloop.cli.console import PlainConsole
 from flightloop.keys import Role
 
 keys = typer.Typer(no_args_is_help=True, help="API keys, for admins.")
-console = Console()
+console = PlainConsole()
 
 
 @keys.command("create")

@@ -14,23 +14,33 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO, NoReturn
 
 from tools import frames
-from tools.sandbox.confinement import GROUPS, NAMESPACES, Confinement, Entered, Prepared, SandboxError, die_with_parent
+from tools.ending import empty, end_below
+from tools.sandbox.confinement import (
+    GROUPS,
+    NAMESPACES,
+    Confinement,
+    Entered,
+    Prepared,
+    SandboxError,
+    adopt_orphans,
+    die_with_parent,
+)
 from tools.sandbox.limits import join_group
 from tools.sandbox.syscalls import NUMBERS
 
 PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
+PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
+"""Variable that holds, as JSON, the variables of a program to be started in the sandbox."""
 TOO_MUCH = {"memory": 70, "scratch": 71}
 """What the outer process ends with where the tool took too much of something."""
 OWN_FILESYSTEM = b"\1"
@@ -42,7 +52,7 @@ def main() -> NoReturn:
     confinement = Confinement.from_json(settings["confinement"])
     limits = confinement.limits
     grouped = confinement.uses(GROUPS) and join_group(limits.memory, limits.processes or 0)
-    die_with_parent(settings["parent"])
+    _end_together(settings["parent"])
     host = os.getpid()
     drain, sink = os.pipe()
     outer, inner = socket.socketpair()
@@ -52,15 +62,16 @@ def main() -> NoReturn:
         for descriptor in (0, 1, sink):
             os.close(descriptor)
         Thread(target=_supervise, args=(outer, settings, middle, grouped), daemon=True).start()
-        _drain(drain)
+        _drain(drain, middle)
     outer.close()
     os.close(drain)
     prepared = confinement.prepare(host)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
-    if os.fork():
+    if last := os.fork():
         for descriptor in (0, 1, sink, inner.detach()):
             os.close(descriptor)
-        _end_as_child()
+        _end_as(last)
     die_with_parent()
     if "command" in settings:
         os.dup2(sink, 2)
@@ -75,6 +86,18 @@ def main() -> NoReturn:
     with os.fdopen(requests, "rb") as reading, os.fdopen(responses, "wb") as writing:
         _work(settings, confinement, prepared, inner, reading, writing)
     os._exit(0)
+
+
+def _end_together(parent: int) -> None:
+    """The outer process ends with the worker, and what tools have started with it, wherever they put themselves."""
+
+    def end(*_: object) -> None:
+        end_below(os.getpid())
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    adopt_orphans()
+    die_with_parent(parent, signal.SIGTERM)
 
 
 def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, grouped: bool) -> None:
@@ -114,7 +137,7 @@ def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_files
         os._exit(TOO_MUCH[taken])
 
 
-def _drain(source: int) -> NoReturn:
+def _drain(source: int, middle: int) -> NoReturn:
     """Reads until nobody can print any more; what is over the cap is dropped."""
     left = PRINTED_BYTES
     while chunk := os.read(source, 65536):
@@ -122,12 +145,12 @@ def _drain(source: int) -> NoReturn:
         left -= len(kept)
         if kept:
             os.write(2, kept)
-    _end_as_child()
+    _end_as(middle)
 
 
-def _end_as_child() -> NoReturn:
-    """Waits for the only child, and ends with its status."""
-    _, status = os.waitpid(-1, 0)
+def _end_as(child: int) -> NoReturn:
+    """Waits for a child, and ends with its status."""
+    _, status = os.waitpid(child, 0)
     os._exit(os.waitstatus_to_exitcode(status) % 256)
 
 
@@ -149,6 +172,8 @@ def _work(
 ) -> None:
     try:
         entered = _enter(confinement, prepared, line)
+        if not settings.get("describe"):  # told before anything of a project is loaded, which could say what it likes
+            _send(writing, {"entered": list(entered.in_force)})
         # Loaded here and not at the top, so that the outer process stays small.
         from tools.registry import Registry
         from tools.serving import Server, spec_to_json
@@ -162,21 +187,25 @@ def _work(
         _send(writing, {"tools": [spec_to_json(spec) for spec in registry.specs()]})
         return
     server = Server(registry, settings["max_result_bytes"])
-    _send(writing, {"ready": list(entered.in_force)})
+    _send(writing, {"ready": True})
     scratch = Path(confinement.scratch)
     while (request := frames.read(reading)) is not None:
         answer = server.answer(request)
         if prepared.namespaces:
             _end_leftovers()
-        _tidy(scratch)
+        os.chdir(scratch)
+        clean = empty(scratch)
         _send(writing, answer)
+        if not clean:
+            return  # a fresh host takes its place
 
 
 def _become(command: list[str], confinement: Confinement, prepared: Prepared, line: socket.socket) -> NoReturn:
     """Starts a program in the place of this process, with its stdin and stdout."""
+    environment = json.loads(os.environ.pop(PROGRAM_ENVIRONMENT, "{}"))
     try:
         _enter(confinement, prepared, line)
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, {**os.environ, **environment})
     except (OSError, SandboxError) as error:
         os.write(2, f"{command[0]}: {error}\n".encode())
     os._exit(1)
@@ -185,14 +214,6 @@ def _become(command: list[str], confinement: Confinement, prepared: Prepared, li
 def _send(writing: BinaryIO, message: dict[str, Any]) -> None:
     writing.write(frames.encode(message))
     writing.flush()
-
-
-def _tidy(scratch: Path) -> None:
-    """What a call wrote is gone before the next one."""
-    os.chdir(scratch)
-    for entry in scratch.iterdir():
-        with suppress(OSError):
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def _end_leftovers() -> None:

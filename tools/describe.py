@@ -6,7 +6,6 @@ in a sandbox that has neither network nor data, and only the descriptions of the
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +18,7 @@ from flightloop.tool import Tool
 from tools import frames
 from tools.child import PRINTED_BYTES
 from tools.config import ToolsConfig
+from tools.ending import end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.registry import Registry, performed_elsewhere
 from tools.sandbox.confinement import SandboxError
@@ -86,7 +86,7 @@ def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
         why = f"their process ended, or took longer than {config.start_timeout_s:g} s. {told}".strip()
         raise ConfigError(f"tools of {path} can't be loaded: {why}", param="tools") from None
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
 
 
 def _output(command: list[str], environment: dict[str, str], folder: Path, timeout_s: float) -> tuple[bytes, bytes]:
@@ -102,13 +102,13 @@ def _output(command: list[str], environment: dict[str, str], folder: Path, timeo
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        late = Timer(timeout_s, process.kill)  # the processes below it end with it
+        late = Timer(timeout_s, end_tree, (process.pid,))
         late.start()
         try:
             answer = process.stdout.read(MOST_BYTES)
             if len(answer) == MOST_BYTES:
-                process.kill()
+                end_tree(process.pid)
             return answer, process.stderr.read(PRINTED_BYTES)
         finally:
             late.cancel()
-            process.kill()
+            end_tree(process.pid)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import struct
 from typing import Any, BinaryIO
 
 HEADER = struct.Struct(">I")
+HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a pair of UTF-16 may stand alone in JSON; text that holds one can't be written as UTF-8."""
 
 
 class FrameError(Exception):
@@ -51,9 +54,15 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
         raise EOFError("the pipe ended") from error
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(body)
+        message = json.loads(body, parse_constant=_no_number)
+        if HALF_CHARACTER.search(body):
+            json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from error
     if not isinstance(message, dict):

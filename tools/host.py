@@ -241,15 +241,12 @@ class ToolHosts:
             async with asyncio.timeout(spec.timeout_s):
                 answer = await host.request(request)
             healthy = True
-            return ToolOutcome(**answer, seconds=time.monotonic() - started)
+            return ToolOutcome(answer.ok, answer.content, answer.error, answer.note, seconds=time.monotonic() - started)
         except TimeoutError:
             message = f"{spec.name} took longer than {spec.timeout_s:g} s and was stopped"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
-        except TypeError:  # the answer has other fields: a tool wrote into the pipe
-            healthy = False
-            return ToolOutcome(False, error="the tool's process broke its line to the worker")
         finally:
             with suppress(ProcessLookupError):
                 await asyncio.shield(pool.release(host, healthy))

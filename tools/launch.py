@@ -17,6 +17,8 @@ from tools.sandbox.isolation import Isolation
 from tools.sandbox.limits import Limits
 
 NEVER_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/etc", "/boot", "/var/run", "/var/lib")
+LONGEST_ARGUMENT = 128 * 1024
+"""Of a program, in bytes: MAX_ARG_STRLEN of execve(2)."""
 
 
 def confinement_of(
@@ -30,22 +32,24 @@ def confinement_of(
         data: the deployment's folder of tool data, which is given to the users of hosts where the worker is root.
 
     Raises:
-        SandboxError: a folder that a tool asks for holds what no tool may reach.
+        SandboxError: a folder that a tool asks for can't be given to it.
+        OSError: the folder of tool data can't be given.
     """
     protected = (*config.protected, Path.home() / ".ray")
+    code = (*reading.interpreter(), *reading.system(), *readable)
+    never = (*protected, scratch, *map(Path, NEVER_FOLDERS), *code)
     for folder in map(Path, isolation.folders):
-        clash = reading.overlaps(folder, (*protected, scratch, *map(Path, NEVER_FOLDERS)))
-        if clash is not None and folder != data:
-            raise SandboxError(
-                f"folders: {folder} holds or lies in {clash}, which no tool may reach; name a narrower folder"
-            )
+        if folder != data:
+            _check_folder(folder, never)
     if data is not None:
+        _check_data(data, never)
         share(data)
     allowed = reading.without((*reading.interpreter(), *readable), protected)
     return Confinement(
         hosts=isolation.hosts,
         subprocesses=isolation.subprocesses,
-        readable=tuple(map(str, (*allowed, *reading.system()))),
+        readable=tuple(map(str, allowed)),
+        system=tuple(map(str, reading.system())),
         listable=(str(reading.PLATFORM),),
         writable=isolation.folders,
         scratch=str(scratch),
@@ -55,22 +59,45 @@ def confinement_of(
     )
 
 
+def _check_folder(folder: Path, never: Sequence[Path]) -> None:
+    """Raises SandboxError: a tool could write there what others run, or read what no tool may."""
+    clash = reading.overlaps(folder, never) or reading.in_hidden(folder, Path.home())
+    if clash is not None:
+        raise SandboxError(
+            f"folders: {folder} holds or lies in {clash}, which no tool may reach; name a narrower folder"
+        )
+    if folder != folder.resolve():
+        raise SandboxError(f"folders: {folder} leads to {folder.resolve()}; name that")
+
+
+def _check_data(data: Path, never: Sequence[Path]) -> None:
+    """Raises SandboxError. The folder may lie in the home and in the project, but nothing of them may lie in it."""
+    clash = reading.within(data, never)
+    if clash is not None:
+        raise SandboxError(f"the folder of tool data, {data}, holds {clash}, which no tool may reach; name another one")
+
+
 def share(data: Path) -> None:
     """Lets hosts write a folder of tool data, where the worker is root and they are not. Raises OSError."""
     ids = identity.ids()
-    if ids is not None:
+    if ids is not None and data.exists():
         identity.share(data, ids.group)
 
 
 def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -> list[str]:
-    """The command line of `tools.child`, as a child of this process."""
+    """The command line of `tools.child`, as a child of this process. Raises SandboxError: it is too long."""
     told = {
         "confinement": confinement.as_json(),
         "platform": {"reserved": list(config.reserved_ports), "barred": [list(one) for one in config.barred_hosts]},
         "parent": os.getpid(),
         **settings,
     }
-    return [sys.executable, "-P", "-m", "tools.child", json.dumps(told)]
+    text = json.dumps(told)
+    if len(text) >= LONGEST_ARGUMENT:
+        raise SandboxError(
+            f"hosts and folders: they take {len(text)} characters, at most {LONGEST_ARGUMENT} can be told"
+        )
+    return [sys.executable, "-P", "-m", "tools.child", text]
 
 
 def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:

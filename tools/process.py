@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import Any, Literal, TypeVar
 
-import psutil
+from pydantic import BaseModel, ValidationError
 
 from tools import frames
 from tools.child import TOO_MUCH
 from tools.config import ToolsConfig
+from tools.ending import end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
 from tools.sandbox.limits import leave_group
+from tools.serving import Answer
 from tools.vitals import Vitals, inner_of
 
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
+BROKEN = "the tool's process broke its line to the worker"
 EPITAPH_S = 0.5
 """How long a host whose line has ended may take to end by itself, and so tell why."""
 
 
 class HostFailed(Exception):
     """A host could not start, or ended or misbehaved in the middle of a call; the message says how."""
+
+
+class _Entered(BaseModel):
+    entered: tuple[str, ...]
+
+
+class _Ready(BaseModel):
+    ready: Literal[True]
+
+
+class _Failed(BaseModel):
+    failed: str
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class HostProcess:
@@ -65,34 +81,34 @@ class HostProcess:
         scratch = make_scratch()
         try:
             confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(sources), data)
+            process = await asyncio.create_subprocess_exec(
+                *command_of(confinement, config, sources=list(sources), max_result_bytes=config.max_result_bytes),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment_of(config, scratch),
+                cwd=scratch,
+                start_new_session=True,
+            )
         except (SandboxError, OSError) as error:
-            shutil.rmtree(scratch, ignore_errors=True)
+            await asyncio.to_thread(remove, scratch)
             raise HostFailed(f"the tool can't start: {error}") from None
-        process = await asyncio.create_subprocess_exec(
-            *command_of(confinement, config, sources=list(sources), max_result_bytes=config.max_result_bytes),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment_of(config, scratch),
-            cwd=scratch,
-            start_new_session=True,
-        )
+        except BaseException:
+            await asyncio.to_thread(remove, scratch)
+            raise
         host = cls(process, config, scratch)
         try:
             async with asyncio.timeout(config.start_timeout_s):
-                hello = await host._receive()
+                host.in_force = (await host._told(_Entered)).entered
+                host._inner = inner_of(host.pid)
+                host._vitals = Vitals.of(host._inner) if host._inner else None
+                await host._told(_Ready)
         except TimeoutError:
             await host.kill()
             raise HostFailed(f"the tool host did not start within {config.start_timeout_s:g} s") from None
         except BaseException:
             await host.kill()
             raise
-        if "failed" in hello:
-            await host.kill()
-            raise HostFailed(f"the tool can't start: {hello['failed']}")
-        host.in_force = tuple(hello["ready"])
-        host._inner = inner_of(host.pid)
-        host._vitals = Vitals.of(host._inner) if host._inner else None
         return host
 
     @property
@@ -104,7 +120,11 @@ class HostProcess:
         return self._process.returncode is None
 
     def unchanged(self) -> bool:
-        """Whether the last call left the host's limits, identity and scheduling as they were."""
+        """Whether the last call left the host's limits, identity and scheduling as they were, and said one thing."""
+        assert self._process.stdout is not None
+        if self._process.stdout._buffer:  # type: ignore[attr-defined]
+            log.warning("tool host %s is replaced: it said more than its answer", self.pid)
+            return False
         now = Vitals.of(self._inner) if self._inner else None
         if self._vitals is None or now is None:
             return self.alive and self._vitals is now
@@ -113,53 +133,50 @@ class HostProcess:
             log.warning("tool host %s is replaced: a call changed its %s", self.pid, changed)
         return changed is None
 
-    async def request(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Sends a call and waits for its answer.
+    async def request(self, message: dict[str, Any]) -> Answer:
+        """Sends a call ``{"tool", "arguments", "context"}`` and waits for its answer.
 
         Raises:
             HostFailed: the host ended, or answered what is no answer.
         """
         self.calls += 1
         assert self._process.stdin is not None
+        call = token_hex(8)  # so that what an earlier call has left behind does not look like the answer
         try:
-            self._process.stdin.write(frames.encode(message))
+            self._process.stdin.write(frames.encode({"call": call, **message}))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise HostFailed(await self._epitaph()) from None
-        return await self._receive()
+        while (answer := await self._told(Answer)).call != call:
+            log.warning("tool host %s: an answer to no call was passed over", self.pid)
+        return answer.within(self._config.max_result_bytes)
 
     async def kill(self) -> None:
-        """SIGKILL to the whole group, and to what left it; returns when the host is gone and its scratch removed."""
-        for pid in self._outside_the_group():
-            _kill(pid)
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """SIGKILL to all that came of the host; returns when it is gone and its scratch removed."""
         await asyncio.shield(self._ended())
 
     async def _ended(self) -> None:
+        await asyncio.to_thread(end_tree, self.pid)
+        # asyncio waits for the ends of the pipes, which a process that could not be found would put off.
+        self._process._transport.close()  # type: ignore[attr-defined]
         await self._process.wait()
         self._printed.cancel()
         await asyncio.gather(self._printed, return_exceptions=True)
-        # asyncio closes the pipes only once their ends are reached, which a stray grandchild could put off for ever.
-        self._process._transport.close()  # type: ignore[attr-defined]
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        await asyncio.to_thread(remove, self._scratch)
         leave_group(self.pid)
 
-    def _outside_the_group(self) -> list[int]:
-        """Descendants that made a session of their own; a PID namespace takes them along, so there is no need then."""
-        if "namespaces" in self.in_force:
-            return []
-        try:
-            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
-    async def _receive(self) -> dict[str, Any]:
+    async def _told(self, kind: type[M]) -> M:
+        """The next frame, as what it must be. A tool may write frames too, so it is looked at closely."""
         assert self._process.stdout is not None
         try:
-            return await frames.receive(self._process.stdout, self._frame_limit)
+            told = await frames.receive(self._process.stdout, self._frame_limit)
+            if "failed" in told:
+                raise HostFailed(f"the tool can't start: {_Failed.model_validate(told).failed}")
+            return kind.model_validate(told)
         except frames.FrameError as error:
-            raise HostFailed(f"the tool's process broke its line to the worker: {error}") from None
+            raise HostFailed(f"{BROKEN}: {error}") from None
+        except ValidationError:
+            raise HostFailed(BROKEN) from None
         except EOFError:
             raise HostFailed(await self._epitaph()) from None
 
@@ -189,8 +206,3 @@ def _size(amount: int) -> str:
 def folders_of(sources: Sequence[str]) -> list[Path]:
     """The folders of the sources that are files: a project's tools may read what lies beside them."""
     return [Path(source).resolve().parent for source in sources if source.endswith(".py")]
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

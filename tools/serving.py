@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
 
 from flightloop.tool import Tool, ToolContext, ToolRefused, ToolSpec
 from tools.registry import Registry
@@ -36,14 +36,36 @@ def spec_from_json(data: Any) -> ToolSpec:
     return _SPEC.validate_python(data)
 
 
+class Answer(BaseModel):
+    """What a host says of a call: to the worker, which believes none of it unseen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    call: str
+    ok: bool
+    content: Any
+    error: str | None
+    note: str | None
+
+    def within(self, limit: int) -> Answer:
+        """With a content of at most ``limit`` bytes as JSON, and short sentences: whoever answers may be a tool."""
+        content, note = as_json(self.content, limit)
+        error = None if self.error is None else self.error[:MESSAGE_CHARACTERS]
+        note = note or (None if self.note is None else self.note[:MESSAGE_CHARACTERS])
+        return self.model_copy(update={"content": content, "error": error, "note": note})
+
+
 class Server:
-    """Answers call requests ``{"tool", "arguments", "context"}`` with ``{"ok", "content", "error", "note"}``."""
+    """Answers call requests ``{"call", "tool", "arguments", "context"}`` with the fields of `Answer`."""
 
     def __init__(self, registry: Registry, max_result_bytes: int) -> None:
         self._registry = registry
         self._max_result_bytes = max_result_bytes
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"call": request["call"], **self._performed(request)}
+
+    def _performed(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             tool = self._registry.tool(request["tool"])
             value = _perform(tool, request["arguments"], context_from_json(request["context"]))

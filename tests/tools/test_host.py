@@ -222,11 +222,11 @@ async def test_without_the_permission_there_is_no_network(
 
 
 @pytest.mark.parametrize("mechanisms", [(), ("namespaces", "landlock"), ("seccomp", "cgroup")])
-async def test_where_no_isolation_works_tools_do_not_start(mechanisms: tuple[str, ...]) -> None:
+async def test_where_no_isolation_works_tools_do_not_start(mechanisms: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this system can't keep a tool from the platform's"):
         ToolHosts([SAMPLE], ToolsConfig(mechanisms=mechanisms))
     async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0, mechanisms=mechanisms)) as hosts:
-        refused = await hosts.call("calculator", {"expression": "1+1"}, context(Path()))
+        refused = await hosts.call("calculator", {"expression": "1+1"}, context(tmp_path))
         assert not refused.ok
         assert "can't keep a tool from the platform's" in str(refused.error)
 
@@ -275,8 +275,10 @@ asyncio.run(work(sys.argv[3]))
 async def test_hosts_die_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     mark = f"mark-{uuid4().hex}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    data = tmp_path / "data"
+    data.mkdir()
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, str(SAMPLE), str(tmp_path), mark, env=environment
+        sys.executable, "-c", WORKER, str(SAMPLE), str(data), mark, env=environment
     )
     await until(lambda: len(marked(mark)) >= 3)  # the worker itself and the two programs
     hosts = [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]

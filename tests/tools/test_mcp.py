@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -23,6 +24,7 @@ from tools.mcp.servers import read_servers
 
 SERVER = Path(__file__).parent / "data" / "mcp_server.py"
 PROGRAM = "server.py"
+FOLDER = Path(gettempdir()) / "no-such-data"
 TOOLS = "{add: pure, fail: pure, slow: keyed, die: unsafe, told: keyed}"
 AGENT = "name: helper\ninstructions: Help.\ntools: [sums_add]\n"
 
@@ -62,7 +64,7 @@ async def hosts(folder: Path) -> AsyncIterator[McpHosts]:
 
 
 async def call(hosts: McpHosts, name: str, run_id: str = "r", **arguments: int) -> ToolOutcome:
-    context = ToolContext(key=f"{run_id}:1:0", tenant_id="t", agent="a", session_id="s", run_id=run_id, data=Path())
+    context = ToolContext(key=f"{run_id}:1:0", tenant_id="t", agent="a", session_id="s", run_id=run_id, data=FOLDER)
     return await hosts.call(name, arguments, context)
 
 

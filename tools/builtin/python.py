@@ -15,7 +15,7 @@ import sysconfig
 import time
 import traceback
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
@@ -40,17 +40,17 @@ def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> An
     """
     if not landlock.version():
         raise ToolRefused("This system has no Landlock, so Python can't be kept from its files; it is not run.")
-    with TemporaryDirectory(prefix="python-") as scratch:
-        output, sink = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _child(code, Path(scratch), sink)
-        os.close(sink)
-        try:
-            text, cut, in_time = _collect(output, time.monotonic() + WALL_SECONDS)
-        finally:
-            os.close(output)
-            status = _end(pid)
+    scratch = Path(mkdtemp(prefix="python-"))  # removed after the call, as all that its host has in scratch
+    output, sink = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _child(code, scratch, sink)
+    os.close(sink)
+    try:
+        text, cut, in_time = _collect(output, time.monotonic() + WALL_SECONDS)
+    finally:
+        os.close(output)
+        status = _end(pid)
     result: dict[str, Any] = {"output": text, "exit": _in_words(status, in_time)}
     if cut:
         result["note"] = f"the output was cut after {MAX_OUTPUT_BYTES} bytes"

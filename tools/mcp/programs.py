@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 from mcp import StdioServerParameters
 
 from flightloop.errors import ConfigError
+from tools.child import PROGRAM_ENVIRONMENT
 from tools.config import ToolsConfig
+from tools.ending import remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.mcp.servers import Server
 from tools.sandbox.confinement import SandboxError
@@ -47,12 +50,14 @@ class Programs:
         try:
             confinement = confinement_of(isolation, self.config, scratch, readable, data=None)
             command = command_of(confinement, self.config, command=[found, *arguments])
-            environment = environment_of(self.config, scratch) | server.filled(server.env)
+            # The server's own variables are for its program, not for the process that makes the sandbox.
+            own = json.dumps(server.filled(server.env))
+            environment = {**environment_of(self.config, scratch), PROGRAM_ENVIRONMENT: own}
             yield StdioServerParameters(command=command[0], args=command[1:], env=environment, cwd=scratch)
         except SandboxError as error:
             raise ConfigError(str(error)) from None
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove(scratch)
 
 
 def _installed_with(program: Path) -> list[Path]:

@@ -33,7 +33,7 @@ from tools.sandbox.view import CLONE_NEWNS, View
 NAMESPACES, LANDLOCK, SECCOMP, GROUPS = "namespaces", "landlock", "seccomp", "cgroup"
 MECHANISMS = (NAMESPACES, LANDLOCK, SECCOMP, GROUPS)
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class SandboxError(Exception):
@@ -48,8 +48,9 @@ class Confinement:
         hosts: entries of `endpoints` that it may connect to.
         subprocesses: it may start programs.
         readable: files and folders; with ``subprocesses``, programs in them may be started.
+        system: those of the operating system, as far as everybody may read them.
         listable: folders whose names may be read and, with Landlock alone, the names in folders below them.
-        writable: files and folders.
+        writable: files and folders, by their real paths.
         scratch: its own empty folder, which it may write up to ``scratch_bytes``.
         limits: of each process.
         mechanisms: of `MECHANISMS`, that may be used.
@@ -58,6 +59,7 @@ class Confinement:
     hosts: tuple[str, ...]
     subprocesses: bool
     readable: tuple[str, ...]
+    system: tuple[str, ...]
     listable: tuple[str, ...]
     writable: tuple[str, ...]
     scratch: str
@@ -70,7 +72,8 @@ class Confinement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Confinement:
-        lists = {name: tuple(data[name]) for name in ("hosts", "readable", "listable", "writable", "mechanisms")}
+        names = ("hosts", "readable", "system", "listable", "writable", "mechanisms")
+        lists = {name: tuple(data[name]) for name in names}
         return cls(**{**data, **lists, "limits": Limits(**data["limits"])})
 
     def uses(self, mechanism: str) -> bool:
@@ -131,7 +134,10 @@ class Confinement:
         die_with_parent()  # once more: a change of user forgets it
         if landlocked:
             listable = [*map(Path, self.listable)]
-            landlock.restrict(self._readable(), self._writable(), listable, execute=self.subprocesses)
+            try:
+                landlock.restrict(self._readable(), self._writable(), listable, execute=self.subprocesses)
+            except OSError as error:
+                raise SandboxError(f"a tool's files can't be told from others: {error.strerror}") from None
             in_force.append(LANDLOCK)
         signals = prepared.namespaces or (landlocked and landlock.version() >= landlock.SCOPE_VERSION)
         os.chdir(self.scratch)
@@ -149,8 +155,9 @@ class Confinement:
         if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
             return False
         view = View(
-            tuple(map(Path, self.readable)), tuple(map(Path, self.writable)), Path(self.scratch), self.scratch_bytes,
-            DEVICES, prepared.owner or (os.geteuid(), os.getegid()), prepared.mapping,
+            tuple(map(Path, self.readable)), tuple(map(Path, self.system)), tuple(map(Path, self.writable)),
+            Path(self.scratch), self.scratch_bytes, DEVICES,
+            prepared.owner or (os.geteuid(), os.getegid()), prepared.mapping,
         )  # fmt: skip
         try:
             view.enter()
@@ -174,7 +181,8 @@ class Confinement:
         limits.apply()  # otherwise the kernel would count all of the user's processes, not this host's
 
     def _readable(self) -> list[Path]:
-        return [*map(Path, self.readable), Path("/proc")] if self._own_proc() else [*map(Path, self.readable)]
+        own = [Path("/proc")] if self._own_proc() else []
+        return [*map(Path, (*self.readable, *self.system)), *own]
 
     def _own_proc(self) -> bool:
         """Whether /proc shows this PID namespace only: its first process is this one."""
@@ -221,9 +229,15 @@ class Entered:
     listener: int
 
 
-def die_with_parent(parent: int | None = None) -> None:
-    """SIGKILL for this process when its parent's thread ends; with ``parent``, also if that has happened already."""
+def adopt_orphans() -> None:
+    """Descendants that lose their parent become this process's children, so that they are found."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
+    """A signal for this process when its parent's thread ends; with ``parent``, its end if that has happened before."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if parent is not None and os.getppid() != parent:
         os._exit(1)

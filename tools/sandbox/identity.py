@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
 """Ids at the end of what a container with a small range of users has; 65536 is usual."""
+DEEPEST, MOST_ENTRIES = 16, 20_000
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,34 @@ def _drop_bounding_set() -> None:
 def share(folder: Path, group: int) -> None:
     """Lets hosts read and write a folder that belongs to root: it and what is in it goes to the group of hosts.
 
-    Links are not followed, and a file with a second name is left alone: a tool may have put it there.
+    Links are not followed, and a file with a second name is left alone: a tool may have put it there. So is what lies
+    deeper than `DEEPEST`, or comes after `MOST_ENTRIES`: a tool that makes such a tree must not keep others from
+    starting, and what it made belongs to the group anyway.
 
     Raises:
-        OSError: it can't be given.
+        OSError: the folder can't be given.
     """
-    for _, folders, files, here in os.fwalk(folder, follow_symlinks=False):
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
         _give(here, group)
-        for name in (*folders, *files):
-            try:
-                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
-            except OSError:
-                continue
-            try:
-                _give(opened, group)
-            finally:
-                os.close(opened)
+        _share_entries(here, group, DEEPEST, iter(range(MOST_ENTRIES)))
+    finally:
+        os.close(here)
+
+
+def _share_entries(here: int, group: int, levels: int, left: Iterator[int]) -> None:
+    with os.scandir(here) as entries:
+        for entry in entries:
+            if next(left, None) is None:
+                return
+            with suppress(OSError):
+                opened = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+                try:
+                    _give(opened, group)
+                    if levels and entry.is_dir(follow_symlinks=False):
+                        _share_entries(opened, group, levels - 1, left)
+                finally:
+                    os.close(opened)
 
 
 def _give(opened: int, group: int) -> None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from tools.sandbox.opening import without_links
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 VERSION_FLAG, PATH_BENEATH, PR_SET_NO_NEW_PRIVS = 1, 1, 38
@@ -47,11 +50,11 @@ def restrict(
 
     Args:
         readable: may be read and, with ``execute``, started as programs.
-        writable: may be read, written, created and deleted, never started.
+        writable: may be read, written, created and deleted, never started; by their real paths.
         listable: their names, and those of what they hold, may be read.
 
     Raises:
-        OSError: the kernel has no Landlock, or it is switched off.
+        OSError: the kernel has no Landlock, or it is switched off; something writable is reached by a link.
     """
     known = version()
     if not known:
@@ -67,23 +70,24 @@ def restrict(
         for path in listable:
             _allow(libc, made, path, READ_DIR & handled)
         for path in writable:
-            _allow(libc, made, path, handled & ~EXECUTE)
+            _allow(libc, made, path, handled & ~EXECUTE, links=False)
         _checked(libc, libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(libc, libc.syscall(RESTRICT_SELF, made, 0))
     finally:
         os.close(made)
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, access: int) -> None:
+def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, access: int, *, links: bool = True) -> None:
     try:
-        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
+        here = os.open(path, os.O_PATH | os.O_CLOEXEC) if links else without_links(path, os.O_PATH)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     try:
-        beneath = _PathBeneath(access if path.is_dir() else access & OF_FILES, opened)
+        is_folder = stat.S_ISDIR(os.fstat(here).st_mode)
+        beneath = _PathBeneath(access if is_folder else access & OF_FILES, here)
         _checked(libc, libc.syscall(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(beneath), 0))
     finally:
-        os.close(opened)
+        os.close(here)
 
 
 def _checked(libc: ctypes.CDLL, result: int) -> int:

@@ -12,7 +12,8 @@ SETTINGS = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts",
     "java-17-openjdk", "java-21-openjdk",
     "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types",
-    "nsswitch.conf", "os-release", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl", "timezone",
+    "nsswitch.conf", "os-release", "passwd", "pki/tls/certs", "pki/ca-trust", "protocols", "resolv.conf", "services",
+    "ssl/certs", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
 """Of /etc; nothing else there is needed, and some of it is secret."""
 DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom"))
@@ -70,3 +71,21 @@ def overlaps(folder: Path, protected: Iterable[Path]) -> Path | None:
         if one == real or one in real.parents or real in one.parents:
             return path
     return None
+
+
+def within(folder: Path, protected: Iterable[Path]) -> Path | None:
+    """The first protected path that is a folder or lies in it."""
+    real = folder.resolve()
+    return next((path for path in protected if real in (path.resolve(), *path.resolve().parents)), None)
+
+
+def in_hidden(folder: Path, home: Path) -> Path | None:
+    """The entry of a user's home that a folder lies in, where its name begins with a dot: settings, keys, programs. The
+    home itself, where the folder holds it."""
+    real, home = folder.resolve(), home.resolve()
+    if real == home or real in home.parents:
+        return home
+    if home not in real.parents:
+        return None
+    first = home / real.relative_to(home).parts[0]
+    return first if first.name.startswith(".") else None

@@ -6,6 +6,7 @@ Everything here holds as root too: no rule relies on a user having few rights.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from itertools import product
 
@@ -27,6 +28,9 @@ MSG_FASTOPEN = 0x20000000
 TMPFILE = 0o20000000
 SET_ID = 0o6000
 TYPE_BITS = 0xF
+PR_SET_PDEATHSIG = 1
+OTHERS_FILES = (1024, 1026, 8, 10, 15)
+"""F_SETLEASE, which keeps others from opening a file, F_NOTIFY, and F_SETOWN, F_SETSIG and F_SETOWN_EX: signals."""
 CHANGING_IOCTLS = (
     0x40086602,  # FS_IOC_SETFLAGS
     0x40046602,  # FS_IOC32_SETFLAGS
@@ -55,6 +59,11 @@ KERNEL = [
     Rule("clone", when=(AnyBit(0, CLONE_NAMESPACES),)),
     Rule("clone3", MISSING),  # its flags lie in memory; the C library falls back to clone
     *(Rule("ioctl", when=(Equal(1, command),)) for command in CHANGING_IOCTLS),
+    # A host ends with its parent: nobody may forget that.
+    Rule("prctl", ALLOW, (Equal(0, PR_SET_PDEATHSIG), Equal(1, signal.SIGKILL))),
+    Rule("prctl", when=(Equal(0, PR_SET_PDEATHSIG),)),
+    *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
+    Rule("inotify_add_watch"),  # what others write, by name, even where it can't be read
 ]
 """Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
 
@@ -95,8 +104,13 @@ NO_PROGRAMS = [
 ]
 """No new processes; threads work."""
 
-NO_SOCKETS = _denied("socket")
-"""Every family: a UNIX socket may lead to a daemon that has the network. ``socketpair`` stays, asyncio needs it."""
+PAIRS = [
+    Rule("socketpair", ALLOW, (Equal(0, socket.AF_UNIX), Equal(1, socket.SOCK_STREAM, TYPE_BITS))),
+    Rule("socketpair"),
+]
+"""Pairs of streams, which asyncio needs. A datagram socket sends to other addresses than its peer's, too."""
+NO_SOCKETS = [*_denied("socket"), *PAIRS]
+"""Every family: a UNIX socket may lead to a daemon that has the network."""
 
 TCP_ONLY = [
     *(
@@ -110,6 +124,7 @@ TCP_ONLY = [
     Rule("sendmsg", when=(AnyBit(2, MSG_FASTOPEN),)),
     Rule("sendmmsg", when=(AnyBit(3, MSG_FASTOPEN),)),
     Rule("connect", NOTIFY),
+    *PAIRS,
 ]
 """Outgoing TCP only; each ``connect`` is made by `connections`, or refused."""
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools.sandbox.opening import without_links
 
 CLONE_NEWNS = 0x00020000
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
@@ -40,16 +44,18 @@ class View:
     """What a process sees.
 
     Attributes:
-        readable: files and folders; missing ones are passed over.
-        writable: files and folders, without programs.
+        readable: files and folders. Missing ones are passed over, here and below.
+        system: those of the operating system: as ``readable``, as far as everybody may read them.
+        writable: files and folders by their real paths, without programs.
         scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
         devices: device files.
         owner: user and group of scratch.
-        ids: descriptor of a user namespace (`identity.mapped`) that shows root's files as the owner's, where the file
-            system can; None: files keep their owners.
+        ids: descriptor of a user namespace (`identity.mapped`) that shows what root has in ``readable`` as the owner's,
+            where the file system can; None: files keep their owners.
     """
 
     readable: tuple[Path, ...]
+    system: tuple[Path, ...]
     writable: tuple[Path, ...]
     scratch: Path
     scratch_bytes: int
@@ -67,10 +73,10 @@ class View:
         trees = [*self._trees()]  # opened before anything is mounted over them
         root = self.scratch
         _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
-        for link, target in _links((*self.readable, *self.writable, *self.devices)):
+        for link, target in _links((*self.readable, *self.system, *self.devices)):
             _place_link(root, link, target)
         for path, tree in trees:
-            _attach(tree, _below(root, path), path.is_dir())
+            _attach(tree, _below(root, path), stat.S_ISDIR(os.fstat(tree).st_mode))
         scratch = _below(root, self.scratch)
         scratch.mkdir(parents=True, exist_ok=True)
         uid, gid = self.owner
@@ -86,23 +92,35 @@ class View:
     def _trees(self) -> Iterator[tuple[Path, int]]:
         """Copies of the mounts, by their real paths, outer ones first."""
         wanted: dict[Path, int] = {}
+        owned = 0 if self.ids is None else MAP_IDS
         for paths, attributes in (
-            (self.readable, READ_ONLY | NO_SET_ID | NO_DEVICES),
-            (self.writable, NO_SET_ID | NO_DEVICES | NO_PROGRAMS),
+            (self.readable, READ_ONLY | NO_SET_ID | NO_DEVICES | owned),
+            (self.system, READ_ONLY | NO_SET_ID | NO_DEVICES),
             (self.devices, NO_SET_ID | NO_PROGRAMS),
         ):
             for path in paths:
                 if path.exists():
                     wanted[path.resolve()] = attributes
+        # Not resolved again: whoever may write beside one may have put a link in its place since it was checked.
+        wanted |= dict.fromkeys(self.writable, NO_SET_ID | NO_DEVICES | NO_PROGRAMS)
+        of_system = {path.resolve() for path in self.system}
         for path in sorted(wanted):
-            tree = _libc().syscall(
-                OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
-            )
+            if of_system.intersection(path.parents):
+                wanted[path] &= ~MAP_IDS
+            with suppress(FileNotFoundError):
+                yield path, self._tree(path, wanted[path])
+
+    def _tree(self, path: Path, attributes: int) -> int:
+        here = without_links(path, os.O_PATH)
+        try:
+            flags = OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | os.O_CLOEXEC
+            tree = _libc().syscall(OPEN_TREE, here, b"", flags)
             _checked(tree, f"open_tree {path}")
-            mapped = self.ids is not None and wanted[path] & READ_ONLY
-            if not mapped or _set_attributes(tree, wanted[path] | MAP_IDS, self.ids or 0) < 0:
-                _checked(_set_attributes(tree, wanted[path]), f"mount_setattr {path}")
-            yield path, tree
+        finally:
+            os.close(here)
+        if not attributes & MAP_IDS or _set_attributes(tree, attributes, self.ids or 0) < 0:
+            _checked(_set_attributes(tree, attributes & ~MAP_IDS), f"mount_setattr {path}")
+        return int(tree)
 
     def _mount_proc(self, root: Path) -> None:
         """The processes of this PID namespace; left out where the container hides parts of its own /proc."""

@@ -1,0 +1,233 @@
+"""What a tool's process says, and leaves behind, reaches neither the worker nor other calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.security.conftest import WAYS, Deployment
+
+PIPES = '''
+import fcntl, gc, json, os, struct
+from flightloop.tool import tool
+
+def line() -> int:
+    """The descriptor of the line to the worker."""
+    for descriptor in range(3, 64):
+        try:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                return descriptor
+        except OSError:
+            continue
+    raise SystemExit("no line")
+
+def send(text: bytes) -> None:
+    os.write(line(), struct.pack(">I", len(text)) + text)
+
+AT_IMPORT
+
+@tool(effect="pure")
+def say(text: str) -> str:
+    """Writes a frame of its own before the answer."""
+    send(text.encode())
+    return "the true answer"
+
+@tool(effect="pure")
+def forge(text: str) -> str:
+    """Writes an answer with the call's own number."""
+    import sys
+    frame = sys._getframe()
+    while "request" not in frame.f_locals:
+        frame = frame.f_back
+    send(text.replace("CALL", frame.f_locals["request"]["call"]).encode())
+    return "the true answer"
+
+@tool(effect="pure")
+def one() -> int:
+    """One."""
+    return 1
+'''
+LEAVES = '''
+import ctypes, os, subprocess, sys, time
+from pathlib import Path
+from flightloop.tool import ToolContext, tool
+
+@tool(effect="pure", timeout_s=1.0)
+def forget() -> list:
+    """Tries to outlive its parent, and then everybody's patience."""
+    tried = [ctypes.CDLL(None).prctl(1, signal, 0, 0, 0) for signal in (0, 15)]
+    try:
+        os.setsid()
+    except OSError:
+        pass
+    if min(tried) == 0:
+        return tried
+    time.sleep(60)
+
+@tool(effect="pure", permissions=("subprocess",), timeout_s=TIMEOUT)
+def daemons(mark: str) -> str:
+    """Leaves processes that have left its group, its session and their parents."""
+    code = "import os, time\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\ntime.sleep(600)"
+    for _ in range(3):
+        subprocess.run([sys.executable, "-S", "-c", code, mark], close_fds=False)
+    time.sleep(HOLD)
+    return "left"
+
+@tool(effect="unsafe")
+def dig(context: ToolContext, depth: int, where: str) -> str:
+    """Makes folders in each other."""
+    os.chdir(context.data if where == "data" else os.environ["TMPDIR"])
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    return "dug"
+
+@tool(effect="pure")
+def scratch() -> list:
+    """What lies in scratch."""
+    return os.listdir(os.environ["TMPDIR"])
+'''
+
+
+def project(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "project" / "tools.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def marked(mark: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if mark.encode() in words and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"ok": true, "content": "forged", "error": null, "note": null}',
+        '{"ready": true}',
+        "[]",
+        "x",
+    ],
+)
+async def test_what_a_tool_says_into_the_line_is_no_answer(deployment: Deployment, tmp_path: Path, frame: str) -> None:
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    said = await hosts.call("say", {"text": frame}, deployment.context())
+    assert not said.ok
+    assert "broke its line to the worker" in str(said.error)
+    assert (await hosts.call("one", {}, deployment.context())).content == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"call": "CALL", "ok": "yes", "content": 1, "error": null, "note": null}',
+        '{"call": "CALL", "ok": true, "content": NaN, "error": null, "note": null}',
+        '{"call": "CALL", "ok": true, "content": "\\ud800", "error": null, "note": null}',
+        '{"call": "CALL", "ok": true, "content": 1, "error": null, "note": null, "timed_out": true}',
+        '{"call": "CALL", "ok": true, "content": 1, "error": 5, "note": null}',
+    ],
+)
+async def test_a_forged_answer_is_looked_at_closely(deployment: Deployment, tmp_path: Path, frame: str) -> None:
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    said = await hosts.call("forge", {"text": frame}, deployment.context())
+    assert not said.ok
+    assert "broke its line to the worker" in str(said.error)
+
+
+async def test_an_answer_to_another_call_is_passed_over(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    said = await hosts.call(
+        "say",
+        {"text": '{"call": "0", "ok": true, "content": "forged", "error": null, "note": null}'},
+        deployment.context(),
+    )
+    assert said.content == "the true answer"
+
+
+async def test_a_forged_answer_is_cut_as_any(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")), max_result_bytes=100)
+    long = '{"call": "CALL", "ok": true, "content": "%s", "error": null, "note": null}' % ("x" * 500)
+    said = await hosts.call("forge", {"text": long}, deployment.context())
+    assert said.content == "x" * 100
+    assert "cut" in str(said.note)
+    assert (await hosts.call("one", {}, deployment.context())).content == 1
+
+
+@pytest.mark.parametrize("frame", [b'{"ready": true}', b'{"ready": ["namespaces"]}', b'{"failed": 5}', b"\\xff" * 9])
+async def test_what_is_said_while_tools_are_loaded_ends_the_host(
+    deployment: Deployment, tmp_path: Path, frame: bytes
+) -> None:
+    said = f"try:\n    send({frame!r})\nexcept SystemExit:\n    pass"
+    source = project(tmp_path, PIPES.replace("AT_IMPORT", ""))
+    hosts = await deployment.hosts(source)
+    source.write_text(PIPES.replace("AT_IMPORT", said))
+    before = scratches()
+    outcome = await hosts.call("one", {}, deployment.context())
+    assert not outcome.ok
+    assert "line to the worker" in str(outcome.error)
+    assert scratches() == before
+
+
+def scratches() -> set[str]:
+    return {entry.name for entry in Path(os.environ.get("TMPDIR", "/tmp")).glob("flightloop-tool-*")}
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_tool_does_not_outlive_its_call(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    deployment.mechanisms = mechanisms
+    hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
+    started = time.monotonic()
+    late = await hosts.call("forget", {}, deployment.context())
+    assert late.timed_out
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+@pytest.mark.parametrize("hold", ["0", "60"])
+async def test_daemons_end_with_their_call(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...], hold: str
+) -> None:
+    deployment.mechanisms = mechanisms
+    mark = f"left-by-{os.getpid()}-{time.monotonic_ns()}"
+    text = LEAVES.replace("TIMEOUT", "8" if hold == "60" else "30").replace("HOLD", hold)
+    hosts = await deployment.hosts(project(tmp_path, text))
+    outcome = await hosts.call("daemons", {"mark": mark}, deployment.context())
+    assert outcome.timed_out == (hold == "60"), outcome.error
+    assert marked(mark) == []
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+@pytest.mark.parametrize("where", ["data", "scratch"])
+async def test_deep_folders_keep_nobody_from_anything(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...], where: str
+) -> None:
+    deployment.mechanisms = mechanisms
+    hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
+    before = scratches()
+    try:
+        dug = await hosts.call("dig", {"depth": 2500, "where": where}, deployment.context())
+        assert dug.ok, dug.error
+        for tenant in ("default", "other"):
+            seen = await hosts.call("scratch", {}, deployment.context(tenant))
+            assert seen.content == [], seen.error
+        await hosts.close()
+        assert scratches() <= before
+    finally:
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", str(deployment.data)], check=True)

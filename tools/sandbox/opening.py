@@ -1,0 +1,37 @@
+"""Opens files by paths in which somebody else may be putting links meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def without_links(path: str | Path, flags: int, folder: int | None = None) -> int:
+    """A descriptor, reached through no symbolic link.
+
+    Args:
+        path: absolute, or relative to ``folder``, a descriptor.
+        flags: as of ``os.open``.
+
+    Raises:
+        OSError: there is no such file; ELOOP: a link leads there; EXDEV: the path goes up.
+    """
+    steps = list(Path(path).parts)
+    if os.pardir in steps:
+        raise OSError(errno.EXDEV, "the path goes up", str(path))
+    start = steps.pop(0) if Path(path).is_absolute() else "."
+    here = os.open(start, STEP, dir_fd=folder)
+    for index, step in enumerate(steps):
+        outer, wanted = here, STEP if index < len(steps) - 1 else flags | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            here = os.open(step, wanted, dir_fd=outer)
+        finally:
+            os.close(outer)
+        if wanted & os.O_PATH and stat.S_ISLNK(os.fstat(here).st_mode):
+            os.close(here)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return here

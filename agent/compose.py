@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def open_journal(settings: Settings, *, urgent: bool = False) -> StoreJournal:
 def seed_shop(settings: Settings) -> None:
     """The embedded project's shop, where there is none yet; a project of one's own brings its own data."""
     path = settings.data / FILE
-    if settings.project is None and not path.exists():
+    if settings.project is None and not os.path.lexists(path):
         with private_files():
             reseed(path)
 

@@ -58,24 +58,13 @@ def private_files() -> Iterator[None]:
 
 
 def _tighten(home: Path, user: int) -> int:
-    """Takes others' permissions from what the user has in the home. Returns how many entries it changed.
-
-    Through descriptors that follow no link: who can write in a folder could put one in the place of what was looked at.
-    """
-    changed = 0
+    """Takes others' permissions from what the user has in the home. Returns how many entries it changed."""
     home = home.resolve()  # else a home that is a link itself would not be walked
-    for folder, _, files, here in os.fwalk(home, follow_symlinks=False):
+    data = home / DATA
+    changed = sum(_close(opened, user, private.OTHERS) for opened in private.walk(home, skip=data))
+    with suppress(OSError):  # there is none yet, or it is a link to a folder elsewhere
         # As root, the group of tool data is that of the users that tools run as.
-        others = private.OTHERS & 0o007 if home / DATA in (Path(folder), *Path(folder).parents) else private.OTHERS
-        changed += _close(here, user, others)
-        for name in files:
-            with suppress(OSError):  # a link, what is gone by now, and what isn't ours to read
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                file = os.open(name, flags, dir_fd=here)
-                try:
-                    changed += _close(file, user, others)
-                finally:
-                    os.close(file)
+        changed += sum(_close(opened, user, private.OTHERS & 0o007) for opened in private.walk(data))
     return changed
 
 

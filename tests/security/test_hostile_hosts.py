@@ -88,6 +88,34 @@ def dig(context: ToolContext, depth: int, where: str) -> str:
     return "dug"
 
 @tool(effect="pure")
+def disturb(context: ToolContext) -> dict:
+    """Tries what is felt by others who open, write or hear the same things."""
+    import fcntl, socket
+    libc = ctypes.CDLL(None, use_errno=True)
+    shop = os.open(context.data / "shop.db", os.O_RDONLY)
+    watcher = libc.inotify_init1(0)
+    tried = {
+        "lease": lambda: fcntl.fcntl(shop, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+        "notify": lambda: fcntl.fcntl(os.open(context.data, os.O_RDONLY), fcntl.F_NOTIFY, 2),
+        "owner": lambda: fcntl.fcntl(shop, fcntl.F_SETOWN, os.getppid()),
+        "signal": lambda: fcntl.fcntl(shop, 10, 9),
+        "watch": lambda: 1 / (libc.inotify_add_watch(watcher, b"/tmp", 0xfff) >= 0),
+        "datagrams": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+        "packets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+        "forget": lambda: 1 / (libc.prctl(1, 0, 0, 0, 0) == 0),
+    }
+    told = {}
+    for name, act in tried.items():
+        try:
+            told[name] = f"done: {act()}"
+        except (OSError, ZeroDivisionError) as error:
+            told[name] = "refused"
+    socket.socketpair()
+    fcntl.fcntl(shop, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    fcntl.lockf(os.open(context.data / "shop.db", os.O_RDWR), fcntl.LOCK_EX)
+    return told
+
+@tool(effect="pure")
 def scratch() -> list:
     """What lies in scratch."""
     return os.listdir(os.environ["TMPDIR"])
@@ -231,3 +259,15 @@ async def test_deep_folders_keep_nobody_from_anything(
         assert scratches() <= before
     finally:
         await asyncio.to_thread(subprocess.run, ["rm", "-rf", str(deployment.data)], check=True)
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_what_others_open_write_and_hear_is_left_alone(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    deployment.mechanisms = mechanisms
+    (deployment.data / "shop.db").write_text("rows")
+    hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
+    told = (await hosts.call("disturb", {}, deployment.context())).content
+    assert set(told.values()) == {"refused"}, told
+    assert len(told) == 8

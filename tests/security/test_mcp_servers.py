@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -128,4 +129,35 @@ def test_what_a_server_asks_for_is_checked(tmp_path: Path) -> None:
         pass
     wide = Server.model_validate({"command": ["cat"], "folders": ["/"], "tools": {"read": "pure"}})
     with pytest.raises(ConfigError, match="name a narrower folder"), Programs(tmp_path).started_as(wide):
+        pass
+
+
+LOADED = """
+import os
+open({trace!r}, "a").write(" ".join(map(str, (os.getpid(), os.environ.get("MINE")))) + chr(10))
+"""
+
+
+async def test_a_servers_variables_reach_its_program_alone(deployment: Deployment, tmp_path: Path) -> None:
+    """PYTHONPATH and the like run code in whatever process has them: not in those that make the sandbox."""
+    own = tmp_path / "own"
+    own.mkdir()
+    trace = tmp_path / "trace"
+    for name in ("sitecustomize", "usercustomize"):
+        (own / f"{name}.py").write_text(LOADED.format(trace=str(trace)))
+    env = {
+        "PYTHONPATH": os.pathsep.join([str(own), *sys.path]), "LD_PRELOAD": str(own / "none.so"), "PATH": str(own),
+        "PYTHONSTARTUP": str(own / "sitecustomize.py"), "MINE": "its own",
+    }  # fmt: skip
+    hosts = await spying(deployment, tmp_path, env=env)
+    told = (await hosts.call("process", {}, deployment.context())).content["result"]
+    assert all(name in told[1] for name in ("MINE", "LD_PRELOAD"))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("folder", [sys.prefix, str(Path(__file__).parents[2] / "tools"), "PROJECT", "~/.config"])
+def test_a_server_writes_no_code(tmp_path: Path, folder: str) -> None:
+    folder = str(Path(folder.replace("PROJECT", str(tmp_path))).expanduser())
+    server = Server.model_validate({"command": ["cat"], "folders": [folder], "tools": {"read": "pure"}})
+    with pytest.raises(ConfigError, match="name a narrower folder"), Programs(tmp_path).started_as(server):
         pass

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flightloop.errors import ConfigError
 from tests.security.conftest import CLOSED, KEY, WAYS, Deployment
+from tools import process
 from tools.config import ToolsConfig
 from tools.describe import described
+from tools.host import ToolHosts
 from tools.sandbox import reading
 
 SPY = '''
@@ -100,8 +104,13 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "project").mkdir()
     (tmp_path / "own").mkdir(mode=0o755)
     path = tmp_path / "project" / "tools.py"
-    path.write_text(SPY.replace("FOLDER", str(tmp_path / "own")))
+    declare(path, str(tmp_path / "own"))
     return path
+
+
+def declare(tools: Path, folder: str) -> None:
+    """Writes tools, one of which asks for a folder."""
+    tools.write_text(SPY.replace("FOLDER", folder))
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)
@@ -171,16 +180,71 @@ async def test_scratch_is_nobody_elses_and_is_empty_again(
     assert data.content == "data"  # the deployment's folder of tool data is all tools'
 
 
-@pytest.mark.parametrize("folder", ["HOME", "HOME/..", "/", "/proc", "/etc", "/tmp"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "HOME", "HOME/..", "/", "/proc", "/etc", "/tmp", "PROJECT", "PROJECT/policies", "/usr/lib", "/usr/local/bin",
+        str(reading.PLATFORM / "tools"), str(reading.PLATFORM), sys.prefix, sys.base_prefix,
+        "~", "~/.config", "~/.ssh/keys", "~/.local/lib/python3.11/site-packages",
+    ],
+)  # fmt: skip
 async def test_a_folder_that_holds_what_no_tool_may_reach_is_refused(
     deployment: Deployment, tmp_path: Path, folder: str
 ) -> None:
-    asked = folder.replace("HOME", str(deployment.home))
-    (tmp_path / "tools.py").write_text(SPY.replace("FOLDER", asked))
-    hosts = await deployment.hosts(tmp_path / "tools.py")
+    project = tmp_path / "project"
+    project.mkdir()
+    asked = folder.replace("HOME", str(deployment.home)).replace("PROJECT", str(project))
+    declare(project / "tools.py", asked.replace("~", os.environ["HOME"], 1))
+    hosts = await deployment.hosts(project / "tools.py")
     refused = await hosts.call("read_with_files", {"path": str(deployment.key)}, deployment.context())
     assert not refused.ok
     assert "which no tool may reach; name a narrower folder" in str(refused.error)
+
+
+async def test_a_folder_is_named_by_its_real_path(deployment: Deployment, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    declare(project, str(tmp_path / "link"))
+    hosts = await deployment.hosts(project)
+    refused = await hosts.call("read_with_files", {"path": "x"}, deployment.context())
+    assert f"{tmp_path / 'link'} leads to {tmp_path / 'own'}; name that" in str(refused.error)
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+@pytest.mark.parametrize("swapped", ["own", "own/inner"])
+async def test_a_link_that_takes_a_folders_place_later_is_not_followed(
+    deployment: Deployment, project: Path, tmp_path: Path, mechanisms: tuple[str, ...], swapped: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whoever may write beside a folder can swap it between the check and the use: it is done here at that moment."""
+    deployment.mechanisms = mechanisms
+    (tmp_path / "own" / "inner").mkdir()
+    declare(project, str(tmp_path / "own" / "inner"))
+    hosts = await deployment.hosts(project)
+    checked = process.confinement_of
+
+    def swap(*given: Any, **named: Any) -> Any:
+        made = checked(*given, **named)
+        (tmp_path / swapped).rename(tmp_path / "gone")
+        (tmp_path / swapped).symlink_to(deployment.home)
+        (deployment.home / "inner").mkdir(exist_ok=True)
+        return made
+
+    monkeypatch.setattr(process, "confinement_of", swap)
+    outcome = await hosts.call("read_with_files", {"path": str(tmp_path / swapped / "key")}, deployment.context())
+    assert not outcome.ok
+    assert "can't start" in str(outcome.error)
+
+
+@pytest.mark.parametrize("holds", ["project", "home", "platform"])
+async def test_a_data_folder_that_holds_code_or_keys_is_refused(
+    deployment: Deployment, project: Path, tmp_path: Path, holds: str
+) -> None:
+    data = {"project": tmp_path, "home": deployment.home, "platform": reading.PLATFORM}[holds]
+    before = data.stat()
+    async with ToolHosts([project], ToolsConfig(spare=0, protected=(deployment.home,)), data) as hosts:
+        refused = await hosts.call("whoami", {}, replace(deployment.context(), data=data))
+    assert "which no tool may reach; name another one" in str(refused.error)
+    assert (data.stat().st_mode, data.stat().st_gid) == (before.st_mode, before.st_gid)
 
 
 async def test_a_project_around_the_home_does_not_show_it(deployment: Deployment) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from tools.sandbox.opening import without_links
+
 FOLDER = "documents"
+MOST_DOCUMENTS, MOST_BYTES = 1000, 1024 * 1024
+"""Of a folder, and of one document; what is more is not read."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,25 @@ class Passage:
 def documents(data: Path) -> Path:
     """The deployment's own documents, or else the embedded shop's."""
     own = data / FOLDER
-    return own if own.is_dir() else Path(str(files("tools.shop").joinpath(FOLDER)))
+    return own if own.is_dir() and not own.is_symlink() else Path(str(files("tools.shop").joinpath(FOLDER)))
+
+
+def read_document(path: Path, data: Path) -> str:
+    """The text of a file of `documents`, reached through no link within ``data``.
+
+    Raises:
+        OSError: it can't be read, or has become something else than a file.
+    """
+    base = data if data in path.parents else path.parent
+    folder = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        opened = without_links(path.relative_to(base), os.O_RDONLY | os.O_NONBLOCK, folder)
+    finally:
+        os.close(folder)
+    with open(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return file.read(MOST_BYTES).decode("utf-8", "replace")
 
 
 def passages(name: str, markdown: str) -> list[Passage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tools.knowledge.builder import build
-from tools.knowledge.documents import Passage, documents, passages
+from tools.knowledge.documents import MOST_DOCUMENTS, Passage, documents, passages, read_document
 from tools.knowledge.goods import read_goods
 from tools.knowledge.graph import KnowledgeGraph
 from tools.knowledge.names import Names
@@ -59,6 +60,9 @@ class Knowledge:
 class Library:
     """Follows the shop's database and the documents: a change is picked up, a file that can't be read keeps what was.
 
+    Tools may write in the folder, and what they put there is read outside their sandbox: links and whatever is no file
+    are passed over, sizes and times are limited.
+
     Args:
         data: folder with ``shop.db`` and perhaps ``documents/``; either may be missing.
     """
@@ -84,7 +88,7 @@ class Library:
             try:
                 self._knowledge = self._read(stamps)
                 self._seen = stamps
-            except (OSError, UnicodeDecodeError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error) as error:
                 if self._knowledge is None:
                     raise
                 log.warning("knowledge not reread, what was read before stays: %s", error)
@@ -99,17 +103,18 @@ class Library:
 
     def _stamps(self) -> Stamps:
         stamps = {}
-        for path in (*sorted(self.folder.glob("*.md")), self._data / FILE):
-            with suppress(FileNotFoundError):  # an editor may be replacing it just now
-                stat = path.stat()
-                stamps[path] = (stat.st_mtime_ns, stat.st_size)
+        for path in (*sorted(self.folder.glob("*.md"))[:MOST_DOCUMENTS], self._data / FILE):
+            with suppress(OSError):  # an editor may be replacing it just now
+                known = path.lstat()
+                if stat.S_ISREG(known.st_mode):
+                    stamps[path] = (known.st_mtime_ns, known.st_size)
         return stamps
 
     def _read(self, stamps: Stamps) -> Knowledge:
         goods, known = read_goods(self._data), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
             return Knowledge(known.papers, build(goods, known.papers.passages))
-        found = [one for path in _documents(stamps) for one in passages(path.stem, path.read_text(encoding="utf-8"))]
+        found = [one for path in _documents(stamps) for one in passages(path.stem, read_document(path, self._data))]
         return Knowledge(Papers(found), build(goods, found))
 
 

@@ -6,10 +6,10 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from flightloop import private
 
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 4, 24, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
@@ -18,7 +18,7 @@ CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
 """Ids at the end of what a container with a small range of users has; 65536 is usual."""
-DEEPEST, MOST_ENTRIES = 16, 20_000
+MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
@@ -104,34 +104,14 @@ def _drop_bounding_set() -> None:
 def share(folder: Path, group: int) -> None:
     """Lets hosts read and write a folder that belongs to root: it and what is in it goes to the group of hosts.
 
-    Links are not followed, and a file with a second name is left alone: a tool may have put it there. So is what lies
-    deeper than `DEEPEST`, or comes after `MOST_ENTRIES`: a tool that makes such a tree must not keep others from
-    starting, and what it made belongs to the group anyway.
+    A file with a second name is left alone: a tool may have put it there. So is what comes after `MOST_ENTRIES`: a tool
+    that makes so many must not keep others from starting, and what tools make belongs to the group anyway.
 
     Raises:
         OSError: the folder can't be given.
     """
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        _give(here, group)
-        _share_entries(here, group, DEEPEST, iter(range(MOST_ENTRIES)))
-    finally:
-        os.close(here)
-
-
-def _share_entries(here: int, group: int, levels: int, left: Iterator[int]) -> None:
-    with os.scandir(here) as entries:
-        for entry in entries:
-            if next(left, None) is None:
-                return
-            with suppress(OSError):
-                opened = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
-                try:
-                    _give(opened, group)
-                    if levels and entry.is_dir(follow_symlinks=False):
-                        _share_entries(opened, group, levels - 1, left)
-                finally:
-                    os.close(opened)
+    for opened in private.walk(folder, MOST_ENTRIES):
+        _give(opened, group)
 
 
 def _give(opened: int, group: int) -> None:

@@ -1,0 +1,190 @@
+"""The worker reads the folder in which tools write: what they plant there leads nowhere and holds nothing up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from agent.compose import seed_shop
+from agent.config import Settings
+from agent.home import open_home
+from tests.security.conftest import KEY
+from tools.knowledge.goods import MOST_PRODUCTS
+from tools.knowledge.graph import Kind
+from tools.knowledge.library import Knowledge, Library
+from tools.sandbox.identity import share
+from tools.shop.database import FILE
+from tools.shop.seed import reseed
+
+COLUMNS = "id, name, category, price_cents, stock, warranty_months, final_sale"
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS payment, x AS carrier FROM n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """With a key, and a data folder in which there is a shop and a document."""
+    home = tmp_path / "home"
+    open_home(home)
+    (home / "key").write_text(KEY)
+    reseed(home / "data" / FILE)
+    (home / "data" / "documents").mkdir()
+    (home / "data" / "documents" / "returns.md").write_text("# Returns\n\nReturns are possible within 44 days.")
+    return home
+
+
+def in_time(read: Callable[[], Knowledge]) -> Knowledge:
+    """What is read in another thread, which must be done soon."""
+    got: list[Knowledge] = []
+    thread = Thread(target=lambda: got.append(read()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "reading never ends"
+    return got[0]
+
+
+def link_to_key(documents: Path) -> None:
+    (documents / "link.md").symlink_to(documents.parent.parent / "key")
+
+
+def link_to_zeros(documents: Path) -> None:
+    (documents / "link.md").symlink_to("/dev/zero")
+
+
+def pipe(documents: Path) -> None:
+    os.mkfifo(documents / "pipe.md")
+
+
+def folder(documents: Path) -> None:
+    (documents / "folder.md").mkdir()
+
+
+def huge(documents: Path) -> None:
+    with open(documents / "huge.md", "w") as file:
+        file.truncate(8 << 30)
+
+
+def countless(documents: Path) -> None:
+    for number in range(3000):
+        (documents / f"z{number}.md").write_text("A line.")
+
+
+def no_text(documents: Path) -> None:
+    (documents / "bytes.md").write_bytes(bytes(range(256)))
+
+
+def deep(documents: Path) -> None:
+    """As a program makes it: by names that no path could hold."""
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(documents)
+        for _ in range(2500):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+@pytest.mark.parametrize("plant", [link_to_key, link_to_zeros, pipe, folder, huge, countless, no_text, deep])
+def test_planted_documents_are_passed_over(home: Path, plant: Callable[[Path], None]) -> None:
+    plant(home / "data" / "documents")
+    try:
+        open_home(home)
+        share(home / "data", os.getegid())
+        known = in_time(Library(home / "data").current)
+    finally:
+        if plant is deep:
+            os.system(f"rm -rf '{home / 'data' / 'documents' / 'd'}'")
+    texts = [passage.text for passage in known.papers.passages]
+    assert "Returns are possible within 44 days." in texts
+    assert not any(KEY in text for text in texts)
+    assert len(texts) <= 1001
+    assert len(known.graph.nodes()) > 50
+
+
+def test_a_folder_of_documents_that_is_a_link_is_not_followed(home: Path) -> None:
+    (home / "papers").mkdir()
+    (home / "papers" / "own.md").write_text(f"# Own\n\n{KEY}")
+    (home / "data" / "documents").rename(home / "data" / "gone")
+    (home / "data" / "documents").symlink_to(home / "papers")
+    assert not any(KEY in passage.text for passage in in_time(Library(home / "data").current).papers.passages)
+
+
+def test_a_document_that_becomes_something_else_keeps_what_was(home: Path) -> None:
+    library = Library(home / "data")
+    before = library.current()
+    document = home / "data" / "documents" / "returns.md"
+    document.unlink()
+    document.symlink_to(home / "key")
+    (home / "data" / "documents" / "new.md").write_text("# New\n\nIt is new.")
+    texts = [passage.text for passage in in_time(library.current).papers.passages]
+    assert texts == ["It is new."]
+    assert before.papers.passages[0].text == "Returns are possible within 44 days."
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "garbage"])
+def test_a_shop_that_is_no_database_is_none(home: Path, kind: str) -> None:
+    shop = home / "data" / FILE
+    shop.unlink()
+    if kind == "link":
+        reseed(home / "private.db")
+        shop.symlink_to(home / "private.db")
+    elif kind == "pipe":
+        os.mkfifo(shop)
+    elif kind == "folder":
+        shop.mkdir()
+    else:
+        shop.write_bytes(os.urandom(8192))
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            in_time_or_raise(home)
+        return
+    known = in_time(Library(home / "data").current)
+    assert not [node for node in known.graph.nodes() if node.name == "Visa"]
+
+
+def in_time_or_raise(home: Path) -> Knowledge:
+    return Library(home / "data").current()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"DROP TABLE orders; CREATE VIEW orders AS {ENDLESS}",
+        f"DROP TABLE products; CREATE TABLE products ({COLUMNS});"
+        " INSERT INTO products VALUES (1, x'00ff', NULL, 'dear', 'x', x'', 'no'), ('two', 1, 1, 1, 1, 1, 1)",
+        f"DELETE FROM products; INSERT INTO products ({COLUMNS}) WITH RECURSIVE n(x) AS"
+        " (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) SELECT x, x, x, 1, 1, 1, 0 FROM n",
+    ],
+)
+def test_a_hostile_shop_is_read_within_limits(home: Path, change: str) -> None:
+    with closing(sqlite3.connect(home / "data" / FILE)) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.executescript(change)
+    known = in_time(Library(home / "data").current)
+    assert len([node for node in known.graph.nodes() if node.kind is Kind.PRODUCT]) <= MOST_PRODUCTS
+
+
+def test_a_locked_shop_keeps_what_was(home: Path) -> None:
+    library = Library(home / "data")
+    before = library.current()
+    with closing(sqlite3.connect(home / "data" / FILE, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        os.utime(home / "data" / FILE)
+        assert in_time(library.current) is before
+
+
+@pytest.mark.parametrize("target", ["key", "made"])
+def test_a_shop_is_not_seeded_through_a_link(tmp_path: Path, target: str) -> None:
+    settings = Settings(home=tmp_path / "home")
+    open_home(settings.home)
+    (settings.home / "key").write_text(KEY)
+    (settings.data / FILE).symlink_to(settings.home / target)
+    seed_shop(settings)
+    assert (settings.home / "key").read_text() == KEY
+    assert not (settings.home / "made").exists()

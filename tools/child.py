@@ -41,6 +41,8 @@ PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
 PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
 """Variable that holds, as JSON, the variables of a program to be started in the sandbox."""
+LONGEST_LINE = 4 * 1024 * 1024
+"""Of what an MCP server says."""
 TOO_MUCH = {"memory": 70, "scratch": 71}
 """What the outer process ends with where the tool took too much of something."""
 OWN_FILESYSTEM = b"\1"
@@ -55,6 +57,7 @@ def main() -> NoReturn:
     _end_together(settings["parent"])
     host = os.getpid()
     drain, sink = os.pipe()
+    lines = _with_own_stdout() if "command" in settings else None
     outer, inner = socket.socketpair()
     if middle := os.fork():
         inner.close()
@@ -62,6 +65,8 @@ def main() -> NoReturn:
         for descriptor in (0, 1, sink):
             os.close(descriptor)
         Thread(target=_supervise, args=(outer, settings, middle, grouped), daemon=True).start()
+        if lines is not None:
+            Thread(target=_pass_lines, args=lines, daemon=True).start()
         _drain(drain, middle)
     outer.close()
     os.close(drain)
@@ -98,6 +103,31 @@ def _end_together(parent: int) -> None:
     signal.signal(signal.SIGTERM, end)
     adopt_orphans()
     die_with_parent(parent, signal.SIGTERM)
+
+
+def _with_own_stdout() -> tuple[int, int]:
+    """Puts a pipe in the place of stdout. Returns where to read what is said, and the worker's own pipe."""
+    saying, said = os.pipe()
+    heard = os.dup(1)
+    os.dup2(said, 1)
+    os.close(said)
+    return saying, heard
+
+
+def _pass_lines(saying: int, heard: int) -> None:
+    """Passes on what an MCP server says; one that doesn't end its line would fill the worker's memory."""
+    length = 0
+    while chunk := os.read(saying, 65536):
+        last = chunk.rfind(b"\n")
+        length = length + len(chunk) if last < 0 else len(chunk) - last - 1
+        if length > LONGEST_LINE:
+            os.write(2, f"a line of more than {LONGEST_LINE} bytes\n".encode())
+            break
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(heard, view) :]
+    os.close(heard)
+    os.close(saying)
 
 
 def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, grouped: bool) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import socket
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flightloop.errors import ConfigError
@@ -15,7 +18,7 @@ from tests.security.conftest import KEY, Deployment
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
 from tools.mcp.hosts import McpHosts
-from tools.mcp.pins import McpTool
+from tools.mcp.pins import McpTool, Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server, read_servers
 from tools.mcp.session import Session
@@ -161,3 +164,73 @@ def test_a_server_writes_no_code(tmp_path: Path, folder: str) -> None:
     server = Server.model_validate({"command": ["cat"], "folders": [folder], "tools": {"read": "pure"}})
     with pytest.raises(ConfigError, match="name a narrower folder"), Programs(tmp_path).started_as(server):
         pass
+
+
+RUNAWAY = """
+import json, sys
+
+def say(message):
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\\n")
+    sys.stdout.flush()
+
+TOOL = {"name": "read", "description": "Reads.", "inputSchema": {"type": "object"}}
+page = 0
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked.get("method") == "initialize":
+        about = {"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}}}
+        say({"id": asked["id"], "result": {**about, "serverInfo": {"name": "runaway", "version": "1"}}})
+    elif asked.get("method") == "tools/list":
+        page += 1
+        told = {"tools": [TOOL]}
+        if "PAGES" == "endless":
+            told["nextCursor"] = str(page)
+        elif "PAGES" == "never":
+            continue
+        say({"id": asked["id"], "result": told})
+    elif asked.get("method") == "tools/call":
+        if "SAYS" == "endless line":
+            while True:
+                sys.stdout.write("x" * 65536)
+        say({"id": asked["id"], "result": {"content": [], "structuredContent": {"value": SAYS}}})
+    elif "id" in asked:
+        say({"id": asked["id"], "error": {"code": -32601, "message": "unknown"}})
+"""
+
+
+def runaway(deployment: Deployment, folder: Path, pages: str = "one", says: str = "1") -> McpHosts:
+    """The hosts of a server that says what it likes."""
+    (folder / "runaway.py").write_text(RUNAWAY.replace("PAGES", pages).replace("SAYS", says))
+    server = Server.model_validate(
+        {"command": [sys.executable, str(folder / "runaway.py")], "tools": {"read": "pure"}, "timeout_s": 5}
+    )
+    config = ToolsConfig(spare=0, protected=(deployment.home,))
+    tool = McpTool(_spec("read"), "runaway", "read", Pin("Reads.", {"type": "object"}))
+    hosts = McpHosts(ToolHosts(["tools.builtin"], config), {"runaway": server}, [tool], Programs(folder, config))
+    deployment.ran.push_async_callback(hosts.close)
+    return hosts
+
+
+@pytest.mark.parametrize("pages", ["endless", "never"])
+async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path, pages: str) -> None:
+    async with asyncio.timeout(40):
+        outcome = await runaway(deployment, tmp_path, pages=pages).call("read", {}, deployment.context())
+    assert not outcome.ok
+    assert "tools" in str(outcome.error)
+
+
+async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = runaway(deployment, tmp_path, says="endless line")
+    before = psutil.Process().memory_info().rss
+    async with asyncio.timeout(60):
+        outcome = await hosts.call("read", {}, deployment.context())
+    assert not outcome.ok
+    assert psutil.Process().memory_info().rss - before < 200 * 1024**2
+
+
+async def test_what_is_no_json_is_text(deployment: Deployment, tmp_path: Path) -> None:
+    outcome = await runaway(deployment, tmp_path, says="float('nan')").call("read", {}, deployment.context())
+    assert json.dumps(outcome.content, allow_nan=False)
+    long = await runaway(deployment, tmp_path, says="'x' * 1_000_000").call("read", {}, deployment.context())
+    assert len(str(long.content)) == 65536
+    assert "cut" in str(long.note)

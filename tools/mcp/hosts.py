@@ -17,6 +17,7 @@ from tools.mcp.pins import McpTool
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
 from tools.mcp.session import MCPError, ServerGone, Session
+from tools.serving import MESSAGE_CHARACTERS, as_json
 
 MOST_BYTES = 64 * 1024
 """A result beyond it is cut, with a note."""
@@ -116,12 +117,11 @@ class McpHosts:
 def _outcome(result: CallToolResult, seconds: float) -> ToolOutcome:
     texts = [part.text for part in result.content if isinstance(part, TextContent)]
     others = len(result.content) - len(texts)
-    content: Any = result.structured_content if result.structured_content is not None else "\n".join(texts)
-    note = f"{others} parts that are no text were left out" if others else None
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-    if len(text.encode()) > MOST_BYTES:
-        content = text.encode()[:MOST_BYTES].decode(errors="ignore")
-        note = f"cut: the result has {len(text.encode())} bytes"
+    given: Any = result.structured_content if result.structured_content is not None else "\n".join(texts)
+    content, note = as_json(given, MOST_BYTES)
     if result.is_error:
-        return ToolOutcome(False, error=content if isinstance(content, str) else text, seconds=seconds)
+        error = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        return ToolOutcome(False, error=error[:MESSAGE_CHARACTERS], seconds=seconds)
+    if others and note is None:
+        note = f"{others} parts that are no text were left out"
     return ToolOutcome(True, content, note=note, seconds=seconds)

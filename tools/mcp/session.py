@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
+import httpx
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -20,6 +21,9 @@ from tools.mcp.servers import Server
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 START_S = 60.0
+MOST_PAGES = 100
+MOST_RESPONSE_BYTES = 64 * 1024 * 1024
+"""Of one HTTP response; a stream of events that reaches it is opened again."""
 KEY = "flightloop/idempotency-key"
 """Where a request's ``_meta`` holds the call's key, for servers that know it."""
 
@@ -46,15 +50,27 @@ class Session:
         self._task: asyncio.Task[None] | None = None
 
     async def tools(self) -> dict[str, Pin]:
-        """What the server offers, by its own names. Raises ServerGone."""
+        """What the server offers, by its own names. Raises ServerGone, MCPError."""
+        await self._connected()
+        try:
+            async with asyncio.timeout(self._server.timeout_s):
+                return await self._listed()
+        except TimeoutError:
+            await self.close()
+            problem = f"did not list its tools within {self._server.timeout_s:g} s"
+            raise ServerGone(f"the MCP server {self._name} {problem}") from None
+
+    async def _listed(self) -> dict[str, Pin]:
         found: dict[str, Pin] = {}
         cursor: str | None = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self._ask(lambda client, at=cursor: client.list_tools(cursor=at))  # type: ignore[misc]
             found |= {tool.name: Pin(tool.description or "", dict(tool.input_schema)) for tool in page.tools}
             cursor = page.next_cursor
             if not cursor:
                 return found
+        await self.close()
+        raise ServerGone(f"the MCP server {self._name} lists its tools on more than {MOST_PAGES} pages")
 
     async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallToolResult:
         """Raises ServerGone, and MCPError: the server refuses the call."""
@@ -124,9 +140,31 @@ async def _client(server: Server, programs: Programs) -> Any:
                 yield client
         return
     async with create_mcp_http_client(headers=server.filled(server.headers)) as http:
+        http.event_hooks = {"response": [_limit]}
         transport = streamable_http_client(server.url, http_client=http)
         async with Client(transport, read_timeout_seconds=server.timeout_s) as client:
             yield client
+
+
+class _Limited(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MOST_RESPONSE_BYTES
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _limit(response: httpx.Response) -> None:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = _Limited(response.stream)
 
 
 def _told(error: BaseException) -> str:

@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, BinaryIO, NoReturn
 
 from tools import frames
@@ -43,8 +43,9 @@ PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
 """Variable that holds, as JSON, the variables of a program to be started in the sandbox."""
 LONGEST_LINE = 4 * 1024 * 1024
 """Of what an MCP server says."""
-TOO_MUCH = {"memory": 70, "scratch": 71}
+TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
 """What the outer process ends with where the tool took too much of something."""
+ENDING = Lock()
 OWN_FILESYSTEM = b"\1"
 """Sent with the listener: scratch is a file system by itself."""
 
@@ -76,7 +77,7 @@ def main() -> NoReturn:
     if last := os.fork():
         for descriptor in (0, 1, sink, inner.detach()):
             os.close(descriptor)
-        _end_as(last)
+        os._exit(_status_of(last))
     die_with_parent()
     if "command" in settings:
         os.dup2(sink, 2)
@@ -96,13 +97,16 @@ def main() -> NoReturn:
 def _end_together(parent: int) -> None:
     """The outer process ends with the worker, and what tools have started with it, wherever they put themselves."""
 
-    def end(*_: object) -> None:
-        end_below(os.getpid())
-        os._exit(1)
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda *_: _end_with(1))
     adopt_orphans()
     die_with_parent(parent, signal.SIGTERM)
+
+
+def _end_with(status: int) -> NoReturn:
+    """Ends the outer process once nothing is left below it. The first thread that comes here says how it ended."""
+    ENDING.acquire()
+    end_below(os.getpid())
+    os._exit(status)
 
 
 def _with_own_stdout() -> tuple[int, int]:
@@ -141,7 +145,7 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
 
         confinement = settings["confinement"]
         own_filesystem = told == OWN_FILESYSTEM
-        if not (grouped and own_filesystem):
+        if not (grouped and own_filesystem):  # with a file system of its own there is a PID namespace too
             Thread(target=_watch, args=(confinement, middle, grouped, own_filesystem), daemon=True).start()
         handlers = {**Metadata(confinement["scratch"], own_filesystem=own_filesystem).handlers()}
         if confinement["hosts"]:
@@ -160,11 +164,16 @@ def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_files
     watch = Watch(
         pid=middle,
         memory_bytes=None if grouped else confinement["limits"]["memory"],
+        processes=None if grouped or own_filesystem else confinement["limits"]["processes"],
         scratch=confinement["scratch"],
         scratch_bytes=None if own_filesystem else confinement["scratch_bytes"],
     )
-    if (taken := watch.run()) is not None:
-        os._exit(TOO_MUCH[taken])
+    try:
+        taken = watch.run()
+    except BaseException:  # nobody would watch any more
+        _end_with(1)
+    if taken is not None:
+        _end_with(TOO_MUCH[taken])
 
 
 def _drain(source: int, middle: int) -> NoReturn:
@@ -175,13 +184,13 @@ def _drain(source: int, middle: int) -> NoReturn:
         left -= len(kept)
         if kept:
             os.write(2, kept)
-    _end_as(middle)
+    _end_with(_status_of(middle))
 
 
-def _end_as(child: int) -> NoReturn:
-    """Waits for a child, and ends with its status."""
+def _status_of(child: int) -> int:
+    """What a child ends with, once it has ended."""
     _, status = os.waitpid(child, 0)
-    os._exit(os.waitstatus_to_exitcode(status) % 256)
+    return os.waitstatus_to_exitcode(status) % 256
 
 
 def _enter(confinement: Confinement, prepared: Prepared, line: socket.socket) -> Entered:

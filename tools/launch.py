@@ -94,9 +94,7 @@ def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -
     }
     text = json.dumps(told)
     if len(text) >= LONGEST_ARGUMENT:
-        raise SandboxError(
-            f"hosts and folders: they take {len(text)} characters, at most {LONGEST_ARGUMENT} can be told"
-        )
+        raise SandboxError(f"its hosts and folders take {len(text)} characters; at most {LONGEST_ARGUMENT} can be told")
     return [sys.executable, "-P", "-m", "tools.child", text]
 
 

@@ -189,7 +189,10 @@ class HostProcess:
         if code == TOO_MUCH["memory"]:
             return f"the tool was stopped: its processes took more than {_size(self._config.memory_bytes)} of memory"
         if code == TOO_MUCH["scratch"]:
-            return f"the tool was stopped: it wrote more than {_size(self._config.scratch_bytes)} of temporary files"
+            most = _size(self._config.scratch_bytes)
+            return f"the tool was stopped: it wrote more than {most} of temporary files, or too many of them"
+        if code == TOO_MUCH["processes"]:
+            return f"the tool was stopped: it had more than {self._config.processes} processes and threads"
         return "the tool's process ended before it answered"
 
     async def _read_printed(self) -> None:

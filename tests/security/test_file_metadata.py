@@ -156,3 +156,40 @@ def test_the_table_knows_every_call_of_the_other_architecture() -> None:
     missing = NUMBERS["x86_64"].keys() - NUMBERS["aarch64"].keys()
     assert missing == only_there | {"vfork", "iopl", "ioperm", "modify_ldt"}
     assert NUMBERS["aarch64"].keys() <= NUMBERS["x86_64"].keys()
+
+
+LINKS = '''
+import os
+from flightloop.tool import ToolContext, tool
+
+@tool(effect="unsafe")
+def change(context: ToolContext) -> list:
+    """Gives a file of the data folder a second name in scratch, and changes it by that."""
+    told = []
+    for act in (
+        lambda: os.link(context.data / "shop.db", "second"),
+        lambda: os.chmod("second", 0o777),
+        lambda: os.utime("second", (1, 1)),
+    ):
+        try:
+            told.append(str(act()))
+        except OSError as error:
+            told.append(type(error).__name__)
+    return told
+'''
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_second_name_in_scratch_changes_nothing_elsewhere(
+    deployment: Deployment, kept: Callable[[], list[tuple[int, ...]]], tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    deployment.mechanisms = mechanisms
+    (tmp_path / "tools.py").write_text(LINKS)
+    hosts = await deployment.hosts(tmp_path / "tools.py")
+    assert (await hosts.call("change", {}, deployment.context())).ok
+    before = kept()
+    assert (await hosts.call("change", {}, deployment.context())).ok
+    assert kept() == before
+    known = (deployment.data / "shop.db").stat()
+    assert known.st_mode & 0o777 != 0o777
+    assert known.st_mtime > 1

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from flightloop.errors import ConfigError
 from tests.security.conftest import WAYS, Deployment
+from tools.describe import described
 
 PIPES = '''
 import fcntl, gc, json, os, struct
@@ -251,7 +253,7 @@ async def test_deep_folders_keep_nobody_from_anything(
     before = scratches()
     try:
         dug = await hosts.call("dig", {"depth": 2500, "where": where}, deployment.context())
-        assert dug.ok, dug.error
+        assert dug.ok or "temporary files" in str(dug.error), dug.error
         for tenant in ("default", "other"):
             seen = await hosts.call("scratch", {}, deployment.context(tenant))
             assert seen.content == [], seen.error
@@ -271,3 +273,34 @@ async def test_what_others_open_write_and_hear_is_left_alone(
     told = (await hosts.call("disturb", {}, deployment.context())).content
     assert set(told.values()) == {"refused"}, told
     assert len(told) == 8
+
+
+async def test_hosts_and_folders_without_end_are_refused(deployment: Deployment, tmp_path: Path) -> None:
+    many = [f"host{number}.example" for number in range(20_000)]
+    source = f"""
+from flightloop.tool import tool
+
+@tool(effect="pure", permissions=("network",), hosts=tuple({many!r}))
+def far() -> int:
+    "Far."
+    return 1
+"""
+    hosts = await deployment.hosts(project(tmp_path, source))
+    before = scratches()
+    refused = await hosts.call("far", {}, deployment.context())
+    assert "its hosts and folders take" in str(refused.error)
+    assert scratches() == before
+
+
+@pytest.mark.parametrize("timeout_s", ["float('nan')", "float('inf')", "-1", "0", "1e9"])
+def test_a_call_ends_within_a_day(tmp_path: Path, timeout_s: str) -> None:
+    source = f"""
+from flightloop.tool import tool
+
+@tool(effect="pure", timeout_s={timeout_s})
+def long() -> int:
+    "Long."
+    return 1
+"""
+    with pytest.raises(ConfigError, match="timeout_s must be above 0 and at most 86400"):
+        described([project(tmp_path, source)])

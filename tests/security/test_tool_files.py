@@ -271,6 +271,21 @@ async def test_as_root_each_host_has_a_user_of_its_own(deployment: Deployment, p
     assert mine["groups"] == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="what only root may read is nothing to an ordinary user's tools anyway")
+async def test_what_only_root_may_read_of_the_system_stays_roots(
+    deployment: Deployment, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "system"
+    folder.mkdir()
+    (folder / "secret").write_text(KEY)
+    (folder / "secret").chmod(0o600)
+    (folder / "open").write_text("for everybody")
+    monkeypatch.setattr(reading, "SYSTEM", (*reading.SYSTEM, str(folder)))
+    hosts = await deployment.hosts(project)
+    seen = [await hosts.call("read", {"path": str(folder / name)}, deployment.context()) for name in ("secret", "open")]
+    assert [one.content for one in seen] == ["PermissionError", "for everybody"]
+
+
 STEALS = """
 from pathlib import Path
 from flightloop.tool import tool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.security.conftest import WAYS, Deployment
@@ -42,8 +43,59 @@ except OSError as error:
 print(written >> 20)
 """
 HUNGRY = '''
-import mmap, os, subprocess, sys
+import mmap, os, subprocess, sys, time
 from flightloop.tool import tool
+
+@tool(effect="pure", permissions=("subprocess",), timeout_s=60)
+def feed_aside(processes: int, megabytes: int) -> str:
+    """Takes memory in processes that a second thread starts."""
+    from threading import Thread
+    told = []
+    thread = Thread(target=lambda: told.append(feed(processes, megabytes)))
+    thread.start()
+    thread.join()
+    return told[0]
+
+@tool(effect="pure", permissions=("subprocess",), timeout_s=60)
+def share(megabytes: int) -> str:
+    """Takes memory that it shares with its children, and so none of its own."""
+    pages = mmap.mmap(-1, megabytes << 20)
+    for place in range(0, megabytes << 20, 4096):
+        pages[place] = 1
+        if place % (1 << 20) == 0:
+            time.sleep(0.001)
+    time.sleep(1)
+    return "shared"
+
+@tool(effect="pure", permissions=("subprocess",), timeout_s=60)
+def flood() -> int:
+    """Starts processes that start processes."""
+    tool, made = os.getpid(), 0
+    for _ in range(14):
+        try:
+            made += os.fork() > 0
+        except OSError:
+            time.sleep(0.01)
+        time.sleep(0.05)
+    if os.getpid() != tool:
+        time.sleep(30)
+        os._exit(0)
+    return made
+
+@tool(effect="pure", timeout_s=60)
+def hide(megabytes: int) -> str:
+    """Writes a file that has no name any more."""
+    with open("hidden", "w+b") as file:
+        os.unlink("hidden")
+        try:
+            for _ in range(megabytes):
+                file.write(bytes(1 << 20))
+                file.flush()
+                time.sleep(0.01)
+        except OSError:
+            return "refused"
+        time.sleep(0.5)
+    return "hidden"
 
 @tool(effect="pure", permissions=("subprocess",), timeout_s=60)
 def feed(processes: int, megabytes: int) -> str:
@@ -84,9 +136,36 @@ async def test_the_processes_of_a_call_share_one_limit(
     deployment.mechanisms = mechanisms
     (tmp_path / "tools.py").write_text(HUNGRY)
     hosts = await deployment.hosts(tmp_path / "tools.py", memory_bytes=512 << 20)
-    fed = await hosts.call("feed", {"processes": 8, "megabytes": 200}, deployment.context())
-    assert not fed.ok or int(fed.content) < 8, fed
+    for tool in ("feed", "feed_aside"):
+        fed = await hosts.call(tool, {"processes": 8, "megabytes": 200}, deployment.context())
+        assert not fed.ok or int(fed.content) < 8, fed
+    shared = await hosts.call("share", {"megabytes": 900}, deployment.context())
+    assert not shared.ok, shared
     less = await hosts.call("feed", {"processes": 2, "megabytes": 50}, deployment.context())
+    assert less.content == "2", less.error
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_file_without_a_name_counts(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    deployment.mechanisms = mechanisms
+    (tmp_path / "tools.py").write_text(HUNGRY)
+    hosts = await deployment.hosts(tmp_path / "tools.py", scratch_bytes=32 << 20)
+    told = await hosts.call("hide", {"megabytes": 150}, deployment.context())
+    assert told.content == "refused" or "wrote more than 32 MiB" in str(told.error), told
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_flood_of_processes_ends(deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]) -> None:
+    deployment.mechanisms = mechanisms
+    (tmp_path / "tools.py").write_text(HUNGRY)
+    hosts = await deployment.hosts(tmp_path / "tools.py", processes=40)
+    told = await hosts.call("flood", {}, deployment.context())
+    assert not told.ok or told.seconds < 60
+    left = [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or ())]
+    assert len(left) < 60
+    less = await hosts.call("feed", {"processes": 2, "megabytes": 5}, deployment.context())
     assert less.content == "2", less.error
 
 

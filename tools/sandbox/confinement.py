@@ -21,12 +21,12 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tools.sandbox import identity, landlock, rules, seccomp
-from tools.sandbox.limits import Limits
+from tools.sandbox.limits import Limits, tasks_of
 from tools.sandbox.reading import DEVICES
 from tools.sandbox.view import CLONE_NEWNS, View
 
@@ -34,6 +34,7 @@ NAMESPACES, LANDLOCK, SECCOMP, GROUPS = "namespaces", "landlock", "seccomp", "cg
 MECHANISMS = (NAMESPACES, LANDLOCK, SECCOMP, GROUPS)
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+FLOOD = 1000
 
 
 class SandboxError(Exception):
@@ -177,8 +178,12 @@ class Confinement:
                 )
 
     def _limit(self, counted: bool) -> None:
-        limits = self.limits if counted else Limits(**{**asdict(self.limits), "processes": None})
-        limits.apply()  # otherwise the kernel would count all of the user's processes, not this host's
+        """Applies the limits. Where the kernel does not count this host's processes but all of the user's, that limit
+        only holds up a flood until `watch` ends the host."""
+        limits = self.limits
+        if not counted and limits.processes is not None:
+            limits = replace(limits, processes=tasks_of(os.geteuid()) + FLOOD)
+        limits.apply()
 
     def _readable(self) -> list[Path]:
         own = [Path("/proc")] if self._own_proc() else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,6 +91,8 @@ class Metadata:
             inside = os.fstat(found).st_dev == os.stat(f"/proc/{notice.thread}/root{self._scratch}").st_dev
             notice.check()
         else:
-            inside = Path(self._scratch) in Path(os.readlink(f"/proc/self/fd/{found}")).parents
+            known = os.fstat(found)
+            named_once = known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)  # its other name may be anywhere
+            inside = named_once and Path(self._scratch) in Path(os.readlink(f"/proc/self/fd/{found}")).parents
         if not inside:
             raise OSError(errno.EPERM, "outside scratch")

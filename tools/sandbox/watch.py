@@ -6,17 +6,22 @@ looks every so often, so that a little more may be taken for a moment.
 
 from __future__ import annotations
 
+import errno
 import os
-import resource
-import signal
+import stat
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.ending import below
+
 EVERY_S = 0.1
-PAGE_BYTES = resource.getpagesize()
+BLOCK, KILOBYTE = 512, 1024
+MOST_FILES = 20_000
+"""As `view.SCRATCH_FILES`: to count more would take too long."""
 
 
 @dataclass(frozen=True)
@@ -25,59 +30,82 @@ class Watch:
     Attributes:
         pid: the child whose end ends the host.
         memory_bytes: of it and all that it started; None: not watched.
+        processes: and threads; None: not watched.
         scratch: its folder.
         scratch_bytes: what may lie there; None: not watched.
     """
 
     pid: int
     memory_bytes: int | None
+    processes: int | None
     scratch: str
     scratch_bytes: int | None
 
     def run(self) -> str | None:
-        """Returns, once it had to end the host, what the host took too much of; None when the host has ended."""
+        """Returns what the host took too much of; None when it has ended."""
         while Path(f"/proc/{self.pid}").exists():
             taken = self._taken()
             if taken is not None:
-                for pid in (self.pid, *below(self.pid)):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
                 return taken
             time.sleep(EVERY_S)
         return None
 
     def _taken(self) -> str | None:
-        if self.memory_bytes is not None and sum(map(_memory, below(self.pid))) > self.memory_bytes:
+        host = [*below(self.pid)]
+        known = [_status(pid) for pid in host]
+        if self.processes is not None and sum(one.get("Threads", 0) for one in known) > self.processes:
+            return "processes"
+        memory = sum(one.get("RssAnon", 0) + one.get("RssShmem", 0) for one in known) * KILOBYTE
+        if self.memory_bytes is not None and memory > self.memory_bytes:
             return "memory"
-        if self.scratch_bytes is not None and _size(Path(self.scratch)) > self.scratch_bytes:
+        if self.scratch_bytes is not None and _size(self.scratch) + _unnamed(host, self.scratch) > self.scratch_bytes:
             return "scratch"
         return None
 
 
-def below(pid: int) -> Iterator[int]:
-    """The processes that descend from one."""
+def _status(pid: int) -> dict[str, int]:
+    """Numbers of proc(5): threads, and kilobytes of memory that no file backs. Shared ones count for each process."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return
-    for child in map(int, children):
-        yield child
-        yield from below(child)
+        return {}
+    fields = (line.split() for line in lines if line.startswith(("Threads:", "RssAnon:", "RssShmem:")))
+    return {name.rstrip(":"): int(value) for name, value, *_ in fields}
 
 
-def _memory(pid: int) -> int:
-    """What a process has to itself, in bytes."""
-    try:
-        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
-    except (OSError, ValueError):
-        return 0
-    return (resident - shared) * PAGE_BYTES
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for where, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+def _size(folder: str) -> int:
+    """Bytes on disk of what lies in a folder; more than there is where files are too many or too deep to count."""
+    total, files, waiting = 0, 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    total += entry.stat(follow_symlinks=False).st_blocks * BLOCK
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return sys.maxsize
+        if files > MOST_FILES:
+            return sys.maxsize
     return total
+
+
+def _unnamed(host: Iterable[int], scratch: str) -> int:
+    """Bytes of scratch files that were deleted while they are open or mapped."""
+    found: dict[str, int] = {}
+    for pid in host:
+        with suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    known = os.stat(f"/proc/{pid}/fd/{name}")
+                    if known.st_nlink == 0 and stat.S_ISREG(known.st_mode):
+                        found[str(known.st_ino)] = known.st_blocks * BLOCK
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                if line.endswith(" (deleted)") and scratch in line:
+                    (first, last), inode = (int(part, 16) for part in line.split()[0].split("-")), line.split()[4]
+                    found[inode] = max(found.get(inode, 0), last - first)
+    return sum(found.values())

@@ -31,6 +31,7 @@ class Permission(StrEnum):
     SUBPROCESS = "subprocess"  # starts programs
 
 
+LONGEST_CALL_S = 86_400.0
 POLICY_EGRESS = "@egress"
 """In ``hosts``: those on the egress list of the agent's policy."""
 
@@ -55,7 +56,11 @@ class ToolContext:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object."""
+    """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object.
+
+    Raises:
+        ValueError: ``timeout_s`` is no time of at most a day.
+    """
 
     name: str
     description: str
@@ -77,6 +82,12 @@ class ToolSpec:
     """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
     agent: str | None = None
     """The agent that works on its calls, each in a run of its own; its function is not called."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= LONGEST_CALL_S:
+            raise ValueError(
+                f"{self.name}: timeout_s must be above 0 and at most {LONGEST_CALL_S:g}, not {self.timeout_s}"
+            )
 
     @property
     def writes(self) -> bool:
@@ -138,6 +149,7 @@ def tool(
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
             permissions and ``hosts`` or ``folders`` don't agree.
+        ValueError: ``timeout_s`` is no time of at most a day.
     """
 
     def declare(target: Function) -> Function:

@@ -49,7 +49,9 @@ class Answer(BaseModel):
 
     def within(self, limit: int) -> Answer:
         """With a content of at most ``limit`` bytes as JSON, and short sentences: whoever answers may be a tool."""
-        content, note = as_json(self.content, limit)
+        content, note = self.content, None
+        if not isinstance(content, str) or len(content.encode()) > limit:  # the host's own cut is as long as it may be
+            content, note = as_json(content, limit)
         error = None if self.error is None else self.error[:MESSAGE_CHARACTERS]
         note = note or (None if self.note is None else self.note[:MESSAGE_CHARACTERS])
         return self.model_copy(update={"content": content, "error": error, "note": note})

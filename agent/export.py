@@ -16,7 +16,7 @@ from agent.project import Project
 from agent.row import Row, row_of
 from agent.session import converse
 from agent.subagent import as_tool, tool_name
-from flightloop.content import TextPart
+from flightloop.content import with_text
 from flightloop.events import OutcomeVerified, RunEvent
 from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
@@ -89,7 +89,7 @@ class Exporter:
         if not history.turns or ruling.action.severity >= Action.ASK.severity:
             return None
         if ruling.action is Action.REDACT:
-            conversation.user = [TextPart(text=ruling.text)]
+            conversation.user = with_text(conversation.user, ruling.text)
         row = row_of(conversation, history, _offered(kit, run, history, conversation))
         return Sample(run, row, _judged(run, events))
 

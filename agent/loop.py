@@ -14,7 +14,7 @@ from agent.decide import CallTools, Plan, Reply, decide, unfinished
 from agent.gate import Gate, Means
 from agent.journal import LeaseLost, Released
 from agent.perform import perform, perform_new
-from flightloop.content import Content, TextPart
+from flightloop.content import Content, TextPart, with_text
 from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
 from flightloop.events import CallsDecided, RunEnded
 from flightloop.runs import Run, RunError, RunStatus, StopReason
@@ -123,7 +123,7 @@ class Loop:
         if ruling.action.severity >= Action.ASK.severity:
             return ruling.reason
         if ruling.action is Action.REDACT:
-            self._conversation.user = [TextPart(text=ruling.text)]
+            self._conversation.user = with_text(self._conversation.user, ruling.text)
         return None
 
     async def _perform(self) -> Run:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import regex
 
+AFTER_ESCAPE = r"(?<=\\[bfnrt])"
 Window = tuple[int, int]
 Refine = Callable[[str], Iterable[Window]]
 """A matched text; the parts of it that are really meant (a checksum holds). None are left: no finding."""
@@ -30,8 +31,8 @@ class Finding:
 
 
 class Finder(Protocol):
-    def find(self, text: str, start: int = 0) -> list[Finding]:
-        """Everything that begins at ``start`` or later, taking the text as complete."""
+    def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
+        """Everything that begins at ``start`` or later, and before ``before``, taking the text as complete."""
 
     def live(self, text: str, start: int = 0) -> int:
         """The first position from ``start`` on where more text could change a finding; else the length."""
@@ -55,6 +56,12 @@ class Pattern:
         return f"(?i:{self.expression})" if self.ignore_case else f"(?:{self.expression})"
 
 
+def not_after(characters: str) -> str:
+    r"""A look-behind: none of these characters stands before. The letter of an escape in JSON is none of them: in
+    ``\nsk-…`` a line begins with the key."""
+    return rf"(?:(?<![{characters}])|{AFTER_ESCAPE})"
+
+
 class PatternFinder:
     """Finds several patterns at once."""
 
@@ -62,10 +69,12 @@ class PatternFinder:
         self._patterns = [(pattern, regex.compile(pattern.scoped)) for pattern in patterns]
         self._any = regex.compile("|".join(pattern.scoped for pattern in patterns))
 
-    def find(self, text: str, start: int = 0) -> list[Finding]:
+    def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
         found = []
         for pattern, compiled in self._patterns:
             for match in compiled.finditer(text, start, overlapped=True):
+                if before is not None and match.start() >= before:
+                    break
                 for begin, end in pattern.refine(match.group()):
                     found.append(Finding(match.start() + begin, match.start() + end, pattern.label))
         return sorted(found)

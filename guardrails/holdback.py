@@ -48,6 +48,9 @@ class HoldBack:
         self._sha256 = policy_sha256
         self._text = ""
         self._released = 0  # everything before it is out
+        self._judged = 0  # every finding that begins before it is known
+        self._open: list[tuple[Detector, Finding]] = []
+        """Findings that are known and not settled."""
         self._live = [0] * len(detectors)
         self._hits: list[tuple[Detector, Finding]] = []
         self._blocked: StreamBlocked | None = None
@@ -90,17 +93,20 @@ class HoldBack:
         return Ruling(action, "", None, verdicts, reason, self._context.tainted)
 
     def _release(self, boundary: int) -> str:
-        found = [
+        # What begins before the boundary is final, so that each beginning is looked at once.
+        self._open += [
             (detector, finding)
             for detector, keep in zip(self._detectors, self._keep, strict=True)
-            if (candidates := detector.finder.find(self._text, self._released))
+            if (candidates := detector.finder.find(self._text, self._judged, boundary))
             for finding in keep(self._text, candidates)
         ]
+        self._judged = max(self._judged, boundary)
         # A finding across the boundary moves it to its own beginning, and that may meet another one.
-        for _, finding in sorted(found, key=lambda item: -item[1].end):
+        for _, finding in sorted(self._open, key=lambda item: -item[1].end):
             if finding.start < boundary < finding.end:
                 boundary = finding.start
-        settled = [(detector, finding) for detector, finding in found if finding.end <= boundary]
+        settled = [(detector, finding) for detector, finding in self._open if finding.end <= boundary]
+        self._open = [(detector, finding) for detector, finding in self._open if finding.end > boundary]
         self._hits += settled
         if any(detector.action is Action.BLOCK for detector, _ in settled):
             self._blocked = StreamBlocked(self.ruling())

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 import regex
 
 from flightloop.egress import permits, plain_host
+from guardrails.finders import not_after
 
-URL = r"(?<![\w+.-])(?:https?|wss?|ftp)://[^\s<>\"'`^{|}]{1,2000}"
+URL = not_after(r"\w+.-") + r"(?:https?|wss?|ftp)://[^\s<>\"'`^{|}]{1,2000}"
 BARE = regex.compile(
-    r"(?<![\w@.-])(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
+    not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _URL = regex.compile(URL, regex.IGNORECASE)

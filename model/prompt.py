@@ -33,7 +33,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, ToolCall
-from flightloop.content import Scalar, Table, TablePart, TextPart
+from flightloop.content import TablePart, TextPart, table_text
 from flightloop.errors import ContextTooLong, InvalidRequest, UnsupportedContent
 from model.signature import signature, type_text
 
@@ -121,12 +121,6 @@ def plan_text(goal: str, tools: Sequence[str]) -> str:
     return _json({"goal": goal, "tools": list(tools)})
 
 
-def table_text(table: Table) -> str:
-    """A table as compact markdown."""
-    rows: list[Sequence[Scalar]] = [table.columns, ["-"] * len(table.columns), *table.rows]
-    return "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows)
-
-
 def _system_text(system: str, request: ChatRequest) -> str:
     parts = [system]
     if request.tools:
@@ -212,11 +206,6 @@ def _form(request: ChatRequest) -> str:
         hint = f"Answer as JSON: {type_text(form.json_schema.schema_)}"
         return f"{about}\n{hint}" if about else hint
     return "Answer as a JSON object." if form.type == "json_object" else ""
-
-
-def _cell(value: Scalar) -> str:
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _json(value: Any) -> str:

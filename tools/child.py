@@ -45,6 +45,7 @@ LONGEST_LINE = 4 * 1024 * 1024
 """Of what an MCP server says."""
 TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
 """What the outer process ends with where the tool took too much of something."""
+TOLD_TO_END = {signal.SIGTERM}
 ENDING = Lock()
 OWN_FILESYSTEM = b"\1"
 """Sent with the listener: scratch is a file system by itself."""
@@ -65,6 +66,7 @@ def main() -> NoReturn:
         # The worker must see the line end when the inner process does.
         for descriptor in (0, 1, sink):
             os.close(descriptor)
+        Thread(target=_end_when_told, daemon=True).start()
         Thread(target=_supervise, args=(outer, settings, middle, grouped), daemon=True).start()
         if lines is not None:
             Thread(target=_pass_lines, args=lines, daemon=True).start()
@@ -72,7 +74,7 @@ def main() -> NoReturn:
     outer.close()
     os.close(drain)
     prepared = confinement.prepare(host)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD_TO_END)
     die_with_parent()
     if last := os.fork():
         for descriptor in (0, 1, sink, inner.detach()):
@@ -97,9 +99,15 @@ def main() -> NoReturn:
 def _end_together(parent: int) -> None:
     """The outer process ends with the worker, and what tools have started with it, wherever they put themselves."""
 
-    signal.signal(signal.SIGTERM, lambda *_: _end_with(1))
+    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_TO_END)  # `_end_when_told` waits for it
     adopt_orphans()
     die_with_parent(parent, signal.SIGTERM)
+
+
+def _end_when_told() -> NoReturn:
+    """In a thread of its own: a handler would wait for whatever the main thread waits for."""
+    signal.sigwait(TOLD_TO_END)
+    _end_with(1)
 
 
 def _end_with(status: int) -> NoReturn:

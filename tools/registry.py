@@ -18,6 +18,7 @@ from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import SchemaProblem, check
 from flightloop.tool import Tool, ToolSpec, tool_of
+from tools.validation import ArgumentsValidator, TooSlow, errors_of
 
 MAX_PROBLEMS = 5
 WORDS = {
@@ -59,7 +60,7 @@ class Registry:
             if spec.reconcile is not None:
                 self._check_reconciler(spec, spec.reconcile)
         self._validators = {
-            name: Draft202012Validator(tool.spec.parameters, format_checker=Draft202012Validator.FORMAT_CHECKER)
+            name: ArgumentsValidator(tool.spec.parameters, format_checker=Draft202012Validator.FORMAT_CHECKER)
             for name, tool in self._tools.items()
         }
 
@@ -118,7 +119,10 @@ class Registry:
     def problems(self, name: str, arguments: dict[str, Any]) -> list[str]:
         """What is wrong with a call's arguments, in words for a model; empty if nothing is. Raises NotFound."""
         self.get(name)
-        errors = sorted(self._validators[name].iter_errors(arguments), key=lambda error: list(map(str, error.path)))
+        try:
+            errors = errors_of(self._validators[name], arguments)
+        except TooSlow:
+            return ["the arguments take too long to check: give fewer or shorter values"]
         said = dict.fromkeys(_in_words(error) for error in errors)
         return list(said)[:MAX_PROBLEMS]
 

@@ -20,7 +20,7 @@ from agent.api.request_size import check_size
 from agent.api.verdicts import record
 from agent.auth import Principal
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
-from flightloop.content import Part, TextPart
+from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -234,8 +234,7 @@ def _calls(messages: list[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[s
 
 
 def _replaced(message: ChatMessage, ruling: Ruling) -> ChatMessage:
-    """The message with the text that the rails left; its other parts stay behind it."""
+    """The message with the text that the rails left."""
     if ruling.text == message.text:
         return message
-    others: list[Part] = [part for part in message.content if not isinstance(part, TextPart)]
-    return message.model_copy(update={"content": [TextPart(text=ruling.text), *others]})
+    return message.model_copy(update={"content": with_text(message.content, ruling.text)})

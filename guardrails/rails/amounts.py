@@ -25,12 +25,12 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
         return True
     value = arguments.get(rule.argument)
     if rule.read is not None and (value is None or value in rule.read.when):
-        value = _read(rule.read, arguments, context.results)
+        value = _read(rule.read, arguments, context.trusted_results)
     return not is_number(value) or not float(value) <= rule.above
 
 
 def _read(rule: ReadRule, arguments: dict[str, Any], results: tuple[str, ...]) -> float | None:
-    """The highest value that the results give for the call's key; None if they give none."""
+    """The highest value that results which no stranger can write give for the call's key; None if they give none."""
     wanted = arguments.get(rule.key)
     records = [record for text in results for record in _records(_json_of(text))]
     amounts = [_amount(record.get(rule.field)) for record in records if record.get(rule.key) == wanted is not None]
@@ -40,7 +40,7 @@ def _read(rule: ReadRule, arguments: dict[str, Any], results: tuple[str, ...]) -
 def _json_of(text: str) -> Any:
     """The JSON value that a result begins with; a note may follow it."""
     try:
-        return json.JSONDecoder().raw_decode(text.lstrip())[0]
+        return json.JSONDecoder(strict=False).raw_decode(text.lstrip())[0]  # line breaks as they are (`as_read`)
     except ValueError:
         return None
 

@@ -21,7 +21,7 @@ from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.document import InjectionEntry
 from guardrails.rails.found import MOST_SPANS
-from guardrails.rails.normalise import normalise
+from guardrails.rails.normalise import normalise, unescaped
 from guardrails.types import Judgement, Rail, Subject
 
 RULES_PATH = Path(__file__).with_name("injection.yaml")
@@ -55,13 +55,15 @@ def rules() -> tuple[Rule, ...]:
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһӏոɡαεορτικν" + "АВЕКМНОРСТХІЈЅ" + "’‘“”", "aeopcyxijsdhlngaeoptikv" + "ABEKMHOPCTXIJS" + "''\"\""
 )
+_WRAP = regex.compile(r"(?<=\S) ?\n ?(?=\S)")
 _SPACED = regex.compile(r"\b(?:\w[ .*_-]){5,}\w\b")
 _BASE64 = regex.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{32,4000}={0,2}(?![\w+/=])")
 
 
 def folded(text: str) -> str:
-    """Normal form for matching: look-alike letters as ASCII, blanks as one, letters spelt a p a r t joined."""
-    text = normalise(text).translate(_LOOKALIKES)
+    """Normal form for matching: no escapes, look-alike letters as ASCII, blanks as one, letters spelt a p a r t
+    joined."""
+    text = normalise(unescaped(text)).translate(_LOOKALIKES)
     text = regex.sub(r"[^\S\n]+", " ", text)
     return _SPACED.sub(lambda match: regex.sub(r"[ .*_-]", "", match.group()), text)
 
@@ -89,7 +91,8 @@ class Hits:
 def scan(text: str, from_tool: bool) -> Hits:
     """The worst window's score: each family of rules counts once, and doubts multiply."""
     plain = folded(text)
-    pieces = [plain, *(folded(inner) for inner in decoded(text))]
+    wrapped = [_WRAP.sub(" ", plain)] if "\n" in plain else []  # a sentence may go over several lines
+    pieces = [plain, *wrapped, *(folded(inner) for inner in decoded(text))]
     found = [
         (piece, rule, match)
         for piece, content in enumerate(pieces)

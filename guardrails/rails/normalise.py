@@ -5,6 +5,7 @@ What a person reads is kept as it is: the rail changes neither the 2 of ``x²`` 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -32,6 +33,8 @@ _RANGES = (
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
 _JOINERS = frozenset("\u200c\u200d")  # mean something in Persian, Indic scripts and emoji; never after ASCII
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
+
+_ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([nrtbf]))")
 
 
 class Visible:
@@ -72,6 +75,17 @@ def normalise(text: str) -> str:
     if text.isascii():
         return visible(text)
     return unicodedata.normalize("NFKC", visible(unicodedata.normalize("NFKC", text)))
+
+
+def unescaped(text: str) -> str:
+    """JSON's escapes of blanks and letters as these themselves, however often a text was put into another."""
+    return _ESCAPED.sub(_written, text) if "\\" in text else text
+
+
+def _written(match: re.Match[str]) -> str:
+    if match[1]:
+        return chr(int(match[1], 16))
+    return "\n" if match[2] in "nr" else " "
 
 
 def normalise_rail() -> Rail:

@@ -15,7 +15,7 @@ from stdnum.fr import nir
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
 
-from guardrails.finders import Finding, Pattern, PatternFinder, Window
+from guardrails.finders import AFTER_ESCAPE, Finding, Pattern, PatternFinder, Window, not_after
 
 _GAP = regex.compile(r"[ -]")
 CARD_PREFIX = regex.compile(
@@ -70,14 +70,19 @@ def after_word(matched: str) -> Iterator[Window]:
         yield begin.start(), len(matched)
 
 
-EDGE, END = r"(?<![\w+.-])", r"(?!\w)"
+BEFORE_EMAIL = rf"(?:(?<![\w.+%\\-])|{AFTER_ESCAPE}|(?<=\\)(?![bfnrt]))"
+EDGE, WORD, END = not_after(r"\w+.-"), not_after(r"\w"), r"(?!\w)"
 PATTERNS = {
-    "email": [Pattern("email", r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")],
+    "email": [Pattern("email", BEFORE_EMAIL + r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")],
     "phone": [
-        Pattern("phone", r"(?<![\w+])(?<!\d[ ./-])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)", checked(is_phone)),
         Pattern(
             "phone",
-            r"(?<!\w)(?:(?:tele)?phone|tel|mobile|cell|fax|whatsapp|call(?: me)?|reach me)"
+            not_after(r"\w+") + r"(?<!\d[ ./-])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)",
+            checked(is_phone),
+        ),
+        Pattern(
+            "phone",
+            WORD + r"(?:(?:tele)?phone|tel|mobile|cell|fax|whatsapp|call(?: me)?|reach me)"
             r"(?: (?:number|no|is|at|on|under)|[.:#]){0,3} ?[(+]?\d(?:[ ()./-]{0,2}\d){6,14}(?!\d)",
             after_word,
             ignore_case=True,
@@ -85,13 +90,13 @@ PATTERNS = {
         Pattern("phone", EDGE + r"\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}" + END),
     ],
     "iban": [
-        Pattern("iban", r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)
+        Pattern("iban", WORD + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)
     ],
     # A group of digits may stand before the number: each group is a start.
     "card": [Pattern("card", r"(?<!\d)[1-6](?:[ -]?\d){12,27}(?!\d)", prefixes(13, 19, is_card))],
     "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
     "gb_nino": [
-        Pattern("gb_nino", r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"),
+        Pattern("gb_nino", WORD + r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"),
     ],
     "es_dni": [
         Pattern("es_dni", EDGE + r"\d{8}-?[A-Z](?!\w)", checked(dni.is_valid), ignore_case=True),
@@ -100,7 +105,7 @@ PATTERNS = {
     "it_cf": [
         Pattern(
             "it_cf",
-            r"(?<!\w)[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z](?!\w)",
+            WORD + r"[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z](?!\w)",
             checked(codicefiscale.is_valid),
             ignore_case=True,
         )

@@ -18,7 +18,7 @@ from detect_secrets.plugins.square_oauth import SquareOAuthDetector
 from detect_secrets.plugins.stripe import StripeDetector
 from detect_secrets.plugins.telegram_token import TelegramBotTokenDetector
 
-from guardrails.finders import Pattern, PatternFinder
+from guardrails.finders import Pattern, PatternFinder, not_after
 
 LIBRARY = {
     "aws_key": AWSKeyDetector,
@@ -34,17 +34,18 @@ LIBRARY = {
     "telegram_token": TelegramBotTokenDetector,
 }
 
+START = not_after(r"\w-")
 OWN = (
-    Pattern("api_key", r"(?<![\w-])sk-(?:proj|svcacct|admin|ant|or|live|test)-[A-Za-z0-9_-]{16,}"),
-    Pattern("api_key", r"(?<![\w-])sk-[A-Za-z0-9]{32,}"),
-    Pattern("google_key", r"(?<![\w-])AIza[A-Za-z0-9_-]{35}"),
-    Pattern("huggingface_token", r"(?<![\w-])hf_[A-Za-z0-9]{30,}"),
-    Pattern("github_token", r"(?<![\w-])github_pat_[A-Za-z0-9_]{22,}"),
-    Pattern("npm_token", r"(?<![\w-])npm_[A-Za-z0-9]{36}"),
-    Pattern("slack_token", r"(?<![\w-])xox[abeoprs](?:-[A-Za-z0-9]{4,}){2,}"),
+    Pattern("api_key", START + r"sk-(?:proj|svcacct|admin|ant|or|live|test)-[A-Za-z0-9_-]{16,}"),
+    Pattern("api_key", START + r"sk-[A-Za-z0-9]{32,}"),
+    Pattern("google_key", START + r"AIza[A-Za-z0-9_-]{35}"),
+    Pattern("huggingface_token", START + r"hf_[A-Za-z0-9]{30,}"),
+    Pattern("github_token", START + r"github_pat_[A-Za-z0-9_]{22,}"),
+    Pattern("npm_token", START + r"npm_[A-Za-z0-9]{36}"),
+    Pattern("slack_token", START + r"xox[abeoprs](?:-[A-Za-z0-9]{4,}){2,}"),
     Pattern("slack_webhook", r"https://hooks\.slack\.com/services/[A-Za-z0-9_/]{20,}", ignore_case=True),
-    Pattern("stripe_key", r"(?<![\w-])[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-    Pattern("jwt", r"(?<![\w-])eyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*)?"),
+    Pattern("stripe_key", START + r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    Pattern("jwt", START + r"eyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*)?"),
     Pattern("password_in_url", r"://[^:/\s@]{1,64}:[^/\s@]{1,128}@"),
     # Goes on to its end line, else to the next key's beginning, else to the end of the text.
     Pattern(

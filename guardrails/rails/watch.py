@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 import regex
 
 from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
-from guardrails.finders import Finding, Pattern, PatternFinder
+from guardrails.finders import Finding, Pattern, PatternFinder, not_after
 from guardrails.hosts import URL, Address, addresses_of, hosts_in, permitted
 from guardrails.rails.found import Detector, Watch
 from guardrails.rails.pii import pii_finder, values
 from guardrails.rails.secrets import secrets_finder
 from guardrails.types import GuardContext
 
+_START, _BLANKS = not_after(r"\w"), r"(?:\s|\\[nrt]){1,8}"
 Keep = Callable[[str, list[Finding]], list[Finding]]
 
 
@@ -40,8 +41,8 @@ def terms_finder(terms: Iterable[str]) -> PatternFinder:
     """Finds terms as whole words, any case, any run of up to eight blanks between their words."""
     patterns = []
     for term in terms:
-        words = r"\s{1,8}".join(regex.escape(word) for word in unicodedata.normalize("NFKC", term).split())
-        patterns.append(Pattern("term", rf"(?<!\w){words}(?!\w)", ignore_case=True))
+        words = _BLANKS.join(regex.escape(word) for word in unicodedata.normalize("NFKC", term).split())
+        patterns.append(Pattern("term", rf"{_START}{words}(?!\w)", ignore_case=True))
     return PatternFinder(patterns)
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import regex
 
 from guardrails.rails.found import leaves
-from guardrails.rails.normalise import normalise
+from guardrails.rails.normalise import normalise, unescaped
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
+_EXACT = regex.compile(
+    r"https?://[^\s<>\"')\]]+|[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
+)
+"""Links, whatever has an @, names of hosts with what follows them."""
+_AFTER = ".,;:!?*)]}>\"'"
+"""What ends a sentence and no address."""
 URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 
 
@@ -38,19 +45,37 @@ def numbers_in(text: str) -> set[float]:
 def stands_in(value: object, sources: Iterable[str]) -> bool:
     """Whether every string and number of a JSON value occurs in one of the sources.
 
-    A text with commas or line breaks (an address) may stand there in another order of its parts;
-    each part's words must stand together.
+    A text with commas or line breaks (a street) may stand there in another order of its parts; each part's words must
+    stand together, whatever is between them. E-mail addresses, links and names of hosts must stand there sign by sign.
     """
     texts = list(sources)
-    haystacks = [f" {plain(text)} " for text in texts]
+    haystacks = [_Words.of(text) for text in texts]
     return all(_leaf_stands(leaf, texts, haystacks) for leaf in leaves(value if value is not None else ""))
 
 
-def _leaf_stands(leaf: str, texts: list[str], haystacks: list[str]) -> bool:
+def _leaf_stands(leaf: str, texts: list[str], haystacks: list[_Words]) -> bool:
     number = number_of(leaf)
     if number is not None and any(number in numbers_in(text) for text in texts):
         return True
     if not leaf.strip():
         return True
-    needles = [f" {needle} " for part in _PARTS.split(leaf) if (needle := plain(part))]
-    return bool(needles) and any(all(needle in haystack for needle in needles) for haystack in haystacks)
+    needles = [_Words.of(part) for part in _PARTS.split(leaf)]
+    needles = [needle for needle in needles if needle.plain.strip()]
+    return bool(needles) and any(all(needle.stands_in(haystack) for needle in needles) for haystack in haystacks)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """``plain``: between two blanks. ``exact``: what would be something else with one sign changed."""
+
+    plain: str
+    exact: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> _Words:
+        text = unescaped(text)
+        found = _EXACT.findall(normalise(text).casefold())
+        return cls(f" {plain(text)} ", frozenset(one.rstrip(_AFTER) for one in found))
+
+    def stands_in(self, other: _Words) -> bool:
+        return self.plain in other.plain and self.exact <= other.exact

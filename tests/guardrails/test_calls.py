@@ -115,7 +115,7 @@ async def test_ask_rules_read_what_an_amount_stands_for(arguments, action):
         'not JSON {"order": 3, "total": 1}',
         '{"note": "{\\"order\\": 3, \\"total\\": 1}"}',
     )
-    assert await rule(guard(REFUND), arguments, results=results) is action
+    assert await rule(guard(REFUND), arguments, results=results, trusted_results=results) is action
 
 
 async def test_ask_by_effect():

@@ -202,7 +202,10 @@ PUBLIC, PRIVATE, LOOPBACK = ip_address("93.184.216.34"), ip_address("10.1.2.3"),
 
 
 def endpoints(*allowed: str, **more: object) -> Endpoints:
-    names = {"api.example.com": {PUBLIC}, "inside.example.com": {PRIVATE}, "db.example.com": {PRIVATE}}
+    names = {
+        "api.example.com": {PUBLIC}, "inside.example.com": {PRIVATE}, "db.example.com": {PRIVATE},
+        "cloud.example.com": {ip_address("169.254.169.254")},
+    }  # fmt: skip
     return Endpoints(
         tuple(map(parse, allowed)),
         resolve=lambda name: names.get(name, set()),
@@ -234,6 +237,29 @@ def endpoints(*allowed: str, **more: object) -> Endpoints:
         ("127.0.0.1:5000", ip_address("127.0.0.2"), 5000, False),
         ("127.0.0.1:5000", ip_address("0.0.0.0"), 5000, False),
         ("[fd00::7]:8080", ip_address("fd00::7"), 8080, True),
+        ("localhost", LOOPBACK, 80, False),
+        ("localhost", LOOPBACK, 443, False),
+        ("127.0.0.1", LOOPBACK, 80, False),
+        ("inside.example.com", ip_address("10.1.2.3"), 443, False),
+        ("cloud.example.com", ip_address("169.254.169.254"), 80, False),
+        ("cloud.example.com:80", ip_address("169.254.169.254"), 80, False),
+        ("169.254.169.254:80", ip_address("169.254.169.254"), 80, True),
+        *(
+            ("*", ip_address(inside), 80, False)
+            for inside in (
+                "64:ff9b::7f00:1",
+                "64:ff9b::a9fe:a9fe",
+                "2002:7f00:1::",
+                "2002:a9fe:a9fe::",
+                "::ffff:10.0.0.1",
+                "fec0::1",
+                "192.88.99.1",
+                "100.64.0.1",
+                "224.0.0.1",
+                "ff0e::1",
+                "2001::1",
+            )
+        ),
     ],
 )
 def test_what_an_entry_permits(entry: str, address: object, port: int, permitted: bool) -> None:

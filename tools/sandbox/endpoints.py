@@ -7,7 +7,9 @@
 | ``*``, ``*:8443`` | every public address, on ports 80 and 443, or on that port |
 | ``*.example.com`` | as ``*``: a name can't be told from an address; the tool itself has to check the name |
 
-An address of this machine is reached only where an entry names it with its port, and never on a port of the platform.
+Whoever answers for a name may say that it leads inside. A name without a port therefore leads to public addresses only,
+one with a port to private ones too, but never to a link-local one, where clouds keep their credentials. An address of
+this machine must be named with its port, and is never reached on a port of the platform.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from dataclasses import dataclass, field, replace
 from flightloop.egress import EgressEntry, is_address
 
 ANY = "*"
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 addresses for networks that have none (RFC 6052)."""
+RELAYS = ipaddress.ip_network("192.88.99.0/24")
+"""Of 6to4, no longer used (RFC 7526)."""
 REMEMBERED_S = 300.0
 """How long an address counts as a host's after it was last found: large sites answer with other ones each time."""
 ASKED_AGAIN_S = 5.0
@@ -66,15 +72,21 @@ class Endpoints:
 
     def permits(self, address: Address, port: int) -> bool:
         """Whether a tool may connect there over TCP."""
-        address = getattr(address, "ipv4_mapped", None) or address
+        given, address = address, _plain(address)
         if port == 53 and address in self.nameservers and any(not is_address(one.host) for one in self.allowed):
             return True
-        if self._is_local(address):
-            named = any(port in one.ports and self._names_local(one.host, address) for one in self.allowed)
+        if self._is_local(given) or self._is_local(address):
+            named = any(one.ports == {port} and self._names_local(one.host, address) for one in self.allowed)
             return named and port not in self.reserved and not self.is_platform(port)
         if any(port == other and self._is_at(host, address) for host, other in self.barred):
             return False
-        return any(port in one.ports and self._is_at(one.host, address) for one in self.allowed)
+        return any(port in one.ports and self._may_lead(one, address) for one in self.allowed)
+
+    def _may_lead(self, entry: EgressEntry, address: Address) -> bool:
+        if is_address(entry.host) or _is_public(address):
+            return self._is_at(entry.host, address)
+        private = len(entry.ports) == 1 and address.is_private and not address.is_link_local
+        return private and not entry.host.startswith(ANY) and self._is_at(entry.host, address)
 
     def _is_local(self, address: Address) -> bool:
         return address.is_loopback or address.is_unspecified or address in self.local
@@ -84,15 +96,29 @@ class Endpoints:
         return host == str(address) or (host == "localhost" and address.is_loopback)
 
     def _is_at(self, host: str, address: Address) -> bool:
-        if host.startswith(ANY):
-            return address.is_global and not address.is_multicast
         if is_address(host):
-            return ipaddress.ip_address(host) == address
+            return _plain(ipaddress.ip_address(host)) == address
+        if host.startswith(ANY):
+            return True
         now = time.monotonic()
         if now - self._asked.get(host, -ASKED_AGAIN_S) >= ASKED_AGAIN_S:
             self._asked[host] = now
             self._seen.update(dict.fromkeys(((host, one) for one in self.resolve(host)), now))
         return now - self._seen.get((host, address), -REMEMBERED_S) < REMEMBERED_S
+
+
+def _plain(address: Address) -> Address:
+    """An IPv4 address that an IPv6 one only wraps, or that traffic to it is translated or tunnelled to."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in TRANSLATED:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.ipv4_mapped or address.sixtofour or address
+    return address
+
+
+def _is_public(address: Address) -> bool:
+    site = isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address.teredo is not None)
+    return address.is_global and not address.is_multicast and not site and address not in RELAYS
 
 
 def addresses_of(name: str) -> set[Address]:

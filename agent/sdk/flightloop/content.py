@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -67,8 +68,29 @@ Content = Annotated[
 
 
 def text_of(parts: Sequence[Part]) -> str:
-    """The text parts of a content, joined by newlines; other kinds are left out."""
-    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    """What a model reads of a content: texts, and tables as text, joined by newlines. Images are left out."""
+    texts = (_text(part) for part in parts)
+    return "\n".join(text for text in texts if text is not None)
+
+
+def with_text(parts: Sequence[Part], text: str) -> list[Part]:
+    """The content with another text in the place of `text_of`; images stay behind it."""
+    return [TextPart(text=text), *(part for part in parts if _text(part) is None)]
+
+
+def _text(part: Part) -> str | None:
+    return part.text if isinstance(part, TextPart) else table_text(part.table) if isinstance(part, TablePart) else None
+
+
+def table_text(table: Table) -> str:
+    """A table as compact markdown."""
+    rows: list[Sequence[Scalar]] = [table.columns, ["-"] * len(table.columns), *table.rows]
+    return "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows)
+
+
+def _cell(value: Scalar) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def is_plain(parts: Sequence[Part]) -> bool:

@@ -1,0 +1,62 @@
+"""A tool's schema and a model's arguments: checking one against the other holds nobody up."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from flightloop.tool import Effect, ToolSpec
+from tools.registry import Registry, performed_elsewhere
+
+
+def registry(properties: dict[str, Any], **schema: Any) -> Registry:
+    parameters = {"type": "object", "properties": properties, **schema}
+    return Registry([performed_elsewhere(ToolSpec("odd", "Odd.", parameters, Effect.PURE))])
+
+
+NESTED: dict[str, Any] = {"x": 1}
+for _ in range(40):
+    NESTED = {"a": NESTED}
+BRANCH = {"properties": {"a": {"$ref": "#/$defs/node"}}}
+NODE = {"anyOf": [{**BRANCH, "required": ["b"]}, {**BRANCH, "required": ["c"]}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "schema", "arguments"),
+    [
+        ({"x": {"type": "string", "pattern": "^(a+)+$"}}, {}, {"x": "a" * 40 + "!"}),
+        ({"x": {"type": "string", "pattern": "(x+x+)+y"}}, {}, {"x": "x" * 60}),
+        ({}, {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 40 + "!": 1}),
+        ({}, {"propertyNames": {"pattern": "^(a|aa)+$"}}, {"a" * 60 + "!": 1}),
+        ({"x": {"items": {"pattern": "^(a*)*$"}}}, {}, {"x": [f"{'a' * 40}{number}" for number in range(500)]}),
+        (
+            {"x": {"uniqueItems": True}},
+            {},
+            {"x": [{"n": number} if number % 2 else [number] for number in range(9000)]},
+        ),
+        ({"node": {"$ref": "#/$defs/node"}}, {"$defs": {"node": NODE}}, {"node": NESTED}),
+        ({"x": {"items": {"type": "string"}}}, {}, {"x": list(range(200_000))}),
+    ],
+    ids=["repeated", "overlapping", "keys", "names", "items", "unique", "choices", "errors"],
+)
+def test_arguments_are_checked_in_bounded_time(
+    properties: dict[str, Any], schema: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    tools = registry(properties, **schema)
+    started = time.process_time()
+    for _ in range(3):
+        tools.problems("odd", arguments)
+    assert time.process_time() - started < 5
+
+
+def test_what_can_be_checked_is() -> None:
+    tools = registry(
+        {"code": {"type": "string", "pattern": "^[A-Z]{3}$"}, "tags": {"type": "array", "uniqueItems": True}},
+        additionalProperties=False,
+    )
+    assert tools.problems("odd", {"code": "ABC", "tags": [1, 2, {"a": 1}]}) == []
+    assert "of the form ^[A-Z]{3}$" in tools.problems("odd", {"code": "abc"})[0]
+    assert len(tools.problems("odd", {"code": "ABC", "tags": [{"a": 1}, {"a": 1}]})) == 1
+    assert "is unknown" in tools.problems("odd", {"other": 1})[0]

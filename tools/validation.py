@@ -1,0 +1,98 @@
+"""Checks a call's arguments against a tool's schema, in bounded time: neither of them is the platform's own.
+
+Left to the tool's process, which checks its arguments too, are ``patternProperties``, ``unevaluatedProperties``, and
+patterns that once took too long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from itertools import islice
+from typing import Any
+
+import regex
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+log = logging.getLogger(__name__)
+MOST_SECONDS = 0.25
+PATTERN_SECONDS = 0.05
+MOST_ERRORS = 1000
+
+Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+_deadline: ContextVar[float] = ContextVar("deadline")
+_slow: set[str] = set()
+
+
+class TooSlow(Exception):
+    """The arguments could not be checked in `MOST_SECONDS`."""
+
+
+def errors_of(validator: Any, arguments: Any) -> list[ValidationError]:
+    """What is wrong, by its place; at most `MOST_ERRORS`. Raises TooSlow."""
+    before = _deadline.set(time.monotonic() + MOST_SECONDS)
+    try:
+        found = list(islice(validator.iter_errors(arguments), MOST_ERRORS))
+    finally:
+        _deadline.reset(before)
+    return sorted(found, key=lambda error: list(map(str, error.path)))
+
+
+def _in_time(keyword: Keyword) -> Keyword:
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if time.monotonic() > _deadline.get():
+            raise TooSlow
+        yield from keyword(validator, value, instance, schema) or ()
+
+    return check
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "string") or pattern in _slow:
+        return
+    try:
+        found = regex.search(pattern, instance, timeout=PATTERN_SECONDS)
+    except TimeoutError:
+        log.warning("the pattern %s takes too long and is not asked again", pattern)
+        _slow.add(pattern)
+        return
+    except regex.error as error:
+        yield ValidationError(f"the tool's pattern {pattern!r} can't be used: {error}")
+        return
+    if not found:
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _unique(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    items = instance if wanted and validator.is_type(instance, "array") else []
+    if len({json.dumps(item, sort_keys=True) for item in items}) < len(items):
+        yield ValidationError(f"{instance!r} has non-unique elements")
+
+
+def _additional(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if "patternProperties" not in schema:
+        yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, allowed, instance, schema)
+
+
+def _unchecked(validator: Any, value: Any, instance: Any, schema: Any) -> None:
+    return None
+
+
+ArgumentsValidator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        name: _in_time(keyword)
+        for name, keyword in {
+            **Draft202012Validator.VALIDATORS,
+            "pattern": _pattern,
+            "patternProperties": _unchecked,
+            "unevaluatedProperties": _unchecked,
+            "additionalProperties": _additional,
+            "uniqueItems": _unique,
+        }.items()
+    },
+)

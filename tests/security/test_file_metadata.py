@@ -158,6 +158,24 @@ def test_the_table_knows_every_call_of_the_other_architecture() -> None:
     assert NUMBERS["aarch64"].keys() <= NUMBERS["x86_64"].keys()
 
 
+ORACLE = """
+import os
+for target in ('HOME/key', 'HOME/nothing', '/nothing/there'):
+    os.symlink(target, 'link')
+    try:
+        os.chmod('link', 0o600)
+    except OSError as error:
+        print(type(error).__name__, error.errno)
+    os.unlink('link')
+"""
+
+
+async def test_errors_do_not_tell_what_there_is(python: Python) -> None:
+    told = (await python(ORACLE)).content["output"].splitlines()
+    assert len(told) == 3
+    assert len(set(told)) == 1, told
+
+
 LINKS = '''
 import os
 from flightloop.tool import ToolContext, tool

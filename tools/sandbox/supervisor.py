@@ -21,7 +21,8 @@ from pathlib import Path
 RECEIVE, SEND, STILL_VALID = 0xC0502100, 0xC0182101, 0x40082102
 PIDFD_OPEN, PIDFD_GETFD, OPENAT2 = 434, 438, 437
 PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
-RESOLVE_IN_ROOT = 0x10
+BENEATH, IN_ROOT = 0x08, 0x10
+"""RESOLVE_* of linux/openat2.h."""
 AT_FDCWD = -100
 LONGEST_PATH = 4096
 PAGE = 4096
@@ -88,26 +89,20 @@ class Notice:
         return found
 
     def located(self, folder: int, path: bytes, *, follow: bool) -> int:
-        """A descriptor (O_PATH) of what a path means to the caller, relative to one of its descriptors or AT_FDCWD."""
-        flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-        if path.startswith(b"/"):
-            return self._in_its_root(path, flags)
-        base = "cwd" if folder == AT_FDCWD else f"fd/{folder}"
+        """A descriptor (O_PATH) of what a path means to the caller, relative to one of its descriptors or AT_FDCWD.
+
+        A relative path that goes up, or over a link that is absolute, is an error (EXDEV): it would be resolved in the
+        file system of this process, and tell the caller what there is.
+        """
+        base = "root" if path.startswith(b"/") else "cwd" if folder == AT_FDCWD else f"fd/{folder}"
         start = os.open(f"/proc/{self.thread}/{base}", os.O_PATH | os.O_CLOEXEC)
+        flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        how = (ctypes.c_uint64 * 3)(flags, 0, IN_ROOT if base == "root" else BENEATH)
         try:
             self.check()
-            return os.open(path, flags, dir_fd=start)
+            return _checked(_libc().syscall(OPENAT2, start, path, ctypes.byref(how), ctypes.c_size_t(24)))
         finally:
             os.close(start)
-
-    def _in_its_root(self, path: bytes, flags: int) -> int:
-        root = os.open(f"/proc/{self.thread}/root", os.O_PATH | os.O_CLOEXEC)
-        how = (ctypes.c_uint64 * 3)(flags, 0, RESOLVE_IN_ROOT)
-        try:
-            self.check()
-            return _checked(_libc().syscall(OPENAT2, root, path, ctypes.byref(how), ctypes.c_size_t(24)))
-        finally:
-            os.close(root)
 
     def _process(self) -> int:
         for line in Path(f"/proc/{self.thread}/status").read_text().splitlines():

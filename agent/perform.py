@@ -29,7 +29,7 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from flightloop.wellformed import LEVELS, levels, whole
+from flightloop.wellformed import LEVELS, finite, levels, whole
 from guardrails.types import CallSubject, Ruling, args_sha256
 from tools.host import ToolOutcome
 
@@ -330,7 +330,7 @@ def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
         call_id=state.call.id,
         tool=tool,
         ok=outcome.ok,
-        content=whole(outcome.content) if levels(outcome.content) <= LEVELS else TOO_DEEP,
+        content=finite(whole(outcome.content)) if levels(outcome.content) <= LEVELS else TOO_DEEP,
         error=whole(outcome.error),
         note=whole(outcome.note),
         seconds=outcome.seconds,

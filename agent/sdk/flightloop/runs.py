@@ -208,6 +208,8 @@ class Run(Wire):
     policy: str | None = None
     """Of this run, if it isn't its agent's."""
     model: str | None = None
+    epoch: int | None = None
+    """Of interrupts, when it was created or last resumed by somebody: those raised later stop it."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -16,12 +16,12 @@ from flightloop.runs import Run
 
 @dataclass
 class Draft:
-    """An answer that is being decoded: ``released`` is what the guard has let out so far."""
+    """An answer that is being decoded: ``text`` is what the rails of its stream have let through so far."""
 
     model: str
     prompt_tokens: int
     completion_tokens: int = 0
-    released: str = ""
+    text: str = ""
 
 
 class Book:

@@ -13,7 +13,7 @@ from agent.budgets import reserve
 from agent.collect import Collected
 from agent.compaction import compact
 from agent.context import Conversation, Estimator, Prompt, answer_room
-from agent.gate import Gate, Means
+from agent.gate import Gate, Means, passed
 from agent.history import dump
 from flightloop.chat import ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
 from flightloop.chat import Usage as TokenUsage
@@ -54,11 +54,12 @@ Decision = Plan | CallTools | Reply
 
 @dataclass(frozen=True)
 class _Asked:
-    """A finished model call. ``cut``: the budget, not the agent, set its length."""
+    """A finished model call. ``text``: what the rails of its stream let through. ``cut``: the budget, not the agent,
+    set its length."""
 
     collected: Collected
     model: ModelCall
-    released: str
+    text: str
     cut: bool
 
 
@@ -115,26 +116,25 @@ class _Asking:
         except StreamBlocked as blocked:
             reply = Replied(text=self._refusal, model=self._unfinished())
             return Reply(reply, blocked=blocked.ruling.reason)
-        collected = asked.collected
-        if collected.calls:
-            return self._calls(asked)
-        if asked.cut and collected.finish_reason == "length":
-            return _unusable(asked, "the budget cut it")
-        if not collected.text.strip():
+        ruling = await self.gate.final(asked.text)
+        if asked.collected.calls:
+            return self._calls(asked, passed(ruling))
+        if asked.cut and asked.collected.finish_reason == "length":
+            return _unusable(asked, "the budget cut it", passed(ruling))
+        if ruling is None:
             return _unusable(asked, "it was empty")
-        ruling = await self.gate.check(Stage.FINAL, asked.released)
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
         return Reply(Replied(text=ruling.text, model=asked.model))
 
-    def _calls(self, asked: _Asked) -> CallTools:
+    def _calls(self, asked: _Asked, text: str) -> CallTools:
         step = self.book.run.usage.steps + 1
         calls = [
             # The model's own ids may repeat; these are unique within the run.
             ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
             for index, call in enumerate(asked.collected.calls)
         ]
-        return CallTools(CallsDecided(calls=calls, text=asked.released, model=asked.model))
+        return CallTools(CallsDecided(calls=calls, text=text, model=asked.model))
 
     async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
         refused: Prompt | None = None
@@ -179,10 +179,10 @@ class _Asking:
         )
         collected = await self.gate.answer(request, prompt_tokens, show=show)
         learned = estimator.learned(prompt, collected.usage.prompt_tokens if collected.usage else 0)
-        released = self.book.draft.released if self.book.draft else ""
+        text = self.book.draft.text if self.book.draft else ""
         self.book.draft = None
         model = _model_call(self.means, collected, prompt_tokens, began, learned)
-        return _Asked(collected, model, released, cut=reservation.completion_tokens < room)
+        return _Asked(collected, model, text, cut=reservation.completion_tokens < room)
 
     def _unfinished(self) -> ModelCall:
         model = unfinished(self.means, self.book)
@@ -203,8 +203,7 @@ def unfinished(means: Means, book: Book) -> ModelCall | None:
     return ModelCall(model=draft.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
 
 
-def _unusable(asked: _Asked, problem: str) -> CallTools:
-    text = asked.released
+def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
 
 

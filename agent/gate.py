@@ -29,7 +29,7 @@ from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
 from flightloop.errors import FlightloopError, Interrupted
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import Tool, ToolContext, ToolSpec
-from flightloop.verdicts import Stage, Verdict
+from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject
 from observability import semconv
@@ -89,6 +89,11 @@ class Means:
     def tools(self) -> tuple[str, ...]:
         """Names of all that the agent can call."""
         return (*self.agent.tools, *(agent.tool for agent in self.subagents.values()))
+
+
+def passed(ruling: Ruling | None) -> str:
+    """What a ruling leaves of a text. Nobody is asked about texts: such a one is withheld."""
+    return "" if ruling is None or ruling.action.severity >= Action.ASK.severity else ruling.text
 
 
 class Gate:
@@ -162,8 +167,18 @@ class Gate:
         self._judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
+    async def final(self, text: str) -> Ruling | None:
+        """The ruling on what an answer says; None: it says nothing. Where the policy holds answers, it goes out now."""
+        if not text.strip():
+            return None
+        ruling = await self.check(Stage.FINAL, text)
+        if self._holds:
+            self._publish(passed(ruling))
+        return ruling
+
     async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> Collected:
-        """One model call; with ``show`` its text goes out while it is decoded, as far as it is released.
+        """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
+        policy holds answers.
 
         Raises:
             StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
@@ -229,17 +244,25 @@ class Gate:
                     piece = collected.add(chunk)
                     draft.completion_tokens = collected.tokens
                     if stream is not None and piece:
-                        self._release(draft, stream.push(piece))
+                        self._take(draft, stream.push(piece))
             if stream is not None:
-                self._release(draft, stream.finish())
+                self._take(draft, stream.finish())
                 self._judged(stream.ruling().verdicts)
         except StreamBlocked as blocked:
             self._judged(blocked.ruling.verdicts)
             raise
 
-    def _release(self, draft: Draft, text: str) -> None:
+    def _take(self, draft: Draft, text: str) -> None:
+        draft.text += text
+        if not self._holds:
+            self._publish(text)
+
+    @property
+    def _holds(self) -> bool:
+        return self._means.guard.policy.document.streaming == "held"
+
+    def _publish(self, text: str) -> None:
         if text:
-            draft.released += text
             run = self._book.run
             now, step = self._means.clock(), run.usage.steps
             delta = DeltaEvent(run_id=run.id, text=text, at=now, step=step, after=run.last_seq)

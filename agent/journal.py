@@ -260,6 +260,10 @@ class Journal(Protocol):
         """Newest first; with ``active=False`` the cleared ones too."""
         ...
 
+    async def stops(self, run: Run) -> InterruptSnapshot:
+        """The interrupts of a run's tenant that are active, or were raised since it was created or last resumed."""
+        ...
+
     async def interrupt_snapshot(self) -> InterruptSnapshot:
         """Active interrupts of all tenants and those cleared within the last hour."""
         ...

@@ -11,7 +11,7 @@ from agent.budgets import Exhausted, Reservation, seconds_left
 from agent.compaction import ContextExhausted
 from agent.context import Conversation
 from agent.decide import CallTools, Plan, Reply, decide, unfinished
-from agent.gate import Gate, Means
+from agent.gate import Gate, Means, passed
 from agent.journal import LeaseLost, Released
 from agent.perform import perform, perform_new
 from flightloop.content import Content, TextPart, with_text
@@ -147,13 +147,14 @@ class Loop:
 
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
         """Ends the run with what it has said so far, counting an answer that was broken off."""
-        text = self._book.draft.released if self._book.draft else self._said()
-        model = unfinished(self._means, self._book)
-        broken = [CallsDecided(calls=[], text=text, problem=str(reason), model=model)] if model else []
+        said = self._book.draft.text if self._book.draft else self._said()
+        text = passed(await self._gate.check(Stage.FINAL, said)) if said else ""
+        if (model := unfinished(self._means, self._book)) is not None:
+            self._book.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
         output: Content | None = [TextPart(text=text)] if text else None
         error = RunError(code=code or str(reason), message=message)
         ended = RunEnded(status=status, stop_reason=reason, output=output, error=error)
-        return await self._book.write(*broken, ended)
+        return await self._book.write(ended)
 
     def _said(self) -> str:
         decided = (turn.decision for turn in reversed(self._book.history.turns))

@@ -29,8 +29,8 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from flightloop.wellformed import LEVELS, levels, whole
-from guardrails.types import CallSubject, Ruling
+from flightloop.wellformed import LEVELS, finite, levels, whole
+from guardrails.types import CallSubject, Ruling, args_sha256
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -160,14 +160,12 @@ class _Performing:
     async def begin(self, state: CallState) -> _Begun:
         """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
         try:
-            spec, arguments = self._understood(state)
-            subject = CallSubject(state.call.id, spec, arguments)
-            ruling = await self._check(state, subject)
+            subject, ruling = await self._ruled(state)
         except _Refused as refused:
             return _Begun(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
             return _Begun(state, [self._request(state, subject, ruling)])
-        arguments = ruling.arguments if ruling.arguments is not None else arguments
+        spec, arguments = subject.spec, _ruled_arguments(subject, ruling)
         intent = self._intent(state, spec, arguments)
         if spec.agent is None:
             return _Begun(state, [intent], spec=spec, arguments=arguments)
@@ -195,6 +193,12 @@ class _Performing:
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
         tainted = await self.book.tainted(returned.performed_by)
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
+
+    async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
+        """A call as the model made it, and what the guard says of it now; raises _Refused."""
+        spec, arguments = self._understood(state)
+        subject = CallSubject(state.call.id, spec, arguments)
+        return subject, await self._check(state, subject)
 
     def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
         """The tool and the arguments, valid by its schema."""
@@ -253,14 +257,33 @@ class _Performing:
         try:
             spec = self.means.hosts.registry.get(intent.tool)
         except NotFound as error:
-            await self.book.write(self._failed(state, UNKNOWN if intent.effect == Effect.UNSAFE else error.message))
+            await self.book.write(self._not_repeated(state, intent, error.message))
             return
         if state.returned is not None:
             await self._returned(state, spec, intent, state.returned)
-        elif intent.effect == Effect.UNSAFE:
+        elif Effect.UNSAFE in (intent.effect, spec.effect):
             await self._reconcile(state, spec, intent.arguments)
         else:
-            await self._effect(state, spec, intent.arguments)
+            await self._repeat(state, intent)
+
+    async def _repeat(self, state: CallState, intent: ToolIntent) -> None:
+        """Performs a call once more, if all that a new call has to pass lets it: agent, policy and approval may have
+        changed since its intent was journaled."""
+        try:
+            subject, ruling = await self._ruled(state)
+            arguments = _ruled_arguments(subject, ruling)
+            if ruling.action is Action.ASK:
+                await self.book.write(self._request(state, subject, ruling))
+                return
+            if args_sha256(intent.tool, arguments) != intent.args_sha256:
+                raise _Refused("a guardrail changes its arguments now: that would be another call")
+        except _Refused as refused:
+            await self.book.write(self._not_repeated(state, intent, str(refused)))
+            return
+        await self._effect(state, subject.spec, arguments)
+
+    def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
+        return self._failed(state, why if intent.effect == Effect.PURE else f"{UNKNOWN} ({why})")
 
     async def _reconcile(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """What became of a call that can't be repeated, if its tool names one that knows."""
@@ -298,12 +321,16 @@ class _Performing:
         return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)
 
 
+def _ruled_arguments(subject: CallSubject, ruling: Ruling) -> dict[str, Any]:
+    return subject.arguments if ruling.arguments is None else ruling.arguments
+
+
 def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
     return ToolResult(
         call_id=state.call.id,
         tool=tool,
         ok=outcome.ok,
-        content=whole(outcome.content) if levels(outcome.content) <= LEVELS else TOO_DEEP,
+        content=finite(whole(outcome.content)) if levels(outcome.content) <= LEVELS else TOO_DEEP,
         error=whole(outcome.error),
         note=whole(outcome.note),
         seconds=outcome.seconds,

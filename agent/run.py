@@ -185,6 +185,7 @@ def _created(event: RunCreated) -> RunState:
             parent=event.parent,
             policy=event.policy,
             model=event.model,
+            epoch=event.epoch,
             created_at=event.at,
             last_seq=event.seq or 1,
         )
@@ -205,6 +206,7 @@ def _resumed(state: RunState, event: RunResumed) -> dict[str, Any]:
         "status": S.QUEUED,
         "budget": event.budget or state.run.budget,
         "session_budget": event.session_budget or state.run.session_budget,
+        "epoch": state.run.epoch if event.epoch is None else event.epoch,
         "stop_reason": None,
         "output": None,
         "error": None,

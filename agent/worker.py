@@ -27,7 +27,7 @@ from flightloop.chat import Tags
 from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunError, RunStatus, StopReason
-from guardrails.interrupt import InterruptWatch
+from guardrails.interrupt import InterruptWatch, matches
 from observability.tracing import Tracing, end_run
 
 log = structlog.get_logger(__name__)
@@ -60,8 +60,9 @@ class _Held:
 
     lease: Lease
     tags: tuple[Tags, ...]
-    epoch: int
     stop: Stop = field(default_factory=Stop)
+    epoch: int | None = None
+    """None until it is known what was raised before."""
     task: asyncio.Task[None] | None = None
     """None until it runs: a task that is cancelled before would never give its run back."""
     hosts: Hosts | None = None
@@ -149,13 +150,12 @@ class Worker:
             for wait in waits:
                 wait.cancel()
             return
-        epoch = self._watch.epoch()
         claim = await self._journal.claim(self._config.name, self._config.lease_s)
         if claim is None:
             await self._journal.wait_for_work(self._config.poll_s)
             return
         run = claim.run
-        held = _Held(claim.lease, _tags(run), epoch, Stop(draining=self._draining.is_set()))
+        held = _Held(claim.lease, _tags(run), Stop(draining=self._draining.is_set()))
         self._held.add(held)
         self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
         task.add_done_callback(self._tasks.discard)
@@ -204,9 +204,12 @@ class Worker:
             async with self._kits.using(run) as kit:
                 held.hosts = kit.hosts
                 book = await Book.open(self._journal, run.tenant_id, claim.lease)
+                stops = await self._journal.stops(run)
+                held.epoch = stops.epoch
+                held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
-                loop = Loop(self._means(kit, run, held.epoch), book, conversation, held.stop)
+                loop = Loop(self._means(kit, run, stops.epoch), book, conversation, held.stop)
                 run = await self._until_stopped(held, loop, kit)
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
@@ -215,7 +218,7 @@ class Worker:
 
     async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
         try:
-            if self._stopped(held):
+            if held.stop.interrupted or self._stopped(held):
                 held.stop.interrupted = True
                 return await loop.interrupted()
             return await loop.drive()
@@ -287,7 +290,10 @@ class Worker:
         await asyncio.gather(*late)
 
     def _stopped(self, held: _Held) -> bool:
-        return any(self._watch.stopped(tags, held.epoch) for tags in held.tags)
+        epoch = held.epoch
+        if self._watch.silent or epoch is None or self._watch.epoch() < epoch:
+            return self._watch.silent  # what it has read is older than what the journal has told since
+        return any(self._watch.stopped(tags, epoch) for tags in held.tags)
 
     async def _renew(self) -> None:
         for held in list(self._held):

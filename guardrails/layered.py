@@ -85,12 +85,15 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
 
 
 def _policy(policies: Sequence[Policy]) -> Policy:
-    """The last one's, which may reach no host that another forbids; its hash is that of all."""
+    """The last one's, which may reach no host that another forbids and holds answers if another does; its hash is that
+    of all."""
     *others, own = policies
     allowed = tuple(entry for text in own.document.egress.hosts for entry in _common(text, others))
     egress = own.document.egress.model_copy(update={"hosts": allowed})
     digest = hashlib.sha256("".join(policy.sha256 for policy in policies).encode()).hexdigest()
-    return Policy(own.name, own.version, digest, own.document.model_copy(update={"egress": egress}))
+    held = any(policy.document.streaming == "held" for policy in policies)
+    changed = {"egress": egress, "streaming": "held" if held else "live"}
+    return Policy(own.name, own.version, digest, own.document.model_copy(update=changed))
 
 
 def _common(text: str, others: Sequence[Policy]) -> Iterator[str]:

@@ -30,7 +30,7 @@ class _BodyRequest(Request):
                 f"the body has {nested} opening brackets and {items} commas; the limits are {NESTED} and {ITEMS}",
             )
         try:
-            return from_json(body)
+            return from_json(body, allow_inf_nan=False)
         except ValueError as error:
             raise HTTPException(400, f"the body is not valid JSON: {error}") from None
 

@@ -19,7 +19,7 @@ from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
 from guardrails.audit import together
-from guardrails.interrupt import InterruptSnapshot
+from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
 POLL_S = 0.25
@@ -244,6 +244,16 @@ class StoreJournal:
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
         since = None if active else datetime.min.replace(tzinfo=UTC)
         return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
+
+    async def stops(self, run: Run) -> InterruptSnapshot:
+        def work(tx: Transaction) -> InterruptSnapshot:
+            epoch, since = tx.epoch(), run.created_at - CLEARED_KEPT  # other nodes' clocks may be behind
+            found = [*tx.interrupts(run.tenant_id, since), *tx.interrupts(ANY_TENANT, since)]
+            admitted = epoch if run.epoch is None else run.epoch  # None: of before this was kept
+            raised = [each for each in found if each.cleared_at is None or each.epoch > admitted]
+            return InterruptSnapshot(epoch, tuple(raised))
+
+        return await self._backend.read(work)
 
     async def interrupt_snapshot(self) -> InterruptSnapshot:
         since = self._clock() - CLEARED_KEPT

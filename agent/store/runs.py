@@ -23,7 +23,8 @@ def create(
     first = answers.earlier(tx, created.tenant_id, idempotency, Run)
     if first is not None:
         return Created(first, replayed=True)
-    event = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
+    stamps = {"seq": 1, "run_id": created.run_id or new_id("run"), "at": now, "epoch": tx.epoch()}
+    event = created.model_copy(update=stamps)
     if tx.run(event.run_id) is not None:
         raise Conflict(f"run {event.run_id} exists already")
     change = advance(Row(apply(None, event), queued_at=now), before, now)
@@ -52,6 +53,9 @@ def append(
 ) -> Change:
     row = find(tx, run_id)
     check_writer(row, events, lease)
+    events = [
+        event.model_copy(update={"epoch": tx.epoch()}) if isinstance(event, RunResumed) else event for event in events
+    ]
     families.check_new(tx, children)
     change = write(tx, row, events, now)
     for child in children:

@@ -16,6 +16,7 @@ from flightloop.events import (
     ModelCall,
     RunCreated,
     RunEnded,
+    RunResumed,
 )
 from flightloop.runs import Budget, RunStatus, StopReason
 from flightloop.verdicts import Action, Stage, Verdict
@@ -146,6 +147,26 @@ async def test_interrupts_are_latched_and_the_epoch_only_grows(journal: Journal,
     assert {item.id for item in snapshot.interrupts} == {first.id, second.id}
     clock.forward(3601)
     assert {item.id for item in (await journal.interrupt_snapshot()).interrupts} == {second.id}
+
+
+async def test_a_runs_stops_are_those_since_it_was_created_or_resumed(journal: Journal, clock: Any) -> None:
+    async def stops() -> set[str]:
+        return {item.id for item in (await journal.stops(await journal.get("default", run.id))).interrupts}
+
+    lifted = await journal.raise_interrupt("default", "all")
+    await journal.clear_interrupt("default", lifted.id)
+    run = (await journal.create(created())).run
+    assert (run.epoch, await stops()) == ((await journal.interrupt_snapshot()).epoch, set())
+    raised = [await journal.raise_interrupt(tenant, "all") for tenant in ("default", "*", "other")]
+    for each in raised:
+        await journal.clear_interrupt(each.tenant_id, each.id)
+    clock.forward(24 * 3600)
+    assert await stops() == {raised[0].id, raised[1].id}
+    await journal.append(run.id, [ended(RunStatus.INTERRUPTED, StopReason.INTERRUPT)])
+    await journal.append(run.id, [RunResumed(by="ann")])
+    assert await stops() == set()
+    standing = await journal.raise_interrupt("default", "all")
+    assert await stops() == {standing.id}
 
 
 async def test_the_audit_is_one_verifiable_chain_a_tenant(journal: Journal) -> None:

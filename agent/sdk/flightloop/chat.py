@@ -12,8 +12,8 @@ from pydantic import ConfigDict, Field, field_serializer, field_validator
 from pydantic_core import from_json
 
 from flightloop.content import Content, Part, Wire, is_plain, text_of
-from flightloop.limits import CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
-from flightloop.wellformed import LEVELS, levels
+from flightloop.limits import ANSWER_CALLS, CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
+from flightloop.wellformed import LARGEST_INTEGER, LEVELS, levels, unkept_number
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Priority = Literal["operator", "interactive", "batch"]
@@ -30,13 +30,20 @@ class FunctionCall(Wire):
         """The arguments as a dict.
 
         Raises:
-            ValueError: not a JSON object, or one that couldn't be kept: with half a character, or too deep.
+            ValueError: not a JSON object, or one that not every reader keeps as it is: with half a character, a number
+                that is infinite or too large, or too deep.
         """
-        value = from_json(self.arguments or "{}")
+        value = from_json(self.arguments or "{}", allow_inf_nan=False)
         if not isinstance(value, dict):
             raise ValueError(f"arguments of {self.name} are not a JSON object")
         if levels(value) > LEVELS:
             raise ValueError(f"arguments of {self.name} have more than {LEVELS} levels")
+        if (number := unkept_number(value)) is not None:
+            shown = f"{number:.3g}" if isinstance(number, float) else f"an integer of {number.bit_length()} bits"
+            raise ValueError(
+                f"arguments of {self.name} hold {shown}: numbers are finite, and integers at most {LARGEST_INTEGER};"
+                " a longer one is written as text"
+            )
         return value
 
 
@@ -237,7 +244,7 @@ class FunctionDelta(Wire):
 
 
 class ToolCallDelta(Wire):
-    index: int
+    index: int = Field(ge=0, lt=ANSWER_CALLS)
     id: str | None = None
     type: Literal["function"] | None = None
     function: FunctionDelta = Field(default_factory=FunctionDelta)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, FiniteFloat
 
 from flightloop.limits import PARTS, TABLE_CELLS
 
-Scalar = str | int | float | bool | None
+Scalar = str | int | FiniteFloat | bool | None
 
 
 class Wire(BaseModel):

@@ -60,6 +60,8 @@ class RunCreated(Event):
     parent: Parent | None = None
     policy: str | None = None
     model: str | None = None
+    epoch: int | None = None
+    """Of interrupts, when it was created: those raised later stop it."""
 
 
 class RunStarted(Event):
@@ -84,6 +86,8 @@ class RunResumed(Event):
     by: str = ""
     budget: Budget | None = None
     session_budget: Budget | None = None
+    epoch: int | None = None
+    """Of interrupts, when somebody resumed it; None: it only goes on after a wait."""
 
 
 class RunEnded(Event):

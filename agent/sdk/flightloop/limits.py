@@ -16,6 +16,8 @@ PARTS = 4096
 """Content parts of a request, over all of its messages."""
 CALLS = 4096
 """Tool calls of a request, over all of its messages."""
+ANSWER_CALLS = 128
+"""Tool calls of one answer: who puts its chunks together makes room for as many as an index says."""
 TOOLS = 128
 """As in OpenAI's API."""
 STOPS = 8

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat
 
 from flightloop.content import Body, Content, Wire
 from flightloop.limits import METADATA, check_metadata
@@ -57,9 +57,9 @@ class Budget(Wire):
     steps: int | None = Field(default=None, ge=1)
     tokens: int | None = Field(default=None, ge=1)
     """Prompt and completion tokens together."""
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: FiniteFloat | None = Field(default=None, gt=0)
     """Wall time while a worker holds the run."""
-    cost: float | None = Field(default=None, ge=0)
+    cost: FiniteFloat | None = Field(default=None, ge=0)
     """Euros."""
 
 
@@ -208,6 +208,8 @@ class Run(Wire):
     policy: str | None = None
     """Of this run, if it isn't its agent's."""
     model: str | None = None
+    epoch: int | None = None
+    """Of interrupts, when it was created or last resumed by somebody: those raised later stop it."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

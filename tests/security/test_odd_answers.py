@@ -1,0 +1,126 @@
+"""Answers and bodies with numbers that not every reader keeps, and with indexes that nobody has room for."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.fakes import calls, text
+from agent.fakes_api import api_deps
+from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.models.remote import RemoteChatModel, RemoteConfig
+from flightloop.chat import ChatRequest, FunctionCall
+from flightloop.errors import ModelUnavailable
+from flightloop.events import ToolIntent, ToolResult
+from flightloop.limits import ANSWER_CALLS
+from flightloop.tool import tool, tool_of
+from flightloop.wellformed import LARGEST_INTEGER, finite, unkept_number
+from tests.agent.test_api_runs import calling
+from tests.security.benches import bench
+
+ASKING = "name: desk\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: wire}]}\n"
+ODD = ["Infinity", "-Infinity", "NaN", "1e999", "-1e999", str(LARGEST_INTEGER + 1), str(-(2**64)), "1" + "0" * 400]
+DEEP = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+sent: list[Any] = []
+
+
+@tool(effect="keyed")
+def wire(amount: Any) -> str:
+    """Sends money."""
+    sent.append(amount)
+    return "sent"
+
+
+@tool(effect="pure")
+def measure() -> Any:
+    """Returns what it measured."""
+    return {"mean": math.nan, "most": [math.inf, 1.5], "id": 2**60}
+
+
+@pytest.mark.parametrize("number", ODD)
+@pytest.mark.parametrize("place", ["{}", "[[{}]]", '{{"in": {}}}'])
+async def test_numbers_that_a_person_would_see_as_others_are_refused(tmp_path: Path, number: str, place: str) -> None:
+    sent.clear()
+    asked = calls(("wire", f'{{"amount": {place.format(number)}}}'))
+    desk = bench(tmp_path, asked, text("Sorry."), tools=[tool_of(wire)], policy=ASKING)
+    run = await desk.work(await desk.start())
+    assert (run.status, sent) == ("succeeded", [])
+    assert (await desk.journal.approvals("default")).data == []
+    (refused,) = [event for event in await desk.events(run) if isinstance(event, ToolResult)]
+    assert "the arguments are not a JSON object" in refused.error
+
+
+@settings(deadline=None, database=None, max_examples=300)
+@given(DEEP)
+def test_what_is_parsed_is_read_alike_by_all(value: Any) -> None:
+    call = FunctionCall(name="wire", arguments=json.dumps({"amount": value}))
+    if unkept_number(value) is None:
+        # JavaScript's reader, and the one of the journal
+        assert json.loads(json.dumps(call.parsed()), parse_int=lambda digits: int(float(digits))) == {"amount": value}
+        assert finite(value) == value
+    else:
+        with pytest.raises(ValueError, match=r"number|value"):
+            call.parsed()
+    json.dumps(finite(value), allow_nan=False)
+
+
+@pytest.mark.parametrize("amount", [LARGEST_INTEGER, -LARGEST_INTEGER, 100.00000000000001, 1e300, 0.1])
+async def test_what_is_approved_is_what_is_performed(tmp_path: Path, amount: float) -> None:
+    sent.clear()
+    desk = bench(tmp_path, calls(("wire", {"amount": amount})), text("Done."), tools=[tool_of(wire)], policy=ASKING)
+    run = await desk.work(await desk.start())
+    (approval,) = (await desk.journal.approvals("default", status="pending")).data
+    shown = json.loads(approval.model_dump_json())["arguments"]["amount"]
+    await desk.journal.decide("default", approval.id, "approve", "ann")
+    run = await desk.work(run)
+    (intent,) = [event for event in await desk.events(run) if isinstance(event, ToolIntent)]
+    kept = json.loads(intent.model_dump_json())["arguments"]["amount"]
+    assert [repr(each) for each in (shown, kept, *sent)] == [repr(amount)] * 3
+
+
+async def test_a_result_is_kept_as_the_model_sees_it(tmp_path: Path) -> None:
+    desk = bench(tmp_path, calls(("measure", {})), text("Done."), tools=[tool_of(measure)])
+    run = await desk.work(await desk.start())
+    (result,) = [event for event in await desk.events(run) if isinstance(event, ToolResult)]
+    assert result.content == {"mean": None, "most": [None, 1.5], "id": 2**60}
+    assert json.loads(desk.model.requests[1].messages[-1].text) == result.content
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"budget": {{"seconds": {}}}',
+        '"input": [{{"type": "table", "table": {{"columns": ["a"], "rows": [[{}]]}}}}]',
+    ],
+)
+async def test_a_client_sends_none_either(number: str, field: str) -> None:
+    deps = api_deps()
+    body = f'{{"agent": "support", "input": "Hi.", {field.format(number)}}}'
+    async with calling(deps) as client:
+        answer = await client.post("/v1/runs", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+    assert (await deps.journal.runs("default")).data == []
+
+
+@pytest.mark.parametrize("index", [ANSWER_CALLS, 3_000_000_000, -1])
+async def test_an_index_beyond_all_calls_is_a_broken_answer(index: int) -> None:
+    call = {"index": index, "id": "c", "function": {"name": "wire", "arguments": "{}"}}
+    chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]}
+    model = ScriptedServer(ScriptedAnswer(chunks=[json.dumps(chunk)]))
+    async with model.serving() as url:
+        remote = RemoteChatModel(RemoteConfig(url, attempts=1))
+        request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi."}]})
+        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+            [chunk async for chunk in remote.stream(request)]
+        await remote.close()

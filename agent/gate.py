@@ -103,6 +103,7 @@ class Gate:
         self._conversation = conversation
         self._results: list[str] = []
         self._trusted: list[str] = []
+        self._trusted_calls: list[str] = []
         self._looked_up: list[str] = []
 
     @property
@@ -119,8 +120,10 @@ class Gate:
         run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
-            if result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
+            # An error repeats what the model or a person wrote.
+            if result.ok and result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
                 self._trusted.append(self._results[-1])
+                self._trusted_calls.append(history.call(result.call_id).call.function.arguments)
             if result.tool in self._means.lookup.tools:
                 self._looked_up.append(self._results[-1])
         return GuardContext(
@@ -133,6 +136,7 @@ class Gate:
             tainted=history.tainted,
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
+            trusted_calls=tuple(self._trusted_calls),
             approved_args=approved,
             facts=self._means.lookup.facts,
             looked_up=tuple(self._looked_up),

@@ -30,7 +30,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from flightloop.wellformed import LEVELS, finite, levels, whole
-from guardrails.types import CallSubject, Ruling, args_sha256
+from guardrails.types import CallSubject, Ruling
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class _Performing:
             return _Begun(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
             return _Begun(state, [self._request(state, subject, ruling)])
-        spec, arguments = subject.spec, _ruled_arguments(subject, ruling)
+        spec, arguments = subject.spec, subject.arguments
         intent = self._intent(state, spec, arguments)
         if spec.agent is None:
             return _Begun(state, [intent], spec=spec, arguments=arguments)
@@ -195,10 +195,22 @@ class _Performing:
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
-        """A call as the model made it, and what the guard says of it now; raises _Refused."""
+        """A call as it would be performed, and what the guard says of it now; raises _Refused.
+
+        What the guard redacts is checked as the call that it has become: a person is asked about that one.
+        """
         spec, arguments = self._understood(state)
         subject = CallSubject(state.call.id, spec, arguments)
-        return subject, await self._check(state, subject)
+        ruling = await self._check(state, subject)
+        if ruling.arguments is None or ruling.arguments == arguments:
+            return subject, ruling
+        if problems := self.means.hosts.registry.problems(spec.name, ruling.arguments):
+            raise _Refused(f"a guardrail redacted its arguments, which it can't be called with: {'; '.join(problems)}")
+        subject = CallSubject(state.call.id, spec, ruling.arguments)
+        ruling = await self._check(state, subject)
+        if ruling.arguments is not None and ruling.arguments != subject.arguments:
+            raise _Refused("guardrails don't agree on its arguments")
+        return subject, ruling
 
     def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
         """The tool and the arguments, valid by its schema."""
@@ -271,16 +283,15 @@ class _Performing:
         changed since its intent was journaled."""
         try:
             subject, ruling = await self._ruled(state)
-            arguments = _ruled_arguments(subject, ruling)
             if ruling.action is Action.ASK:
                 await self.book.write(self._request(state, subject, ruling))
                 return
-            if args_sha256(intent.tool, arguments) != intent.args_sha256:
+            if subject.args_sha256 != intent.args_sha256:
                 raise _Refused("a guardrail changes its arguments now: that would be another call")
         except _Refused as refused:
             await self.book.write(self._not_repeated(state, intent, str(refused)))
             return
-        await self._effect(state, subject.spec, arguments)
+        await self._effect(state, subject.spec, subject.arguments)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
         return self._failed(state, why if intent.effect == Effect.PURE else f"{UNKNOWN} ({why})")
@@ -319,10 +330,6 @@ class _Performing:
 
     def _failed(self, state: CallState, error: str) -> ToolResult:
         return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)
-
-
-def _ruled_arguments(subject: CallSubject, ruling: Ruling) -> dict[str, Any]:
-    return subject.arguments if ruling.arguments is None else ruling.arguments
 
 
 def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:

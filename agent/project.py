@@ -99,6 +99,7 @@ def load_project(folder: Path | None = None) -> Project:
     tools = {*_names(registry), *map(subagent.tool_name, agents)}
     for path, policy in own.items():
         _check_tools_named(path, policy, tools)
+        _check_arguments_named(path, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
@@ -184,6 +185,18 @@ def _check_tools_named(path: Path, policy: Policy, tools: Collection[str]) -> No
         if policy.name != default_policy().name:
             raise ConfigError(told, param=where)
         log.warning("the policy names a tool that the project has not", told=told)
+
+
+def _check_arguments_named(path: Path, policy: Policy, registry: Registry) -> None:
+    """Raises ConfigError: as a rule about a tool that isn't there, one about an argument that isn't never holds."""
+    for where, tool, argument in policy.document.arguments_named():
+        known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
+        if argument in known:
+            continue
+        told = f"{path}: {where}: {tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
+        if policy.name != default_policy().name:
+            raise ConfigError(told, param=where)
+        log.warning("the policy names an argument that the tool has not", told=told)
 
 
 def _names(registry: Registry) -> set[str]:

@@ -279,6 +279,17 @@ class PolicyDocument(Strict):
         """The whole document as JSON data, defaults written out."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def arguments_named(self) -> Iterator[tuple[str, str, str]]:
+        """Fields, and the tools and arguments that they name."""
+        for tool, rules in self.tools.arguments.items():
+            for name in rules:
+                yield f"tools.arguments.{tool}.{name}", tool, name
+        for index, rule in enumerate(self.tools.ask):
+            if rule.tool and rule.argument:
+                yield f"tools.ask.{index}.argument", rule.tool, rule.argument
+                if rule.read is not None:
+                    yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
+
     def tools_named(self) -> Iterator[tuple[str, str]]:
         """Fields and the tools that they name: ``("tools.ask.0.tool", "refund_order")``; ``*`` is none."""
         lists: dict[str, Iterable[str]] = {f"tools.allow.{agent}": names for agent, names in self.tools.allow.items()}

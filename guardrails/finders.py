@@ -15,7 +15,7 @@ from typing import Protocol
 
 import regex
 
-AFTER_ESCAPE = r"(?<=\\[bfnrt])"
+AFTER_ESCAPE = r"(?<=\\[bfnrt]|\\u[0-9a-fA-F]{4})"
 Window = tuple[int, int]
 Refine = Callable[[str], Iterable[Window]]
 """A matched text; the parts of it that are really meant (a checksum holds). None are left: no finding."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import regex
@@ -14,7 +16,7 @@ from guardrails.document import ArgumentRule, PolicyDocument
 from guardrails.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.rails.amounts import exceeds, is_number
 from guardrails.rails.found import leaves
-from guardrails.rails.words import stands_in
+from guardrails.rails.words import Words, stands_in
 from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
 
 Problem = tuple[Action, str, str]
@@ -50,10 +52,10 @@ def origin_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
         call, context = _call(subject), subject.context
         problems: list[Problem] = []
-        for name in call.spec.sinks:
-            known = name not in call.arguments or stands_in(
-                call.arguments[name], (context.user_text, *context.trusted_results)
-            )
+        sinks = [name for name in call.spec.sinks if name in call.arguments]
+        said = _Said.of(context) if sinks else None
+        for name in sinks:
+            known = said is None or said.vouches_for(call.arguments[name])
             if not known and document.tools.sinks is not Action.ALLOW:
                 reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
@@ -109,6 +111,28 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What vouches for a value: the user's words, and results of trusted tools for all that they did not just repeat:
+    what they were asked with, the model wrote."""
+
+    user: Words
+    results: tuple[tuple[Words, Words], ...]
+
+    @classmethod
+    def of(cls, context: GuardContext) -> _Said:
+        pairs = zip_longest(context.trusted_results, context.trusted_calls, fillvalue="")
+        return cls(Words.of(context.user_text), tuple((Words.of(result), Words.of(asked)) for result, asked in pairs))
+
+    def vouches_for(self, value: Any) -> bool:
+        return all(map(self._known, leaves(value if value is not None else "")))
+
+    def _known(self, leaf: str) -> bool:
+        if self.user.hold(leaf):
+            return True
+        return any(result.hold(leaf) and not asked.hold(leaf) for result, asked in self.results)
+
+
 def _call(subject: Subject) -> CallSubject:
     if subject.call is None:
         raise ValueError("a tool call without its call")
@@ -128,9 +152,10 @@ def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
-        if name not in call.arguments:
+        declared = call.spec.parameters.get("properties", {}).get(name, {})
+        if name not in call.arguments and "default" not in declared:
             continue
-        value = call.arguments[name]
+        value = call.arguments.get(name, declared.get("default"))  # what is left out, the tool fills in
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
         if rule.from_user_words and not stands_in(value, (context.user_text,)):

@@ -9,6 +9,7 @@ from typing import Any
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.finders import Finder, Finding, merged, redact
+from guardrails.rails.normalise import unescaped_places
 from guardrails.types import GuardContext, Judgement, Rail, Subject
 
 MOST_SPANS = 256
@@ -33,6 +34,10 @@ class Detector:
 
     def spans(self, text: str, context: GuardContext) -> list[Finding]:
         findings = self.finder.find(text)
+        if "\\" in text:  # in JSON, what is looked for may be written with escapes
+            plain, places = unescaped_places(text)
+            inner = self.finder.find(plain)
+            findings += [Finding(places[one.start], places[one.end], one.label) for one in inner]
         return merged(self.watch(context)(text, findings)) if findings else []
 
 
@@ -78,15 +83,29 @@ def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, 
         found.extend(findings)
         return redact(text, findings)
 
-    clean = map_scalars(arguments, visit)
+    try:
+        clean = map_scalars(arguments, visit)
+    except KeysClash:
+        reason = "two names within the arguments would be the same without what was found"
+        return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=subject.stage, reason=reason),))
     replaced = detector.action is Action.REDACT and bool(found)
     return Judgement((verdict_of(detector, subject.stage, found),), arguments=clean if replaced else None)
 
 
+class KeysClash(Exception):
+    """Two keys of an object have become one."""
+
+
 def map_scalars(node: Any, visit: Callable[[str], str]) -> Any:
-    """A JSON value with ``visit`` applied to every string, key and number written out; what it leaves alone stays."""
+    """A JSON value with ``visit`` applied to every string, key and number written out; what it leaves alone stays.
+
+    Raises KeysClash.
+    """
     if isinstance(node, dict):
-        return {visit(str(key)): map_scalars(value, visit) for key, value in node.items()}
+        mapped = {visit(str(key)): map_scalars(value, visit) for key, value in node.items()}
+        if len(mapped) < len(node):
+            raise KeysClash
+        return mapped
     if isinstance(node, list):
         return [map_scalars(item, visit) for item in node]
     if isinstance(node, bool) or node is None:

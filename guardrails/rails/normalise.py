@@ -34,7 +34,12 @@ _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(fi
 _JOINERS = frozenset("\u200c\u200d")  # mean something in Persian, Indic scripts and emoji; never after ASCII
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
 
-_ESCAPED = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([nrtbf]))")
+_ESCAPED = re.compile(
+    r"\\+r\\+n|(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\+u(?P<unit>[0-9a-fA-F]{4})|\\+(?P<sign>[nrtbf/\"])"
+)
+_SIGNS = {"n": "\n", "r": "\n", "t": " ", "b": " ", "f": " "}
+_HALVES = ("d8", "d9", "da", "db", "dc", "dd", "de", "df")
 
 
 class Visible:
@@ -78,14 +83,32 @@ def normalise(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """JSON's escapes of blanks and letters as these themselves, however often a text was put into another."""
-    return _ESCAPED.sub(_written, text) if "\\" in text else text
+    """Escapes of JSON as what they stand for, however often a text was put into another."""
+    return _ESCAPED.sub(lambda escape: _written(escape) or escape[0], text) if "\\" in text else text
 
 
-def _written(match: re.Match[str]) -> str:
-    if match[1]:
-        return chr(int(match[1], 16))
-    return "\n" if match[2] in "nr" else " "
+def unescaped_places(text: str) -> tuple[str, list[int]]:
+    """As `unescaped`, and where each of its characters, and its end, stood."""
+    pieces, places, at = [], [], 0
+    for escape in _ESCAPED.finditer(text):
+        written = _written(escape)
+        if written is None:
+            continue
+        pieces += [text[at : escape.start()], written]
+        places += [*range(at, escape.start()), *[escape.start()] * len(written)]
+        at = escape.end()
+    return "".join([*pieces, text[at:]]), [*places, *range(at, len(text) + 1)]
+
+
+def _written(escape: re.Match[str]) -> str | None:
+    """None for half a character."""
+    pair, unit, sign = escape["pair"], escape["unit"], escape["sign"]
+    if pair:
+        high, low = (int(half, 16) for half in re.findall(r"u(\w{4})", pair))
+        return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+    if unit:
+        return None if unit[:2].lower() in _HALVES else chr(int(unit, 16))
+    return _SIGNS.get(sign, sign) if sign else "\n"
 
 
 def normalise_rail() -> Rail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import regex
 
@@ -12,10 +13,11 @@ from guardrails.rails.found import leaves
 from guardrails.rails.normalise import normalise, unescaped
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
+_SHORT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(
-    r"https?://[^\s<>\"')\]]+|[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
+    r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|https?://[^\s<>\"')\]]+|[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
 )
 """Links, whatever has an @, names of hosts with what follows them."""
 _AFTER = ".,;:!?*)]}>\"'"
@@ -43,39 +45,53 @@ def numbers_in(text: str) -> set[float]:
 
 
 def stands_in(value: object, sources: Iterable[str]) -> bool:
-    """Whether every string and number of a JSON value occurs in one of the sources.
-
-    A text with commas or line breaks (a street) may stand there in another order of its parts; each part's words must
-    stand together, whatever is between them. E-mail addresses, links and names of hosts must stand there sign by sign.
-    """
-    texts = list(sources)
-    haystacks = [_Words.of(text) for text in texts]
-    return all(_leaf_stands(leaf, texts, haystacks) for leaf in leaves(value if value is not None else ""))
-
-
-def _leaf_stands(leaf: str, texts: list[str], haystacks: list[_Words]) -> bool:
-    number = number_of(leaf)
-    if number is not None and any(number in numbers_in(text) for text in texts):
-        return True
-    if not leaf.strip():
-        return True
-    needles = [_Words.of(part) for part in _PARTS.split(leaf)]
-    needles = [needle for needle in needles if needle.plain.strip()]
-    return bool(needles) and any(all(needle.stands_in(haystack) for needle in needles) for haystack in haystacks)
+    """Whether every string and number of a JSON value occurs in one of the sources (`Words.hold`)."""
+    known = [Words.of(text) for text in sources]
+    return all(any(words.hold(leaf) for words in known) for leaf in leaves(value if value is not None else ""))
 
 
 @dataclass(frozen=True)
-class _Words:
-    """``plain``: between two blanks. ``exact``: what would be something else with one sign changed."""
+class Words:
+    """What somebody said.
+
+    Attributes:
+        plain: its words, between two blanks.
+        exact: what would be something else with one sign changed: addresses, links, names of hosts.
+        numbers: by their values.
+    """
 
     plain: str
     exact: frozenset[str]
+    numbers: frozenset[Decimal]
 
     @classmethod
-    def of(cls, text: str) -> _Words:
+    def of(cls, text: str) -> Words:
         text = unescaped(text)
-        found = _EXACT.findall(normalise(text).casefold())
-        return cls(f" {plain(text)} ", frozenset(one.rstrip(_AFTER) for one in found))
+        found = _EXACT.findall(normalise(text).lower())
+        numbers = map(_short_number, _NUMBER.findall(text))
+        return cls(
+            plain=f" {plain(text)} ",
+            exact=frozenset(one.rstrip(_AFTER) for one in found),
+            numbers=frozenset(number for number in numbers if number is not None),
+        )
 
-    def stands_in(self, other: _Words) -> bool:
-        return self.plain in other.plain and self.exact <= other.exact
+    def hold(self, leaf: str) -> bool:
+        """Whether a value stands there.
+
+        A text with commas or line breaks (a street) may stand there in another order of its parts; each part's words
+        must stand together, whatever is between them. What is `exact` must stand there sign by sign. A number of up to
+        15 digits may be written in another way.
+        """
+        if (number := _short_number(leaf.strip())) is not None and number in self.numbers:
+            return True
+        needles = [Words.of(part) for part in _PARTS.split(leaf)]
+        needles = [needle for needle in needles if needle.plain.strip()]
+        if not needles:
+            return not leaf.strip()
+        return all(needle.plain in self.plain and needle.exact <= self.exact for needle in needles)
+
+
+def _short_number(text: str) -> Decimal | None:
+    """A number that is an amount and not a name of digits: an account, a card, a code with zeros at its beginning."""
+    bare = regex.sub(r"(?<=\d)[,' ](?=\d{3}(?!\d))", "", text).replace(",", ".")
+    return Decimal(bare) if _SHORT.fullmatch(bare) and len(regex.findall(r"\d", bare)) <= 15 else None

@@ -71,10 +71,36 @@ async def test_secrets_are_found_in_structures_too(guard: Guard, secret: str, le
         assert secret not in left.replace("\\n", "\n"), result
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        r'{"a": "say \u0022SECRET\u0022"}', r'{"a": "\u003cb\u003eSECRET\u003c/b\u003e"}', r'{"a": "x\u0026SECRET"}',
+        r'{"a": "say \"SECRET\""}', r'{"b": "{\"a\": \"\\u0022SECRET\\u0022\"}"}',
+    ],
+)  # fmt: skip
+async def test_secrets_are_found_behind_escapes_of_other_writers(guard: Guard, written: str) -> None:
+    for secret in (*KEYS, DATA[1].replace(" ", ""), DATA[2].replace(" ", "")):
+        assert secret not in (await judged(guard, written.replace("SECRET", secret))).text
+    mail = (await judged(guard, r'{"a": "bob\u0040example.org"}')).text
+    assert "example.org" not in mail
+
+
 @pytest.mark.parametrize("told", INSTRUCTIONS)
 async def test_instructions_taint_in_structures_too(guard: Guard, told: str) -> None:
     spelt = "".join(f"\\u{ord(character):04x}" for character in told)
-    for result in (told, {"text": told}, {"body": dump({"text": told})}, f'{{"text": "{spelt}"}}', json.dumps([told])):
+    windows = told.replace("\n", "\r\n")
+    wide = "".join(chr(0x1D400 + ord(one) - 65) if one.isupper() else one for one in told)  # mathematical capitals
+    for result in (
+        windows,
+        {"text": windows},
+        {"body": dump({"text": windows})},
+        json.dumps({"text": wide}),
+        told,
+        {"text": told},
+        {"body": dump({"text": told})},
+        f'{{"text": "{spelt}"}}',
+        json.dumps([told]),
+    ):
         assert (await judged(guard, result)).tainted, result
     for harmless in ("The parcel was sent\nyesterday.", {"path": r"C:\new\temp", "text": "All is well."}):
         assert not (await judged(guard, harmless)).tainted
@@ -136,6 +162,30 @@ async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(trus
     assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
 
 
+def send(to: str) -> CallSubject:
+    spec = ToolSpec("send", "Sends.", {"type": "object", "properties": {}}, Effect.UNSAFE, sinks=("to",))
+    return CallSubject("c", spec, {"to": to})
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "action"),
+    [
+        ({"customer": "Jane", "mail": "jane@corp.example"}, {"name": "Jane"}, Action.ALLOW),
+        ({"query": "jane@corp.example", "found": []}, {"query": "jane@corp.example"}, Action.ASK),
+        ("No customer matches 'Jane@Corp.example'", {"query": "jane@corp.example"}, Action.ASK),
+        ({"given": {"to": ["jane@corp.example"]}}, {"deep": [{"to": "a, jane@corp.example"}]}, Action.ASK),
+    ],
+)
+async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
+    result: object, asked: dict[str, Any], action: Action
+) -> None:
+    guard = Guard(parse_policy('name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'))
+    text = result if isinstance(result, str) else dump(result)
+    context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), trusted_calls=(dump(asked),))
+    ruled = await guard.check(Subject(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
+    assert ruled.action is action
+
+
 @pytest.mark.parametrize(
     ("said", "given", "stands"),
     [
@@ -154,10 +204,37 @@ async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(trus
         ("12 Main St., 10115 Berlin", "10115 Berlin, 12 Main St", True),
         ("account DE89 3704 0044", "DE89-3704-0044", True),
         ("I have 5 apples", "5", True),
+        ("pay 1,250.00 EUR", "1250", True),
+        ("to account 012180015678901235", "012180015678901235", True),
+        ("to account 012180015678901235", "012180015678901237", False),
+        ("card 4111111111111111000", "4111111111111111001", False),
+        ("code 12", "0012", False),
+        ("1000000000 of them", "1e9", False),
+        ("12 of them", "1_2", False),
+        ("write to info@strasse.example", "info@stra\u00dfe.example", False),
+        ("the host 10 0 0 1", "10.0.0.1", False),
+        ("the host 10.0.0.1.", "10.0.0.1", True),
     ],
 )
 def test_an_address_stands_in_somebodys_words_sign_by_sign(said: str, given: str, stands: bool) -> None:
     assert stands_in(given, [said]) is stands
+
+
+async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
+    rules = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}, arguments: {pay: {amount: {maximum: 500}}}}\n'
+    for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.ALLOW)):
+        declared = {"type": "number"} if default is None else {"type": "number", "default": default}
+        spec = ToolSpec("pay", "Pays.", {"type": "object", "properties": {"amount": declared}}, Effect.UNSAFE)
+        subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), CallSubject("c", spec, {}))
+        assert (await Guard(parse_policy(rules)).check(subject)).action is action
+
+
+async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
+    rules = 'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\ntools: {allow: {"*": ["*"]}}\n'
+    call = send("x")
+    call.arguments["to"] = {"a@x.example": "drop", "b@x.example": "keep"}
+    ruled = await Guard(parse_policy(rules)).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+    assert ruled.action is Action.BLOCK
 
 
 ADDRESS = st.from_regex(r"[a-z]{1,4}([.+-][a-z]{1,3})?@[a-z]{1,4}([.-][a-z]{1,3})?\.(com|org)", fullmatch=True)

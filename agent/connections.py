@@ -1,4 +1,4 @@
-"""The connections of one server: how many there may be, and which of them goes when another one comes."""
+"""The open connections of a server: their limit, and which one is closed for a new one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 from agent import open_files
 
 ACCEPTED = 64
-"""Connections that an event loop accepts before it looks at any of them."""
+"""Connections that the event loop accepts in one turn, before any of them can be closed."""
 OTHERS = 128 + ACCEPTED
-"""Open files that are no connections of callers: the journal, logs, sockets that are being accepted."""
+"""Open files kept for everything else: the journal, logs, sockets that are being accepted."""
 MOST = 4096
-"""Connections, however many files may be open: each has some memory of its own."""
+"""Upper limit of connections, whatever the limit of open files: each takes memory."""
 
 
 class Connection(Protocol):
@@ -22,18 +22,18 @@ class Connection(Protocol):
 
 
 def most_connections() -> int:
-    """Of callers. Half as many requests may be passed on, each over a connection of its own."""
+    """Connections of callers. Each request that the front passes on takes one more file."""
     return max(16, min(MOST, (open_files.limit() - OTHERS) * 2 // 3))
 
 
 def most_passed_on() -> int:
-    """Requests that the front has passed on, at a time: the rest of the connections is for the stop and the probes."""
+    """Requests that the front passes on at a time. The other connections are left for the stop and the probes."""
     return most_connections() // 2
 
 
 class Connections:
-    """Above ``most`` the connection goes that has kept the server waiting for longest: with half a request, with none,
-    or with an answer that it does not read. None goes whose request is being answered.
+    """Above ``most``, closes the connection whose client has kept the server waiting for longest: by an incomplete
+    request, by none, or by not reading its answer. Requests that are being answered are left alone.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,12 +50,12 @@ class Connections:
             oldest.drop()
 
     def waits(self, one: Connection) -> None:
-        """The client has to do something: send, or read."""
+        """It is the client's turn: to send, or to read."""
         if one in self._open:
             self._waiting.setdefault(one)
 
     def answered(self, one: Connection) -> None:
-        """The server has to do something."""
+        """It is the server's turn."""
         self._waiting.pop(one, None)
 
     def closed(self, one: Connection) -> None:

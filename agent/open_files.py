@@ -1,4 +1,4 @@
-"""How many files this process may have open; each connection is one."""
+"""The limit of open files of this process. Each connection is one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import resource
 
 
 def raise_limit() -> None:
-    """As high as it may go without privileges; children inherit it."""
+    """Raises the soft limit to the hard one. Children inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # macOS has "no limit" as the hard one and refuses it as the soft one
+    except (ValueError, OSError):  # macOS reports no hard limit, but has one
         return
 
 

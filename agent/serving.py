@@ -17,7 +17,7 @@ from agent.connections import ACCEPTED, Connections, most_connections
 from flightloop.errors import ConfigError
 
 QUEUED = 2048
-"""Connections that wait to be accepted, which the kernel may hold."""
+"""Connections that the kernel holds until they are accepted."""
 
 
 class _Server(uvicorn.Server):
@@ -79,7 +79,7 @@ async def running(
     At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
 
     Args:
-        limits: of requests; None: only the front calls, which has had its callers keep to them.
+        limits: of requests; None where the front is the only caller: it enforces them itself.
     """
     listener = listener or bind("127.0.0.1", 0)
     bounded: Any = limits and partial(BoundedHttp, Connections(most_connections()), limits)
@@ -89,7 +89,7 @@ async def running(
         ws="none",
         backlog=ACCEPTED,
         log_config=None,
-        log_level="error",  # whoever sends what is no HTTP would fill the log
+        log_level="error",  # a warning for each malformed request would let anyone fill the log
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=grace_s,
@@ -104,7 +104,7 @@ async def running(
                 await task
                 raise ConfigError("the HTTP server ended while it started")
             await asyncio.sleep(0.005)
-        listener.listen(QUEUED)  # uvicorn's backlog is both, and this one may be longer than what is accepted at a time
+        listener.listen(QUEUED)  # asyncio used the backlog for both this queue and the connections accepted in one turn
         yield address(listener)
     finally:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""How much of requests' bodies is held: of one, and of all together."""
+"""Limits on the size of request bodies: of one, and of all that are held at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.api.errors import PayloadTooLarge
 from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
-"""Bytes of the bodies of all requests that are read or answered at the same time."""
+"""Bytes of the bodies of all requests that are being received or answered."""
 
 
 class HeldBodies:
@@ -30,9 +30,9 @@ class HeldBodies:
 
     @contextmanager
     def one(self) -> Iterator[Callable[[int], None]]:
-        """For as long as a request lasts: a function that is called with the size of each piece of its body.
+        """Yields a function to be called with the size of each piece of a body, which counts until the request ends.
 
-        It raises PayloadTooLarge, and Overloaded where others hold too much.
+        It raises PayloadTooLarge, or Overloaded where the other bodies leave no room.
         """
         read = 0
 
@@ -41,7 +41,7 @@ class HeldBodies:
             if read + size > self._limit:
                 raise PayloadTooLarge(f"the body is larger than {self._limit} bytes")
             if self._held + size > self._together:
-                raise Overloaded("the bodies of too many requests are held; try again", retry_after=1.0)
+                raise Overloaded("too many request bodies are held in memory; try again", retry_after=1.0)
             read += size
             self._held += size
 
@@ -70,9 +70,9 @@ class BodyLimit:
             async def counted() -> Message:
                 message = await receive()
                 try:
-                    # What declares too much is refused at the first read, inside the application's error handling.
+                    # Too large a declared length is refused at the first read, inside the application's error handling.
                     more(int(declared) if beyond else len(message.get("body", b"")))
-                except FlightloopError as error:  # FastAPI makes a 400 of any other exception
+                except FlightloopError as error:  # FastAPI turns any other exception into a 400
                     raise HTTPException(error.status, error.message) from error
                 return message
 

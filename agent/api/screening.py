@@ -1,4 +1,4 @@
-"""What is refused before anything of a request's body is read."""
+"""Checks of a request that come before its body is read."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from agent.auth import Keyring
 from flightloop.errors import FlightloopError, InvalidRequest
 
 ONCE = ("host", "authorization")
-"""Headers that mean two things when there are two of them."""
+"""Headers that are ambiguous when sent twice."""
 
 
 async def screen(scope: Scope, keyring: Keyring) -> None:
-    """The key is looked at again once the body is there, when it may have been revoked.
+    """Checks the headers and the key. The routes check the key again: it may be revoked while the body arrives.
 
     Raises:
-        InvalidRequest: a header is there twice, or there is a body where none is read.
-        Unauthorized: what needs a key has none that is known.
+        InvalidRequest: a header is sent twice, or a body to a path that takes none.
+        Unauthorized: no key, or an unknown one.
     """
     headers = Headers(scope=scope)
     for name in ONCE:
@@ -31,7 +31,7 @@ async def screen(scope: Scope, keyring: Keyring) -> None:
 
 
 class Screening:
-    """Around an application that answers errors no other way."""
+    """ASGI middleware that answers what ``screen`` refuses."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app

@@ -34,8 +34,8 @@ class Front:
     """
     Args:
         deps: for what is answered here; a limit on bodies of its own applies.
-        others: takes the other requests, once their heads and keys are found right.
-        most: of those, at a time.
+        others: takes the other requests, after ``screen``.
+        most: requests that ``others`` works on at a time; None: as open files allow.
     """
 
     def __init__(self, deps: ApiDeps, others: ASGIApp, most: int | None = None) -> None:
@@ -53,7 +53,7 @@ class Front:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if self._passed_on >= self._most:
-                raise Overloaded(f"{self._most} requests are being answered, as many as there may be; try again")
+                raise Overloaded(f"{self._most} requests are being answered, which is the limit; try again")
             await screen(scope, self._deps.keyring)
         except FlightloopError as error:
             await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)

@@ -40,7 +40,7 @@ class Forwarding:
 
     async def _relay(self, scope: Scope, body: AsyncIterator[bytes], send: Send) -> None:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        # An httpx.URL would resolve dot segments: the API is asked for what the caller asked for.
+        # The exact path: an httpx.URL resolves dot segments.
         exact = {"target": target}
         request = httpx.Request(scope["method"], "http://api", headers=_asked(scope), content=body, extensions=exact)
         try:

@@ -1,6 +1,6 @@
-"""The limits of ``agent.bounded_http`` for Serve's HTTP proxy, which has none and no option for any.
+"""Installs the limits of ``agent.bounded_http`` in Serve's HTTP proxy, which has no option for them.
 
-Serve calls a function of ours in the proxy's process before it listens, where an environment variable names one.
+Serve calls the function named by an environment variable in the proxy's process before it listens.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ CALLBACK = "agent.serve.bounded_proxy.install"
 
 
 def ask_for_limits() -> None:
-    """To be called before Ray starts, whose processes inherit the environment."""
+    """Call it before Ray starts: its processes inherit the environment."""
     os.environ.setdefault(VARIABLE, CALLBACK)
 
 
 def check_limits() -> None:
-    """Tells in the log where the proxy has no limits: Ray was started by something else."""
+    """Logs a warning if Ray was started without ``ask_for_limits``."""
     if os.environ.get(VARIABLE) != CALLBACK:
         log.warning(
             f"Serve's HTTP proxy has no limits for heads and slow clients: start Ray with {VARIABLE}={CALLBACK}"
@@ -34,7 +34,7 @@ def check_limits() -> None:
 
 
 def install() -> list[Any]:
-    """Has every uvicorn server of this process speak HTTP within the limits. Returns no middleware."""
+    """Makes BoundedHttp the default protocol of uvicorn in this process. Returns no middleware."""
     protocols: dict[str, Any] = uvicorn.config.HTTP_PROTOCOLS
     protocols["auto"] = partial(BoundedHttp, Connections(most_connections()), HttpLimits())
     return []

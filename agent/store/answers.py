@@ -30,6 +30,6 @@ def keep(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, answe
 
 
 def forget(tx: Transaction, tenant_id: str, idempotency: Idempotency | None) -> None:
-    """The next answer under the key is the first one."""
+    """Makes the key unused."""
     if idempotency is not None:
         tx.drop_answer(tenant_id, idempotency.key)

@@ -23,7 +23,7 @@ from guardrails.interrupt import InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
-"""How long stops are not read again while there is no other one: those that were cleared are left out some time."""
+"""How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
 POLL_S = 0.25
 """How long another process's write may go unnoticed."""
 
@@ -217,7 +217,7 @@ class StoreJournal:
                 latched = tx.interrupt(first.id)
                 if latched is not None and latched.cleared_at is None:
                     return first
-                answers.forget(tx, tenant_id, idempotency)  # whoever asks for a stop gets one
+                answers.forget(tx, tenant_id, idempotency)  # a cleared stop stops nothing: raise it anew
             if (standing := stops.standing(tx, tenant_id, scope)) is not None:
                 return standing
             interrupt = Interrupt(
@@ -258,7 +258,7 @@ class StoreJournal:
 
         def work(tx: Transaction) -> tuple[datetime, InterruptSnapshot]:
             epoch, (at, latest) = tx.epoch(), self._snapshot
-            if epoch == latest.epoch and now - at < RESTED:  # every completion asks many times a second
+            if epoch == latest.epoch and now - at < RESTED:  # each completion polls this 20 times a second
                 return at, latest
             return now, InterruptSnapshot(epoch=epoch, interrupts=tuple(tx.interrupts(None, now - CLEARED_KEPT)))
 

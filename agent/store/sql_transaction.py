@@ -234,7 +234,7 @@ class SqlTransaction(SqlSpending):
 
     def latched(self, tenant_id: str) -> int:
         interrupts = t.interrupts.c
-        of_a_run = interrupts.document.contains('"scope":"run"')  # inside of a text, its quotes would be escaped
+        of_a_run = interrupts.document.contains('"scope":"run"')  # no text contains it: its quotes are escaped in JSON
         query = select(func.count()).where(interrupts.tenant_id == tenant_id, interrupts.cleared_at.is_(None))
         return int(self._connection.execute(query.where(~of_a_run)).scalar_one())
 

@@ -1,4 +1,4 @@
-"""How many emergency stops of a tenant may be latched: whatever decodes or answers goes through all of them."""
+"""Limit on the latched stops of a tenant. Every process checks all of them for each completion and run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from flightloop.errors import Conflict
 from flightloop.runs import Interrupt
 
 MOST = 1000
-"""Of agents and sessions. Those of single runs don't count: a run can always be stopped."""
+"""Stops of agents and sessions. Those of single runs don't count: a run can always be stopped."""
 
 
 def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:
-    """The stop that is there already in the place of one more; None where there is room for it.
+    """None if another stop may be latched; at the limit, the latched stop of everything in place of one more.
 
-    Raises Conflict where there is none. A stop of everything is always possible.
+    Raises Conflict at the limit. A first stop of everything is always possible.
     """
     if scope == "run" or tx.latched(tenant_id) < MOST:
         return None

@@ -204,7 +204,7 @@ async def test_bodies_that_are_held_together_have_a_limit() -> None:
     scope: Scope = {"type": "http", "headers": []}
     holding = asyncio.create_task(limited(scope, receive, send))
     await first.wait()
-    with pytest.raises(Exception, match="too many requests"):
+    with pytest.raises(Exception, match="too many request bodies"):
         await limited(scope, receive, send)
     gate.set()
     await holding

@@ -21,6 +21,7 @@ from agent.home import open_home
 from agent.logs import log_to_file
 from agent.project import load_project
 from agent.serve.api import ApiHost
+from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
 from agent.serve.ingress import FrontHost
 from agent.serve.proxy import check_proxy
@@ -57,6 +58,7 @@ def build(args: dict[str, Any]) -> Application:
     """
     try:
         settings = load_settings(**args)
+        ask_for_limits()
         check_proxy(settings)
         return application(settings)
     except ConfigError as error:

@@ -7,11 +7,17 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 
+from agent.bounded_http import BoundedHttp, HttpLimits
+from agent.connections import ACCEPTED, Connections, most_connections
 from flightloop.errors import ConfigError
+
+QUEUED = 2048
+"""Connections that the kernel holds until they are accepted."""
 
 
 class _Server(uvicorn.Server):
@@ -34,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
-            listener.listen(2048)
+            listener.listen(QUEUED)
         except OSError:
             listener.close()
             raise
@@ -61,15 +67,29 @@ def address(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def running(app: Any, listener: socket.socket | None = None, *, grace_s: int = 5) -> AsyncIterator[str]:
+async def running(
+    app: Any,
+    listener: socket.socket | None = None,
+    *,
+    grace_s: int = 5,
+    limits: HttpLimits | None = HttpLimits(),  # noqa: B008  (frozen)
+) -> AsyncIterator[str]:
     """Serves ``app`` for as long as the context is open, and yields its base URL.
 
     At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
+
+    Args:
+        limits: of requests; None where the front is the only caller: it enforces them itself.
     """
     listener = listener or bind("127.0.0.1", 0)
+    bounded: Any = limits and partial(BoundedHttp, Connections(most_connections()), limits)
     config = uvicorn.Config(
         app,
+        http=bounded or "httptools",
+        ws="none",
+        backlog=ACCEPTED,
         log_config=None,
+        log_level="error",  # a warning for each malformed request would let anyone fill the log
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=grace_s,
@@ -84,6 +104,7 @@ async def running(app: Any, listener: socket.socket | None = None, *, grace_s: i
                 await task
                 raise ConfigError("the HTTP server ended while it started")
             await asyncio.sleep(0.005)
+        listener.listen(QUEUED)  # asyncio used the backlog for both this queue and the connections accepted in one turn
         yield address(listener)
     finally:
         server.should_exit = True

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import structlog
 
-from agent import compose
+from agent import compose, open_files
 from agent.api import ApiDeps, create_app
 from agent.catalogue import ProjectCatalogue
 from agent.config import Settings
@@ -49,6 +49,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         ConfigError: a setting, the project or the model server is not usable, or the port is taken.
     """
     stop = stop_on_signals()
+    open_files.raise_limit()
     open_home(settings.home)
     settings.keyring()  # what is wrong with it is told before anything starts
     listener = bind(settings.host, settings.port)
@@ -108,7 +109,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         own = await stack.enter_async_context(api_socket())
-        await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S))
+        await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S, limits=None))
         settle()
         front = front_process(settings, name, own.getsockname(), listener, aggregator.ingest)
         await _serve_until(stop, working, worker, front, deps, lambda: started(address(listener)))

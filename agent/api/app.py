@@ -5,10 +5,12 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from agent.api import catalogue, chat, errors, events, keys, operators, probes, responses, runs, usage, whoami
+from agent.api.body_limit import BodyLimit
 from agent.api.deps import ApiDeps
-from agent.api.middleware import BodyLimit, RequestEnvelope
+from agent.api.middleware import RequestEnvelope
 from agent.api.models import KnownModels
 from agent.api.rates import Rates
+from agent.api.screening import Screening
 
 VERSION = "0.1.0"
 DESCRIPTION = (
@@ -38,5 +40,6 @@ def create_app(deps: ApiDeps) -> FastAPI:
     for router in app.state.routers:
         app.include_router(router)
     app.add_middleware(BodyLimit, limit=deps.max_body_bytes)
+    app.add_middleware(Screening, keyring=deps.keyring)
     app.add_middleware(RequestEnvelope, metrics=deps.metrics)  # added last: outermost
     return app

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from flightloop.errors import FlightloopError, InternalError, InvalidRequest, NotFound, invalid_request
+from flightloop.errors import FlightloopError, InternalError, InvalidRequest, NotFound, Overloaded, invalid_request
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,8 @@ def _from_http(request: Request, error: HTTPException) -> FlightloopError:
         return MethodNotAllowed(f"{request.method} is not possible at {request.url.path}; possible: {allowed}")
     if error.status_code == 413:
         return PayloadTooLarge(str(error.detail))
+    if error.status_code == 429:
+        return Overloaded(str(error.detail))
     if error.status_code < 500:
         return InvalidRequest(str(error.detail))
     return InternalError(str(error.detail))

@@ -1,4 +1,4 @@
-"""Around every request: its id, its size limit, its metrics, and what nobody foresaw."""
+"""Around every request: its id, its metrics, and what nobody foresaw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.errors import answer
@@ -72,30 +71,3 @@ class RequestEnvelope:
 
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
-
-
-class BodyLimit:
-    """Refuses a body above ``limit`` bytes: by its declared length, else while it is read."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        read = 0
-
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise HTTPException(413, f"the body is larger than {self._limit} bytes")
-            return message
-
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limit:
-            read = int(declared)  # the first read refuses it, inside the application's error handling
-        await self._app(scope, counted, send)

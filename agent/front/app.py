@@ -8,6 +8,11 @@ from dataclasses import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api import ApiDeps, create_app
+from agent.api.errors import answer
+from agent.api.middleware import RequestEnvelope
+from agent.api.screening import screen
+from agent.connections import most_passed_on
+from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
 """Of a request that the front answers: a reason and a name."""
@@ -29,17 +34,32 @@ class Front:
     """
     Args:
         deps: for what is answered here; a limit on bodies of its own applies.
-        others: takes the other requests.
+        others: takes the other requests, after ``screen``.
+        most: requests that ``others`` works on at a time; None: as open files allow.
     """
 
-    def __init__(self, deps: ApiDeps, others: ASGIApp) -> None:
-        own = replace(deps, max_body_bytes=min(deps.max_body_bytes, BODY_BYTES))
-        self._own, self._others = create_app(own), others
+    def __init__(self, deps: ApiDeps, others: ASGIApp, most: int | None = None) -> None:
+        self._deps = replace(deps, max_body_bytes=min(deps.max_body_bytes, BODY_BYTES))
+        self._own, self._others = create_app(self._deps), others
+        self._most = most or most_passed_on()
+        self._passed_on = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._own(scope, receive, send)
-        elif scope["type"] == "http" and not answered_here(scope["method"], scope["path"]):
-            await self._others(scope, receive, send)
+        if scope["type"] == "http" and not answered_here(scope["method"], scope["path"]):
+            await self._pass_on(scope, receive, send)
         else:
             await self._own(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if self._passed_on >= self._most:
+                raise Overloaded(f"{self._most} requests are being answered, which is the limit; try again")
+            await screen(scope, self._deps.keyring)
+        except FlightloopError as error:
+            await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)
+            return
+        self._passed_on += 1
+        try:
+            await self._others(scope, receive, send)
+        finally:
+            self._passed_on -= 1

@@ -40,8 +40,9 @@ class Forwarding:
 
     async def _relay(self, scope: Scope, body: AsyncIterator[bytes], send: Send) -> None:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        url = httpx.URL(scheme="http", host="api", raw_path=target)
-        request = httpx.Request(scope["method"], url, headers=_asked(scope), content=body)
+        # The exact path: an httpx.URL resolves dot segments.
+        exact = {"target": target}
+        request = httpx.Request(scope["method"], "http://api", headers=_asked(scope), content=body, extensions=exact)
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError:

@@ -17,6 +17,7 @@ from ray import serve
 from ray._private import auto_init_hook
 from ray.serve.context import _disconnect, _get_global_client
 
+from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.proxy import check_alone, raylet
 from agent.serve.sweeper import swept
 from agent.serving import bind
@@ -37,6 +38,7 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ask_for_limits()
     # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
     # cluster, and what it asks for next would start another one, in the middle of this process's exit.
     auto_init_hook.enable_auto_connect = False

@@ -10,8 +10,9 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.api.body_limit import HeldBodies
 from agent.api.deps import ApiDeps
-from agent.api.errors import PayloadTooLarge, answer
+from agent.api.errors import answer
 from agent.api.racing import first_of
 from agent.catalogue import ProjectCatalogue
 from agent.compose import make_guards, open_journal
@@ -21,10 +22,12 @@ from agent.front.app import Front
 from agent.logs import log_to_file
 from agent.project import LiveProject
 from agent.readiness import Remembered, not_ready
+from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.model import translated
 from agent.serve.proxy import check_running
 from agent.settled import settle
+from flightloop.errors import FlightloopError
 from observability.metrics import Metrics
 from observability.reporter import Reporter
 from observability.system import SystemSampler
@@ -48,6 +51,7 @@ class FrontHost:
     ) -> None:
         log_to_file(settings, "front")
         await asyncio.to_thread(check_running, settings)
+        check_limits()
         self._metrics = Metrics("front")
         model, name = await connect_model(settings, handle, self._metrics)
         self._journal = open_journal(settings, urgent=True)
@@ -93,20 +97,24 @@ class HandleApp:
 
     def __init__(self, handle: DeploymentHandle[Any], limit: int) -> None:
         self._ask = handle.options(stream=True).answered
-        self._limit = limit
+        self._bodies = HeldBodies(limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = bytearray(), True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._limit:
-                await answer(PayloadTooLarge(f"the body is larger than {self._limit} bytes"))(scope, receive, send)
-                return
-        await first_of(self._relay(scope, bytes(body), send), _gone(receive))
+        with self._bodies.one() as held:
+            body, more = bytearray(), True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                piece = message.get("body", b"")
+                try:
+                    held(len(piece))
+                except FlightloopError as error:
+                    await answer(error)(scope, receive, send)
+                    return
+                body += piece
+                more = message.get("more_body", False)
+            await first_of(self._relay(scope, bytes(body), send), _gone(receive))
 
     async def _relay(self, scope: Scope, body: bytes, send: Send) -> None:
         response = self._ask.remote({key: scope[key] for key in _PASSED_ON if key in scope}, body)

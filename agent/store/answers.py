@@ -27,3 +27,9 @@ def earlier(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, ki
 def keep(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, answer: BaseModel, now: datetime) -> None:
     if idempotency is not None:
         tx.add_answer(tenant_id, idempotency.key, Answer(idempotency.digest, answer.model_dump_json()), now)
+
+
+def forget(tx: Transaction, tenant_id: str, idempotency: Idempotency | None) -> None:
+    """Makes the key unused."""
+    if idempotency is not None:
+        tx.drop_answer(tenant_id, idempotency.key)

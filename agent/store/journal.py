@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
-from agent.store import answers, forks, records, runs
+from agent.store import answers, forks, records, runs, stops
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
@@ -22,6 +22,8 @@ from guardrails.audit import together
 from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
+RESTED = timedelta(minutes=1)
+"""How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
 POLL_S = 0.25
 """How long another process's write may go unnoticed."""
 
@@ -38,6 +40,7 @@ class StoreJournal:
         self._clock = clock
         self._poll_s = poll_s
         self._signals = Signals()
+        self._snapshot = datetime.min.replace(tzinfo=UTC), InterruptSnapshot(epoch=-1, interrupts=())
         self.keys = StoreKeys(backend, clock)
         self.ledger = StoreLedger(backend, clock)
 
@@ -211,7 +214,12 @@ class StoreJournal:
         def work(tx: Transaction) -> Interrupt:
             first = answers.earlier(tx, tenant_id, idempotency, Interrupt)
             if first is not None:
-                return first
+                latched = tx.interrupt(first.id)
+                if latched is not None and latched.cleared_at is None:
+                    return first
+                answers.forget(tx, tenant_id, idempotency)  # a cleared stop stops nothing: raise it anew
+            if (standing := stops.standing(tx, tenant_id, scope)) is not None:
+                return standing
             interrupt = Interrupt(
                 id=interrupt_id or new_id("int"),
                 tenant_id=tenant_id,
@@ -256,10 +264,16 @@ class StoreJournal:
         return await self._backend.read(work)
 
     async def interrupt_snapshot(self) -> InterruptSnapshot:
-        since = self._clock() - CLEARED_KEPT
-        return await self._backend.read(
-            lambda tx: InterruptSnapshot(epoch=tx.epoch(), interrupts=tuple(tx.interrupts(None, since)))
-        )
+        now = self._clock()
+
+        def work(tx: Transaction) -> tuple[datetime, InterruptSnapshot]:
+            epoch, (at, latest) = tx.epoch(), self._snapshot
+            if epoch == latest.epoch and now - at < RESTED:  # each completion polls this 20 times a second
+                return at, latest
+            return now, InterruptSnapshot(epoch=epoch, interrupts=tuple(tx.interrupts(None, now - CLEARED_KEPT)))
+
+        self._snapshot = await self._backend.read(work)
+        return self._snapshot[1]
 
     # -- audit ------------------------------------------------------------------------------------
 

@@ -164,11 +164,17 @@ class _Tables:
             and (found.cleared_at is None or (cleared_after is not None and found.cleared_at >= cleared_after))
         ]
 
+    def latched(self, tenant_id: str) -> int:
+        return sum(found.scope != "run" for found in self.interrupts(tenant_id, None))
+
     def answer(self, tenant_id: str, key: str) -> Answer | None:
         return self._answers.get((tenant_id, key))
 
     def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
         self._answers[tenant_id, key] = answer
+
+    def drop_answer(self, tenant_id: str, key: str) -> None:
+        self._answers.pop((tenant_id, key), None)
 
     def add_key(self, key: ApiKey, sha256: str) -> None:
         self._keys[key.id] = sha256, key

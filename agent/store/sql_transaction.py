@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
@@ -232,6 +232,12 @@ class SqlTransaction(SqlSpending):
             query = query.where(t.interrupts.c.tenant_id == tenant_id)
         return [Interrupt.model_validate_json(document) for (document,) in self._connection.execute(query)]
 
+    def latched(self, tenant_id: str) -> int:
+        interrupts = t.interrupts.c
+        of_a_run = interrupts.document.contains('"scope":"run"')  # no text contains it: its quotes are escaped in JSON
+        query = select(func.count()).where(interrupts.tenant_id == tenant_id, interrupts.cleared_at.is_(None))
+        return int(self._connection.execute(query.where(~of_a_run)).scalar_one())
+
     # -- API keys ---------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey, sha256: str) -> None:
@@ -261,6 +267,9 @@ class SqlTransaction(SqlSpending):
     def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
         values = {"tenant_id": tenant_id, "key": key, "digest": answer.digest, "body": answer.body}
         self._connection.execute(insert(t.answers).values({**values, "created_at": at.timestamp()}))
+
+    def drop_answer(self, tenant_id: str, key: str) -> None:
+        self._connection.execute(delete(t.answers).where(t.answers.c.tenant_id == tenant_id, t.answers.c.key == key))
 
     def projection(self, name: str) -> Projection | None:
         query = select(t.projections.c.cursor, t.projections.c.state).where(t.projections.c.name == name)

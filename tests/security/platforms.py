@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from agent.fakes_server import ScriptedServer
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +45,10 @@ class Standalone:
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def front(self) -> psutil.Process:
+        [front] = [child for child in self.children() if "agent.front" in child.cmdline()]
+        return front
 
 
 @dataclass
@@ -130,6 +136,16 @@ async def standalone(env: dict[str, str]) -> AsyncIterator[Standalone]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def scripted(folder: Path) -> AsyncIterator[Standalone]:
+    """A standalone platform before a scripted model."""
+    async with (
+        ScriptedServer().serving() as model,
+        standalone(environment(folder, FLIGHTLOOP_MODEL_URL=model)) as platform,
+    ):
+        yield platform
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -1,0 +1,79 @@
+"""Limits on the size of request bodies: of one, and of all that are held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.api.errors import PayloadTooLarge
+from flightloop.errors import FlightloopError, Overloaded
+
+TOGETHER = 256 * 1024 * 1024
+"""Bytes of the bodies of all requests that are being received or answered."""
+
+
+class HeldBodies:
+    """
+    Args:
+        limit: bytes of one body.
+        together: bytes of all.
+    """
+
+    def __init__(self, limit: int, together: int = TOGETHER) -> None:
+        self._limit = limit
+        self._together = max(limit, together)
+        self._held = 0
+
+    @contextmanager
+    def one(self) -> Iterator[Callable[[int], None]]:
+        """Yields a function to be called with the size of each piece of a body, which counts until the request ends.
+
+        It raises PayloadTooLarge, or Overloaded where the other bodies leave no room.
+        """
+        read = 0
+
+        def more(size: int) -> None:
+            nonlocal read
+            if read + size > self._limit:
+                raise PayloadTooLarge(f"the body is larger than {self._limit} bytes")
+            if self._held + size > self._together:
+                raise Overloaded("too many request bodies are held in memory; try again", retry_after=1.0)
+            read += size
+            self._held += size
+
+        try:
+            yield more
+        finally:
+            self._held -= read
+
+
+class BodyLimit:
+    """Refuses a body above ``limit`` bytes: by its declared length, else while it is read."""
+
+    def __init__(self, app: ASGIApp, limit: int, together: int = TOGETHER) -> None:
+        self._app = app
+        self._limit = limit
+        self._bodies = HeldBodies(limit, together)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        beyond = declared.isdigit() and int(declared) > self._limit
+        with self._bodies.one() as more:
+
+            async def counted() -> Message:
+                message = await receive()
+                try:
+                    # Too large a declared length is refused at the first read, inside the application's error handling.
+                    more(int(declared) if beyond else len(message.get("body", b"")))
+                except FlightloopError as error:  # FastAPI turns any other exception into a 400
+                    raise HTTPException(error.status, error.message) from error
+                return message
+
+            await self._app(scope, counted, send)

@@ -1,0 +1,47 @@
+"""Checks of a request that come before its body is read."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent.api.errors import answer
+from agent.auth import Keyring
+from flightloop.errors import FlightloopError, InvalidRequest
+
+ONCE = ("host", "authorization")
+"""Headers that are ambiguous when sent twice."""
+
+
+async def screen(scope: Scope, keyring: Keyring) -> None:
+    """Checks the headers and the key. The routes check the key again: it may be revoked while the body arrives.
+
+    Raises:
+        InvalidRequest: a header is sent twice, or a body to a path that takes none.
+        Unauthorized: no key, or an unknown one.
+    """
+    headers = Headers(scope=scope)
+    for name in ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise InvalidRequest(f"there are several {name} headers: send one")
+    if scope["path"].startswith("/v1/"):
+        await keyring.principal(headers.get("authorization"))
+    elif "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        raise InvalidRequest(f"{scope['path']} takes no body")
+
+
+class Screening:
+    """ASGI middleware that answers what ``screen`` refuses."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app = app
+        self._keyring = keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                await screen(scope, self._keyring)
+            except FlightloopError as error:
+                await answer(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

@@ -302,7 +302,7 @@ class _Performing:
             await self.book.write(self._failed(state, UNKNOWN))
             return
         asked = self.means.hosts.registry.get(spec.reconcile)
-        known = {name: value for name, value in arguments.items() if name in asked.parameters["properties"]}
+        known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
         outcome = await self.gate.call(state, asked, known)
         if not outcome.ok or outcome.content is None:
             await self.book.write(self._failed(state, UNPERFORMED if outcome.ok else UNKNOWN))

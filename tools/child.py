@@ -12,6 +12,7 @@ Frames travel over pipes that tools have no name for: their stdin is empty, and 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -41,8 +42,6 @@ PRINTED_BYTES = 64 * 1024
 """What is kept of everything that a host's tools print."""
 PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
 """Variable that holds, as JSON, the variables of a program to be started in the sandbox."""
-LONGEST_LINE = 4 * 1024 * 1024
-"""Of what an MCP server says."""
 TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
 """What the outer process ends with where the tool took too much of something."""
 TOLD_TO_END = {signal.SIGTERM}
@@ -127,17 +126,17 @@ def _with_own_stdout() -> tuple[int, int]:
 
 
 def _pass_lines(saying: int, heard: int) -> None:
-    """Passes on what an MCP server says; one that doesn't end its line would fill the worker's memory."""
-    length = 0
-    while chunk := os.read(saying, 65536):
-        last = chunk.rfind(b"\n")
-        length = length + len(chunk) if last < 0 else len(chunk) - last - 1
-        if length > LONGEST_LINE:
-            os.write(2, f"a line of more than {LONGEST_LINE} bytes\n".encode())
-            break
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(heard, view) :]
+    """Passes on what an MCP server says, as far as the worker can take it."""
+    from tools.mcp.lines import Lines, TooMuch
+
+    lines = Lines()
+    try:
+        while chunk := os.read(saying, 65536):
+            view = memoryview(lines.push(chunk))
+            while view:
+                view = view[os.write(heard, view) :]
+    except TooMuch as problem:
+        os.write(2, f"{problem}\n".encode())
     os.close(heard)
     os.close(saying)
 
@@ -149,8 +148,9 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
         return
     try:
         from tools.sandbox.metadata import Metadata
-        from tools.sandbox.supervisor import Supervisor
+        from tools.sandbox.supervisor import GO_ON, Supervisor
 
+        numbers = NUMBERS[os.uname().machine]
         confinement = settings["confinement"]
         own_filesystem = told == OWN_FILESYSTEM
         if not (grouped and own_filesystem):  # with a file system of its own there is a PID namespace too
@@ -160,7 +160,10 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
             from tools.sandbox.connections import Connections, endpoints_of  # some megabytes
 
             connections = Connections(endpoints_of(confinement["hosts"], settings["platform"]))
-            handlers[NUMBERS[os.uname().machine]["connect"]] = connections.connect
+            handlers[numbers["connect"]] = connections.connect
+        for call in ("clone", "fork", "vfork"):
+            if call in numbers:
+                handlers[numbers[call]] = lambda notice: errno.EAGAIN if ENDING.locked() else GO_ON
         Supervisor(descriptors[0], handlers).run()
     finally:
         os.close(descriptors[0])  # what asks from now on is refused

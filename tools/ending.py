@@ -12,15 +12,19 @@ from secrets import token_hex
 
 MOST_ROUNDS = 1000
 BETWEEN_ROUNDS_S = 0.002
+ENDS_ITSELF_S = 2.0
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def below(pid: int) -> Iterator[int]:
     """The processes that descend from one, whichever of its threads started them."""
-    for thread in _entries(f"/proc/{pid}/task"):
-        with suppress(OSError):
-            for child in map(int, Path(thread.path, "children").read_text().split()):
-                yield child
-                yield from below(child)
+    waiting = [pid]
+    while waiting:
+        for thread in _entries(f"/proc/{waiting.pop()}/task"):
+            with suppress(OSError):
+                children = [*map(int, Path(thread.path, "children").read_text().split())]
+                waiting += children
+                yield from children
 
 
 def end_below(pid: int) -> None:
@@ -39,7 +43,12 @@ def end_below(pid: int) -> None:
 
 
 def end_tree(pid: int) -> None:
-    """As `end_below`, and the process itself with its group."""
+    """Ends a host (`tools.child`): first it is told to do so itself, as it can keep what it ends from starting more."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + ENDS_ITSELF_S
+    while _lives(pid) and time.monotonic() < deadline:
+        time.sleep(BETWEEN_ROUNDS_S)
     end_below(pid)
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
@@ -57,29 +66,60 @@ def empty(folder: Path) -> bool:
     """Removes what lies in a folder that a tool could fill; whether all of it could be removed.
 
     Deep folders are flattened, level by level: to descend into them would take more calls, names or descriptors than
-    there are. Links are not followed.
+    there are. Everything is named relative to an open folder, so that no link leads out of it, whoever puts one there.
     """
-    again = True
-    while again:
-        again = False
-        for entry in _entries(folder):
-            with suppress(OSError):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry)
-                    continue
-                os.chmod(entry, 0o700)
-                for inner in _entries(entry):
-                    if inner.is_dir(follow_symlinks=False):
-                        os.chmod(inner, 0o700)
-                        os.rename(inner, folder / token_hex(8))
-                        again = True
-                    else:
-                        os.unlink(inner)
-                os.rmdir(entry)
-    return not _entries(folder)
+    try:
+        top = os.open(folder, FOLDER)
+    except OSError:
+        return False
+    try:
+        while any([_remove_entry(top, name) for name in os.listdir(top)]):
+            continue
+        return not os.listdir(top)
+    finally:
+        os.close(top)
 
 
-def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+def _remove_entry(top: int, name: str) -> bool:
+    """Removes a file or an empty folder; of a folder, the folders in it go into ``top``. Whether some did."""
+    moved = False
+    with suppress(OSError):
+        if _unlinked(name, top):
+            return False
+        _open_up(name, top)
+        folder = os.open(name, FOLDER, dir_fd=top)
+        try:
+            for inner in os.listdir(folder):
+                if not _unlinked(inner, folder):
+                    _open_up(inner, folder)
+                    os.rename(inner, token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
+                    moved = True
+        finally:
+            os.close(folder)
+        os.rmdir(name, dir_fd=top)
+    return moved
+
+
+def _unlinked(name: str, folder: int) -> bool:
+    """False where it is a folder."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        return False
+    return True
+
+
+def _open_up(name: str, folder: int) -> None:
+    """Lets this user into a folder that a tool has locked."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if os.fstat(found).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{found}", 0o700)
+    finally:
+        os.close(found)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
             return list(found)

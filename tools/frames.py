@@ -60,7 +60,7 @@ def _no_number(name: str) -> None:
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(body, parse_constant=_no_number)
+        message = json.loads(body.decode(), parse_constant=_no_number)  # of bytes json takes halves of characters too
         if HALF_CHARACTER.search(body):
             json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

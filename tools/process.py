@@ -26,6 +26,8 @@ from tools.vitals import Vitals, inner_of
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
 BROKEN = "the tool's process broke its line to the worker"
+MOST_STRAY_ANSWERS = 16
+"""That answer no call, and are passed over."""
 EPITAPH_S = 0.5
 """How long a host whose line has ended may take to end by itself, and so tell why."""
 
@@ -100,9 +102,9 @@ class HostProcess:
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 host.in_force = (await host._told(_Entered)).entered
-                host._inner = inner_of(host.pid)
-                host._vitals = Vitals.of(host._inner) if host._inner else None
                 await host._told(_Ready)
+            host._inner = inner_of(host.pid)
+            host._vitals = Vitals.of(host._inner) if host._inner else None
         except TimeoutError:
             await host.kill()
             raise HostFailed(f"the tool host did not start within {config.start_timeout_s:g} s") from None
@@ -120,7 +122,7 @@ class HostProcess:
         return self._process.returncode is None
 
     def unchanged(self) -> bool:
-        """Whether the last call left the host's limits, identity and scheduling as they were, and said one thing."""
+        """Whether the last call left nothing running and the host as it was, and said one thing."""
         assert self._process.stdout is not None
         if self._process.stdout._buffer:  # type: ignore[attr-defined]
             log.warning("tool host %s is replaced: it said more than its answer", self.pid)
@@ -147,9 +149,11 @@ class HostProcess:
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise HostFailed(await self._epitaph()) from None
-        while (answer := await self._told(Answer)).call != call:
-            log.warning("tool host %s: an answer to no call was passed over", self.pid)
-        return answer.within(self._config.max_result_bytes)
+        for _ in range(MOST_STRAY_ANSWERS):
+            answer = await self._told(Answer)
+            if answer.call == call:
+                return answer.within(self._config.max_result_bytes)
+        raise HostFailed(BROKEN)
 
     async def kill(self) -> None:
         """SIGKILL to all that came of the host; returns when it is gone and its scratch removed."""

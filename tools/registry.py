@@ -16,11 +16,11 @@ from jsonschema.exceptions import SchemaError
 
 from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
-from flightloop.schemas import SchemaProblem, check
+from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
-from tools.validation import ArgumentsValidator, TooSlow, errors_of
+from tools.validation import Unchecked, errors_of, validator_of
 
-MAX_PROBLEMS = 5
+MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 WORDS = {
     "string": "a text",
     "integer": "a whole number",
@@ -59,10 +59,7 @@ class Registry:
         for spec in self.specs():
             if spec.reconcile is not None:
                 self._check_reconciler(spec, spec.reconcile)
-        self._validators = {
-            name: ArgumentsValidator(tool.spec.parameters, format_checker=Draft202012Validator.FORMAT_CHECKER)
-            for name, tool in self._tools.items()
-        }
+        self._validators = {name: validator_of(tool.spec.parameters) for name, tool in self._tools.items()}
 
     @classmethod
     def load(cls, sources: Sequence[str | Path]) -> Registry:
@@ -112,7 +109,8 @@ class Registry:
         found = self._tools.get(name)
         if found is None or found.spec.writes:
             raise ConfigError(f"{spec.name} is reconciled by {name}, which must be a pure tool", param="tools")
-        if extra := found.spec.parameters["properties"].keys() - spec.parameters["properties"].keys():
+        known, own = (set(one.parameters.get("properties", {})) for one in (spec, found.spec))
+        if extra := own - known:
             asked = ", ".join(sorted(extra))
             raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
 
@@ -121,9 +119,9 @@ class Registry:
         self.get(name)
         try:
             errors = errors_of(self._validators[name], arguments)
-        except TooSlow:
-            return ["the arguments take too long to check: give fewer or shorter values"]
-        said = dict.fromkeys(_in_words(error) for error in errors)
+        except Unchecked as problem:
+            return [str(problem)]
+        said = dict.fromkeys(_in_words(error)[:LONGEST_PROBLEM] for error in errors)
         return list(said)[:MAX_PROBLEMS]
 
 
@@ -131,8 +129,8 @@ def _check_parameters(spec: ToolSpec) -> None:
     try:
         check(spec.parameters)
         Draft202012Validator.check_schema(spec.parameters)
-    except (SchemaProblem, SchemaError) as problem:
-        told = problem.message if isinstance(problem, SchemaError) else str(problem)
+    except Exception as problem:  # RecursionError, OverflowError: whoever wrote it may be a stranger
+        told = problem.message if isinstance(problem, SchemaError) else str(problem)[:500]
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
 
 
@@ -229,7 +227,9 @@ def _words(kinds: str | list[str]) -> str:
     return " or ".join(WORDS.get(kind, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds))
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: Any) -> str:
+    if not isinstance(schema, dict):
+        return "a value"
     if "enum" in schema:
         return "one of " + ", ".join(map(str, schema["enum"]))
     if "const" in schema:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any
@@ -17,35 +17,56 @@ from typing import Any
 import regex
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
+from referencing import Registry
 
 log = logging.getLogger(__name__)
 MOST_SECONDS = 0.25
 PATTERN_SECONDS = 0.05
 MOST_ERRORS = 1000
+ADDRESSES = ("$schema", "$id", "$anchor", "$dynamicAnchor")
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 _deadline: ContextVar[float] = ContextVar("deadline")
 _slow: set[str] = set()
 
 
-class TooSlow(Exception):
-    """The arguments could not be checked in `MOST_SECONDS`."""
+class Unchecked(Exception):
+    """The arguments could not be checked; the message says why."""
+
+
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """For `errors_of`. Whatever dialects and addresses a schema names, it is read as one of 2020-12 without any: a part
+    in another dialect would be checked by other rules than these, and an address be asked for what is there."""
+    return ArgumentsValidator(
+        _without_addresses(schema), registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
 
 
 def errors_of(validator: Any, arguments: Any) -> list[ValidationError]:
-    """What is wrong, by its place; at most `MOST_ERRORS`. Raises TooSlow."""
+    """What is wrong, by its place; at most `MOST_ERRORS`. Raises Unchecked."""
     before = _deadline.set(time.monotonic() + MOST_SECONDS)
     try:
         found = list(islice(validator.iter_errors(arguments), MOST_ERRORS))
+    except Unchecked:
+        raise
+    except Exception as error:  # of a schema that is valid and makes no sense
+        raise Unchecked(f"the tool's schema can't be used: {str(error)[:200]}") from None
     finally:
         _deadline.reset(before)
     return sorted(found, key=lambda error: list(map(str, error.path)))
 
 
+def _without_addresses(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        kept = {key: value for key, value in node.items() if not (key in ADDRESSES and isinstance(value, str))}
+        return {key: _without_addresses(value) for key, value in kept.items()}
+    return [_without_addresses(item) for item in node] if isinstance(node, list) else node
+
+
 def _in_time(keyword: Keyword) -> Keyword:
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         if time.monotonic() > _deadline.get():
-            raise TooSlow
+            raise Unchecked("the arguments take too long to check: give fewer or shorter values")
         yield from keyword(validator, value, instance, schema) or ()
 
     return check

@@ -6,7 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-STATUS = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed", "SigIgn", "SigBlk")
+from tools.ending import below
+
+STATUS = (
+    "Threads", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed", "SigIgn",
+    "SigBlk",
+)  # fmt: skip
 STATUS_OF_CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NICE, PRIORITY, POLICY = 18, 39, 40
 """Fields of /proc/PID/stat, numbered from 0 as proc(5) minus one."""
@@ -14,13 +19,14 @@ NICE, PRIORITY, POLICY = 18, 39, 40
 
 @dataclass(frozen=True)
 class Vitals:
-    """Limits, identity, scheduling and folder of a process, as the kernel tells them."""
+    """Limits, identity, scheduling, folder, threads and children of a process, as the kernel tells them."""
 
     limits: str
     status: tuple[str, ...]
     scheduling: tuple[str, ...]
     oom_score: str
     folder: str
+    children: int
 
     @classmethod
     def of(cls, pid: int) -> Vitals | None:
@@ -36,13 +42,14 @@ class Vitals:
                 scheduling=(fields[NICE], fields[PRIORITY], fields[POLICY]),
                 oom_score=(folder / "oom_score_adj").read_text(),
                 folder=os.readlink(folder / "cwd"),
+                children=len([*below(pid)]),
             )
         except OSError:
             return None
 
     def changed(self, now: Vitals) -> str | None:
         """The first thing that differs, in words; None if nothing does."""
-        for name in ("limits", "status", "scheduling", "oom_score", "folder"):
+        for name in ("limits", "status", "scheduling", "oom_score", "folder", "children"):
             if getattr(self, name) != getattr(now, name):
                 return name
         return None

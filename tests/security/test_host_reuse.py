@@ -116,6 +116,6 @@ def test_what_the_kernel_tells_of_a_process() -> None:
     assert mine.changed(mine) is None
     assert "Max open files" in mine.limits
     assert len(mine.scheduling) == 3
-    other = Vitals(mine.limits, mine.status, ("19", *mine.scheduling[1:]), mine.oom_score, mine.folder)
+    other = Vitals(mine.limits, mine.status, ("19", *mine.scheduling[1:]), mine.oom_score, mine.folder, 0)
     assert mine.changed(other) == "scheduling"
     assert Vitals.of(2**22 - 1) is None

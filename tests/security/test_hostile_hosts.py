@@ -6,13 +6,16 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flightloop.errors import ConfigError
 from tests.security.conftest import WAYS, Deployment
+from tools import process
 from tools.describe import described
+from tools.launch import make_scratch
 
 PIPES = '''
 import fcntl, gc, json, os, struct
@@ -39,6 +42,12 @@ def say(text: str) -> str:
     send(text.encode())
     return "the true answer"
 
+@tool(effect="pure", timeout_s=60)
+def chatter(text: str) -> str:
+    """Never stops to answer other calls."""
+    while True:
+        send(text.encode())
+
 @tool(effect="pure")
 def forge(text: str) -> str:
     """Writes an answer with the call's own number."""
@@ -46,7 +55,8 @@ def forge(text: str) -> str:
     frame = sys._getframe()
     while "request" not in frame.f_locals:
         frame = frame.f_back
-    send(text.replace("CALL", frame.f_locals["request"]["call"]).encode())
+    told = text.replace("CALL", frame.f_locals["request"]["call"])
+    send(told.encode("utf-16-le") if told.startswith(" ") else told.encode().replace(b"HALF", bytes.fromhex("eda080")))
     return "the true answer"
 
 @tool(effect="pure")
@@ -117,6 +127,23 @@ def disturb(context: ToolContext) -> dict:
     fcntl.lockf(os.open(context.data / "shop.db", os.O_RDWR), fcntl.LOCK_EX)
     return told
 
+@tool(effect="pure", permissions=("subprocess",))
+def linger(context: ToolContext, way: str) -> str:
+    """Returns, and goes on."""
+    import threading
+    def beat():
+        for number in range(400):
+            (context.data / way).write_text(str(number))
+            time.sleep(0.02)
+        os._exit(0)
+    if way == "thread":
+        threading.Thread(target=beat, daemon=True).start()
+    else:
+        sys.modules["__main__"]._end_leftovers = lambda: None
+        if os.fork() == 0:
+            beat()
+    return "gone on"
+
 @tool(effect="pure")
 def scratch() -> list:
     """What lies in scratch."""
@@ -168,6 +195,8 @@ async def test_what_a_tool_says_into_the_line_is_no_answer(deployment: Deploymen
         '{"call": "CALL", "ok": "yes", "content": 1, "error": null, "note": null}',
         '{"call": "CALL", "ok": true, "content": NaN, "error": null, "note": null}',
         '{"call": "CALL", "ok": true, "content": "\\ud800", "error": null, "note": null}',
+        '{"call": "CALL", "ok": true, "content": "HALF", "error": null, "note": null}',
+        ' {"call": "CALL", "ok": true, "content": "\\ud800", "error": null, "note": null}',
         '{"call": "CALL", "ok": true, "content": 1, "error": null, "note": null, "timed_out": true}',
         '{"call": "CALL", "ok": true, "content": 1, "error": 5, "note": null}',
     ],
@@ -189,6 +218,14 @@ async def test_an_answer_to_another_call_is_passed_over(deployment: Deployment, 
     assert said.content == "the true answer"
 
 
+async def test_answers_to_nobody_come_to_an_end(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    text = '{"call": "0", "ok": true, "content": 1, "error": null, "note": null}'
+    said = await hosts.call("chatter", {"text": text}, deployment.context())
+    assert not said.ok
+    assert not said.timed_out
+
+
 async def test_a_forged_answer_is_cut_as_any(deployment: Deployment, tmp_path: Path) -> None:
     hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")), max_result_bytes=100)
     long = '{"call": "CALL", "ok": true, "content": "%s", "error": null, "note": null}' % ("x" * 500)
@@ -200,21 +237,29 @@ async def test_a_forged_answer_is_cut_as_any(deployment: Deployment, tmp_path: P
 
 @pytest.mark.parametrize("frame", [b'{"ready": true}', b'{"ready": ["namespaces"]}', b'{"failed": 5}', b"\\xff" * 9])
 async def test_what_is_said_while_tools_are_loaded_ends_the_host(
-    deployment: Deployment, tmp_path: Path, frame: bytes
+    deployment: Deployment, tmp_path: Path, scratches: Callable[[], list[Path]], frame: bytes
 ) -> None:
     said = f"try:\n    send({frame!r})\nexcept SystemExit:\n    pass"
     source = project(tmp_path, PIPES.replace("AT_IMPORT", ""))
     hosts = await deployment.hosts(source)
     source.write_text(PIPES.replace("AT_IMPORT", said))
-    before = scratches()
     outcome = await hosts.call("one", {}, deployment.context())
     assert not outcome.ok
     assert "line to the worker" in str(outcome.error)
-    assert scratches() == before
+    assert scratches() == []
 
 
-def scratches() -> set[str]:
-    return {entry.name for entry in Path(os.environ.get("TMPDIR", "/tmp")).glob("flightloop-tool-*")}
+@pytest.fixture
+def scratches(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
+    """The scratch folders of this test's hosts that are still there."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(make_scratch())
+        return made[-1]
+
+    monkeypatch.setattr(process, "make_scratch", make)
+    return lambda: [folder for folder in made if folder.exists()]
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)
@@ -246,11 +291,14 @@ async def test_daemons_end_with_their_call(
 @pytest.mark.parametrize("mechanisms", WAYS)
 @pytest.mark.parametrize("where", ["data", "scratch"])
 async def test_deep_folders_keep_nobody_from_anything(
-    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...], where: str
+    deployment: Deployment,
+    tmp_path: Path,
+    scratches: Callable[[], list[Path]],
+    mechanisms: tuple[str, ...],
+    where: str,
 ) -> None:
     deployment.mechanisms = mechanisms
     hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
-    before = scratches()
     try:
         dug = await hosts.call("dig", {"depth": 2500, "where": where}, deployment.context())
         assert dug.ok or "temporary files" in str(dug.error), dug.error
@@ -258,7 +306,7 @@ async def test_deep_folders_keep_nobody_from_anything(
             seen = await hosts.call("scratch", {}, deployment.context(tenant))
             assert seen.content == [], seen.error
         await hosts.close()
-        assert scratches() <= before
+        assert scratches() == []
     finally:
         await asyncio.to_thread(subprocess.run, ["rm", "-rf", str(deployment.data)], check=True)
 
@@ -275,7 +323,9 @@ async def test_what_others_open_write_and_hear_is_left_alone(
     assert len(told) == 8
 
 
-async def test_hosts_and_folders_without_end_are_refused(deployment: Deployment, tmp_path: Path) -> None:
+async def test_hosts_and_folders_without_end_are_refused(
+    deployment: Deployment, tmp_path: Path, scratches: Callable[[], list[Path]]
+) -> None:
     many = [f"host{number}.example" for number in range(20_000)]
     source = f"""
 from flightloop.tool import tool
@@ -286,10 +336,9 @@ def far() -> int:
     return 1
 """
     hosts = await deployment.hosts(project(tmp_path, source))
-    before = scratches()
     refused = await hosts.call("far", {}, deployment.context())
     assert "its hosts and folders take" in str(refused.error)
-    assert scratches() == before
+    assert scratches() == []
 
 
 @pytest.mark.parametrize("timeout_s", ["float('nan')", "float('inf')", "-1", "0", "1e9"])
@@ -304,3 +353,18 @@ def long() -> int:
 """
     with pytest.raises(ConfigError, match="timeout_s must be above 0 and at most 86400"):
         described([project(tmp_path, source)])
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+@pytest.mark.parametrize("way", ["thread", "process"])
+async def test_nothing_goes_on_after_its_call(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...], way: str
+) -> None:
+    deployment.mechanisms = mechanisms
+    hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
+    assert (await hosts.call("linger", {"way": way}, deployment.context())).content == "gone on"
+    beaten = deployment.data / way
+    before = beaten.read_text() if beaten.exists() else ""
+    for _ in range(3):
+        assert (await hosts.call("scratch", {}, deployment.context())).ok
+    assert (beaten.read_text() if beaten.exists() else "") == before

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -38,9 +41,9 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def in_time(read: Callable[[], Knowledge]) -> Knowledge:
+def in_time(read: Callable[[], Any]) -> Any:
     """What is read in another thread, which must be done soon."""
-    got: list[Knowledge] = []
+    got: list[Any] = []
     thread = Thread(target=lambda: got.append(read()), daemon=True)
     thread.start()
     thread.join(30)
@@ -170,13 +173,74 @@ def test_a_hostile_shop_is_read_within_limits(home: Path, change: str) -> None:
     assert len([node for node in known.graph.nodes() if node.kind is Kind.PRODUCT]) <= MOST_PRODUCTS
 
 
+LOCKS = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_locked_shop_keeps_what_was(home: Path) -> None:
     library = Library(home / "data")
     before = library.current()
-    with closing(sqlite3.connect(home / "data" / FILE, isolation_level=None)) as database:
-        database.execute("BEGIN EXCLUSIVE")
-        os.utime(home / "data" / FILE)
-        assert in_time(library.current) is before
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LOCKS, str(home / "data" / FILE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"locked\n"
+    os.utime(home / "data" / FILE)
+    assert in_time(library.current) is before
+    holder.communicate()
+    assert in_time(library.current) is not before
+
+
+@pytest.mark.parametrize("beside", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "huge"])
+def test_what_lies_beside_a_shop_is_not_opened_by_the_database(home: Path, beside: str, kind: str) -> None:
+    shop, other = home / "data" / FILE, home / "data" / f"{FILE}{beside}"
+    if beside != "-journal":
+        with closing(sqlite3.connect(shop)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+    other.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(other)
+    elif kind == "link":
+        other.symlink_to(home / "made")
+    elif kind == "folder":
+        other.mkdir()
+    else:
+        with open(other, "wb") as file:
+            file.truncate(8 << 30)
+    try:
+        in_time_or_error(home)
+    finally:
+        assert not (home / "made").exists()
+
+
+def test_a_journal_that_names_another_file_removes_nothing(home: Path) -> None:
+    """What SQLite finds beside a database it takes for an unfinished write, and ends it."""
+    key = home / "key"
+    name = str(key).encode()
+    with open(home / "data" / f"{FILE}-journal", "wb") as journal:
+        journal.write(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+        journal.write(name + len(name).to_bytes(4, "big") + (sum(name) & 0xFFFFFFFF).to_bytes(4, "big"))
+        journal.write(bytes.fromhex("d9d505f920a163d7"))
+    in_time_or_error(home)
+    assert key.read_text() == KEY
+
+
+def in_time_or_error(home: Path) -> None:
+    """Reads in another thread: soon, or not at all."""
+
+    def read() -> Knowledge | None:
+        try:
+            return Library(home / "data").current()
+        except (OSError, sqlite3.Error):
+            return None
+
+    in_time(read)
 
 
 @pytest.mark.parametrize("target", ["key", "made"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
 from tools.registry import Registry, performed_elsewhere
 
@@ -60,3 +63,42 @@ def test_what_can_be_checked_is() -> None:
     assert "of the form ^[A-Z]{3}$" in tools.problems("odd", {"code": "abc"})[0]
     assert len(tools.problems("odd", {"code": "ABC", "tags": [{"a": 1}, {"a": 1}]})) == 1
     assert "is unknown" in tools.problems("odd", {"other": 1})[0]
+
+
+DIALECT = "http://json-schema.org/draft-07/schema#"
+
+
+def test_a_schema_asks_for_nothing_outside_itself(tmp_path: Path) -> None:
+    """Not even a part in a dialect of its own, whose rules would read whatever a reference names."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"const": "flk_secret"}')
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        addresses = (secret.as_uri(), f"http://127.0.0.1:{server.getsockname()[1]}/schema")
+        for address in addresses:
+            for part in ({"dependencies": {"a": {"$ref": address}}}, {"$id": address, "additionalItems": False}):
+                tools = registry({"x": {"$schema": DIALECT, **part}})
+                assert tools.problems("odd", {"x": {"a": 1}}) == []
+        slow = registry({"x": {"$schema": DIALECT, "pattern": "^(a+)+$"}})
+        started = time.process_time()
+        slow.problems("odd", {"x": "a" * 40 + "!"})
+        assert time.process_time() - started < 5
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"x": {"pattern": "a{99999999999}"}}, {"x": {"pattern": "(" * 3000 + ")" * 3000}}, {"x": True},
+        {"x": {"$schema": 5}}, {"x": {"$id": "http://["}}, {"x": {"format": "regex"}}, {"x": {"multipleOf": 0.5}},
+    ],
+)  # fmt: skip
+def test_an_odd_schema_is_an_error_or_holds(part: dict[str, Any]) -> None:
+    try:
+        tools = registry(part, required=["x"])
+    except ConfigError:
+        return
+    for value in (1, "(" * 3000 + ")" * 3000, "a{99999999999}", 10**400, None):
+        assert all(len(problem) <= 500 for problem in tools.problems("odd", {"x": value}))
+    assert tools.problems("odd", {})

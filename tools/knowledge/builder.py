@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tools.knowledge.documents import Passage
@@ -25,7 +26,8 @@ def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
         _add_product(graph, product)
     for kind, name in goods.terms:
         graph.add(Node(f"term {name.lower()}", Kind.TERM, name, kind))
-    rules = [rule for passage in found for rule in _add_passage(graph, passage)]
+    places: Counter[str] = Counter()
+    rules = [rule for passage in found for rule in _add_passage(graph, passage, places)]
     for rule in rules:
         for name in _own_names(rule.text):
             term = f"term {name.lower()}"
@@ -72,11 +74,12 @@ def _add_product(graph: KnowledgeGraph, product: Product) -> None:
         attribute("final sale", "final sale", Relation.IS, None)
 
 
-def _add_passage(graph: KnowledgeGraph, passage: Passage) -> Iterator[Node]:
-    """Adds it with its rules, and gives these."""
+def _add_passage(graph: KnowledgeGraph, passage: Passage, places: Counter[str]) -> Iterator[Node]:
+    """Adds it with its rules, and gives these. ``places``: how many passages there have been of each place."""
     document = graph.add(Node(f"document {passage.document}", Kind.DOCUMENT, passage.document, passage.document))
     place = f"{passage.document}, {passage.heading}"
-    number = sum(node.source == place for node in graph.nodes(Kind.SECTION))
+    places[place] += 1
+    number = places[place] - 1
     name = f"section {place}" + (f" {number + 1}" if number else "")
     section = graph.add(Node(name, Kind.SECTION, passage.heading, place, passage.text))
     graph.link(document, Relation.HAS, section)

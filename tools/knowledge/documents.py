@@ -13,8 +13,11 @@ from pathlib import Path
 from tools.sandbox.opening import without_links
 
 FOLDER = "documents"
-MOST_DOCUMENTS, MOST_BYTES = 1000, 1024 * 1024
-"""Of a folder, and of one document; what is more is not read."""
+MOST_DOCUMENTS, MOST_BYTES, MOST_TOGETHER = 1000, 256 * 1024, 1024 * 1024
+"""Of a folder; bytes of one document, and of all; what is more is not read."""
+NAME_CHARS = 200
+LONGEST_PASSAGE = 4000
+"""Characters; the rest of a longer paragraph is left out."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ def documents(data: Path) -> Path:
     return own if own.is_dir() and not own.is_symlink() else Path(str(files("tools.shop").joinpath(FOLDER)))
 
 
-def read_document(path: Path, data: Path) -> str:
-    """The text of a file of `documents`, reached through no link within ``data``.
+def read_document(path: Path, data: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file of `documents`, reached through no link within ``data``; of at most ``most`` bytes.
 
     Raises:
         OSError: it can't be read, or has become something else than a file.
@@ -51,7 +54,7 @@ def read_document(path: Path, data: Path) -> str:
     with open(opened, "rb") as file:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(errno.EINVAL, "not a file", str(path))
-        return file.read(MOST_BYTES).decode("utf-8", "replace")
+        return file.read(min(most, MOST_BYTES)).decode("utf-8", "replace")
 
 
 def passages(name: str, markdown: str) -> list[Passage]:
@@ -68,5 +71,6 @@ def passages(name: str, markdown: str) -> list[Passage]:
             text = line.lstrip("#").strip()
             title, heading = (text, text) if line.startswith("# ") else (title, text)
         if lines:
-            found.append(Passage(title, heading or title, " ".join(line.strip() for line in lines)))
+            text = " ".join(line.strip() for line in lines)[:LONGEST_PASSAGE]
+            found.append(Passage(title[:NAME_CHARS], (heading or title)[:NAME_CHARS], text))
     return found

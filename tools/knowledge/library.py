@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from tools.knowledge.builder import build
-from tools.knowledge.documents import MOST_DOCUMENTS, Passage, documents, passages, read_document
+from tools.knowledge.documents import MOST_DOCUMENTS, MOST_TOGETHER, Passage, documents, passages, read_document
 from tools.knowledge.goods import read_goods
 from tools.knowledge.graph import KnowledgeGraph
 from tools.knowledge.names import Names
@@ -71,6 +72,7 @@ class Library:
         self._data = data
         self._seen: Stamps = {}
         self._knowledge: Knowledge | None = None
+        self._reading = Lock()
 
     @property
     def folder(self) -> Path:
@@ -83,16 +85,17 @@ class Library:
         Raises:
             OSError, sqlite3.Error: a file can't be read, and there is no earlier state.
         """
-        stamps = self._stamps()
-        if self._knowledge is None or stamps != self._seen:
-            try:
-                self._knowledge = self._read(stamps)
-                self._seen = stamps
-            except (OSError, sqlite3.Error) as error:
-                if self._knowledge is None:
-                    raise
-                log.warning("knowledge not reread, what was read before stays: %s", error)
-        return self._knowledge
+        with self._reading:
+            stamps = self._stamps()
+            if self._knowledge is None or stamps != self._seen:
+                try:
+                    self._knowledge = self._read(stamps)
+                    self._seen = stamps
+                except (OSError, sqlite3.Error) as error:
+                    if self._knowledge is None:
+                        raise
+                    log.warning("knowledge not reread, what was read before stays: %s", error)
+            return self._knowledge
 
     def search(self, query: str, count: int) -> list[Found]:
         return self.current().search.find(query, count)
@@ -114,7 +117,11 @@ class Library:
         goods, known = read_goods(self._data), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
             return Knowledge(known.papers, build(goods, known.papers.passages))
-        found = [one for path in _documents(stamps) for one in passages(path.stem, read_document(path, self._data))]
+        found, left = [], MOST_TOGETHER
+        for path in _documents(stamps):
+            text = read_document(path, self._data, left)
+            found += passages(path.stem, text)
+            left -= len(text.encode())
         return Knowledge(Papers(found), build(goods, found))
 
 

@@ -79,7 +79,9 @@ class McpHosts:
         return len(calls) + await self._own.kill(run_id)
 
     async def close(self) -> None:
-        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        for call in [call for calls in self._calls.values() for call in calls]:
+            call.cancel()
+        await asyncio.gather(*(session.end() for session in self._sessions.values()))
         await self._own.close()
 
     def _session(self, server: str, tenant: str) -> Session:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-import httpx
+import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -23,7 +23,8 @@ T = TypeVar("T")
 START_S = 60.0
 MOST_PAGES = 100
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-"""Of one HTTP response; a stream of events that reaches it is opened again."""
+"""Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
+any number, are not taken."""
 KEY = "flightloop/idempotency-key"
 """Where a request's ``_meta`` holds the call's key, for servers that know it."""
 
@@ -48,6 +49,7 @@ class Session:
         self._opening = asyncio.Lock()
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
 
     async def tools(self) -> dict[str, Pin]:
         """What the server offers, by its own names. Raises ServerGone, MCPError."""
@@ -77,8 +79,13 @@ class Session:
         meta = cast("RequestParamsMeta", {KEY: key})
         return await self._ask(lambda client: client.call_tool(tool, arguments, meta=meta))
 
+    async def end(self) -> None:
+        """Closes it for good: whoever waits for it or asks it again gets ServerGone."""
+        self._ended = True
+        await self.close()
+
     async def close(self) -> None:
-        """Ends the connection, and the process behind it."""
+        """Ends the connection, and the process behind it; the next question makes a new one."""
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
@@ -105,6 +112,8 @@ class Session:
 
     async def _connected(self) -> Client:
         async with self._opening:
+            if self._ended:
+                raise ServerGone(f"the MCP server {self._name} is not needed any more")
             if self._client is None or self._task is None or self._task.done():
                 opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
                 self._task = asyncio.create_task(self._hold(opened))
@@ -139,15 +148,16 @@ async def _client(server: Server, programs: Programs) -> Any:
             async with Client(parameters, read_timeout_seconds=server.timeout_s) as client:
                 yield client
         return
-    async with create_mcp_http_client(headers=server.filled(server.headers)) as http:
+    headers = {**server.filled(server.headers), "accept-encoding": "identity"}
+    async with create_mcp_http_client(headers=headers) as http:
         http.event_hooks = {"response": [_limit]}
         transport = streamable_http_client(server.url, http_client=http)
         async with Client(transport, read_timeout_seconds=server.timeout_s) as client:
             yield client
 
 
-class _Limited(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+class _Limited(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -155,15 +165,17 @@ class _Limited(httpx.AsyncByteStream):
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise httpx.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
+                raise httpx2.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
             yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-async def _limit(response: httpx.Response) -> None:
-    assert isinstance(response.stream, httpx.AsyncByteStream)
+async def _limit(response: httpx2.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx2.ReadError("a compressed response, which was not asked for")
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _Limited(response.stream)
 
 

@@ -142,7 +142,9 @@ class Confinement:
             in_force.append(LANDLOCK)
         signals = prepared.namespaces or (landlocked and landlock.version() >= landlock.SCOPE_VERSION)
         os.chdir(self.scratch)
-        filters = rules.of_host(network=bool(self.hosts), subprocesses=self.subprocesses, signals=signals)
+        filters = rules.of_host(
+            network=bool(self.hosts), subprocesses=self.subprocesses, signals=signals, alone=prepared.namespaces
+        )
         try:
             listener = seccomp.install(filters)
         except OSError as error:

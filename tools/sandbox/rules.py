@@ -29,6 +29,7 @@ TMPFILE = 0o20000000
 SET_ID = 0o6000
 TYPE_BITS = 0xF
 PR_SET_PDEATHSIG = 1
+F_SETFL = 4
 OTHERS_FILES = (1024, 1026, 8, 10, 15)
 """F_SETLEASE, which keeps others from opening a file, F_NOTIFY, and F_SETOWN, F_SETSIG and F_SETOWN_EX: signals."""
 CHANGING_IOCTLS = (
@@ -39,6 +40,9 @@ CHANGING_IOCTLS = (
     0x40806685,  # FS_IOC_ENABLE_VERITY
     0x5412,  # TIOCSTI: types into somebody's terminal
     0x541C,  # TIOCLINUX
+    0x8901,  # FIOSETOWN: as F_SETOWN
+    0x8902,  # SIOCSPGRP: the same
+    0x5452,  # FIOASYNC: signals to the owner
 )
 
 
@@ -63,6 +67,7 @@ KERNEL = [
     Rule("prctl", ALLOW, (Equal(0, PR_SET_PDEATHSIG), Equal(1, signal.SIGKILL))),
     Rule("prctl", when=(Equal(0, PR_SET_PDEATHSIG),)),
     *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
+    Rule("fcntl", when=(Equal(1, F_SETFL), AnyBit(2, os.O_ASYNC))),
     Rule("inotify_add_watch"),  # what others write, by name, even where it can't be read
 ]
 """Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
@@ -78,7 +83,10 @@ METADATA = [
     Rule("openat", when=(AnyBit(2, os.O_CREAT | TMPFILE), AnyBit(3, SET_ID))),
     *(Rule(call, when=(AnyBit(1, SET_ID),)) for call in ("creat", "mkdir", "mknod")),
     *(Rule(call, when=(AnyBit(2, SET_ID),)) for call in ("mkdirat", "mknodat")),
-    Rule("truncate"),  # by path: Landlock refuses it from its third version on
+    # Landlock knows cutting files off from its third version on: by path, and by opening them for reading.
+    Rule("truncate"),
+    Rule("open", when=(Equal(1, os.O_RDONLY, os.O_ACCMODE), AnyBit(1, os.O_TRUNC))),
+    Rule("openat", when=(Equal(2, os.O_RDONLY, os.O_ACCMODE), AnyBit(2, os.O_TRUNC))),
 ]
 """Modes, owners, times, attributes and set-id bits of files."""
 
@@ -103,6 +111,13 @@ NO_PROGRAMS = [
     Rule("clone"),
 ]
 """No new processes; threads work."""
+
+PROGRAMS_BY_NOTICE = [
+    Rule("clone", ALLOW, (Equal(0, CLONE_THREAD, CLONE_THREAD),)),
+    *(Rule(call, NOTIFY) for call in ("clone", "fork", "vfork")),
+]
+"""New processes, as long as the outer process lets them: once a host is ended, there are no more. A chain of processes
+that each start the next one and end would never be found otherwise, where there is no PID namespace."""
 
 PAIRS = [
     Rule("socketpair", ALLOW, (Equal(0, socket.AF_UNIX), Equal(1, socket.SOCK_STREAM, TYPE_BITS))),
@@ -135,19 +150,20 @@ NO_LIMITS = [Rule("prlimit64", when=(NotNull(2),))]
 COMMON = [*KERNEL, *METADATA, *MEMORY, *SCHEDULING]
 
 
-def of_host(*, network: bool, subprocesses: bool, signals: bool) -> list[Rule]:
+def of_host(*, network: bool, subprocesses: bool, signals: bool, alone: bool) -> list[Rule]:
     """The rules of a tool host.
 
     Args:
         network: it may connect, to where `connections` allows.
         subprocesses: it may start programs.
         signals: something else keeps its signals from other processes.
+        alone: it has a PID namespace, with which all that it started ends.
     """
     return [
         *COMMON,
         *HOST_LIMITS,
         *(TCP_ONLY if network else NO_SOCKETS),
-        *([] if subprocesses else NO_PROGRAMS),
+        *(NO_PROGRAMS if not subprocesses else [] if alone else PROGRAMS_BY_NOTICE),
         *([] if signals else SIGNALS),
     ]
 

@@ -24,6 +24,8 @@ PROCESS_VM_READV = {"x86_64": 310, "aarch64": 270}
 BENEATH, IN_ROOT = 0x08, 0x10
 """RESOLVE_* of linux/openat2.h."""
 AT_FDCWD = -100
+CONTINUE = 1
+"""SECCOMP_USER_NOTIF_FLAG_CONTINUE."""
 LONGEST_PATH = 4096
 PAGE = 4096
 MOST_AT_ONCE = 64
@@ -111,8 +113,10 @@ class Notice:
         raise OSError(errno.ESRCH, "the caller has ended")
 
 
+GO_ON = -1
 Handler = Callable[[Notice], int]
-"""Performs a call; returns its error number, 0 if it succeeded, or raises OSError with it."""
+"""Performs a call; returns its error number, 0 if it succeeded, or raises OSError with it. `GO_ON`: the kernel performs
+it, with the arguments that the caller has in its registers."""
 
 
 class Supervisor:
@@ -153,7 +157,8 @@ class Supervisor:
         finally:
             self._room.release()
         try:
-            fcntl.ioctl(self._listener, SEND, ANSWER.pack(number, 0, -problem, 0))
+            answer = (0, CONTINUE) if problem == GO_ON else (-problem, 0)
+            fcntl.ioctl(self._listener, SEND, ANSWER.pack(number, 0, *answer))
         except OSError:
             return  # the caller was interrupted, or has ended
 

@@ -97,7 +97,9 @@ class _Asking:
     tools: list[ToolDef]
 
     async def plan(self) -> Decision:
-        names = [tool.function.name for tool in self.tools]
+        names = [tool.function.name for tool in self.tools if self._may_plan(tool.function.name)]
+        if not names:
+            return await self.act()
         schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
         asked = await self._ask(ResponseFormat(type="json_schema", json_schema=schema), show=False)
         parsed = _parsed_plan(asked.collected.text, names)
@@ -109,6 +111,13 @@ class _Asking:
             return _unusable(asked, f"the plan was refused: {ruling.reason}")
         goal, planned = (_parsed_plan(ruling.text, names) or parsed) if ruling.action is Action.REDACT else parsed
         return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
+
+    def _may_plan(self, name: str) -> bool:
+        """A plan that the policy locks to may be made anew, but what changes something is from the first one: results,
+        which a stranger may have written, came after it."""
+        history, locked = self.book.history, self.means.guard.policy.document.tools.lock_to_plan != "off"
+        adds = locked and history.plans > 0 and name not in history.first_plan
+        return not (adds and self.means.hosts.registry.get(name).writes)
 
     async def act(self) -> Decision:
         try:

@@ -123,7 +123,7 @@ class Gate:
             # An error repeats what the model or a person wrote.
             if result.ok and result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
                 self._trusted.append(self._results[-1])
-                self._trusted_calls.append(history.call(result.call_id).call.function.arguments)
+                self._trusted_calls.append("\n".join(history.arguments_until(result.call_id)))
             if result.tool in self._means.lookup.tools:
                 self._looked_up.append(self._results[-1])
         return GuardContext(

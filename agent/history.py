@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -91,6 +91,7 @@ class History:
         self.plans = 0
         self.unusable = 0  # outputs of the model that made no decision
         self.plan: tuple[str, ...] = ()
+        self.first_plan: tuple[str, ...] = ()
         self.failed_since_plan = False
         self.repeats_failure = False  # the newest result failed as the very same call had failed before
         self.tainted = False
@@ -113,6 +114,13 @@ class History:
 
     def call(self, call_id: str) -> CallState:
         return self._calls[call_id]
+
+    def arguments_until(self, call_id: str) -> Iterator[str]:
+        """What the model wrote as arguments, of all calls up to the decision that this one belongs to."""
+        for turn in self.turns:
+            yield from (each.call.function.arguments for each in turn.calls)
+            if any(each.call.id == call_id for each in turn.calls):
+                return
 
     def add(self, event: RunEvent) -> None:
         match event:
@@ -164,6 +172,7 @@ class History:
         if isinstance(event, Planned):
             self.plans += 1
             self.plan = tuple(event.tools)
+            self.first_plan = self.first_plan if self.plans > 1 else self.plan
             self.failed_since_plan = False
         elif isinstance(event, CallsDecided):
             self.unusable += not event.calls

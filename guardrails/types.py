@@ -51,7 +51,7 @@ class GuardContext:
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
     come from tools whose results no stranger can write, and ``trusted_calls`` the arguments, as JSON,
-    that each of these was asked with; ``approved_args`` the ``args_sha256`` that
+    that the model had written when each of these came; ``approved_args`` the ``args_sha256`` that
     a person approved under this policy. ``facts`` knows what the agent can look up; ``looked_up`` are
     those among the results that come from there.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,7 +45,8 @@ class ToolOutcome:
 class HostPool:
     """Hosts of one isolation class: spare ones for whoever comes first, and those that each serve one tenant.
 
-    At most ``config.max_hosts`` are at work at the same time.
+    At most ``config.max_hosts`` are at work at the same time, and one fewer for one tenant, so that its calls leave
+    room for another's, however long they take.
     """
 
     def __init__(
@@ -58,18 +59,26 @@ class HostPool:
         self._spare: deque[HostProcess] = deque()
         self._idle: deque[HostProcess] = deque()
         self._slots = asyncio.Semaphore(config.max_hosts)
+        share = max(1, config.max_hosts - 1)
+        self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def acquire(self, tenant: str) -> HostProcess:
         """A host for one call of a tenant, to be given back by `release`. Raises HostFailed if none can start."""
-        await self._slots.acquire()
+        await self._shares[tenant].acquire()
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            self._shares[tenant].release()
+            raise
         try:
             host = await self._waiting(tenant) or await self._start()
             host.tenant = tenant
             return host
         except BaseException:
             self._slots.release()
+            self._shares[tenant].release()
             raise
         finally:
             self.refill()
@@ -77,6 +86,7 @@ class HostPool:
     async def release(self, host: HostProcess, healthy: bool) -> None:
         """Takes a host back; one that ended, served its share, or is not as it was is replaced."""
         self._slots.release()
+        self._shares[host.tenant or ""].release()
         if healthy and self._reusable(host):
             self._idle.append(host)
             if len(self._idle) > self._config.idle:

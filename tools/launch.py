@@ -16,7 +16,10 @@ from tools.sandbox.confinement import Confinement, SandboxError
 from tools.sandbox.isolation import Isolation
 from tools.sandbox.limits import Limits
 
-NEVER_FOLDERS = ("/proc", "/sys", "/dev", "/run", "/etc", "/boot", "/var/run", "/var/lib")
+NEVER_FOLDERS = (
+    "/proc", "/sys", "/dev", "/run", "/etc", "/boot", "/var/run", "/var/lib", "/var/spool", "/var/log", "/var/cache",
+)  # fmt: skip
+SCRATCH = "flightloop-tool-"
 LONGEST_ARGUMENT = 128 * 1024
 """Of a program, in bytes: MAX_ARG_STRLEN of execve(2)."""
 
@@ -37,7 +40,7 @@ def confinement_of(
     """
     protected = (*config.protected, Path.home() / ".ray")
     code = (*reading.interpreter(), *reading.system(), *readable)
-    never = (*protected, scratch, *map(Path, NEVER_FOLDERS), *code)
+    never = (*protected, *map(Path, NEVER_FOLDERS), *code, *_of_others())
     for folder in map(Path, isolation.folders):
         if folder != data:
             _check_folder(folder, never)
@@ -57,6 +60,14 @@ def confinement_of(
         limits=Limits(config.memory_bytes, config.file_bytes, config.open_files, config.processes),
         mechanisms=config.mechanisms,
     )
+
+
+def _of_others() -> list[Path]:
+    """Scratch of all hosts, Ray's files, and where programs are looked for."""
+    temporary = Path(tempfile.gettempdir())
+    rays = [Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray", Path("/tmp/ray"), temporary / "ray"]
+    programs = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(entry)]
+    return [*rays, *programs, *temporary.glob(f"{SCRATCH}*")]
 
 
 def _check_folder(folder: Path, never: Sequence[Path]) -> None:
@@ -116,4 +127,4 @@ def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
 
 def make_scratch() -> Path:
     """An empty folder for one host; by its real path, since the sandbox has no links."""
-    return Path(tempfile.mkdtemp(prefix="flightloop-tool-")).resolve()
+    return Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()

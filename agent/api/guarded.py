@@ -54,7 +54,7 @@ class _Seen:
     def add(self, chunk: ChatChunk) -> str:
         self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
         for choice in chunk.choices:
-            self.logprobs += choice.logprobs.content if choice.logprobs else []
+            self.logprobs += choice.logprobs.content if choice.logprobs and choice.index == 0 else []
         return self.answer.add(chunk)
 
     def chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
@@ -144,7 +144,8 @@ async def _closing(
         yield seen.chunk(Delta(tool_calls=calls))
     reason = "tool_calls" if seen.answer.calls else (seen.answer.finish_reason or "stop")
     # Tokens spell out the text: they only leave with a text that no rail has changed.
-    untouched = seen.shown == seen.answer.text and not seen.answer.calls
+    spelt = "".join(token.token for token in seen.logprobs)
+    untouched = seen.shown == seen.answer.text == spelt and not seen.answer.calls
     logprobs = ChoiceLogprobs(content=seen.logprobs) if seen.logprobs and untouched else None
     async for chunk in _end(seen, reason, logprobs):
         yield chunk

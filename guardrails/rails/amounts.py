@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, TypeGuard
 
 import regex
 
 from guardrails.document import AskRule, ReadRule
-from guardrails.rails.words import number_of
+from guardrails.rails.words import Words, number_of
 from guardrails.types import GuardContext
 
 _LEADING_NUMBER = regex.compile(r"\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d")
@@ -25,15 +26,22 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
         return True
     value = arguments.get(rule.argument)
     if rule.read is not None and (value is None or value in rule.read.when):
-        value = _read(rule.read, arguments, context.trusted_results)
+        value = _read(rule.read, arguments, context)
     return not is_number(value) or not float(value) <= rule.above
 
 
-def _read(rule: ReadRule, arguments: dict[str, Any], results: tuple[str, ...]) -> float | None:
-    """The highest value that results which no stranger can write give for the call's key; None if they give none."""
-    wanted = arguments.get(rule.key)
-    records = [record for text in results for record in _records(_json_of(text))]
-    amounts = [_amount(record.get(rule.field)) for record in records if record.get(rule.key) == wanted is not None]
+def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
+    """The highest value that results which no stranger can write give for the call's key; None if they give none.
+
+    A value that the model has written into a call before counts for nothing: a tool may repeat it.
+    """
+    wanted, amounts = arguments.get(rule.key), []
+    for text, asked in zip_longest(context.trusted_results, context.trusted_calls, fillvalue=""):
+        records = [one for one in _records(_json_of(text)) if one.get(rule.key) == wanted is not None]
+        written = Words.of(asked) if records else None
+        amounts += [
+            _amount(one.get(rule.field)) for one in records if written and not written.hold(str(one.get(rule.field)))
+        ]
     return max((amount for amount in amounts if amount is not None), default=None)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import zip_longest
+from socket import inet_aton
 from typing import Any
 
 import regex
@@ -16,6 +19,7 @@ from guardrails.document import ArgumentRule, PolicyDocument
 from guardrails.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.rails.amounts import exceeds, is_number
 from guardrails.rails.found import leaves
+from guardrails.rails.normalise import normalise
 from guardrails.rails.words import Words, stands_in
 from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
 
@@ -27,6 +31,9 @@ _BARE_ADDRESS = regex.compile(
     r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}|localhost)(?::\d+)?(?:[/?#]\S*)?)\s*",
     regex.IGNORECASE,
 )
+_NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
+FIRST_NUMBER = 1 << 24
+"""1.0.0.0: a smaller number alone is a number."""
 _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
 
 
@@ -113,8 +120,8 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class _Said:
-    """What vouches for a value: the user's words, and results of trusted tools for all that they did not just repeat:
-    what they were asked with, the model wrote."""
+    """What vouches for a value: the user's words, and results of trusted tools for what the model had not written into
+    a call before, which they may just repeat."""
 
     user: Words
     results: tuple[tuple[Words, Words], ...]
@@ -170,11 +177,17 @@ def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -
 
 def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:
     for name, value in arguments.items():
-        for leaf in leaves(value):
-            yield from addresses_in(leaf)
+        for text in {written for leaf in leaves(value) for written in (leaf, _as_clients_read(leaf))}:
+            yield from addresses_in(text)
             # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
-            if (name in sinks or _ADDRESS_NAME.search(name)) and not is_url(leaf):
-                yield from _bare(leaf)
+            if (name in sinks or _ADDRESS_NAME.search(name)) and not is_url(text):
+                yield from _bare(text)
+
+
+def _as_clients_read(text: str) -> str:
+    """A host or a URL as those who connect take it: other dots, backslashes, and blanks that they pass over."""
+    plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
+    return regex.sub(r"\.+(?=[:/?#]|$)", "", plain)
 
 
 def _bare(text: str) -> Iterator[Address]:
@@ -183,6 +196,11 @@ def _bare(text: str) -> Iterator[Address]:
         yield from addresses_of("https://" + match.group(1))
     elif is_address(text.strip()):
         yield from addresses_of(f"https://[{text.strip()}]")
+    elif _NUMBERS.fullmatch(text):
+        with suppress(OSError):  # 16909060, 1.2.772 and 0x1020304 are 1.2.3.4 to the C library
+            address = IPv4Address(inet_aton(text))
+            if "." in text or int(address) >= FIRST_NUMBER:
+                yield from addresses_of(f"https://{address}")
 
 
 def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:

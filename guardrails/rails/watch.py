@@ -30,9 +30,7 @@ def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
         case TermsEntry():
             return Detector("terms", terms_finder(entry.terms), entry.action)
         case LinksEntry():
-            # Markdown's closing bracket ends a link; commas and dots may be the sentence's.
-            finder = PatternFinder([Pattern("link", URL, _until_punctuation, ignore_case=True)])
-            return Detector("links", finder, entry.action, _known_hosts(entry.keep, egress))
+            return Detector("links", _LINKS, entry.action, _known_hosts(entry.keep, egress))
         case _:
             return None
 
@@ -44,6 +42,11 @@ def terms_finder(terms: Iterable[str]) -> PatternFinder:
         words = _BLANKS.join(regex.escape(word) for word in unicodedata.normalize("NFKC", term).split())
         patterns.append(Pattern("term", rf"{_START}{words}(?!\w)", ignore_case=True))
     return PatternFinder(patterns)
+
+
+def _links_in(text: str) -> frozenset[str]:
+    found = _LINKS.find(text)
+    return frozenset(text[one.start : one.end] for one in found)
 
 
 def _until_punctuation(matched: str) -> Iterable[tuple[int, int]]:
@@ -74,16 +77,23 @@ def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> Watch:
 
 def _known_hosts(keep: tuple[Source, ...], egress: tuple[str, ...]) -> Watch:
     def watch(context: GuardContext) -> Keep:
-        known = hosts_in(_evidence(context, keep))
+        known = hosts_in(_evidence(context, ("user",) if "user" in keep else ()))
+        links = _links_in(_evidence(context, ("results",) if "results" in keep else ()))
 
         def stands(address: Address) -> bool:
             host, port = address
             return host in known or permitted(host, egress, port)
 
         def drop(text: str, findings: list[Finding]) -> list[Finding]:
-            named = [(finding, addresses_of(text[finding.start : finding.end])) for finding in findings]
-            return [finding for finding, addresses in named if not all(map(stands, addresses))]
+            named = [(finding, text[finding.start : finding.end]) for finding in findings]
+            # A result's link as it is: with its host alone known, another link could carry what was read to it.
+            others = [(finding, addresses_of(link)) for finding, link in named if link not in links]
+            return [finding for finding, addresses in others if not all(map(stands, addresses))]
 
         return drop
 
     return watch
+
+
+# Markdown's closing bracket ends a link; commas and dots may be the sentence's.
+_LINKS = PatternFinder([Pattern("link", URL, _until_punctuation, ignore_case=True)])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flightloop.errors import ConfigError
 from tests.security.conftest import WAYS, Deployment
 from tools import process
 from tools.describe import described
+from tools.ending import empty
 from tools.launch import make_scratch
 
 PIPES = '''
@@ -90,6 +94,19 @@ def daemons(mark: str) -> str:
     time.sleep(HOLD)
     return "left"
 
+@tool(effect="pure", permissions=("subprocess",))
+def chain(seconds: int) -> str:
+    """Leaves processes that each start the next one and end."""
+    for _ in range(4):
+        if os.fork() == 0:
+            os.setsid()
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                if os.fork():
+                    os._exit(0)
+            os._exit(0)
+    return "left"
+
 @tool(effect="unsafe")
 def dig(context: ToolContext, depth: int, where: str) -> str:
     """Makes folders in each other."""
@@ -106,6 +123,7 @@ def disturb(context: ToolContext) -> dict:
     libc = ctypes.CDLL(None, use_errno=True)
     shop = os.open(context.data / "shop.db", os.O_RDONLY)
     watcher = libc.inotify_init1(0)
+    here, there = socket.socketpair()
     tried = {
         "lease": lambda: fcntl.fcntl(shop, fcntl.F_SETLEASE, fcntl.F_RDLCK),
         "notify": lambda: fcntl.fcntl(os.open(context.data, os.O_RDONLY), fcntl.F_NOTIFY, 2),
@@ -115,6 +133,11 @@ def disturb(context: ToolContext) -> dict:
         "datagrams": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
         "packets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
         "forget": lambda: 1 / (libc.prctl(1, 0, 0, 0, 0) == 0),
+        "owner by ioctl": lambda: fcntl.ioctl(here.fileno(), 0x8901, os.getppid().to_bytes(4, "little")),
+        "group by ioctl": lambda: fcntl.ioctl(here.fileno(), 0x8902, os.getppid().to_bytes(4, "little")),
+        "signals by ioctl": lambda: fcntl.ioctl(here.fileno(), 0x5452, (1).to_bytes(4, "little")),
+        "signals": lambda: fcntl.fcntl(here.fileno(), fcntl.F_SETFL, os.O_ASYNC),
+        "cut off": lambda: os.open(os.__file__, os.O_RDONLY | os.O_TRUNC),
     }
     told = {}
     for name, act in tried.items():
@@ -320,7 +343,7 @@ async def test_what_others_open_write_and_hear_is_left_alone(
     hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
     told = (await hosts.call("disturb", {}, deployment.context())).content
     assert set(told.values()) == {"refused"}, told
-    assert len(told) == 8
+    assert len(told) == 13
 
 
 async def test_hosts_and_folders_without_end_are_refused(
@@ -368,3 +391,47 @@ async def test_nothing_goes_on_after_its_call(
     for _ in range(3):
         assert (await hosts.call("scratch", {}, deployment.context())).ok
     assert (beaten.read_text() if beaten.exists() else "") == before
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_chain_of_processes_ends(deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]) -> None:
+    deployment.mechanisms = mechanisms
+    hosts = await deployment.hosts(project(tmp_path, LEAVES.replace("TIMEOUT", "30").replace("HOLD", "0")))
+    assert (await hosts.call("chain", {"seconds": 60}, deployment.context())).content == "left"
+    assert (await hosts.call("scratch", {}, deployment.context())).ok
+    await hosts.close()
+    for _ in range(50):  # each look may come between the end of one and the beginning of the next
+        known = psutil.process_iter(["cmdline"])
+        assert [one.pid for one in known if str(tmp_path) in " ".join(one.info["cmdline"] or ())] == []
+
+
+def test_a_folder_is_emptied_without_following_links(tmp_path: Path) -> None:
+    """Somebody puts a link in the place of what was just looked at, over and over."""
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    (outside / "kept" / "file").write_text("kept")
+    (outside / "kept").chmod(0o750)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                (folder / "a").mkdir()
+                (folder / "a" / "file").write_text("mine")
+                (folder / "a").rename(folder / "b")
+                (folder / "a").symlink_to(outside / "kept")
+                (folder / "a").unlink()
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(300):
+            empty(folder)
+    finally:
+        done.set()
+        thread.join()
+    assert empty(folder)
+    assert (outside / "kept" / "file").read_text() == "kept"
+    assert (outside / "kept").stat().st_mode & 0o777 == 0o750

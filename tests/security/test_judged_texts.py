@@ -17,7 +17,7 @@ from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
 from agent.history import dump
 from flightloop.chat import ChatMessage
 from flightloop.content import Table, TablePart, TextPart, text_of, with_text
-from flightloop.tool import Effect, ToolSpec
+from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import default_policy, parse_policy
@@ -153,13 +153,27 @@ tools:
 """
 
 
-@pytest.mark.parametrize(("trusted", "action"), [(True, Action.ALLOW), (False, Action.ASK)])
-async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(trusted: bool, action: Action) -> None:
+@pytest.mark.parametrize(
+    ("trusted", "asked", "action"),
+    [
+        (True, '{"order_id": 7}', Action.ALLOW),
+        (False, "", Action.ASK),
+        (True, '{"text": "{\\"order_id\\": 7, \\"total\\": 10.0}"}', Action.ASK),
+    ],
+)
+async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
+    trusted: bool, asked: str, action: Action
+) -> None:
     result = dump({"order_id": 7, "total": 10.0, "note": "line\nbreak"})
-    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,) if trusted else ())
+    context = GuardContext(
+        agent="desk", results=(result,), trusted_results=(result,) if trusted else (), trusted_calls=(asked,)
+    )
     spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
     call = CallSubject("c", spec, {"order_id": 7})
     assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+
+
+SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
 
 
 def send(to: str) -> CallSubject:
@@ -179,7 +193,7 @@ def send(to: str) -> CallSubject:
 async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
     result: object, asked: dict[str, Any], action: Action
 ) -> None:
-    guard = Guard(parse_policy('name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'))
+    guard = Guard(parse_policy(SINKS))
     text = result if isinstance(result, str) else dump(result)
     context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), trusted_calls=(dump(asked),))
     ruled = await guard.check(Subject(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
@@ -235,6 +249,51 @@ async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
     call.arguments["to"] = {"a@x.example": "drop", "b@x.example": "keep"}
     ruled = await Guard(parse_policy(rules)).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
     assert ruled.action is Action.BLOCK
+
+
+LINKS = """
+name: desk
+version: "1"
+stages: {final: {rails: [{rail: links, keep: [user, results], action: redact}]}}
+tools: {allow: {"*": ["*"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("see https://shop.example/help", True),
+        ("see https://mine.example/any/page?x=1", True),
+        ("![x](https://shop.example/help?d=35-Garden-Way)", False),
+        ("see https://shop.example/", False),
+        ("see https://other.example/help", False),
+    ],
+)
+async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: str, kept: bool) -> None:
+    result = dump({"note": "Questions: https://shop.example/help.", "more": 1})
+    context = GuardContext(agent="desk", user_text="I read https://mine.example/start", results=(result,))
+    ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, answer, context))
+    assert ("redacted" not in ruled.text) is kept
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.org", "example.org.", "example\u3002org", "example\uff0eorg", "\u200bexample.org", "EXAMPLE.org..",
+        "16909060", "1.2.772", "0x1020304", "https:\\\\example.org", "ht\ttps://example.org/", "example.org\\x",
+        "//example.org", "[::1]",
+    ],
+)  # fmt: skip
+async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
+    parameters = {"type": "object", "properties": {}}
+    network = frozenset({Permission.NETWORK})
+    spec = ToolSpec("connect", "Connects.", parameters, Effect.PURE, permissions=network, hosts=("*",))
+    guard = Guard(parse_policy(SINKS + "egress: {hosts: [api.example.com, 8.8.8.8]}\n"))
+    for argument, value, action in (("host", host, Action.BLOCK), ("host", "api.example.com.", Action.ALLOW),
+                                    ("host", "134744072", Action.ALLOW), ("server_id", 5, Action.ALLOW)):  # fmt: skip
+        call = CallSubject("c", spec, {argument: value})
+        ruled = await guard.check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+        assert ruled.action is action, (argument, value)
 
 
 ADDRESS = st.from_regex(r"[a-z]{1,4}([.+-][a-z]{1,3})?@[a-z]{1,4}([.-][a-z]{1,3})?\.(com|org)", fullmatch=True)

@@ -6,7 +6,11 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,7 +25,7 @@ from tools.mcp.hosts import McpHosts
 from tools.mcp.pins import McpTool, Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server, read_servers
-from tools.mcp.session import Session
+from tools.mcp.session import MCPError, ServerGone, Session
 
 SERVER = '''
 import os, socket
@@ -189,18 +193,23 @@ for line in sys.stdin:
             continue
         say({"id": asked["id"], "result": told})
     elif asked.get("method") == "tools/call":
+        if "SAYS" == "requests":
+            for number in range(20_000):
+                say({"id": f"{number}-{'x' * 1000}", "method": "ping"})
+                say({"id": f"{number}", "method": "roots/list"})
+                say({"method": "notifications/message", "params": {"level": "info", "data": "x" * 1000}})
         if "SAYS" == "endless line":
             while True:
                 sys.stdout.write("x" * 65536)
-        say({"id": asked["id"], "result": {"content": [], "structuredContent": {"value": SAYS}}})
+        say({"id": asked["id"], "result": {"content": [], "structuredContent": {"value": VALUE}}})
     elif "id" in asked:
         say({"id": asked["id"], "error": {"code": -32601, "message": "unknown"}})
 """
 
 
-def runaway(deployment: Deployment, folder: Path, pages: str = "one", says: str = "1") -> McpHosts:
+def runaway(deployment: Deployment, folder: Path, pages: str = "one", says: str = "", value: str = "1") -> McpHosts:
     """The hosts of a server that says what it likes."""
-    (folder / "runaway.py").write_text(RUNAWAY.replace("PAGES", pages).replace("SAYS", says))
+    (folder / "runaway.py").write_text(RUNAWAY.replace("PAGES", pages).replace("VALUE", value).replace("SAYS", says))
     server = Server.model_validate(
         {"command": [sys.executable, str(folder / "runaway.py")], "tools": {"read": "pure"}, "timeout_s": 5}
     )
@@ -219,18 +228,99 @@ async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path
     assert "tools" in str(outcome.error)
 
 
-async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path) -> None:
-    hosts = runaway(deployment, tmp_path, says="endless line")
+@pytest.mark.parametrize("says", ["endless line", "requests"])
+async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path, says: str) -> None:
+    hosts = runaway(deployment, tmp_path, says=says)
     before = psutil.Process().memory_info().rss
     async with asyncio.timeout(60):
         outcome = await hosts.call("read", {}, deployment.context())
-    assert not outcome.ok
+    assert outcome.ok == (says == "requests"), outcome
     assert psutil.Process().memory_info().rss - before < 200 * 1024**2
 
 
 async def test_what_is_no_json_is_text(deployment: Deployment, tmp_path: Path) -> None:
-    outcome = await runaway(deployment, tmp_path, says="float('nan')").call("read", {}, deployment.context())
+    outcome = await runaway(deployment, tmp_path, value="float('nan')").call("read", {}, deployment.context())
     assert json.dumps(outcome.content, allow_nan=False)
-    long = await runaway(deployment, tmp_path, says="'x' * 1_000_000").call("read", {}, deployment.context())
+    long = await runaway(deployment, tmp_path, value="'x' * 1_000_000").call("read", {}, deployment.context())
     assert len(str(long.content)) == 65536
     assert "cut" in str(long.note)
+
+
+WEB = """
+import sys
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("web")
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    'Adds.'
+    return a + b
+
+server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+"""
+BOMB = """
+import gzip, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+BODY = gzip.compress(bytes(500 << 20), 9)
+HEADERS = {"content-type": "application/json", "content-encoding": "gzip", "content-length": str(len(BODY))}
+
+class Bomb(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        for header in HEADERS.items():
+            self.send_header(*header)
+        self.end_headers()
+        self.wfile.write(BODY)
+
+    do_GET = do_POST
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Bomb).serve_forever()
+"""
+
+
+@contextmanager
+def listening(code: str) -> Iterator[int]:
+    """A program that listens on the port of its argument."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = subprocess.Popen([sys.executable, "-c", code, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "it does not listen"
+                time.sleep(0.05)
+        yield port
+    finally:
+        program.kill()
+        program.wait()
+
+
+def by_url(port: int, folder: Path) -> Session:
+    server = Server.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "tools": {"add": "pure"}, "timeout_s": 20})
+    return Session("web", server, Programs(folder))
+
+
+async def test_a_server_is_reached_by_its_url(tmp_path: Path) -> None:
+    with listening(WEB) as port:
+        session = by_url(port, tmp_path)
+        assert set(await session.tools()) == {"add"}
+        assert (await session.call("add", {"a": 2, "b": 3}, "key")).structured_content == {"result": 5}
+        await session.end()
+        with pytest.raises(ServerGone, match="not needed any more"):
+            await session.tools()
+
+
+async def test_a_compressed_answer_is_not_unpacked(tmp_path: Path) -> None:
+    with listening(BOMB) as port:
+        before = psutil.Process().memory_info().rss
+        session = by_url(port, tmp_path)
+        with pytest.raises((ServerGone, MCPError)):
+            await session.tools()
+        await session.end()
+        assert psutil.Process().memory_info().rss - before < 200 * 1024**2

@@ -31,7 +31,7 @@ MAX_OUTPUT_BYTES = 16 * 1024
 LIMITS = Limits(memory=1024**3, file_size=8 * 1024**2, open_files=32, cpu=5)
 
 
-@tool(effect="pure", timeout_s=20, permissions=("subprocess",))
+@tool(effect="pure", timeout_s=20, permissions=("subprocess",), returns_untrusted=True)
 def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> Any:
     """Run a short Python program and return what it prints. It has no network and no files.
 

@@ -25,15 +25,16 @@ MOST_BYTES_READ = 256 * 1024 * 1024
 READERS_FROM, READERS_BYTES = 0x40000002, 510
 """Where SQLite's readers lock a database (SHARED_FIRST and SHARED_SIZE of its os.h)."""
 _PRODUCTS = f"""
-    SELECT id, CAST(IFNULL(name, '') AS TEXT) name, CAST(IFNULL(category, '') AS TEXT) category,
+    SELECT id, CAST(substr(IFNULL(name, ''), 1, 200) AS TEXT) name,
+        CAST(substr(IFNULL(category, ''), 1, 200) AS TEXT) category,
         CAST(IFNULL(price_cents, 0) AS INTEGER) price_cents, CAST(IFNULL(stock, 0) AS INTEGER) stock,
         CAST(IFNULL(warranty_months, 0) AS INTEGER) warranty_months, final_sale
     FROM products WHERE typeof(id) = 'integer' ORDER BY id LIMIT {MOST_PRODUCTS}
 """
 """Of whatever types the values are: a table of SQLite holds any."""
 _TERMS = (
-    ("payment method", f"SELECT DISTINCT payment FROM orders ORDER BY 1 LIMIT {MOST_TERMS}"),
-    ("carrier", f"SELECT DISTINCT carrier FROM deliveries ORDER BY 1 LIMIT {MOST_TERMS}"),
+    ("payment method", f"SELECT DISTINCT substr(payment, 1, 200) FROM orders ORDER BY 1 LIMIT {MOST_TERMS}"),
+    ("carrier", f"SELECT DISTINCT substr(carrier, 1, 200) FROM deliveries ORDER BY 1 LIMIT {MOST_TERMS}"),
 )
 
 

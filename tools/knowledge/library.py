@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 
@@ -22,6 +23,8 @@ from tools.knowledge.statements import Reader, Statement
 from tools.shop.database import FILE
 
 log = logging.getLogger(__name__)
+MOST_NAMES = 10_000
+"""That are looked at, to read the first of them."""
 
 Stamps = dict[Path, tuple[int, int]]
 """Files: time of change in nanoseconds, size in bytes."""
@@ -106,7 +109,8 @@ class Library:
 
     def _stamps(self) -> Stamps:
         stamps = {}
-        for path in (*sorted(self.folder.glob("*.md"))[:MOST_DOCUMENTS], self._data / FILE):
+        written = sorted(islice(self.folder.glob("*.md"), MOST_NAMES))[:MOST_DOCUMENTS]
+        for path in (*written, self._data / FILE):
             with suppress(OSError):  # an editor may be replacing it just now
                 known = path.lstat()
                 if stat.S_ISREG(known.st_mode):

@@ -10,7 +10,9 @@ import regex
 from flightloop.egress import permits, plain_host
 from guardrails.finders import not_after
 
-URL = not_after(r"\w+.-") + r"(?:https?|wss?|ftp)://[^\s<>\"'`^{|}]{1,2000}"
+_TARGET = r"(?<=(?:\]\(|\]:|src=|href=)[ <\"']{0,2})"
+"""Before what Markdown and HTML follow."""
+URL = not_after(r"\w+.-") + rf"(?:(?:https?|wss?|ftp):[/\\]{{1,3}}|{_TARGET}[/\\]{{2}})[^\s<>\"'`^{{|}}]{{1,2000}}"
 BARE = regex.compile(
     not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )

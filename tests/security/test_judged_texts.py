@@ -267,6 +267,14 @@ tools: {allow: {"*": ["*"]}}
         ("![x](https://shop.example/help?d=35-Garden-Way)", False),
         ("see https://shop.example/", False),
         ("see https://other.example/help", False),
+        ("![x](//other.example/p.png)", False),
+        ("![x](https:/other.example/p.png)", False),
+        ("![x](https:\\\\other.example/p.png)", False),
+        ("![x](/\\other.example/p.png)", False),
+        ("[x]: //other.example/p.png", False),
+        ("<img src='//other.example/p.png'>", False),
+        ("<a href=//other.example/p.png>", False),
+        ("either//or, 1//2 and [1](/help)", True),
     ],
 )
 async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: str, kept: bool) -> None:

@@ -10,9 +10,12 @@ import regex
 from flightloop.egress import permits, plain_host
 from guardrails.finders import not_after
 
-_TARGET = r"(?<=(?:\]\(|\]:|src=|href=)[ <\"']{0,2})"
-"""Before what Markdown and HTML follow."""
-URL = not_after(r"\w+.-") + rf"(?:(?:https?|wss?|ftp):[/\\]{{1,3}}|{_TARGET}[/\\]{{2}})[^\s<>\"'`^{{|}}]{{1,2000}}"
+_TARGET = r"(?<=(?:\]\(|\]:|=|url\()[\s<\"']{0,8})"
+"""Before what Markdown, HTML and CSS follow."""
+_START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:[/\\]{{2,4}}|(?:https?|wss?|ftp):))"
+_USER = r"(?:[^\s/?#\"<]{0,200}@)?"
+"""Whatever stands before an @ is no host, even where a text would end a link there."""
+URL = not_after(r"\w+.-") + _START + _USER + r"[^\s<>\"'`^{|}]{1,2000}"
 BARE = regex.compile(
     not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from itertools import zip_longest
 from socket import inet_aton
 from typing import Any
+from urllib.parse import unquote
 
 import regex
 
@@ -26,10 +27,14 @@ from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
 
-_ADDRESS_NAME = regex.compile(r"url|uri|host|domain|endpoint|server|webhook", regex.IGNORECASE)
+_ADDRESS_NAME = regex.compile(r"url|uri|host|domain|endpoint|server|webhook|proxy|\bip\b", regex.IGNORECASE)
 _BARE_ADDRESS = regex.compile(
-    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}|localhost)(?::\d+)?(?:[/?#]\S*)?)\s*",
+    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,30}(?=[\w-]*[^\W\d])[\w-]{2,63}|localhost)"
+    r"(?::\d+)?(?:[/?#]\S*)?)\s*",
     regex.IGNORECASE,
+)
+_BEFORE_HOST = regex.compile(
+    r"^(?:(?:[a-z][a-z\d+.-]*:)*[/]{2,}|(?:[a-z][a-z\d+.-]*:)+[/]?(?=[^\d/]))", regex.IGNORECASE
 )
 _NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
 FIRST_NUMBER = 1 << 24
@@ -137,7 +142,9 @@ class _Said:
     def _known(self, leaf: str) -> bool:
         if self.user.hold(leaf):
             return True
-        return any(result.hold(leaf) and not asked.hold(leaf) for result, asked in self.results)
+        return any(
+            result.hold(leaf) and not asked.hold(leaf) and not asked.hold_some(leaf) for result, asked in self.results
+        )
 
 
 def _call(subject: Subject) -> CallSubject:
@@ -158,11 +165,11 @@ def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject
 
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+    filled = _filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
-        declared = call.spec.parameters.get("properties", {}).get(name, {})
-        if name not in call.arguments and "default" not in declared:
+        if name not in filled:
             continue
-        value = call.arguments.get(name, declared.get("default"))  # what is left out, the tool fills in
+        value = filled[name]
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
         if rule.from_user_words and not stands_in(value, (context.user_text,)):
@@ -171,23 +178,49 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSub
 
 def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
     for rule in document.tools.ask:
-        if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, call.arguments, context):
+        if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, _filled(call), context):
             yield Action.ASK, "ask", rule.reason or f"the policy wants a person to decide about {call.spec.name}"
+
+
+def _filled(call: CallSubject) -> dict[str, Any]:
+    """The arguments, with what the tool itself puts in the place of those that are left out."""
+    declared = call.spec.parameters.get("properties", {})
+    defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
+    return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
 
 
 def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:
     for name, value in arguments.items():
-        for text in {written for leaf in leaves(value) for written in (leaf, _as_clients_read(leaf))}:
-            yield from addresses_in(text)
+        named = any(map(_ADDRESS_NAME.search, (name, *_keys(value))))
+        for leaf in leaves(value):
+            plain = _as_clients_read(leaf)
+            yield from addresses_in(leaf)
+            yield from addresses_in(plain)
             # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
-            if (name in sinks or _ADDRESS_NAME.search(name)) and not is_url(text):
-                yield from _bare(text)
+            for text in {leaf, plain, *(_hosts_of(plain) if named else ())} if named or name in sinks else ():
+                if not is_url(text):
+                    yield from _bare(text)
 
 
 def _as_clients_read(text: str) -> str:
     """A host or a URL as those who connect take it: other dots, backslashes, and blanks that they pass over."""
     plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
     return regex.sub(r"\.+(?=[:/?#]|$)", "", plain)
+
+
+def _hosts_of(text: str) -> Iterator[str]:
+    """What may be the host and port in each word of a text: without scheme, user and path."""
+    for word in regex.split(r"[\s,;]+", unquote(text)):
+        for rest in {word, _BEFORE_HOST.sub("", word)}:
+            host = regex.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+            yield regex.sub(r"(?<=[^:]):[^:]*(?::[^:]*)?$", "", host) if host.count(":") <= 2 else host
+
+
+def _keys(value: Any) -> Iterator[str]:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    yield from value if isinstance(value, dict) else ()
+    for one in below:
+        yield from _keys(one)
 
 
 def _bare(text: str) -> Iterator[Address]:

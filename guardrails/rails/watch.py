@@ -50,7 +50,7 @@ def _links_in(text: str) -> frozenset[str]:
 
 
 def _until_punctuation(matched: str) -> Iterable[tuple[int, int]]:
-    bare = regex.match(r"[^)\]]*", matched)
+    bare = regex.match(r"(?:[^\s/?#]*[/\\]{1,4}[^\s/?#\"<]{0,200}@)?[^)\]]*", matched)
     end = len((bare.group() if bare else matched).rstrip(".,;:!?*"))
     yield 0, end
 

@@ -84,11 +84,21 @@ class Words:
         """
         if (number := _short_number(leaf.strip())) is not None and number in self.numbers:
             return True
-        needles = [Words.of(part) for part in _PARTS.split(leaf)]
-        needles = [needle for needle in needles if needle.plain.strip()]
+        needles = _needles(leaf)
         if not needles:
             return not leaf.strip()
         return all(needle.plain in self.plain and needle.exact <= self.exact for needle in needles)
+
+    def hold_some(self, leaf: str) -> bool:
+        """Whether a part of a value stands there, be it with other words between its own: who wrote that part may have
+        had it repeated."""
+        said = frozenset(self.plain.split())
+        return any(said.issuperset(needle.plain.split()) for needle in _needles(leaf))
+
+
+def _needles(leaf: str) -> list[Words]:
+    parts = (Words.of(part) for part in _PARTS.split(leaf))
+    return [part for part in parts if part.plain.strip()]
 
 
 def _short_number(text: str) -> Decimal | None:

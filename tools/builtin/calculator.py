@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 CONSTANTS = {"pi": math.pi, "e": math.e}
 
 
-@tool(effect="pure", timeout_s=5)
+@tool(effect="pure", timeout_s=5, returns_untrusted=True)  # its numbers are the model's own, and vouch for nothing
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]) -> Any:
     """Calculate an arithmetic expression.
 

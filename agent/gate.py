@@ -137,6 +137,7 @@ class Gate:
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
             trusted_calls=tuple(self._trusted_calls),
+            written="\n".join(history.arguments_until()),
             approved_args=approved,
             facts=self._means.lookup.facts,
             looked_up=tuple(self._looked_up),

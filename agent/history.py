@@ -115,10 +115,10 @@ class History:
     def call(self, call_id: str) -> CallState:
         return self._calls[call_id]
 
-    def arguments_until(self, call_id: str) -> Iterator[str]:
-        """What the model wrote as arguments, of all calls up to the decision that this one belongs to."""
+    def arguments_until(self, call_id: str = "") -> Iterator[str]:
+        """What the model wrote as names and arguments, of all calls up to the decision that this one belongs to."""
         for turn in self.turns:
-            yield from (each.call.function.arguments for each in turn.calls)
+            yield from (f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls)
             if any(each.call.id == call_id for each in turn.calls):
                 return
 

@@ -85,14 +85,17 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
 
 
 def _policy(policies: Sequence[Policy]) -> Policy:
-    """The last one's, which may reach no host that another forbids and holds answers if another does; its hash is that
-    of all."""
+    """The last one's, which may reach no host that another forbids, and holds answers and plans as another does; its
+    hash is that of all."""
     *others, own = policies
     allowed = tuple(entry for text in own.document.egress.hosts for entry in _common(text, others))
     egress = own.document.egress.model_copy(update={"hosts": allowed})
     digest = hashlib.sha256("".join(policy.sha256 for policy in policies).encode()).hexdigest()
     held = any(policy.document.streaming == "held" for policy in policies)
-    changed = {"egress": egress, "streaming": "held" if held else "live"}
+    locks = [policy.document.tools.lock_to_plan for policy in policies]
+    lock = next((one for one in ("block", "ask") if one in locks), "off")
+    tools = own.document.tools.model_copy(update={"lock_to_plan": lock})
+    changed = {"egress": egress, "streaming": "held" if held else "live", "tools": tools}
     return Policy(own.name, own.version, digest, own.document.model_copy(update=changed))
 
 

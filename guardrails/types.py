@@ -50,10 +50,10 @@ class GuardContext:
 
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
-    come from tools whose results no stranger can write, and ``trusted_calls`` the arguments, as JSON,
-    that the model had written when each of these came; ``approved_args`` the ``args_sha256`` that
-    a person approved under this policy. ``facts`` knows what the agent can look up; ``looked_up`` are
-    those among the results that come from there.
+    come from tools whose results no stranger can write, and ``trusted_calls`` the names and arguments
+    of calls that the model had written when each of these came; ``written`` all of these by now;
+    ``approved_args`` the ``args_sha256`` that a person approved under this policy. ``facts`` knows what
+    the agent can look up; ``looked_up`` are those among the results that come from there.
     """
 
     tenant_id: str = "default"
@@ -66,6 +66,7 @@ class GuardContext:
     results: tuple[str, ...] = ()
     trusted_results: tuple[str, ...] = ()
     trusted_calls: tuple[str, ...] = ()
+    written: str = ""
     approved_args: frozenset[str] = frozenset()
     facts: Facts = no_facts
     looked_up: tuple[str, ...] = ()

@@ -95,6 +95,13 @@ class HostPool:
         await host.kill()
         self.refill()
 
+    async def end(self, run_id: str) -> None:
+        """Ends the hosts that wait and have worked for a run: what it left in them, the run's stop is meant for too."""
+        served = [host for host in self._idle if run_id in host.runs]
+        for host in served:
+            self._idle.remove(host)
+        await asyncio.gather(*(host.kill() for host in served))
+
     def refill(self) -> None:
         """Starts what is missing of the spare hosts, in the background."""
         missing = self._config.spare - len(self._spare) - len(self._starting)
@@ -222,6 +229,7 @@ class ToolHosts:
             if call.task is not None:
                 call.task.cancel()
         await asyncio.gather(*(call.task for call in calls if call.task is not None), return_exceptions=True)
+        await asyncio.gather(*(pool.end(run_id) for pool in self._pools.values()))
         return len(calls)
 
     async def close(self) -> None:
@@ -245,6 +253,7 @@ class ToolHosts:
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
         started = time.monotonic()
+        host.runs.add(context.run_id)
         healthy = False
         request = {"tool": spec.name, "arguments": arguments, "context": context_to_json(context)}
         try:

@@ -64,6 +64,8 @@ class HostProcess:
         self._inner: int | None = None
         self._vitals: Vitals | None = None
         self.calls = 0
+        self.runs: set[str] = set()
+        """That it has worked for."""
         self.tenant: str | None = None
         """Whose calls it serves, from its first one on."""
         self.in_force: tuple[str, ...] = ()

@@ -1,13 +1,14 @@
 """Checks a call's arguments against a tool's schema, in bounded time: neither of them is the platform's own.
 
 Left to the tool's process, which checks its arguments too, are ``patternProperties``, ``unevaluatedProperties``, and
-patterns that once took too long.
+patterns that are large or once took too long.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 MOST_SECONDS = 0.25
 PATTERN_SECONDS = 0.05
 MOST_ERRORS = 1000
+LONGEST_PATTERN, MOST_REPETITIONS = 1000, 10_000
 ADDRESSES = ("$schema", "$id", "$anchor", "$dynamicAnchor")
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -73,7 +75,7 @@ def _in_time(keyword: Keyword) -> Keyword:
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not validator.is_type(instance, "string") or pattern in _slow:
+    if not validator.is_type(instance, "string") or pattern in _slow or _is_large(pattern):
         return
     try:
         found = regex.search(pattern, instance, timeout=PATTERN_SECONDS)
@@ -86,6 +88,12 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
         return
     if not found:
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _is_large(pattern: str) -> bool:
+    """Whether compiling it, for which there is no time limit, may take much time or memory: repetitions multiply."""
+    counts = [max(map(int, regex.findall(r"\d+", braces))) for braces in regex.findall(r"\{\d[\d, ]*\}", pattern)]
+    return len(pattern) > LONGEST_PATTERN or math.prod(max(1, count) for count in counts) > MOST_REPETITIONS
 
 
 def _unique(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:

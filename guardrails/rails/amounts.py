@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import zip_longest
 from typing import Any, TypeGuard
 
@@ -39,10 +40,9 @@ def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> f
     for text, asked in zip_longest(context.trusted_results, context.trusted_calls, fillvalue=""):
         records = [one for one in _records(_json_of(text)) if one.get(rule.key) == wanted is not None]
         written = Words.of(asked) if records else None
-        amounts += [
-            _amount(one.get(rule.field)) for one in records if written and not written.hold(str(one.get(rule.field)))
-        ]
-    return max((amount for amount in amounts if amount is not None), default=None)
+        found = [_amount(one.get(rule.field)) for one in records]
+        amounts += [one for one in found if one is not None and written and Decimal(str(one)) not in written.numbers]
+    return max(amounts, default=None)
 
 
 def _json_of(text: str) -> Any:

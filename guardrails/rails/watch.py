@@ -11,6 +11,7 @@ from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, So
 from guardrails.finders import Finding, Pattern, PatternFinder, not_after
 from guardrails.hosts import URL, Address, addresses_of, hosts_in, permitted
 from guardrails.rails.found import Detector, Watch
+from guardrails.rails.normalise import unescaped
 from guardrails.rails.pii import pii_finder, values
 from guardrails.rails.secrets import secrets_finder
 from guardrails.types import GuardContext
@@ -79,6 +80,8 @@ def _known_hosts(keep: tuple[Source, ...], egress: tuple[str, ...]) -> Watch:
     def watch(context: GuardContext) -> Keep:
         known = hosts_in(_evidence(context, ("user",) if "user" in keep else ()))
         links = _links_in(_evidence(context, ("results",) if "results" in keep else ()))
+        written = unescaped(context.written)  # what the model wrote, a tool or an error may only repeat
+        links = frozenset(link for link in links if link not in written)
 
         def stands(address: Address) -> bool:
             host, port = address

@@ -23,7 +23,7 @@ from tools.launch import make_scratch
 
 PIPES = '''
 import fcntl, gc, json, os, struct
-from flightloop.tool import tool
+from flightloop.tool import ToolContext, tool
 
 def line() -> int:
     """The descriptor of the line to the worker."""
@@ -62,6 +62,19 @@ def forge(text: str) -> str:
     told = text.replace("CALL", frame.f_locals["request"]["call"])
     send(told.encode("utf-16-le") if told.startswith(" ") else told.encode().replace(b"HALF", bytes.fromhex("eda080")))
     return "the true answer"
+
+@tool(effect="unsafe", timeout_s=60)
+def go_on(context: ToolContext) -> str:
+    """Answers by itself, and goes on."""
+    import sys, time
+    frame = sys._getframe()
+    while "request" not in frame.f_locals:
+        frame = frame.f_back
+    answer = {"call": frame.f_locals["request"]["call"], "ok": True, "content": "done", "error": None, "note": None}
+    send(json.dumps(answer).encode())
+    for number in range(3000):
+        (context.data / "beat").write_text(str(number))
+        time.sleep(0.02)
 
 @tool(effect="pure")
 def one() -> int:
@@ -435,3 +448,18 @@ def test_a_folder_is_emptied_without_following_links(tmp_path: Path) -> None:
     assert empty(folder)
     assert (outside / "kept" / "file").read_text() == "kept"
     assert (outside / "kept").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_a_stop_ends_what_only_seemed_to_have_ended(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    """A tool that writes its own answer looks as if it waited for the next call."""
+    deployment.mechanisms = mechanisms
+    hosts = await deployment.hosts(project(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    assert (await hosts.call("go_on", {}, deployment.context(run_id="stopped"))).content == "done"
+    await hosts.kill("stopped")
+    beaten = deployment.data / "beat"
+    before = beaten.read_text() if beaten.exists() else ""
+    assert (await hosts.call("one", {}, deployment.context())).content == 1
+    assert (beaten.read_text() if beaten.exists() else "") == before

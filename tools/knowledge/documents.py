@@ -16,7 +16,7 @@ FOLDER = "documents"
 MOST_DOCUMENTS, MOST_BYTES, MOST_TOGETHER = 1000, 256 * 1024, 1024 * 1024
 """Of a folder; bytes of one document, and of all; what is more is not read."""
 NAME_CHARS = 200
-LONGEST_PASSAGE = 4000
+LONGEST_PASSAGE = 2000
 """Characters; the rest of a longer paragraph is left out."""
 
 

@@ -21,12 +21,12 @@ MOST_PRODUCTS, MOST_TERMS = 20_000, 200
 MOST_SECONDS, WAIT_SECONDS = 2.0, 0.25
 MOST_BYTES = 1024 * 1024
 """Of a value."""
-MOST_BYTES_READ = 256 * 1024 * 1024
+MOST_BYTES_READ = 64 * 1024 * 1024
 READERS_FROM, READERS_BYTES = 0x40000002, 510
 """Where SQLite's readers lock a database (SHARED_FIRST and SHARED_SIZE of its os.h)."""
 _PRODUCTS = f"""
-    SELECT id, CAST(substr(IFNULL(name, ''), 1, 200) AS TEXT) name,
-        CAST(substr(IFNULL(category, ''), 1, 200) AS TEXT) category,
+    SELECT id, CAST(substr(IFNULL(name, ''), 1, 100) AS TEXT) name,
+        CAST(substr(IFNULL(category, ''), 1, 100) AS TEXT) category,
         CAST(IFNULL(price_cents, 0) AS INTEGER) price_cents, CAST(IFNULL(stock, 0) AS INTEGER) stock,
         CAST(IFNULL(warranty_months, 0) AS INTEGER) warranty_months, final_sale
     FROM products WHERE typeof(id) = 'integer' ORDER BY id LIMIT {MOST_PRODUCTS}

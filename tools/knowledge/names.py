@@ -77,7 +77,7 @@ def _aliases(name: str) -> Iterator[tuple[str, ...]]:
     """Two or more neighbouring words of a name, and its last one."""
     stems = _stems(name)
     for first in range(len(stems)):
-        for end in range(first + 2, len(stems) + 1):
+        for end in range(first + 2, min(len(stems), first + _MOST_WORDS) + 1):
             yield tuple(stems[first:end])
     yield (last_word(name),)
 

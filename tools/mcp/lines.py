@@ -10,10 +10,12 @@ import json
 import time
 from typing import Any
 
-LONGEST_LINE = 4 * 1024 * 1024
+LONGEST_LINE = 2 * 1024 * 1024
 WINDOW_S = 10.0
-MOST_EVENTS, MOST_PINGS, MOST_BYTES = 500, 10, 64 * 1024 * 1024
-"""Notifications, pings and bytes in ``WINDOW_S``. What is more of the first two is dropped."""
+MOST_EVENTS, MOST_PINGS = 500, 10
+"""Notifications and pings in ``WINDOW_S``; what is more is dropped."""
+MOST_LINES, MOST_BYTES = 2000, 8 * 1024 * 1024
+"""In ``WINDOW_S``; a server that says more is ended."""
 
 
 class TooMuch(Exception):
@@ -24,23 +26,25 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
         self._began = time.monotonic()
-        self._events = self._pings = self._bytes = 0
+        self._events = self._pings = self._bytes = self._lines = 0
 
     def push(self, chunk: bytes) -> bytes:
         """The lines that are passed on, of what has come so far. Raises TooMuch."""
-        self._count(len(chunk))
+        self._count(len(chunk), chunk.count(b"\n"))
         *lines, self._rest = (self._rest + chunk).split(b"\n") if b"\n" in chunk else (self._rest + chunk,)
         if len(self._rest) > LONGEST_LINE:
             raise TooMuch(f"a line of more than {LONGEST_LINE} bytes")
         return b"".join(line + b"\n" for line in lines if self._passes(line))
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, lines: int) -> None:
         now = time.monotonic()
         if now - self._began > WINDOW_S:
-            self._began, self._events, self._pings, self._bytes = now, 0, 0, 0
+            self._began = now
+            self._events = self._pings = self._bytes = self._lines = 0
         self._bytes += size
-        if self._bytes > MOST_BYTES:
-            raise TooMuch(f"more than {MOST_BYTES} bytes in {WINDOW_S:g} s")
+        self._lines += lines
+        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
+            raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
 
     def _passes(self, line: bytes) -> bool:
         if b"method" not in line and b"\\u" not in line:

@@ -26,6 +26,7 @@ from tools.vitals import Vitals, inner_of
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
 BROKEN = "the tool's process broke its line to the worker"
+LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
 """That answer no call, and are passed over."""
 EPITAPH_S = 0.5
@@ -177,7 +178,7 @@ class HostProcess:
         try:
             told = await frames.receive(self._process.stdout, self._frame_limit)
             if "failed" in told:
-                raise HostFailed(f"the tool can't start: {_Failed.model_validate(told).failed}")
+                raise HostFailed(f"the tool can't start: {_Failed.model_validate(told).failed[:LONGEST_PROBLEM]}")
             return kind.model_validate(told)
         except frames.FrameError as error:
             raise HostFailed(f"{BROKEN}: {error}") from None

@@ -35,8 +35,9 @@ _JOINERS = frozenset("\u200c\u200d")  # mean something in Persian, Indic scripts
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
 
 _ESCAPED = re.compile(
-    r"\\+r\\+n|(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
-    r"|\\+u(?P<unit>[0-9a-fA-F]{4})|\\+(?P<sign>[nrtbf/\"])"
+    # From the first backslash of a run only: from each of them, the search would take the square of its length.
+    r"(?<!\\)(?:\\+r\\+n|(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\+u(?P<unit>[0-9a-fA-F]{4})|\\+(?P<sign>[nrtbf/\"]))"
 )
 _SIGNS = {"n": "\n", "r": "\n", "t": " ", "b": " ", "f": " "}
 _HALVES = ("d8", "d9", "da", "db", "dc", "dd", "de", "df")

@@ -391,3 +391,19 @@ def test_holding_an_answer_back_costs_about_as_much_as_it_is_long(unit: str) -> 
 
     seconds(500)
     assert seconds(8000) < 40 * max(seconds(1000), 0.01)
+
+
+@pytest.mark.parametrize(
+    "unit", ["\\", "a", "a@", "a.", "http://", "1 ", "=//", "\\u0041", "\\r\\n", "x:", "1,", "AKIA"]
+)
+async def test_texts_of_one_sign_are_judged_in_time(unit: str) -> None:
+    """Whoever writes them: the square of their length would be minutes."""
+    guard = Guard(default_policy())
+    long = unit * (100_000 // len(unit))
+    spec = ToolSpec("page", "A page.", {"type": "object"}, Effect.PURE, returns_untrusted=True, sinks=("to",))
+    context = GuardContext(agent="desk", user_text=long, results=(long,), trusted_results=(long,))
+    began = time.process_time()
+    for stage in (Stage.INPUT, Stage.TOOL_RESULT, Stage.FINAL):
+        await guard.check(Subject(stage, long, context, CallSubject("c", spec, {"to": "x"})))
+    await guard.check(Subject(Stage.TOOL_CALL, "", context, CallSubject("c", spec, {"to": long[:20_000]})))
+    assert time.process_time() - began < 30

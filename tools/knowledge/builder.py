@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from tools.knowledge.documents import Passage
 from tools.knowledge.goods import Goods, Product
@@ -17,6 +18,8 @@ _BOLD = re.compile(r"\*\*(.+?)\*\*|__(.+?)__")
 _CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*")
 _JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
 _UNITS = {"EUR"}
+MOST_JOINTS = 12
+"""Of a sentence, that are looked at: each costs a search of all that follows."""
 
 
 def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
@@ -45,7 +48,7 @@ def clauses(sentence: str) -> list[tuple[int, str]]:
     """Parts of a sentence that each state a quantity ("clothing has 12 months, pans 60"), and where they begin;
     the whole of it where one of them would state none."""
     parts, start = [], 0
-    for match in _JOINT.finditer(sentence):
+    for match in islice(_JOINT.finditer(sentence), MOST_JOINTS):
         if quantities(sentence[start : match.start()]) and quantities(sentence[match.end() :]):
             parts.append((start, sentence[start : match.start()]))
             start = match.end()

@@ -22,29 +22,41 @@ class TooMuch(Exception):
     """The server is to be ended; the message says why."""
 
 
+class Flow:
+    """Counts what a server says. Raises TooMuch."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._bytes = self._lines = 0
+
+    def count(self, chunk: bytes) -> None:
+        now = time.monotonic()
+        if now - self._began > WINDOW_S:
+            self._began = now
+            self._bytes = self._lines = 0
+        self._bytes += len(chunk)
+        self._lines += chunk.count(b"\n")
+        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
+            raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
+
+
 class Lines:
     def __init__(self) -> None:
         self._rest = b""
-        self._began = time.monotonic()
-        self._events = self._pings = self._bytes = self._lines = 0
+        self._flow = Flow()
+        self._counted_from = time.monotonic()
+        self._events = self._pings = 0
 
     def push(self, chunk: bytes) -> bytes:
         """The lines that are passed on, of what has come so far. Raises TooMuch."""
-        self._count(len(chunk), chunk.count(b"\n"))
+        self._flow.count(chunk)
+        if time.monotonic() - self._counted_from > WINDOW_S:
+            self._counted_from = time.monotonic()
+            self._events = self._pings = 0
         *lines, self._rest = (self._rest + chunk).split(b"\n") if b"\n" in chunk else (self._rest + chunk,)
         if len(self._rest) > LONGEST_LINE:
             raise TooMuch(f"a line of more than {LONGEST_LINE} bytes")
         return b"".join(line + b"\n" for line in lines if self._passes(line))
-
-    def _count(self, size: int, lines: int) -> None:
-        now = time.monotonic()
-        if now - self._began > WINDOW_S:
-            self._began = now
-            self._events = self._pings = self._bytes = self._lines = 0
-        self._bytes += size
-        self._lines += lines
-        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
-            raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
 
     def _passes(self, line: bytes) -> bool:
         if b"method" not in line and b"\\u" not in line:

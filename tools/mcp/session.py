@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import httpx2
@@ -14,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import CONNECTION_CLOSED, CallToolResult, RequestParamsMeta
 
+from tools.mcp.lines import Flow, TooMuch
 from tools.mcp.pins import Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
@@ -150,15 +152,17 @@ async def _client(server: Server, programs: Programs) -> Any:
         return
     headers = {**server.filled(server.headers), "accept-encoding": "identity"}
     async with create_mcp_http_client(headers=headers) as http:
-        http.event_hooks = {"response": [_limit]}
+        http.event_hooks = {"response": [partial(_limit, Flow())]}
         transport = streamable_http_client(server.url, http_client=http)
         async with Client(transport, read_timeout_seconds=server.timeout_s) as client:
             yield client
 
 
 class _Limited(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    """A response. All of a connection's together may not say more than a program may (`tools.mcp.lines`)."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow) -> None:
+        self._stream, self._flow = stream, flow
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = MOST_RESPONSE_BYTES
@@ -166,17 +170,21 @@ class _Limited(httpx2.AsyncByteStream):
             left -= len(chunk)
             if left < 0:
                 raise httpx2.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
+            try:
+                self._flow.count(chunk)
+            except TooMuch as problem:
+                raise httpx2.ReadError(str(problem)) from None
             yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-async def _limit(response: httpx2.Response) -> None:
+async def _limit(flow: Flow, response: httpx2.Response) -> None:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.ReadError("a compressed response, which was not asked for")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Limited(response.stream)
+    response.stream = _Limited(response.stream, flow)
 
 
 def _told(error: BaseException) -> str:

@@ -83,10 +83,13 @@ METADATA = [
     Rule("openat", when=(AnyBit(2, os.O_CREAT | TMPFILE), AnyBit(3, SET_ID))),
     *(Rule(call, when=(AnyBit(1, SET_ID),)) for call in ("creat", "mkdir", "mknod")),
     *(Rule(call, when=(AnyBit(2, SET_ID),)) for call in ("mkdirat", "mknodat")),
-    # Landlock knows cutting files off from its third version on: by path, and by opening them for reading.
+    # Landlock knows cutting files off from its third version on: by path, and by opening them for something else.
     Rule("truncate"),
-    Rule("open", when=(Equal(1, os.O_RDONLY, os.O_ACCMODE), AnyBit(1, os.O_TRUNC))),
-    Rule("openat", when=(Equal(2, os.O_RDONLY, os.O_ACCMODE), AnyBit(2, os.O_TRUNC))),
+    *(
+        Rule(call, when=(Equal(flags, mode, os.O_ACCMODE), AnyBit(flags, os.O_TRUNC)))
+        for call, flags in (("open", 1), ("openat", 2))
+        for mode in (os.O_RDONLY, os.O_ACCMODE)
+    ),
 ]
 """Modes, owners, times, attributes and set-id bits of files."""
 

@@ -59,7 +59,7 @@ class HostPool:
         self._spare: deque[HostProcess] = deque()
         self._idle: deque[HostProcess] = deque()
         self._slots = asyncio.Semaphore(config.max_hosts)
-        share = max(1, config.max_hosts - 1)
+        share = config.max_hosts - 1 if config.max_hosts > 4 else config.max_hosts
         self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,6 +74,7 @@ class HostPool:
             raise
         try:
             host = await self._waiting(tenant) or await self._start()
+            host.resume()
             host.tenant = tenant
             return host
         except BaseException:
@@ -88,6 +89,7 @@ class HostPool:
         self._slots.release()
         self._shares[host.tenant or ""].release()
         if healthy and self._reusable(host):
+            host.pause()
             self._idle.append(host)
             if len(self._idle) > self._config.idle:
                 await self._idle.popleft().kill()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -137,6 +139,18 @@ class HostProcess:
         if changed is not None:
             log.warning("tool host %s is replaced: a call changed its %s", self.pid, changed)
         return changed is None
+
+    def pause(self) -> None:
+        """Holds the process that ran the tool until `resume`, with what may go on in it."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._inner is not None and self.alive:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self._inner, number)
 
     async def request(self, message: dict[str, Any]) -> Answer:
         """Sends a call ``{"tool", "arguments", "context"}`` and waits for its answer.

@@ -121,7 +121,7 @@ class Registry:
             errors = errors_of(self._validators[name], arguments)
         except Unchecked as problem:
             return [str(problem)]
-        said = dict.fromkeys(_in_words(error)[:LONGEST_PROBLEM] for error in errors)
+        said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
         return list(said)[:MAX_PROBLEMS]
 
 
@@ -180,6 +180,13 @@ def _tools_in(module: ModuleType, source: str | Path) -> list[Tool]:
 
 def _as_tool(entry: Any) -> Tool | None:
     return entry if isinstance(entry, Tool) else tool_of(entry)
+
+
+def _told(error: ValidationError) -> str:
+    try:
+        return _in_words(error)
+    except Exception:  # a rule that is no rule, where the schema's own check does not look
+        return error.message
 
 
 def _in_words(error: ValidationError) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from flightloop.tool import ToolContext
+from tools import process
 from tools.config import ToolsConfig
 from tools.host import ToolHosts, ToolOutcome
+from tools.launch import make_scratch
 from tools.sandbox.confinement import MECHANISMS
 
 KEY = "flk_of_the_deployment"
@@ -83,3 +85,24 @@ def python(deployment: Deployment) -> Callable[..., Awaitable[ToolOutcome]]:
         return await made[0].call("run_python", {"code": written}, deployment.context(tenant))
 
     return run
+
+
+def project_of(tmp_path: Path, text: str) -> Path:
+    """The ``tools.py`` of a project."""
+    path = tmp_path / "project" / "tools.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def scratches(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
+    """The scratch folders of this test's hosts that are still there."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(make_scratch())
+        return made[-1]
+
+    monkeypatch.setattr(process, "make_scratch", make)
+    return lambda: [folder for folder in made if folder.exists()]

@@ -83,6 +83,27 @@ def flood() -> int:
     return made
 
 @tool(effect="pure", timeout_s=60)
+def queue(pairs: int, size: int) -> int:
+    """Fills sockets that nobody reads; returns how many bytes wait in them."""
+    import socket
+    held, waiting = [], 0
+    for _ in range(pairs):
+        one, other = socket.socketpair()
+        for end in (one, other):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            end.setblocking(False)
+        held += [one, other]
+        for end in (one, other):
+            try:
+                while True:
+                    waiting += end.send(bytes(65536))
+            except BlockingIOError:
+                pass
+    time.sleep(0.5)
+    return waiting
+
+@tool(effect="pure", timeout_s=60)
 def hide(megabytes: int) -> str:
     """Writes a file that has no name any more."""
     with open("hidden", "w+b") as file:
@@ -154,6 +175,21 @@ async def test_a_file_without_a_name_counts(
     hosts = await deployment.hosts(tmp_path / "tools.py", scratch_bytes=32 << 20)
     told = await hosts.call("hide", {"megabytes": 150}, deployment.context())
     assert told.content == "refused" or "wrote more than 32 MiB" in str(told.error), told
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_what_waits_in_sockets_counts(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    deployment.mechanisms = mechanisms
+    (tmp_path / "tools.py").write_text(HUNGRY)
+    hosts = await deployment.hosts(tmp_path / "tools.py", memory_bytes=256 << 20)
+    few = await hosts.call("queue", {"pairs": 5, "size": 64 << 20}, deployment.context())
+    assert few.ok, few.error
+    assert few.content < 5 * 2 * (1 << 20)
+    if "cgroup" not in mechanisms:
+        many = await hosts.call("queue", {"pairs": 110, "size": 1 << 20}, deployment.context())
+        assert many.ok or "memory" in str(many.error)
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)

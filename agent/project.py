@@ -174,29 +174,27 @@ def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], regi
 
 
 def _check_tools_named(path: Path, policy: Policy, tools: Collection[str]) -> None:
-    """Raises ConfigError: a rule about a tool that isn't there would be one that never holds, without a word.
-
-    The default policy also judges completions, whose tools are their callers': about those there is a warning only.
-    """
+    """Raises ConfigError: a rule about a tool that isn't there would be one that never holds, without a word."""
     for where, name in policy.document.tools_named():
-        if name in tools:
-            continue
-        told = f"{path}: {where}: {_unknown_tool(name, tools)}"
-        if policy.name != default_policy().name:
-            raise ConfigError(told, param=where)
-        log.warning("the policy names a tool that the project has not", told=told)
+        if name not in tools:
+            _never_holds(path, policy, where, _unknown_tool(name, tools))
 
 
 def _check_arguments_named(path: Path, policy: Policy, registry: Registry) -> None:
     """Raises ConfigError: as a rule about a tool that isn't there, one about an argument that isn't never holds."""
     for where, tool, argument in policy.document.arguments_named():
         known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
-        if argument in known:
-            continue
-        told = f"{path}: {where}: {tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
-        if policy.name != default_policy().name:
-            raise ConfigError(told, param=where)
-        log.warning("the policy names an argument that the tool has not", told=told)
+        if argument not in known:
+            told = f"{tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
+            _never_holds(path, policy, where, told)
+
+
+def _never_holds(path: Path, policy: Policy, where: str, told: str) -> None:
+    """Raises ConfigError. The default policy also judges completions, whose tools are their callers': there it is a
+    warning only."""
+    if policy.name != default_policy().name:
+        raise ConfigError(f"{path}: {where}: {told}", param=where)
+    log.warning("the policy names what the project has not", told=f"{path}: {where}: {told}")
 
 
 def _names(registry: Registry) -> set[str]:

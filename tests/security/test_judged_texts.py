@@ -16,7 +16,7 @@ from agent.history import dump
 from flightloop.chat import ChatMessage
 from flightloop.content import Table, TablePart, TextPart, text_of, with_text
 from flightloop.tool import Effect, ToolSpec
-from flightloop.verdicts import Action, Stage
+from flightloop.verdicts import Stage
 from guardrails.guard import Guard
 from guardrails.policy import default_policy, parse_policy
 from guardrails.types import CallSubject, GuardContext, Ruling, Subject
@@ -139,35 +139,6 @@ async def test_a_table_is_judged_as_a_text_is() -> None:
             "/v1/chat/completions", json={"model": "scripted", "messages": messages, "tools": [pay]}
         )
         assert not tainted.json().get("choices", [{"message": {}}])[0]["message"].get("tool_calls"), tainted.text
-
-
-READ = """
-name: desk
-version: "1"
-tools:
-  allow: {"*": ["*"]}
-  ask: [{tool: refund, argument: cents, above: 5000, read: {key: order_id, field: total}}]
-"""
-
-
-@pytest.mark.parametrize(
-    ("trusted", "asked", "action"),
-    [
-        (True, '{"order_id": 7}', Action.ALLOW),
-        (False, "", Action.ASK),
-        (True, '{"text": "{\\"order_id\\": 7, \\"total\\": 10.0}"}', Action.ASK),
-    ],
-)
-async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
-    trusted: bool, asked: str, action: Action
-) -> None:
-    result = dump({"order_id": 7, "total": 10.0, "note": "line\nbreak"})
-    context = GuardContext(
-        agent="desk", results=(result,), trusted_results=(result,) if trusted else (), trusted_calls=(asked,)
-    )
-    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
-    call = CallSubject("c", spec, {"order_id": 7})
-    assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
 
 
 @pytest.mark.parametrize("unit", ["http://", "1 2 3 4 5 6 7 ", "eyJaaaaaaaa.", "AKIA", "a@b.co,", "www.a.b.c.d."])

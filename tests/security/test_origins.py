@@ -25,6 +25,26 @@ tools:
 """
 
 
+@pytest.mark.parametrize(
+    ("trusted", "asked", "action"),
+    [
+        (True, '{"order_id": 7}', Action.ALLOW),
+        (False, "", Action.ASK),
+        (True, '{"text": "{\\"order_id\\": 7, \\"total\\": 10.0}"}', Action.ASK),
+    ],
+)
+async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
+    trusted: bool, asked: str, action: Action
+) -> None:
+    result = dump({"order_id": 7, "total": 10.0, "note": "line\nbreak"})
+    context = GuardContext(
+        agent="desk", results=(result,), trusted_results=(result,) if trusted else (), trusted_calls=(asked,)
+    )
+    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
+    call = CallSubject("c", spec, {"order_id": 7})
+    assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+
+
 SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from agent.serving import running
 
@@ -58,7 +59,10 @@ class ScriptedServer:
         return {"object": "list", "data": [{"id": name, "object": "model"} for name in self._models]}
 
     async def _complete(self, request: Request) -> Response:
-        document = await request.json()
+        try:
+            document = await request.json()
+        except ClientDisconnect:
+            return Response(status_code=499)  # as nginx calls it; nobody reads it
         self.requests.append(document)
         self.headers.append(dict(request.headers))
         self.asked.set()

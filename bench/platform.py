@@ -71,6 +71,10 @@ class Platform:
         return found[1] if found else None
 
     @property
+    def _has_console(self) -> bool:
+        return self.command == "up" and "--no-console" not in self.options
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "not started"
         return self._process.pid
@@ -104,7 +108,7 @@ class Platform:
         while (waited := time.monotonic() - began) < READY_TIMEOUT_S:
             if self._process is not None and self._process.poll() is not None:
                 raise PlatformFailed(f"the platform ended while starting:\n{self.tail()}")
-            if self._answers() and ("--no-console" in self.options or self.console):
+            if self._answers() and (self.console or not self._has_console):
                 return
             self.progress("starting Ray, the model, a worker and the API", waited)
             time.sleep(0.25)

@@ -140,7 +140,9 @@ class Journal(Protocol):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """Newest first. ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound.
+        """Newest first, at most ``limit`` and what fits into a page.
+
+        ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound.
 
         Args:
             parent: the run that they work for.
@@ -169,7 +171,11 @@ class Journal(Protocol):
         ...
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
-        """A run's events with ``seq > after``, in order. Raises NotFound."""
+        """A run's events with ``seq > after``, in order: at most ``limit``, and what fits into a page.
+
+        Raises:
+            NotFound: no such run.
+        """
         ...
 
     async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
@@ -177,7 +183,7 @@ class Journal(Protocol):
         ...
 
     async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Events of all runs with ``position > after``, in order."""
+        """Events of all runs with ``position > after``, in order: at most ``limit``, and what fits into a page."""
         ...
 
     # -- leases -----------------------------------------------------------------------------------
@@ -211,7 +217,7 @@ class Journal(Protocol):
     async def approvals(
         self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
     ) -> Page[Approval]:
-        """Newest first."""
+        """Newest first, at most ``limit`` and what fits into a page."""
         ...
 
     async def run_approvals(self, run_id: str) -> list[Approval]:
@@ -277,7 +283,7 @@ class Journal(Protocol):
     async def audit(
         self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
     ) -> list[AuditRecord]:
-        """Records of one tenant with ``seq > after``, oldest first."""
+        """Records of one tenant with ``seq > after``, oldest first: at most ``limit``, and what fits into a page."""
         ...
 
     # -- projections ------------------------------------------------------------------------------

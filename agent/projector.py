@@ -88,8 +88,6 @@ class Projector:
         while batch := await self._journal.read_all(self._projection.position, BATCH):
             for recorded in batch:
                 self._projection.apply(recorded.position, recorded.tenant_id, recorded.event)
-            if len(batch) < BATCH:
-                break
         await self._state_gauges()
         self._sink(self._projection.snapshot())
         if self._clock() - self._saved_at >= self._save_every_s:

@@ -143,7 +143,7 @@ class Webhook:
                 if self._wanted(recorded):
                     await self._deliver(recorded)
                 self._position = recorded.position
-            if len(batch) == BATCH:
+            if self._position - self._stored >= BATCH:
                 await self._save(self._position)
 
     async def _save(self, cursor: int, failed: int = 0) -> None:

@@ -44,9 +44,8 @@ async def list_audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[AuditRecord]:
     """Oldest first; a record for each verdict of a run, one for those of a completion's step, chained by hashes."""
-    found = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit + 1)
-    page = found[:limit]
-    more = len(found) > limit
+    page = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit)
+    more = bool(page and await deps.journal.audit(caller.tenant_id, run_id=run_id, after=page[-1].seq, limit=1))
     return Page[AuditRecord](data=page, has_more=more, next_after=str(page[-1].seq) if more else None)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from starlette.types import ASGIApp, Message, Scope
 
 from agent.api.racing import ended
+
+PIECE = 256 * 1024
+"""Bytes of a body that are handed on at once: whoever copies them has nothing else to do meanwhile."""
 
 
 async def answers(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
@@ -39,8 +42,32 @@ async def answers(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[lis
             while not said.empty():
                 messages.append(said.get_nowait())
             over = messages[-1] is None
-            if present := [message for message in messages if message is not None]:
+            for present in _small([message for message in messages if message is not None]):
                 yield present
         await task
     finally:
         await asyncio.shield(ended(task))
+
+
+def _small(messages: list[Message]) -> Iterator[list[Message]]:
+    """The messages in groups whose bodies have at most PIECE bytes together; a longer body in several messages."""
+    group: list[Message] = []
+    size = 0
+    for message in messages:
+        for piece in _pieces(message):
+            length = len(piece.get("body", b""))
+            if group and size + length > PIECE:
+                yield group
+                group, size = [], 0
+            group.append(piece)
+            size += length
+    if group:
+        yield group
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    body = message.get("body", b"")
+    last = max(0, len(body) - 1) // PIECE * PIECE
+    for start in range(0, last, PIECE):
+        yield {**message, "body": body[start : start + PIECE], "more_body": True}
+    yield {**message, "body": body[last:]} if last else message

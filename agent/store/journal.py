@@ -79,13 +79,12 @@ class StoreJournal:
     ) -> Page[Run]:
         wanted = RunFilter(agent, status, session_id, parent, roots)
 
-        def work(tx: Transaction) -> list[Run]:
+        def work(tx: Transaction) -> tuple[list[Run], bool]:
             if after is not None:
                 runs.find(tx, after, tenant_id)
-            return tx.page_runs(tenant_id, wanted, after, limit + 1)
+            return tx.page_runs(tenant_id, wanted, after, limit)
 
-        found = await self._backend.read(work)
-        return _page(found[:limit], len(found) > limit)
+        return _page(*await self._backend.read(work))
 
     async def append(
         self,
@@ -159,15 +158,14 @@ class StoreJournal:
     async def approvals(
         self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
     ) -> Page[Approval]:
-        def work(tx: Transaction) -> list[Approval]:
+        def work(tx: Transaction) -> tuple[list[Approval], bool]:
             if after is not None:
                 found = tx.approval(after)
                 if found is None or found[0] != tenant_id:
                     raise NotFound(f"no approval {after}")
-            return tx.page_approvals(tenant_id, status, after, limit + 1)
+            return tx.page_approvals(tenant_id, status, after, limit)
 
-        found = await self._backend.read(work)
-        return _page(found[:limit], len(found) > limit)
+        return _page(*await self._backend.read(work))
 
     async def run_approvals(self, run_id: str) -> list[Approval]:
         return await self._backend.read(lambda tx: tx.run_approvals(run_id))

@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from agent.journal import Projection, Recorded
 from agent.store.backend import Answer, Reserved, RunFilter, T, Transaction
+from agent.store.page import page
 from agent.store.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
@@ -65,9 +68,9 @@ class _Tables:
     def save_run(self, row: Row, before: Row) -> None:
         self._runs[row.id] = row
 
-    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
+    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
-        return _older([run for run in runs if _matches(run, wanted)], runs, after, limit)
+        return page(_older([run for run in runs if _matches(run, wanted)], runs, after), limit, _length)
 
     def open_children(self, run_id: str) -> list[Row]:
         rows = [row for row in self._runs.values() if not row.status.terminal]
@@ -102,10 +105,10 @@ class _Tables:
             self._all.append(Recorded(len(self._all) + 1, tenant_id, event))
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
-        return self._events.get(run_id, [])[after : after + limit]
+        return page(self._events.get(run_id, [])[after : after + limit], limit, _length)[0]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
-        return self._all[after : after + limit]
+        return page(self._all[after : after + limit], limit, lambda recorded: _length(recorded.event))[0]
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None:
         chain = self._audit.get(tenant_id)
@@ -118,7 +121,7 @@ class _Tables:
     def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]:
         chain = self._audit.get(tenant_id, [])
         found = [record for record in chain if record.seq > after and run_id in (None, record.run_id)]
-        return found[:limit]
+        return page(found, limit, _length)[0]
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
         return self._approvals.get(approval_id)
@@ -129,9 +132,12 @@ class _Tables:
     def save_approval(self, approval: Approval) -> None:
         self._approvals[approval.id] = (self._approvals[approval.id][0], approval)
 
-    def page_approvals(self, tenant_id: str, status: str | None, after: str | None, limit: int) -> list[Approval]:
+    def page_approvals(
+        self, tenant_id: str, status: str | None, after: str | None, limit: int
+    ) -> tuple[list[Approval], bool]:
         own = [approval for owner, approval in self._approvals.values() if owner == tenant_id]
-        return _older([approval for approval in own if status in (None, approval.status)], own, after, limit)
+        matching = [approval for approval in own if status in (None, approval.status)]
+        return page(_older(matching, own, after), limit, _length)
 
     def run_approvals(self, run_id: str) -> list[Approval]:
         return [approval for _, approval in self._approvals.values() if approval.run_id == run_id]
@@ -244,8 +250,12 @@ def _matches(run: Run, wanted: RunFilter) -> bool:
 Item = TypeVar("Item", Run, Approval)
 
 
-def _older(matching: list[Item], everything: list[Item], after: str | None, limit: int) -> list[Item]:
+def _length(document: BaseModel) -> int:
+    return len(document.model_dump_json())
+
+
+def _older(matching: list[Item], everything: list[Item], after: str | None) -> list[Item]:
     """The newest of ``matching`` that are older than the item ``after``; both oldest first."""
     ids = [item.id for item in everything]
     older = set(ids if after is None else ids[: ids.index(after)])
-    return [item for item in reversed(matching) if item.id in older][:limit]
+    return [item for item in reversed(matching) if item.id in older]

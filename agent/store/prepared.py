@@ -6,7 +6,7 @@ cursor. That takes a tenth of the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ClauseElement, Connection
@@ -24,8 +24,12 @@ class Prepared:
 
     def rows(self, connection: Connection, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """What a query finds, in the order of its columns. ``given``: its parameters by name."""
+        return list(self.each(connection, given))
+
+    def each(self, connection: Connection, given: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """The rows one by one."""
         text, own = self._compiled(connection)
-        return _cursor(connection).execute(text, {**own, **given}).fetchall()  # type: ignore[no-any-return]
+        return iter(_cursor(connection).execute(text, {**own, **given}))
 
     def write(self, connection: Connection, given: Sequence[Mapping[str, Any]]) -> None:
         """Executes the statement once for each of ``given``."""

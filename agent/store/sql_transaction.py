@@ -13,6 +13,7 @@ from agent.journal import Projection, Recorded
 from agent.run import RunState
 from agent.store import tables as t
 from agent.store.backend import Answer, RunFilter
+from agent.store.page import page
 from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.sql_spending import SqlSpending
@@ -21,6 +22,8 @@ from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
+_FEW = {"yield_per": 16}
+"""Rows that are read at a time where a page may end before the last one."""
 _COLUMNS = [column.name for column in t.runs.columns]
 _RUN = Prepared(select(t.runs).where(t.runs.c.id == bindparam("of_run")))
 _PLACE = ("status", "queued_at", "holder", "fence", "lease_until")
@@ -83,7 +86,7 @@ class SqlTransaction(SqlSpending):
         )
         statement.write(self._connection, [{"of_run": row.id, **values}])
 
-    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> list[Run]:
+    def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)
         if wanted.agent is not None:
             query = query.where(t.runs.c.agent == wanted.agent)
@@ -95,8 +98,8 @@ class SqlTransaction(SqlSpending):
             query = query.where(t.runs.c.parent_id == wanted.parent)
         if wanted.roots:
             query = query.where(t.runs.c.parent_id.is_(None))
-        found = self._connection.execute(_page(query, t.runs, after, limit))
-        return [Run.model_validate_json(document) for (document,) in found]
+        found, more = self._page(_older(query, t.runs, after), limit)
+        return [Run.model_validate_json(document) for document in found], more
 
     def open_children(self, run_id: str) -> list[Row]:
         return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
@@ -137,13 +140,14 @@ class SqlTransaction(SqlSpending):
         _ADD_EVENT.write(self._connection, rows)
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
-        found = _EVENTS.rows(self._connection, {"of_run": run_id, "after": after, "most": limit})
-        return [run_event.validate_json(document) for (document,) in found]
+        found = _EVENTS.each(self._connection, {"of_run": run_id, "after": after, "most": limit})
+        return [run_event.validate_json(document) for (document,) in page(found, limit, lambda row: len(row[0]))[0]]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
         events = t.events.c
         query = select(events.position, events.tenant_id, events.document).where(events.position > after)
-        found = self._connection.execute(query.order_by(events.position).limit(limit))
+        with self._connection.execute(query.order_by(events.position).limit(limit), execution_options=_FEW) as rows:
+            found, _ = page(rows, limit, lambda row: len(row.document))
         return [Recorded(position, tenant, run_event.validate_json(document)) for position, tenant, document in found]
 
     # -- audit ------------------------------------------------------------------------------------
@@ -165,8 +169,8 @@ class SqlTransaction(SqlSpending):
         query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id, t.audit.c.seq > after)
         if run_id is not None:
             query = query.where(t.audit.c.run_id == run_id)
-        found = self._connection.execute(query.order_by(t.audit.c.seq).limit(limit))
-        return [AuditRecord.model_validate_json(document) for (document,) in found]
+        found, _ = self._page(query.order_by(t.audit.c.seq), limit)
+        return [AuditRecord.model_validate_json(document) for document in found]
 
     # -- approvals --------------------------------------------------------------------------------
 
@@ -183,11 +187,14 @@ class SqlTransaction(SqlSpending):
         change = update(t.approvals).where(t.approvals.c.id == approval.id).values(_approval_values(approval))
         self._connection.execute(change)
 
-    def page_approvals(self, tenant_id: str, status: str | None, after: str | None, limit: int) -> list[Approval]:
+    def page_approvals(
+        self, tenant_id: str, status: str | None, after: str | None, limit: int
+    ) -> tuple[list[Approval], bool]:
         query = select(t.approvals.c.document).where(t.approvals.c.tenant_id == tenant_id)
         if status is not None:
             query = query.where(t.approvals.c.status == status)
-        return self._approvals(_page(query, t.approvals, after, limit))
+        found, more = self._page(_older(query, t.approvals, after), limit)
+        return [Approval.model_validate_json(document) for document in found], more
 
     def run_approvals(self, run_id: str) -> list[Approval]:
         query = select(t.approvals.c.document).where(t.approvals.c.run_id == run_id)
@@ -200,6 +207,11 @@ class SqlTransaction(SqlSpending):
 
     def _approvals(self, query: Select[Any]) -> list[Approval]:
         return [Approval.model_validate_json(document) for (document,) in self._connection.execute(query)]
+
+    def _page(self, query: Select[Any], limit: int) -> tuple[list[str], bool]:
+        """Documents, and whether there are more."""
+        with self._connection.execute(query.limit(limit + 1), execution_options=_FEW) as rows:
+            return page(rows.scalars(), limit, len)
 
     # -- interrupts -------------------------------------------------------------------------------
 
@@ -301,12 +313,12 @@ def _made(found: Mapping[Any, Any]) -> Row:
     )
 
 
-def _page(query: Select[Any], table: Table, after: str | None, limit: int) -> Select[Any]:
+def _older(query: Select[Any], table: Table, after: str | None) -> Select[Any]:
     """Newest first, from behind the row with id ``after``."""
     if after is not None:
         number = select(table.c.number).where(table.c.id == after).scalar_subquery()
         query = query.where(table.c.number < number)
-    return query.order_by(table.c.number.desc()).limit(limit)
+    return query.order_by(table.c.number.desc())
 
 
 def _run_values(row: Row) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from agent.api.admission import BATCH
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, ScriptedChat, api_deps
 from flightloop import limits
+from flightloop.events import RunCreated
+from flightloop.runs import Budget
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside
 from guardrails.audit import GENESIS, REASONS, seal, together, verify
@@ -117,6 +119,20 @@ async def test_what_cannot_fit_the_context_is_refused_before_it_is_checked() -> 
     answer = await asked(deps, "/v1/chat/completions", model="scripted", messages=[long])
     assert answer.json()["error"]["code"] == "context_length_exceeded"
     assert await deps.journal.audit("default") == []
+
+
+async def test_a_page_of_large_runs_ends_early() -> None:
+    deps, after, pages = deps_of(), None, []
+    for _ in range(6):
+        run = RunCreated(agent="helper", session_id="s", input="x" * 999_000, budget=Budget())
+        await deps.journal.create(run)
+    async with calling(deps) as client:
+        while not pages or after:
+            answer = await client.get("/v1/runs", params={"limit": 200, **({"after": after} if after else {})})
+            assert len(answer.content) < 4_100_000
+            after = answer.json()["next_after"]
+            pages.append(len(answer.json()["data"]))
+    assert pages == [4, 2]
 
 
 async def test_a_body_of_countless_pieces_is_not_even_read() -> None:

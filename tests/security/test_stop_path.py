@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from agent.api import ApiDeps, create_app
@@ -25,7 +27,7 @@ from agent.fakes_server import ScriptedServer
 from agent.front.app import BODY_BYTES, Front, answered_here
 from agent.front.forwarding import CLIENT, CallerOfFront, Forwarding
 from agent.front.process import FrontOrder, api_socket
-from agent.front.whole_request import answers
+from agent.front.whole_request import PIECE, answers
 from agent.readiness import Remembered
 from agent.serving import running
 from agent.store import sql_journal
@@ -212,6 +214,24 @@ async def test_a_whole_request_is_answered_as_it_comes_and_cancelled_with_its_re
         said: list[Message] = [message async for message in first(several)]
     assert [message.get("body") for message in said] == [None, b"asked"]
     assert gone.is_set()
+
+
+@given(st.lists(st.integers(0, 3 * PIECE + 1), max_size=6))
+async def test_long_answers_are_handed_on_in_pieces(lengths: list[int]) -> None:
+    """On Ray a page of 200 large runs kept the front copying it for seconds, and the stop with it."""
+
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for length in lengths:
+            await send({"type": "http.response.body", "body": b"x" * length, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    groups = [several async for several in answers(long, {"type": "http"}, b"")]
+    assert all(sum(len(message.get("body", b"")) for message in several) <= PIECE for several in groups)
+    start, *bodies = [message for several in groups for message in several]
+    assert start["type"] == "http.response.start"
+    assert sum(len(body["body"]) for body in bodies) == sum(lengths)
+    assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
 
 
 async def first(several: Any) -> AsyncIterator[Message]:

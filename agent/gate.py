@@ -22,7 +22,7 @@ from agent.collect import Collected
 from agent.context import Conversation
 from agent.deltas import Deltas
 from agent.facts import NO_LOOKUP, Lookup
-from agent.history import CallState, result_text
+from agent.history import CallState, Turn, result_text
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
@@ -30,6 +30,7 @@ from flightloop.errors import FlightloopError, Interrupted
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.aside import aside
 from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject
 from observability import semconv
@@ -103,7 +104,11 @@ class Gate:
         self._conversation = conversation
         self._results: list[str] = []
         self._trusted: list[str] = []
-        self._trusted_calls: list[str] = []
+        self._written: list[str] = []
+        self._written_by: dict[str, int] = {}  # the model's decision about this call
+        self._written_before: list[int] = []
+        self._turns = 0
+        self._memo: dict[object, object] = {}
         self._looked_up: list[str] = []
 
     @property
@@ -118,12 +123,13 @@ class Gate:
 
     def context(self, approved: frozenset[str] = frozenset(), plan: tuple[str, ...] | None = None) -> GuardContext:
         run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
+        self._read_calls(history.turns)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             # An error repeats what the model or a person wrote.
             if result.ok and result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
                 self._trusted.append(self._results[-1])
-                self._trusted_calls.append("\n".join(history.arguments_until(result.call_id)))
+                self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
             if result.tool in self._means.lookup.tools:
                 self._looked_up.append(self._results[-1])
         return GuardContext(
@@ -136,12 +142,19 @@ class Gate:
             tainted=history.tainted,
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
-            trusted_calls=tuple(self._trusted_calls),
-            written="\n".join(history.arguments_until()),
+            written=tuple(self._written),
+            written_before=tuple(self._written_before),
             approved_args=approved,
             facts=self._means.lookup.facts,
             looked_up=tuple(self._looked_up),
+            memo=self._memo,
         )
+
+    def _read_calls(self, turns: Sequence[Turn]) -> None:
+        for turn in turns[self._turns :]:
+            self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
+            self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
+        self._turns = len(turns)
 
     def tools(self, *, planning: bool = False) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
@@ -241,7 +254,7 @@ class Gate:
         )
 
     async def _stream(self, request: ChatRequest, collected: Collected, stream: GuardStream | None) -> None:
-        draft = self._book.draft
+        draft, searched = self._book.draft, self.context().characters if stream is not None else 0
         assert draft is not None
         try:
             async with aclosing(self._means.model.stream(request)) as chunks:  # type: ignore[type-var]
@@ -249,9 +262,9 @@ class Gate:
                     piece = collected.add(chunk)
                     draft.completion_tokens = collected.tokens
                     if stream is not None and piece:
-                        self._take(draft, stream.push(piece))
+                        self._take(draft, await aside(searched, stream.push, piece))
             if stream is not None:
-                self._take(draft, stream.finish())
+                self._take(draft, await aside(searched + len(draft.text), stream.finish))
                 self._judged(stream.ruling().verdicts)
         except StreamBlocked as blocked:
             self._judged(blocked.ruling.verdicts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -114,13 +114,6 @@ class History:
 
     def call(self, call_id: str) -> CallState:
         return self._calls[call_id]
-
-    def arguments_until(self, call_id: str = "") -> Iterator[str]:
-        """What the model wrote as names and arguments, of all calls up to the decision that this one belongs to."""
-        for turn in self.turns:
-            yield from (f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls)
-            if any(each.call.id == call_id for each in turn.calls):
-                return
 
     def add(self, event: RunEvent) -> None:
         match event:

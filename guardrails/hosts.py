@@ -15,7 +15,9 @@ _TARGET = r"(?<=(?:\]\(|\]:|=|url\()[\s<\"']{0,8})"
 _START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:[/\\]{{2,4}}|(?:https?|wss?|ftp):))"
 _USER = r"(?:[^\s/?#\"<]{0,200}@)?"
 """Whatever stands before an @ is no host, even where a text would end a link there."""
-URL = not_after(r"\w+.-") + _START + _USER + r"[^\s<>\"'`^{|}]{1,2000}"
+MOST_CHARS = 2000
+"""Of a link after its scheme and user."""
+URL = not_after(r"\w+.-") + _START + _USER + rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}"
 BARE = regex.compile(
     not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flightloop.chat import ToolDef
@@ -50,10 +50,11 @@ class GuardContext:
 
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
-    come from tools whose results no stranger can write, and ``trusted_calls`` the names and arguments
-    of calls that the model had written when each of these came; ``written`` all of these by now;
+    come from tools whose results no stranger can write; ``written`` the names and arguments of calls that
+    the model wrote, and ``written_before`` how many of them each trusted result came after;
     ``approved_args`` the ``args_sha256`` that a person approved under this policy. ``facts`` knows what
-    the agent can look up; ``looked_up`` are those among the results that come from there.
+    the agent can look up; ``looked_up`` are those among the results that come from there. ``memo`` keeps
+    what rails work out about these texts for the run's next subjects.
     """
 
     tenant_id: str = "default"
@@ -65,11 +66,12 @@ class GuardContext:
     tainted: bool = False
     results: tuple[str, ...] = ()
     trusted_results: tuple[str, ...] = ()
-    trusted_calls: tuple[str, ...] = ()
-    written: str = ""
+    written: tuple[str, ...] = ()
+    written_before: tuple[int, ...] = ()
     approved_args: frozenset[str] = frozenset()
     facts: Facts = no_facts
     looked_up: tuple[str, ...] = ()
+    memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def characters(self) -> int:

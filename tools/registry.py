@@ -109,6 +109,9 @@ class Registry:
         found = self._tools.get(name)
         if found is None or found.spec.writes:
             raise ConfigError(f"{spec.name} is reconciled by {name}, which must be a pure tool", param="tools")
+        if found.spec.returns_untrusted and not spec.returns_untrusted:
+            why = f"{name} may return a stranger's text: mark {spec.name} with returns_untrusted as well"
+            raise ConfigError(f"{spec.name} is reconciled by {name}, and {why}", param="tools")
         known, own = (set(one.parameters.get("properties", {})) for one in (spec, found.spec))
         if extra := own - known:
             asked = ", ".join(sorted(extra))

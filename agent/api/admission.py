@@ -134,7 +134,7 @@ def _context(request: ChatRequest, tags: Tags) -> GuardContext:
         session_id=tags.session_id or "",
         user_text="\n".join(message.text for message in request.messages if message.role == "user"),
         results=tuple(message.text for message in request.messages if message.role == "tool"),
-        written="\n".join(
+        written=tuple(
             f"{call.function.name} {call.function.arguments}"
             for message in request.messages
             for call in message.tool_calls or ()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import zip_longest
 from typing import Any, TypeGuard
 
 import regex
 
 from guardrails.document import AskRule, ReadRule
-from guardrails.rails.words import Words, number_of
+from guardrails.rails.said import Said
+from guardrails.rails.words import number_of
 from guardrails.types import GuardContext
 
 _LEADING_NUMBER = regex.compile(r"\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d")
@@ -37,11 +37,11 @@ def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> f
     A value that the model has written into a call before counts for nothing: a tool may repeat it.
     """
     wanted, amounts = arguments.get(rule.key), []
-    for text, asked in zip_longest(context.trusted_results, context.trusted_calls, fillvalue=""):
+    said = Said.of(context)
+    for text, (_, before) in zip(context.trusted_results, said.results, strict=True):
         records = [one for one in _records(_json_of(text)) if one.get(rule.key) == wanted is not None]
-        written = Words.of(asked) if records else None
         found = [_amount(one.get(rule.field)) for one in records]
-        amounts += [one for one in found if one is not None and written and Decimal(str(one)) not in written.numbers]
+        amounts += [one for one in found if one is not None and not said.wrote_number(Decimal(str(one)), before)]
     return max(amounts, default=None)
 
 

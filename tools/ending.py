@@ -128,8 +128,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _lives(pid: int) -> bool:
+    """Whether one of its threads does: the first one may end before the others."""
+    return any(_runs(thread.path) for thread in _entries(f"/proc/{pid}/task"))
+
+
+def _runs(thread: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(thread, "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
 

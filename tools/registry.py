@@ -11,14 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
 from jsonschema.exceptions import SchemaError
 
 from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
-from tools.validation import Unchecked, errors_of, validator_of
+from tools.validation import Unchecked, check_schema, errors_of, validator_of
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 WORDS = {
@@ -131,7 +131,7 @@ class Registry:
 def _check_parameters(spec: ToolSpec) -> None:
     try:
         check(spec.parameters)
-        Draft202012Validator.check_schema(spec.parameters)
+        check_schema(spec.parameters)
     except Exception as problem:  # RecursionError, OverflowError: whoever wrote it may be a stranger
         told = problem.message if isinstance(problem, SchemaError) else str(problem)[:500]
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem

@@ -12,11 +12,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import regex
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
@@ -26,6 +26,10 @@ PATTERN_SECONDS = 0.05
 MOST_ERRORS = 1000
 LONGEST_PATTERN, MOST_REPETITIONS = 1000, 10_000
 ADDRESSES = ("$schema", "$id", "$anchor", "$dynamicAnchor")
+
+_FORMATS = FormatChecker(formats=())
+# Not "regex", which compiles what it is given.
+_FORMATS.checkers = {name: one for name, one in Draft202012Validator.FORMAT_CHECKER.checkers.items() if name != "regex"}
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 _deadline: ContextVar[float] = ContextVar("deadline")
@@ -39,9 +43,30 @@ class Unchecked(Exception):
 def validator_of(schema: Mapping[str, Any]) -> Any:
     """For `errors_of`. Whatever dialects and addresses a schema names, it is read as one of 2020-12 without any: a part
     in another dialect would be checked by other rules than these, and an address be asked for what is there."""
-    return ArgumentsValidator(
-        _without_addresses(schema), registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
+    return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=_FORMATS)
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raises SchemaError: it is none, or a pattern of it can't be used, as far as that is known in bounded time."""
+    Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
+    deadline = time.monotonic() + MOST_SECONDS
+    for pattern in _patterns(schema):
+        if time.monotonic() > deadline:
+            return
+        try:
+            if not _is_large(pattern):
+                regex.compile(pattern)
+        except regex.error as error:
+            raise SchemaError(f"the pattern {pattern!r} can't be used: {error}") from None
+
+
+def _patterns(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("pattern"), str):
+            yield node["pattern"]
+        yield from chain.from_iterable(map(_patterns, node.values()))
+    elif isinstance(node, list):
+        yield from chain.from_iterable(map(_patterns, node))
 
 
 def errors_of(validator: Any, arguments: Any) -> list[ValidationError]:
@@ -92,8 +117,8 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 
 def _is_large(pattern: str) -> bool:
     """Whether compiling it, for which there is no time limit, may take much time or memory: repetitions multiply."""
-    counts = [max(map(int, regex.findall(r"\d+", braces))) for braces in regex.findall(r"\{\d[\d, ]*\}", pattern)]
-    return len(pattern) > LONGEST_PATTERN or math.prod(max(1, count) for count in counts) > MOST_REPETITIONS
+    counts = [[*map(int, regex.findall(r"\d+", braces))] for braces in regex.findall(r"\{[\d, ]+\}", pattern)]
+    return len(pattern) > LONGEST_PATTERN or math.prod(max([1, *each]) for each in counts) > MOST_REPETITIONS
 
 
 def _unique(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:

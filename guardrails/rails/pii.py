@@ -8,7 +8,7 @@ from itertools import accumulate
 from operator import add
 
 import regex
-from stdnum import iban, luhn
+from stdnum import iban
 from stdnum.br import cpf
 from stdnum.es import dni, nie
 from stdnum.fr import nir
@@ -17,6 +17,7 @@ from stdnum.us import ssn
 
 from guardrails.finders import AFTER_ESCAPE, Finding, Pattern, PatternFinder, Window, not_after
 
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _GAP = regex.compile(r"[ -]")
 CARD_PREFIX = regex.compile(
     r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|5|4[4-9])|35|1800|2131"
@@ -50,7 +51,12 @@ def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[s
 
 
 def is_card(digits: str) -> bool:
-    return bool(CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
+    return bool(CARD_PREFIX.match(digits)) and _luhn(digits)
+
+
+def _luhn(digits: str) -> bool:
+    """ISO/IEC 7812-1, annex B. Each digit of a long text of digits may begin a number."""
+    return not (sum(map(int, digits[::-2])) + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % 10
 
 
 def is_iban(characters: str) -> bool:
@@ -93,7 +99,9 @@ PATTERNS = {
         Pattern("iban", WORD + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)
     ],
     # A group of digits may stand before the number: each group is a start.
-    "card": [Pattern("card", r"(?<!\d)[1-6](?:[ -]?\d){12,27}(?!\d)", prefixes(13, 19, is_card))],
+    "card": [
+        Pattern("card", r"(?<!\d)(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){11,27}(?!\d)", prefixes(13, 19, is_card))
+    ],
     "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
     "gb_nino": [
         Pattern("gb_nino", WORD + r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from tools.mcp.servers import Server
 from tools.mcp.session import MCPError, ServerGone, Session
 from tools.serving import MESSAGE_CHARACTERS, as_json
 
+log = logging.getLogger(__name__)
 MOST_BYTES = 64 * 1024
 """A result beyond it is cut, with a note."""
 
@@ -106,6 +108,10 @@ class McpHosts:
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
         except (ServerGone, MCPError) as error:
             return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
+        except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
+            log.warning("MCP server %s: %r", tool.server, error)
+            message = f"{tool.server} gave an answer that is no tool's result"
+            return ToolOutcome(False, error=message, seconds=time.monotonic() - started)
         return _outcome(result, time.monotonic() - started)
 
     async def _changes(self, server: str, session: Session) -> frozenset[str]:

@@ -35,7 +35,7 @@ class Flow:
             self._began = now
             self._bytes = self._lines = 0
         self._bytes += len(chunk)
-        self._lines += chunk.count(b"\n")
+        self._lines += max(chunk.count(b"\n"), chunk.count(b"\r"))  # each ends a line of an event stream
         if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
             raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
 

@@ -13,7 +13,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from mcp.types import CONNECTION_CLOSED, CallToolResult, RequestParamsMeta
+from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolRequestParams, CallToolResult, RequestParamsMeta
 
 from tools.mcp.lines import Flow, TooMuch
 from tools.mcp.pins import Pin
@@ -77,9 +77,17 @@ class Session:
         raise ServerGone(f"the MCP server {self._name} lists its tools on more than {MOST_PAGES} pages")
 
     async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallToolResult:
-        """Raises ServerGone, and MCPError: the server refuses the call."""
+        """The SDK's own ``call_tool`` checks the result against a schema that the server may change at any time, and
+        takes as long as that schema makes it.
+
+        Raises:
+            ServerGone: no answer came.
+            MCPError: the server refuses the call.
+            ValueError: its answer is no result of a tool.
+        """
         meta = cast("RequestParamsMeta", {KEY: key})
-        return await self._ask(lambda client: client.call_tool(tool, arguments, meta=meta))
+        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments, _meta=meta))
+        return await self._ask(lambda client: client.session.send_request(request, CallToolResult))
 
     async def end(self) -> None:
         """Closes it for good: whoever waits for it or asks it again gets ServerGone."""

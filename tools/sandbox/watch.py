@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,34 +54,53 @@ class Watch:
 
     def _taken(self) -> str | None:
         host = [*below(self.pid)]
-        known = [_status(pid) for pid in host]
-        if self.processes is not None and sum(one.get("Threads", 0) for one in known) > self.processes:
+        if self.processes is not None and sum(len(_threads(pid)) for pid in host) > self.processes:
             return "processes"
-        memory = sum(one.get("RssAnon", 0) + one.get("RssShmem", 0) for one in known) * KILOBYTE
-        if self.memory_bytes is not None and memory + sum(map(_sockets, host)) * SOCKET_BYTES > self.memory_bytes:
-            return "memory"
+        if self.memory_bytes is not None:
+            memory = sum(map(_memory, host)) + _sockets(host) * SOCKET_BYTES
+            if memory > self.memory_bytes:
+                return "memory"
         if self.scratch_bytes is not None and _size(self.scratch) + _unnamed(host, self.scratch) > self.scratch_bytes:
             return "scratch"
         return None
 
 
-def _status(pid: int) -> dict[str, int]:
-    """Numbers of proc(5): threads, and kilobytes of memory that no file backs. Shared ones count for each process."""
+def _threads(pid: int) -> list[str]:
+    """Folders of proc(5). The first thread may have ended before the others: the process's own folder then says nothing
+    of memory and files, and each thread may have files of its own."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     except OSError:
-        return {}
-    fields = (line.split() for line in lines if line.startswith(("Threads:", "RssAnon:", "RssShmem:")))
-    return {name.rstrip(":"): int(value) for name, value, *_ in fields}
+        return []
 
 
-def _sockets(pid: int) -> int:
-    count = 0
-    with suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
+def _memory(pid: int) -> int:
+    """Bytes that no file backs. Shared ones count for each process."""
+    for thread in _threads(pid):
+        with suppress(OSError):
+            lines = Path(thread, "status").read_text().splitlines()
+            fields = [line.split() for line in lines if line.startswith(("RssAnon:", "RssShmem:"))]
+            if fields:
+                return sum(int(value) for _, value, *_ in fields) * KILOBYTE
+    return 0
+
+
+def _open_files(host: Iterable[int]) -> Iterator[str]:
+    for pid in host:
+        for thread in _threads(pid):
             with suppress(OSError):
-                count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
-    return count
+                for name in os.listdir(f"{thread}/fd"):
+                    yield f"{thread}/fd/{name}"
+
+
+def _sockets(host: Iterable[int]) -> int:
+    found = set()
+    for file in _open_files(host):
+        with suppress(OSError):
+            target = os.readlink(file)
+            if target.startswith("socket:"):
+                found.add(target)
+    return len(found)
 
 
 def _size(folder: str) -> int:
@@ -105,18 +124,25 @@ def _size(folder: str) -> int:
     return total
 
 
-def _unnamed(host: Iterable[int], scratch: str) -> int:
+def _unnamed(host: Sequence[int], scratch: str) -> int:
     """Bytes of scratch files that were deleted while they are open or mapped."""
     found: dict[str, int] = {}
-    for pid in host:
+    for file in _open_files(host):
         with suppress(OSError):
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    known = os.stat(f"/proc/{pid}/fd/{name}")
-                    if known.st_nlink == 0 and stat.S_ISREG(known.st_mode):
-                        found[str(known.st_ino)] = known.st_blocks * BLOCK
-            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            known = os.stat(file)
+            if known.st_nlink == 0 and stat.S_ISREG(known.st_mode):
+                found[str(known.st_ino)] = known.st_blocks * BLOCK
+    for pid in host:
+        for inode, size in _mapped(pid, scratch):
+            found[inode] = max(found.get(inode, 0), size)
+    return sum(found.values())
+
+
+def _mapped(pid: int, scratch: str) -> Iterator[tuple[str, int]]:
+    """Inode and bytes of each mapped file that was deleted from scratch."""
+    for thread in _threads(pid):
+        with suppress(OSError):
+            for line in Path(thread, "maps").read_text().splitlines():
                 if line.endswith(" (deleted)") and scratch in line:
                     (first, last), inode = (int(part, 16) for part in line.split()[0].split("-")), line.split()[4]
-                    found[inode] = max(found.get(inode, 0), last - first)
-    return sum(found.values())
+                    yield inode, last - first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -104,7 +105,7 @@ def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
 
 
 def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
-    return Kits(live, guards, partial(make_hosts, settings), make_lookup(settings.data))
+    return Kits(live, guards, partial(make_hosts, settings), LOOKUP)
 
 
 def make_hosts(settings: Settings, project: Project, data: Path | None = None) -> OwnedHosts:
@@ -136,9 +137,13 @@ def tools_config(settings: Settings) -> ToolsConfig:
     )
 
 
-def make_lookup(data: Path) -> Lookup:
-    """The knowledge of a data folder, which the tool searches and answers are held against."""
-    return Lookup(Library(data).statements, frozenset({search_knowledge.__name__}))
+LOOKUP = Lookup(frozenset({search_knowledge.__name__}))
+"""The knowledge of the data folder, which that tool searches and answers are held against."""
+
+
+def local_lookup(data: Path) -> Lookup:
+    """The same, read in this process: for data that nobody else writes."""
+    return replace(LOOKUP, read=Library(data).statements)
 
 
 def make_worker(

@@ -145,7 +145,7 @@ class Gate:
             written=tuple(self._written),
             written_before=tuple(self._written_before),
             approved_args=approved,
-            facts=self._means.lookup.facts,
+            facts=self._means.lookup.facts(self._means.hosts, self._tool_context(f"{run.id}:facts")),
             looked_up=tuple(self._looked_up),
             memo=self._memo,
         )
@@ -235,15 +235,15 @@ class Gate:
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
         with self._means.tracing.tool(spec.name, state.call.id) as span:
-            outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state))
+            outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
             if not outcome.ok:
                 span.set_attribute(semconv.ERROR_TYPE, "timeout" if outcome.timed_out else "tool_error")
             return outcome
 
-    def _tool_context(self, state: CallState) -> ToolContext:
+    def _tool_context(self, key: str) -> ToolContext:
         run = self._book.run
         return ToolContext(
-            key=state.key,
+            key=key,
             tenant_id=run.tenant_id,
             agent=run.agent,
             session_id=run.session_id,

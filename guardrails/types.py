@@ -35,11 +35,11 @@ class Statement(Protocol):
     def fact(self) -> str: ...
 
 
-Facts = Callable[[str, str], Sequence[Statement]]
+Facts = Callable[[str, str], Awaitable[Sequence[Statement]]]
 """Of a text, and of the user's words that it answers: the statements in it that something is known about."""
 
 
-def no_facts(text: str, asked: str) -> Sequence[Statement]:
+async def no_facts(text: str, asked: str) -> Sequence[Statement]:
     """Of who knows nothing."""
     return ()
 

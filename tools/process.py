@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from tools import frames
 from tools.child import TOO_MUCH
 from tools.config import ToolsConfig
-from tools.ending import end_tree, remove
+from tools.ending import THREADS, end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
@@ -177,13 +177,14 @@ class HostProcess:
         await asyncio.shield(self._ended())
 
     async def _ended(self) -> None:
-        await asyncio.to_thread(end_tree, self.pid)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(THREADS, end_tree, self.pid)
         # asyncio waits for the ends of the pipes, which a process that could not be found would put off.
         self._process._transport.close()  # type: ignore[attr-defined]
         await self._process.wait()
         self._printed.cancel()
         await asyncio.gather(self._printed, return_exceptions=True)
-        await asyncio.to_thread(remove, self._scratch)
+        await loop.run_in_executor(THREADS, remove, self._scratch)
         leave_group(self.pid)
 
     async def _told(self, kind: type[M]) -> M:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from agent.budgets import Prices
 from agent.chat_model import ChatModel
-from agent.compose import make_lookup
+from agent.compose import local_lookup
 from agent.evals.judging import ending, judge, prepare
 from agent.evals.recording import Recording
 from agent.evals.task import Call, Task, TaskError
@@ -113,7 +113,7 @@ class Player:
             return replace(played, off_the_record=recording.off_the_record)
 
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
-        agent, lookup = self._project.agent(task.agent), make_lookup(data)
+        agent, lookup = self._project.agent(task.agent), local_lookup(data)
 
         def kit(run: Run) -> Kit:
             return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.compose import make_lookup
+from agent.compose import local_lookup
 from agent.fakes import LocalHosts
 from agent.journal import Journal, new_id
 from agent.kits import Kit
@@ -60,7 +60,7 @@ class Stage:
     def __post_init__(self) -> None:
         registry = Registry.load(self.project.tool_sources)
         hosts = LocalHosts([registry.tool(name) for name in self.agent.tools])
-        guard, lookup = Guard(self.project.policy_of(self.agent)), make_lookup(self.data).of(self.agent)
+        guard, lookup = Guard(self.project.policy_of(self.agent)), local_lookup(self.data).of(self.agent)
         self._kit = Kit(self.agent, guard, hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ looked up is not enough, and need not be. Other tools may still say otherwise: a
 
 from __future__ import annotations
 
-import asyncio
 from calendar import month_abbr, month_name
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from guardrails.aside import aside
 from guardrails.document import GroundednessEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.words import EMAIL, number_of, numbers_in
-from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject, no_facts
+from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject
 
 _MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}
 _MONTHS |= {name.lower(): index for index, name in enumerate(month_abbr) if name} | {"sept": 9}
@@ -82,9 +81,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
 
     async def check(subject: Subject) -> Judgement:
         text, context = subject.text, subject.context
-        # In a thread: whoever knows the facts may have to read them first.
-        asked = context.facts is not no_facts
-        known = await asyncio.to_thread(context.facts, text, context.user_text) if asked else ()
+        known = await context.facts(text, context.user_text)
         claimed = await aside(len(text), lambda: list(claims(text)))
         stated = [claim for claim in claimed if not any(_overlap(claim, one) for one in known)]
         texts = (context.user_text, *context.results)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,9 @@ def _result(library: Library, asked: str) -> str:
 async def test_right_and_wrong_statements_are_told_apart(library: Library) -> None:
     assert (len(STATEMENTS), sum(case["right"] for case in STATEMENTS)) == (104, 52)
     assert await right_verdicts(library, no_facts, searched=True) == (46, 25)
-    assert await right_verdicts(library, library.statements, searched=True) == (52, 51)
+    assert await right_verdicts(library, partial(asyncio.to_thread, library.statements), searched=True) == (52, 51)
     assert await right_verdicts(library, no_facts, searched=False) == (13, 36)
-    assert await right_verdicts(library, library.statements, searched=False) == (52, 51)
+    assert await right_verdicts(library, partial(asyncio.to_thread, library.statements), searched=False) == (52, 51)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +77,16 @@ async def test_what_other_tools_say_counts_beside_the_facts(
     library: Library, said: str, context: dict[str, Any], spans: list[str]
 ) -> None:
     rail = groundedness_rail(GroundednessEntry(rail="groundedness"))
-    subject = Subject(Stage.FINAL, said, GuardContext(facts=library.statements, **context))
+    subject = Subject(Stage.FINAL, said, GuardContext(facts=partial(asyncio.to_thread, library.statements), **context))
     (verdict,) = (await rail(subject)).verdicts
     assert [span.label for span in verdict.spans] == spans
 
 
 async def test_a_verdict_names_the_fact(library: Library) -> None:
     rail = groundedness_rail(GroundednessEntry(rail="groundedness"))
-    subject = Subject(Stage.FINAL, "The lamp costs 41.00 EUR.", GuardContext(facts=library.statements))
+    subject = Subject(
+        Stage.FINAL, "The lamp costs 41.00 EUR.", GuardContext(facts=partial(asyncio.to_thread, library.statements))
+    )
     (verdict,) = (await rail(subject)).verdicts
     assert verdict.reason == "against the facts: Desk Lamp costs 39.90 EUR (products 121)"
     assert verdict.scores == {"groundedness": 0.0}
@@ -90,7 +94,7 @@ async def test_a_verdict_names_the_fact(library: Library) -> None:
 
 def test_only_who_can_look_things_up_is_held_against_them(library: Library) -> None:
     agent = load_project().agent("support")
-    lookup = Lookup(library.statements, frozenset({"search_knowledge"}))
+    lookup = Lookup(frozenset({"search_knowledge"}), library.statements)
     assert lookup.of(agent) is lookup
     assert lookup.of(agent.model_copy(update={"tools": ("calculator",)})) is NO_LOOKUP
 

@@ -52,7 +52,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
-    lookup = Lookup(Library(tmp_path / "data").statements, frozenset({"search_knowledge"}))
+    lookup = Lookup(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
     made = Kits(LiveProject(), Guard, lambda project: ToolHosts(project.tool_sources), lookup)
     yield made
     await made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +30,19 @@ def search_knowledge(context: ToolContext, query: Annotated[str, Field(min_lengt
     if not found:
         raise ToolRefused(f"Nothing was found for {query!r}. Try other words.")
     return [{"document": one.source, "text": one.text} for one in found]
+
+
+@tool(effect="pure", timeout_s=10)
+def check_facts(context: ToolContext, text: str, asked: str = "") -> Any:
+    """Hold a text's numbers with a unit against the shop's products and policies.
+
+    Args:
+        text: what is stated
+        asked: the question that it answers
+    """
+    stated = _library(context.data).statements(text, asked)
+    # Of what is right its place is enough.
+    return [asdict(one) if not one.right else {"start": one.start, "end": one.end, "right": True} for one in stated]
 
 
 @lru_cache(maxsize=8)

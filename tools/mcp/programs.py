@@ -14,7 +14,7 @@ from mcp import StdioServerParameters
 from flightloop.errors import ConfigError
 from tools.child import PROGRAM_ENVIRONMENT
 from tools.config import ToolsConfig
-from tools.ending import remove
+from tools.ending import THREADS, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.mcp.servers import Server
 from tools.sandbox.confinement import SandboxError
@@ -57,7 +57,7 @@ class Programs:
         except SandboxError as error:
             raise ConfigError(str(error)) from None
         finally:
-            remove(scratch)
+            THREADS.submit(remove, scratch)
 
 
 def _installed_with(program: Path) -> list[Path]:

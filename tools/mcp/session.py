@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -23,6 +23,8 @@ from tools.mcp.servers import Server
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 START_S = 60.0
+CLOSE_S = 2.0
+CLOSE_S = 2.0
 MOST_PAGES = 100
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
 """Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
@@ -99,8 +101,7 @@ class Session:
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task}, timeout=CLOSE_S)  # a server may take its time to hear of it
 
     async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
         client = await self._connected()

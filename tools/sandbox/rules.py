@@ -29,7 +29,7 @@ MSG_FASTOPEN = 0x20000000
 TMPFILE = 0o20000000
 SET_ID = 0o6000
 TYPE_BITS = 0xF
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 F_SETFL = 4
 BUFFER_SIZES = (7, 8, 32, 33)
 """SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
@@ -69,6 +69,7 @@ KERNEL = [
     # A host ends with its parent: nobody may forget that.
     Rule("prctl", ALLOW, (Equal(0, PR_SET_PDEATHSIG), Equal(1, signal.SIGKILL))),
     Rule("prctl", when=(Equal(0, PR_SET_PDEATHSIG),)),
+    Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # what it has open could not be counted
     *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
     Rule("fcntl", when=(Equal(1, F_SETFL), AnyBit(2, os.O_ASYNC))),
     Rule("inotify_add_watch"),  # what others write, by name, even where it can't be read

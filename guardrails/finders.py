@@ -79,15 +79,6 @@ class PatternFinder:
                     found.append(Finding(match.start() + begin, match.start() + end, pattern.label))
         return sorted(found)
 
-    def at(self, text: str, start: int) -> list[Finding]:
-        """What begins there."""
-        found = []
-        for pattern, compiled in self._patterns:
-            if match := compiled.match(text, start):
-                windows = pattern.refine(match.group())
-                found += [Finding(start + begin, start + end, pattern.label) for begin, end in windows]
-        return found
-
     def live(self, text: str, start: int = 0) -> int:
         positions = range(start, len(text))
         return next((at for at in positions if self._any.fullmatch(text, at, partial=True)), len(text))

@@ -10,14 +10,18 @@ import regex
 from flightloop.egress import permits, plain_host
 from guardrails.finders import not_after
 
-_TARGET = r"(?<=(?:\]\(|\]:|=|url\()[\s<\"']{0,8})"
+_GAP = r"[\t\r\n]*"  # what browsers leave out of an address
+_SCHEME = "|".join(_GAP.join(scheme) for scheme in ("https?", "wss?", "ftp")).replace("s" + _GAP + "?", "s?")
+_TARGET = r"(?=[/\\hwf])(?<=(?:\]\(|\]:|=|,|url\(|@import)[\s<\"']*)"
 """Before what Markdown, HTML and CSS follow."""
-_START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:[/\\]{{2,4}}|(?:https?|wss?|ftp):))"
+_SLASHES = rf"[/\\](?:{_GAP}[/\\]){{1,3}}"
+_START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:{_SLASHES}|(?:{_SCHEME}){_GAP}:(?:{_GAP}[/\\]){{0,4}}))"
 _USER = r"(?:[^\s/?#\"<]{0,200}@)?"
 """Whatever stands before an @ is no host, even where a text would end a link there."""
 MOST_CHARS = 2000
 """Of a link after its scheme and user."""
-URL = not_after(r"\w+.-") + _START + _USER + rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}"
+BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
+URL = not_after(r"\w+.-") + _START + _USER + BODY
 BARE = regex.compile(
     not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )
@@ -69,7 +73,7 @@ def permitted(host: str, entries: Iterable[str], port: int = 443) -> bool:
 
 def _address_of(url: str) -> Address:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"https://{url}" if url[:4].lower() == "www." else url)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme.lower(), 0)
     except ValueError:
         return "", 0

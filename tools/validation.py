@@ -1,7 +1,7 @@
 """Checks a call's arguments against a tool's schema, in bounded time: neither of them is the platform's own.
 
-Left to the tool's process, which checks its arguments too, are ``patternProperties``, ``unevaluatedProperties``, and
-patterns that are large or once took too long.
+Left to the tool's process, which checks its arguments too, are ``patternProperties``, ``unevaluatedProperties``,
+``unevaluatedItems``, and patterns that are large or once took too long.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ ArgumentsValidator = extend(  # type: ignore[no-untyped-call]
             "pattern": _pattern,
             "patternProperties": _unchecked,
             "unevaluatedProperties": _unchecked,
+            "unevaluatedItems": _unchecked,
             "additionalProperties": _additional,
             "uniqueItems": _unique,
         }.items()

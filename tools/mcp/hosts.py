@@ -107,7 +107,8 @@ class McpHosts:
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
         except (ServerGone, MCPError) as error:
-            return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
+            told = str(error)[:MESSAGE_CHARACTERS]
+            return ToolOutcome(False, error=told, seconds=time.monotonic() - started)
         except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
             log.warning("MCP server %s: %r", tool.server, error)
             message = f"{tool.server} gave an answer that is no tool's result"

@@ -18,7 +18,7 @@ OrderId = Annotated[int, Field(ge=1, le=99_999_999)]
 Reason = Annotated[str, Field(min_length=3, max_length=200)]
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=True)  # customers write their names
 def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2, max_length=80)]) -> Any:
     """Find a customer by email or name.
 

@@ -15,7 +15,7 @@ from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
-from flightloop.cli.render import moment, run_table, run_tree, short
+from flightloop.cli.render import moment, run_table, run_tree, whole
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -158,7 +158,8 @@ def approvals(context: typer.Context) -> None:
     with _client(context) as client:
         page = client.approvals.list()
     for item in page.data:
-        console.print(Text.assemble((item.id, "bold"), f"  {item.tool} {short(item.arguments)}"))
+        console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
+        console.print(whole(item.arguments))
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not page.data:
         console.print("nothing waits")

@@ -36,6 +36,12 @@ def short(value: Any, longest: int = _LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def whole(arguments: dict[str, Any]) -> Text:
+    """Everything that a person decides about, one argument a line."""
+    lines = (f"    {name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items())
+    return Text("\n".join(lines) or "    without arguments")
+
+
 def moment(at: datetime, now: datetime | None = None) -> str:
     """The local time, with its day if that isn't today."""
     at, now = at.astimezone(), (now or datetime.now(UTC)).astimezone()
@@ -71,9 +77,9 @@ def event_line(event: ev.RunEvent) -> Text | None:
 def _lifecycle(event: ev.RunEvent) -> Text | None:
     match event:
         case ev.ApprovalRequested():
-            ask = f"{event.tool}({_arguments(event.arguments)}) waits for you: {event.reason}"
-            advice = f"  flightloop approve {event.approval_id}"
-            return Text.assemble(("ask    ", "bold yellow"), ask, (advice, "dim"))
+            ask, advice = f"{event.tool} waits for you: {event.reason}", f"flightloop approve {event.approval_id}"
+            arguments = whole(event.arguments)
+            return Text.assemble(("ask    ", "bold yellow"), ask, "\n", arguments, "\n    ", (advice, "dim"))
         case ev.ApprovalDecided():
             return Text.assemble(
                 ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"

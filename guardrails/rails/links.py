@@ -1,0 +1,138 @@
+"""Links in what is shown: where one ends for those who follow it, and who vouches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from urllib.parse import unquote
+
+import regex
+
+from guardrails.document import LinksEntry
+from guardrails.finders import Finding, Pattern, PatternFinder, not_after
+from guardrails.hosts import BODY, MOST_CHARS, URL, Address, addresses_of, hosts_in, permitted
+from guardrails.rails.found import Watch
+from guardrails.rails.normalise import normalise, unescaped
+from guardrails.types import GuardContext
+
+LINK, OPEN = "link", "open_link"
+_TO_BRACKET = regex.compile(r"(?:[a-z]{0,5}+\\?+:?+[/\\]{0,4}+[^\s/?#\"<]{0,200}@)?[^)\]]*", regex.IGNORECASE)
+"""Scheme and user, whatever they hold, and the rest up to a closing bracket."""
+_PUNCTUATION = ".,;:!?*"
+_CLOSING = regex.compile(r"[)\]}.,;:!?*_~'|`]*")
+_WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
+_NO_NAME = not_after(r"\w@./-")
+# Behind a link, what belongs to it for some reader: HTML's and Markdown's ends are not those of a sentence.
+_PATTERN = rf"(?P<link>{URL}|{_NO_NAME}www\.{BODY})(?P<rest>[^\s\"<>]{{0,{MOST_CHARS}}}+[\"<>]?+)"
+
+
+class LinkFinder(PatternFinder):
+    """Finds links. One whose end is not the same for all readers is an `OPEN` one, as long as any of them takes it."""
+
+    def __init__(self) -> None:
+        super().__init__([Pattern(LINK, _PATTERN, ignore_case=True)])
+        self._pattern = regex.compile(_PATTERN, regex.IGNORECASE)
+
+    def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
+        found = []
+        for match in self._pattern.finditer(text, start, overlapped=True):
+            if before is not None and match.start() >= before:
+                break
+            found.append(_finding(text, match))
+        return found
+
+    def has(self, text: str, link: str) -> bool:
+        """Whether a text has a link that ends there, and not only the beginning of a longer one."""
+        at = text.find(link)
+        while at >= 0:
+            match = self._pattern.match(text, at) if len(link) < MOST_CHARS else None
+            if match and _core(match["link"]) == link:
+                return True
+            at = text.find(link, at + 1)
+        return False
+
+
+LINKS = LinkFinder()
+
+
+def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
+    """Keeps links to hosts that the user named or the policy lets be reached, and links of results as they are."""
+
+    def watch(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+        results = context.results if "results" in entry.keep else ()
+
+        @cache
+        def known() -> frozenset[str]:
+            return (hosts_in(context.user_text) if "user" in entry.keep else frozenset()) - {""}
+
+        @cache
+        def written() -> tuple[str, ...]:
+            """What the model wrote, which a tool or an error may only repeat."""
+            plain = normalise(unescaped("\n".join(context.written))).casefold()
+            return plain, unquote(plain)
+
+        def stands(address: Address) -> bool:
+            host, port = address
+            return permitted(host, egress, port) or host in known()
+
+        def repeated(link: str, addresses: Iterable[Address]) -> bool:
+            names = {normalise(link).casefold(), *(host for host, _ in addresses)}
+            return any(name in text for name in names for text in written())
+
+        def kept(text: str, finding: Finding) -> bool:
+            link = text[finding.start : finding.end]
+            addresses = addresses_of(link)
+            if all(map(stands, addresses)):
+                return finding.label == LINK or _WITH_PATH.match(link) is not None
+            # A result's link as it is: with its host alone known, another link could carry what was read to it.
+            return (
+                finding.label == LINK
+                and any(LINKS.has(result, link) for result in results)
+                and not repeated(link, addresses)
+            )
+
+        return lambda text, findings: [finding for finding in findings if not kept(text, finding)]
+
+    return watch
+
+
+def _finding(text: str, match: regex.Match[str]) -> Finding:
+    start, core = match.start(), _core(match["link"])
+    rest = text[start + len(core) : match.end()]
+    if _closed(_opener(text, start), core, rest):
+        return Finding(start, start + len(core), LINK)
+    return Finding(start, match.end() - len(rest) + len(rest.rstrip('"<>')), OPEN)
+
+
+def _core(link: str) -> str:
+    bare = _TO_BRACKET.match(link)
+    return (bare.group() if bare else link).rstrip(_PUNCTUATION)
+
+
+def _opener(text: str, start: int) -> str:
+    """The last sign of what makes a link of what follows; "" where it is one by itself."""
+    at = start
+    while at and text[at - 1].isspace():
+        at -= 1
+    before = text[max(0, at - 4) : at].lower()
+    if before.endswith(("<", '"', "'", "](", "]:", "url(", "=")):
+        return before[-1]
+    return ""
+
+
+def _closed(opener: str, core: str, rest: str) -> bool:
+    """Whether every reader takes the link to end with its core."""
+    behind = rest.lstrip(_PUNCTUATION)
+    match opener:
+        case "<":
+            return behind.startswith(">")
+        case '"' | "'":
+            return behind.startswith(opener)
+        case "(":
+            return not behind or (behind.startswith(")") and "(" not in core)
+        case ":":
+            return not behind
+        case "=":
+            return not behind or behind[0] in "\"'>"
+        case _:
+            return _CLOSING.fullmatch(behind.rstrip('"<>')) is not None

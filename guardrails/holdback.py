@@ -15,6 +15,10 @@ from guardrails.rails.normalise import Visible
 from guardrails.types import GuardContext, Ruling, severest
 
 
+OFTEN = 256
+"""Characters that may be open and are looked at again with each piece."""
+
+
 class StreamBlocked(Exception):
     """A detector blocks the stream; nothing more may be released."""
 
@@ -48,10 +52,10 @@ class HoldBack:
         self._sha256 = policy_sha256
         self._text = ""
         self._released = 0  # everything before it is out
-        self._judged = 0  # every finding that begins before it is known
+        self._judged = [0] * len(detectors)  # every finding of a detector that begins before it is known
         self._open: list[tuple[Detector, Finding]] = []
         """Findings that are known and not settled."""
-        self._live = [0] * len(detectors)
+        self._live, self._due = [0] * len(detectors), [0] * len(detectors)
         self._hits: list[tuple[Detector, Finding]] = []
         self._blocked: StreamBlocked | None = None
 
@@ -66,9 +70,13 @@ class HoldBack:
         self._text += self._visible(text)
         if self._held:
             return ""
+        length = len(self._text)
         for index, detector in enumerate(self._detectors):
-            self._live[index] = detector.finder.live(self._text, self._live[index])
-        return self._release(min(self._live, default=len(self._text)))
+            if length >= self._due[index]:
+                self._live[index] = live = detector.finder.live(self._text, self._live[index])
+                # What stays open is looked at again once it has grown by a quarter, or each piece would cost all of it.
+                self._due[index] = length + (length - live) // 4 if length - live > OFTEN else 0
+        return self._release(self._live)
 
     def finish(self) -> str:
         """The end of the text: returns the rest.
@@ -78,7 +86,7 @@ class HoldBack:
         """
         if self._blocked:
             raise self._blocked
-        return self._release(len(self._text))
+        return self._release([len(self._text)] * len(self._detectors))
 
     @property
     def holding(self) -> int:
@@ -92,15 +100,14 @@ class HoldBack:
         reason = "; ".join(verdict.reason for verdict in verdicts if verdict.action is action and verdict.reason)
         return Ruling(action, "", None, verdicts, reason, self._context.tainted)
 
-    def _release(self, boundary: int) -> str:
-        # What begins before the boundary is final, so that each beginning is looked at once.
-        self._open += [
-            (detector, finding)
-            for detector, keep in zip(self._detectors, self._keep, strict=True)
-            if (candidates := detector.finder.find(self._text, self._judged, boundary))
-            for finding in keep(self._text, candidates)
-        ]
-        self._judged = max(self._judged, boundary)
+    def _release(self, final: Sequence[int]) -> str:
+        # What begins before a detector's position is final for it, so that each beginning is looked at once.
+        for index, (detector, keep) in enumerate(zip(self._detectors, self._keep, strict=True)):
+            if final[index] > self._judged[index]:
+                candidates = detector.finder.find(self._text, self._judged[index], final[index])
+                self._open += [(detector, finding) for finding in (keep(self._text, candidates) if candidates else ())]
+                self._judged[index] = final[index]
+        boundary = min(final, default=len(self._text))
         # A finding across the boundary moves it to its own beginning, and that may meet another one.
         for _, finding in sorted(self._open, key=lambda item: -item[1].end):
             if finding.start < boundary < finding.end:

@@ -200,7 +200,7 @@ def _as_clients_read(text: str) -> str:
 
 def _hosts_of(text: str) -> Iterator[str]:
     """What may be the host and port in each word of a text: without scheme, user and path."""
-    for word in regex.split(r"[\s,;]+", unquote(text)):
+    for word in regex.split(r"[\s,;=|<>(){}'\"]+", unquote(text)):
         for rest in {word, _BEFORE_HOST.sub("", word)}:
             host = regex.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
             yield regex.sub(r"(?<=[^:]):[^:]*(?::[^:]*)?$", "", host) if host.count(":") <= 2 else host

@@ -22,6 +22,7 @@ from tests.security.conftest import KEY, Deployment
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
 from tools.mcp.hosts import McpHosts
+from tools.mcp.lines import MOST_LINES, Flow, TooMuch
 from tools.mcp.pins import McpTool, Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server, read_servers
@@ -177,7 +178,7 @@ def say(message):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\\n")
     sys.stdout.flush()
 
-TOOL = {"name": "read", "description": "Reads.", "inputSchema": {"type": "object"}}
+TOOL = {"name": "read", "description": "Reads.", "inputSchema": {"type": "object"}, **OUTPUT}
 page = 0
 for line in sys.stdin:
     asked = json.loads(line)
@@ -210,9 +211,12 @@ for line in sys.stdin:
 """
 
 
-def runaway(deployment: Deployment, folder: Path, pages: str = "one", says: str = "", value: str = "1") -> McpHosts:
+def runaway(
+    deployment: Deployment, folder: Path, pages: str = "one", says: str = "", value: str = "1", output: str = "{}"
+) -> McpHosts:
     """The hosts of a server that says what it likes."""
-    (folder / "runaway.py").write_text(RUNAWAY.replace("PAGES", pages).replace("VALUE", value).replace("SAYS", says))
+    code = RUNAWAY.replace("PAGES", pages).replace("VALUE", value).replace("SAYS", says).replace("OUTPUT", output)
+    (folder / "runaway.py").write_text(code)
     server = Server.model_validate(
         {"command": [sys.executable, str(folder / "runaway.py")], "tools": {"read": "pure"}, "timeout_s": 5}
     )
@@ -239,6 +243,25 @@ async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment,
         outcome = await hosts.call("read", {}, deployment.context())
     assert outcome.ok == (says == "requests"), outcome
     assert psutil.Process().memory_info().rss - before < 200 * 1024**2
+
+
+@pytest.mark.parametrize("schema", [{"pattern": "^(a|a)*$"}, {"type": "integer"}, {"$ref": "#/nowhere"}])
+async def test_a_result_is_not_checked_against_a_schema_of_the_servers(
+    deployment: Deployment, tmp_path: Path, schema: dict[str, str]
+) -> None:
+    """Which it may change whenever it likes, and which takes as long as it likes."""
+    output = repr({"outputSchema": {"type": "object", "properties": {"value": schema}}})
+    hosts = runaway(deployment, tmp_path, value="'a' * 60 + 'b'", output=output)
+    outcome = await hosts.call("read", {}, deployment.context())
+    assert outcome.content == {"value": "a" * 60 + "b"}, outcome.error
+
+
+def test_lines_are_counted_however_they_end() -> None:
+    for end in (b"\n", b"\r", b"\r\n"):
+        flow = Flow()
+        with pytest.raises(TooMuch):
+            for _ in range(MOST_LINES // 100 + 1):
+                flow.count(b"data: {}" + end * 100)
 
 
 async def test_what_is_no_json_is_text(deployment: Deployment, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ def registry(properties: dict[str, Any], **schema: Any) -> Registry:
     return Registry([performed_elsewhere(ToolSpec("odd", "Odd.", parameters, Effect.PURE))])
 
 
+SETS = "(?i)" + "".join(f"[!-{chr(0xD700 + number)}]" for number in range(20))
+"""Compiling it takes a while."""
 NESTED: dict[str, Any] = {"x": 1}
 for _ in range(40):
     NESTED = {"a": NESTED}
@@ -43,14 +45,33 @@ NODE = {"anyOf": [{**BRANCH, "required": ["b"]}, {**BRANCH, "required": ["c"]}, 
         ),
         ({"node": {"$ref": "#/$defs/node"}}, {"$defs": {"node": NODE}}, {"node": NESTED}),
         ({"x": {"items": {"type": "string"}}}, {}, {"x": list(range(200_000))}),
+        ({"x": {"pattern": "(?:(?:(?:a{,1000}){,1000}){,1000})b"}}, {}, {"x": "a"}),
+        ({"x": {"pattern": SETS * 400}}, {}, {"x": "a"}),
+        ({"x": {"format": "regex"}}, {}, {"x": SETS * 400}),
+        ({"x": {"unevaluatedItems": False}}, {}, {"x": [1] * 20_000}),
     ],
-    ids=["repeated", "overlapping", "keys", "names", "items", "large", "nested", "unique", "choices", "errors"],
+    ids=[
+        "repeated",
+        "overlapping",
+        "keys",
+        "names",
+        "items",
+        "large",
+        "nested",
+        "unique",
+        "choices",
+        "errors",
+        "at most",
+        "sets",
+        "formats",
+        "unevaluated",
+    ],
 )
 def test_arguments_are_checked_in_bounded_time(
     properties: dict[str, Any], schema: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    tools = registry(properties, **schema)
     started = time.process_time()
+    tools = registry(properties, **schema)
     for _ in range(3):
         tools.problems("odd", arguments)
     assert time.process_time() - started < 5

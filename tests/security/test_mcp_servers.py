@@ -259,9 +259,9 @@ async def test_a_result_is_not_checked_against_a_schema_of_the_servers(
 def test_lines_are_counted_however_they_end() -> None:
     for end in (b"\n", b"\r", b"\r\n"):
         flow = Flow()
+        flow.count(b"data: {}" + end * MOST_LINES)
         with pytest.raises(TooMuch):
-            for _ in range(MOST_LINES // 100 + 1):
-                flow.count(b"data: {}" + end * 100)
+            flow.count(end)
 
 
 async def test_what_is_no_json_is_text(deployment: Deployment, tmp_path: Path) -> None:

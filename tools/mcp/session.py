@@ -23,8 +23,8 @@ from tools.mcp.servers import Server
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 START_S = 60.0
-CLOSE_S = 2.0
-CLOSE_S = 2.0
+END_S, CLOSE_S = 30.0, 2.0
+"""Until a program has ended, and until a server elsewhere has heard that its session is over."""
 MOST_PAGES = 100
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
 """Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
@@ -101,7 +101,7 @@ class Session:
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
-            await asyncio.wait({task}, timeout=CLOSE_S)  # a server may take its time to hear of it
+            await asyncio.wait({task}, timeout=END_S if self._server.url is None else CLOSE_S)
 
     async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
         client = await self._connected()

@@ -50,7 +50,7 @@ def flightloop(environ: dict[str, str], tmp_path: Path):
 def refund(world: World, run: Run) -> None:
     """Asks a person first; after the approval it is called again and ends."""
     if world.run(run.id).last_seq == 1:
-        arguments = {"order": "A-1"}
+        arguments = {"note": "so it is " * 60, "order": "A-1"}
         call = ToolCall(id="c1", function=FunctionCall(name="refund", arguments='{"order": "A-1"}'))
         world.append(run.id, ev.RunStarted(worker="w1", fence=1))
         world.append(run.id, ev.CallsDecided(calls=[call], model=ev.ModelCall(model="m"), step=1))
@@ -86,7 +86,9 @@ def test_a_person_approves_from_the_command_line(server: FakeServer, client: Fli
     for event in client.runs.stream(run.id):
         if isinstance(event, ev.ApprovalRequested):
             break
-    assert "apr_1" in flightloop("approvals").stdout
+    waiting = flightloop("approvals").stdout
+    assert "apr_1" in waiting
+    assert 'order = "A-1"' in waiting  # behind however much
     assert flightloop("approve", "apr_1", "--reason", "fine").stdout.startswith("apr_1 approved")
     client.runs.wait(run.id, timeout_s=20)
     shown = flightloop("show", run.id).stdout

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from agent.compose import seed_shop
+from agent.compose import LOOKUP, seed_shop
 from agent.config import Settings
 from agent.home import open_home
+from flightloop.tool import ToolContext
 from tests.security.conftest import KEY
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
 from tools.knowledge.goods import MOST_PRODUCTS
 from tools.knowledge.graph import Kind
 from tools.knowledge.library import Knowledge, Library
@@ -171,6 +176,43 @@ def test_a_hostile_shop_is_read_within_limits(home: Path, change: str) -> None:
         database.executescript(change)
     known = in_time(Library(home / "data").current)
     assert len([node for node in known.graph.nodes() if node.kind is Kind.PRODUCT]) <= MOST_PRODUCTS
+
+
+SLOW = """
+DROP TABLE products; CREATE TABLE products (id, name, category, price_cents, stock, final_sale, big,
+  warranty_months GENERATED ALWAYS AS (instr(hex(zeroblob(big)), 'no') + instr(hex(zeroblob(big + 1)), 'no')));
+INSERT INTO products (id, name, category, price_cents, stock, final_sale, big)
+  WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 500) SELECT x, x, x, 1, 1, 0, 500000 FROM n;
+"""
+
+
+async def test_a_shop_that_is_dear_to_read_holds_nobody_up(home: Path) -> None:
+    """It is read in the sandbox of a tool: answers do without the facts, and others' tools end at once."""
+    with closing(sqlite3.connect(home / "data" / FILE)) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.executescript(SLOW)
+    context = ToolContext("run:facts", "default", "support", "s", "run", home / "data", ())
+    async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0), home / "data") as hosts:
+        other = asyncio.create_task(
+            hosts.call("run_python", {"code": "while True: pass"}, replace(context, run_id="b"))
+        )
+        facts = LOOKUP.facts(hosts, context)
+        told = await asyncio.gather(*(facts("The lamp costs 41.00 EUR.", "") for _ in range(4)))
+        assert list(map(list, told)) == [[]] * 4
+        await hosts.kill("b")
+        assert (await other).killed
+        await hosts.kill("run")
+
+
+async def test_facts_are_told_by_the_tool(home: Path) -> None:
+    context = ToolContext("run:facts", "default", "support", "s", "run", home / "data", ())
+    async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0), home / "data") as hosts:
+        await hosts.call("check_facts", {"text": "warm"}, context)
+        said = "The Desk Lamp costs 41.00 EUR. Returns are possible within 44 days."
+        wrong, right = await LOOKUP.facts(hosts, context)(said, "")
+        assert (wrong.right, said[wrong.start : wrong.end]) == (False, "41.00 EUR")
+        assert "39.90" in wrong.fact
+        assert right.right
 
 
 LOCKS = """

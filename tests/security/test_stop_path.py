@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
@@ -216,6 +216,7 @@ async def test_a_whole_request_is_answered_as_it_comes_and_cancelled_with_its_re
     assert gone.is_set()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3 * PIECE + 1), max_size=6))
 async def test_long_answers_are_handed_on_in_pieces(lengths: list[int]) -> None:
     """On Ray a page of 200 large runs kept the front copying it for seconds, and the stop with it."""

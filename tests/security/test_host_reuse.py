@@ -57,15 +57,6 @@ def ignore() -> str:
     return "done"
 
 @tool(effect="pure")
-def lock(context: ToolContext) -> str:
-    """Keeps a lock on what other tenants write to."""
-    import fcntl
-    global held
-    held = open(context.data / "shop.db", "r+b")
-    fcntl.lockf(held, fcntl.LOCK_EX)
-    return "done"
-
-@tool(effect="pure")
 def pid() -> list:
     """The host, as its folder names it, and one of its limits."""
     return [os.environ["TMPDIR"], resource.getrlimit(resource.RLIMIT_NOFILE)[0]]
@@ -89,13 +80,12 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)
-@pytest.mark.parametrize("change", ["lower", "mask", "ignore", "lock"])
+@pytest.mark.parametrize("change", ["lower", "mask", "ignore"])
 async def test_a_host_that_differs_is_replaced(
     deployment: Deployment, project: Path, mechanisms: tuple[str, ...], change: str
 ) -> None:
     deployment.mechanisms = mechanisms
     hosts = await deployment.hosts(project)
-    (deployment.data / "shop.db").write_text("rows")
     before = (await hosts.call("pid", {}, deployment.context())).content
     assert (await hosts.call(change, {}, deployment.context())).ok
     after = (await hosts.call("pid", {}, deployment.context())).content
@@ -126,6 +116,6 @@ def test_what_the_kernel_tells_of_a_process() -> None:
     assert mine.changed(mine) is None
     assert "Max open files" in mine.limits
     assert len(mine.scheduling) == 3
-    other = Vitals(mine.limits, mine.status, ("19", *mine.scheduling[1:]), mine.oom_score, mine.folder, 0, 0)
+    other = Vitals(mine.limits, mine.status, ("19", *mine.scheduling[1:]), mine.oom_score, mine.folder, 0)
     assert mine.changed(other) == "scheduling"
     assert Vitals.of(2**22 - 1) is None

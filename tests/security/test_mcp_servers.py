@@ -192,6 +192,8 @@ for line in sys.stdin:
             told["nextCursor"] = str(page)
         elif "PAGES" == "never":
             continue
+        elif "PAGES" == "wrong":
+            told = {"tools": [1] * 300_000}
         say({"id": asked["id"], "result": told})
     elif asked.get("method") == "tools/call":
         if "SAYS" == "requests":
@@ -202,6 +204,9 @@ for line in sys.stdin:
         if "SAYS" == "answers":
             while True:
                 say({"id": 777, "result": {"content": [], "structuredContent": {"value": [1] * 20_000}}})
+        if "SAYS" == "parts":
+            say({"id": asked["id"], "result": {"content": [1] * 300_000}})
+            continue
         if "SAYS" == "endless line":
             while True:
                 sys.stdout.write("x" * 65536)
@@ -227,21 +232,22 @@ def runaway(
     return hosts
 
 
-@pytest.mark.parametrize("pages", ["endless", "never"])
+@pytest.mark.parametrize("pages", ["endless", "never", "wrong"])
 async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path, pages: str) -> None:
     async with asyncio.timeout(40):
         outcome = await runaway(deployment, tmp_path, pages=pages).call("read", {}, deployment.context())
     assert not outcome.ok
-    assert "tools" in str(outcome.error)
+    assert "tool" in str(outcome.error)
+    assert len(str(outcome.error)) < 500
 
 
-@pytest.mark.parametrize("says", ["endless line", "requests", "answers"])
+@pytest.mark.parametrize("says", ["endless line", "requests", "answers", "parts"])
 async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path, says: str) -> None:
     hosts = runaway(deployment, tmp_path, says=says)
     before = psutil.Process().memory_info().rss
     async with asyncio.timeout(60):
         outcome = await hosts.call("read", {}, deployment.context())
-    assert outcome.ok == (says == "requests"), outcome
+    assert outcome.ok == (says in ("requests", "parts")), outcome
     assert psutil.Process().memory_info().rss - before < 200 * 1024**2
 
 

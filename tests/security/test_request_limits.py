@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,6 +31,10 @@ from guardrails.rails.injection import scan
 from guardrails.types import GuardContext, Subject
 
 USER = {"role": "user", "content": "hello"}
+
+
+def table(columns: list[Any], rows: list[Any]) -> list[dict[str, Any]]:
+    return [{"type": "table", "table": {"columns": columns, "rows": rows}}]
 
 
 @asynccontextmanager
@@ -119,6 +124,25 @@ async def test_what_cannot_fit_the_context_is_refused_before_it_is_checked() -> 
     answer = await asked(deps, "/v1/chat/completions", model="scripted", messages=[long])
     assert answer.json()["error"]["code"] == "context_length_exceeded"
     assert await deps.journal.audit("default") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("/v1/runs", {"agent": "a", "input": table(["a"], [[{}] * 60_000])}, "input"),
+        ("/v1/runs", {"agent": "a", "input": table([1] * 60_000, [])}, "input"),
+        ("/v1/chat/completions", {"model": "m", "messages": [USER | {"content": [{}] * 90}] * 600}, "messages"),
+        ("/v1/chat/completions", {"model": "m", "messages": [{"role": "x"}] * 2000}, "messages"),
+        ("/v1/responses", {"model": "m", "input": [USER | {"content": [{}] * 90}] * 600}, "input"),
+    ],
+)
+async def test_the_first_mistake_of_countless_ones_is_told(path: str, fields: dict[str, Any], param: str) -> None:
+    """To collect them all took seconds, and gigabytes."""
+    began = time.process_time()
+    answer = await asked(deps_of(), path, **fields)
+    assert answer.status_code == 400
+    assert str(answer.json()["error"]["param"]).startswith(param)
+    assert time.process_time() - began < 2
 
 
 async def test_a_page_of_large_runs_ends_early() -> None:

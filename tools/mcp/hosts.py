@@ -10,10 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcp.types import CallToolResult, TextContent
-
 from flightloop.tool import ToolContext
 from tools.host import ToolHosts, ToolOutcome
+from tools.mcp.answers import CallResult, told
 from tools.mcp.pins import McpTool
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
@@ -107,10 +106,9 @@ class McpHosts:
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
         except (ServerGone, MCPError) as error:
-            told = str(error)[:MESSAGE_CHARACTERS]
-            return ToolOutcome(False, error=told, seconds=time.monotonic() - started)
+            return ToolOutcome(False, error=str(error)[:MESSAGE_CHARACTERS], seconds=time.monotonic() - started)
         except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
-            log.warning("MCP server %s: %r", tool.server, error)
+            log.warning("MCP server %s: %s", tool.server, told(error))
             message = f"{tool.server} gave an answer that is no tool's result"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started)
         return _outcome(result, time.monotonic() - started)
@@ -123,8 +121,8 @@ class McpHosts:
         )
 
 
-def _outcome(result: CallToolResult, seconds: float) -> ToolOutcome:
-    texts = [part.text for part in result.content if isinstance(part, TextContent)]
+def _outcome(result: CallResult, seconds: float) -> ToolOutcome:
+    texts = result.texts
     others = len(result.content) - len(texts)
     given: Any = result.structured_content if result.structured_content is not None else "\n".join(texts)
     content, note = as_json(given, MOST_BYTES)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolRequestParams, CallToolResult, RequestParamsMeta
+from mcp.types import (
+    CONNECTION_CLOSED,
+    CallToolRequest,
+    CallToolRequestParams,
+    ListToolsRequest,
+    PaginatedRequestParams,
+    RequestParamsMeta,
+)
 
+from tools.mcp.answers import A, CallResult, OfferedTools, ask, told
 from tools.mcp.lines import Flow, TooMuch
 from tools.mcp.pins import Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 START_S = 60.0
 END_S, CLOSE_S = 30.0, 2.0
 """Until a program has ended, and until a server elsewhere has heard that its session is over."""
@@ -70,15 +77,16 @@ class Session:
         found: dict[str, Pin] = {}
         cursor: str | None = None
         for _ in range(MOST_PAGES):
-            page = await self._ask(lambda client, at=cursor: client.list_tools(cursor=at))  # type: ignore[misc]
-            found |= {tool.name: Pin(tool.description or "", dict(tool.input_schema)) for tool in page.tools}
+            request = ListToolsRequest(params=PaginatedRequestParams(cursor=cursor))
+            page = await self._ask(request, OfferedTools)
+            found |= {tool.name: Pin(tool.description or "", tool.input_schema) for tool in page.tools}
             cursor = page.next_cursor
             if not cursor:
                 return found
         await self.close()
         raise ServerGone(f"the MCP server {self._name} lists its tools on more than {MOST_PAGES} pages")
 
-    async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallToolResult:
+    async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallResult:
         """The SDK's own ``call_tool`` checks the result against a schema that the server may change at any time, and
         takes as long as that schema makes it.
 
@@ -89,7 +97,7 @@ class Session:
         """
         meta = cast("RequestParamsMeta", {KEY: key})
         request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments, _meta=meta))
-        return await self._ask(lambda client: client.session.send_request(request, CallToolResult))
+        return await self._ask(request, CallResult)
 
     async def end(self) -> None:
         """Closes it for good: whoever waits for it or asks it again gets ServerGone."""
@@ -103,11 +111,11 @@ class Session:
             task.cancel()
             await asyncio.wait({task}, timeout=END_S if self._server.url is None else CLOSE_S)
 
-    async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
+    async def _ask(self, request: CallToolRequest | ListToolsRequest, answer: type[A]) -> A:
         client = await self._connected()
         task = self._task
         assert task is not None
-        asking = asyncio.ensure_future(question(client))
+        asking = asyncio.ensure_future(ask(client, request, answer, self._server.timeout_s))
         try:
             await asyncio.wait({asking, task}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
@@ -144,9 +152,9 @@ class Session:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # anyio groups what goes wrong in a transport
-            log.warning("MCP server %s: %r", self._name, error)
+            log.warning("MCP server %s: %s", self._name, told(error))
             if not opened.done():
-                opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {_told(error)}"))
+                opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {told(error)}"))
         finally:
             if not opened.done():
                 opened.cancel()
@@ -194,12 +202,6 @@ async def _limit(flow: Flow, response: httpx2.Response) -> None:
         raise httpx2.ReadError("a compressed response, which was not asked for")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = _Limited(response.stream, flow)
-
-
-def _told(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 __all__ = ["MCPError", "ServerGone", "Session"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_serializer, field_validator
 from pydantic_core import from_json
 
-from flightloop.content import Content, Part, Wire, is_plain, text_of
+from flightloop.content import Content, Many, Part, Wire, is_plain, text_of
 from flightloop.limits import ANSWER_CALLS, CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS, levels, unkept_number
 
@@ -57,7 +57,7 @@ class ChatMessage(Wire):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default_factory=list)
     name: str | None = Field(default=None, max_length=NAME_CHARS)
-    tool_calls: list[ToolCall] | None = Field(default=None, max_length=CALLS)
+    tool_calls: Many[ToolCall] | None = Field(default=None, max_length=CALLS)
     tool_call_id: str | None = None
 
     @field_validator("content", mode="before")
@@ -140,8 +140,8 @@ class RequestExtension(Wire):
 
 class ChatRequest(Wire):
     model: str = Field(max_length=NAME_CHARS)
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
-    tools: list[ToolDef] | None = Field(default=None, max_length=TOOLS)
+    messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
+    tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
@@ -150,7 +150,7 @@ class ChatRequest(Wire):
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
-    stop: list[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
+    stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: Literal[1] = 1
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0, le=20)
@@ -178,15 +178,15 @@ class ChatRequest(Wire):
 class TopLogprob(Wire):
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: Many[int] | None = None
 
 
 class TokenLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob] = Field(default_factory=list)
+    top_logprobs: Many[TopLogprob] = Field(default_factory=list)
 
 
 class ChoiceLogprobs(Wire):
-    content: list[TokenLogprob] = Field(default_factory=list)
+    content: Many[TokenLogprob] = Field(default_factory=list)
 
 
 class PromptTokensDetails(Wire):

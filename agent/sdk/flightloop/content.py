@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, Field, FiniteFloat
 
 from flightloop.limits import PARTS, TABLE_CELLS
 
+T = TypeVar("T")
+
+
+class _First(FailFast):
+    def __hash__(self) -> int:  # a union of types is a set
+        return id(self)
+
+
+Many = Annotated[list[T], _First()]
+"""A list of which the first mistake is told: to collect countless ones takes long."""
 Scalar = str | int | FiniteFloat | bool | None
 
 
@@ -43,8 +53,8 @@ class ImagePart(Wire):
 
 
 class Table(Wire):
-    columns: list[str] = Field(max_length=TABLE_CELLS)
-    rows: list[list[Scalar]] = Field(max_length=TABLE_CELLS)
+    columns: Many[str] = Field(max_length=TABLE_CELLS)
+    rows: Many[Many[Scalar]] = Field(max_length=TABLE_CELLS)
 
 
 class TablePart(Wire):
@@ -62,7 +72,7 @@ def _as_parts(value: Any) -> Any:
 
 
 Content = Annotated[
-    list[Part], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])
+    Many[Part], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])
 ]
 """A list of parts; a plain string is taken as one text part."""
 

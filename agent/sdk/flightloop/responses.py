@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from pydantic_core import PydanticCustomError
 
 from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
-from flightloop.content import Wire
+from flightloop.content import Many, Wire
 from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
 
 FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
@@ -45,8 +45,8 @@ class InputImage(Wire):
 class OutputText(Wire):
     type: Literal["output_text"] = "output_text"
     text: str
-    annotations: list[Any] = Field(default_factory=list, max_length=PARTS)
-    logprobs: list[TokenLogprob] = Field(default_factory=list)
+    annotations: Many[Any] = Field(default_factory=list, max_length=PARTS)
+    logprobs: Many[TokenLogprob] = Field(default_factory=list)
 
 
 class Refusal(Wire):
@@ -78,7 +78,7 @@ def _as_parts(value: Any) -> Any:
 
 
 ItemContent = Annotated[
-    list[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])
+    Many[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])
 ]
 """A list of parts; a plain string is taken as one text part."""
 
@@ -127,7 +127,7 @@ def _as_input(item: Any) -> Any:
 
 
 Items = Annotated[
-    list[InputItem],
+    Many[InputItem],
     Field(max_length=MESSAGES),
     BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem]),
 ]
@@ -180,14 +180,14 @@ class ResponseCreate(Wire):
     model: str = Field(max_length=NAME_CHARS)
     input: Items = Field(min_length=1)
     instructions: str | None = None
-    tools: list[FunctionTool] = Field(default_factory=list, max_length=TOOLS)
+    tools: Many[FunctionTool] = Field(default_factory=list, max_length=TOOLS)
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
     max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    include: list[str] = Field(default_factory=list, max_length=NAME_CHARS)
+    include: Many[str] = Field(default_factory=list, max_length=NAME_CHARS)
     """``message.output_text.logprobs`` is known; others have nothing to include here."""
     top_logprobs: int = Field(default=0, ge=0, le=20)
     metadata: Annotated[dict[str, str], AfterValidator(check_metadata)] = Field(

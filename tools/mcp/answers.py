@@ -1,0 +1,66 @@
+"""What a server may answer, read leniently and with an end.
+
+The SDK's own types note every mistake of an answer; of a million of them that takes minutes and gigabytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from mcp import Client
+from mcp.types import CallToolRequest, ListToolsRequest
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class OfferedTool(_Answer):
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] = Field(alias="inputSchema")
+
+
+class OfferedTools(_Answer):
+    tools: Annotated[list[OfferedTool], FailFast()]
+    next_cursor: str | None = Field(default=None, alias="nextCursor")
+
+
+class CallResult(_Answer):
+    """``content`` is read by whoever needs it: of a part only its text is of use."""
+
+    content: list[Any] = Field(default_factory=list)
+    structured_content: Any = Field(default=None, alias="structuredContent")
+    is_error: bool = Field(default=False, alias="isError")
+
+    @property
+    def texts(self) -> list[str]:
+        parts = [part for part in self.content if isinstance(part, dict) and part.get("type") == "text"]
+        return [part["text"] for part in parts if isinstance(part.get("text"), str)]
+
+
+async def ask(client: Client, request: CallToolRequest | ListToolsRequest, answer: type[A], timeout_s: float) -> A:
+    """What ``client.session.send_request`` does, without its look at the answer, which is what takes so long.
+
+    Raises:
+        MCPError: the server refuses the request, or is gone.
+        ValidationError: the answer is another one.
+    """
+    session: Any = client.session
+    asked = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+    options: dict[str, Any] = {"timeout": timeout_s}
+    session._stamp(asked, options)
+    raw = await session._dispatcher.send_raw_request(asked["method"], asked.get("params"), options)
+    return answer.model_validate(raw, by_name=False)
+
+
+def told(error: BaseException) -> str:
+    """An error in a line, whoever wrote it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, ValidationError):
+        return f"{error.title} with {error.error_count()} mistakes"
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

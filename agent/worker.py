@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,13 +110,14 @@ class Worker:
         self._clock = clock
         self._held: set[_Held] = set()
         self._poll: asyncio.Task[None] | None = None
+        self._looking = ThreadPoolExecutor(1, "interrupts")  # no other work holds a stop up
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
 
     async def run(self) -> None:
         """Works until drained; then every run is finished or given back."""
-        await asyncio.to_thread(self._watch.poll)
+        await self._look()
         beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
             asyncio.create_task(self._forever(self._cancels, self._config.cancel_poll_s)),
@@ -260,9 +262,12 @@ class Worker:
 
     # -- what goes on beside ------------------------------------------------------------------------
 
+    async def _look(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._looking, self._watch.poll)
+
     async def _interrupts(self) -> None:
         if self._poll is None or self._poll.done():
-            self._poll = asyncio.create_task(asyncio.to_thread(self._watch.poll))
+            self._poll = asyncio.create_task(self._look())
         # While the database gives no answer, leases and silence still end what has to end.
         await asyncio.wait([self._poll], timeout=self._config.interrupt_poll_s)
         for held in list(self._held):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, TypeGuard
@@ -62,8 +63,10 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _amount(value: Any) -> float | None:
-    """A number, or the one that a text such as "1,250.00 EUR" begins with."""
+    """A number, or the one that a text such as "1,250.00 EUR" begins with; None where it is negative or endless."""
+    amount: float | None = None
     if is_number(value):
-        return float(value)
-    match = _LEADING_NUMBER.match(value) if isinstance(value, str) else None
-    return number_of(match.group()) if match else None
+        amount = float(value)
+    elif isinstance(value, str) and (match := _LEADING_NUMBER.match(value)):
+        amount = number_of(match.group())
+    return amount if amount is not None and math.isfinite(amount) and amount >= 0 else None

@@ -46,8 +46,8 @@ class Said:
         return any(before <= since and words.hold(value) for words, before in self.results)
 
     def wrote_number(self, number: Decimal, before: int) -> bool:
-        """Whether the model wrote a number into one of the first texts."""
-        return self._numbers.get(number, before) < before
+        """Whether the model wrote a number into one of the first texts, with whatever sign."""
+        return min(self._numbers.get(one, before) for one in (number, -number)) < before
 
     def _since(self, value: Value) -> float:
         """The place of the text in which the model wrote the value, or had written all of one of its parts."""

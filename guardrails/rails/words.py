@@ -15,7 +15,7 @@ from guardrails.rails.normalise import normalise, unescaped
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
 _GROUPED = regex.compile(r"(?<!\d)\d[\d,.' ]{1,24}")
-_ANY_NUMBER = regex.compile(r"(?<!\d)\d+(?:[.,]\d+)?(?:e[-+]?\d{1,3})?", regex.IGNORECASE)
+_ANY_NUMBER = regex.compile(r"(?<!\d)\d+(?:[.,]\d+)?(?:e[-+]?\d{1,400})?", regex.IGNORECASE)
 _PIECE = regex.compile(r"[^\W_]+")
 _LAST_LABEL = regex.compile(r"^(?:https?://)?[^/?#]*\.([^\W_]+)(?=[:/?#]|$)")
 _SHORT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")

@@ -168,7 +168,7 @@ def test_holding_an_answer_back_costs_about_as_much_as_it_is_long(begin: str, un
 
 
 async def test_searches_keep_no_other_thread_from_work() -> None:
-    """Ending a tool and looking for a stop take threads of their own."""
+    """Ending a tool takes threads of its own."""
     go = threading.Event()
     held = [asyncio.create_task(aside(LONG, go.wait)) for _ in range(40)]
     await asyncio.sleep(0)

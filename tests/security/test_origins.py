@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ tools:
         (True, '{"text": "{\\"order_id\\": 7, \\"total\\": 10.0}"}', Action.ASK),
         (True, '{"price": 1e1}', Action.ASK),
         (True, '{"price": "10EUR"}', Action.ASK),
+        (True, '{"price": -1000e-0002}', Action.ASK),
         (True, '{"price": "\u0661\u0660"}', Action.ASK),
         (True, '{"prices": "9 10 11EUR"}', Action.ASK),
     ],
@@ -47,6 +49,15 @@ async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
     spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
     call = CallSubject("c", spec, {"order_id": 7})
     assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+
+
+@pytest.mark.parametrize("total", [-1.0, "-5 EUR", float("inf"), float("-inf"), float("nan"), None, "none", {}])
+async def test_an_amount_that_is_none_is_asked_about(total: object) -> None:
+    result = json.dumps({"order_id": 7, "total": total})
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,))
+    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
+    call = CallSubject("c", spec, {"order_id": 7})
+    assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
 
 
 SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'

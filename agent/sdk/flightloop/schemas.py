@@ -122,12 +122,18 @@ def _target(schema: Mapping[str, Any], reference: str) -> Place | None:
     place: list[str | int] = []
     for step in reference.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        key: str | int = int(name) if isinstance(found, list) and name in map(str, range(len(found))) else name
+        key = _index(name, len(found)) if isinstance(found, list) else name
         if isinstance(key, str) and key not in _mapping(found):
             return None
         found = found[key]
         place.append(key)
     return tuple(place) if isinstance(found, Mapping | bool) else None
+
+
+def _index(name: str, length: int) -> str | int:
+    """An element's number, as a pointer writes it (RFC 6901); the name itself where it is none."""
+    plain = name.isascii() and name.isdecimal() and len(name) < 9 and str(int(name)) == name
+    return int(name) if plain and int(name) < length else name
 
 
 def _at(schema: Mapping[str, Any], place: Place) -> Any:

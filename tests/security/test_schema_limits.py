@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -200,3 +201,13 @@ async def test_the_process_compiles_as_the_engine_would() -> None:
 def test_too_much_together_is_told_by_the_process() -> None:
     fields = {"response_format": request({"not": {}}).response_format.model_dump(by_alias=True)}  # type: ignore[union-attr]
     assert "can't be used" in str(answer(fields)["problem"])
+
+
+def test_references_to_elements_are_followed_at_once() -> None:
+    """Each of thousands, which all point at the last one."""
+    began = time.process_time()
+    check({"type": "object", "anyOf": [{"$ref": "#/anyOf/2299"}] * 2299 + [{"type": "object"}]})
+    assert time.process_time() - began < 1
+    for wrong in ("01", "-1", "2300", "²", "9" * 5000):
+        with pytest.raises(SchemaProblem, match="points at nothing"):
+            check({"anyOf": [{"$ref": f"#/anyOf/{wrong}"}, {"type": "object"}]})

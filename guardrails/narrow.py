@@ -62,13 +62,21 @@ def _schema(schema: dict[str, Any], rule: ArgumentRule, context: GuardContext) -
             narrowed[key] = tighter(limit, schema[key]) if key in schema else limit
     if rule.pattern is not None and "pattern" not in schema:
         narrowed["pattern"] = rule.pattern
-    if rule.from_user_words and rule.enum is None and (choices := _choices(rule, context.user_text)):
+    if rule.from_user_words and rule.enum is None and (choices := _choices(rule, context)):
         narrowed["enum"] = choices
     return narrowed
 
 
-def _choices(rule: ArgumentRule, text: str) -> list[Any]:
-    """Values of the rule's kind in the user's own words; none where there are none or too many."""
+def _choices(rule: ArgumentRule, context: GuardContext) -> list[Any]:
+    """Values of the rule's kind in the user's own words, looked for once a run; none where there are too many."""
+    key = ("choices", rule.kind, context.user_text)
+    found = context.memo.get(key)
+    if not isinstance(found, list):
+        context.memo[key] = found = _values(rule, context.user_text)
+    return found
+
+
+def _values(rule: ArgumentRule, text: str) -> list[Any]:
     match rule.kind:
         case "email":
             found: list[Any] = EMAIL.findall(text)

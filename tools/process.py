@@ -214,7 +214,8 @@ class HostProcess:
             most = _size(self._config.scratch_bytes)
             return f"the tool was stopped: it wrote more than {most} of temporary files, or too many of them"
         if code == TOO_MUCH["processes"]:
-            return f"the tool was stopped: it had more than {self._config.processes} processes and threads"
+            most = f"{self._config.processes} processes and threads"
+            return f"the tool was stopped: it had more than {most}, or too many queues of events"
         return "the tool's process ended before it answered"
 
     async def _read_printed(self) -> None:

@@ -12,6 +12,7 @@ from guardrails.rails.words import Value, Words
 from guardrails.types import GuardContext
 
 K = TypeVar("K", bound=Hashable)
+NEVER = float("inf")
 
 
 class Said:
@@ -50,18 +51,23 @@ class Said:
         return min(self._numbers.get(one, before) for one in (number, -number)) < before
 
     def _since(self, value: Value) -> float:
-        """The place of the text in which the model wrote the value, or had written all of one of its parts."""
-        whole = next((at for at, words in enumerate(self.written) if words.hold(value)), float("inf"))
-        parts = (max((self._words.get(word, float("inf")) for word in part.words), default=0) for part in value.parts)
-        return min(whole, *parts, float("inf"))
+        """The place of the text in which the model wrote the value, or had written all of one of its parts, or all that
+        an address of it is made of."""
+        whole = next((at for at, words in enumerate(self.written) if words.hold(value)), NEVER)
+        parts = (max((self._words.get(word, NEVER) for word in part.words), default=0) for part in value.parts)
+        made_of = (max((self._first.get(piece, NEVER) for piece in one), default=NEVER) for one in value.addresses)
+        return min(whole, *parts, *made_of, NEVER)
 
     @cached_property
     def _pieces(self) -> frozenset[str]:
-        first = _first(words.pieces for words in self.written)
         heard = set(self.user.pieces)
         for words, before in self.results:
-            heard.update(piece for piece in words.pieces if first.get(piece, before) >= before)
+            heard.update(piece for piece in words.pieces if self._first.get(piece, before) >= before)
         return frozenset(heard)
+
+    @cached_property
+    def _first(self) -> Mapping[str, int]:
+        return _first(words.pieces for words in self.written)
 
     @cached_property
     def _words(self) -> Mapping[str, int]:

@@ -137,6 +137,12 @@ class Value:
         pieces = frozenset[str]().union(*(part.pieces for part in self.parts))
         return pieces.difference(*(_LAST_LABEL.findall(one) for part in self.parts for one in part.exact))
 
+    @property
+    def addresses(self) -> list[frozenset[str]]:
+        """The pieces of each of its addresses, likewise."""
+        found = (one for part in self.parts for one in part.exact)
+        return [frozenset(_PIECE.findall(plain(one))).difference(_LAST_LABEL.findall(one)) for one in found]
+
 
 def _any_numbers(text: str) -> frozenset[Decimal]:
     found = [*_ANY_NUMBER.finditer(text), *_GROUPED.finditer(text, overlapped=True)]

@@ -17,6 +17,20 @@ from guardrails.policy import parse_policy
 from guardrails.rails.words import stands_in
 from guardrails.types import CallSubject, GuardContext, Subject
 
+
+async def test_an_address_made_of_words_that_the_model_gave_is_nobodys() -> None:
+    """Though the user said each of them, for something else."""
+    told = "mailbox info@shop-support.example"
+    asked = dump({"name": "info", "domain": "shop-support.example"})
+    said = "I want info on my shop order, support!"
+    context = GuardContext(agent="desk", user_text=said, results=(told,), trusted_results=(told,), written=(asked,))
+    guard, call = Guard(parse_policy(SINKS)), send("info@shop-support.example")
+    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
+    asked = dump({"name": "info"})
+    context = GuardContext(agent="desk", user_text=said, results=(told,), trusted_results=(told,), written=(asked,))
+    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ALLOW
+
+
 READ = """
 name: desk
 version: "1"

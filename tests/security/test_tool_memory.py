@@ -118,6 +118,15 @@ def hide(megabytes: int) -> str:
         time.sleep(0.5)
     return "hidden"
 
+@tool(effect="pure", timeout_s=60)
+def listen(queues: int) -> list:
+    """Opens queues of events, and what is counted for the user alone."""
+    import ctypes, select
+    held = [select.epoll() for _ in range(queues)]
+    time.sleep(1)
+    libc = ctypes.CDLL(None)
+    return [len(held), libc.inotify_init1(0), libc.syscall(206, 1, ctypes.byref(ctypes.c_ulong(0)))]
+
 @tool(effect="pure", permissions=("subprocess",), timeout_s=60)
 def feed(processes: int, megabytes: int) -> str:
     """Takes memory in several processes at once."""
@@ -190,6 +199,19 @@ async def test_what_waits_in_sockets_counts(
     if "cgroup" not in mechanisms:
         many = await hosts.call("queue", {"pairs": 110, "size": 1 << 20}, deployment.context())
         assert many.ok or "memory" in str(many.error)
+
+
+@pytest.mark.parametrize("mechanisms", WAYS)
+async def test_what_the_kernel_counts_for_the_user_is_little(
+    deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
+) -> None:
+    """Watches of epoll, instances of inotify, asynchronous requests: without them the platform stands still."""
+    deployment.mechanisms = mechanisms
+    (tmp_path / "tools.py").write_text(HUNGRY)
+    hosts = await deployment.hosts(tmp_path / "tools.py")
+    assert (await hosts.call("listen", {"queues": 20}, deployment.context())).content == [20, -1, -1]
+    many = await hosts.call("listen", {"queues": 200}, deployment.context())
+    assert "cgroup" in mechanisms or "queues of events" in str(many.error), many
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)

@@ -72,6 +72,7 @@ KERNEL = [
     Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # what it has open could not be counted
     *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
     Rule("fcntl", when=(Equal(1, F_SETFL), AnyBit(2, os.O_ASYNC))),
+    *_denied("inotify_init", "inotify_init1", "io_setup"),  # counted for the user or the machine, not for the host
     Rule("inotify_add_watch"),  # what others write, by name, even where it can't be read
 ]
 """Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""

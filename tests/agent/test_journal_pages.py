@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import httpx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api import create_app
@@ -22,6 +22,7 @@ FIT = 6
 """Documents with LONG in them that a page has."""
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9_000_000), max_size=30), st.integers(1, 10))
 def test_pages_follow_one_another_to_the_last_document(lengths: list[int], limit: int) -> None:
     seen: list[int] = []

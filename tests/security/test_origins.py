@@ -316,7 +316,7 @@ async def test_a_value_is_not_vouched_for_by_parts() -> None:
         assert ruled.action is Action.ASK
 
 
-@settings(database=None)
+@settings(deadline=None, database=None)
 @given(ADDRESS, ADDRESS)
 def test_another_address_never_stands_in_what_was_said(said: str, given: str) -> None:
     assert stands_in(given, [f"please write to {said}, soon"]) is (given == said)

@@ -279,7 +279,7 @@ def test_nameservers_are_asked_where_there_is_a_name_to_ask_for() -> None:
     assert not endpoints("10.1.2.3", nameservers={LOOPBACK}).permits(LOOPBACK, 53)
 
 
-@settings(database=None)  # which an ordinary user could not write into this checkout
+@settings(deadline=None, database=None)  # which an ordinary user could not write into this checkout
 @given(st.ip_addresses(), st.integers(1, 65535), st.sets(st.integers(1, 65535)))
 def test_no_entry_reaches_a_reserved_port_of_this_machine(address: object, port: int, reserved: set[int]) -> None:
     entries = (f"[{address}]:{port}", f"*:{port}", f"localhost:{port}")

@@ -30,11 +30,10 @@ class LinkFinder(PatternFinder):
 
     def __init__(self) -> None:
         super().__init__([Pattern(LINK, _PATTERN, ignore_case=True)])
-        self._pattern = regex.compile(_PATTERN, regex.IGNORECASE)
 
     def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
         found = []
-        for match in self._pattern.finditer(text, start, overlapped=True):
+        for match in self._any.finditer(text, start, overlapped=True):
             if before is not None and match.start() >= before:
                 break
             found.append(_finding(text, match))
@@ -44,7 +43,7 @@ class LinkFinder(PatternFinder):
         """Whether a text has a link that ends there, and not only the beginning of a longer one."""
         at = text.find(link)
         while at >= 0:
-            match = self._pattern.match(text, at) if len(link) < MOST_CHARS else None
+            match = self._any.match(text, at) if len(link) < MOST_CHARS else None
             if match and _core(match["link"]) == link:
                 return True
             at = text.find(link, at + 1)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,5 @@ class ChatModel(Protocol):
         """The answer as chunks; the last one carries ``finish_reason`` and usage. Closing the
         iterator cancels the request on the server."""
         ...
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion: ...
 
     async def models(self) -> list[ModelCard]: ...

@@ -20,6 +20,7 @@ from agent.project import LiveProject, Project
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
 from agent.worker import Worker, WorkerConfig
+from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError, FlightloopError
@@ -94,7 +95,8 @@ def make_judge(model: ChatModel, name: str) -> Judge:
     async def judge(prompt: str) -> str:
         message = ChatMessage(role="user", content=[TextPart(text=prompt)])
         request = ChatRequest(model=name, messages=[message], temperature=0.0, max_tokens=JUDGE_TOKENS)
-        return (await model.complete(request)).choices[0].message.content or ""
+        answer = await completed(model.stream(request))
+        return answer.choices[0].message.content or ""
 
     return judge
 

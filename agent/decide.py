@@ -10,12 +10,20 @@ from pydantic_core import from_json
 
 from agent.book import Book
 from agent.budgets import reserve
-from agent.collect import Collected
 from agent.compaction import compact
 from agent.context import Conversation, Estimator, Prompt, answer_room
 from agent.gate import Gate, Means, passed
 from agent.history import dump
-from flightloop.chat import ChatRequest, FunctionCall, JsonSchemaFormat, ResponseFormat, ToolCall, ToolDef
+from flightloop.answer import Answer
+from flightloop.chat import (
+    ChatRequest,
+    FunctionCall,
+    JsonSchemaFormat,
+    ResponseExtension,
+    ResponseFormat,
+    ToolCall,
+    ToolDef,
+)
 from flightloop.chat import Usage as TokenUsage
 from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
@@ -57,7 +65,7 @@ class _Asked:
     """A finished model call. ``text``: what the rails of its stream let through. ``cut``: the budget, not the agent,
     set its length."""
 
-    collected: Collected
+    answer: Answer
     model: ModelCall
     text: str
     cut: bool
@@ -102,7 +110,7 @@ class _Asking:
             return await self.act()
         schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
         asked = await self._ask(ResponseFormat(type="json_schema", json_schema=schema), show=False)
-        parsed = _parsed_plan(asked.collected.text, names)
+        parsed = _parsed_plan(asked.answer.text, names)
         if parsed is None:
             return _unusable(asked, "the plan was not a JSON object with goal and tools")
         text = dump({"goal": parsed[0], "tools": list(parsed[1])})
@@ -126,9 +134,9 @@ class _Asking:
             reply = Replied(text=self._refusal, model=self._unfinished())
             return Reply(reply, blocked=blocked.ruling.reason)
         ruling = await self.gate.final(asked.text)
-        if asked.collected.calls:
+        if asked.answer.calls:
             return self._calls(asked, passed(ruling))
-        if asked.cut and asked.collected.finish_reason == "length":
+        if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it", passed(ruling))
         if ruling is None:
             return _unusable(asked, "it was empty")
@@ -141,7 +149,7 @@ class _Asking:
         calls = [
             # The model's own ids may repeat; these are unique within the run.
             ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
-            for index, call in enumerate(asked.collected.calls)
+            for index, call in enumerate(asked.answer.calls)
         ]
         return CallTools(CallsDecided(calls=calls, text=text, model=asked.model))
 
@@ -186,12 +194,12 @@ class _Asking:
             temperature=self.means.agent.temperature,
             logprobs=self.means.model.capabilities.logprobs,
         )
-        collected = await self.gate.answer(request, prompt_tokens, show=show)
-        learned = estimator.learned(prompt, collected.usage.prompt_tokens if collected.usage else 0)
+        answer = await self.gate.answer(request, prompt_tokens, show=show)
+        learned = estimator.learned(prompt, answer.usage.prompt_tokens if answer.usage else 0)
         text = self.book.draft.text if self.book.draft else ""
         self.book.draft = None
-        model = _model_call(self.means, collected, prompt_tokens, began, learned)
-        return _Asked(collected, model, text, cut=reservation.completion_tokens < room)
+        model = _model_call(self.means, answer, prompt_tokens, began, learned)
+        return _Asked(answer, model, text, cut=reservation.completion_tokens < room)
 
     def _unfinished(self) -> ModelCall:
         model = unfinished(self.means, self.book)
@@ -216,11 +224,9 @@ def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
 
 
-def _model_call(
-    means: Means, collected: Collected, prompt_tokens: int, began: datetime, learned: Estimator
-) -> ModelCall:
-    usage = collected.usage or _usage(prompt_tokens, collected.tokens)
-    told = collected.extension
+def _model_call(means: Means, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator) -> ModelCall:
+    usage = answer.usage or _usage(prompt_tokens, answer.tokens)
+    told = answer.extension or ResponseExtension()
     return ModelCall(
         model=means.model_name,
         usage=usage,
@@ -231,7 +237,7 @@ def _model_call(
         withheld=told.withheld,
         mean_entropy=told.mean_entropy,
         max_entropy=told.max_entropy,
-        finish_reason=collected.finish_reason,
+        finish_reason=answer.finish_reason,
         cost=means.prices.cost(usage),
         chars_per_token=learned.counted,
     )

@@ -8,20 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.chat_model import Capabilities
-from agent.collect import Collected
 from agent.history import dump
 from flightloop.chat import (
     ChatChunk,
-    ChatCompletion,
     ChatRequest,
-    Choice,
     ChunkChoice,
     Delta,
     FinishReason,
     FunctionDelta,
     ModelCard,
     ResponseExtension,
-    ResponseMessage,
     ToolCallDelta,
     ToolDef,
     Usage,
@@ -106,15 +102,6 @@ class ScriptedChatModel:
                 await asyncio.sleep(0)
             else:
                 await entry
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        collected = Collected()
-        async for chunk in self.stream(request):
-            collected.add(chunk)
-        message = ResponseMessage(content=collected.text or None, tool_calls=collected.calls or None)
-        finish: FinishReason = "tool_calls" if collected.calls else "stop"
-        choice = Choice(message=message, finish_reason=finish)
-        return ChatCompletion(id="fake", created=0, model="fake", choices=[choice], usage=collected.usage or Usage())
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard(id="fake", context_length=self._capabilities.context_length)]

@@ -15,7 +15,6 @@ from agent.deltas import LocalDeltas
 from agent.store import memory_journal
 from flightloop.chat import (
     ChatChunk,
-    ChatCompletion,
     ChatRequest,
     ChoiceLogprobs,
     ChunkChoice,
@@ -98,9 +97,6 @@ class ScriptedChat:
         finally:
             if not whole:
                 self.cut.set()
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        raise AssertionError("the API answers out of the stream")
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard(id="scripted", context_length=self.capabilities.context_length)]

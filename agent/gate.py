@@ -6,8 +6,6 @@ of what it was about (the store turns that into an audit record).
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,15 +16,15 @@ from typing import Any, Protocol
 from agent.book import Book, Draft
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
-from agent.collect import Collected
 from agent.context import Conversation
 from agent.deltas import Deltas
 from agent.facts import NO_LOOKUP, Lookup
 from agent.history import CallState, Turn, result_text
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
-from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef, Usage
-from flightloop.errors import FlightloopError, Interrupted
+from flightloop.answer import Answer
+from flightloop.chat import ChatRequest, RequestExtension, ResponseExtension, Tags, ToolDef, Usage
+from flightloop.errors import Interrupted
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
@@ -36,13 +34,6 @@ from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, R
 from observability import semconv
 from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
 from tools.host import ToolOutcome
-
-ATTEMPTS = 5
-"""Tries of a model call that fails before its first token."""
-FIRST_WAIT_S = 0.2
-"""Between two tries, at most, twice as long each time; drawn at random, so that many runs do not come back at once.
-
-A plain loop: a library of retries took a twentieth of a step that had nothing to try again."""
 
 
 class Toolbox(Protocol):
@@ -194,43 +185,29 @@ class Gate:
             self._publish(passed(ruling))
         return ruling
 
-    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> Collected:
+    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> Answer:
         """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
         policy holds answers.
 
         Raises:
             StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
             Interrupted: an interrupt ended it.
-            FlightloopError: the model's own errors, after retries where a retry can help.
+            FlightloopError: the model's own errors.
         """
         run = self._book.run
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
         with self._means.tracing.chat(request.model) as span:
             extension = RequestExtension(tags=tags, epoch=self._means.epoch, traceparent=traceparent())
-            collected = await self._attempts(
-                request.model_copy(update={"flightloop": extension, "stream": True}), prompt_tokens, show
-            )
-            used = collected.usage or Usage()
-            add_usage(span, request.model, used.prompt_tokens, used.completion_tokens, collected.finish_reason)
-            if collected.extension.confidence is not None:
-                add_evaluation(span, "confidence", collected.extension.confidence)
-        if collected.extension.interrupted:
+            self._book.draft = Draft(request.model, prompt_tokens)
+            stream = self._means.guard.stream(self.context()) if show else None
+            answer = await self._stream(request.model_copy(update={"flightloop": extension, "stream": True}), stream)
+            used, told = answer.usage or Usage(), answer.extension or ResponseExtension()
+            add_usage(span, request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)
+            if told.confidence is not None:
+                add_evaluation(span, "confidence", told.confidence)
+        if told.interrupted:
             raise Interrupted("the emergency stop ended the answer")
-        return collected
-
-    async def _attempts(self, request: ChatRequest, prompt_tokens: int, show: bool) -> Collected:
-        collected = Collected()
-        self._book.draft = Draft(request.model, prompt_tokens)
-        stream = self._means.guard.stream(self.context()) if show else None
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._stream(request, collected, stream)
-                break
-            except FlightloopError as error:
-                if not error.retryable or collected.tokens or attempt == ATTEMPTS:
-                    raise
-                await asyncio.sleep(random.uniform(0, FIRST_WAIT_S * 2 ** (attempt - 1)))
-        return collected
+        return answer
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
@@ -253,19 +230,20 @@ class Gate:
             traceparent=traceparent(),
         )
 
-    async def _stream(self, request: ChatRequest, collected: Collected, stream: GuardStream | None) -> None:
-        draft, searched = self._book.draft, self.context().characters if stream is not None else 0
+    async def _stream(self, request: ChatRequest, stream: GuardStream | None) -> Answer:
+        answer, draft, searched = Answer(), self._book.draft, self.context().characters if stream is not None else 0
         assert draft is not None
         try:
             async with aclosing(self._means.model.stream(request)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
-                    piece = collected.add(chunk)
-                    draft.completion_tokens = collected.tokens
+                    piece = answer.add(chunk)
+                    draft.completion_tokens = answer.tokens
                     if stream is not None and piece:
                         self._take(draft, await aside(searched, stream.push, piece))
             if stream is not None:
                 self._take(draft, await aside(searched + len(draft.text), stream.finish))
                 self._judged(stream.ruling().verdicts)
+            return answer
         except StreamBlocked as blocked:
             self._judged(blocked.ruling.verdicts)
             raise

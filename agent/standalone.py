@@ -17,6 +17,7 @@ from agent.front.forwarding import CallerOfFront
 from agent.front.process import api_socket, front_process
 from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
+from agent.models.retrying import COMPLETIONS, RUNS, RetryingChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
@@ -72,8 +73,9 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         provider = setup(config.tracing)
         stack.callback(close, provider)
 
-        model = MeasuredChatModel(remote, metrics, name)
-        guards, deltas = compose.make_guards(model, name), LocalDeltas()
+        measured = MeasuredChatModel(remote, metrics, name)
+        model, deltas = RetryingChatModel(measured, RUNS), LocalDeltas()
+        guards = compose.make_guards(model, name)
         kits = compose.make_kits(settings, live, guards)
         stack.push_async_callback(kits.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
@@ -96,7 +98,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             keys=journal.keys,
             keyring=settings.keyring(journal.keys),
             catalogue=ProjectCatalogue(live, guards, name),
-            model=model,
+            model=RetryingChatModel(measured, COMPLETIONS),
             deltas=deltas,
             metrics=metrics,
             expose=expose,

@@ -88,9 +88,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
         ids += [opened, *tokenizer.encode(f"{role}\n{text}"), closed, *newline]
     ids += [opened, *tokenizer.encode(f"assistant\n{_opening(request)}")]
     if len(ids) >= limit:
-        raise ContextTooLong(
-            f"messages: {len(ids)} tokens leave no room for an answer, the limit is {limit}", param="messages"
-        )
+        raise ContextTooLong.of(limit, f"the messages have {len(ids)} and leave no room for an answer")
     return ids
 
 

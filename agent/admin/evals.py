@@ -21,7 +21,7 @@ from agent.config import Settings
 from agent.evals.play import Model, Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
-from agent.models.patient import PatientChatModel
+from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import ELSEWHERE, Project, load_project
 from flightloop import AsyncFlightloop
 from flightloop.errors import ConfigError, FlightloopError, NotFound
@@ -114,7 +114,7 @@ async def _model(settings: Settings) -> AsyncIterator[Model]:
     remote = compose.remote_model(settings)
     try:
         name = await compose.model_name(settings, remote)
-        yield Model(PatientChatModel(remote), name, Prices(settings.price_prompt, settings.price_completion))
+        yield Model(RetryingChatModel(remote, RUNS), name, Prices(settings.price_prompt, settings.price_completion))
     finally:
         await remote.close()
 

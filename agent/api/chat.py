@@ -19,15 +19,12 @@ from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.racing import first_of, until
-from agent.collect import Collected
+from flightloop.answer import completed
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
     ChatRequest,
-    Choice,
     ModelCard,
-    ResponseMessage,
-    Usage,
 )
 from flightloop.errors import FlightloopError, InternalError
 
@@ -45,6 +42,11 @@ async def list_models(request: Request, caller: Viewer) -> ModelList:
     return ModelList(data=await known_models(request).cards())
 
 
+@router.get("/models/{model_id:path}", responses=documented(404, 503))
+async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCard:
+    return await known_models(request).card(model_id)
+
+
 @router.post(
     "/chat/completions",
     response_model=ChatCompletion,
@@ -58,7 +60,7 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
     admitted = await admit(deps, known_models(request), body, caller, request.headers)
     chunks = guarded(deps, admitted)
     if not body.stream:
-        completion = await first_of(collected(chunks), caller_gone(request, deps))
+        completion = await first_of(completed(chunks), caller_gone(request, deps))
         if completion is None:
             return await unanswered(request, deps)
         return JSONResponse(_plain_completion(completion))
@@ -69,28 +71,6 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
     include_usage = body.stream_options is not None and body.stream_options.include_usage
     stream = until(_as_sse(first, chunks, include_usage), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
-
-
-async def collected(chunks: AsyncGenerator[ChatChunk, None]) -> ChatCompletion:
-    """A whole answer out of its chunks."""
-    answer, logprobs, chunk = Collected(), None, None
-    async for chunk in chunks:
-        answer.add(chunk)
-        logprobs = next((choice.logprobs for choice in chunk.choices if choice.logprobs), logprobs)
-    if chunk is None:
-        raise InternalError("the model gave no answer")
-    message = ResponseMessage(content=answer.text or None, tool_calls=answer.calls or None)
-    choice = Choice.model_validate({"message": message, "finish_reason": answer.finish_reason, "logprobs": logprobs})
-    return ChatCompletion.model_validate(
-        {
-            "id": chunk.id,
-            "created": chunk.created,
-            "model": chunk.model,
-            "choices": [choice],
-            "usage": answer.usage or Usage(),
-            "flightloop": answer.extension,
-        }
-    )
 
 
 async def _as_sse(

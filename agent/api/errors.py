@@ -39,6 +39,8 @@ class PayloadTooLarge(InvalidRequest):
     status = 413
 
 
+RETRIED = (409, 429)
+"""OpenAI's clients repeat what gets such an answer, unless ``x-should-retry`` says that it is no use."""
 ALWAYS = (400, 401, 403, 413, 429, 503)
 _MEANINGS = {
     400: "Something in the request is wrong; `param` names the field.",
@@ -66,6 +68,8 @@ def answer(error: FlightloopError, headers: dict[str, str] | None = None) -> JSO
     extra = dict(headers or {})
     if error.status == 401:
         extra["www-authenticate"] = "Bearer"
+    if error.status in RETRIED and not error.retryable:
+        extra["x-should-retry"] = "false"
     if error.retry_after is not None:
         extra["retry-after"] = str(max(1, round(error.retry_after)))
     elif error.status in (429, 503):

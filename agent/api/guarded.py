@@ -12,7 +12,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 from agent.api.admission import Admitted
@@ -21,15 +20,13 @@ from agent.api.interrupted import interrupt_raised
 from agent.api.metered import metered
 from agent.api.racing import until
 from agent.api.verdicts import record
-from agent.collect import Collected
+from flightloop.answer import Answer
 from flightloop.chat import (
     ChatChunk,
     ChoiceLogprobs,
     ChunkChoice,
     Delta,
     FunctionDelta,
-    ResponseExtension,
-    TokenLogprob,
     ToolCall,
     ToolCallDelta,
 )
@@ -40,22 +37,10 @@ from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, Ruling, Subject
 
 
-@dataclass
-class _Seen:
-    """What the model has said so far, and the envelope of its chunks."""
+class _Seen(Answer):
+    """What the model has said so far, and the envelope of its chunks; ``shown``: what of it has gone out."""
 
-    answer: Collected = field(default_factory=Collected)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    shown: str = ""
-
-    def add(self, chunk: ChatChunk) -> str:
-        self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
-        for choice in chunk.choices:
-            self.logprobs += choice.logprobs.content if choice.logprobs and choice.index == 0 else []
-        return self.answer.add(chunk)
+    shown = ""
 
     def chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
         return ChatChunk(
@@ -90,7 +75,7 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
                 text = await aside(searched, hold.push, seen.add(chunk))
                 if text and live:
                     yield seen.show(text)
-        rest = await aside(searched + len(seen.answer.text), hold.finish)
+        rest = await aside(searched + len(seen.text), hold.finish)
         if rest and live:
             yield seen.show(rest)
     except StreamBlocked as blocked:
@@ -128,7 +113,7 @@ async def _closing(
     deps: ApiDeps, admitted: Admitted, seen: _Seen, live: bool, text: str
 ) -> AsyncGenerator[ChatChunk, None]:
     """The end of an answer whose text passed the stream's rails as ``text``."""
-    rulings = await _call_rulings(deps, admitted, seen.answer.calls)
+    rulings = await _call_rulings(deps, admitted, seen.calls)
     final = await _final_ruling(deps, admitted, text)
     rewritten = final.text if final is not None else text
     refused = [ruling for ruling in (*rulings, final) if ruling is not None and _refuses(admitted, ruling)]
@@ -138,14 +123,14 @@ async def _closing(
         return
     if not live and rewritten:
         yield seen.show(rewritten)
-    if seen.answer.calls:
-        pairs = zip(seen.answer.calls, rulings, strict=True)
+    if seen.calls:
+        pairs = zip(seen.calls, rulings, strict=True)
         calls = [_delta(index, call, ruling) for index, (call, ruling) in enumerate(pairs)]
         yield seen.chunk(Delta(tool_calls=calls))
-    reason = "tool_calls" if seen.answer.calls else (seen.answer.finish_reason or "stop")
+    reason = "tool_calls" if seen.calls else (seen.finish_reason or "stop")
     # Tokens spell out the text: they only leave with a text that no rail has changed.
     spelt = "".join(token.token for token in seen.logprobs)
-    untouched = seen.shown == seen.answer.text == spelt and not seen.answer.calls
+    untouched = seen.shown == seen.text == spelt and not seen.calls
     logprobs = ChoiceLogprobs(content=seen.logprobs) if seen.logprobs and untouched else None
     async for chunk in _end(seen, reason, logprobs):
         yield chunk
@@ -160,11 +145,11 @@ async def _refused(admitted: Admitted, seen: _Seen) -> AsyncGenerator[ChatChunk,
 
 async def _end(seen: _Seen, reason: str, logprobs: ChoiceLogprobs | None) -> AsyncGenerator[ChatChunk, None]:
     last = seen.chunk(finish_reason=reason, logprobs=logprobs)
-    if seen.answer.extension != ResponseExtension():
-        last.flightloop = seen.answer.extension
+    if seen.extension is not None:
+        last.flightloop = seen.extension
     yield last
-    if seen.answer.usage is not None:
-        yield ChatChunk(id=seen.id, created=seen.created, model=seen.model, usage=seen.answer.usage)
+    if seen.usage is not None:
+        yield ChatChunk(id=seen.id, created=seen.created, model=seen.model, usage=seen.usage)
 
 
 def _refuses(admitted: Admitted, ruling: Ruling) -> bool:

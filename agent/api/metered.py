@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
 from agent.budgets import Exhausted, Reservation, Shared
-from agent.collect import Collected
 from agent.context import Estimator, Prompt
 from agent.journal import new_id
 from agent.ledger import Completion
+from flightloop.answer import Answer
 from flightloop.chat import ChatChunk, ChatRequest, Usage
 from flightloop.errors import BudgetExhausted, FlightloopError
 from flightloop.usage import Amounts
@@ -31,7 +31,7 @@ async def metered(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
     tags, request = admitted.tags, admitted.request
     completion = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name)
     prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-    answer, begun = Collected(), False
+    answer, begun = Answer(), False
     try:
         request = await _reserved(deps, completion, request, prompt_tokens)
         begun = True
@@ -72,7 +72,7 @@ def _longest(deps: ApiDeps, request: ChatRequest, prompt_tokens: int) -> int:
     return LONGEST if length is None else max(1, length - prompt_tokens)
 
 
-def _used(deps: ApiDeps, answer: Collected, prompt_tokens: int) -> Amounts:
+def _used(deps: ApiDeps, answer: Answer, prompt_tokens: int) -> Amounts:
     """Of an answer that was broken off, an estimate."""
     usage = answer.usage or Usage(prompt_tokens=prompt_tokens, completion_tokens=answer.tokens)
     tokens = usage.prompt_tokens + usage.completion_tokens

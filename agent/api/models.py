@@ -30,6 +30,13 @@ class KnownModels:
         self._until = self._clock() + FRESH_S
         return cards
 
+    async def card(self, name: str) -> ModelCard:
+        """Raises NotFound, with the known names, and ModelUnavailable."""
+        for card in await self.cards():
+            if card.id == name:
+                return card
+        raise unknown("model", name, sorted(self._names), "model")
+
     async def require(self, name: str) -> None:
         """Raises NotFound, with the known names, and ModelUnavailable."""
         if name in self._names and self._clock() < self._until:

@@ -192,13 +192,9 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     if len(text) > TEXT_CHARS:
         raise InvalidRequest(f"input: has {len(text)} characters; the limit is {TEXT_CHARS}", param="input")
     # As the run itself will count, which cannot ask the model either: it would fail before its first step.
-    limit = None if can.context_length is None else int(can.context_length * CHARS_PER_TOKEN)
-    if limit is not None and len(text) > limit:
-        raise ContextTooLong(
-            f"input: has {len(text)} characters; the model's context of {can.context_length} tokens is taken to hold"
-            f" {limit}",
-            param="input",
-        )
+    if can.context_length is not None and len(text) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
+        given = f"the input has {len(text)} characters, and it is taken to hold {limit}"
+        raise ContextTooLong.of(can.context_length, given, "input")
 
 
 def _agent(deps: ApiDeps, name: str) -> AgentInfo:

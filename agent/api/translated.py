@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import ValidationError
 
 from flightloop.chat import (
+    AllowedTools,
+    AllowedToolsChoice,
     ChatMessage,
     ChatRequest,
     FunctionCall,
@@ -15,12 +20,15 @@ from flightloop.chat import (
     NamedToolChoice,
     ResponseFormat,
     ToolCall,
+    ToolChoice,
     ToolDef,
 )
 from flightloop.content import ImagePart, ImageUrl, Part, TextPart
-from flightloop.errors import FlightloopError, InvalidRequest
+from flightloop.errors import FlightloopError, InvalidRequest, invalid_request
 from flightloop.responses import (
+    AllowedFunctions,
     FunctionCallItem,
+    FunctionChoice,
     FunctionOutputItem,
     FunctionTool,
     InputImage,
@@ -58,15 +66,21 @@ class Translation:
 def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
     """
     Raises:
-        InvalidRequest: a format by schema has no name or schema.
+        InvalidRequest: a format by schema has no schema, or the choice allows a tool that is not there.
     """
     translation = _conversation(request)
-    chosen = request.tool_choice
-    chat = ChatRequest(
+    try:
+        return _chat(request, translation), translation
+    except ValidationError as error:
+        raise translation.renamed(invalid_request(error.errors())) from error
+
+
+def _chat(request: ResponseCreate, translation: Translation) -> ChatRequest:
+    return ChatRequest(
         model=request.model,
         messages=translation.messages,
         tools=[_tool(tool) for tool in request.tools] or None,
-        tool_choice=chosen if isinstance(chosen, str) else NamedToolChoice(function=NamedFunction(name=chosen.name)),
+        tool_choice=_choice(request.tool_choice),
         parallel_tool_calls=request.parallel_tool_calls,
         response_format=_format(request.text.format),
         max_completion_tokens=request.max_output_tokens,
@@ -78,7 +92,6 @@ def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
         user=request.user,
         flightloop=request.flightloop,
     )
-    return chat, translation
 
 
 def _conversation(request: ResponseCreate) -> Translation:
@@ -122,6 +135,21 @@ def _tool(tool: FunctionTool) -> ToolDef:
         name=tool.name, description=tool.description or "", parameters=parameters, strict=tool.strict
     )
     return ToolDef(function=function)
+
+
+def _choice(
+    chosen: Literal["none", "auto", "required"] | FunctionChoice | AllowedFunctions,
+) -> ToolChoice:
+    if isinstance(chosen, str):
+        return chosen
+    if isinstance(chosen, FunctionChoice):
+        return _named(chosen)
+    allowed = AllowedTools(mode=chosen.mode, tools=[_named(tool) for tool in chosen.tools])
+    return AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed)
+
+
+def _named(chosen: FunctionChoice) -> NamedToolChoice:
+    return NamedToolChoice(function=NamedFunction(name=chosen.name))
 
 
 def _format(wanted: TextFormat) -> ResponseFormat | None:

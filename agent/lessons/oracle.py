@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.chat_model import Capabilities
-from agent.collect import Collected
 from agent.fakes import Turn as Chunks
 from agent.fakes import calls, plan, text
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, Choice, FinishReason, ModelCard, ResponseMessage
-from flightloop.chat import Usage as TokenUsage
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 
 NAME = "oracle"
 
@@ -71,15 +69,6 @@ class Oracle:
         for chunk in self._answer(request):
             assert isinstance(chunk, ChatChunk)
             yield chunk
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        collected = Collected()
-        async for chunk in self.stream(request):
-            collected.add(chunk)
-        finish: FinishReason = "tool_calls" if collected.calls else "stop"
-        message = ResponseMessage(content=collected.text or None, tool_calls=collected.calls or None)
-        choice = Choice(message=message, finish_reason=finish)
-        return ChatCompletion(id=NAME, created=0, model=NAME, choices=[choice], usage=TokenUsage())
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard(id=NAME)]

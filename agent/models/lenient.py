@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import Any
 
-from flightloop.chat import ChatChunk, ChatCompletion
+from flightloop.chat import ChatChunk
 
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
@@ -61,30 +61,6 @@ class Normaliser:
             position = self._indexes.setdefault(identity, len(self._indexes))
         kind = "function" if identity else None
         return {"index": position, "id": identity, "type": kind, "function": function}
-
-
-def as_completion(document: dict[str, Any]) -> ChatCompletion:
-    """A whole answer. Raises ValueError, KeyError or TypeError for anything else."""
-    plain = _without_nulls(document)
-    choices = []
-    for choice in plain["choices"]:
-        message = {**choice["message"], "role": "assistant"}
-        calls = [
-            {"id": call.get("id") or _new_id("call"), "type": "function", "function": _function(call["function"])}
-            for call in message.pop("tool_calls", [])
-        ]
-        if calls:
-            message["tool_calls"] = calls
-        reason = _finish_reason(choice.get("finish_reason", "stop"), bool(calls))
-        choices.append({**choice, "message": message, "finish_reason": reason})
-    return ChatCompletion.model_validate(
-        {
-            **_envelope(plain),
-            "id": plain.get("id") or _new_id("chatcmpl"),
-            "object": "chat.completion",
-            "choices": choices,
-        }
-    )
 
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from agent.chat_model import Capabilities, ChatModel
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, Usage
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard, Usage
 from observability import catalog
 from observability.metrics import Metrics
 
@@ -55,20 +55,6 @@ class MeasuredChatModel:
                 count = usage.completion_tokens if usage and usage.completion_tokens > 1 else tokens
                 spent = (self._clock() - first) / (count - 1)
                 self._metrics.observe(catalog.MODEL_TPOT_SECONDS, spent, model=self._name)
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        began, outcome, usage = self._clock(), "cancelled", None
-        self._run(+1)
-        try:
-            completion = await self._model.complete(request)
-            outcome, usage = completion.choices[0].finish_reason, completion.usage
-            return completion
-        except Exception:
-            outcome = "error"
-            raise
-        finally:
-            self._run(-1)
-            self._ended(began, outcome, usage)
 
     async def models(self) -> list[ModelCard]:
         return await self._model.models()

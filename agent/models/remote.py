@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from agent.chat_model import Capabilities
-from agent.models.lenient import Normaliser, as_completion
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, ResponseExtension
+from agent.models.lenient import Normaliser
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard, ResponseExtension
 from flightloop.errors import (
     ConfigError,
     ContextTooLong,
     FlightloopError,
     InvalidRequest,
     ModelUnavailable,
-    Overloaded,
     UnsupportedContent,
     error_for,
 )
+from flightloop.sse import SSEDecoder
 from flightloop.wellformed import whole
 
 _DONE = "[DONE]"
-_LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class RemoteConfig:
         logprobs: the server returns log-probabilities.
         parts: kinds of content parts that the server takes.
         timeout_s: longest silence of the server, seconds.
-        attempts: tries before the first byte of an answer.
     """
 
     url: str
@@ -53,8 +51,6 @@ class RemoteConfig:
     parts: frozenset[str] = frozenset({"text"})
     context_length: int | None = None
     timeout_s: float = 120.0
-    attempts: int = 3
-    backoff_s: float = 0.5
 
 
 class RemoteChatModel:
@@ -83,31 +79,20 @@ class RemoteChatModel:
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Raises what ``ChatModel`` lists; after the first chunk nothing is tried again."""
-        opened = await self._retrying(self._open, self._payload(request, stream=True))
+        """Raises what ``ChatModel`` lists."""
         normaliser = Normaliser()
         logprobs: list[float] = []
-        try:
-            data: str | None = opened.first
-            while data is not None and data != _DONE:
-                yield _with_confidence(self._chunk(normaliser, data), logprobs)
-                data = await opened.next()
-        finally:
-            await opened.response.aclose()  # tells the server to stop decoding
+        with self._told():
+            async with self._opened(self._payload(request)) as response:
+                async for data in _events(response):
+                    yield _with_confidence(self._chunk(normaliser, data), logprobs)
         if not normaliser.finished:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        response = await self._retrying(self._post, self._payload(request, stream=False))
-        try:
-            return as_completion(whole(response.json()))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelUnavailable(f"{self._base} answered with what is no chat completion") from error
 
     async def models(self) -> list[ModelCard]:
         """The models that the server lists; the configured name alone if it lists none."""
         try:
-            response = await self._retrying(self._get, "/models")
+            response = await self._get("/models")
             listed = response.json().get("data", [])
             cards = [ModelCard.model_validate({"owned_by": "remote", **item}) for item in listed]
         except (ValueError, AttributeError, TypeError) as error:
@@ -122,15 +107,11 @@ class RemoteChatModel:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def _payload(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+    def _payload(self, request: ChatRequest) -> dict[str, Any]:
         self._refuse_unsupported(request)
         payload = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"flightloop", "n"})
         payload["model"] = self._config.name or request.model
-        payload["stream"] = stream
-        if stream:
-            payload["stream_options"] = {"include_usage": True}
-        else:
-            payload.pop("stream_options", None)
+        payload |= {"stream": True, "stream_options": {"include_usage": True}}
         if not payload.get("tools"):
             for field in ("tools", "tool_choice", "parallel_tool_calls"):
                 payload.pop(field, None)
@@ -162,50 +143,29 @@ class RemoteChatModel:
                         f"the model takes no {part.type} parts; it takes: {known}", param=f"messages.{index}.content"
                     )
 
-    async def _open(self, payload: dict[str, Any]) -> _Opened:
-        request = self._client.build_request("POST", f"{self._base}/chat/completions", json=payload)
-        response = await self._client.send(request, stream=True)
-        try:
+    @asynccontextmanager
+    async def _opened(self, payload: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        """An answer's stream; leaving it tells the server to stop decoding."""
+        async with self._client.stream("POST", f"{self._base}/chat/completions", json=payload) as response:
             if response.status_code >= 400:
                 await response.aread()
                 raise self._error(response)
-            opened = _Opened(response)
-            opened.first = await opened.next()
-            if opened.first is None:
-                raise ModelUnavailable(f"{self._base} answered with an empty stream")
-            return opened
-        except BaseException:
-            await response.aclose()
-            raise
-
-    async def _post(self, payload: dict[str, Any]) -> httpx.Response:
-        return self._checked(await self._client.post(f"{self._base}/chat/completions", json=payload))
+            yield response
 
     async def _get(self, path: str) -> httpx.Response:
-        return self._checked(await self._client.get(f"{self._base}{path}"))
-
-    def _checked(self, response: httpx.Response) -> httpx.Response:
+        with self._told():
+            response = await self._client.get(f"{self._base}{path}")
         if response.status_code >= 400:
             raise self._error(response)
         return response
 
-    async def _retrying(self, call: Any, argument: Any) -> Any:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_transient),
-            stop=stop_after_attempt(self._config.attempts),
-            wait=self._wait,
-            reraise=True,
-        )
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            return await retrying(call, argument)
+            yield
         except httpx.HTTPError as error:
-            raise ModelUnavailable(f"no answer from the model server {self._base}: {_told(error)}") from error
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, FlightloopError) and error.retry_after is not None:
-            return min(error.retry_after, _LONGEST_WAIT_S)
-        return wait_random_exponential(multiplier=self._config.backoff_s, max=8.0)(state)
+            told = str(error) or type(error).__name__
+            raise ModelUnavailable(f"no answer from the model server {self._base}: {told}") from error
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -236,27 +196,14 @@ class RemoteChatModel:
         return ModelUnavailable(error.message, retry_after=error.retry_after) if error.status >= 500 else error
 
 
-class _Opened:
-    """A stream whose first event has arrived."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.first: str | None = None
-        self._lines = response.aiter_lines()
-
-    async def next(self) -> str | None:
-        """The data of the next server-sent event; None at the end.
-
-        Raises:
-            ModelUnavailable: the connection broke.
-        """
-        try:
-            async for line in self._lines:
-                if line.startswith("data:"):
-                    return line[5:].strip()
-        except httpx.HTTPError as error:
-            raise ModelUnavailable(f"the model server's stream broke: {_told(error)}") from error
-        return None
+async def _events(response: httpx.Response) -> AsyncIterator[str]:
+    """The data of the server-sent events before the one that ends them."""
+    decoder = SSEDecoder()
+    async for piece in response.aiter_bytes():
+        for event in decoder.push(piece):
+            if event.data == _DONE:
+                return
+            yield event.data
 
 
 def _with_confidence(chunk: ChatChunk, logprobs: list[float]) -> ChatChunk:
@@ -274,10 +221,6 @@ def base_url(url: str) -> str:
     return trimmed if httpx.URL(trimmed).path.strip("/") else f"{trimmed}/v1"
 
 
-def _transient(error: BaseException) -> bool:
-    return isinstance(error, httpx.TransportError | Overloaded | ModelUnavailable)
-
-
 def _meaning(error: FlightloopError) -> FlightloopError:
     """Servers word an overlong prompt in several ways; ours is an error of its own."""
     told = error.message.lower()
@@ -292,7 +235,3 @@ def _seconds(header: str | None) -> float | None:
         return max(0.0, float(header)) if header else None
     except ValueError:
         return None  # a date: rare, and the usual back-off does
-
-
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from agent.chat_model import Capabilities
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable, Overloaded
 
 
@@ -41,12 +41,6 @@ class ServeChatModel:
         finally:
             # After a natural end this does nothing; otherwise the replica stops between two tokens.
             response.cancel()
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        try:
-            return await self._handle.complete.remote(request)  # type: ignore[no-any-return]
-        except Exception as error:
-            raise translated(error) from error
 
     async def models(self) -> list[ModelCard]:
         try:

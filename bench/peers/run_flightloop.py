@@ -38,7 +38,7 @@ from agent.worker import Worker
 from bench.engine.quiet import only_warnings
 from bench.peers.protocol import Answer, Task, serve
 from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, MODEL, QUESTION, TOOL, Load, Orders, timed
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard, ToolDef
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard, ToolDef
 from flightloop.content import text_of
 from flightloop.events import RunCreated
 from flightloop.runs import Run
@@ -137,9 +137,6 @@ class Instant:
             yield chunk
         if step == len(self._turns) - 1:
             self.answered.set()
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        raise NotImplementedError("a run asks for streams")
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard(id=MODEL)]

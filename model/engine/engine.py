@@ -158,10 +158,8 @@ class Engine:
         if not request.prompt:
             raise InvalidRequest("the prompt is empty", param="messages")
         if len(request.prompt) >= self.max_context:
-            raise ContextTooLong(
-                f"messages: {len(request.prompt)} tokens leave no room for an answer, the limit is {self.max_context}",
-                param="messages",
-            )
+            given = f"the messages have {len(request.prompt)} and leave no room for an answer"
+            raise ContextTooLong.of(self.max_context, given)
         rank = RANKS[request.priority]
         ahead = sum(waiting.rank[0] <= rank for waiting in self._scheduler.waiting)
         if ahead >= self._queue_limit:

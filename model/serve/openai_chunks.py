@@ -1,4 +1,4 @@
-"""From the engine's outputs to OpenAI's chunks, and from chunks to a whole completion."""
+"""From the engine's outputs to OpenAI's chunks."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from typing import Literal
 
 from flightloop.chat import (
     ChatChunk,
-    ChatCompletion,
-    Choice,
     ChoiceLogprobs,
     ChunkChoice,
     Delta,
     FinishReason,
-    FunctionCall,
     PromptTokensDetails,
     ResponseExtension,
-    ResponseMessage,
     TokenLogprob,
-    ToolCall,
     ToolCallDelta,
     TopLogprob,
     Usage,
 )
-from flightloop.errors import InternalError
 from model.engine.request import EngineOutput, SampledToken, Summary
 from model.engine.vocabulary import Vocabulary
 from model.serve.openai_calls import CallReader
@@ -121,53 +115,3 @@ def _extension(summary: Summary, confidence: float | None, interrupted: bool) ->
         ttft_seconds=summary.ttft_seconds,
         interrupted=interrupted,
     )
-
-
-class Assembler:
-    """Puts an answer's chunks together again."""
-
-    def __init__(self) -> None:
-        self._first: ChatChunk | None = None
-        self._text: list[str] = []
-        self._calls: list[ToolCall] = []
-        self._logprobs: list[TokenLogprob] = []
-        self._finish: FinishReason | None = None
-        self._usage = Usage()
-        self._extension: ResponseExtension | None = None
-
-    def add(self, chunk: ChatChunk) -> None:
-        self._first = self._first or chunk
-        self._usage = chunk.usage or self._usage
-        self._extension = chunk.flightloop or self._extension
-        for choice in chunk.choices:
-            self._finish = choice.finish_reason or self._finish
-            self._text.append(choice.delta.content or "")
-            self._logprobs += choice.logprobs.content if choice.logprobs else []
-            for delta in choice.delta.tool_calls or []:
-                self._add_call(delta)
-
-    def completion(self) -> ChatCompletion:
-        """The whole answer.
-
-        Raises:
-            InternalError: the chunks ended before the answer did.
-        """
-        if self._first is None or self._finish is None:
-            raise InternalError("the answer broke off")
-        text = "".join(self._text)
-        message = ResponseMessage(content=text if text or not self._calls else None, tool_calls=self._calls or None)
-        logprobs = ChoiceLogprobs(content=self._logprobs) if self._logprobs else None
-        return ChatCompletion(
-            id=self._first.id,
-            created=self._first.created,
-            model=self._first.model,
-            choices=[Choice(message=message, finish_reason=self._finish, logprobs=logprobs)],
-            usage=self._usage,
-            flightloop=self._extension,
-        )
-
-    def _add_call(self, delta: ToolCallDelta) -> None:
-        if delta.index == len(self._calls):
-            function = FunctionCall(name=delta.function.name or "", arguments="")
-            self._calls.append(ToolCall(id=delta.id or "", function=function))
-        self._calls[delta.index].function.arguments += delta.function.arguments or ""

@@ -8,7 +8,7 @@ import ray
 import torch
 from ray import serve
 
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import InternalError
 from model.config import ModelConfig
 from model.engine.engine import Engine, StopSignal
@@ -63,9 +63,6 @@ class ModelReplica:
         """The answer's chunks; a list, so that what one step made crosses the process border at once."""
         async for chunk in self._server.stream(request):
             yield [chunk]
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        return await self._server.complete(request)
 
     async def models(self) -> list[ModelCard]:
         return self._server.models()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import structlog
 
-from flightloop.chat import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable
 from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest
-from model.serve.openai_chunks import Assembler, ChunkWriter
+from model.serve.openai_chunks import ChunkWriter
 from model.serve.openai_request import engine_request
 from model.serve.unsure import may_choose, sure
 from model.weights.loaded import LoadedModel
@@ -150,14 +150,6 @@ class ChatServer:
                 unfinished = self._streams.pop(request_id, None) is not None
             if unfinished:
                 self._inbox.put(partial(self._engine.cancel, request_id))
-
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
-        """The same, whole."""
-        assembler = Assembler()
-        async with aclosing(self.stream(request)) as chunks:
-            async for chunk in chunks:
-                assembler.add(chunk)
-        return assembler.completion()
 
     def _open(self, stream: _Stream) -> None:
         with self._lock:

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flightloop.chat import ChatCompletion, ChatMessage, ChatRequest
+from flightloop.answer import completed
+from flightloop.chat import ChatChunk, ChatMessage, ChatRequest
 from flightloop.errors import ContextTooLong
 from model.tuner.data.row import Call, Row
 
@@ -25,7 +26,7 @@ UNEVEN = 2
 class Model(Protocol):
     """What answers; `model.serve.server.ChatServer`, for one."""
 
-    async def complete(self, request: ChatRequest) -> ChatCompletion: ...
+    def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]: ...
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ async def _answered(model: Model, name: str, row: Row, number: int, temperature:
         **fields,
     )
     try:
-        completion = await model.complete(request)
+        completion = await completed(model.stream(request))
     except ContextTooLong:
         return None
     choice = completion.choices[0]

@@ -127,7 +127,7 @@ async def test_an_input_beyond_the_context_is_refused(client: httpx.AsyncClient)
     longest = {**RUN, "input": "x" * 300}
     assert (await client.post("/v1/runs", json=longest)).status_code == 201
     beyond = await client.post("/v1/runs", json={**RUN, "input": "x" * 301})
-    assert "context of 100 tokens" in refused(beyond, 400, "context_length_exceeded", "input")
+    assert "maximum context length is 100 tokens" in refused(beyond, 400, "context_length_exceeded", "input")
 
 
 async def test_parts_the_model_does_not_take(client: httpx.AsyncClient) -> None:

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from agent.budgets import Exhausted, Prices, reserve, resolve, seconds_left
 from agent.chat_model import Capabilities
-from agent.collect import Collected
 from agent.context import Conversation, Estimator, Exchange, Prompt
 from agent.deltas import LocalDeltas
-from agent.fakes import ScriptedChatModel, calls, text
+from agent.fakes import ScriptedChatModel, text
 from agent.history import History
 from agent.run import RunState
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall
@@ -152,24 +151,7 @@ def test_seconds_count_while_the_run_is_held() -> None:
     assert seconds_left(state(Budget()), now) is None
 
 
-# -- chunks and deltas ----------------------------------------------------------------------------
-
-
-async def test_chunks_are_put_together() -> None:
-    collected = Collected()
-    async for chunk in ScriptedChatModel([text("a", "b", confidence=0.5)]).stream(_request()):
-        collected.add(chunk)
-    assert (collected.text, collected.finish_reason, collected.extension.confidence) == ("ab", "stop", 0.5)
-    called = Collected()
-    async for chunk in ScriptedChatModel([calls(("f", {"a": 1}), ("g", {}))]).stream(_request()):
-        called.add(chunk)
-    assert [(call.function.name, call.function.arguments) for call in called.calls] == [("f", '{"a":1}'), ("g", "{}")]
-
-
-def _request() -> Any:
-    from flightloop.chat import ChatRequest
-
-    return ChatRequest(model="fake", messages=[ChatMessage(role="user", content="hi")])
+# -- deltas ----------------------------------------------------------------------------
 
 
 async def test_a_slow_listener_loses_the_oldest_deltas() -> None:

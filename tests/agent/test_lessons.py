@@ -30,6 +30,7 @@ from agent.lessons.talk import question
 from agent.project import EMBEDDED, Project, load_project
 from agent.spec import Example
 from agent.store import memory_journal
+from flightloop.answer import completed
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from flightloop.events import Judged
@@ -270,7 +271,7 @@ async def test_a_refused_message_teaches_nothing(stage: Stage) -> None:
 async def test_an_oracle_answers_completions_too() -> None:
     request = ChatRequest.model_validate({"model": "oracle", "messages": [{"role": "user", "content": "Hello"}]})
     oracle = Oracle(reply("Good day.", "greet"))
-    assert (await oracle.complete(request)).choices[0].message.content == "Good day."
+    assert (await completed(oracle.stream(request))).choices[0].message.content == "Good day."
     assert [card.id for card in await oracle.models()] == ["oracle"]
 
 

@@ -11,8 +11,17 @@ import pytest
 
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.models.remote import RemoteChatModel, RemoteConfig, base_url
+from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
-from flightloop.errors import ConfigError, ContextTooLong, InvalidRequest, ModelUnavailable, UnsupportedContent
+from flightloop.errors import (
+    ConfigError,
+    ContextTooLong,
+    FlightloopError,
+    InvalidRequest,
+    ModelUnavailable,
+    Overloaded,
+    UnsupportedContent,
+)
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
@@ -27,7 +36,7 @@ async def talking(
 ) -> AsyncIterator[tuple[RemoteChatModel, ScriptedServer]]:
     server = ScriptedServer(*answers, models=models)
     async with server.serving() as url:
-        model = RemoteChatModel(RemoteConfig(url, **{"backoff_s": 0.001, **config}))
+        model = RemoteChatModel(RemoteConfig(url, **config))
         try:
             yield model, server
         finally:
@@ -60,7 +69,7 @@ async def test_streams_tool_calls_in_pieces() -> None:
 
 async def test_completes_with_calls() -> None:
     async with talking(ScriptedAnswer(text="so", calls=[{"name": "add", "arguments": "{}"}])) as (model, _):
-        answer = await model.complete(ask(tools=[TOOL]))
+        answer = await completed(model.stream(ask(tools=[TOOL])))
     message = answer.choices[0].message
     assert (message.content, answer.choices[0].finish_reason) == ("so", "tool_calls")
     assert message.tool_calls is not None
@@ -71,10 +80,10 @@ async def test_completes_with_calls() -> None:
 async def test_sends_only_what_openai_knows() -> None:
     request = ask(flightloop={"priority": "batch", "epoch": 3}, logprobs=True, top_logprobs=2, tool_choice="auto")
     async with talking(name="real", api_key="secret") as (model, server):
-        await model.complete(request)
+        await completed(model.stream(request))
     sent = server.requests[0]
     assert sent["model"] == "real"
-    assert set(sent) == {"model", "messages", "temperature", "top_p", "stream"}
+    assert set(sent) == {"model", "messages", "temperature", "top_p", "stream", "stream_options"}
     assert server.headers[0]["authorization"] == "Bearer secret"
 
 
@@ -82,7 +91,7 @@ async def test_sends_only_what_openai_knows() -> None:
 async def test_marks_schemas_strict_where_the_server_honours_it(strict: bool) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "plan", "schema": {"type": "object"}}}
     async with talking(strict_schemas=strict) as (model, server):
-        await model.complete(ask(tools=[TOOL], response_format=schema))
+        await completed(model.stream(ask(tools=[TOOL], response_format=schema)))
         assert model.capabilities.json_schema is strict
     sent = server.requests[0]
     assert sent["tools"][0]["function"].get("strict") is (True if strict else None)
@@ -98,7 +107,7 @@ async def test_a_turn_of_calls_alone_keeps_its_empty_content() -> None:
         {"role": "tool", "tool_call_id": "c1", "content": "3"},
     ]
     async with talking() as (model, server):
-        await model.complete(ask(messages=history))
+        await completed(model.stream(ask(messages=history)))
     assert server.requests[0]["messages"][1] == {"role": "assistant", "content": None, "tool_calls": [call]}
     assert server.requests[0]["messages"][2]["tool_call_id"] == "c1"
 
@@ -107,33 +116,37 @@ async def test_refuses_parts_the_model_cannot_take() -> None:
     table = {"type": "table", "table": {"columns": ["a"], "rows": [[1]]}}
     async with talking() as (model, server):
         with pytest.raises(UnsupportedContent, match="takes no table parts") as caught:
-            await model.complete(ask(messages=[{"role": "user", "content": [table]}]))
+            await completed(model.stream(ask(messages=[{"role": "user", "content": [table]}])))
     assert caught.value.param == "messages.0.content"
     assert not server.requests
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_tries_again_before_the_first_byte(stream: bool) -> None:
-    busy = ScriptedAnswer(status=429, body={"error": {"message": "busy"}}, headers={"retry-after": "0"})
-    broken = ScriptedAnswer(status=502, body={"error": {"message": "down"}})
-    async with talking(busy, broken, ScriptedAnswer(text="done")) as (model, server):
-        told = await text_of(model, ask()) if stream else (await model.complete(ask())).choices[0].message.content
-    assert told == "done"
-    assert len(server.requests) == 3
+@pytest.mark.parametrize(
+    ("answer", "kind", "after"),
+    [
+        (
+            ScriptedAnswer(status=429, body={"error": {"message": "busy"}}, headers={"retry-after": "7"}),
+            Overloaded,
+            7.0,
+        ),
+        (ScriptedAnswer(status=502, body={"error": {"message": "down"}}), ModelUnavailable, None),
+        (ScriptedAnswer(status=500, body="no JSON error"), ModelUnavailable, None),
+    ],
+)
+async def test_errors_that_another_try_may_help_are_told_as_such(
+    answer: ScriptedAnswer, kind: type[FlightloopError], after: float | None
+) -> None:
+    async with talking(answer, ScriptedAnswer(text="not asked for")) as (model, server):
+        with pytest.raises(kind) as caught:
+            await text_of(model, ask())
+    assert (caught.value.retryable, caught.value.retry_after) == (True, after)
+    assert len(server.requests) == 1
 
 
-async def test_gives_up_after_the_last_attempt() -> None:
-    async with talking(ScriptedAnswer(status=500, body="no JSON error"), attempts=2) as (model, server):
-        with pytest.raises(ModelUnavailable):
-            await model.complete(ask())
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_no_server_is_unavailable(stream: bool) -> None:
-    model = RemoteChatModel(RemoteConfig("http://127.0.0.1:1/v1", attempts=2, backoff_s=0.001))
+async def test_no_server_is_unavailable() -> None:
+    model = RemoteChatModel(RemoteConfig("http://127.0.0.1:1/v1"))
     with pytest.raises(ModelUnavailable, match=r"127\.0\.0\.1:1"):
-        await text_of(model, ask()) if stream else await model.complete(ask())
+        await text_of(model, ask())
     await model.close()
 
 
@@ -206,6 +219,13 @@ async def test_closing_the_stream_ends_the_request() -> None:
         await anext(stream)
         await stream.aclose()
         assert await text_of(model, ask()) == "one two three"
+
+
+async def test_separators_inside_a_text_end_no_line() -> None:
+    said = "one\u2028two\u0085three\x0bfour"
+    document = json.dumps({"choices": [{"delta": {"content": said}, "finish_reason": "stop"}]}, ensure_ascii=False)
+    async with talking(ScriptedAnswer(chunks=[document])) as (model, _):
+        assert await text_of(model, ask()) == said
 
 
 async def test_lists_models() -> None:

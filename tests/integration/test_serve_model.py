@@ -17,6 +17,7 @@ from agent.chat_model import Capabilities
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.model import ServeChatModel
 from agent.store import sql_journal
+from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.errors import NotFound
 from model.config import ModelConfig
@@ -47,7 +48,7 @@ async def answers(handle: DeploymentHandle[Any]) -> list[str | None]:
         ChatRequest(model=card.id, messages=[ChatMessage(role="user", content=text)], temperature=0, max_tokens=24)
         for text in PROMPTS
     ]
-    done = await asyncio.gather(*(model.complete(request) for request in requests))
+    done = await asyncio.gather(*(completed(model.stream(request)) for request in requests))
     return [completion.choices[0].message.content for completion in done]
 
 
@@ -64,7 +65,7 @@ async def test_streams_what_complete_returns(local: DeploymentHandle[Any]) -> No
     )
     chunks = [chunk async for chunk in model.stream(request)]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    whole = await model.complete(request)
+    whole = await completed(model.stream(request))
     assert text == whole.choices[0].message.content
     assert text
 
@@ -73,7 +74,7 @@ async def test_an_error_crosses_ray_as_itself(local: DeploymentHandle[Any]) -> N
     model = ServeChatModel(local, Capabilities())
     request = ChatRequest(model="nothing", messages=[ChatMessage(role="user", content="hi")])
     with pytest.raises(NotFound, match="smollm2"):
-        await model.complete(request)
+        await completed(model.stream(request))
     with pytest.raises(NotFound, match="smollm2"):
         async for _ in model.stream(request):
             pass

@@ -88,7 +88,7 @@ def test_past_the_models_own_context_a_windowed_model_goes_on_and_another_refuse
     subject.add(request)
     tokens = [token for _ in range(40) for output in subject.step() for token in output.tokens]
     assert len(tokens) == 8
-    with pytest.raises(ContextTooLong, match="the limit is 24"):
+    with pytest.raises(ContextTooLong, match="context length is 24"):
         Engine(tiny_model(shape=own), CONFIG, ManualStop(), Metrics()).add(request)
 
 

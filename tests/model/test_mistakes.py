@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
-from flightloop.chat import ChatCompletion, ChatRequest, Choice, ResponseMessage, Usage
+from flightloop.chat import (
+    ChatChunk,
+    ChatRequest,
+    ChunkChoice,
+    Delta,
+    FunctionDelta,
+    ResponseMessage,
+    ToolCallDelta,
+    Usage,
+)
 from model.tuner.data.row import Row, called, row, said, tool
 from model.tuner.examples import pair_of
 from model.tuner.mistakes import answers, evened
@@ -24,11 +34,15 @@ class Parrot:
         self.message, self.finish = ResponseMessage.model_validate(message), finish
         self.asked: list[ChatRequest] = []
 
-    async def complete(self, request: ChatRequest) -> ChatCompletion:
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         self.asked.append(request)
-        choice = Choice(index=0, message=self.message, finish_reason=self.finish)
-        usage = Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
-        return ChatCompletion(id="1", created=0, model="parrot", choices=[choice], usage=usage)
+        calls = [
+            ToolCallDelta(index=index, id=call.id, function=FunctionDelta(**call.function.model_dump()))
+            for index, call in enumerate(self.message.tool_calls or [])
+        ]
+        delta = Delta(role="assistant", content=self.message.content, tool_calls=calls or None)
+        choice = ChunkChoice(delta=delta, finish_reason=self.finish)
+        yield ChatChunk(id="1", created=0, model="parrot", choices=[choice], usage=Usage())
 
 
 async def made(model: Parrot, *rows: Row) -> list[Row | None]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flightloop.answer import Answer, completed
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import (
     ContextTooLong,
@@ -28,7 +29,6 @@ from model.engine.kv_cache import KVCache
 from model.engine.runner import LocalRunner
 from model.prompt import call_text
 from model.serve.openai_calls import CallReader
-from model.serve.openai_chunks import Assembler
 from model.serve.server import ChatServer
 from model.weights.tiny import TINY, tiny_model
 from observability.metrics import Metrics
@@ -84,7 +84,7 @@ async def chunks_of(setup: Setup, request: ChatRequest) -> list[ChatChunk]:
 async def test_deltas_add_up_to_the_completion(setup: Setup) -> None:
     asked = request(temperature=0, logprobs=True, top_logprobs=2)
     chunks = await chunks_of(setup, asked)
-    whole = await setup.server.complete(asked)
+    whole = await completed(setup.server.stream(asked))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
     assert [chunk.choices[0].delta.role for chunk in chunks] == ["assistant"] + [None] * (len(chunks) - 1)
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
@@ -131,7 +131,7 @@ async def test_tool_calls_stream_name_first_then_arguments(setup: Setup, seed: i
     for arguments in seen.values():
         assert set(json.loads(arguments)) == {"text", "count"}
     assert len(deltas) > 2 * len(seen), "arguments come in pieces"
-    whole = await setup.server.complete(asked)
+    whole = await completed(setup.server.stream(asked))
     calls = whole.choices[0].message.tool_calls
     assert calls is not None
     assert [call.function.arguments for call in calls] == list(seen.values())
@@ -139,14 +139,14 @@ async def test_tool_calls_stream_name_first_then_arguments(setup: Setup, seed: i
 
 
 async def test_an_unfinished_call_is_not_reported_as_one(setup: Setup) -> None:
-    whole = await setup.server.complete(request(tools=TOOLS, tool_choice="required", seed=0, max_tokens=20))
+    whole = await completed(setup.server.stream(request(tools=TOOLS, tool_choice="required", seed=0, max_tokens=20)))
     assert whole.choices[0].finish_reason == "length"
 
 
 async def test_json_is_json(setup: Setup) -> None:
     schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    whole = await setup.server.complete(request(response_format=form))
+    whole = await completed(setup.server.stream(request(response_format=form)))
     assert json.loads(whole.choices[0].message.content or "")["a"] in ("x", "y")
     assert whole.choices[0].finish_reason == "stop"
 
@@ -155,7 +155,7 @@ async def test_many_at_once_get_what_each_gets_alone(setup: Setup) -> None:
     asked = [request(f"Number {n}", seed=n, temperature=1.0, max_tokens=10 + n) for n in range(9)]
     together = await asyncio.gather(*map(setup.server.complete, asked))
     for one, each in zip(asked, together, strict=True):
-        alone = await setup.server.complete(one)
+        alone = await completed(setup.server.stream(one))
         assert alone.choices[0].message == each.choices[0].message
 
 
@@ -163,7 +163,7 @@ async def test_leaving_a_stream_frees_its_blocks(setup: Setup) -> None:
     async with aclosing(setup.server.stream(request(max_tokens=400))) as stream:
         await anext(stream)
         assert setup.server.load().running == 1
-    await setup.server.complete(request(max_tokens=1))  # served after the cancellation
+    await completed(setup.server.stream(request(max_tokens=1)))  # served after the cancellation
     load = setup.engine.load()
     assert (load.running, load.kv_used_ratio) == (0, 0)
 
@@ -179,9 +179,9 @@ async def test_a_stop_ends_open_streams_and_refuses_new_ones(setup: Setup) -> No
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens < 400
     with pytest.raises(Interrupted):
-        await setup.server.complete(request())
+        await completed(setup.server.stream(request()))
     setup.stop.clear()
-    assert (await setup.server.complete(request())).usage.completion_tokens == 24
+    assert (await completed(setup.server.stream(request()))).usage.completion_tokens == 24
 
 
 async def test_a_failure_reaches_every_stream_and_health(setup: Setup) -> None:
@@ -198,14 +198,14 @@ async def test_a_failure_reaches_every_stream_and_health(setup: Setup) -> None:
     assert any(isinstance(each, InternalError) for each in await asyncio.gather(*rest[3:], return_exceptions=True))
     assert not setup.server.health()
     with pytest.raises(InternalError, match="the shard is gone"):
-        await setup.server.complete(request())
+        await completed(setup.server.stream(request()))
 
 
 async def test_a_full_queue_says_when_to_come_back() -> None:
     made = Setup(queue=1)
     made.server.start()
     try:
-        asked = [made.server.complete(request(f"{n}", max_tokens=40)) for n in range(40)]
+        asked = [completed(made.server.stream(request(f"{n}", max_tokens=40))) for n in range(40)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         refused = [each for each in answers if isinstance(each, Overloaded)]
         assert refused
@@ -222,7 +222,7 @@ async def test_priorities_go_first_through_the_server() -> None:
 
     async def ask(priority: str, index: int) -> None:
         extension = {"priority": priority}
-        await made.server.complete(request(f"{priority} {index}", max_tokens=30, flightloop=extension))
+        await completed(made.server.stream(request(f"{priority} {index}", max_tokens=30, flightloop=extension)))
         ended.append(priority)
 
     try:
@@ -244,7 +244,7 @@ async def test_leaving_while_waiting_leaves_nothing(setup: Setup) -> None:
     running = [setup.server.stream(request(f"{n}", max_tokens=300)) for n in range(4)]
     for stream in running:
         await anext(stream)
-    waiting = [asyncio.ensure_future(setup.server.complete(request(f"w{n}"))) for n in range(3)]
+    waiting = [asyncio.ensure_future(completed(setup.server.stream(request(f"w{n}")))) for n in range(3)]
     while setup.server.load().waiting < 3:
         await anext(running[0])
     for task in waiting:
@@ -252,7 +252,7 @@ async def test_leaving_while_waiting_leaves_nothing(setup: Setup) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     for stream in running:
         await stream.aclose()
-    assert (await setup.server.complete(request(max_tokens=1))).usage.completion_tokens == 1
+    assert (await completed(setup.server.stream(request(max_tokens=1)))).usage.completion_tokens == 1
     setup.engine.check_integrity()
     assert (setup.engine.load().running, setup.engine.load().waiting, setup.engine.load().kv_used_ratio) == (0, 0, 0)
 
@@ -271,7 +271,7 @@ async def test_closing_ends_open_streams(setup: Setup) -> None:
     ("options", "kind", "message"),
     [
         ({"model": "other"}, NotFound, "'other'.*known: served"),
-        ({"messages": [{"role": "user", "content": "word " * 600}]}, ContextTooLong, "the limit is 512"),
+        ({"messages": [{"role": "user", "content": "word " * 600}]}, ContextTooLong, "context length is 512"),
         ({"stop": [""]}, InvalidRequest, "stop"),
         ({"tool_choice": "required"}, InvalidRequest, "tool_choice"),
     ],
@@ -281,7 +281,7 @@ async def test_what_the_client_has_to_change(
 ) -> None:
     asked = ChatRequest.model_validate({**request().model_dump(by_alias=True), **options})
     with pytest.raises(kind, match=message):
-        await setup.server.complete(asked)
+        await completed(setup.server.stream(asked))
 
 
 async def test_the_model_card(setup: Setup) -> None:
@@ -344,9 +344,9 @@ def test_without_a_grammar_what_is_no_call_is_text(text: str) -> None:
 async def test_tools_that_are_not_strict_get_text_or_calls(setup: Setup) -> None:
     loose = [{**tool, "function": {**tool["function"], "strict": False}} for tool in TOOLS]
     asked = request(tools=loose, temperature=0)
-    assert (await setup.server.complete(asked)).choices[0].finish_reason == "length"
+    assert (await completed(setup.server.stream(asked))).choices[0].finish_reason == "length"
 
 
 def test_chunks_that_break_off_are_no_completion() -> None:
-    with pytest.raises(InternalError, match="broke off"):
-        Assembler().completion()
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        Answer().completion()

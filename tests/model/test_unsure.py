@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flightloop.answer import Answer
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
@@ -24,7 +25,6 @@ from flightloop.chat import (
 )
 from flightloop.errors import ConfigError, Overloaded
 from model.config import ModelConfig
-from model.serve.openai_chunks import Assembler
 from model.serve.unsure import may_choose, sure
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
@@ -76,10 +76,10 @@ def request(**fields: object) -> ChatRequest:
 
 async def whole(model: Answers, asked: ChatRequest, least: float = 0.1) -> tuple[list[ChatChunk], ChatCompletion]:
     chunks = [chunk async for chunk in sure(model, asked, least)]
-    assembler = Assembler()
+    answer = Answer()
     for chunk in chunks:
-        assembler.add(chunk)
-    return chunks, assembler.completion()
+        answer.add(chunk)
+    return chunks, answer.completion()
 
 
 async def test_unsure_calls_become_words() -> None:

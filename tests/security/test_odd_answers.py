@@ -119,7 +119,7 @@ async def test_an_index_beyond_all_calls_is_a_broken_answer(index: int) -> None:
     chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]}
     model = ScriptedServer(ScriptedAnswer(chunks=[json.dumps(chunk)]))
     async with model.serving() as url:
-        remote = RemoteChatModel(RemoteConfig(url, attempts=1))
+        remote = RemoteChatModel(RemoteConfig(url))
         request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi."}]})
         with pytest.raises(ModelUnavailable, match="no chat chunk"):
             [chunk async for chunk in remote.stream(request)]

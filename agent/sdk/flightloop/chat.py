@@ -6,10 +6,19 @@ it, and one that does not send it leaves the confidence figures unknown.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_serializer, field_validator
-from pydantic_core import from_json
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, from_json
 
 from flightloop.content import Content, Many, Part, Wire, is_plain, text_of
 from flightloop.limits import ANSWER_CALLS, CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
@@ -99,6 +108,22 @@ class NamedToolChoice(Wire):
     function: NamedFunction
 
 
+class AllowedTools(Wire):
+    mode: Literal["auto", "required"]
+    tools: Many[NamedToolChoice] = Field(min_length=1, max_length=TOOLS)
+
+
+class AllowedToolsChoice(Wire):
+    """These tools alone: as if the request had no others."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(tool.function.name for tool in self.allowed_tools.tools)
+
+
 class JsonSchemaFormat(Wire):
     name: str = Field(default="answer", max_length=NAME_CHARS)
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
@@ -138,11 +163,28 @@ class RequestExtension(Wire):
     """W3C trace context."""
 
 
+def _kind_of_choice(value: Any) -> str:
+    kind = value.get("type", "function") if isinstance(value, dict) else getattr(value, "type", "mode")
+    return str(kind)
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("mode")]
+    | Annotated[NamedToolChoice, Tag("function")]
+    | Annotated[AllowedToolsChoice, Tag("allowed_tools")],
+    Discriminator(
+        _kind_of_choice,
+        custom_error_type="unsupported",
+        custom_error_message="is none of the choices served: none, auto, required, a function, allowed_tools",
+    ),
+]
+
+
 class ChatRequest(Wire):
     model: str = Field(max_length=NAME_CHARS)
     messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
     tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
-    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
@@ -165,10 +207,32 @@ class ChatRequest(Wire):
     def _one_stop(cls, value: Any) -> Any:
         return [] if value is None else [value] if isinstance(value, str) else value
 
-    @field_validator("temperature", "top_p", "parallel_tool_calls", "n", "flightloop", mode="before")
+    @field_validator(
+        "temperature", "top_p", "parallel_tool_calls", "n", "logprobs", "top_logprobs", "stream", "flightloop",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _null_is_default(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _allows_known_tools(cls, choice: ToolChoice | None, info: ValidationInfo) -> ToolChoice | None:
+        if isinstance(choice, AllowedToolsChoice):
+            known = {tool.function.name for tool in info.data.get("tools") or []}
+            unknown = sorted(choice.names - known)
+            if unknown:
+                raise PydanticCustomError(
+                    "unknown_tool", "allows tools that are not in tools: {names}", {"names": ", ".join(unknown)}
+                )
+        return choice
+
+    @model_validator(mode="after")
+    def _only_allowed_tools(self) -> Self:
+        if isinstance(self.tool_choice, AllowedToolsChoice):
+            self.tools = [tool for tool in self.tools or [] if tool.function.name in self.tool_choice.names]
+            self.tool_choice = self.tool_choice.allowed_tools.mode
+        return self
 
     @property
     def token_limit(self) -> int | None:

@@ -43,6 +43,8 @@ class FlightloopError(Exception):
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
+    kind: ClassVar[str | None] = None
+    """``type`` in the error document, where OpenAI's clients look at it; None: it follows from the status."""
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -60,7 +62,7 @@ class FlightloopError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The error document of the HTTP API."""
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = self.kind or ("server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
@@ -80,7 +82,14 @@ class UnsupportedContent(InvalidRequest):
 
 
 class ContextTooLong(InvalidRequest):
+    """Clients tell it by its code, or by OpenAI's words: "this model's maximum context length is"."""
+
     code = "context_length_exceeded"
+
+    @classmethod
+    def of(cls, limit: int, given: str, param: str = "messages") -> ContextTooLong:
+        """The error of a model that takes ``limit`` tokens; ``given`` says what was more, as in "the prompt has 9"."""
+        return cls(f"{param}: this model's maximum context length is {limit} tokens, but {given}", param=param)
 
 
 class Unauthorized(FlightloopError):
@@ -128,12 +137,14 @@ class Interrupted(FlightloopError):
 class Overloaded(FlightloopError):
     code = "overloaded"
     status = 429
+    kind = "rate_limit_error"
     retryable = True
 
 
 class BudgetExhausted(FlightloopError):
     code = "budget_exhausted"
     status = 429
+    kind = "insufficient_quota"
 
 
 class InternalError(FlightloopError):

@@ -155,6 +155,14 @@ class FunctionChoice(Wire):
     name: str = Field(max_length=NAME_CHARS)
 
 
+class AllowedFunctions(Wire):
+    """These tools alone: as if the request had no others."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Many[FunctionChoice] = Field(min_length=1, max_length=TOOLS)
+
+
 class TextFormat(Wire):
     """``name`` and ``schema`` belong to ``json_schema``."""
 
@@ -181,7 +189,7 @@ class ResponseCreate(Wire):
     input: Items = Field(min_length=1)
     instructions: str | None = None
     tools: Many[FunctionTool] = Field(default_factory=list, max_length=TOOLS)
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedFunctions = "auto"
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
     max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
@@ -281,7 +289,7 @@ class ResponseObject(Wire):
     usage: ResponseUsage | None = None
     instructions: str | None = None
     tools: list[FunctionTool] = Field(default_factory=list)
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | AllowedFunctions = "auto"
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
     max_output_tokens: int | None = None

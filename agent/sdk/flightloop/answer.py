@@ -1,0 +1,101 @@
+"""An answer put together from the chunks that a model streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+
+from flightloop.chat import (
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    FinishReason,
+    FunctionCall,
+    ResponseExtension,
+    ResponseMessage,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from flightloop.errors import ModelUnavailable
+
+
+class Answer:
+    """An answer as far as it has come: its first choice, the only one that this project asks for.
+
+    Attributes:
+        pieces: the text, as its chunks brought it.
+        tokens: chunks with text or calls: an estimate of the tokens until ``usage`` arrives.
+    """
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.created = 0
+        self.model = ""
+        self.pieces: list[str] = []
+        self.calls: list[ToolCall] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.finish_reason: FinishReason | None = None
+        self.usage: Usage | None = None
+        self.extension: ResponseExtension | None = None
+        self.tokens = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def add(self, chunk: ChatChunk) -> str:
+        """Takes one chunk in; returns the text it brought."""
+        self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
+        self.usage = chunk.usage or self.usage
+        self.extension = chunk.flightloop or self.extension
+        return "".join(self._choice(choice) for choice in chunk.choices if choice.index == 0)
+
+    def completion(self) -> ChatCompletion:
+        """The whole answer, as OpenAI's protocol tells it without streaming.
+
+        Raises:
+            ModelUnavailable: the chunks ended before the answer did.
+        """
+        if self.finish_reason is None:
+            raise ModelUnavailable("the answer broke off")
+        text = self.text
+        message = ResponseMessage(content=text if text or not self.calls else None, tool_calls=self.calls or None)
+        logprobs = ChoiceLogprobs(content=self.logprobs) if self.logprobs else None
+        return ChatCompletion(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=[Choice(message=message, finish_reason=self.finish_reason, logprobs=logprobs)],
+            usage=self.usage or Usage(),
+            flightloop=self.extension,
+        )
+
+    def _choice(self, choice: ChunkChoice) -> str:
+        self.finish_reason = choice.finish_reason or self.finish_reason
+        self.logprobs += choice.logprobs.content if choice.logprobs else []
+        text = choice.delta.content or ""
+        if text:
+            self.pieces.append(text)
+        for delta in choice.delta.tool_calls or []:
+            self._call(delta)
+        self.tokens += bool(text or choice.delta.tool_calls)
+        return text
+
+    def _call(self, delta: ToolCallDelta) -> None:
+        while len(self.calls) <= delta.index:
+            self.calls.append(ToolCall(id="", function=FunctionCall(name="", arguments="")))
+        call = self.calls[delta.index]
+        call.id = delta.id or call.id
+        call.function.name += delta.function.name or ""
+        call.function.arguments += delta.function.arguments or ""
+
+
+async def completed(chunks: AsyncIterable[ChatChunk]) -> ChatCompletion:
+    """Reads a stream to its end. Raises what the stream raises, and ModelUnavailable where it breaks off."""
+    answer = Answer()
+    async for chunk in chunks:
+        answer.add(chunk)
+    return answer.completion()

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from agent.auth import Keyring, KeyStore
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.journal import Journal, new_id
+from agent.model_call.interrupts import Interrupts
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
@@ -80,3 +82,8 @@ class ApiDeps:
     heartbeat_s: float = 15.0
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0
+
+    @cached_property
+    def interrupts(self) -> Interrupts:
+        """For answers of models that do not look for a stop themselves."""
+        return Interrupts(self.journal.interrupt_snapshot, self.interrupt_poll_s, self.interrupt_max_silence_s)

@@ -16,7 +16,6 @@ from typing import Any
 
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
-from agent.api.interrupted import interrupt_raised
 from agent.api.metered import metered
 from agent.api.racing import until
 from agent.api.verdicts import record
@@ -89,17 +88,11 @@ async def guarded(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk
 
 
 async def _watched(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
-    """The model's chunks; an interrupt ends them, where the model's server does not see to it itself."""
-    stream = metered(deps, admitted)
-    stopped = asyncio.Event()
-
-    async def stop() -> None:
-        if deps.model.capabilities.interrupts:
-            await asyncio.Event().wait()
-        await interrupt_raised(deps, admitted.tags, admitted.epoch)
-        stopped.set()
-
-    async with aclosing(until(stream, stop())) as chunks:
+    """The model's chunks; an interrupt ends them. Our engine sees it itself, for other models it is looked for here."""
+    stream, stopped = metered(deps, admitted), asyncio.Event()
+    if not deps.model.capabilities.interrupts:
+        stream = until(stream, _raised(deps, admitted, stopped))
+    async with aclosing(stream) as chunks:
         async for chunk in chunks:
             if chunk.flightloop is not None and chunk.flightloop.interrupted:
                 stopped.set()
@@ -107,6 +100,11 @@ async def _watched(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChun
             yield chunk
     if stopped.is_set():
         raise Interrupted("the emergency stop ended the answer")
+
+
+async def _raised(deps: ApiDeps, admitted: Admitted, stopped: asyncio.Event) -> None:
+    await deps.interrupts.raised(admitted.tags, admitted.epoch)
+    stopped.set()
 
 
 async def _closing(

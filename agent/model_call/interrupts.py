@@ -1,0 +1,83 @@
+"""The emergency stop for answers of models that do not look for it themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from flightloop.chat import Tags
+from guardrails.interrupt import InterruptSnapshot, InterruptWatch
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class _Answer:
+    """One that is open: whose it is, and the epoch at which it was admitted."""
+
+    tags: Tags
+    epoch: int
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Interrupts:
+    """Reads the interrupts for all open answers of this process together, and not at all while none is open.
+
+    Args:
+        read: the snapshot as it is now; raises where the store cannot be reached.
+        poll_s: seconds between two reads.
+        max_silence_s: seconds without a snapshot after which every answer is stopped: what cannot be told to stop must
+            not go on.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[InterruptSnapshot]], poll_s: float, max_silence_s: float) -> None:
+        self._read = read
+        self._poll_s = poll_s
+        self._max_silence_s = max_silence_s
+        self._open: set[_Answer] = set()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def raised(self, tags: Tags, epoch: int) -> None:
+        """Returns once an interrupt that matches was raised after ``epoch``, or when the silence was too long."""
+        answer = _Answer(tags, epoch)
+        self._open.add(answer)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._reads())
+        try:
+            await answer.stopped.wait()
+        finally:
+            self._open.discard(answer)
+
+    async def _reads(self) -> None:
+        clock = asyncio.get_running_loop().time
+        heard = clock()
+        while self._open:
+            snapshot = await self._snapshot()
+            if snapshot is not None:
+                heard = clock()
+                self._stop(_stopped_by(snapshot))
+            elif clock() - heard > self._max_silence_s:
+                self._stop(lambda _: True)
+            await asyncio.sleep(self._poll_s)
+
+    async def _snapshot(self) -> InterruptSnapshot | None:
+        try:
+            async with asyncio.timeout(self._max_silence_s):
+                return await self._read()
+        except Exception:
+            log.exception("the interrupts cannot be read")
+            return None
+
+    def _stop(self, applies: Callable[[_Answer], bool]) -> None:
+        for answer in self._open:
+            if applies(answer):
+                answer.stopped.set()
+
+
+def _stopped_by(snapshot: InterruptSnapshot) -> Callable[[_Answer], bool]:
+    watch = InterruptWatch(lambda: snapshot, max_silence_s=60.0)
+    watch.poll()
+    return lambda answer: watch.stopped(answer.tags, answer.epoch)

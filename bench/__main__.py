@@ -119,6 +119,26 @@ def holding_up(
 
 
 @app.command()
+def path(
+    json: Json = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the platform and the engine, in turns.")] = 5,
+    firsts: Annotated[int, typer.Option(min=20, help="Answers whose first token is waited for.")] = 100,
+    port: Port = 8000,
+) -> None:
+    """What lies between the engine and a client's socket: tokens per second, and the delay of the first one."""
+    from bench.engine.quiet import only_warnings
+    from bench.path.run import Wish, measure
+
+    only_warnings()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    show(
+        measure(console, Wish(port, rounds, firsts), done=lambda rows: write(rows, json) if json else None),
+        console,
+        "path",
+    )
+
+
+@app.command()
 def engine(
     json: Json = None,
     rows: Annotated[str, typer.Option(help="Names, with commas; a name that ends in _ takes all that begin so.")] = "",

@@ -118,8 +118,9 @@ class RemoteChatModel:
         if not (request.logprobs and self._config.logprobs):
             payload.pop("logprobs", None)
             payload.pop("top_logprobs", None)
-        if not request.stop:
-            payload.pop("stop", None)
+        for field in ("stop", "ignore_eos"):
+            if not payload[field]:
+                del payload[field]
         for message in payload["messages"]:
             message.setdefault("content", None)  # a turn of calls alone: OpenAI wants the field all the same
         self._mark_strict(payload)

@@ -33,9 +33,8 @@ class ServeChatModel:
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         response = self._handle.options(stream=True).stream.remote(request)
         try:
-            async for chunks in response:
-                for chunk in chunks:
-                    yield chunk
+            async for chunk in response:
+                yield chunk
         except Exception as error:
             raise translated(error) from error
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flightloop.chat import Priority, Tags
@@ -110,6 +111,14 @@ class EngineOutput:
     @property
     def last(self) -> bool:
         return self.finish is not None or self.error is not None
+
+
+def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
+    """Consecutive outputs of one request as one: at least one, of which only the last may be the request's last."""
+    if len(outputs) == 1:
+        return outputs[0]
+    tokens = tuple(token for output in outputs for token in output.tokens)
+    return replace(outputs[-1], tokens=tokens, text="".join(output.text for output in outputs))
 
 
 @dataclass(frozen=True)

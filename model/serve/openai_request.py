@@ -57,6 +57,7 @@ def engine_request(
             stop=tuple(request.stop),
             logprobs=request.logprobs,
             top_logprobs=request.top_logprobs if request.logprobs else 0,
+            ignore_end=request.ignore_eos,
         ),
         grammar=grammar,
         tags=extension.tags,

@@ -59,10 +59,10 @@ class ModelReplica:
         self._deployment = serve.get_replica_context().deployment
         self._reporter = Reporter(self._metrics, make_sink(), REPORT_INTERVAL_S, self._sample).start()
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[list[ChatChunk]]:
-        """The answer's chunks; a list, so that what one step made crosses the process border at once."""
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """The answer's chunks: what has come while the last one was on its way crosses the process border at once."""
         async for chunk in self._server.stream(request):
-            yield [chunk]
+            yield chunk
 
     async def models(self) -> list[ModelCard]:
         return self._server.models()

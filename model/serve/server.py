@@ -18,7 +18,7 @@ from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable
 from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
-from model.engine.request import EngineLoad, EngineOutput, EngineRequest
+from model.engine.request import EngineLoad, EngineOutput, EngineRequest, joined
 from model.serve.openai_chunks import ChunkWriter
 from model.serve.openai_request import engine_request
 from model.serve.unsure import may_choose, sure
@@ -37,6 +37,17 @@ class _Stream:
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
     events: asyncio.Queue[EngineOutput | FlightloopError] = field(default_factory=asyncio.Queue)
+
+    async def next(self) -> EngineOutput:
+        """What has come since the last time, as one output. Raises what ended the stream instead."""
+        event = await self.events.get()
+        outputs: list[EngineOutput] = []
+        while isinstance(event, EngineOutput):
+            outputs.append(event)
+            if event.last or self.events.empty():
+                return joined(outputs)
+            event = self.events.get_nowait()
+        raise event
 
     def send(self, event: EngineOutput | FlightloopError) -> None:
         with suppress(RuntimeError):  # the reader's loop is closed: nobody listens any more
@@ -136,14 +147,12 @@ class ChatServer:
         self._open(stream)
         try:
             while True:
-                event = await stream.events.get()
-                if isinstance(event, FlightloopError):
-                    raise event
-                for chunk in writer.write(event):
+                output = await stream.next()
+                for chunk in writer.write(output):
                     yield chunk
-                if event.error is not None:
-                    raise event.error
-                if event.last:
+                if output.error is not None:
+                    raise output.error
+                if output.last:
                     return
         finally:
             with self._lock:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -153,7 +154,7 @@ async def test_json_is_json(setup: Setup) -> None:
 
 async def test_many_at_once_get_what_each_gets_alone(setup: Setup) -> None:
     asked = [request(f"Number {n}", seed=n, temperature=1.0, max_tokens=10 + n) for n in range(9)]
-    together = await asyncio.gather(*map(setup.server.complete, asked))
+    together = await asyncio.gather(*(completed(setup.server.stream(one)) for one in asked))
     for one, each in zip(asked, together, strict=True):
         alone = await completed(setup.server.stream(one))
         assert alone.choices[0].message == each.choices[0].message
@@ -350,3 +351,21 @@ async def test_tools_that_are_not_strict_get_text_or_calls(setup: Setup) -> None
 def test_chunks_that_break_off_are_no_completion() -> None:
     with pytest.raises(ModelUnavailable, match="broke off"):
         Answer().completion()
+
+
+async def test_what_gathers_while_the_reader_is_busy_leaves_as_one_chunk(setup: Setup) -> None:
+    asked = request(temperature=0, logprobs=True)
+    chunks = setup.server.stream(asked)
+    first = await anext(chunks)
+    assert len(first.choices[0].logprobs.content) == 1, "the first token leaves at once"  # type: ignore[union-attr]
+    await asyncio.to_thread(_at_rest, setup)
+    text, end = [chunk async for chunk in chunks]
+    assert len(text.choices[0].logprobs.content) == 23  # type: ignore[union-attr]
+    said = (first.choices[0].delta.content or "") + (text.choices[0].delta.content or "")
+    assert said == (await completed(setup.server.stream(asked))).choices[0].message.content
+    assert end.choices[0].finish_reason == "length"
+
+
+def _at_rest(setup: Setup) -> None:
+    while setup.server.load().running:
+        time.sleep(0.001)

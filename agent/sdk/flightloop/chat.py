@@ -194,6 +194,8 @@ class ChatRequest(Wire):
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: Literal[1] = 1
+    ignore_eos: bool = False
+    """As vLLM takes it: the answer goes on until another bound ends it. For measurements."""
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0, le=20)
     """Log-probabilities are natural logarithms taken before the grammar's mask."""

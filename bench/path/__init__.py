@@ -1,0 +1,1 @@
+"""What lies between the engine and a client's socket: throughput, delay, and the code that a token passes."""

@@ -1,0 +1,100 @@
+"""Whoever reads the answers, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import httpx
+
+from bench.errors import BenchError
+
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One streamed answer: seconds of a clock that all processes share, and tokens by the server's own count.
+
+    ``waited``: seconds from the request's arrival in the engine to its first token, as the engine says it.
+    """
+
+    asked: float
+    first: float
+    last: float
+    tokens: int
+    pieces: int
+    waited: float | None
+
+
+class Client:
+    """Asks a server. Each call streams answers to all requests at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def ask(self, url: str, key: str, bodies: Sequence[dict[str, Any]]) -> list[Heard]:
+        """Raises BenchError: an answer failed."""
+        self._connection.send((url, key, list(bodies)))
+        answer = self._connection.recv()
+        if isinstance(answer, str):
+            raise BenchError(answer)
+        return [Heard(*fields) for fields in answer]
+
+
+@contextmanager
+def client() -> Iterator[Client]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield Client(ours)
+    finally:
+        ours.close()
+        process.join(10)
+        process.kill()
+
+
+def _serve(connection: Connection) -> None:
+    while True:
+        try:
+            order = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(asyncio.run(_all(*order)))
+        except (httpx.HTTPError, BenchError) as error:
+            connection.send(f"{type(error).__name__}: {error}")
+
+
+async def _all(url: str, key: str, bodies: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as http:
+        return await asyncio.gather(*(_one(http, body) for body in bodies))
+
+
+async def _one(http: httpx.AsyncClient, body: dict[str, Any]) -> tuple[Any, ...]:
+    wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    asked, arrivals, tail = time.perf_counter(), [], b""
+    async with http.stream("POST", "/v1/chat/completions", json=wanted) as response:
+        if response.status_code != 200:
+            raise BenchError(f"{response.status_code}: {(await response.aread())[:300]!r}")
+        async for piece in response.aiter_bytes():
+            if b'"content":"' in piece.replace(b'"content":""', b""):
+                arrivals.append(time.perf_counter())
+            tail = (tail + piece)[-8192:]  # reading all of it would be work that the server has to wait for
+    documents = [
+        json.loads(line[6:]) for line in tail.split(b"\n") if line.startswith(b"data: {") and line.endswith(b"}")
+    ]
+    usage = next((found["usage"] for found in reversed(documents) if found.get("usage")), None)
+    if usage is None or not arrivals:
+        raise BenchError(f"the answer ended with {tail[-300:]!r}")
+    told = next((found["flightloop"] for found in documents if found.get("flightloop")), {})
+    return (asked, arrivals[0], arrivals[-1], usage["completion_tokens"], len(arrivals), told.get("ttft_seconds"))

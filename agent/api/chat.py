@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
-from agent.api.access import Deps, Operator, Viewer, caller_gone, stream_over, unanswered
+from agent.api.access import Deps, Operator, Viewer, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
-from agent.api.racing import first_of, until
+from agent.api.racing import first_of
+from agent.api.reading import Reading, Told, open_reading
 from flightloop.answer import completed
 from flightloop.chat import (
     ChatChunk,
@@ -65,17 +66,15 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
             return await unanswered(request, deps)
         return JSONResponse(_plain_completion(completion))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), caller_gone(request, deps))
-    if first is None:
+    opened = await open_reading(chunks, request, deps)
+    if opened is None:
         return await unanswered(request, deps)
+    first, reading = opened
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    stream = until(_as_sse(first, chunks, include_usage), stream_over(request, deps))
-    return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
+    return Told(_as_sse(first, reading, include_usage), reading, deps.heartbeat_s)
 
 
-async def _as_sse(
-    first: ChatChunk, chunks: AsyncGenerator[ChatChunk, None], include_usage: bool
-) -> AsyncIterator[ServerSentEvent]:
+async def _as_sse(first: ChatChunk, chunks: Reading[ChatChunk], include_usage: bool) -> AsyncIterator[ServerSentEvent]:
     """Ends with ``[DONE]``, or with an error document: the status has gone out already."""
     try:
         yield ServerSentEvent(_plain_chunk(first))
@@ -88,8 +87,6 @@ async def _as_sse(
     except Exception:
         log.exception("unforeseen error in a stream")
         yield ServerSentEvent(json.dumps(InternalError("an unforeseen error; the server's log has more").body()))
-    finally:
-        await chunks.aclose()
 
 
 def _plain_chunk(chunk: ChatChunk) -> str:

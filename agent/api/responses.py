@@ -8,16 +8,17 @@ from contextlib import aclosing
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
-from agent.api.access import Deps, Operator, caller_gone, stream_over, unanswered
+from agent.api.access import Deps, Operator, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.narrated import Narration
-from agent.api.racing import first_of, until
+from agent.api.racing import first_of
+from agent.api.reading import Reading, Told, open_reading
 from agent.api.translated import translated
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
@@ -50,11 +51,11 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
             return await unanswered(request, deps)
         return JSONResponse(whole.model_dump(mode="json", by_alias=True))
     # Until the first token an error is still an HTTP status.
-    first = await first_of(anext(chunks), caller_gone(request, deps))
-    if first is None:
+    opened = await open_reading(chunks, request, deps)
+    if opened is None:
         return await unanswered(request, deps)
-    stream = until(_as_sse(narration, first, chunks), stream_over(request, deps))
-    return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
+    first, reading = opened
+    return Told(_as_sse(narration, first, reading), reading, deps.heartbeat_s)
 
 
 async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -> ResponseObject:
@@ -64,9 +65,7 @@ async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -
     return narration.response
 
 
-async def _as_sse(
-    narration: Narration, first: ChatChunk, chunks: AsyncGenerator[ChatChunk, None]
-) -> AsyncIterator[ServerSentEvent]:
+async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading[ChatChunk]) -> AsyncIterator[ServerSentEvent]:
     """An error ends it with ``response.failed``: the status has gone out already."""
     try:
         async for event in narration.events(_after(first, chunks)):
@@ -76,8 +75,6 @@ async def _as_sse(
     except Exception:
         log.exception("unforeseen error in a stream")
         yield _sse(narration.failed(InternalError("an unforeseen error; the server's log has more")))
-    finally:
-        await chunks.aclose()
 
 
 async def _after(first: ChatChunk, rest: AsyncIterator[ChatChunk]) -> AsyncIterator[ChatChunk]:

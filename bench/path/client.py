@@ -96,5 +96,5 @@ async def _one(http: httpx.AsyncClient, body: dict[str, Any]) -> tuple[Any, ...]
     usage = next((found["usage"] for found in reversed(documents) if found.get("usage")), None)
     if usage is None or not arrivals:
         raise BenchError(f"the answer ended with {tail[-300:]!r}")
-    told = next((found["flightloop"] for found in documents if found.get("flightloop")), {})
+    told: dict[str, Any] = next((found["flightloop"] for found in documents if found.get("flightloop")), {})
     return (asked, arrivals[0], arrivals[-1], usage["completion_tokens"], len(arrivals), told.get("ttft_seconds"))

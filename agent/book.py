@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import PAGE, Journal, Lease, all_events
+from agent.model_call.call import GuardedCall
 from agent.run import RunState, fold_state
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Run
-
-
-@dataclass
-class Draft:
-    """An answer that is being decoded: ``text`` is what the rails of its stream have let through so far."""
-
-    model: str
-    prompt_tokens: int
-    completion_tokens: int = 0
-    text: str = ""
 
 
 class Book:
@@ -32,7 +22,8 @@ class Book:
         self.lease = lease
         self.state = state
         self.history = history
-        self.draft: Draft | None = None
+        self.draft: GuardedCall | None = None
+        """An answer that is being decoded."""
         self._read = state.run.last_seq  # so far the history goes
         self._deferred: list[RunEvent] = []
         self._writing = asyncio.Lock()

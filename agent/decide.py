@@ -9,11 +9,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from agent.book import Book
-from agent.budgets import reserve
 from agent.compaction import compact
 from agent.context import Conversation, Estimator, Prompt, answer_room
 from agent.gate import Gate, Means, passed
 from agent.history import dump
+from agent.model_call.call import GuardedCall
 from flightloop.answer import Answer
 from flightloop.chat import (
     ChatRequest,
@@ -62,13 +62,15 @@ Decision = Plan | CallTools | Reply
 
 @dataclass(frozen=True)
 class _Asked:
-    """A finished model call. ``text``: what the rails of its stream let through. ``cut``: the budget, not the agent,
-    set its length."""
+    """A finished model call. ``cut``: the budget, not the agent, set its length."""
 
-    answer: Answer
+    call: GuardedCall
     model: ModelCall
-    text: str
     cut: bool
+
+    @property
+    def answer(self) -> Answer:
+        return self.call.answer
 
 
 async def decide(means: Means, gate: Gate, book: Book, conversation: Conversation) -> Decision:
@@ -133,7 +135,7 @@ class _Asking:
         except StreamBlocked as blocked:
             reply = Replied(text=self._refusal, model=self._unfinished())
             return Reply(reply, blocked=blocked.ruling.reason)
-        ruling = await self.gate.final(asked.text)
+        ruling = await self.gate.conclude(asked.call)
         if asked.answer.calls:
             return self._calls(asked, passed(ruling))
         if asked.cut and asked.answer.finish_reason == "length":
@@ -181,8 +183,6 @@ class _Asking:
         prompt_tokens = estimator.tokens(prompt)
         room = self._room()
         began = self.means.clock()
-        own = reserve(self.book.state, began, prompt_tokens, room, self.means.prices)
-        reservation = await self.book.reserve(own, self.means.prices, self.means.tenants)
         request = ChatRequest(
             model=self.means.model_name,
             messages=prompt.messages,
@@ -190,16 +190,16 @@ class _Asking:
             # The tools stand in a request that may not call one, too: all prompts of a run begin alike.
             tool_choice=("none" if form or self.book.history.repeats_failure else "auto") if tools else None,
             response_format=form,
-            max_tokens=reservation.completion_tokens,
+            max_tokens=room,
             temperature=self.means.agent.temperature,
             logprobs=self.means.model.capabilities.logprobs,
         )
-        answer = await self.gate.answer(request, prompt_tokens, show=show)
-        learned = estimator.learned(prompt, answer.usage.prompt_tokens if answer.usage else 0)
-        text = self.book.draft.text if self.book.draft else ""
+        call = await self.gate.answer(request, prompt_tokens, show=show)
+        usage = call.answer.usage
+        learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
         self.book.draft = None
-        model = _model_call(self.means, answer, prompt_tokens, began, learned)
-        return _Asked(answer, model, text, cut=reservation.completion_tokens < room)
+        model = _model_call(self.means, call.answer, prompt_tokens, began, learned)
+        return _Asked(call, model, cut=(call.request.max_tokens or 0) < room)
 
     def _unfinished(self) -> ModelCall:
         model = unfinished(self.means, self.book)
@@ -216,8 +216,8 @@ def unfinished(means: Means, book: Book) -> ModelCall | None:
     draft, book.draft = book.draft, None
     if draft is None:
         return None
-    usage = _usage(draft.prompt_tokens, draft.completion_tokens)
-    return ModelCall(model=draft.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+    usage = _usage(draft.prompt_tokens, draft.answer.tokens)
+    return ModelCall(model=draft.request.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
 
 
 def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:

@@ -13,26 +13,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.book import Book, Draft
-from agent.budgets import Prices, TenantBudgets
+from agent.book import Book
+from agent.budgets import Prices, TenantBudgets, reserve
 from agent.chat_model import ChatModel
 from agent.context import Conversation
 from agent.deltas import Deltas
 from agent.facts import NO_LOOKUP, Lookup
 from agent.history import CallState, Turn, result_text
+from agent.model_call.call import GuardedCall, Way
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
-from flightloop.answer import Answer
-from flightloop.chat import ChatRequest, RequestExtension, ResponseExtension, Tags, ToolDef, Usage
-from flightloop.errors import Interrupted
+from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.aside import aside
-from guardrails.holdback import StreamBlocked
-from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject
+from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
 from observability import semconv
-from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
+from observability.tracing import Tracing, traceparent
 from tools.host import ToolOutcome
 
 
@@ -100,6 +97,7 @@ class Gate:
         self._written_before: list[int] = []
         self._turns = 0
         self._memo: dict[object, object] = {}
+        self._way = Way(means.model, means.guard, means.tracing)
         self._looked_up: list[str] = []
 
     @property
@@ -169,45 +167,53 @@ class Gate:
         ``approved``: the hash of this very call, if a person approved it. ``plan``: the tools of the plan
         that is checked; otherwise the current one counts.
         """
-        with self._means.tracing.guard(stage.value, self._means.guard.policy.version) as span:
-            ruling = await self._means.guard.check(Subject(stage, text, self.context(approved, plan), call))
-            for verdict in ruling.verdicts:
-                add_verdict(span, verdict)
-        self._judged(ruling.verdicts, call.call_id if call else None)
+        ruling = await self._way.judge(Subject(stage, text, self.context(approved, plan), call))
+        await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
-    async def final(self, text: str) -> Ruling | None:
-        """The ruling on what an answer says; None: it says nothing. Where the policy holds answers, it goes out now."""
-        if not text.strip():
-            return None
-        ruling = await self.check(Stage.FINAL, text)
-        if self._holds:
-            self._publish(passed(ruling))
-        return ruling
-
-    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> Answer:
+    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
         """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
-        policy holds answers.
+        policy holds answers. ``conclude`` it.
 
         Raises:
+            Exhausted: the bounds leave no room for an answer.
             StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
             Interrupted: an interrupt ended it.
             FlightloopError: the model's own errors.
         """
         run = self._book.run
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
-        with self._means.tracing.chat(request.model) as span:
-            extension = RequestExtension(tags=tags, epoch=self._means.epoch, traceparent=traceparent())
-            self._book.draft = Draft(request.model, prompt_tokens)
-            stream = self._means.guard.stream(self.context()) if show else None
-            answer = await self._stream(request.model_copy(update={"flightloop": extension, "stream": True}), stream)
-            used, told = answer.usage or Usage(), answer.extension or ResponseExtension()
-            add_usage(span, request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)
-            if told.confidence is not None:
-                add_evaluation(span, "confidence", told.confidence)
-        if told.interrupted:
-            raise Interrupted("the emergency stop ended the answer")
-        return answer
+        extension = RequestExtension(tags=tags, epoch=self._means.epoch)
+        asked = request.model_copy(update={"flightloop": extension})
+        call = GuardedCall(self._way, self, self.context(), asked, prompt_tokens)
+        async with aclosing(call.text(shown=show)) as pieces:
+            async for piece in pieces:
+                self._publish(piece)
+        return call
+
+    async def conclude(self, call: GuardedCall) -> Ruling | None:
+        """The ruling on what an answer says; None: it says nothing. Where the policy holds answers, it goes out now."""
+        _, ruling = await call.conclude()
+        if not call.live:
+            self._publish(passed(ruling))
+        return ruling
+
+    # What `agent.model_call.Owner` does for a run.
+
+    async def reserve(self, call: GuardedCall) -> ChatRequest:
+        longest, prices = call.request.token_limit, self._means.prices
+        assert longest is not None
+        own = reserve(self._book.state, self._means.clock(), call.prompt_tokens, longest, prices)
+        granted = await self._book.reserve(own, prices, self._means.tenants)
+        self._book.draft = call
+        return call.request.model_copy(update={"max_tokens": granted.completion_tokens})
+
+    async def settle(self, call: GuardedCall) -> None:
+        """The journal does: a run pays with the event that tells of the answer."""
+
+    async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
+        """They go with the next write, in the transaction of what they are about."""
+        self._book.defer([Judged(verdict=verdict, call_id=call_id) for verdict in verdicts])
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
@@ -230,39 +236,9 @@ class Gate:
             traceparent=traceparent(),
         )
 
-    async def _stream(self, request: ChatRequest, stream: GuardStream | None) -> Answer:
-        answer, draft, searched = Answer(), self._book.draft, self.context().characters if stream is not None else 0
-        assert draft is not None
-        try:
-            async with aclosing(self._means.model.stream(request)) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    piece = answer.add(chunk)
-                    draft.completion_tokens = answer.tokens
-                    if stream is not None and piece:
-                        self._take(draft, await aside(searched, stream.push, piece))
-            if stream is not None:
-                self._take(draft, await aside(searched + len(draft.text), stream.finish))
-                self._judged(stream.ruling().verdicts)
-            return answer
-        except StreamBlocked as blocked:
-            self._judged(blocked.ruling.verdicts)
-            raise
-
-    def _take(self, draft: Draft, text: str) -> None:
-        draft.text += text
-        if not self._holds:
-            self._publish(text)
-
-    @property
-    def _holds(self) -> bool:
-        return self._means.guard.policy.document.streaming == "held"
-
     def _publish(self, text: str) -> None:
         if text:
             run = self._book.run
             now, step = self._means.clock(), run.usage.steps
             delta = DeltaEvent(run_id=run.id, text=text, at=now, step=step, after=run.last_seq)
             self._means.deltas.publish(delta)
-
-    def _judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        self._book.defer([Judged(verdict=verdict, call_id=call_id) for verdict in verdicts])

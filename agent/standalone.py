@@ -108,6 +108,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,
             tenants=settings.tenants,
+            tracing=Tracing(provider),
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         own = await stack.enter_async_context(api_socket())

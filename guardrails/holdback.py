@@ -19,11 +19,12 @@ OFTEN = 256
 
 
 class StreamBlocked(Exception):
-    """A detector blocks the stream; nothing more may be released."""
+    """A detector blocks the stream; nothing more may be released but ``before``: the text up to what it found."""
 
-    def __init__(self, ruling: Ruling) -> None:
+    def __init__(self, ruling: Ruling, before: str = "") -> None:
         super().__init__(ruling.reason)
         self.ruling = ruling
+        self.before = before
 
 
 class HoldBack:
@@ -114,12 +115,21 @@ class HoldBack:
         settled = [(detector, finding) for detector, finding in self._open if finding.end <= boundary]
         self._open = [(detector, finding) for detector, finding in self._open if finding.end > boundary]
         self._hits += settled
-        if any(detector.action is Action.BLOCK for detector, _ in settled):
+        blocking = [finding.start for detector, finding in settled if detector.action is Action.BLOCK]
+        redacted = [finding for detector, finding in settled if detector.action is Action.REDACT]
+        if blocking:
+            before = "" if self._held else self._shown_before(min(blocking), redacted)
             self._blocked = StreamBlocked(self.ruling())
-            raise self._blocked
-        shown = self._shown([finding for detector, finding in settled if detector.action is Action.REDACT], boundary)
+            raise StreamBlocked(self._blocked.ruling, before)
+        shown = self._shown(redacted, boundary)
         self._released = boundary
         return shown
+
+    def _shown_before(self, boundary: int, redacted: list[Finding]) -> str:
+        for finding in sorted(redacted, key=lambda finding: -finding.end):
+            if finding.start < boundary < finding.end:
+                boundary = finding.start
+        return self._shown([finding for finding in redacted if finding.end <= boundary], boundary)
 
     def _shown(self, findings: list[Finding], boundary: int) -> str:
         pieces, at = [], self._released

@@ -12,14 +12,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
+from agent.api import completing
 from agent.api.access import Deps, Operator, Viewer, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
-from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.racing import first_of
-from agent.api.reading import Reading, Told, open_reading
+from agent.api.streamed import Streamed, open_reading
+from agent.model_call.reading import Reading
 from flightloop.answer import completed
 from flightloop.chat import (
     ChatChunk,
@@ -59,7 +60,7 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
 async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
     """Answers a conversation. A client that goes away cancels the decoding."""
     admitted = await admit(deps, known_models(request), body, caller, request.headers)
-    chunks = guarded(deps, admitted)
+    chunks = completing.chunks(deps, admitted)
     if not body.stream:
         completion = await first_of(completed(chunks), caller_gone(request, deps))
         if completion is None:
@@ -71,10 +72,10 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
         return await unanswered(request, deps)
     first, reading = opened
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    return Told(_as_sse(first, reading, include_usage), reading, deps.heartbeat_s)
+    return Streamed(_as_sse(first, reading, include_usage), reading, deps.heartbeat_s)
 
 
-async def _as_sse(first: ChatChunk, chunks: Reading[ChatChunk], include_usage: bool) -> AsyncIterator[ServerSentEvent]:
+async def _as_sse(first: ChatChunk, chunks: Reading, include_usage: bool) -> AsyncIterator[ServerSentEvent]:
     """Ends with ``[DONE]``, or with an error document: the status has gone out already."""
     try:
         yield ServerSentEvent(_plain_chunk(first))

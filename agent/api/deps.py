@@ -19,6 +19,7 @@ from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
 from guardrails.types import Guarding
 from observability.metrics import Metrics
+from observability.tracing import Tracing, untraced
 
 
 class Catalogue(Protocol):
@@ -80,6 +81,7 @@ class ApiDeps:
     name: str = field(default_factory=lambda: new_id("api"))
     long_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LONG_CHECKS))
     heartbeat_s: float = 15.0
+    tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0
 

@@ -10,16 +10,17 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import ServerSentEvent
 
+from agent.api import completing
 from agent.api.access import Deps, Operator, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
-from agent.api.guarded import guarded
 from agent.api.models import known_models
 from agent.api.narrated import Narration
 from agent.api.racing import first_of
-from agent.api.reading import Reading, Told, open_reading
+from agent.api.streamed import Streamed, open_reading
 from agent.api.translated import translated
+from agent.model_call.reading import Reading
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
 from flightloop.response_events import ResponseEvent
@@ -44,7 +45,7 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         admitted = await admit(deps, known_models(request), chat, caller, request.headers)
     except FlightloopError as error:
         raise translation.renamed(error) from error
-    chunks, narration = guarded(deps, admitted), Narration(body)
+    chunks, narration = completing.chunks(deps, admitted), Narration(body)
     if not body.stream:
         whole = await first_of(_last(narration, chunks), caller_gone(request, deps))
         if whole is None:
@@ -55,7 +56,7 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
     if opened is None:
         return await unanswered(request, deps)
     first, reading = opened
-    return Told(_as_sse(narration, first, reading), reading, deps.heartbeat_s)
+    return Streamed(_as_sse(narration, first, reading), reading, deps.heartbeat_s)
 
 
 async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -> ResponseObject:
@@ -65,7 +66,7 @@ async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -
     return narration.response
 
 
-async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading[ChatChunk]) -> AsyncIterator[ServerSentEvent]:
+async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading) -> AsyncIterator[ServerSentEvent]:
     """An error ends it with ``response.failed``: the status has gone out already."""
     try:
         async for event in narration.events(_after(first, chunks)):

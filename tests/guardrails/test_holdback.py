@@ -87,6 +87,25 @@ def test_character_by_character_nothing_of_a_redacted_span_is_released(text):
     assert released + stream.finish() == redact(text, spans)
 
 
+@settings(max_examples=250, deadline=None)
+@given(texts, texts, st.lists(st.integers(0, 500), max_size=12))
+def test_every_way_to_cut_a_blocked_text_releases_the_same(before, after, cuts):
+    text = f"{before} project falcon {after}"
+    terms = Detector("terms", terms_finder(["project falcon"]), Action.BLOCK)
+    assert released_of([*detectors()[:2], terms], cut(text, cuts)) == released_of([*detectors()[:2], terms], [text])
+
+
+def released_of(chosen, pieces):
+    stream, released = HoldBack(chosen, GuardContext()), ""
+    try:
+        for piece in pieces:
+            released += stream.push(piece)
+        released += stream.finish()
+    except StreamBlocked as blocked:
+        return released + blocked.before
+    raise AssertionError("it was not blocked")
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_a_blocked_term_ends_the_stream_before_its_first_character(size):
     text = "We can tell you about Project Falcon and more."
@@ -95,7 +114,7 @@ def test_a_blocked_term_ends_the_stream_before_its_first_character(size):
         for start in range(0, len(text), size):
             released += stream.push(text[start : start + size])
         stream.finish()
-    assert "We can tell you about ".startswith(released)
+    assert released + caught.value.before == "We can tell you about "
     assert caught.value.ruling.action is Action.BLOCK
     assert "terms" in {verdict.rail for verdict in caught.value.ruling.verdicts if verdict.labels}
     with pytest.raises(StreamBlocked):

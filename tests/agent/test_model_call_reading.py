@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api.reading import Reading, joined
+from agent.model_call.reading import Reading
 from flightloop.chat import ChatChunk, ChunkChoice, Delta, Usage
 
 
@@ -46,10 +46,10 @@ def said_by(chunks: Sequence[ChatChunk]) -> str:
 
 
 async def test_a_quick_reader_gets_each_piece_and_a_slow_one_all_that_gathered() -> None:
-    reading = Reading(Source([text("a"), text("b"), text("c"), end()]).stream(), joined)
+    reading = Reading(Source([text("a"), text("b"), text("c"), end()]).stream())
     await asyncio.sleep(0)  # the source never waits: it is through by now
     assert [said_by([chunk]) async for chunk in reading] == ["abc", ""]
-    await reading.close()
+    await reading.aclose()
 
 
 @given(st.lists(st.sampled_from(["text", "words", "role", "call", "usage", "end", "logprobs", "wait"]), max_size=12))
@@ -74,38 +74,38 @@ async def test_joining_changes_nothing_that_is_told(kinds: list[str]) -> None:
                 yield made[kind]
 
     given_out = [made[kind] for kind in kinds if kind != "wait"]
-    reading = Reading(source(), joined)
+    reading = Reading(source())
     read = [chunk async for chunk in reading]
-    await reading.close()
+    await reading.aclose()
     assert said_by(read) == said_by(given_out)
     others = [chunk for chunk in given_out if chunk not in (made["text"], made["words"])]
     assert [chunk for chunk in read if chunk in others] == others, "what is no plain text stays apart and in order"
 
 
 async def test_an_error_comes_behind_what_was_said_before_it() -> None:
-    reading = Reading(Source([text("a"), ValueError("broken")]).stream(), joined)
+    reading = Reading(Source([text("a"), ValueError("broken")]).stream())
     assert said_by([await anext(reading)]) == "a"
     with pytest.raises(ValueError, match="broken"):
         await anext(reading)
-    await reading.close()
+    await reading.aclose()
 
 
 async def test_closing_a_reading_closes_its_source() -> None:
     source = Source([text("a")], hangs=True)
-    reading = Reading(source.stream(), joined)
+    reading = Reading(source.stream())
     assert said_by([await anext(reading)]) == "a"
     assert not source.closed.is_set()
-    await reading.close()
+    await reading.aclose()
     assert source.closed.is_set()
 
 
 async def test_what_ends_a_stream_ends_it_at_once() -> None:
     stop = asyncio.Event()
     source = Source([text("a")], hangs=True)
-    reading = Reading(source.stream(), joined)
+    reading = Reading(source.stream())
     reading.end_with(stop.wait())
     await asyncio.sleep(0)
     stop.set()
     assert [chunk async for chunk in reading] in ([], [text("a")])
-    await reading.close()
+    await reading.aclose()
     assert source.closed.is_set()

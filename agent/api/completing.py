@@ -1,0 +1,150 @@
+"""A guarded call of the model told as OpenAI's chunks.
+
+A call of a tool is held until its arguments are complete and judged. An ``ask`` is left to the caller, who is the
+one to perform the call or not; in a conversation that is tainted it is a refusal, since a program that
+performs every call would be the victim. Text is released as the policy says: ``held`` until the call has concluded, or
+``live`` as soon as no rail can object to it any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from agent.api.admission import Admitted
+from agent.api.deps import ApiDeps
+from agent.api.owner import CompletionOwner
+from agent.context import Estimator, Prompt
+from agent.model_call.call import GuardedCall, Way
+from flightloop.chat import (
+    ChatChunk,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
+    FunctionDelta,
+    ToolCall,
+    ToolCallDelta,
+)
+from flightloop.verdicts import Action, Stage
+from guardrails.holdback import StreamBlocked
+from guardrails.types import CallSubject, Ruling, Subject
+
+
+async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
+    """The answer as OpenAI chunks: role, text, whole calls, an end with ``finish_reason``, usage.
+
+    An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
+
+    Raises:
+        BudgetExhausted: the tenant's bounds leave no room for an answer.
+        Interrupted: an interrupt that matches was raised meanwhile.
+        FlightloopError: what the model raises.
+    """
+    request = admitted.request
+    way = Way(deps.model, admitted.guard, deps.tracing, deps.interrupts)
+    prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
+    call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
+    told = _Telling(admitted, call)
+    try:
+        async with aclosing(call.text()) as pieces:
+            async for piece in pieces:
+                yield told.show(piece) if piece else told.begin()
+    except StreamBlocked:
+        for chunk in told.refused():
+            yield chunk
+        return
+    for chunk in await told.concluded():
+        yield chunk
+
+
+class _Telling:
+    """What of a call's answer has been told, and what is told at its end."""
+
+    def __init__(self, admitted: Admitted, call: GuardedCall) -> None:
+        self._admitted = admitted
+        self._call = call
+        self._shown = ""
+
+    def begin(self) -> ChatChunk:
+        return self._chunk(Delta(role="assistant", content=""))
+
+    def show(self, text: str) -> ChatChunk:
+        self._shown += text
+        return self._chunk(Delta(content=text))
+
+    def refused(self) -> Iterator[ChatChunk]:
+        if not self._shown:
+            yield self.show(self._admitted.guard.policy.document.refusal)
+        yield from self._end("content_filter", None)
+
+    async def concluded(self) -> Sequence[ChatChunk]:
+        """The end of an answer whose text passed the stream's rails."""
+        call, answer = self._call, self._call.answer
+        subjects = [_subject(self._admitted, each) for each in answer.calls]
+        judged, final = await call.conclude([each for each in subjects if isinstance(each, Subject)])
+        following = iter(judged)
+        rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
+        text = final.text if final is not None else call.released
+        refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
+        if refused or (call.live and text != self._shown):  # what was shown cannot be redacted any more
+            return list(self.refused())
+        told = [self.show(text)] if text and not call.live else []
+        if answer.calls:
+            pairs = zip(answer.calls, rulings, strict=True)
+            told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))
+        return [*told, *self._end("tool_calls" if answer.calls else (answer.finish_reason or "stop"), self._logprobs())]
+
+    def _logprobs(self) -> ChoiceLogprobs | None:
+        """Tokens spell out the text: they only leave with a text that no rail has changed."""
+        answer = self._call.answer
+        spelt = "".join(token.token for token in answer.logprobs)
+        untouched = self._shown == answer.text == spelt and not answer.calls
+        return ChoiceLogprobs(content=answer.logprobs) if answer.logprobs and untouched else None
+
+    def _end(self, reason: str, logprobs: ChoiceLogprobs | None) -> Iterator[ChatChunk]:
+        answer = self._call.answer
+        last = self._chunk(finish_reason=reason, logprobs=logprobs)
+        last.flightloop = answer.extension
+        yield last
+        if answer.usage is not None:
+            yield ChatChunk(id=answer.id, created=answer.created, model=answer.model, usage=answer.usage)
+
+    def _chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
+        answer = self._call.answer
+        choices = [ChunkChoice(delta=delta or Delta(), **fields)]
+        return ChatChunk(id=answer.id, created=answer.created, model=answer.model, choices=choices)
+
+
+def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
+    if ruling.action is not Action.ASK:
+        return ruling.action is Action.BLOCK
+    is_call = any(verdict.stage is Stage.TOOL_CALL for verdict in ruling.verdicts)
+    return admitted.context.tainted or not is_call
+
+
+def _subject(admitted: Admitted, call: ToolCall) -> Subject | Ruling:
+    """What is to be judged; a ruling at once where no rail could."""
+    spec = admitted.specs.get(call.function.name)
+    if spec is None:
+        return _unjudged(f"{call.function.name} was not offered")
+    try:
+        subject = CallSubject(call.id, spec, call.function.parsed())
+    except ValueError:
+        return _unjudged(f"the arguments of {call.function.name} are not a JSON object")
+    return Subject(Stage.TOOL_CALL, "", admitted.context, subject)
+
+
+def _unjudged(reason: str) -> Ruling:
+    """What no rail can judge does not pass."""
+    return Ruling(Action.BLOCK, "", None, (), reason, False)
+
+
+def _delta(index: int, call: ToolCall, ruling: Ruling) -> ToolCallDelta:
+    # Arguments that no rail has changed leave as the model wrote them.
+    changed = ruling.arguments is not None and ruling.arguments != call.function.parsed()
+    arguments = json.dumps(ruling.arguments, ensure_ascii=False) if changed else call.function.arguments or "{}"
+    return ToolCallDelta(
+        index=index, id=call.id, type="function", function=FunctionDelta(name=call.function.name, arguments=arguments)
+    )

@@ -1,0 +1,174 @@
+"""The guarded call of the model: the one way to an answer, for a run's step and for a completion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from opentelemetry.trace import Span
+
+from agent.chat_model import ChatModel
+from agent.model_call.interrupts import Interrupts
+from agent.model_call.reading import Reading
+from flightloop.answer import Answer
+from flightloop.chat import ChatChunk, ChatRequest, ResponseExtension, Usage
+from flightloop.errors import FlightloopError, Interrupted
+from flightloop.verdicts import Stage, Verdict
+from guardrails.aside import aside
+from guardrails.holdback import StreamBlocked
+from guardrails.types import GuardContext, Guarding, Ruling, Subject
+from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
+
+STOPPED = "the emergency stop ended the answer"
+
+
+class Owner(Protocol):
+    """Whose call it is: it bounds the call, pays for it, and keeps its verdicts."""
+
+    async def reserve(self, call: GuardedCall) -> ChatRequest:
+        """The call's request, shortened to what the owner's bounds leave. Raises where they leave nothing."""
+        ...
+
+    async def settle(self, call: GuardedCall) -> None:
+        """The call is over, however it ended."""
+        ...
+
+    async def judged(self, verdicts: Sequence[Verdict]) -> None:
+        """Keeps verdicts, before anything is done with what they are about."""
+        ...
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a call passes. ``interrupts``: for a model that does not look for a stop; None: somebody else stops it."""
+
+    model: ChatModel
+    guard: Guarding
+    tracing: Tracing
+    interrupts: Interrupts | None = None
+
+    async def judge(self, subject: Subject) -> Ruling:
+        with self.tracing.guard(subject.stage.value, self.guard.policy.version) as span:
+            ruling = await self.guard.check(subject)
+            for verdict in ruling.verdicts:
+                add_verdict(span, verdict)
+        return ruling
+
+
+class GuardedCall:
+    """One call: read its ``text``, then let it ``conclude``.
+
+    Args:
+        context: of what is judged.
+        prompt_tokens: as they are estimated.
+
+    Attributes:
+        request: what the model was asked.
+        answer: what it has said so far.
+        released: what of its text the rails of the stream have let through.
+        spent: the model worked for it, and that is to be paid.
+    """
+
+    def __init__(self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int) -> None:
+        self._way = way
+        self._owner = owner
+        self._context = context
+        self.request = request
+        self.prompt_tokens = prompt_tokens
+        self.answer = Answer()
+        self.released = ""
+        self.spent = False
+        self._verdicts: list[Verdict] = []
+
+    @property
+    def live(self) -> bool:
+        """Text goes out while it is decoded; otherwise the policy holds it until the call has concluded."""
+        return self._way.guard.policy.document.streaming == "live"
+
+    async def text(self, *, shown: bool = True) -> AsyncGenerator[str, None]:
+        """Text that may go out by now: an empty piece when the answer begins, and none later where it is not ``live``.
+
+        Args:
+            shown: to somebody: it passes the rails of the stream.
+
+        Raises:
+            StreamBlocked: a rail blocks the text.
+            Interrupted: an interrupt ended it.
+            FlightloopError: the owner's bounds, or the model's own errors.
+        """
+        try:
+            self.request = await self._owner.reserve(self)
+            self.spent = True
+            extension = self.request.flightloop
+            with self._way.tracing.chat(self.request.model, parent=extension.traceparent) as span:
+                extension = extension.model_copy(update={"traceparent": traceparent() or extension.traceparent})
+                self.request = self.request.model_copy(update={"flightloop": extension, "stream": True})
+                async with aclosing(self._pieces(shown)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                self._tell(span)
+        except FlightloopError:
+            self.spent = self.answer.tokens > 0  # what the model refuses costs nothing
+            raise
+        finally:
+            await self._owner.settle(self)
+
+    async def conclude(self, calls: Sequence[Subject] = ()) -> tuple[list[Ruling], Ruling | None]:
+        """The rulings on the calls that the answer holds, and the one on what it says; None: it says nothing."""
+        final = [Subject(Stage.FINAL, self.released, self._context)] if self.released.strip() else []
+        rulings = await asyncio.gather(*map(self._way.judge, [*calls, *final]))
+        await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
+        return list(rulings[: len(calls)]), rulings[-1] if final else None
+
+    async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
+        stream = self._way.guard.stream(self._context) if shown else None
+        searched, begun = self._context.characters, False
+        try:
+            async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    piece = self.answer.add(chunk)
+                    if not begun:
+                        begun = True
+                        yield ""
+                    if stream is not None and piece:
+                        released = await aside(searched, stream.push, piece)
+                        if released and self._released(released):
+                            yield released
+            if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:
+                raise Interrupted(STOPPED)
+            if stream is not None:
+                rest = await aside(searched + len(self.released), stream.finish)
+                self._verdicts += stream.ruling().verdicts
+                if self._released(rest):
+                    yield rest
+        except StreamBlocked as blocked:
+            if self._released(blocked.before):
+                yield blocked.before
+            await self._owner.judged(blocked.ruling.verdicts)
+            raise
+
+    def _chunks(self) -> AsyncIterator[ChatChunk]:
+        chunks, interrupts = self._way.model.stream(self.request), self._way.interrupts
+        if interrupts is None or self._way.model.capabilities.interrupts:
+            return chunks
+        extension = self.request.flightloop
+        reading = Reading(chunks)
+        reading.end_with(interrupts.raised(extension.tags, extension.epoch or 0))
+        return reading
+
+    def _released(self, text: str) -> bool:
+        """Notes what was let through; whether it goes out now."""
+        self.released += text
+        return bool(text) and self.live
+
+    def _tell(self, span: Span) -> None:
+        used, told = self.answer.usage or Usage(), self.answer.extension or _NOTHING
+        add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, self.answer.finish_reason)
+        if told.confidence is not None:
+            add_evaluation(span, "confidence", told.confidence)
+
+
+_NOTHING = ResponseExtension()

@@ -1,0 +1,104 @@
+"""An answer that is read while it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from flightloop.chat import ChatChunk
+
+
+class Reading:
+    """An answer's chunks, taken from their source by a task of its own: who reads slowly gets what has gathered in one
+    piece.
+
+    Args:
+        chunks: belongs to the task from now on; closing the reading closes it.
+    """
+
+    def __init__(self, chunks: AsyncIterator[ChatChunk]) -> None:
+        self.stopped = False
+        """What ``end_with`` waited for has come."""
+        self._gathered: deque[ChatChunk] = deque()
+        self._news = asyncio.Event()
+        self._over = False
+        self._error: Exception | None = None
+        self._tasks = [asyncio.create_task(self._take(chunks))]
+
+    def __aiter__(self) -> AsyncIterator[ChatChunk]:
+        return self
+
+    async def __anext__(self) -> ChatChunk:
+        """Raises what the source raised, once everything before it was read."""
+        while not self._gathered:
+            if self._over:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._gathered.popleft()
+
+    def end_with(self, stop: Coroutine[Any, Any, object]) -> None:
+        """Nothing comes any more once ``stop`` has returned."""
+        self._tasks.append(asyncio.create_task(self._end_with(stop)))
+
+    async def aclose(self) -> None:
+        """Who is cancelled meanwhile leaves the rest to the tasks, which end all the same."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()  # seen: whoever reads has raised it
+
+    async def _take(self, chunks: AsyncIterator[ChatChunk]) -> None:
+        try:
+            async for chunk in chunks:
+                self._put(chunk)
+        except Exception as error:
+            self._error = error
+        finally:
+            self._end()
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _put(self, chunk: ChatChunk) -> None:
+        both = joined(self._gathered[-1], chunk) if self._gathered else None
+        if both is None:
+            self._gathered.append(chunk)
+        else:
+            self._gathered[-1] = both
+        self._news.set()
+
+    async def _end_with(self, stop: Coroutine[Any, Any, object]) -> None:
+        await stop
+        if not self._over:
+            self.stopped = True
+            self._gathered.clear()
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._news.set()
+
+
+def joined(earlier: ChatChunk, later: ChatChunk) -> ChatChunk | None:
+    """Two chunks of an answer as one, if both bring text and nothing else."""
+    if not (_is_text(earlier) and _is_text(later)):
+        return None
+    (choice,) = earlier.choices
+    text = (choice.delta.content or "") + (later.choices[0].delta.content or "")
+    delta = choice.delta.model_copy(update={"content": text})
+    return earlier.model_copy(update={"choices": [choice.model_copy(update={"delta": delta})]})
+
+
+def _is_text(chunk: ChatChunk) -> bool:
+    if len(chunk.choices) != 1 or chunk.usage is not None or chunk.flightloop is not None:
+        return False
+    (choice,) = chunk.choices
+    plain = choice.finish_reason is None and choice.logprobs is None
+    return plain and bool(choice.delta.content) and not choice.delta.tool_calls

@@ -16,6 +16,7 @@ from agent.facts import Lookup
 from agent.home import open_home, private_files
 from agent.kits import Kits, OwnedHosts
 from agent.models.remote import RemoteChatModel, RemoteConfig
+from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import LiveProject, Project
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
@@ -90,12 +91,13 @@ async def model_name(settings: Settings, model: ChatModel) -> str:
 
 
 def make_judge(model: ChatModel, name: str) -> Judge:
-    """The model itself as the guard's judge: greedy, and short."""
+    """The model itself as the guard's judge: greedy, and short. The rail that asks it bounds its time."""
+    patient = RetryingChatModel(model, RUNS)
 
     async def judge(prompt: str) -> str:
         message = ChatMessage(role="user", content=[TextPart(text=prompt)])
         request = ChatRequest(model=name, messages=[message], temperature=0.0, max_tokens=JUDGE_TOKENS)
-        answer = await completed(model.stream(request))
+        answer = await completed(patient.stream(request))
         return answer.choices[0].message.content or ""
 
     return judge

@@ -17,7 +17,6 @@ from agent.front.forwarding import CallerOfFront
 from agent.front.process import api_socket, front_process
 from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
-from agent.models.retrying import COMPLETIONS, RUNS, RetryingChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
@@ -73,9 +72,8 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         provider = setup(config.tracing)
         stack.callback(close, provider)
 
-        measured = MeasuredChatModel(remote, metrics, name)
-        model, deltas = RetryingChatModel(measured, RUNS), LocalDeltas()
-        guards = compose.make_guards(model, name)
+        model = MeasuredChatModel(remote, metrics, name)
+        guards, deltas = compose.make_guards(model, name), LocalDeltas()
         kits = compose.make_kits(settings, live, guards)
         stack.push_async_callback(kits.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
@@ -98,7 +96,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             keys=journal.keys,
             keyring=settings.keyring(journal.keys),
             catalogue=ProjectCatalogue(live, guards, name),
-            model=RetryingChatModel(measured, COMPLETIONS),
+            model=model,
             deltas=deltas,
             metrics=metrics,
             expose=expose,

@@ -23,6 +23,7 @@ from agent.gate import Hosts, Means
 from agent.journal import Claim, Journal, Lease, LeaseLost
 from agent.kits import Kit, Kits
 from agent.loop import Loop, Stop
+from agent.models.retrying import RUNS, RetryingChatModel
 from agent.session import converse
 from flightloop.chat import Tags
 from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
@@ -98,7 +99,7 @@ class Worker:
     ) -> None:
         self._journal = journal
         self._kits = kits
-        self._model = model
+        self._model = RetryingChatModel(model, RUNS)
         self._model_name = model_name
         self._watch = watch
         self._deltas = deltas

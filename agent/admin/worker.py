@@ -7,7 +7,6 @@ import asyncio
 from agent import compose
 from agent.config import Settings
 from agent.deltas import LocalDeltas
-from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import LiveProject
 from agent.signals import stop_on_signals
 from observability.tracing import Tracing, close, setup
@@ -21,8 +20,7 @@ async def work(settings: Settings) -> None:
     """
     stop = stop_on_signals()
     live = LiveProject(settings.project)
-    remote = compose.remote_model(settings)
-    model = RetryingChatModel(remote, RUNS)
+    model = compose.remote_model(settings)
     name = await compose.model_name(settings, model)
     journal = compose.open_journal(settings)
     compose.seed_shop(settings)
@@ -39,5 +37,5 @@ async def work(settings: Settings) -> None:
         stopping.cancel()
         await kits.close()
         await journal.close()
-        await remote.close()
+        await model.close()
         close(provider)

@@ -18,6 +18,7 @@ from agent.api.deps import ApiDeps
 from agent.api.owner import CompletionOwner
 from agent.context import Estimator, Prompt
 from agent.model_call.call import GuardedCall, Way
+from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
     ChatChunk,
     ChoiceLogprobs,
@@ -43,7 +44,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
         FlightloopError: what the model raises.
     """
     request = admitted.request
-    way = Way(deps.model, admitted.guard, deps.tracing, deps.interrupts)
+    way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
     prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
     call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
     told = _Telling(admitted, call)

@@ -19,7 +19,6 @@ from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.whole_request import answers
 from agent.logs import log_to_file
-from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from agent.overview import Overviews
 from agent.project import LiveProject
 from agent.projector import Projector
@@ -51,8 +50,7 @@ class ApiHost:
     ) -> None:
         log_to_file(settings, "api")
         self._metrics = Metrics("api")
-        connected, name = await connect_model(settings, handle, self._metrics)
-        model = RetryingChatModel(connected, COMPLETIONS)
+        model, name = await connect_model(settings, handle, self._metrics)
         self._deltas = LocalDeltas()
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
         self._journal = open_journal(settings)

@@ -12,7 +12,6 @@ from ray.serve.handle import DeploymentHandle
 from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
 from agent.logs import log_to_file
-from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import LiveProject
 from agent.serve.connections import API, connect_model, metrics_sink
 from agent.settled import settle
@@ -60,8 +59,7 @@ class WorkerHost:
     ) -> None:
         log_to_file(settings, "worker")
         metrics = Metrics("worker")
-        connected, name = await connect_model(settings, handle, metrics)
-        model = RetryingChatModel(connected, RUNS)
+        model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
         seed_shop(settings)
         self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))

@@ -374,7 +374,8 @@ async def test_openapi_documents_every_route_and_its_errors(client: httpx.AsyncC
         for method, operation in methods.items()
     }
     assert set(operations) == {
-        "POST /v1/chat/completions", "GET /v1/models", "POST /v1/runs", "GET /v1/runs", "GET /v1/runs/{run_id}",
+        "POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model_id}", "POST /v1/runs", "GET /v1/runs",
+        "GET /v1/runs/{run_id}",
         "GET /v1/runs/{run_id}/events", "POST /v1/runs/{run_id}/cancel", "POST /v1/runs/{run_id}/interrupt",
         "POST /v1/runs/{run_id}/resume", "POST /v1/runs/{run_id}/feedback", "POST /v1/runs/{run_id}/outcome",
         "GET /v1/approvals", "POST /v1/approvals/{approval_id}", "GET /v1/interrupts", "POST /v1/interrupts",

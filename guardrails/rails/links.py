@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import islice
 from urllib.parse import unquote
 
 import regex
@@ -16,9 +17,12 @@ from guardrails.rails.normalise import normalise, unescaped
 from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
+MOST_LINKS = 1000
+"""Of a result that are known: a text of nothing else takes long to read, and others wait meanwhile."""
 MOST_LABEL = 500
 """Characters of a Markdown link's text; behind a longer one it is taken for an image."""
-_ATTRIBUTE = regex.compile(r"(?:(?<!\bhref\s{0,9})=\s*[\"']?|\burl\(\s*[\"']?|\]:)$", regex.IGNORECASE)
+_ATTRIBUTE = regex.compile(r"(?:=\s*[\"']?|\burl\(\s*[\"']?|\]:)$", regex.IGNORECASE)
+_ANCHOR = regex.compile(r"<a\s(?:[^<>]*\s)?href\s*=\s*[\"']?$", regex.IGNORECASE)
 _PUNCTUATION = ".,;:!?*"
 _CLOSING = regex.compile(r"[)\]}>.,;:!?*_~'\"|`]*")
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
@@ -43,8 +47,9 @@ class LinkFinder(PatternFinder):
         return found
 
     def links(self, text: str) -> frozenset[str]:
-        """All links of a text, each to its end; those that have none within reason are left out."""
-        cores = {_core(match["link"]) for match in self._any.finditer(text, overlapped=True)}
+        """The first links of a text, each to its end; those that have none within reason are left out."""
+        matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
+        cores = {_core(match["link"]) for match in matches}
         return frozenset(core for core in cores if len(core) < MOST_CHARS)
 
 
@@ -130,7 +135,7 @@ def _loads(text: str, start: int) -> bool:
     if before.endswith("<"):
         before = before[:-1].rstrip()
     if not before.endswith("]("):
-        return _ATTRIBUTE.search(before) is not None
+        return _ATTRIBUTE.search(before) is not None and _ANCHOR.search(before) is None
     depth = 0
     for at in range(len(before) - 2, -1, -1):
         depth += {"]": 1, "[": -1}.get(before[at], 0)

@@ -16,10 +16,10 @@ from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
+from agent.compose import read_project
 from agent.config import Settings, load_settings
 from agent.home import open_home
 from agent.logs import log_to_file
-from agent.project import load_project
 from agent.serve.api import ApiHost
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
@@ -77,7 +77,7 @@ def application(settings: Settings) -> Application:
     )
     open_home(settings.home)
     settings.keyring()
-    load_project(settings.project)
+    read_project(settings)
     model = None if settings.model_url else _model(settings)
     worker = serve.deployment(WorkerHost).options(
         name="Worker",

@@ -17,9 +17,10 @@ from agent.home import open_home, private_files
 from agent.kits import Kits, OwnedHosts
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.models.retrying import RUNS, RetryingChatModel
-from agent.project import LiveProject, Project
+from agent.project import LiveProject, Project, load_project
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
+from agent.store.urls import files_of
 from agent.worker import Worker, WorkerConfig
 from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
@@ -128,6 +129,21 @@ def make_hosts(settings: Settings, project: Project, data: Path | None = None) -
     return McpHosts(own, project.servers, project.server_tools, Programs(project.folder, config))
 
 
+def private(settings: Settings) -> tuple[Path, ...]:
+    """What no code of a project may see: the home, and a journal that lies elsewhere."""
+    return (settings.home.resolve(), *files_of(settings.journal_url))
+
+
+def live_project(settings: Settings) -> LiveProject:
+    """Raises ConfigError."""
+    return LiveProject(settings.project, private(settings))
+
+
+def read_project(settings: Settings) -> Project:
+    """The project as it is now. Raises ConfigError."""
+    return load_project(settings.project, private(settings))
+
+
 def tools_config(settings: Settings) -> ToolsConfig:
     """What no tool may see or reach: the home, the ports of the platform, and its database."""
     ports, barred = {settings.port, *settings.reserved_ports}, []
@@ -136,9 +152,7 @@ def tools_config(settings: Settings) -> ToolsConfig:
         if database.hostname:
             barred.append((database.hostname, database.port or POSTGRESQL_PORT))
             ports.add(database.port or POSTGRESQL_PORT)
-    return ToolsConfig(
-        protected=(settings.home.resolve(),), reserved_ports=tuple(sorted(ports)), barred_hosts=tuple(barred)
-    )
+    return ToolsConfig(protected=private(settings), reserved_ports=tuple(sorted(ports)), barred_hosts=tuple(barred))
 
 
 LOOKUP = Lookup(frozenset({search_knowledge.__name__}))

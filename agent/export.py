@@ -22,6 +22,7 @@ from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
+from tools.config import ToolsConfig
 from tools.describe import described
 
 GOOD_SCORE, BAD_SCORE = 4, 2
@@ -60,7 +61,7 @@ class Exporter:
         self._journal = journal
         self._project = project
         self._tenant_id = tenant_id
-        self._registry = described(project.tool_sources)
+        self._registry = described(project.tool_sources, ToolsConfig(protected=project.private))
         self._kits: dict[str, Kit] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:

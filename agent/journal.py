@@ -8,7 +8,7 @@ cannot forget them. Implementations: ``agent.store`` (SQL, in-memory).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -188,8 +188,9 @@ class Journal(Protocol):
 
     # -- leases -----------------------------------------------------------------------------------
 
-    async def claim(self, worker: str, ttl_s: float) -> Claim | None:
-        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``.
+    async def claim(self, worker: str, ttl_s: float, besides: Collection[str] = ()) -> Claim | None:
+        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``. Runs of the tenants
+        ``besides`` are left to others.
 
         A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
         """
@@ -208,8 +209,8 @@ class Journal(Protocol):
         """Ids of the runs that a worker holds and that somebody has asked to cancel."""
         ...
 
-    async def wait_for_work(self, timeout_s: float) -> None:
-        """Returns when a run may have become claimable, at the latest after ``timeout_s``."""
+    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = ()) -> None:
+        """Returns when a run may have become claimable, as in ``claim``, at the latest after ``timeout_s``."""
         ...
 
     # -- approvals --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,6 +18,7 @@ from agent import subagent
 from agent.spec import AgentSpec
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
+from tools.config import ToolsConfig
 from tools.describe import described
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Project:
     """A loaded folder. ``tool_sources`` is what ``tools.describe.described`` takes; ``registry`` also has the tools
-    of MCP servers."""
+    of MCP servers. ``private``: what its code may not see."""
 
     folder: Path
     agents: dict[str, AgentSpec]
@@ -48,6 +49,7 @@ class Project:
     servers: dict[str, Server] = field(default_factory=dict)
     """Of the Model Context Protocol."""
     server_tools: tuple[McpTool, ...] = ()
+    private: tuple[Path, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
         """Raises NotFound, with the known names."""
@@ -68,8 +70,11 @@ class Project:
         return sorted((self.folder / "tasks").glob("*.jsonl"))
 
 
-def load_project(folder: Path | None = None) -> Project:
+def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
     """Reads and checks a project; none: the embedded ``support``.
+
+    Args:
+        private: what its code may not see; see ``agent.compose.private``.
 
     Raises:
         ConfigError: naming the file and the field at fault.
@@ -83,7 +88,7 @@ def load_project(folder: Path | None = None) -> Project:
     digest = _digest(*(folder / name for name in TOOL_FILES))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
-    registry = described(sources).beside(tool.as_tool() for tool in server_tools)
+    registry = described(sources, ToolsConfig(protected=tuple(private))).beside(tool.as_tool() for tool in server_tools)
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
@@ -102,16 +107,17 @@ def load_project(folder: Path | None = None) -> Project:
         _check_arguments_named(path, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
-    return Project(folder, agents, policies, sources, registry, digest, known, server_tools)
+    return Project(folder, agents, policies, sources, registry, digest, known, server_tools, tuple(private))
 
 
 class LiveProject:
     """A project that follows its folder: a change is picked up, a mistake keeps what was good."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None, private: Sequence[Path]) -> None:
         self._folder = folder or EMBEDDED
+        self._private = private
         self._seen = _stamps(self._folder)
-        self._project = load_project(self._folder)
+        self._project = load_project(self._folder, private)
 
     def current(self) -> Project:
         """The project as its files are now; costs a stat per file. The same object while unchanged."""
@@ -119,7 +125,7 @@ class LiveProject:
         if stamps != self._seen:
             self._seen = stamps
             try:
-                self._project = load_project(self._folder)
+                self._project = load_project(self._folder, self._private)
                 log.info("project reloaded", folder=str(self._folder))
             except FlightloopError as error:
                 log.error("project not reloaded, the last good one stays", error=error.message)

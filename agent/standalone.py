@@ -18,7 +18,6 @@ from agent.front.process import api_socket, front_process
 from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
 from agent.overview import Overviews
-from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serving import address, bind, running
@@ -56,7 +55,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # tools are kept from it
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        live = LiveProject(settings.project)
+        live = compose.live_project(settings)
         remote = compose.remote_model(settings)
         stack.push_async_callback(remote.close)
         name = await compose.model_name(settings, remote)

@@ -6,12 +6,13 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -40,6 +41,8 @@ class WorkerConfig:
     """Seconds, and the number of runs that a worker holds at a time."""
 
     concurrency: int = 4
+    spare: int = 2
+    """Further runs, of tenants of which the worker holds none."""
     lease_s: float = 30.0
     poll_s: float = 0.5
     """How long another process's new run may wait unnoticed."""
@@ -145,23 +148,41 @@ class Worker:
             held.stop.draining = True
 
     async def _take(self) -> None:
-        """Claims one run, or waits for room or work."""
-        if len(self._held) >= self._config.concurrency:
-            self._freed.clear()
-            waits = [asyncio.create_task(self._freed.wait()), asyncio.create_task(self._draining.wait())]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
-            return
-        claim = await self._journal.claim(self._config.name, self._config.lease_s)
+        """Claims one run, or waits for room or work.
+
+        Tenants of which this worker holds no run go first, and have places that the others do not get: however much one
+        asks for, another one's run begins.
+        """
+        self._freed.clear()
+        served = {held.tags[0].tenant_id for held in self._held}
+        room = self._config.concurrency - len(self._held)
+        claim = None
+        if room > -self._config.spare:
+            claim = await self._claim(served) if served else None
+            claim = claim or (await self._claim() if room > 0 else None)
         if claim is None:
-            await self._journal.wait_for_work(self._config.poll_s)
+            await self._wait(() if room > 0 else served, work=room > -self._config.spare)
             return
         run = claim.run
         held = _Held(claim.lease, _tags(run), Stop(draining=self._draining.is_set()))
         self._held.add(held)
         self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
         task.add_done_callback(self._tasks.discard)
+
+    async def _claim(self, besides: Collection[str] = ()) -> Claim | None:
+        return await self._journal.claim(self._config.name, self._config.lease_s, besides)
+
+    async def _wait(self, besides: Collection[str], *, work: bool) -> None:
+        """Until a run has ended here, or there may be one to claim, if ``work`` is of use."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (self._freed, self._draining)]
+        if work:
+            waits.append(asyncio.create_task(self._journal.wait_for_work(self._config.poll_s, besides)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _hold(self, held: _Held, claim: Claim) -> None:
         """Drives a run to where it ends, waits or is given back. Raises nothing: a fault ends the run."""

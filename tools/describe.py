@@ -30,18 +30,20 @@ MOST_BYTES = 4 * 1024 * 1024
 NOTHING = Isolation(hosts=(), folders=(), subprocesses=False)
 
 
-def described(sources: Sequence[str | Path], config: ToolsConfig | None = None) -> Registry:
+def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
     """Tools of modules: those given by an import path are imported here, files (``…/tools.py``) in a sandbox.
+
+    Args:
+        config: says what the code of files may not see.
 
     Raises:
         ConfigError: a source can't be imported or holds no tool, or this system has no sandbox for it.
     """
-    used = config or ToolsConfig()
     tools: list[Tool] = []
     for source in map(str, sources):
         if source.endswith(".py"):
             path = Path(source).resolve()
-            tools += _of_file(path, _stamp(path), used)
+            tools += _of_file(path, _stamp(path), config)
         else:
             tools += Registry.load([source]).tools()
     return Registry(tools)

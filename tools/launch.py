@@ -24,6 +24,10 @@ LONGEST_ARGUMENT = 128 * 1024
 """Of a program, in bytes: MAX_ARG_STRLEN of execve(2)."""
 
 
+HOME = ".flightloop"
+"""A deployment's home where nothing else is said."""
+
+
 def confinement_of(
     isolation: Isolation, config: ToolsConfig, scratch: Path, readable: Sequence[Path], data: Path | None
 ) -> Confinement:
@@ -38,7 +42,9 @@ def confinement_of(
         SandboxError: a folder that a tool asks for can't be given to it.
         OSError: the folder of tool data can't be given.
     """
-    protected = (*config.protected, Path.home() / ".ray")
+    # A home lies in the folder where a platform was started, which may be a project's, another platform's too.
+    homes = [(folder if folder.is_dir() else folder.parent) / HOME for folder in readable]
+    protected = (*config.protected, Path.home() / ".ray", *homes)
     code = (*reading.interpreter(), *reading.system(), *readable)
     never = (*protected, *map(Path, NEVER_FOLDERS), *code, *_of_others())
     for folder in map(Path, isolation.folders):

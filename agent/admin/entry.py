@@ -99,8 +99,7 @@ def policy_test(
     expects. Exits 1 if not."""
     from agent.admin.policies import test_policy
 
-    configured()
-    raise typer.Exit(0 if asyncio.run(test_policy(file, cases, typer.echo)) else 1)
+    raise typer.Exit(0 if asyncio.run(test_policy(configured(), file, cases, typer.echo)) else 1)
 
 
 @audit.command("verify")

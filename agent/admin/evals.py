@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +24,7 @@ from agent.evals.play import Model, Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
 from agent.models.retrying import RUNS, RetryingChatModel
-from agent.project import ELSEWHERE, Project, load_project
+from agent.project import ELSEWHERE, Project
 from flightloop import AsyncFlightloop
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.settings import resolve
@@ -57,7 +59,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
     """
     console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
-    project = load_project(settings.project)
+    project = compose.read_project(settings)
     tasks = _chosen(project, wish)
     async with _model(settings) as model:
         guards = compose.make_guards(model.chat, model.name)
@@ -141,8 +143,26 @@ async def _served(settings: Settings) -> Settings:
 def _fill(settings: Settings, data: Path) -> None:
     if settings.project is None:
         reseed(data / FILE)
-    elif (settings.project / DATA).is_dir():
-        shutil.copytree(settings.project / DATA, data, dirs_exist_ok=True)
+    elif os.path.lexists(settings.project / DATA):
+        _copy(settings.project.resolve() / DATA, data)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies plain files and folders. Raises ConfigError for a link: it may lead to what no tool may see."""
+    odd = [path for path in (source.parent, source, *_below(source)) if not _is_plain(path)]
+    if odd:
+        raise ConfigError(f"{odd[0]}: tasks begin with plain files and folders, and this is something else")
+    shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent) / name for name in (*folders, *files))
+
+
+def _is_plain(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
 
 
 def _write(path: Path, tally: Tally) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from agent import compose
 from agent.config import Settings
 from agent.export import Exporter, pairs
-from agent.project import load_project
 from flightloop import private
 from flightloop.errors import ConfigError
 
@@ -35,7 +34,7 @@ async def export_runs(
     """
     journal = compose.open_journal(settings)
     try:
-        exporter = Exporter(journal, load_project(settings.project), wanted.tenant_id)
+        exporter = Exporter(journal, compose.read_project(settings), wanted.tenant_id)
         samples = [sample async for sample in exporter.samples(wanted.agent)]
     finally:
         await journal.close()

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent.project import load_project
+from agent import compose
+from agent.config import Settings
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -42,7 +43,7 @@ class Case(BaseModel):
         return Subject(self.stage, self.text, context, call)
 
 
-async def test_policy(file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
+async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
     """Whether the policy decides every case as expected; ``tell`` gets a line for each that it does not.
 
     Raises:
@@ -50,7 +51,9 @@ async def test_policy(file: Path, cases: Path | None, tell: Callable[[str], None
     """
     policy = load_policy(file)
     if (folder := _project_of(file)) is not None:
-        load_project(folder)  # only the project knows which tools it can name
+        compose.read_project(
+            settings.model_copy(update={"project": folder})
+        )  # only the project knows which tools it can name
     tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")
     if cases is None:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from agent import compose
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, Task, read
-from agent.project import ELSEWHERE, load_project
+from agent.project import ELSEWHERE
 from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
@@ -62,7 +63,7 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
     finally:
         await journal.close()
     task, masked = _masked(task) if request.mask else (task, 0)
-    _append(out, task, load_project(settings.project).tasks)
+    append(out, task, compose.read_project(settings).tasks)
     tell(f"task {task.id} in {out}: {len(task.turns)} inputs, {len(task.recorded or ())} recorded calls")
     if request.mask:
         tell(f"{masked} values masked; look through it before others read it")
@@ -73,7 +74,10 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
 def _file(settings: Settings) -> Path:
     if settings.project is None:
         raise ConfigError(f"the embedded project is not yours to change: name {ELSEWHERE}, or a file with --out")
-    return settings.project / "tasks" / FILE
+    folder = settings.project / "tasks"
+    if folder.is_symlink():
+        raise ConfigError(f"{folder}: is a link; name the file with --out")
+    return folder / FILE
 
 
 def _call(line: str) -> Call:
@@ -94,7 +98,12 @@ def _masked(task: Task) -> tuple[Task, int]:
     return Task.model_validate(document | masked), masking.counts.total()
 
 
-def _append(path: Path, task: Task, known: Sequence[Path]) -> None:
+def _no_link(path: str, flags: int) -> int:
+    """A project may hold a link to where nothing of it belongs."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def append(path: Path, task: Task, known: Sequence[Path]) -> None:
     files = dict.fromkeys(file.resolve() for file in (*known, path) if file.is_file() and file.stat().st_size)
     for where, other in read(files):
         if other.id == task.id:
@@ -102,7 +111,7 @@ def _append(path: Path, task: Task, known: Sequence[Path]) -> None:
     line = json.dumps(task.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=_no_link) as file:
             file.seek(0, 2)
             if file.tell():
                 file.seek(-1, 2)

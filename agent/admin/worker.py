@@ -7,7 +7,6 @@ import asyncio
 from agent import compose
 from agent.config import Settings
 from agent.deltas import LocalDeltas
-from agent.project import LiveProject
 from agent.signals import stop_on_signals
 from observability.tracing import Tracing, close, setup
 
@@ -19,7 +18,7 @@ async def work(settings: Settings) -> None:
         ConfigError: a setting, the project or the model server is not usable.
     """
     stop = stop_on_signals()
-    live = LiveProject(settings.project)
+    live = compose.live_project(settings)
     model = compose.remote_model(settings)
     name = await compose.model_name(settings, model)
     journal = compose.open_journal(settings)

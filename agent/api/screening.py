@@ -6,15 +6,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api.errors import answer
-from agent.auth import Keyring
+from agent.auth import Keyring, Principal
 from flightloop.errors import FlightloopError, InvalidRequest
 
 ONCE = ("host", "authorization")
 """Headers that are ambiguous when sent twice."""
 
 
-async def screen(scope: Scope, keyring: Keyring) -> None:
+async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
     """Checks the headers and the key. The routes check the key again: it may be revoked while the body arrives.
+
+    Returns:
+        Whose request it is; None where no key is needed.
 
     Raises:
         InvalidRequest: a header is sent twice, or a body to a path that takes none.
@@ -25,9 +28,10 @@ async def screen(scope: Scope, keyring: Keyring) -> None:
         if len(headers.getlist(name)) > 1:
             raise InvalidRequest(f"there are several {name} headers: send one")
     if scope["path"].startswith("/v1/"):
-        await keyring.principal(headers.get("authorization"))
-    elif "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        return await keyring.principal(headers.get("authorization"))
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
         raise InvalidRequest(f"{scope['path']} takes no body")
+    return None
 
 
 class Screening:

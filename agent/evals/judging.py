@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import stat
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.evals.task import Call, Cell, Task, TaskError
 from flightloop.runs import Run
+
+MOST_SECONDS = 10.0
+"""Of one statement of a task."""
+MOST_BYTES = 16 * 1024**2
+"""Of one value."""
+MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -27,15 +36,52 @@ class Judgement:
 
 def prepare(database: Path, task: Task) -> None:
     """Runs a task's setup, all of it or nothing. Raises TaskError if its SQL is wrong."""
-    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as shop:
+    with closing(_opened(database, task, "rwc")) as shop:
         shop.execute("BEGIN IMMEDIATE")
         for statement in task.setup:
             try:
-                shop.execute(statement)
+                _asked(shop, statement)
             except (sqlite3.Error, sqlite3.Warning) as error:
                 shop.execute("ROLLBACK")
                 raise TaskError(f"task {task.id}: setup {statement!r}: {error}") from None
         shop.execute("COMMIT")
+
+
+def _opened(database: Path, task: Task, mode: Literal["ro", "rwc"]) -> sqlite3.Connection:
+    """A task's database, and no other file: what a task file says is run here, by whoever evaluates it.
+
+    Raises:
+        TaskError: a tool has put something else in its place.
+    """
+    for end in ("", "-wal", "-shm", "-journal"):
+        file = database.with_name(database.name + end)
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+            raise TaskError(f"task {task.id}: {file.name} in the tools' data is no plain file")
+    shop = sqlite3.connect(f"{database.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+    shop.execute("PRAGMA trusted_schema = OFF")
+    shop.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # neither ATTACH nor VACUUM INTO
+    shop.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    return shop
+
+
+def _asked(shop: sqlite3.Connection, statement: str) -> list[list[Any]]:
+    """The first rows of what a task asks, which gets its time and changes nothing but rows and tables."""
+    deadline = time.monotonic() + MOST_SECONDS
+    shop.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    shop.set_authorizer(_allowed)
+    try:
+        return [list(row) for row in shop.execute(statement).fetchmany(MOST_ROWS)]
+    finally:
+        shop.set_authorizer(None)
+        shop.set_progress_handler(None, 0)
+
+
+def _allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """How the database works, and which files it reads, is no task's to say."""
+    if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION):
+        return sqlite3.SQLITE_DENY
+    code = action == sqlite3.SQLITE_FUNCTION and str(second).lower() in ("load_extension", "fts3_tokenizer")
+    return sqlite3.SQLITE_DENY if code else sqlite3.SQLITE_OK
 
 
 def judge(
@@ -57,10 +103,10 @@ def judge(
 
 def _state(database: Path, task: Task) -> list[str]:
     problems: list[str] = []
-    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as shop:
+    with closing(_opened(database, task, "ro")) as shop:
         for expectation in task.expect:
             try:
-                rows = [list(row) for row in shop.execute(expectation.sql)]
+                rows = _asked(shop, expectation.sql)
             except (sqlite3.Error, sqlite3.Warning) as error:
                 raise TaskError(f"task {task.id}: expect {expectation.sql!r}: {error}") from None
             if not _same(rows, expectation.rows):

@@ -18,7 +18,6 @@ from agent.front.app import Front
 from agent.front.forwarding import Forwarding
 from agent.front.process import FrontOrder
 from agent.logs import log_to_stderr
-from agent.project import LiveProject
 from agent.readiness import Remembered, not_ready
 from agent.serving import running
 from agent.settled import settle
@@ -46,7 +45,7 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
             journal=journal,
             keys=journal.keys,
             keyring=settings.keyring(journal.keys),
-            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, order.model),
+            catalogue=ProjectCatalogue(compose.live_project(settings), guards, order.model),
             model=remote,
             deltas=LocalDeltas(),
             metrics=metrics,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +18,7 @@ from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
 """Of a request that the front answers: a reason and a name."""
+SHARE = 0.75
 _OWN = {
     "GET": re.compile(r"/(healthz|readyz)"),
     "HEAD": re.compile(r"/(healthz|readyz)"),
@@ -35,14 +38,15 @@ class Front:
     Args:
         deps: for what is answered here; a limit on bodies of its own applies.
         others: takes the other requests, after ``screen``.
-        most: requests that ``others`` works on at a time; None: as open files allow.
+        most: requests that ``others`` works on at a time; None: as open files allow. One tenant's are three quarters
+            of them at most: it may hold streams open without end, and the other tenants have the rest.
     """
 
     def __init__(self, deps: ApiDeps, others: ASGIApp, most: int | None = None) -> None:
         self._deps = replace(deps, max_body_bytes=min(deps.max_body_bytes, BODY_BYTES))
         self._own, self._others = create_app(self._deps), others
         self._most = most or most_passed_on()
-        self._passed_on = 0
+        self._passed_on = Counter[str | None]()  # by tenant
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not answered_here(scope["method"], scope["path"]):
@@ -52,14 +56,20 @@ class Front:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if self._passed_on >= self._most:
-                raise Overloaded(f"{self._most} requests are being answered, which is the limit; try again")
-            await screen(scope, self._deps.keyring)
+            self._check(self._passed_on.total(), self._most, "")
+            caller = await screen(scope, self._deps.keyring)
+            tenant = caller.tenant_id if caller else None
+            self._check(self._passed_on[tenant], math.ceil(self._most * SHARE), " of one tenant")
         except FlightloopError as error:
             await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)
             return
-        self._passed_on += 1
+        self._passed_on[tenant] += 1
         try:
             await self._others(scope, receive, send)
         finally:
-            self._passed_on -= 1
+            self._passed_on[tenant] -= 1
+            self._passed_on += Counter()  # forgets tenants without any
+
+    def _check(self, passed_on: int, most: int, whose: str) -> None:
+        if passed_on >= most:
+            raise Overloaded(f"{most} requests{whose} are being answered, which is the limit; try again")

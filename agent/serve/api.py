@@ -14,13 +14,12 @@ from starlette.types import Message, Scope
 from agent.api.app import create_app
 from agent.api.deps import ApiDeps
 from agent.catalogue import ProjectCatalogue
-from agent.compose import make_guards, open_journal
+from agent.compose import live_project, make_guards, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.whole_request import answers
 from agent.logs import log_to_file
 from agent.overview import Overviews
-from agent.project import LiveProject
 from agent.projector import Projector
 from agent.readiness import not_ready
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
@@ -62,7 +61,7 @@ class ApiHost:
             journal=self._journal,
             keys=self._journal.keys,
             keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
+            catalogue=ProjectCatalogue(live_project(settings), guards, name),
             model=model,
             deltas=self._deltas,
             metrics=self._metrics,

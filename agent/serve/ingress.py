@@ -15,12 +15,11 @@ from agent.api.deps import ApiDeps
 from agent.api.errors import answer
 from agent.api.racing import first_of
 from agent.catalogue import ProjectCatalogue
-from agent.compose import make_guards, open_journal
+from agent.compose import live_project, make_guards, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.app import Front
 from agent.logs import log_to_file
-from agent.project import LiveProject
 from agent.readiness import Remembered, not_ready
 from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
@@ -61,7 +60,7 @@ class FrontHost:
             journal=self._journal,
             keys=self._journal.keys,
             keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(LiveProject(settings.project), guards, name),
+            catalogue=ProjectCatalogue(live_project(settings), guards, name),
             model=model,
             deltas=LocalDeltas(),
             metrics=self._metrics,

@@ -9,10 +9,9 @@ import structlog
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from agent.compose import make_guards, make_kits, make_worker, open_journal, seed_shop
+from agent.compose import live_project, make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.config import Settings
 from agent.logs import log_to_file
-from agent.project import LiveProject
 from agent.serve.connections import API, connect_model, metrics_sink
 from agent.settled import settle
 from flightloop.events import DeltaEvent
@@ -62,7 +61,7 @@ class WorkerHost:
         model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
         seed_shop(settings)
-        self._kits = make_kits(settings, LiveProject(settings.project), make_guards(model, name))
+        self._kits = make_kits(settings, live_project(settings), make_guards(model, name))
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
         self._worker = make_worker(settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider))

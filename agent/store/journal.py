@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -122,12 +122,12 @@ class StoreJournal:
 
     # -- leases -----------------------------------------------------------------------------------
 
-    async def claim(self, worker: str, ttl_s: float) -> Claim | None:
+    async def claim(self, worker: str, ttl_s: float, besides: Collection[str] = ()) -> Claim | None:
         await self._backend.appear(worker)
         gone = await self._gone()
-        if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone)) is None:
+        if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
             return None  # an idle worker's polling takes no write lock
-        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock(), gone))
+        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock(), gone, besides))
         if claimed is not None:
             self._signals.notify(claimed.run.id)
         return claimed
@@ -143,10 +143,10 @@ class StoreJournal:
     async def cancelled(self, worker: str) -> frozenset[str]:
         return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))
 
-    async def wait_for_work(self, timeout_s: float) -> None:
+    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = ()) -> None:
         with self._signals.listening(WORK) as written:
             gone = await self._gone()
-            if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone)) is None:
+            if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
                 await wait_set(written, timeout_s)
 
     async def _gone(self) -> frozenset[str]:
@@ -229,6 +229,7 @@ class StoreJournal:
                 created_by=by,
             )
             tx.add_interrupt(interrupt)
+            tx.forget_interrupts(tenant_id, stops.KEPT)
             answers.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
             return interrupt
 
@@ -243,6 +244,7 @@ class StoreJournal:
                 interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
                 tx.next_epoch()  # so that who reads only on a new epoch sees the clearing too
                 tx.save_interrupt(interrupt)
+                tx.forget_interrupts(tenant_id, stops.KEPT)
             return interrupt
 
         return await self._backend.write(work)

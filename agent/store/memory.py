@@ -76,12 +76,15 @@ class _Tables:
         rows = [row for row in self._runs.values() if not row.status.terminal]
         return [row for row in rows if row.state.run.parent is not None and row.state.run.parent.run_id == run_id]
 
-    def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
+    def claimable(self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = ()) -> Row | None:
         free = [
             row
             for row in self._runs.values()
-            if row.status is RunStatus.QUEUED
-            or (row.lease_until is not None and (row.lease_until <= now or row.holder in gone))
+            if row.tenant_id not in besides
+            and (
+                row.status is RunStatus.QUEUED
+                or (row.lease_until is not None and (row.lease_until <= now or row.holder in gone))
+            )
         ]
         return min(free, key=lambda row: row.queued_at, default=None)
 
@@ -161,6 +164,15 @@ class _Tables:
 
     def save_interrupt(self, interrupt: Interrupt) -> None:
         self._interrupts[interrupt.id] = interrupt
+
+    def forget_interrupts(self, tenant_id: str, kept: int) -> None:
+        past = [
+            found.id
+            for found in self._interrupts.values()
+            if found.tenant_id == tenant_id and (found.cleared_at is not None or found.scope == "run")
+        ]
+        for one in past[:-kept]:
+            del self._interrupts[one]
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
         return [

@@ -80,8 +80,10 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     return change
 
 
-def claim(tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Collection[str]) -> Claim | None:
-    row = tx.claimable(now, gone)
+def claim(
+    tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Collection[str], besides: Collection[str]
+) -> Claim | None:
+    row = tx.claimable(now, gone, besides)
     if row is None:
         return None
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)

@@ -58,6 +58,8 @@ _OPEN_CHILDREN = select(t.runs).where(
     t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )
 
+_OF_A_RUN = t.interrupts.c.document.contains('"scope":"run"')
+"""No text contains it: its quotes are escaped in JSON."""
 _CANCELLED = Prepared(
     select(t.runs.c.id).where(
         t.runs.c.status == RunStatus.RUNNING.value,
@@ -104,11 +106,13 @@ class SqlTransaction(SqlSpending):
     def open_children(self, run_id: str) -> list[Row]:
         return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
 
-    def claimable(self, now: datetime, gone: Collection[str] = ()) -> Row | None:
+    def claimable(self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = ()) -> Row | None:
         runs = t.runs.c
         over = or_(runs.lease_until <= now.timestamp(), runs.holder.in_(gone))
         free = or_(runs.status == RunStatus.QUEUED.value, and_(runs.status == RunStatus.RUNNING.value, over))
         query = select(t.runs).where(free)
+        if besides:
+            query = query.where(runs.tenant_id.not_in(besides))
         return self._row(query.order_by(runs.queued_at, runs.number).limit(1))
 
     def holders(self) -> list[str]:
@@ -235,6 +239,12 @@ class SqlTransaction(SqlSpending):
         where = t.interrupts.c.id == interrupt.id
         self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
 
+    def forget_interrupts(self, tenant_id: str, kept: int) -> None:
+        interrupts = t.interrupts.c
+        past = and_(interrupts.tenant_id == tenant_id, or_(interrupts.cleared_at.is_not(None), _OF_A_RUN))
+        oldest = select(interrupts.number).where(past).order_by(interrupts.number.desc()).offset(kept - 1).limit(1)
+        self._connection.execute(delete(t.interrupts).where(past, interrupts.number < oldest.scalar_subquery()))
+
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
         wanted: ColumnElement[bool] = t.interrupts.c.cleared_at.is_(None)
         if cleared_after is not None:
@@ -246,9 +256,8 @@ class SqlTransaction(SqlSpending):
 
     def latched(self, tenant_id: str) -> int:
         interrupts = t.interrupts.c
-        of_a_run = interrupts.document.contains('"scope":"run"')  # no text contains it: its quotes are escaped in JSON
         query = select(func.count()).where(interrupts.tenant_id == tenant_id, interrupts.cleared_at.is_(None))
-        return int(self._connection.execute(query.where(~of_a_run)).scalar_one())
+        return int(self._connection.execute(query.where(~_OF_A_RUN)).scalar_one())
 
     # -- API keys ---------------------------------------------------------------------------------
 

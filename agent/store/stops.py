@@ -1,4 +1,4 @@
-"""Limit on the latched stops of a tenant. Every process checks all of them for each completion and run."""
+"""Limits on the stops of a tenant. Every process reads and checks all of them for each completion and run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from flightloop.runs import Interrupt
 
 MOST = 1000
 """Stops of agents and sessions. Those of single runs don't count: a run can always be stopped."""
+
+KEPT = 500
+"""Stops of a tenant that are cleared, or of single runs: whatever they were to stop has seen them long before."""
 
 
 def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,3 +28,12 @@ def synchronous(database_url: str) -> str:
     elif url.get_backend_name() == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     return url.render_as_string(hide_password=False)
+
+
+def files_of(database_url: str) -> tuple[Path, ...]:
+    """The files that SQLite keeps a database in; none for another one. Raises ConfigError."""
+    url = make_url(synchronous(database_url))
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return ()
+    path = Path(url.database).resolve()
+    return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import islice
 from urllib.parse import unquote
 
 import regex
@@ -16,6 +17,12 @@ from guardrails.rails.normalise import normalise, unescaped
 from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
+MOST_LINKS = 1000
+"""Of a result that are known: a text of nothing else takes long to read, and others wait meanwhile."""
+MOST_LABEL = 500
+"""Characters of a Markdown link's text; behind a longer one it is taken for an image."""
+_ATTRIBUTE = regex.compile(r"(?:=\s*[\"']?|\burl\(\s*[\"']?|\]:)$", regex.IGNORECASE)
+_ANCHOR = regex.compile(r"<a\s(?:[^<>]*\s)?href\s*=\s*[\"']?$", regex.IGNORECASE)
 _PUNCTUATION = ".,;:!?*"
 _CLOSING = regex.compile(r"[)\]}>.,;:!?*_~'\"|`]*")
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
@@ -39,25 +46,23 @@ class LinkFinder(PatternFinder):
             found.append(_finding(text, match))
         return found
 
-    def has(self, text: str, link: str) -> bool:
-        """Whether a text has a link that ends there, and not only the beginning of a longer one."""
-        at = text.find(link)
-        while at >= 0:
-            match = self._any.match(text, at) if len(link) < MOST_CHARS else None
-            if match and _core(match["link"]) == link:
-                return True
-            at = text.find(link, at + 1)
-        return False
+    def links(self, text: str) -> frozenset[str]:
+        """The first links of a text, each to its end; those that have none within reason are left out."""
+        matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
+        cores = {_core(match["link"]) for match in matches}
+        return frozenset(core for core in cores if len(core) < MOST_CHARS)
 
 
 LINKS = LinkFinder()
 
 
 def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
-    """Keeps links to hosts that the user named or the policy lets be reached, and links of results as they are."""
+    """Keeps links to hosts that the user named or the policy lets be reached, and links of results as they are: what
+    is loaded without a click of trusted results only, since a stranger's may be one of many that spell out a secret."""
 
     def watch(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
         results = context.results if "results" in entry.keep else ()
+        trusted = context.trusted_results if "results" in entry.keep else ()
 
         @cache
         def known() -> frozenset[str]:
@@ -68,6 +73,13 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
             """What the model wrote, which a tool or an error may only repeat."""
             plain = normalise(unescaped("\n".join(context.written))).casefold()
             return plain, unquote(plain)
+
+        def told(result: str) -> frozenset[str]:
+            """A result's links, which are looked for once a run."""
+            found = context.memo.get((LinkFinder, result))
+            if not isinstance(found, frozenset):
+                found = context.memo[LinkFinder, result] = LINKS.links(result)
+            return found
 
         def stands(address: Address) -> bool:
             host, port = address
@@ -85,7 +97,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
             # A result's link as it is: with its host alone known, another link could carry what was read to it.
             return (
                 finding.label == LINK
-                and any(LINKS.has(result, link) for result in results)
+                and any(link in told(result) for result in (trusted if _loads(text, finding.start) else results))
                 and not repeated(link, addresses)
             )
 
@@ -115,6 +127,21 @@ def _opener(text: str, start: int) -> str:
     if before.endswith(("<", '"', "'", "](", "]:", "url(", "=")):
         return before[-1]
     return ""
+
+
+def _loads(text: str, start: int) -> bool:
+    """Whether a link is one that some reader follows by itself: an image's, or an attribute's."""
+    before = text[max(0, start - MOST_LABEL) : start].rstrip()
+    if before.endswith("<"):
+        before = before[:-1].rstrip()
+    if not before.endswith("]("):
+        return _ATTRIBUTE.search(before) is not None and _ANCHOR.search(before) is None
+    depth = 0
+    for at in range(len(before) - 2, -1, -1):
+        depth += {"]": 1, "[": -1}.get(before[at], 0)
+        if depth == 0:
+            return before[at - 1 : at] == "!"
+    return True
 
 
 def _closed(opener: str, core: str, rest: str) -> bool:

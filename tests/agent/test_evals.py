@@ -106,7 +106,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(folder: Path) -> Project:
-    return load_project(folder)
+    return load_project(folder, ())
 
 
 def player(project: Project, script: list[Turn], guard: RuleGuard | None = None) -> Player:

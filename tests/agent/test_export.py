@@ -28,7 +28,7 @@ ASKED = f"What does order {FIRST_ORDER} hold?"
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    project = load_project()
+    project = load_project(None, ())
     reseed(tmp_path / FILE)
     return Stage(project, project.agent("support"), tmp_path)
 
@@ -68,7 +68,7 @@ async def say(stage: Stage, journal: Journal, solution: Solution, solved: bool |
 
 
 async def samples_of(journal: Journal) -> list[Sample]:
-    return [sample async for sample in Exporter(journal, load_project(), "default").samples()]
+    return [sample async for sample in Exporter(journal, load_project(None, ()), "default").samples()]
 
 
 async def test_an_exported_run_is_the_row_of_its_lesson(stage: Stage, journal: Journal) -> None:

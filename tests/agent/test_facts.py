@@ -93,7 +93,7 @@ async def test_a_verdict_names_the_fact(library: Library) -> None:
 
 
 def test_only_who_can_look_things_up_is_held_against_them(library: Library) -> None:
-    agent = load_project().agent("support")
+    agent = load_project(None, ()).agent("support")
     lookup = Lookup(frozenset({"search_knowledge"}), library.statements)
     assert lookup.of(agent) is lookup
     assert lookup.of(agent.model_copy(update={"tools": ("calculator",)})) is NO_LOOKUP

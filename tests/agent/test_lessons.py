@@ -47,7 +47,7 @@ PHRASES = Phrases.read(EMBEDDED)
 
 @pytest.fixture(scope="module")
 def project() -> Project:
-    return load_project()
+    return load_project(None, ())
 
 
 @pytest.fixture(scope="module")

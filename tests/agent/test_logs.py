@@ -44,7 +44,7 @@ def test_processes_append_lines_from_their_level_on(settings: Settings) -> None:
 
 def test_a_mistake_in_a_project_is_told_there(settings: Settings, tmp_path: Path) -> None:
     write_project(tmp_path / "notes")
-    live = LiveProject(tmp_path / "notes")
+    live = LiveProject(tmp_path / "notes", ())
     (tmp_path / "notes" / "agents" / "second.yaml").write_text("colour: red\n")
     with logging_to_file(settings, "worker"):
         live.current()

@@ -53,16 +53,16 @@ def change(path: Path, content: str) -> None:
 
 def test_tools_that_the_policy_bars_are_told(folder: Path) -> None:
     with capture_logs() as logs:
-        load_project(folder)
+        load_project(folder, ())
         change(folder / "agents/boss.yaml", "instructions: Ask.\nagents: [clerk]\ntools: [note]\npolicy: clerk\n")
-        load_project(folder)
+        load_project(folder, ())
     (told,) = logs
     assert (told["log_level"], told["agent"], told["tools"]) == ("warning", "boss", ["note", "ask_clerk"])
     assert "tools.allow.boss" in told["hint"]
 
 
 def test_the_embedded_project_is_complete() -> None:
-    project = load_project()
+    project = load_project(None, ())
     assert project.folder == EMBEDDED
     agent = project.agent("support")
     assert {"find_customer", "refund_order", "search_knowledge"} <= set(agent.tools)
@@ -71,7 +71,7 @@ def test_the_embedded_project_is_complete() -> None:
 
 
 def test_a_folder(folder: Path) -> None:
-    project = load_project(folder)
+    project = load_project(folder, ())
     assert project.agent("clerk").tools == ("note",)
     assert "note" in project.registry
     assert "calculator" in project.registry
@@ -111,7 +111,7 @@ def test_a_folder(folder: Path) -> None:
 def test_a_mistake_is_named_with_its_file_and_field(folder: Path, file: str, content: str, told: str) -> None:
     (folder / file).write_text(content)
     with pytest.raises(ConfigError) as error:
-        load_project(folder)
+        load_project(folder, ())
     assert told in error.value.message
 
 
@@ -119,14 +119,14 @@ def test_a_policy_may_name_every_tool_that_the_project_has(folder: Path) -> None
     names = ("note", "calculator", "ask_clerk")
     asks = ", ".join(f"{{tool: {name}}}" for name in names)
     (folder / "policies/clerk.yaml").write_text(POLICY.replace("[note]", "['*']") + f"  ask: [{asks}]\n")
-    assert [rule.tool for rule in load_project(folder).policies["clerk"].document.tools.ask] == list(names)
+    assert [rule.tool for rule in load_project(folder, ()).policies["clerk"].document.tools.ask] == list(names)
 
 
 def test_the_default_policy_may_name_tools_of_those_who_ask_for_completions(folder: Path) -> None:
     policy = POLICY.replace("name: clerk", "name: default").replace("[note]", "['*']")
     (folder / "policies/default.yaml").write_text(policy + "  ask: [{tool: get_weather}]\n")
     with capture_logs() as logs:
-        load_project(folder)
+        load_project(folder, ())
     (told,) = logs
     assert told["log_level"] == "warning"
     assert "default.yaml: tools.ask.0.tool: no tool is named get_weather" in told["told"]
@@ -134,13 +134,13 @@ def test_the_default_policy_may_name_tools_of_those_who_ask_for_completions(fold
 
 def test_no_agents_or_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs at least one"):
-        load_project(tmp_path)
+        load_project(tmp_path, ())
     with pytest.raises(ConfigError, match="no such folder"):
-        load_project(tmp_path / "missing")
+        load_project(tmp_path / "missing", ())
 
 
 def test_a_change_is_picked_up_and_a_mistake_is_not(folder: Path) -> None:
-    live = LiveProject(folder)
+    live = LiveProject(folder, ())
     first = live.current()
     assert live.current() is first
     change(folder / "agents" / "clerk.yaml", AGENT.replace("Note what", "Write down what"))
@@ -154,7 +154,7 @@ def test_a_change_is_picked_up_and_a_mistake_is_not(folder: Path) -> None:
 
 
 def test_changed_tools_are_loaded_anew(folder: Path) -> None:
-    live = LiveProject(folder)
+    live = LiveProject(folder, ())
     before = live.current().tools_sha256
     change(folder / "tools.py", TOOLS.replace("Notes a text.", "Keeps a text."))
     assert live.current().registry.get("note").description == "Keeps a text."
@@ -162,7 +162,7 @@ def test_changed_tools_are_loaded_anew(folder: Path) -> None:
 
 
 def test_the_catalogue_tells_the_project(folder: Path) -> None:
-    catalogue = ProjectCatalogue(LiveProject(folder), Guard, "a-model")
+    catalogue = ProjectCatalogue(LiveProject(folder, ()), Guard, "a-model")
     (agent,) = catalogue.agents()
     assert (agent.name, agent.model, agent.tools, agent.policy) == ("clerk", "a-model", ["note"], "clerk")
     assert agent.policy_sha256 in {policy.sha256 for policy in catalogue.policies()}

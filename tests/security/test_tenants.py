@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import httpx
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api import create_app
 from agent.api.deps import ApiDeps
+from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, text
 from agent.fakes_api import KEY, OTHER_KEY, api_deps
+from agent.front.app import Front
+from agent.spec import AgentSpec
+from agent.store import memory_journal, sql_journal
+from flightloop.cli.project import write_project
+from flightloop.tool import ToolContext, tool
+from tests.agent.conftest import Bench, Clock, created
+from tests.security.conftest import Deployment
 
 RUN = {"agent": "support", "input": "Where is my order?"}
 
@@ -52,3 +64,91 @@ async def test_nothing_of_a_run_is_another_tenants() -> None:
             assert (await other.request(method, path, json=body)).status_code == 404, path
         assert (await other.get("/v1/audit", params={"run_id": run})).json()["data"] == []
         assert (await owner.get("/v1/interrupts")).json()["data"][0]["cleared_at"] is None
+
+
+async def test_one_tenants_streams_leave_room_for_the_others() -> None:
+    open_streams = asyncio.Semaphore(0)
+
+    async def held_open(scope: Scope, receive: Receive, send: Send) -> None:
+        open_streams.release()
+        await asyncio.Event().wait()
+
+    front = Front(api_deps(), held_open, most=8)
+    async with _asking(front, KEY) as owner, _asking(front, OTHER_KEY) as other:
+        held = [asyncio.create_task(owner.get("/v1/runs/run_1/events")) for _ in range(6)]
+        for _ in held:
+            await open_streams.acquire()
+        refused = await owner.get("/v1/models")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        assert "of one tenant" in refused.json()["error"]["message"]
+        theirs = asyncio.create_task(other.get("/v1/models"))
+        await open_streams.acquire()
+        held.pop().cancel()
+        await asyncio.sleep(0)
+        again = asyncio.create_task(owner.get("/v1/models"))
+        await open_streams.acquire()  # a stream that ended makes room
+        for task in (*held, theirs, again):
+            task.cancel()
+        await asyncio.gather(*held, theirs, again, return_exceptions=True)
+
+
+def _asking(app: ASGIApp, key: str) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api", headers=headers)
+
+
+@tool(effect="pure")
+async def lasts() -> str:
+    """Takes as long as it likes."""
+    await asyncio.Event().wait()
+    return ""
+
+
+async def test_however_much_one_tenant_has_to_do_another_ones_run_begins(tmp_path: Path) -> None:
+    clock, long = Clock(), [calls(("lasts", {}))] * 4
+    declared = [lasts.__flightloop_tool__]  # type: ignore[attr-defined]
+    agent = AgentSpec(name="helper", instructions="Help.", planning=False, tools=("lasts",))
+    model = ScriptedChatModel([*long, text("here")])
+    bench = Bench(
+        memory_journal(clock=clock, poll_s=0.01), clock, model, LocalHosts(declared), RuleGuard(), agent, tmp_path
+    )
+    for number in range(12):
+        await bench.start(session_id=f"s{number}")
+    working = asyncio.create_task(bench.worker(concurrency=4).run())
+    try:
+        async with asyncio.timeout(20):
+            while len(bench.hosts.attempts) < 4:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.002)
+            run = await bench.start(tenant_id="other")
+            while not (await bench.journal.get("other", run.id)).status.terminal:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+        assert (await bench.journal.get("other", run.id)).status == "succeeded"
+        assert len(model.requests) == 5, "the first tenant has its four places and no more"
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+@pytest.mark.parametrize("kept_in", ["memory", "sqlite"])
+async def test_tenants_of_which_no_run_is_held_go_first(tmp_path: Path, kept_in: str) -> None:
+    journal = memory_journal() if kept_in == "memory" else sql_journal(f"sqlite:///{tmp_path / 'journal.db'}")
+    for tenant in ("busy", "busy", "other", "third"):
+        await journal.create(created(tenant_id=tenant, session_id=tenant))
+    order = []
+    for served in ((), ("busy",), ("busy", "other"), ("busy", "other", "third"), ()):
+        claim = await journal.claim("w", 30, served)
+        order.append(claim.run.tenant_id if claim else None)
+    assert order == ["busy", "other", "third", None, "busy"]
+    await journal.close()
+
+
+async def test_the_project_that_is_made_anew_tells_no_tenant_of_another(deployment: Deployment, tmp_path: Path) -> None:
+    write_project(tmp_path / "notes")
+    hosts = await deployment.hosts(tmp_path / "notes" / "tools.py")
+
+    def of(tenant: str, number: int) -> ToolContext:
+        return deployment.context(tenant, run_id=f"run{number}")  # all in a session of the same name
+
+    assert (await hosts.call("add_reminder", {"text": "ours"}, of("one", 1))).content == {"added": "ours"}
+    assert (await hosts.call("list_reminders", {}, of("two", 2))).content == []
+    assert (await hosts.call("list_reminders", {}, of("one", 3))).content == ["ours"]

@@ -343,10 +343,10 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
     ):
         source.write_text(text)
         with pytest.raises(ConfigError, match=r"tools\.py") as caught:
-            described([source])
+            described([source], ToolsConfig())
         assert said in caught.value.message
     with pytest.raises(ConfigError, match="No such file"):
-        described([tmp_path / "missing.py"])
+        described([tmp_path / "missing.py"], ToolsConfig())
 
 
 @pytest.mark.skipif(not CLOSED, reason="every user can run this Python")

@@ -128,7 +128,7 @@ def test_a_person_sees_whole_arguments() -> None:
 
 def test_what_customers_write_vouches_for_nothing() -> None:
     """Their names, addresses and notes: no tool of the shop that returns them counts as trusted."""
-    registry = load_project().registry
+    registry = load_project(None, ()).registry
     trusted = {spec.name for spec in registry.specs() if spec.effect.value == "pure" and not spec.returns_untrusted}
     assert trusted & {"find_customer", "get_order", "query_sql", "run_python"} == set()
     assert "list_orders" in trusted
@@ -192,5 +192,5 @@ def test_a_rule_about_an_argument_that_no_tool_has_is_an_error(tmp_path: Path, r
     (tmp_path / "policies" / "desk.yaml").write_text(policy)
     (tmp_path / "agents" / "desk.yaml").write_text("name: desk\ninstructions: Help.\npolicy: desk\ntools: [pay]\n")
     with pytest.raises(ConfigError, match="has no argument") as caught:
-        load_project(tmp_path)
+        load_project(tmp_path, ())
     assert where in caught.value.message

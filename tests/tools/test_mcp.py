@@ -101,11 +101,11 @@ async def test_a_stopped_run_stops_its_calls(hosts: McpHosts) -> None:
 
 
 async def test_tools_are_known_as_they_were_pinned(folder: Path) -> None:
-    loaded = load_project(folder)
+    loaded = load_project(folder, ())
     spec = loaded.registry.get("sums_add")
     assert (spec.effect, spec.returns_untrusted, spec.description) == (Effect.PURE, True, "Adds two numbers.")
     assert loaded.registry.problems("sums_add", {"a": 1}) == ["b is missing: give a whole number"]
-    assert LiveProject(folder).current().tools_sha256 == loaded.tools_sha256
+    assert LiveProject(folder, ()).current().tools_sha256 == loaded.tools_sha256
 
 
 async def test_a_tool_that_changed_is_not_called(folder: Path) -> None:
@@ -124,7 +124,7 @@ async def test_a_tool_that_changed_is_not_called(folder: Path) -> None:
 async def test_what_is_wrong_is_said(folder: Path) -> None:
     project(folder, tools="{add: pure, new: pure}")
     with pytest.raises(ConfigError, match="mcp pin"):
-        load_project(folder)
+        load_project(folder, ())
     with pytest.raises(ConfigError, match="has no tool new; it has: add, die"):
         await _pin(folder, lambda line: None)
     (folder / "mcp.yaml").write_text("sums: {url: 'http://127.0.0.1:1/mcp', tools: {add: pure}}")

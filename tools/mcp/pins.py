@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,16 @@ def write_pins(folder: Path, pins: Pins) -> Path:
         server: {name: {"description": pin.description, "parameters": pin.parameters} for name, pin in tools.items()}
         for server, tools in pins.items()
     }
-    path.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{FILE}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)  # a link in its place is replaced, not followed
+    except BaseException:
+        os.unlink(draft)
+        raise
     return path
 
 

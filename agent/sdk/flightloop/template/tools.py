@@ -12,7 +12,9 @@ from flightloop import ToolContext, tool
 def _open(context: ToolContext) -> sqlite3.Connection:
     # The database that the tasks in tasks/*.jsonl are checked against.
     connection = sqlite3.connect(context.data / "shop.db")
-    connection.execute("CREATE TABLE IF NOT EXISTS reminders (key TEXT PRIMARY KEY, session TEXT, text TEXT)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS reminders (key TEXT PRIMARY KEY, tenant TEXT, session TEXT, text TEXT)"
+    )
     return connection
 
 
@@ -25,7 +27,10 @@ def add_reminder(text: Annotated[str, Field(max_length=200)], context: ToolConte
     """
     # The same key never adds twice, so a call that was lost can be made again.
     with closing(_open(context)) as connection, connection:
-        connection.execute("INSERT OR IGNORE INTO reminders VALUES (?, ?, ?)", (context.key, context.session_id, text))
+        connection.execute(
+            "INSERT OR IGNORE INTO reminders VALUES (?, ?, ?, ?)",
+            (context.key, context.tenant_id, context.session_id, text),
+        )
     return {"added": text}
 
 
@@ -34,6 +39,8 @@ def list_reminders(context: ToolContext) -> list[str]:
     """Tells what is on the user's list, oldest first."""
     with closing(_open(context)) as connection:
         rows = connection.execute(
-            "SELECT text FROM reminders WHERE session = ? ORDER BY rowid", (context.session_id,)
+            # Sessions are named by whoever calls: two tenants may use the same name.
+            "SELECT text FROM reminders WHERE tenant = ? AND session = ? ORDER BY rowid",
+            (context.tenant_id, context.session_id),
         ).fetchall()
     return [text for (text,) in rows]

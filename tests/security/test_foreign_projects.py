@@ -1,0 +1,194 @@
+"""A project of somebody else, which is loaded, evaluated and written into: it gets nothing of the platform's."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from agent import compose
+from agent.admin.evals import Wish, evaluate
+from agent.admin.regressions import append
+from agent.config import Settings
+from agent.evals.judging import judge, prepare
+from agent.evals.task import Expectation, Task, TaskError
+from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from flightloop.errors import ConfigError
+from tools.mcp.pins import FILE as PINS
+from tools.mcp.pins import write_pins
+
+KEY = "fl_the_deployments_own_key"
+SEES = """
+from pathlib import Path
+from flightloop import tool
+
+def tried(path):
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError as error:
+        return type(error).__name__
+
+SEEN = " ".join(map(tried, {paths!r}))
+
+@tool(effect="pure")
+def told() -> str:
+    "What was seen."
+    return SEEN
+told.__flightloop_tool__.spec.__dict__["description"] = SEEN
+"""
+AGENT = "name: clerk\ninstructions: Help.\nplanning: false\ntools: [told]\npolicy: clerk\n"
+POLICY = 'name: clerk\nversion: "1"\ntools: {allow: {clerk: [told]}}\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    for name, text in {"agents/clerk.yaml": AGENT, "policies/clerk.yaml": POLICY, "tools.py": SEES}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "tasks").mkdir()
+    return folder
+
+
+def filled(home: Path) -> Path:
+    home.mkdir(mode=0o700)
+    for name in ("key", "flightloop.db"):
+        (home / name).write_text(KEY)
+    return home
+
+
+@pytest.mark.parametrize("place", [".flightloop", "state"])
+def test_a_project_around_the_home_does_not_see_it_while_it_is_loaded(project: Path, place: str) -> None:
+    home = filled(project / place)
+    paths = [str(home / "key"), str(home / "flightloop.db"), str(project / "agents" / "clerk.yaml")]
+    (project / "tools.py").write_text(SEES.format(paths=paths))
+    loaded = compose.read_project(Settings(home=home, project=project))
+    seen = loaded.registry.get("told").description
+    assert KEY not in seen
+    assert "instructions: Help." in seen, "what belongs to the project is there"
+
+
+def test_another_platforms_home_is_not_shown_either(project: Path, tmp_path: Path) -> None:
+    home = filled(project / ".flightloop")
+    (project / "tools.py").write_text(SEES.format(paths=[str(home / "key")]))
+    loaded = compose.read_project(Settings(home=tmp_path / "mine", project=project))
+    assert KEY not in loaded.registry.get("told").description
+
+
+def test_a_journal_that_lies_elsewhere_is_not_shown(project: Path, tmp_path: Path) -> None:
+    journals = [project / "runs.db", project / "runs.db-wal"]
+    for journal in journals:
+        journal.write_text(KEY)
+    (project / "tools.py").write_text(SEES.format(paths=list(map(str, journals))))
+    settings = Settings(home=tmp_path / "home", project=project, database_url=f"sqlite:///{journals[0]}")
+    assert KEY not in compose.read_project(settings).registry.get("told").description
+    assert set(journals) <= set(compose.tools_config(settings).protected)
+
+
+# -- evaluation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", ["tasks/data/key.txt", "tasks/data/folder", "tasks/data", "tasks"])
+async def test_data_that_tasks_begin_with_is_not_copied_through_a_link(
+    project: Path, tmp_path: Path, link: str
+) -> None:
+    home = filled(tmp_path / "home")
+    task = {"id": "a", "agent": "clerk", "turns": [{"user": "Hi"}], "answer": ["."]}
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(json.dumps(task) + "\n")
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    (project / "tasks").rmdir()
+    place = project / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if link == "tasks":
+        (home / "data").mkdir()
+    place.symlink_to(home / "key" if link.endswith(".txt") else home)
+    async with ScriptedServer(ScriptedAnswer(text="Hello.")).serving() as url:
+        settings = Settings(home=tmp_path / "mine", project=project, model_url=url)
+        with pytest.raises(ConfigError, match="plain files and folders"):
+            await evaluate(settings, Wish(files=(tasks,)), Console(file=io.StringIO()))
+
+
+def task_of(**fields: object) -> Task:
+    return Task.model_validate({"id": "a", "agent": "clerk", "turns": [{"user": "Hi"}], "answer": ["."], **fields})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ATTACH 'FOREIGN' AS other",
+        "VACUUM INTO 'NEW'",
+        "COMMIT",
+        "PRAGMA temp_store_directory = '/tmp'",
+        "PRAGMA writable_schema = ON",
+        "SELECT load_extension('FOREIGN')",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT zeroblob(1000000000)",
+    ],
+)
+def test_a_tasks_sql_stays_in_its_database(tmp_path: Path, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.evals.judging.MOST_SECONDS", 0.2)
+    foreign, new, own = tmp_path / "foreign.db", tmp_path / "new.db", tmp_path / "shop.db"
+    with closing(sqlite3.connect(foreign)) as journal:
+        journal.execute("CREATE TABLE keys (secret TEXT)")
+        journal.execute("INSERT INTO keys VALUES ('them')")
+        journal.commit()
+    before = foreign.read_bytes()
+    statement = statement.replace("FOREIGN", str(foreign)).replace("NEW", str(new))
+    with pytest.raises(TaskError, match="task a: setup"):
+        prepare(own, task_of(setup=["CREATE TABLE t (a)", statement]))
+    assert (foreign.read_bytes(), new.exists()) == (before, False)
+    with closing(sqlite3.connect(own)) as shop:
+        assert shop.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,), "all of a setup or nothing"
+    if not statement.startswith(("COMMIT", "VACUUM")):
+        with pytest.raises(TaskError, match="task a: expect"):
+            judge(own, ["hello"], task_of(expect=[Expectation(sql=statement, rows=[])]))
+
+
+def test_a_setup_and_an_expectation_do_what_they_are_for(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.db"
+    prepare(shop, task_of(setup=["CREATE TABLE t (a, b)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')"]))
+    right = task_of(expect=[Expectation(sql="SELECT a, upper(b) FROM t ORDER BY a", rows=[[1, "X"], [2, "Y"]])])
+    assert judge(shop, ["hello"], right).solved
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-journal"])
+def test_a_link_that_a_tool_left_in_the_databases_place_is_not_followed(tmp_path: Path, end: str) -> None:
+    foreign = tmp_path / "foreign.db"
+    prepare(foreign, task_of(setup=["CREATE TABLE keys (secret TEXT)"]))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / f"shop.db{end}").symlink_to(foreign)
+    for work in (
+        lambda shop: prepare(shop, task_of(setup=["SELECT 1"])),
+        lambda shop: judge(shop, ["hello"], task_of(expect=[Expectation(sql="SELECT * FROM keys", rows=[])])),
+    ):
+        with pytest.raises(TaskError, match="no plain file"):
+            work(tmp_path / "data" / "shop.db")
+
+
+# -- what the platform writes into a project ------------------------------------------------------
+
+
+def test_pins_take_a_links_place_and_go_nowhere_else(tmp_path: Path) -> None:
+    profile = tmp_path / "profile"
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / PINS).symlink_to(profile)
+    path = write_pins(tmp_path / "project", {})
+    assert (profile.exists(), path.is_symlink(), json.loads(path.read_text())) == (False, False, {})
+    assert sorted(os.listdir(tmp_path / "project")) == [PINS]
+
+
+def test_a_regression_is_not_written_through_a_link(tmp_path: Path) -> None:
+    profile, task = tmp_path / "profile", task_of()
+    (tmp_path / "regressions.jsonl").symlink_to(profile)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        append(tmp_path / "regressions.jsonl", task, [])
+    assert not profile.exists()
+    append(tmp_path / "plain.jsonl", task, [])
+    assert json.loads((tmp_path / "plain.jsonl").read_text())["id"] == "a"

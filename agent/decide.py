@@ -25,7 +25,7 @@ from flightloop.chat import (
     ToolDef,
 )
 from flightloop.chat import Usage as TokenUsage
-from flightloop.errors import ContextTooLong
+from flightloop.errors import ContextTooLong, InvalidCall
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
@@ -80,6 +80,7 @@ async def decide(means: Means, gate: Gate, book: Book, conversation: Conversatio
         Exhausted: the budget has no room for another call.
         ContextExhausted: the newest turn does not fit the model.
         Interrupted: the emergency stop ended the answer.
+        InvalidCall: the model writes its calls as text.
     """
     planning = _plan_due(means, book)
     tools = gate.tools(planning=planning) if means.tools else []
@@ -135,6 +136,8 @@ class _Asking:
         except StreamBlocked as blocked:
             reply = Replied(text=self._refusal, model=self._unfinished())
             return Reply(reply, blocked=blocked.ruling.reason)
+        if asked.call.problem is not None:
+            return self._again(asked, asked.call.problem)
         ruling = await self.gate.conclude(asked.call)
         if asked.answer.calls:
             return self._calls(asked, passed(ruling))
@@ -145,6 +148,13 @@ class _Asking:
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
         return Reply(Replied(text=ruling.text, model=asked.model))
+
+    def _again(self, asked: _Asked, problem: str) -> CallTools:
+        """The model is told once why its answer can't be used. Raises InvalidCall: it has just been told."""
+        last = self.book.history.last
+        if last is not None and isinstance(last.decision, CallsDecided) and last.decision.problem == problem:
+            raise InvalidCall(f"the model gave no answer that can be used: {problem}")
+        return _unusable(asked, problem)
 
     def _calls(self, asked: _Asked, text: str) -> CallTools:
         step = self.book.run.usage.steps + 1

@@ -19,6 +19,7 @@ from flightloop.chat import (
     ChoiceLogprobs,
     ChunkChoice,
     Delta,
+    FinishReason,
     FunctionDelta,
     ModelCard,
     ResponseExtension,
@@ -67,6 +68,8 @@ class Said:
     error: Exception | None = None
     logprobs: bool = False
     extension: ResponseExtension | None = None
+    finish_reason: FinishReason | None = None
+    """None: ``tool_calls`` where there are some, else ``stop``."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ class ScriptedChat:
                 yield _chunk(delta, said)
             if said.error is not None:
                 raise said.error
-            yield _chunk(Delta(), said, "tool_calls" if said.calls else "stop")
+            yield _chunk(Delta(), said, said.finish_reason or ("tool_calls" if said.calls else "stop"))
             whole = True
         finally:
             if not whole:

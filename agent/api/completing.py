@@ -21,6 +21,8 @@ from agent.model_call.call import GuardedCall, Way
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
     ChatChunk,
+    ChatMessage,
+    ChatRequest,
     ChoiceLogprobs,
     ChunkChoice,
     Delta,
@@ -28,9 +30,14 @@ from flightloop.chat import (
     ToolCall,
     ToolCallDelta,
 )
+from flightloop.content import TextPart
+from flightloop.errors import InvalidCall
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, Ruling, Subject
+
+TRIES = 2
+"""Of an answer that can't be used: the model is told why, once."""
 
 
 async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
@@ -41,71 +48,94 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
     Raises:
         BudgetExhausted: the tenant's bounds leave no room for an answer.
         Interrupted: an interrupt that matches was raised meanwhile.
+        InvalidCall: the model writes its calls as text.
         FlightloopError: what the model raises.
     """
-    request = admitted.request
     way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
-    prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-    call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
-    told = _Telling(admitted, call)
-    try:
-        async with aclosing(call.text()) as pieces:
-            async for piece in pieces:
-                yield told.show(piece) if piece else told.begin()
-    except StreamBlocked:
-        for chunk in told.refused():
-            yield chunk
-        return
-    for chunk in await told.concluded():
-        yield chunk
+    request, told = admitted.request, _Telling(admitted)
+    for _ in range(TRIES):
+        prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
+        call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
+        told.call = call
+        try:
+            async with aclosing(call.text()) as pieces:
+                async for piece in pieces:
+                    if chunk := told.piece(piece):
+                        yield chunk
+        except StreamBlocked:
+            for chunk in told.refused():
+                yield chunk
+            return
+        if call.problem is None:
+            for chunk in await told.concluded():
+                yield chunk
+            return
+        request = _asked_again(request, call)
+    raise InvalidCall(f"the model gave no answer that can be used: {call.problem}")
+
+
+def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
+    said = [ChatMessage(role="assistant", content=[TextPart(text=call.released)])] if call.released else []
+    told = [TextPart(text=f"That answer could not be used: {call.problem}. Try again.")]
+    return request.model_copy(update={"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]})
 
 
 class _Telling:
     """What of a call's answer has been told, and what is told at its end."""
 
-    def __init__(self, admitted: Admitted, call: GuardedCall) -> None:
+    def __init__(self, admitted: Admitted) -> None:
+        self.call: GuardedCall
         self._admitted = admitted
-        self._call = call
+        self._begun = False
         self._shown = ""
 
-    def begin(self) -> ChatChunk:
+    def piece(self, text: str) -> ChatChunk | None:
+        """The chunk that tells of a piece; the empty one, with which an answer begins, is told once."""
+        if text:
+            return self._show(text)
+        if self._begun:
+            return None
+        self._begun = True
         return self._chunk(Delta(role="assistant", content=""))
 
-    def show(self, text: str) -> ChatChunk:
+    def _show(self, text: str) -> ChatChunk:
         self._shown += text
         return self._chunk(Delta(content=text))
 
     def refused(self) -> Iterator[ChatChunk]:
         if not self._shown:
-            yield self.show(self._admitted.guard.policy.document.refusal)
+            yield self._show(self._admitted.guard.policy.document.refusal)
         yield from self._end("content_filter", None)
 
     async def concluded(self) -> Sequence[ChatChunk]:
         """The end of an answer whose text passed the stream's rails."""
-        call, answer = self._call, self._call.answer
+        call, answer = self.call, self.call.answer
         subjects = [_subject(self._admitted, each) for each in answer.calls]
         judged, final = await call.conclude([each for each in subjects if isinstance(each, Subject)])
         following = iter(judged)
         rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
         text = final.text if final is not None else call.released
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
-        if refused or (call.live and text != self._shown):  # what was shown cannot be redacted any more
+        if refused or (call.live and text != call.released):  # what was shown cannot be redacted any more
             return list(self.refused())
-        told = [self.show(text)] if text and not call.live else []
+        told = [self._show(text)] if text and not call.live else []
         if answer.calls:
             pairs = zip(answer.calls, rulings, strict=True)
             told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))
-        return [*told, *self._end("tool_calls" if answer.calls else (answer.finish_reason or "stop"), self._logprobs())]
+        reason = answer.finish_reason or "stop"
+        if answer.calls and reason != "length":
+            reason = "tool_calls"
+        return [*told, *self._end(reason, self._logprobs())]
 
     def _logprobs(self) -> ChoiceLogprobs | None:
         """Tokens spell out the text: they only leave with a text that no rail has changed."""
-        answer = self._call.answer
+        answer = self.call.answer
         spelt = "".join(token.token for token in answer.logprobs)
         untouched = self._shown == answer.text == spelt and not answer.calls
         return ChoiceLogprobs(content=answer.logprobs) if answer.logprobs and untouched else None
 
     def _end(self, reason: str, logprobs: ChoiceLogprobs | None) -> Iterator[ChatChunk]:
-        answer = self._call.answer
+        answer = self.call.answer
         last = self._chunk(finish_reason=reason, logprobs=logprobs)
         last.flightloop = answer.extension
         yield last
@@ -113,7 +143,7 @@ class _Telling:
             yield ChatChunk(id=answer.id, created=answer.created, model=answer.model, usage=answer.usage)
 
     def _chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
-        answer = self._call.answer
+        answer = self.call.answer
         choices = [ChunkChoice(delta=delta or Delta(), **fields)]
         return ChatChunk(id=answer.id, created=answer.created, model=answer.model, choices=choices)
 

@@ -12,7 +12,9 @@ from opentelemetry.trace import Span
 
 from agent.chat_model import ChatModel
 from agent.model_call.interrupts import Interrupts
+from agent.model_call.markup import CallAsText
 from agent.model_call.reading import Reading
+from agent.model_call.screen import Screen
 from flightloop.answer import Answer
 from flightloop.chat import ChatChunk, ChatRequest, ResponseExtension, Usage
 from flightloop.errors import FlightloopError, Interrupted
@@ -70,6 +72,7 @@ class GuardedCall:
         answer: what it has said so far.
         released: what of its text the rails of the stream have let through.
         spent: the model worked for it, and that is to be paid.
+        problem: why the answer can't be used: a sentence for the model, which may be asked again. None: it can.
     """
 
     def __init__(self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int) -> None:
@@ -81,6 +84,7 @@ class GuardedCall:
         self.answer = Answer()
         self.released = ""
         self.spent = False
+        self.problem: str | None = None
         self._verdicts: list[Verdict] = []
 
     @property
@@ -124,7 +128,7 @@ class GuardedCall:
         return list(rulings[: len(calls)]), rulings[-1] if final else None
 
     async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
-        stream = self._way.guard.stream(self._context) if shown else None
+        screen = Screen(self._way.guard.stream(self._context), self.request) if shown else None
         searched, begun = self._context.characters, False
         try:
             async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
@@ -133,22 +137,29 @@ class GuardedCall:
                     if not begun:
                         begun = True
                         yield ""
-                    if stream is not None and piece:
-                        released = await aside(searched, stream.push, piece)
+                    if screen is not None and piece:
+                        released = await aside(searched, screen.push, piece)
                         if released and self._released(released):
                             yield released
-            if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:
-                raise Interrupted(STOPPED)
-            if stream is not None:
-                rest = await aside(searched + len(self.released), stream.finish)
-                self._verdicts += stream.ruling().verdicts
+            self._check_end(chunks)
+            if screen is not None:
+                cut = self.answer.finish_reason == "length"
+                rest = await aside(searched + len(self.released), screen.finish, cut=cut)
+                self._verdicts += screen.ruling().verdicts
                 if self._released(rest):
                     yield rest
+        except CallAsText as written:
+            self.problem = str(written)
         except StreamBlocked as blocked:
             if self._released(blocked.before):
                 yield blocked.before
             await self._owner.judged(blocked.ruling.verdicts)
             raise
+
+    def _check_end(self, chunks: AsyncIterator[ChatChunk]) -> None:
+        if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:
+            raise Interrupted(STOPPED)
+        self.answer.drop_cut_calls()
 
     def _chunks(self) -> AsyncIterator[ChatChunk]:
         chunks, interrupts = self._way.model.stream(self.request), self._way.interrupts

@@ -26,7 +26,11 @@ MAX_CALLS = 8
 """Calls of one turn when ``parallel_tool_calls`` is on."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_TEXT = rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*){CALL_OPEN}(?s:.*)/"
+_TEXT = (
+    rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)<\/?{CALL_OPEN[1:-1]}(?s:.*)/"
+    r""" & ~/\[?\s*\{{\s*"(name|goal|function|arguments)"\s*:(?s:.*)/"""
+).replace("{{", "{")
+"""Words: no beginning of a call in them, whole or half, and no call or plan without its marks."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 

@@ -53,6 +53,11 @@ class Answer:
         self.extension = chunk.flightloop or self.extension
         return "".join(self._choice(choice) for choice in chunk.choices if choice.index == 0)
 
+    def drop_cut_calls(self) -> None:
+        """Of an answer that its limit cut short, the calls that are not complete: half of a call is none."""
+        if self.finish_reason == "length":
+            self.calls = [call for call in self.calls if _is_whole(call)]
+
     def completion(self) -> ChatCompletion:
         """The whole answer, as OpenAI's protocol tells it without streaming.
 
@@ -91,6 +96,14 @@ class Answer:
         call.id = delta.id or call.id
         call.function.name += delta.function.name or ""
         call.function.arguments += delta.function.arguments or ""
+
+
+def _is_whole(call: ToolCall) -> bool:
+    try:
+        call.function.parsed()
+    except ValueError:
+        return False
+    return True
 
 
 async def completed(chunks: AsyncIterable[ChatChunk]) -> ChatCompletion:

@@ -17,6 +17,7 @@
     ├── Overloaded                429  overloaded            retryable
     ├── BudgetExhausted           429  budget_exhausted
     ├── InternalError             500  internal_error
+    ├── InvalidCall               502  invalid_call
     ├── ModelUnavailable          503  model_unavailable     retryable
     ├── StoreUnavailable          503  store_unavailable     retryable
     ├── ConfigError                -   config_error          (raised at start)
@@ -150,6 +151,13 @@ class BudgetExhausted(FlightloopError):
 class InternalError(FlightloopError):
     code = "internal_error"
     status = 500
+
+
+class InvalidCall(FlightloopError):
+    """The model wrote calls as text, again and again: an answer that nobody can use."""
+
+    code = "invalid_call"
+    status = 502
 
 
 class ModelUnavailable(FlightloopError):

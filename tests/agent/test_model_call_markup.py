@@ -1,0 +1,164 @@
+"""A call or a plan that a model writes as text is never shown; the model is told, and asked once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.api import ApiDeps, create_app
+from agent.fakes import calls, text
+from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
+from agent.model_call.markup import MARKERS, CallAsText, Markup
+from flightloop.content import text_of
+from flightloop.tool import tool
+
+CALLS = [
+    '<tool_call>[{"name": "find", "arguments": {}}]</tool_call>',
+    '<tool_call">[{"name": "find"',
+    "Let me look. <tool_call>",
+    '{"name": "find", "arguments": {"order": 7}}',
+    '[{"name": "find", "parameters": {}}]',
+    '```json\n{"name": "find", "arguments": {}}\n```',
+    '{"type": "function", "function": {"name": "find", "arguments": "{}"}}',
+    '{"goal": "find the order", "tools": ["find"]}',
+    '<function=find>{"order": 7}</function>',
+    '[TOOL_CALLS] [{"name": "find", "arguments": {}}]',
+    '<|python_tag|>{"name": "find", "parameters": {}}',
+]
+PLAIN = [
+    "Your order was sent.",
+    '{"total": 12, "currency": "EUR"}',
+    "[1, 2, 3]",
+    "Prices: [see here] <b>bold</b> a < b",
+    '```json\n{"name": "Anna", "age": 7}\n```',
+    '{"name": "find", "arguments": ',
+    "",
+    "<",
+    "{",
+    "`",
+    "I call it a tool_call, you may not.",
+]
+
+
+def screened(answer: str, size: int, *, json_wanted: bool = False) -> str:
+    markup = Markup(json_wanted=json_wanted)
+    pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+    return "".join([*map(markup.push, pieces), markup.finish()])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("answer", CALLS)
+def test_calls_and_plans_are_found(answer: str, size: int) -> None:
+    with pytest.raises(CallAsText):
+        screened(answer, size)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("answer", PLAIN)
+def test_other_answers_stay_as_they_are(answer: str, size: int) -> None:
+    assert screened(answer, size) == answer
+
+
+@pytest.mark.parametrize("answer", CALLS)
+def test_json_that_was_asked_for_may_be_anything(answer: str) -> None:
+    assert screened(answer, 1, json_wanted=True) == answer
+
+
+@given(st.text("<tol_ca>|[]TOLAS`{} x", max_size=40), st.integers(1, 5))
+def test_nothing_of_a_marker_is_released_and_nothing_else_is_lost(answer: str, size: int) -> None:
+    try:
+        assert screened(answer, size) == answer
+    except CallAsText:
+        assert any(marker in answer for marker in MARKERS)
+    markup, released = Markup(json_wanted=False), ""
+    for start in range(0, len(answer), size):
+        try:
+            released += markup.push(answer[start : start + size])
+        except CallAsText:
+            break
+    assert not any(marker in released for marker in MARKERS)
+
+
+def test_plain_text_is_not_held_back() -> None:
+    markup = Markup(json_wanted=False)
+    assert [markup.push(piece) for piece in ("Your ", "order ", "was ", "sent.")] == [
+        "Your ",
+        "order ",
+        "was ",
+        "sent.",
+    ]
+
+
+def test_a_long_document_that_begins_as_json_is_released_in_the_end() -> None:
+    document = json.dumps({"rows": ["x" * 100] * 200})
+    assert screened(document, 50) == document
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+@tool(effect="pure")
+def find() -> str:
+    """Finds an order."""
+    return "sent"
+
+
+@pytest.mark.parametrize("answer", CALLS)
+async def test_a_run_asks_the_model_again(make_bench: Callable[..., Any], answer: str) -> None:
+    bench = make_bench([text(*answer), calls(("find", {})), text("It was sent.")], [find])
+    run = await bench.work(await bench.start())
+    assert (run.status, text_of(run.output)) == ("succeeded", "It was sent.")
+    assert "could not be used" in bench.model.requests[1].messages[-1].text
+    told = " ".join(event.model_dump_json() for event in await bench.events(run))
+    assert json.dumps(answer)[1:-1] not in told
+
+
+async def test_a_run_whose_model_goes_on_so_fails(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([text(CALLS[0]), text(CALLS[3])], [find])
+    run = await bench.work(await bench.start())
+    assert (run.status, run.error.code, run.output) == ("failed", "invalid_call", None)
+
+
+# -- completions ----------------------------------------------------------------------------------
+
+
+async def ask(deps: ApiDeps, **fields: Any) -> httpx.Response:
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "Where is it?"}], **fields}
+        return await client.post("/v1/chat/completions", json=body)
+
+
+@pytest.mark.parametrize("streaming", ["held", "live"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_completion_asks_the_model_again(streaming: str, stream: bool) -> None:
+    deps = api_deps(Said('{"name": "find", "arguments": {}}'), Said("It was sent."), streaming=streaming)
+    answer = await ask(deps, stream=stream)
+    assert answer.status_code == 200
+    assert "It was sent." in answer.text.replace('"},"finish_reason":null}]}\n\n', "") or "sent" in answer.text
+    assert "arguments" not in answer.text
+    assert isinstance(deps.model, ScriptedChat)
+    assert "could not be used" in deps.model.requests[1].messages[-1].text
+    assert answer.text.count('"role":"assistant"') == 1
+
+
+async def test_a_completion_whose_model_goes_on_so_fails() -> None:
+    deps = api_deps(Said('{"name": "find", "arguments": {}}'))
+    refused = await ask(deps)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (502, "invalid_call")
+
+
+@pytest.mark.parametrize("arguments", ['{"a": 1', "{", ""])
+async def test_a_call_that_its_limit_cut_ends_with_length_and_is_not_told(arguments: str) -> None:
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    deps = api_deps(Said(calls=[("add", "{}"), ("add", arguments)], finish_reason="length"))
+    choice = (await ask(deps, tools=tools)).json()["choices"][0]
+    told = [call["function"]["arguments"] for call in choice["message"].get("tool_calls") or []]
+    assert (choice["finish_reason"], told) == ("length", ["{}"] if arguments else ["{}", "{}"])

@@ -158,7 +158,8 @@ class Worker:
         claim = None
         if room > -self._config.spare:
             claim = await self._claim(served) if served else None
-            claim = claim or (await self._claim() if room > 0 else None)
+            if claim is None and room > 0 and not self._draining.is_set():
+                claim = await self._claim()
         if claim is None:
             await self._wait(() if room > 0 else served, work=room > -self._config.spare)
             return

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.api.turns import Turns
 from agent.auth import Keyring, KeyStore
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
@@ -40,6 +41,7 @@ class Listeners(Protocol):
 
 
 LONG_CHECKS = 2
+REPLAYS = 4
 
 
 async def _always_ready() -> list[str]:
@@ -57,6 +59,7 @@ class ApiDeps:
         closing: once set, open streams end, so that the server can.
         long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
             each would take too long, and what takes too long is blocked.
+        replays: whose turn it is to have events of a run read and written out.
         name: of this process, one that none had before: it holds what is reserved for completions.
     """
 
@@ -76,7 +79,8 @@ class ApiDeps:
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
-    long_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LONG_CHECKS))
+    long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
+    replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
     heartbeat_s: float = 15.0
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0

@@ -92,6 +92,28 @@ async def test_one_tenants_streams_leave_room_for_the_others() -> None:
         await asyncio.gather(*held, theirs, again, return_exceptions=True)
 
 
+async def test_answers_that_nobody_reads_have_a_limit() -> None:
+    """Of all, and of each tenant, so that one leaves the others room; a first one always passes."""
+    reading, large = asyncio.Event(), b"x" * 400
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"400")]})
+        await reading.wait()
+        await send({"type": "http.response.body", "body": large})
+
+    front = Front(api_deps(), answers, most=100, together=1000)
+    async with _asking(front, KEY) as owner, _asking(front, OTHER_KEY) as other:
+        asked = []
+        for client in (owner, owner, other):
+            asked.append(asyncio.create_task(client.get("/v1/runs")))
+            await asyncio.sleep(0.01)  # each has begun before the next
+        reading.set()
+        first, refused, theirs = await asyncio.gather(*asked)
+        assert (first.content, theirs.content) == (large, large)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        assert (await owner.get("/v1/runs")).status_code == 200
+
+
 def _asking(app: ASGIApp, key: str) -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {key}"}
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api", headers=headers)

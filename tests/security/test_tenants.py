@@ -151,6 +151,32 @@ async def test_however_much_one_tenant_has_to_do_another_ones_run_begins(tmp_pat
         await asyncio.gather(working, return_exceptions=True)
 
 
+async def test_a_tenant_with_fewer_runs_goes_first(tmp_path: Path) -> None:
+    """Its short run does not wait behind another one's backlog because a long one of its own is held."""
+    clock, long = Clock(), calls(("lasts", {}))
+    declared = [lasts.__flightloop_tool__]  # type: ignore[attr-defined]
+    agent = AgentSpec(name="helper", instructions="Help.", planning=False, tools=("lasts",))
+    gate = asyncio.Event()
+    model = ScriptedChatModel([long, long, [gate.wait(), *text("one place is free")], text("short"), *[long] * 9])
+    journal = memory_journal(clock=clock, poll_s=0.01)
+    bench = Bench(journal, clock, model, LocalHosts(declared), RuleGuard(), agent, tmp_path)
+    await bench.start(tenant_id="few", session_id="long")
+    for number in range(8):
+        await bench.start(tenant_id="many", session_id=f"s{number}")
+    working = asyncio.create_task(bench.worker(concurrency=3).run())
+    try:
+        async with asyncio.timeout(20):
+            while len(model.requests) < 3:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.002)
+            run = await bench.start(tenant_id="few", session_id="short")
+            gate.set()
+            while not (await journal.get("few", run.id)).status.terminal:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
 @pytest.mark.parametrize("kept_in", ["memory", "sqlite"])
 async def test_tenants_of_which_no_run_is_held_go_first(tmp_path: Path, kept_in: str) -> None:
     journal = memory_journal() if kept_in == "memory" else sql_journal(f"sqlite:///{tmp_path / 'journal.db'}")

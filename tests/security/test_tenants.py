@@ -157,16 +157,16 @@ async def test_a_tenant_with_fewer_runs_goes_first(tmp_path: Path) -> None:
     declared = [lasts.__flightloop_tool__]  # type: ignore[attr-defined]
     agent = AgentSpec(name="helper", instructions="Help.", planning=False, tools=("lasts",))
     gate = asyncio.Event()
-    model = ScriptedChatModel([long, long, [gate.wait(), *text("one place is free")], text("short"), *[long] * 9])
+    model = ScriptedChatModel([*[long] * 3, [gate.wait(), *text("a place is free")], text("short"), *[long] * 9])
     journal = memory_journal(clock=clock, poll_s=0.01)
     bench = Bench(journal, clock, model, LocalHosts(declared), RuleGuard(), agent, tmp_path)
     await bench.start(tenant_id="few", session_id="long")
     for number in range(8):
         await bench.start(tenant_id="many", session_id=f"s{number}")
-    working = asyncio.create_task(bench.worker(concurrency=3).run())
+    working = asyncio.create_task(bench.worker(concurrency=4).run())
     try:
         async with asyncio.timeout(20):
-            while len(model.requests) < 3:  # noqa: ASYNC110 (nobody tells)
+            while len(model.requests) < 4:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.002)
             run = await bench.start(tenant_id="few", session_id="short")
             gate.set()

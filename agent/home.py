@@ -15,6 +15,7 @@ from flightloop import private
 from flightloop.errors import ConfigError
 
 log = structlog.get_logger(__name__)
+KEY = "key"
 DATA = "data"
 """The tools' own folder. What another user has written there is left as it is."""
 
@@ -38,12 +39,22 @@ def open_home(home: Path, user: int | None = None) -> None:
                 f" start it as {_name(owner)}, name another folder by FLIGHTLOOP_HOME, or give this one away by"
                 f" chown -R {_name(user)} {home}"
             )
+        _check_key(home / KEY)
         tightened = _tighten(home, user)
         private.folder(home / DATA)
     except OSError as error:
         raise ConfigError(f"FLIGHTLOOP_HOME: {home} cannot be used ({error.strerror})") from error
     if tightened:
         log.warning("others could read the home: it is its owner's alone now", home=str(home), changed=tightened)
+
+
+def _check_key(path: Path) -> None:
+    """Raises ConfigError: taking others' permissions now makes no secret of what they may have read."""
+    if path.is_file() and path.stat().st_mode & private.OTHERS:
+        raise ConfigError(
+            f"{path}: others can read the API key: delete it, and a new one is made; or, if you know that nobody has"
+            f" read it, run: chmod 600 {path}"
+        )
 
 
 @contextmanager

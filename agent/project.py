@@ -84,7 +84,12 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
         raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' makes a project")
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
-        sources = (*sources, str((folder / "tools.py").resolve()))
+        source = (folder / "tools.py").resolve()
+        if (home := next((one for one in private if one.resolve() in source.parents), None)) is not None:
+            raise ConfigError(
+                f"{source}: lies in {home}, which no code of a project may see: keep the project elsewhere"
+            )
+        sources = (*sources, str(source))
     digest = _digest(*(folder / name for name in TOOL_FILES))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))

@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 def tethered(command: Sequence[str]) -> list[str]:
     """The command that runs another one as a child that this process does not leave behind."""
-    return [sys.executable, "-m", "agent.tether", str(os.getpid()), *command]
+    return [sys.executable, "-P", "-m", "agent.tether", str(os.getpid()), *command]
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -150,18 +151,19 @@ class Worker:
     async def _take(self) -> None:
         """Claims one run, or waits for room or work.
 
-        Tenants of which this worker holds no run go first, and have places that the others do not get: however much one
-        asks for, another one's run begins.
+        Tenants of which this worker holds fewer runs go first, and those of which it holds none have places that the
+        others do not get: however much one asks for, another one's run begins.
         """
         self._freed.clear()
-        served = {held.tags[0].tenant_id for held in self._held}
+        served = Counter(held.tags[0].tenant_id for held in self._held)
         room = self._config.concurrency - len(self._held)
         claim = None
         if room > -self._config.spare:
-            claim = await self._claim(served) if served else None
-            claim = claim or (await self._claim() if room > 0 else None)
+            for most in sorted({0, *served.values()}) if room > 0 else (0,):
+                if claim is None and not self._draining.is_set():
+                    claim = await self._claim([tenant for tenant, runs in served.items() if runs > most])
         if claim is None:
-            await self._wait(() if room > 0 else served, work=room > -self._config.spare)
+            await self._wait(() if room > 0 else served.keys(), work=room > -self._config.spare)
             return
         run = claim.run
         held = _Held(claim.lease, _tags(run), Stop(draining=self._draining.is_set()))
@@ -169,7 +171,7 @@ class Worker:
         self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
         task.add_done_callback(self._tasks.discard)
 
-    async def _claim(self, besides: Collection[str] = ()) -> Claim | None:
+    async def _claim(self, besides: Collection[str]) -> Claim | None:
         return await self._journal.claim(self._config.name, self._config.lease_s, besides)
 
     async def _wait(self, besides: Collection[str], *, work: bool) -> None:

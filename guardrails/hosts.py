@@ -12,8 +12,8 @@ from guardrails.finders import not_after
 
 _GAP = r"[\t\r\n]*"  # what browsers leave out of an address
 _SCHEME = "|".join(_GAP.join(scheme) for scheme in ("https?", "wss?", "ftp")).replace("s" + _GAP + "?", "s?")
-_TARGET = r"(?=[/\\hwf])(?<=(?:\]\(|\]:|=|,|url\(|@import)[\s<\"']*)"
-"""Before what Markdown, HTML and CSS follow."""
+_TARGET = r"(?=[/\\hwf])(?<=(?:\]\(|\]:|=|,|url\(|@import)[\s<>\"']*)"
+"""Before what Markdown, HTML and CSS follow; within a quotation a line begins with its sign."""
 _SLASHES = rf"[/\\](?:{_GAP}[/\\]){{1,3}}"
 START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:{_SLASHES}|(?:{_SCHEME}){_GAP}:(?:{_GAP}[/\\]){{0,4}}))"
 MOST_CHARS = 2000

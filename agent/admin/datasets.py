@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
+from agent.admin.telling import tell
 
 dataset = typer.Typer(no_args_is_help=True, help="Data for the tuner.")
 
@@ -27,7 +28,7 @@ def dataset_lessons(
     """Conversations of the support agent with right answers, played over shops of other seeds than the tasks'."""
     from agent.admin.lessons import write_lessons
 
-    asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, typer.echo))
+    asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell))
 
 
 @dataset.command("intents")
@@ -40,7 +41,7 @@ def dataset_intents(
     """Messages of the support agent's customers with their intents, in other words than those that are measured."""
     from agent.admin.lessons import write_messages
 
-    write_messages(configured(project=project), rows, seed, out, typer.echo)
+    write_messages(configured(project=project), rows, seed, out, tell)
 
 
 @dataset.command("export")
@@ -55,7 +56,7 @@ def dataset_export(
     """Runs that ended well, as training rows; with --pairs, preferences between runs of the same input."""
     from agent.admin.export import Wanted, export_runs
 
-    asyncio.run(export_runs(configured(project=project), Wanted(tenant, agent, rated), out, pairs, typer.echo))
+    asyncio.run(export_runs(configured(project=project), Wanted(tenant, agent, rated), out, pairs, tell))
 
 
 @dataset.command("mask")
@@ -66,4 +67,4 @@ def dataset_mask(
     """Personal data and keys become made-up ones of the same kind, the same everywhere in a row."""
     from agent.admin.masking import mask_file
 
-    mask_file(file, out, typer.echo)
+    mask_file(file, out, tell)

@@ -14,6 +14,7 @@ from agent.admin.datasets import dataset
 from agent.admin.logs import configured
 from agent.admin.mcp import mcp
 from agent.admin.tasks import evaluate, regress
+from agent.admin.telling import tell
 from agent.config import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs and administers a flightloop platform.")
@@ -99,7 +100,7 @@ def policy_test(
     expects. Exits 1 if not."""
     from agent.admin.policies import test_policy
 
-    raise typer.Exit(0 if asyncio.run(test_policy(configured(), file, cases, typer.echo)) else 1)
+    raise typer.Exit(0 if asyncio.run(test_policy(configured(), file, cases, tell)) else 1)
 
 
 @audit.command("verify")
@@ -107,7 +108,7 @@ def audit_verify(tenant: Annotated[str, typer.Option(help="Whose audit log.")] =
     """Recomputes the chain of hashes. Exits 1 at the first record that does not fit."""
     from agent.admin.audits import verify_audit
 
-    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, typer.echo)) else 1)
+    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, tell)) else 1)
 
 
 @dashboards.command("push")

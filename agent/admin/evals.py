@@ -26,6 +26,7 @@ from agent.evals.task import Task, TaskError, read
 from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import ELSEWHERE, Project
 from flightloop import AsyncFlightloop
+from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.settings import resolve
 from tools.shop.database import FILE
@@ -58,7 +59,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     Raises:
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
     """
-    console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
+    console = console or (PlainConsole() if sys.stdout.isatty() else PlainConsole(width=WIDTH))
     project = compose.read_project(settings)
     tasks = _chosen(project, wish)
     async with _model(settings) as model:

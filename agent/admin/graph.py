@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from agent.compose import seed_shop
 from agent.config import Settings
+from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node
 from tools.knowledge.library import Knowledge, Library
@@ -33,7 +33,7 @@ def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[K
     """
     seed_shop(settings)
     knowledge = Library(settings.data).current()
-    graph, console = knowledge.graph, Console()
+    graph, console = knowledge.graph, PlainConsole()
     if about is None:
         console.print(_summary(graph))
     else:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from agent.admin.telling import tell
 from agent.compose import tools_config
 from agent.config import load_settings
 from agent.project import EMBEDDED
@@ -23,7 +24,7 @@ Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGH
 def mcp_pin(project: Project = None) -> None:
     """Asks each server of mcp.yaml for its tools, shows what is new, and writes mcp.lock.json."""
     settings = load_settings(project=project)
-    asyncio.run(_pin(settings.project or EMBEDDED, typer.echo, tools_config(settings)))
+    asyncio.run(_pin(settings.project or EMBEDDED, tell, tools_config(settings)))
 
 
 @mcp.command("serve")

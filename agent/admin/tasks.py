@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
+from agent.admin.telling import tell
 from flightloop.runs import RunStatus
 
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
@@ -51,4 +52,4 @@ def regress(
     from agent.admin.regressions import Request, write_regression
 
     request = Request(run_id, tenant, answer or [], call or [], never or [], ends, good, mask, task_id, out)
-    asyncio.run(write_regression(configured(project=project), request, typer.echo))
+    asyncio.run(write_regression(configured(project=project), request, tell))

@@ -192,7 +192,7 @@ async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> l
     rulings: list[Ruling] = []
     for batch in _batches(subjects):
         long = sum(len(subject.text) for subject in batch) >= LONG
-        async with deps.long_checks if long else nullcontext():
+        async with deps.long_checks.one(batch[0].context.tenant_id) if long else nullcontext():
             rulings += await asyncio.gather(*map(guard.check, batch))
         await asyncio.sleep(0)
     return rulings

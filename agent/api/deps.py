@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from agent.api.turns import Turns
 from agent.auth import Keyring, KeyStore
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
@@ -43,6 +44,7 @@ class Listeners(Protocol):
 
 
 LONG_CHECKS = 2
+REPLAYS = 4
 
 
 async def _always_ready() -> list[str]:
@@ -60,6 +62,7 @@ class ApiDeps:
         closing: once set, open streams end, so that the server can.
         long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
             each would take too long, and what takes too long is blocked.
+        replays: whose turn it is to have events of a run read and written out.
         name: of this process, one that none had before: it holds what is reserved for completions.
     """
 
@@ -79,7 +82,8 @@ class ApiDeps:
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
-    long_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LONG_CHECKS))
+    long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
+    replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated
 
 from anyio import CancelScope
@@ -47,8 +46,7 @@ async def run_events(
     """
     run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404, not a stream
     begin = after if last_event_id is None else _sequence(last_event_id)
-    events = follow(deps, caller.tenant_id, run.id, begin)
-    stream = until(as_sse(events), stream_over(request, deps))
+    stream = until(follow(deps, caller.tenant_id, run.id, begin), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
 
 
@@ -61,15 +59,24 @@ def _sequence(last_event_id: str) -> int:
     return int(last_event_id)
 
 
-async def as_sse(events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:
-    async with aclosing(events):
-        async for event in events:
-            data = run_event.dump_json(event).decode()
-            identity = None if isinstance(event, DeltaEvent) else str(event.seq)
-            yield ServerSentEvent(data=data, event=event.type, id=identity)
+def _sse(event: RunEvent) -> ServerSentEvent:
+    data = run_event.dump_json(event).decode()
+    identity = None if isinstance(event, DeltaEvent) else str(event.seq)
+    return ServerSentEvent(data=data, event=event.type, id=identity)
 
 
-async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[RunEvent, None]:
+async def _written(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> list[tuple[int, ServerSentEvent]]:
+    """The next events with their sequence numbers, written out. Others are served meanwhile, however many are asked
+    for."""
+    async with deps.replays.one(tenant_id):
+        written = []
+        for event in await deps.journal.events(tenant_id, run_id, after, BATCH):
+            written.append((event.seq, _sse(event)))
+            await asyncio.sleep(0)
+    return written
+
+
+async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[ServerSentEvent, None]:
     """A run's events after a sequence number, waiting for those to come, until the run has ended.
 
     Deltas come between, each behind the durable event that it followed, although it may get here sooner.
@@ -77,16 +84,16 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
     with deps.deltas.listen(run_id) as deltas:
         said = deque[DeltaEvent]()
         while True:
-            batch = await deps.journal.events(tenant_id, run_id, after, BATCH)
+            batch = await _written(deps, tenant_id, run_id, after)
             while not deltas.empty():
                 said.append(deltas.get_nowait())
-            for event in batch:
-                while said and said[0].after < event.seq:
-                    yield said.popleft()
-                after = event.seq
+            for seq, event in batch:
+                while said and said[0].after < seq:
+                    yield _sse(said.popleft())
+                after = seq
                 yield event
             while said and said[0].after <= after:
-                yield said.popleft()
+                yield _sse(said.popleft())
             if batch:  # there may be more by now
                 continue
             run = await deps.journal.get(tenant_id, run_id)

@@ -21,7 +21,7 @@ from agent.journal import new_id
 from flightloop.content import Content, TextPart, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
-from flightloop.limits import TEXT_CHARS
+from flightloop.limits import METADATA, TEXT_CHARS
 from flightloop.runs import (
     AgentInfo,
     Feedback,
@@ -146,7 +146,7 @@ async def fork_run(
         input=content,
         budget=resolve(agent.budget, body.budget or parent.budget),
         session_budget=resolve(agent.session_budget, parent.session_budget),
-        metadata={**parent.metadata, **body.metadata},
+        metadata=_merged(parent.metadata, body.metadata),
         policy_sha256=policy.sha256,
         origin=Origin(run_id=run_id, step=body.step),
         policy=policy.name,
@@ -195,6 +195,15 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     if can.context_length is not None and len(text) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
         given = f"the input has {len(text)} characters, and it is taken to hold {limit}"
         raise ContextTooLong.of(can.context_length, given, "input")
+
+
+def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
+    """A fork's metadata: its run's, and what is added. Raises InvalidRequest: together they are too many."""
+    metadata = {**kept, **added}
+    if len(metadata) > METADATA:
+        told = f"metadata: {len(metadata)} entries, with those of the run that is forked, are more than {METADATA}"
+        raise InvalidRequest(told, param="metadata")
+    return metadata
 
 
 def _agent(deps: ApiDeps, name: str) -> AgentInfo:

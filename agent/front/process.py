@@ -75,6 +75,7 @@ async def front_process(
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "agent.front",
             str(theirs.fileno()),

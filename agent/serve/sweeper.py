@@ -34,7 +34,7 @@ def swept(session: str) -> Iterator[None]:
     """
     # A session of its own: it outlives a signal to the whole group of its parent.
     sweeper = subprocess.Popen(
-        [sys.executable, "-m", "agent.serve.sweeper", session], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-P", "-m", "agent.serve.sweeper", session], stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         yield

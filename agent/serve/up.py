@@ -135,7 +135,7 @@ def _console(settings: Settings, url: str, port: int, link: LoginLink) -> Iterat
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
-    command, log = [sys.executable, "-m", "dashboards"], settings.home / "logs" / "console.log"
+    command, log = [sys.executable, "-P", "-m", "dashboards"], settings.home / "logs" / "console.log"
     with ExitStack() as running:
         with link.handed_over() as descriptor:
             environment[FD] = str(descriptor)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from agent.journal import Projection, Recorded
 from agent.store.backend import Answer, Reserved, RunFilter, T, Transaction
-from agent.store.page import page
+from agent.store.page import EVENT_CHARS, page
 from agent.store.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
@@ -108,7 +108,7 @@ class _Tables:
             self._all.append(Recorded(len(self._all) + 1, tenant_id, event))
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
-        return page(self._events.get(run_id, [])[after : after + limit], limit, _length)[0]
+        return page(self._events.get(run_id, [])[after : after + limit], limit, _length, EVENT_CHARS)[0]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
         return page(self._all[after : after + limit], limit, lambda recorded: _length(recorded.event))[0]

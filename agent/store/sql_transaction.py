@@ -13,7 +13,7 @@ from agent.journal import Projection, Recorded
 from agent.run import RunState
 from agent.store import tables as t
 from agent.store.backend import Answer, RunFilter
-from agent.store.page import page
+from agent.store.page import EVENT_CHARS, page
 from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.sql_spending import SqlSpending
@@ -145,7 +145,8 @@ class SqlTransaction(SqlSpending):
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         found = _EVENTS.each(self._connection, {"of_run": run_id, "after": after, "most": limit})
-        return [run_event.validate_json(document) for (document,) in page(found, limit, lambda row: len(row[0]))[0]]
+        documents, _ = page(found, limit, lambda row: len(row[0]), EVENT_CHARS)
+        return [run_event.validate_json(document) for (document,) in documents]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
         events = t.events.c

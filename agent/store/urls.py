@@ -36,4 +36,4 @@ def files_of(database_url: str) -> tuple[Path, ...]:
     if url.get_backend_name() != "sqlite" or not url.database:
         return ()
     path = Path(url.database).resolve()
-    return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))
+    return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".node", ".workers"))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from flightloop.shown import shown
+
 CSS = Path(__file__).with_name("style.css")
 
 
@@ -30,5 +32,5 @@ def empty(title: str, advice: str) -> None:
 
 def pairs(values: dict[str, str]) -> None:
     """Names and values in two columns."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in values.items())
+    rows = "".join(f"<dt>{escape(shown(name))}</dt><dd>{escape(shown(value))}</dd>" for name, value in values.items())
     st.html(f'<dl class="fl-kv">{rows}</dl>')

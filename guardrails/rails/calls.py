@@ -27,7 +27,10 @@ from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
 
-_ADDRESS_NAME = regex.compile(r"url|uri|host|domain|endpoint|server|webhook|proxy|\bip\b", regex.IGNORECASE)
+_ADDRESS_NAME = regex.compile(
+    r"url|uri|link|href|site|host|domain|endpoint|server|webhook|callback|proxy|destination|feed|origin|address|\bip\b",
+    regex.IGNORECASE,
+)
 _BARE_ADDRESS = regex.compile(
     r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,30}(?=[\w-]*[^\W\d])[\w-]{2,63}|localhost)"
     r"(?::\d+)?(?:[/?#]\S*)?)\s*",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from html import unescape
 from itertools import islice
 from urllib.parse import unquote
 
@@ -19,17 +20,24 @@ from guardrails.types import GuardContext
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
 """Of a result that are known: a text of nothing else takes long to read, and others wait meanwhile."""
-MOST_LABEL = 500
-"""Characters of a Markdown link's text; behind a longer one it is taken for an image."""
-_ATTRIBUTE = regex.compile(r"(?:=\s*[\"']?|\burl\(\s*[\"']?|\]:)$", regex.IGNORECASE)
-_ANCHOR = regex.compile(r"<a\s(?:[^<>]*\s)?href\s*=\s*[\"']?$", regex.IGNORECASE)
+MOST_TAG = 100
+"""Characters of a tag's name, or between a reference and its link."""
+_IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
+_DEFINED = regex.compile(r"\]:[\s<>]*$")
 _PUNCTUATION = ".,;:!?*"
 _CLOSING = regex.compile(r"[)\]}>.,;:!?*_~'\"|`]*")
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-_OF_NAMES = r"\w+.-"
+_OF_NAMES = r"\p{L}\p{N}+.-"  # an underscore may mark emphasis
 _NO_NAME = not_after(r"\w@./-")
 # Behind a link, what belongs to it for some reader: HTML's and Markdown's ends are not those of a sentence.
-_PATTERN = rf"(?P<link>{not_after(_OF_NAMES)}{START}{BODY}|{_NO_NAME}www\.{BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+)"
+_DISGUISED = r"(?<=(?:\]\(|\]:)[\s<>\"']*)(?=[^\s<>\"'])[^\s()]{0,300}?(?:&[#\w]{1,12};|\\)[^\s)]{0,300}+"
+"""A target with entities or escapes, which Markdown takes off."""
+_PATTERN = (
+    rf"(?:(?P<link>{not_after(_OF_NAMES)}{START}{BODY}|{_NO_NAME}www\.{BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+))"
+    rf"|(?P<disguised>{_DISGUISED})"
+)
+_ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
+_LEADS_OUT = regex.compile(r"(?i)[a-z][a-z0-9+.-]*:|[/\\]{2}|www\.")
 
 
 class LinkFinder(PatternFinder):
@@ -43,13 +51,16 @@ class LinkFinder(PatternFinder):
         for match in self._any.finditer(text, start, overlapped=True):
             if before is not None and match.start() >= before:
                 break
-            found.append(_finding(text, match))
+            if match["disguised"] is None:
+                found.append(_finding(text, match))
+            elif _LEADS_OUT.match(unescape(_ESCAPE.sub(r"\1", match["disguised"]))):
+                found.append(Finding(match.start(), match.end(), OPEN))
         return found
 
     def links(self, text: str) -> frozenset[str]:
         """The first links of a text, each to its end; those that have none within reason are left out."""
         matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
-        cores = {_core(match["link"]) for match in matches}
+        cores = {_core(match["link"]) for match in matches if match["link"]}
         return frozenset(core for core in cores if len(core) < MOST_CHARS)
 
 
@@ -61,6 +72,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
     is loaded without a click of trusted results only, since a stranger's may be one of many that spell out a secret."""
 
     def watch(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+        images = _Images()
         results = context.results if "results" in entry.keep else ()
         trusted = context.trusted_results if "results" in entry.keep else ()
 
@@ -97,7 +109,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
             # A result's link as it is: with its host alone known, another link could carry what was read to it.
             return (
                 finding.label == LINK
-                and any(link in told(result) for result in (trusted if _loads(text, finding.start) else results))
+                and any(link in told(one) for one in (trusted if images.before(text, finding.start) else results))
                 and not repeated(link, addresses)
             )
 
@@ -129,19 +141,24 @@ def _opener(text: str, start: int) -> str:
     return ""
 
 
-def _loads(text: str, start: int) -> bool:
-    """Whether a link is one that some reader follows by itself: an image's, or an attribute's."""
-    before = text[max(0, start - MOST_LABEL) : start].rstrip()
-    if before.endswith("<"):
-        before = before[:-1].rstrip()
-    if not before.endswith("]("):
-        return _ATTRIBUTE.search(before) is not None and _ANCHOR.search(before) is None
-    depth = 0
-    for at in range(len(before) - 2, -1, -1):
-        depth += {"]": 1, "[": -1}.get(before[at], 0)
-        if depth == 0:
-            return before[at - 1 : at] == "!"
-    return True
+class _Images:
+    """Whether a text has an image, or anything else that loads by itself, somewhere before a link.
+
+    Which link belongs to it is Markdown's and HTML's to say, in ways that no two readers share: all that follow may be.
+    """
+
+    def __init__(self) -> None:
+        self._searched = 0
+        self._first: int | None = None
+
+    def before(self, text: str, start: int) -> bool:
+        """``text`` grows from one question to the next."""
+        if self._first is None:
+            found = _IMAGE.search(text, max(0, self._searched - MOST_TAG))
+            self._first = found.start() if found else None
+            self._searched = len(text)
+        known = self._first is not None and self._first < start
+        return known or _DEFINED.search(text, max(0, start - MOST_TAG), start) is not None
 
 
 def _closed(opener: str, core: str, rest: str) -> bool:

@@ -75,7 +75,8 @@ class Words:
     @classmethod
     def of(cls, text: str) -> Words:
         text = unescaped(text)
-        found = _EXACT.findall(normalise(text).lower())
+        # As it is written too: who sends to another sign's look-alike sends to somebody else.
+        found = [*_EXACT.findall(normalise(text).lower()), *_EXACT.findall(text.lower())]
         numbers = map(_short_number, _NUMBER.findall(text))
         return cls(
             plain=f" {plain(text)} ",
@@ -105,8 +106,8 @@ class Words:
         must stand together, whatever is between them. What is `exact` must stand there sign by sign. A number of up to
         15 digits may be written in another way.
         """
-        if value.number is not None and value.number in self.numbers:
-            return True
+        if value.number is not None:  # whole and with its sign: 12.50 says neither 50 nor 12
+            return value.number in self.numbers
         if not value.parts:
             return value.empty
         return all(part.plain in self.plain and part.exact <= self.exact for part in value.parts)

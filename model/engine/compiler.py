@@ -35,7 +35,7 @@ WAITING = 16
 MOST = 8
 """Of a tenant's schemas, compiled or waiting; equal ones count once."""
 CACHED = 256
-COMMAND = (sys.executable, "-m", "model.engine.compiling")
+COMMAND = (sys.executable, "-P", "-m", "model.engine.compiling")
 _ROOT = Path(__file__).resolve().parents[2]
 
 

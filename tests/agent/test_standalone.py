@@ -188,7 +188,7 @@ async def test_policy_cases(tmp_path: Path) -> None:
 async def test_a_policy_is_checked_with_its_project(tmp_path: Path) -> None:
     write_project(tmp_path / "notes")
     policy = tmp_path / "notes" / "policies" / "notes.yaml"
-    env = environment(tmp_path, "http://127.0.0.1:1")
+    env = environment(tmp_path / "home", "http://127.0.0.1:1")
     assert (await told("policy", "test", str(policy), env=env))[0] == 0
     policy.write_text(policy.read_text().replace("ask: []", "ask: [{tool: add_remind}]"))
     code, _, err = await told("policy", "test", str(policy), env=env)

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from rich.console import Console
 from agent import compose
 from agent.admin.evals import Wish, evaluate
 from agent.admin.regressions import append
+from agent.admin.telling import tell
 from agent.config import Settings
 from agent.evals.judging import judge, prepare
 from agent.evals.task import Expectation, Task, TaskError
@@ -24,6 +27,7 @@ from tools.mcp.pins import FILE as PINS
 from tools.mcp.pins import write_pins
 
 KEY = "fl_the_deployments_own_key"
+ROOT = Path(__file__).resolve().parents[2]
 SEES = """
 from pathlib import Path
 from flightloop import tool
@@ -89,6 +93,11 @@ def test_a_journal_that_lies_elsewhere_is_not_shown(project: Path, tmp_path: Pat
     settings = Settings(home=tmp_path / "home", project=project, database_url=f"sqlite:///{journals[0]}")
     assert KEY not in compose.read_project(settings).registry.get("told").description
     assert set(journals) <= set(compose.tools_config(settings).protected)
+
+
+def test_a_project_in_the_home_is_an_error_that_says_what_to_do(project: Path) -> None:
+    with pytest.raises(ConfigError, match="keep the project elsewhere"):
+        compose.read_project(Settings(home=project.parent, project=project))
 
 
 # -- evaluation -----------------------------------------------------------------------------------
@@ -192,3 +201,22 @@ def test_a_regression_is_not_written_through_a_link(tmp_path: Path) -> None:
     assert not profile.exists()
     append(tmp_path / "plain.jsonl", task, [])
     assert json.loads((tmp_path / "plain.jsonl").read_text())["id"] == "a"
+
+
+def test_files_of_the_working_folder_are_no_libraries_of_the_platform(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for name in ("structlog", "typer", "yaml", "httpx", "pydantic", "sqlite3", "dataclasses"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(trace)!r}, 'a').write('{name} ')\nraise SystemExit(9)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent" / "sdk")])}
+    for module in ("agent", "agent.front", "agent.tether"):
+        arguments = ["--help"] if module == "agent" else []
+        command = [sys.executable, "-m", module, *arguments]
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert not trace.exists()
+
+
+async def test_what_a_server_tells_while_it_is_pinned_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tell("weather: new\n    The \x1b]0;owned\x07weather \u202etxt.exe")
+    assert capsys.readouterr().out == "weather: new\n    The \ufffd]0;owned\ufffdweather \ufffdtxt.exe\n"

@@ -234,3 +234,15 @@ async def test_nothing_else_of_a_run_can_be_given_to_a_fork(tmp_path: Path, fiel
         run = await desk.waiting()
         refused = await desk.owner.post(f"/v1/runs/{run['id']}/fork", json={"step": 1, field: "x"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
+async def test_forks_of_forks_gather_no_metadata_without_end(tmp_path: Path) -> None:
+    async with working(tmp_path, FIND, REFUND) as desk:
+        run = (await desk.waiting())["id"]
+        for number in range(16):
+            body = {"step": 0, "metadata": {f"k{number}": "x"}}
+            forked = await desk.owner.post(f"/v1/runs/{run}/fork", json=body)
+            assert forked.status_code == 201, forked.text
+            run = forked.json()["id"]
+        refused = await desk.owner.post(f"/v1/runs/{run}/fork", json={"step": 0, "metadata": {"one": "more"}})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "metadata")

@@ -144,6 +144,17 @@ def test_a_home_that_is_wider_is_tightened_and_the_log_says_so(tmp_path: Path) -
     assert stat.S_IMODE(outside.stat().st_mode) == 0o666
 
 
+def test_a_key_that_others_could_read_is_not_taken_for_a_secret(tmp_path: Path) -> None:
+    """As one that comes with a project: whoever made it knows it."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "key").write_text("fl_known_to_its_author")
+    (tmp_path / "home" / "key").chmod(0o644)
+    with pytest.raises(ConfigError, match="delete it, and a new one is made"):
+        open_home(tmp_path / "home")
+    (tmp_path / "home" / "key").chmod(0o600)
+    open_home(tmp_path / "home")
+
+
 def test_a_home_that_is_a_link_is_tightened_too(tmp_path: Path) -> None:
     home = tmp_path / "link"
     (tmp_path / "there" / "logs").mkdir(parents=True, mode=0o755)

@@ -52,7 +52,8 @@ async def test_a_link_that_somebody_vouches_for_stays(answer: str) -> None:
 IMAGES = [
     "![it](LINK)", "![it](<LINK>)", '![it](LINK "title")', "![a [b] c](LINK)", "[![it](LINK)](SHOP)",
     '<img src="LINK" alt="it">', "<img src=LINK>", "<img src = 'LINK'>", "<div style='background: url(LINK)'>",
-    "![it][1]\n\n[1]: LINK\n", f"![{'x' * 600}](LINK)", '<body background="LINK">', "<a data-href=LINK>",
+    "![it][1]\n\n[1]: LINK\n", f"![{'x' * 600}](LINK)", '<body background="LINK">', "![a\\[](LINK)",
+    "![`[`](LINK)", "![&#91;[](LINK)",
     "<svg><image href=LINK /></svg>", "<link href=LINK>",
 ]  # fmt: skip
 
@@ -112,7 +113,12 @@ async def test_blanks_do_not_end_a_host_within_brackets(form: str) -> None:
         "![a](" + " " * 9 + "//EVIL)", "![a](" + " " * 8 + "\n//EVIL)", "[b]:" + "\t" * 30 + "//EVIL",
         "<img src=" + " " * 9 + '"//EVIL">', "![a](" + " " * 9 + "https:EVIL)", '<img srcset="x 1x, //EVIL 2x">',
         '@import "//EVIL";', "<img src='/\n/EVIL'>", "<img src='ht\ttps://EVIL'>", "<img src=' h\nttps:EVIL'>",
-        "look at www.EVIL", "[www.EVIL](x)",
+        "look at www.EVIL", "[www.EVIL](x)", "> ![a](\n> //EVIL)", "> ![a](\n> <//EVIL>)",
+        "![a][r]\n\n> [r]:\n> //EVIL",
+        "- ![a](\n  //EVIL)", "_https://EVIL_", "![a](&#104;ttps://EVIL)", "![a](&#47;/EVIL)", "![a](&sol;&sol;EVIL)",
+        "![a](<&#47;/EVIL>)", "![a](\\//EVIL)", "![a](\\/\\/EVIL)", "![a](https&colon;//EVIL)",
+        "![a](https:&#47;/EVIL)",
+        "![a](https\\:EVIL)", "![a](https\\:\\EVIL)", "> <img\n> src=\n> //EVIL>", "[r]:\n &#47;&#47;EVIL",
     ],
 )  # fmt: skip
 async def test_other_ways_to_write_a_link_are_links(answer: str) -> None:
@@ -120,7 +126,19 @@ async def test_other_ways_to_write_a_link_are_links(answer: str) -> None:
 
 
 async def test_text_that_looks_like_it_stays() -> None:
-    for answer in ("either, // or", "a = 1 // b", "x, y, /etc/passwd", "http and https", "www", "a=b/c", "1 // 2, //"):
+    for answer in (
+        "either, // or",
+        "a = 1 // b",
+        "x, y, /etc/passwd",
+        "http and https",
+        "[0-9](\\w+)",
+        "[a-z](\\d)",
+        "[x](a&amp;b)",
+        "[it](/a\\_b)",
+        "www",
+        "a=b/c",
+        "1 // 2, //",
+    ):
         assert await shown(answer) == answer
 
 

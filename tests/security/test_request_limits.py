@@ -17,6 +17,7 @@ import pytest
 
 from agent.api import ApiDeps, create_app
 from agent.api.admission import BATCH
+from agent.api.turns import Turns
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, ScriptedChat, api_deps
 from flightloop import limits
@@ -228,13 +229,14 @@ async def test_others_are_served_while_a_long_conversation_is_checked() -> None:
 
 async def test_long_texts_take_turns_before_their_time_runs() -> None:
     """Beside many others a check would take longer than its stage allows, and block what is harmless."""
-    deps = replace(deps_of(), long_checks=asyncio.Semaphore(0))
+    deps = replace(deps_of(), long_checks=Turns(1))
     long = [{"role": "user", "content": "harmless " * 1000}]
     async with calling(deps) as client:
-        waiting = asyncio.create_task(client.post("/v1/chat/completions", json={"model": "scripted", "messages": long}))
-        short = await client.post("/v1/chat/completions", json={"model": "scripted", "messages": [USER]})
-        assert (short.status_code, waiting.done()) == (200, False)
-        deps.long_checks.release()
+        async with deps.long_checks.one("another"):
+            chat = {"model": "scripted", "messages": long}
+            waiting = asyncio.create_task(client.post("/v1/chat/completions", json=chat))
+            short = await client.post("/v1/chat/completions", json={"model": "scripted", "messages": [USER]})
+            assert (short.status_code, waiting.done()) == (200, False)
         assert (await waiting).status_code == 200
 
 

@@ -92,6 +92,28 @@ async def test_one_tenants_streams_leave_room_for_the_others() -> None:
         await asyncio.gather(*held, theirs, again, return_exceptions=True)
 
 
+async def test_answers_that_nobody_reads_have_a_limit() -> None:
+    """Of all, and of each tenant, so that one leaves the others room; a first one always passes."""
+    reading, large = asyncio.Event(), b"x" * 400
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"400")]})
+        await reading.wait()
+        await send({"type": "http.response.body", "body": large})
+
+    front = Front(api_deps(), answers, most=100, together=1000)
+    async with _asking(front, KEY) as owner, _asking(front, OTHER_KEY) as other:
+        asked = []
+        for client in (owner, owner, other):
+            asked.append(asyncio.create_task(client.get("/v1/runs")))
+            await asyncio.sleep(0.01)  # each has begun before the next
+        reading.set()
+        first, refused, theirs = await asyncio.gather(*asked)
+        assert (first.content, theirs.content) == (large, large)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        assert (await owner.get("/v1/runs")).status_code == 200
+
+
 def _asking(app: ASGIApp, key: str) -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {key}"}
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api", headers=headers)
@@ -124,6 +146,32 @@ async def test_however_much_one_tenant_has_to_do_another_ones_run_begins(tmp_pat
                 await asyncio.sleep(0.002)
         assert (await bench.journal.get("other", run.id)).status == "succeeded"
         assert len(model.requests) == 5, "the first tenant has its four places and no more"
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_tenant_with_fewer_runs_goes_first(tmp_path: Path) -> None:
+    """Its short run does not wait behind another one's backlog because a long one of its own is held."""
+    clock, long = Clock(), calls(("lasts", {}))
+    declared = [lasts.__flightloop_tool__]  # type: ignore[attr-defined]
+    agent = AgentSpec(name="helper", instructions="Help.", planning=False, tools=("lasts",))
+    gate = asyncio.Event()
+    model = ScriptedChatModel([*[long] * 3, [gate.wait(), *text("a place is free")], text("short"), *[long] * 9])
+    journal = memory_journal(clock=clock, poll_s=0.01)
+    bench = Bench(journal, clock, model, LocalHosts(declared), RuleGuard(), agent, tmp_path)
+    await bench.start(tenant_id="few", session_id="long")
+    for number in range(8):
+        await bench.start(tenant_id="many", session_id=f"s{number}")
+    working = asyncio.create_task(bench.worker(concurrency=4).run())
+    try:
+        async with asyncio.timeout(20):
+            while len(model.requests) < 4:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.002)
+            run = await bench.start(tenant_id="few", session_id="short")
+            gate.set()
+            while not (await journal.get("few", run.id)).status.terminal:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

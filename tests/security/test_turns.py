@@ -1,0 +1,112 @@
+"""Work that takes a while is done for the tenants in rotation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.api import ApiDeps, create_app
+from agent.api.turns import Turns
+from agent.chat_model import Capabilities
+from agent.fakes_api import KEY, OTHER_KEY, ScriptedChat, api_deps
+from flightloop.events import RunCreated, RunEnded
+from flightloop.runs import Budget, RunStatus, StopReason
+
+
+async def test_who_waits_for_one_thing_goes_before_who_waits_for_many() -> None:
+    turns, order, gate = Turns(1), list[str](), asyncio.Event()
+
+    async def work(tenant: str) -> None:
+        async with turns.one(tenant):
+            order.append(tenant)
+            await gate.wait()
+
+    many = [asyncio.create_task(work("many")) for _ in range(20)]
+    few = [asyncio.create_task(work(tenant)) for tenant in ("one", "other")]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*many, *few)
+    assert order[:4] == ["many", "many", "one", "other"]
+    assert order.count("many") == 20
+
+
+@settings(deadline=None, database=None)
+@given(
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 6)), max_size=12),
+)
+async def test_no_turn_is_lost_or_taken_twice(most: int, works: list[tuple[str, int, int]]) -> None:
+    """Whoever is cancelled while it waits, while it works, or at the moment when its turn comes."""
+    turns, inside = Turns(most), 0
+
+    async def work(tenant: str, long: int) -> None:
+        nonlocal inside
+        async with turns.one(tenant):
+            inside += 1
+            assert inside <= most
+            try:
+                for _ in range(long):
+                    await asyncio.sleep(0)
+            finally:
+                inside -= 1
+
+    tasks = [asyncio.create_task(work(tenant, long)) for tenant, long, _ in works]
+    for moment in range(7):
+        for task, (_, _, cancelled) in zip(tasks, works, strict=True):
+            if cancelled == moment and moment < 6:
+                task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(most):  # all of them are free again
+        await asyncio.wait_for(turns.one("z").__aenter__(), 1)
+
+
+def calling(deps: ApiDeps, key: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers={"authorization": f"Bearer {key}"})
+
+
+async def test_long_texts_of_one_tenant_keep_no_other_waiting() -> None:
+    deps = api_deps(model=ScriptedChat(capabilities=Capabilities()), long_checks=Turns(1))
+    long: dict[str, Any] = {"model": "scripted", "messages": [{"role": "user", "content": "harmless " * 1000}]}
+    done: list[str] = []
+
+    async def ask(client: httpx.AsyncClient, name: str) -> None:
+        assert (await client.post("/v1/chat/completions", json=long)).status_code == 200
+        done.append(name)
+
+    async with calling(deps, KEY) as many, calling(deps, OTHER_KEY) as one:
+        async with deps.long_checks.one("x"):
+            asked = [asyncio.create_task(ask(many, "many")) for _ in range(10)]
+            await waited(deps.long_checks, 10)
+            asked.append(asyncio.create_task(ask(one, "one")))
+            await waited(deps.long_checks, 11)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*asked)
+    assert done.index("one") <= 3
+
+
+async def waited(turns: Turns, many: int) -> None:
+    async with asyncio.timeout(20):
+        while turns.waiting < many:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.001)
+
+
+async def test_runs_that_are_read_by_many_are_read_in_turns() -> None:
+    """Each stream gets every event once, and few are read at a time."""
+    deps = api_deps(replays=Turns(1))
+    created = RunCreated(agent="support", session_id="s", input="x" * 2000, budget=Budget(steps=5))
+    run = (await deps.journal.create(created)).run
+    claim = await deps.journal.claim("w", 30)
+    assert claim is not None
+    ended = RunEnded(status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED)
+    await deps.journal.append(run.id, [ended], claim.lease)
+    async with calling(deps, KEY) as client:
+        answers = await asyncio.gather(*(client.get(f"/v1/runs/{run.id}/events") for _ in range(10)))
+    wanted = [event.seq for event in await deps.journal.events("default", run.id)]
+    for answer in answers:
+        assert [int(line[4:]) for line in answer.text.splitlines() if line.startswith("id: ")] == wanted

@@ -85,14 +85,17 @@ def test_nothing_of_a_marker_is_released_and_nothing_else_is_lost(answer: str, s
     assert not any(marker in released for marker in MARKERS)
 
 
-def test_plain_text_is_not_held_back() -> None:
+@pytest.mark.parametrize(
+    "answer", ["<", "<tool", "<tool_cal", '{"name": "find", "arg', '[{"name"', '```json\n{"goal": "f']
+)
+def test_half_a_call_is_dropped_where_the_answer_was_cut(answer: str) -> None:
     markup = Markup(json_wanted=False)
-    assert [markup.push(piece) for piece in ("Your ", "order ", "was ", "sent.")] == [
-        "Your ",
-        "order ",
-        "was ",
-        "sent.",
-    ]
+    assert markup.push(answer) + markup.finish(cut=True) == ""
+
+
+def test_plain_text_is_not_held_back() -> None:
+    markup, words = Markup(json_wanted=False), ["Your ", "order ", "was ", "sent."]
+    assert [markup.push(word) for word in words] == words
 
 
 def test_a_long_document_that_begins_as_json_is_released_in_the_end() -> None:

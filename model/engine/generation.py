@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from flightloop.errors import FlightloopError
@@ -16,6 +17,7 @@ from model.engine.sequence import Sequence as RequestSequence
 from model.engine.sequence import common_prefix
 from model.engine.text import TextStream
 from model.engine.vocabulary import Vocabulary
+from model.prompt import CALL_OPEN
 
 
 class Generation:
@@ -37,7 +39,10 @@ class Generation:
         self.error: FlightloopError | None = None
         self._ends = frozenset[int]() if request.sampling.ignore_end else vocabulary.ends
         self._limit = min(request.sampling.max_tokens, max_context - len(request.prompt))
-        self.draw = Draw(request.sampling, Random(request.sampling.seed))
+        self._draw = Draw(request.sampling, Random(request.sampling.seed))
+        self._greedy = Draw(replace(request.sampling, temperature=0), self._draw.random)
+        self._may_call = request.sampling.greedy_calls
+        self._said = ""  # until it is known whether it is a call
         self._dictates = not request.sampling.logprobs
         self._drafter = Drafter()
         self._drafted = self._accepted = 0
@@ -48,6 +53,10 @@ class Generation:
         self._entropies = 0.0
         self._max_entropy = 0.0
         self._opening = self._take_dictated()
+
+    @property
+    def draw(self) -> Draw:
+        return self._greedy if self._may_call else self._draw
 
     @property
     def constrained(self) -> bool:
@@ -173,7 +182,11 @@ class Generation:
         self.sequence.tokens.append(token)
         if self._matcher is not None:
             self._matcher.advance(token)
-        return self._text.push(token)
+        text = self._text.push(token)
+        if self._may_call and len(self._said) < len(CALL_OPEN):
+            self._said += text
+            self._may_call = self._said.startswith(CALL_OPEN) or CALL_OPEN.startswith(self._said)
+        return text
 
     def _take_dictated(self) -> str:
         """Appends what the grammar dictates: the next step computes it together with the latest token."""

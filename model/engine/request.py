@@ -27,6 +27,7 @@ class SamplingParams:
         logprobs: report every token; without it, tokens that the grammar leaves no choice about are
             taken without running the model for each, and have no figures.
         top_logprobs: how many alternatives to report a token.
+        greedy_calls: until an answer has begun as text, and in calls, the likeliest token is taken.
         ignore_end: an end token is a token like any other; measurements need answers of a known length.
     """
 
@@ -37,6 +38,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    greedy_calls: bool = False
     ignore_end: bool = False
 
 

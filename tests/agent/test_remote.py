@@ -83,7 +83,7 @@ async def test_sends_only_what_openai_knows() -> None:
         await completed(model.stream(request))
     sent = server.requests[0]
     assert sent["model"] == "real"
-    assert set(sent) == {"model", "messages", "temperature", "top_p", "stream", "stream_options"}
+    assert set(sent) == {"model", "messages", "top_p", "stream", "stream_options"}
     assert server.headers[0]["authorization"] == "Bearer secret"
 
 

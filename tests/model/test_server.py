@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -351,21 +350,3 @@ async def test_tools_that_are_not_strict_get_text_or_calls(setup: Setup) -> None
 def test_chunks_that_break_off_are_no_completion() -> None:
     with pytest.raises(ModelUnavailable, match="broke off"):
         Answer().completion()
-
-
-async def test_what_gathers_while_the_reader_is_busy_leaves_as_one_chunk(setup: Setup) -> None:
-    asked = request(temperature=0, logprobs=True)
-    chunks = setup.server.stream(asked)
-    first = await anext(chunks)
-    assert len(first.choices[0].logprobs.content) == 1, "the first token leaves at once"  # type: ignore[union-attr]
-    await asyncio.to_thread(_at_rest, setup)
-    text, end = [chunk async for chunk in chunks]
-    assert len(text.choices[0].logprobs.content) == 23  # type: ignore[union-attr]
-    said = (first.choices[0].delta.content or "") + (text.choices[0].delta.content or "")
-    assert said == (await completed(setup.server.stream(asked))).choices[0].message.content
-    assert end.choices[0].finish_reason == "length"
-
-
-def _at_rest(setup: Setup) -> None:
-    while setup.server.load().running:
-        time.sleep(0.001)

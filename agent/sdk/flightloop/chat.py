@@ -189,7 +189,8 @@ class ChatRequest(Wire):
     response_format: ResponseFormat | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
-    temperature: float = Field(default=1.0, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """None: the model's usual one, 1. Whether and how to call a tool is then decided greedily."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
@@ -210,7 +211,7 @@ class ChatRequest(Wire):
         return [] if value is None else [value] if isinstance(value, str) else value
 
     @field_validator(
-        "temperature", "top_p", "parallel_tool_calls", "n", "logprobs", "top_logprobs", "stream", "flightloop",
+        "top_p", "parallel_tool_calls", "n", "logprobs", "top_logprobs", "stream", "flightloop",
         mode="before",
     )  # fmt: skip
     @classmethod

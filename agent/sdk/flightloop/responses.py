@@ -193,7 +193,7 @@ class ResponseCreate(Wire):
     parallel_tool_calls: bool = True
     text: TextConfig = Field(default_factory=TextConfig)
     max_output_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
-    temperature: float = Field(default=1.0, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     include: Many[str] = Field(default_factory=list, max_length=NAME_CHARS)
     """``message.output_text.logprobs`` is known; others have nothing to include here."""
@@ -224,7 +224,7 @@ class ResponseCreate(Wire):
         return None
 
     @field_validator(
-        "tools", "tool_choice", "parallel_tool_calls", "text", "temperature", "top_p", "include", "top_logprobs",
+        "tools", "tool_choice", "parallel_tool_calls", "text", "top_p", "include", "top_logprobs",
         "metadata", "stream", "flightloop", mode="before",
     )  # fmt: skip
     @classmethod
@@ -308,6 +308,7 @@ class ResponseObject(Wire):
     def begun(cls, request: ResponseCreate, *, id: str, created_at: int) -> ResponseObject:
         """The answer before it says anything: what was asked comes back with it."""
         echoed = {name: getattr(request, name) for name in _ECHOED}
+        echoed["temperature"] = 1.0 if request.temperature is None else request.temperature
         return cls(id=id, created_at=created_at, status="in_progress", **echoed)
 
     @property

@@ -1,0 +1,64 @@
+"""What a server does where the request leaves it open: how much leaves at once, and how tokens are drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from flightloop.answer import completed
+from tests.model.test_server import TOOLS, Setup, request, setup
+
+__all__ = ["setup"]
+
+
+async def test_what_gathers_while_the_reader_is_busy_leaves_as_one_chunk(setup: Setup) -> None:
+    asked = request(temperature=0, logprobs=True)
+    chunks = setup.server.stream(asked)
+    first = await anext(chunks)
+    assert len(first.choices[0].logprobs.content) == 1, "the first token leaves at once"  # type: ignore[union-attr]
+    await asyncio.to_thread(_at_rest, setup)
+    text, end = [chunk async for chunk in chunks]
+    assert len(text.choices[0].logprobs.content) == 23  # type: ignore[union-attr]
+    said = (first.choices[0].delta.content or "") + (text.choices[0].delta.content or "")
+    assert said == (await completed(setup.server.stream(asked))).choices[0].message.content
+    assert end.choices[0].finish_reason == "length"
+
+
+def _at_rest(setup: Setup) -> None:
+    while setup.server.load().running:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_without_a_temperature_calls_are_made_as_at_zero(setup: Setup, seed: int) -> None:
+    """Whether and how; words are drawn at the usual temperature."""
+    fields: dict[str, Any] = {
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "max_tokens": 120,
+        "parallel_tool_calls": False,
+    }
+    greedy = await completed(setup.server.stream(request(f"Find {seed}", temperature=0, **fields)))
+    usual = await completed(setup.server.stream(request(f"Find {seed}", seed=seed, **fields)))
+    warm = [
+        (await completed(setup.server.stream(request(f"Find {seed}", temperature=1, seed=each, **fields)))).choices[0]
+        for each in range(3)
+    ]
+
+    def made(choice: Any) -> list[tuple[str, str]]:
+        return [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+
+    assert made(usual.choices[0]) == made(greedy.choices[0])
+    assert any(made(choice) != made(greedy.choices[0]) for choice in warm)
+
+
+async def test_without_a_temperature_words_differ(setup: Setup) -> None:
+    fields: dict[str, Any] = {"tools": TOOLS, "tool_choice": "none"}
+    said = {
+        (await completed(setup.server.stream(request(seed=seed, **fields)))).choices[0].message.content
+        for seed in range(4)
+    }
+    assert len(said) > 1

@@ -18,7 +18,8 @@ _SHOWN_AS = dict.fromkeys(_CONTROLS | _DIRECTIONS | _INVISIBLE, "\N{REPLACEMENT 
 
 
 def shown(text: str) -> str:
-    """Control characters (an escape sequence's first, say), those that turn the direction of text, and invisible ones become
-    �. Joiners stay: scripts and emoji need them.
+    """Control characters (an escape sequence's first, say), those that turn a text's direction, and invisible ones become �.
+
+    Joiners stay: scripts and emoji need them.
     """
     return text.translate(_SHOWN_AS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,10 @@ from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
 """Bytes of the bodies of all requests that are being received or answered."""
+SHARE = 0.75
+"""Of what all have together, one tenant's part at most: the others have the rest."""
+TENANT = "tenant"
+"""In a scope's state: whose request it is."""
 
 
 class HeldBodies:
@@ -26,29 +31,31 @@ class HeldBodies:
     def __init__(self, limit: int, together: int = TOGETHER) -> None:
         self._limit = limit
         self._together = max(limit, together)
-        self._held = 0
+        self._held = Counter[str | None]()  # by tenant
 
     @contextmanager
-    def one(self) -> Iterator[Callable[[int], None]]:
+    def one(self, scope: Scope) -> Iterator[Callable[[int], None]]:
         """Yields a function to be called with the size of each piece of a body, which counts until the request ends.
 
         It raises PayloadTooLarge, or Overloaded where the other bodies leave no room.
         """
-        read = 0
+        read, tenant = 0, scope.get("state", {}).get(TENANT)
 
         def more(size: int) -> None:
             nonlocal read
             if read + size > self._limit:
                 raise PayloadTooLarge(f"the body is larger than {self._limit} bytes")
-            if self._held + size > self._together:
+            room = min(self._together - self._held.total(), self._together * SHARE - self._held[tenant])
+            if size > room and self._held.total():
                 raise Overloaded("too many request bodies are held in memory; try again", retry_after=1.0)
             read += size
-            self._held += size
+            self._held[tenant] += size
 
         try:
             yield more
         finally:
-            self._held -= read
+            self._held[tenant] -= read
+            self._held += Counter()  # forgets tenants without any
 
 
 class BodyLimit:
@@ -65,7 +72,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "")
         beyond = declared.isdigit() and int(declared) > self._limit
-        with self._bodies.one() as more:
+        with self._bodies.one(scope) as more:
 
             async def counted() -> Message:
                 message = await receive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.api.body_limit import TENANT
 from agent.api.errors import answer
 from agent.auth import Keyring, Principal
 from flightloop.errors import FlightloopError, InvalidRequest
@@ -44,8 +45,9 @@ class Screening:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                await screen(scope, self._keyring)
+                caller = await screen(scope, self._keyring)
             except FlightloopError as error:
                 await answer(error)(scope, receive, send)
                 return
+            scope.setdefault("state", {})[TENANT] = caller and caller.tenant_id
         await self._app(scope, receive, send)

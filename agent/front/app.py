@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api import ApiDeps, create_app
-from agent.api.body_limit import TOGETHER
+from agent.api.body_limit import SHARE, TENANT, TOGETHER
 from agent.api.errors import answer
 from agent.api.middleware import RequestEnvelope
 from agent.api.screening import screen
@@ -20,7 +20,6 @@ from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
 """Of a request that the front answers: a reason and a name."""
-SHARE = 0.75
 _OWN = {
     "GET": re.compile(r"/(healthz|readyz)"),
     "HEAD": re.compile(r"/(healthz|readyz)"),
@@ -68,6 +67,7 @@ class Front:
             await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)
             return
         self._passed_on[tenant] += 1
+        scope.setdefault("state", {})[TENANT] = tenant
         held, refused = 0, False
 
         async def counted(message: Message) -> None:

@@ -99,7 +99,7 @@ class HandleApp:
         self._bodies = HeldBodies(limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._bodies.one() as held:
+        with self._bodies.one(scope) as held:
             body, more = bytearray(), True
             while more:
                 message = await receive()

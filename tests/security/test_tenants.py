@@ -10,6 +10,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api import create_app
+from agent.api.body_limit import TENANT, HeldBodies
 from agent.api.deps import ApiDeps
 from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, text
 from agent.fakes_api import KEY, OTHER_KEY, api_deps
@@ -17,6 +18,7 @@ from agent.front.app import Front
 from agent.spec import AgentSpec
 from agent.store import memory_journal, sql_journal
 from flightloop.cli.project import write_project
+from flightloop.errors import Overloaded
 from flightloop.tool import ToolContext, tool
 from tests.agent.conftest import Bench, Clock, created
 from tests.security.conftest import Deployment
@@ -112,6 +114,24 @@ async def test_answers_that_nobody_reads_have_a_limit() -> None:
         assert (first.content, theirs.content) == (large, large)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
         assert (await owner.get("/v1/runs")).status_code == 200
+
+
+async def test_bodies_of_one_tenant_leave_the_others_room() -> None:
+    bodies = HeldBodies(limit=400, together=1000)
+
+    def of(tenant: str) -> Scope:
+        return {"type": "http", "state": {TENANT: tenant}}
+
+    with bodies.one(of("many")) as first, bodies.one(of("many")) as second, bodies.one(of("one")) as other:
+        first(400)
+        second(350)
+        with pytest.raises(Overloaded):
+            second(1)
+        other(250)
+        with pytest.raises(Overloaded):
+            other(1)
+    with bodies.one(of("many")) as again:
+        again(400)
 
 
 def _asking(app: ASGIApp, key: str) -> httpx.AsyncClient:

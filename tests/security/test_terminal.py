@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from dashboards.components import style
 from flightloop.cli.console import PlainConsole
 
 
@@ -26,3 +27,11 @@ def test_what_is_plain_and_what_is_coloured_stays() -> None:
     console.print("größe 中文\tok", style="red")
     assert "größe 中文" in written.getvalue()
     assert "\x1b[31m" in written.getvalue()
+
+
+def test_what_a_person_approves_in_the_console_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(style.st, "html", told.append)
+    style.pairs({"to\u200b": "\u202egro.evil@bob", "note": "\U0001f468\u200d\U0001f469 é \ufeff1"})
+    assert not set(told[0]) & set("\u200b\u202e\ufeff")
+    assert "\U0001f468\u200d\U0001f469 é \ufffd1" in told[0]

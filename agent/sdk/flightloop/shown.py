@@ -18,7 +18,7 @@ _SHOWN_AS = dict.fromkeys(_CONTROLS | _DIRECTIONS | _INVISIBLE, "\N{REPLACEMENT 
 
 
 def shown(text: str) -> str:
-    """Control characters (an escape sequence's first, say), those that turn a text's direction, and invisible ones become �.
+    """Control characters (an escape sequence's first, say), invisible ones and those that turn a text's direction are �.
 
     Joiners stay: scripts and emoji need them.
     """

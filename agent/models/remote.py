@@ -28,6 +28,9 @@ from flightloop.sse import SSEDecoder
 from flightloop.wellformed import whole
 
 _DONE = "[DONE]"
+MOST_OF_ERROR = 64 * 1024
+MOST_BYTES = 64 * 1024**2
+"""Of an answer: 32,000 tokens with twenty log-probabilities each have half of it."""
 
 
 @dataclass(frozen=True)
@@ -147,17 +150,21 @@ class RemoteChatModel:
     @asynccontextmanager
     async def _opened(self, payload: dict[str, Any]) -> AsyncIterator[httpx.Response]:
         """An answer's stream; leaving it tells the server to stop decoding."""
-        async with self._client.stream("POST", f"{self._base}/chat/completions", json=payload) as response:
+        plain = {"accept-encoding": "identity"}  # a few bytes unpacked may be gigabytes
+        async with self._client.stream(
+            "POST", f"{self._base}/chat/completions", json=payload, headers=plain
+        ) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise ModelUnavailable(f"{self._base} sends compressed answers, which it was asked not to")
             if response.status_code >= 400:
-                await response.aread()
-                raise self._error(response)
+                raise self._error(response, await _told(response))
             yield response
 
     async def _get(self, path: str) -> httpx.Response:
         with self._told():
             response = await self._client.get(f"{self._base}{path}")
         if response.status_code >= 400:
-            raise self._error(response)
+            raise self._error(response, response.content)
         return response
 
     @contextmanager
@@ -179,10 +186,10 @@ class RemoteChatModel:
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
 
-    def _error(self, response: httpx.Response) -> FlightloopError:
+    def _error(self, response: httpx.Response, told: bytes) -> FlightloopError:
         try:
-            body: Any = response.json()
-        except ValueError:
+            body: Any = json.loads(told)
+        except (ValueError, RecursionError):
             body = None
         if response.status_code in (401, 403):
             return ConfigError(f"{self._base} refused our key ({response.status_code}): check FLIGHTLOOP_MODEL_API_KEY")
@@ -197,10 +204,23 @@ class RemoteChatModel:
         return ModelUnavailable(error.message, retry_after=error.retry_after) if error.status >= 500 else error
 
 
+async def _told(response: httpx.Response) -> bytes:
+    """The beginning of what a server says of an error."""
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > MOST_OF_ERROR:
+            break
+    return bytes(body)
+
+
 async def _events(response: httpx.Response) -> AsyncIterator[str]:
     """The data of the server-sent events before the one that ends them."""
-    decoder = SSEDecoder()
+    decoder, read = SSEDecoder(), 0
     async for piece in response.aiter_bytes():
+        read += len(piece)
+        if read > MOST_BYTES:
+            raise ModelUnavailable(f"the model server's answer has no end: it was cut after {MOST_BYTES} bytes")
         for event in decoder.push(piece):
             if event.data == _DONE:
                 return

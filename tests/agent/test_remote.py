@@ -228,6 +228,20 @@ async def test_separators_inside_a_text_end_no_line() -> None:
         assert await text_of(model, ask()) == said
 
 
+async def test_an_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.models.remote.MOST_BYTES", 10_000)
+    for chunk in ('{"choices": [{"delta": {"content": "more "}}]}', "x" * 20_000):
+        async with talking(ScriptedAnswer(chunks=[chunk] * 1000)) as (model, _):
+            with pytest.raises(ModelUnavailable, match="no end|no chat chunk"):
+                await text_of(model, ask())
+
+
+async def test_an_error_without_end_is_told_by_its_beginning() -> None:
+    async with talking(ScriptedAnswer(status=500, body="x" * 1_000_000)) as (model, _):
+        with pytest.raises(ModelUnavailable):
+            await text_of(model, ask())
+
+
 async def test_lists_models() -> None:
     async with talking(models=("a", "b")) as (model, _):
         assert [card.id for card in await model.models()] == ["a", "b"]

@@ -18,7 +18,7 @@ _SHOWN_AS = dict.fromkeys(_CONTROLS | _DIRECTIONS | _INVISIBLE, "\N{REPLACEMENT 
 
 
 def shown(text: str) -> str:
-    """Control characters (an escape sequence's first, say), invisible ones and those that turn a text's direction are �.
+    """Control characters (an escape sequence's first, say), invisible ones, and those that turn the text become �.
 
     Joiners stay: scripts and emoji need them.
     """

@@ -232,7 +232,7 @@ async def test_an_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("agent.models.remote.MOST_BYTES", 10_000)
     for chunk in ('{"choices": [{"delta": {"content": "more "}}]}', "x" * 20_000):
         async with talking(ScriptedAnswer(chunks=[chunk] * 1000)) as (model, _):
-            with pytest.raises(ModelUnavailable, match="no end|no chat chunk"):
+            with pytest.raises(ModelUnavailable, match=r"no end|no chat chunk"):
                 await text_of(model, ask())
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agent.api.body_limit import HeldBodies
 from agent.api.deps import ApiDeps
 from agent.api.errors import answer
+from agent.api.middleware import HEADER
 from agent.api.racing import first_of
 from agent.catalogue import ProjectCatalogue
 from agent.compose import live_project, make_guards, open_journal
@@ -80,11 +81,26 @@ class FrontHost:
         await self._handle.end_streams.remote()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return Front(self._deps, self._api)
+        return without_request_id(Front(self._deps, self._api))
 
     async def __del__(self) -> None:
         await self._journal.close()
         await asyncio.to_thread(self._reporter.close)
+
+
+def without_request_id(app: ASGIApp) -> ASGIApp:
+    """Serve's proxy adds the request's id to each answer: ours, which is the same one, would stand there twice."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        async def plain(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(name, value) for name, value in message["headers"] if name.lower() != HEADER.encode()]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        await app(scope, receive, plain)
+
+    return answering
 
 
 class HandleApp:

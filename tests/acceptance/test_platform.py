@@ -211,6 +211,15 @@ def test_bad_input_is_refused_by_name(platform: Platform, model: str, path: str,
 # Completions, with OpenAI's own client
 
 
+@pytest.mark.parametrize("path", ["healthz", "v1/models", "v1/nothing"])
+def test_an_answer_has_its_requests_id_once(platform: Platform, path: str) -> None:
+    headers = {"authorization": f"Bearer {platform.key}"}
+    for given in ({}, {"x-request-id": "mine-1"}):
+        answer = httpx.get(f"{platform.url}/{path}", headers=headers | given, timeout=30)
+        (identity,) = answer.headers.get_list("x-request-id")
+        assert identity == given.get("x-request-id", identity)
+
+
 def test_a_completion_comes_whole_and_token_by_token(official: openai.OpenAI, model: str) -> None:
     assert [card.id for card in official.models.list().data] == [model]
     # Not compared with each other: what the prefix cache holds changes the order of sums, in bfloat16 even a word.

@@ -20,7 +20,7 @@ STORY: dict[str, Any] = {
 class Answer:
     """One streamed completion. ``arrivals``: when each piece of text came, in seconds since the epoch.
 
-    The default policy releases text token by token; where a rail holds some back, or some gather while the client or the
+    The default policy releases text token by token; where a rail holds some back, or some gather while the
     network is busy, a piece has more than one.
 
     Args:

@@ -32,6 +32,7 @@ from observability.serve import aggregator_actor
 from observability.serve.deployments import sample_replicas
 from observability.serve.nodes import NodePings
 from observability.system import SystemSampler
+from observability.tracing import Tracing, close, setup
 from observability.values import Values
 
 
@@ -54,6 +55,7 @@ class ApiHost:
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
         self._journal = open_journal(settings)
         guards = make_guards(model, name)
+        self._provider = setup(settings.observability().tracing)
         self._projector = Projector(
             self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
         )
@@ -72,6 +74,7 @@ class ApiHost:
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,
             tenants=settings.tenants,
+            tracing=Tracing(self._provider),
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         self._app = create_app(self._deps)
@@ -106,6 +109,7 @@ class ApiHost:
         self._delivering.cancel()
         await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
         await self._journal.close()
+        await asyncio.to_thread(close, self._provider)
         try:
             await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended
         finally:

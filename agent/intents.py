@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from flightloop import plain
 from flightloop.chat import ChatMessage, ChatRequest, JsonSchemaFormat, ResponseFormat
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError
@@ -28,7 +29,7 @@ class Intents:
         """Raises ConfigError: the project's ``intents.yaml`` is missing or not a mapping of names to lines."""
         path = project / FILE
         try:
-            about = yaml.safe_load(path.read_text(encoding="utf-8"))
+            about = yaml.safe_load(plain.read_text(path))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):

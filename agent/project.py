@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from agent import subagent
 from agent.spec import AgentSpec
+from flightloop import plain
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
 from tools.config import ToolsConfig
@@ -141,7 +142,7 @@ def _digest(*files: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         try:
-            digest.update(file.read_bytes())
+            digest.update(plain.read(file))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -162,7 +163,7 @@ def _policies(folder: Path) -> dict[Path, Policy]:
 
 def _agent(path: Path) -> AgentSpec:
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document: Any = yaml.safe_load(plain.read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):

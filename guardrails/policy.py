@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import PolicyInfo
 from guardrails.document import PolicyDocument
@@ -61,7 +62,7 @@ def load_policy(path: Path) -> Policy:
         ConfigError: as ``parse_policy``, or the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     return parse_policy(text, str(path))

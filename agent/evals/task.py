@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import RunStatus
 
@@ -161,7 +162,7 @@ def read(paths: Iterable[Path]) -> list[tuple[str, Task]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: can't be read: {error}") from None
     # Not splitlines: text in JSON may hold other line separators as they are.

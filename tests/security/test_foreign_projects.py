@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from agent.config import Settings
 from agent.evals.judging import judge, prepare
 from agent.evals.task import Expectation, Task, TaskError
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.project import LiveProject, load_project
 from flightloop.errors import ConfigError
 from tools.mcp.pins import FILE as PINS
 from tools.mcp.pins import write_pins
@@ -220,3 +222,26 @@ async def test_what_a_server_tells_while_it_is_pinned_steers_no_terminal(
 ) -> None:
     tell("weather: new\n    The \x1b]0;owned\x07weather \u202etxt.exe")
     assert capsys.readouterr().out == "weather: new\n    The \ufffd]0;owned\ufffdweather \ufffdtxt.exe\n"
+
+
+@pytest.mark.parametrize("name", ["agents/f.yaml", "policies/f.yaml", "mcp.yaml", "mcp.lock.json", "tools.py"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless"])
+def test_a_file_that_never_ends_holds_up_nobody(project: Path, name: str, kind: str) -> None:
+    """The platform looks at the files of a project while others wait for it: the last good one stays."""
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    live = LiveProject(project, ())
+    before = live.current()
+    place = project / name
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        with place.open("wb") as file:
+            file.truncate(64 * 1024**3)
+    began = time.monotonic()
+    assert live.current() is before
+    with pytest.raises(ConfigError):
+        load_project(project, ())
+    assert time.monotonic() - began < 30

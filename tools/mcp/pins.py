@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool, ToolSpec
 from tools.mcp.servers import Server
@@ -47,7 +48,7 @@ def read_pins(folder: Path) -> Pins:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(plain.read_text(path))
         return {
             server: {name: Pin(str(tool["description"]), dict(tool["parameters"])) for name, tool in tools.items()}
             for server, tools in document.items()

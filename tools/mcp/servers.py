@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect
 from tools.sandbox.endpoints import parse
@@ -81,7 +82,7 @@ def read_servers(folder: Path) -> dict[str, Server]:
     if not path.is_file():
         return {}
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document: Any = yaml.safe_load(plain.read_text(path)) or {}
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):

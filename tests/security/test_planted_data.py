@@ -40,6 +40,7 @@ def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     open_home(home)
     (home / "key").write_text(KEY)
+    (home / "key").chmod(0o600)
     reseed(home / "data" / FILE)
     (home / "data" / "documents").mkdir()
     (home / "data" / "documents" / "returns.md").write_text("# Returns\n\nReturns are possible within 44 days.")
@@ -290,6 +291,7 @@ def test_a_shop_is_not_seeded_through_a_link(tmp_path: Path, target: str) -> Non
     settings = Settings(home=tmp_path / "home")
     open_home(settings.home)
     (settings.home / "key").write_text(KEY)
+    (settings.home / "key").chmod(0o600)
     (settings.data / FILE).symlink_to(settings.home / target)
     seed_shop(settings)
     assert (settings.home / "key").read_text() == KEY

@@ -8,7 +8,7 @@ cannot forget them. Implementations: ``agent.store`` (SQL, in-memory).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -188,9 +188,11 @@ class Journal(Protocol):
 
     # -- leases -----------------------------------------------------------------------------------
 
-    async def claim(self, worker: str, ttl_s: float, besides: Collection[str] = ()) -> Claim | None:
+    async def claim(
+        self, worker: str, ttl_s: float, besides: Collection[str] = (), unless: Callable[[], bool] = lambda: False
+    ) -> Claim | None:
         """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``. Runs of the tenants
-        ``besides`` are left to others.
+        ``besides`` are left to others, and all of them if ``unless`` says so in the moment of the claim.
 
         A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
         """

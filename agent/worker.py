@@ -160,7 +160,7 @@ class Worker:
         claim = None
         if room > -self._config.spare:
             for most in sorted({0, *served.values()}) if room > 0 else (0,):
-                if claim is None and not self._draining.is_set():
+                if claim is None:
                     claim = await self._claim([tenant for tenant, runs in served.items() if runs > most])
         if claim is None:
             await self._wait(() if room > 0 else served.keys(), work=room > -self._config.spare)
@@ -172,7 +172,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _claim(self, besides: Collection[str]) -> Claim | None:
-        return await self._journal.claim(self._config.name, self._config.lease_s, besides)
+        return await self._journal.claim(self._config.name, self._config.lease_s, besides, self._draining.is_set)
 
     async def _wait(self, besides: Collection[str], *, work: bool) -> None:
         """Until a run has ended here, or there may be one to claim, if ``work`` is of use."""

@@ -122,12 +122,17 @@ class StoreJournal:
 
     # -- leases -----------------------------------------------------------------------------------
 
-    async def claim(self, worker: str, ttl_s: float, besides: Collection[str] = ()) -> Claim | None:
+    async def claim(
+        self, worker: str, ttl_s: float, besides: Collection[str] = (), unless: Callable[[], bool] = lambda: False
+    ) -> Claim | None:
+        def work(tx: Transaction) -> Claim | None:
+            return None if unless() else runs.claim(tx, worker, ttl_s, self._clock(), gone, besides)
+
         await self._backend.appear(worker)
         gone = await self._gone()
         if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
             return None  # an idle worker's polling takes no write lock
-        claimed = await self._backend.write(lambda tx: runs.claim(tx, worker, ttl_s, self._clock(), gone, besides))
+        claimed = await self._backend.write(work)
         if claimed is not None:
             self._signals.notify(claimed.run.id)
         return claimed

@@ -7,8 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from agent.commands import interrupt
 from agent.fakes import calls, text
+from agent.store import StoreJournal
 from flightloop.tool import tool
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
@@ -137,3 +140,20 @@ async def test_a_source_that_gives_no_answer_holds_nobody_up(make_bench: Callabl
     finally:
         thawed.set()
     assert (await bench.get(run)).status == "interrupted"
+
+
+async def test_a_claim_under_way_takes_nothing_once_the_worker_is_drained(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it gives back itself, least of all."""
+    bench = make_bench([text("never said")])
+    worker, looked = bench.worker(), StoreJournal.claim
+
+    async def slow(self: StoreJournal, *arguments: Any) -> Any:
+        worker.drain()  # between the look for work and the claim
+        return await looked(self, *arguments)
+
+    monkeypatch.setattr(StoreJournal, "claim", slow)
+    run = await bench.start()
+    await worker.run()
+    assert [event.type for event in await bench.events(run)] == ["run.created"]

@@ -189,10 +189,16 @@ class Journal(Protocol):
     # -- leases -----------------------------------------------------------------------------------
 
     async def claim(
-        self, worker: str, ttl_s: float, besides: Collection[str] = (), unless: Callable[[], bool] = lambda: False
+        self,
+        worker: str,
+        ttl_s: float,
+        besides: Sequence[Collection[str]] = ((),),
+        unless: Callable[[], bool] = lambda: False,
     ) -> Claim | None:
-        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``. Runs of the tenants
-        ``besides`` are left to others, and all of them if ``unless`` says so in the moment of the claim.
+        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``.
+
+        ``besides``: tenants whose runs are left to others; if there are no other runs, the next group of tenants, and
+        so on. ``unless``: takes none if it says so in the moment of the claim.
 
         A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
         """

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -157,11 +157,9 @@ class Worker:
         self._freed.clear()
         served = Counter(held.tags[0].tenant_id for held in self._held)
         room = self._config.concurrency - len(self._held)
-        claim = None
-        if room > -self._config.spare:
-            for most in sorted({0, *served.values()}) if room > 0 else (0,):
-                if claim is None:
-                    claim = await self._claim([tenant for tenant, runs in served.items() if runs > most])
+        levels = sorted({0, *served.values()}) if room > 0 else [0]
+        besides = [[tenant for tenant, runs in served.items() if runs > most] for most in levels]
+        claim = await self._claim(besides) if room > -self._config.spare else None
         if claim is None:
             await self._wait(() if room > 0 else served.keys(), work=room > -self._config.spare)
             return
@@ -171,7 +169,7 @@ class Worker:
         self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
         task.add_done_callback(self._tasks.discard)
 
-    async def _claim(self, besides: Collection[str]) -> Claim | None:
+    async def _claim(self, besides: Sequence[Collection[str]]) -> Claim | None:
         return await self._journal.claim(self._config.name, self._config.lease_s, besides, self._draining.is_set)
 
     async def _wait(self, besides: Collection[str], *, work: bool) -> None:

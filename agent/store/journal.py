@@ -13,6 +13,7 @@ from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.records import Entry
+from agent.store.row import Row
 from agent.store.signals import WORK, Signals, wait_set
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent
@@ -123,14 +124,23 @@ class StoreJournal:
     # -- leases -----------------------------------------------------------------------------------
 
     async def claim(
-        self, worker: str, ttl_s: float, besides: Collection[str] = (), unless: Callable[[], bool] = lambda: False
+        self,
+        worker: str,
+        ttl_s: float,
+        besides: Sequence[Collection[str]] = ((),),
+        unless: Callable[[], bool] = lambda: False,
     ) -> Claim | None:
+        def look(tx: Transaction) -> Row | None:
+            found = (tx.claimable(self._clock(), gone, each) for each in besides)
+            return next((row for row in found if row is not None), None)
+
         def work(tx: Transaction) -> Claim | None:
-            return None if unless() else runs.claim(tx, worker, ttl_s, self._clock(), gone, besides)
+            row = None if unless() else look(tx)
+            return None if row is None else runs.claim(tx, row, worker, ttl_s, self._clock())
 
         await self._backend.appear(worker)
         gone = await self._gone()
-        if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
+        if await self._backend.read(look) is None:
             return None  # an idle worker's polling takes no write lock
         claimed = await self._backend.write(work)
         if claimed is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -80,12 +80,7 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     return change
 
 
-def claim(
-    tx: Transaction, worker: str, ttl_s: float, now: datetime, gone: Collection[str], besides: Collection[str]
-) -> Claim | None:
-    row = tx.claimable(now, gone, besides)
-    if row is None:
-        return None
+def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime) -> Claim:
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
     change = spending.settled(tx, row, advance(row, [RunStarted(worker=worker, fence=fence)], now), now)
     held = replace(change.row, holder=worker, fence=fence, lease_until=until)

@@ -204,7 +204,7 @@ async def test_tenants_of_which_no_run_is_held_go_first(tmp_path: Path, kept_in:
         await journal.create(created(tenant_id=tenant, session_id=tenant))
     order = []
     for served in ((), ("busy",), ("busy", "other"), ("busy", "other", "third"), ()):
-        claim = await journal.claim("w", 30, served)
+        claim = await journal.claim("w", 30, [served])
         order.append(claim.run.tenant_id if claim else None)
     assert order == ["busy", "other", "third", None, "busy"]
     await journal.close()

@@ -90,9 +90,8 @@ async def _one(http: httpx.AsyncClient, body: dict[str, Any]) -> tuple[Any, ...]
             if b'"content":"' in piece.replace(b'"content":""', b""):
                 arrivals.append(time.perf_counter())
             tail = (tail + piece)[-8192:]  # reading all of it would be work that the server has to wait for
-    documents = [
-        json.loads(line[6:]) for line in tail.split(b"\n") if line.startswith(b"data: {") and line.endswith(b"}")
-    ]
+    lines = [line for line in tail.splitlines() if line.startswith(b"data: {") and line.endswith(b"}")]
+    documents = [json.loads(line.removeprefix(b"data: ")) for line in lines]
     usage = next((found["usage"] for found in reversed(documents) if found.get("usage")), None)
     if usage is None or not arrivals:
         raise BenchError(f"the answer ended with {tail[-300:]!r}")

@@ -192,6 +192,7 @@ async def test_a_tenant_with_fewer_runs_goes_first(tmp_path: Path) -> None:
             gate.set()
             while not (await journal.get("few", run.id)).status.terminal:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
+        assert (await journal.get("few", run.id)).status == "succeeded"
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from bench.errors import BenchError
+from bench.path.beside import beside
 
 TIMEOUT_S = 300.0
 
@@ -51,15 +51,8 @@ class Client:
 
 @contextmanager
 def client() -> Iterator[Client]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield Client(ours)
-    finally:
-        ours.close()
-        process.join(10)
-        process.kill()
+    with beside(_serve) as connection:
+        yield Client(connection)
 
 
 def _serve(connection: Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 
 from agent.app import model_config
 from agent.config import Settings
+from bench.path.beside import beside
 from flightloop.chat import ChatRequest
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
@@ -35,15 +35,8 @@ class EngineAlone:
 
 @contextmanager
 def engine_alone() -> Iterator[EngineAlone]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield EngineAlone(ours)
-    finally:
-        ours.close()
-        process.join(10)
-        process.kill()
+    with beside(_serve) as connection:
+        yield EngineAlone(connection)
 
 
 def _serve(connection: Connection) -> None:

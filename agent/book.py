@@ -9,9 +9,11 @@ from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import PAGE, Journal, Lease, all_events
 from agent.model_call.call import GuardedCall
+from agent.past import Writes, read_past
 from agent.run import RunState, fold_state
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Run
+from guardrails.types import Past
 
 
 class Book:
@@ -91,6 +93,10 @@ class Book:
     async def tainted(self, run_id: str) -> bool:
         """Whether another run had read something that looks like an instruction."""
         return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
+
+    async def past(self, asked: str, writes: Writes) -> Past:
+        """What the run's session holds beside it; see ``agent.past``."""
+        return await read_past(self._journal, self.run, asked, writes)
 
     async def _catch_up(self, before: int) -> None:
         """Takes in what others wrote meanwhile: a cancel request, a person's decision."""

@@ -29,12 +29,15 @@ from flightloop.errors import ContextTooLong, InvalidCall
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
+from guardrails.rails import claims
+from guardrails.types import Ruling
 
 PLAN_TRIES = 2
 """Unusable outputs after which a run goes on without a plan."""
 PLAN_TOOLS = 4
 GOAL_CHARS = 80
 CONTEXT_TRIES = 6
+SAY_WHAT_WAS_DONE = "say only what was done"
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,11 @@ class _Asking:
         if asked.call.problem is not None:
             return self._again(asked, asked.call.problem)
         ruling = await self.gate.conclude(asked.call)
+        false = _false_claim(ruling)
         if asked.answer.calls:
-            return self._calls(asked, passed(ruling))
+            return self._calls(asked, "" if false else passed(ruling))
+        if false and not self._was_told(false):
+            return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
         if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it", passed(ruling))
         if ruling is None:
@@ -151,10 +157,18 @@ class _Asking:
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:
         """The model is told once why its answer can't be used. Raises InvalidCall: it has just been told."""
-        last = self.book.history.last
-        if last is not None and isinstance(last.decision, CallsDecided) and last.decision.problem == problem:
+        if self._was_told(problem):
             raise InvalidCall(f"the model gave no answer that can be used: {problem}")
         return _unusable(asked, problem)
+
+    def _was_told(self, problem: str) -> bool:
+        """Whether the last answer could not be used either, for a reason that begins alike."""
+        last = self.book.history.last
+        return (
+            last is not None
+            and isinstance(last.decision, CallsDecided)
+            and (last.decision.problem or "").startswith(problem)
+        )
 
     def _calls(self, asked: _Asked, text: str) -> CallTools:
         step = self.book.run.usage.steps + 1
@@ -228,6 +242,12 @@ def unfinished(means: Means, book: Book) -> ModelCall | None:
         return None
     usage = _usage(draft.prompt_tokens, draft.answer.tokens)
     return ModelCall(model=draft.request.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+
+
+def _false_claim(ruling: Ruling | None) -> str | None:
+    """Why an answer is replaced by what was done; None: it is not."""
+    found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
+    return found[0].reason if found and found[0].action is Action.REDACT else None
 
 
 def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:

@@ -18,8 +18,9 @@ from agent.budgets import Prices, TenantBudgets, reserve
 from agent.chat_model import ChatModel
 from agent.context import Conversation
 from agent.deltas import Deltas
+from agent.evidence import Evidence
 from agent.facts import NO_LOOKUP, Lookup
-from agent.history import CallState, Turn, result_text
+from agent.history import CallState
 from agent.model_call.call import GuardedCall, Way
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
@@ -27,7 +28,7 @@ from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
 from flightloop.events import DeltaEvent, Judged
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
+from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
 from observability import semconv
 from observability.tracing import Tracing, traceparent
 from tools.host import ToolOutcome
@@ -90,15 +91,8 @@ class Gate:
         self._means = means
         self._book = book
         self._conversation = conversation
-        self._results: list[str] = []
-        self._trusted: list[str] = []
-        self._written: list[str] = []
-        self._written_by: dict[str, int] = {}  # the model's decision about this call
-        self._written_before: list[int] = []
-        self._turns = 0
-        self._memo: dict[object, object] = {}
         self._way = Way(means.model, means.guard, means.tracing)
-        self._looked_up: list[str] = []
+        self._evidence = Evidence(means, book, conversation, self._tool_context(f"{book.run.id}:facts"))
 
     @property
     def policy_sha256(self) -> str:
@@ -106,44 +100,7 @@ class Gate:
 
     @property
     def user_text(self) -> str:
-        """What a user said, to this run or to the one that it works for in the end."""
-        parent = self._book.run.parent
-        return self._conversation.user_text if parent is None else parent.user_text
-
-    def context(self, approved: frozenset[str] = frozenset(), plan: tuple[str, ...] | None = None) -> GuardContext:
-        run, history, toolbox = self._book.run, self._book.history, self._means.hosts.registry
-        self._read_calls(history.turns)
-        for result in history.results[len(self._results) :]:
-            self._results.append(result_text(result))
-            # An error repeats what the model or a person wrote.
-            if result.ok and result.tool in toolbox and not toolbox.get(result.tool).returns_untrusted:
-                self._trusted.append(self._results[-1])
-                self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
-            if result.tool in self._means.lookup.tools:
-                self._looked_up.append(self._results[-1])
-        return GuardContext(
-            tenant_id=run.tenant_id,
-            agent=run.agent,
-            session_id=run.session_id,
-            run_id=run.id,
-            user_text=self.user_text,
-            plan=history.plan if plan is None else plan,
-            tainted=history.tainted,
-            results=tuple(self._results),
-            trusted_results=tuple(self._trusted),
-            written=tuple(self._written),
-            written_before=tuple(self._written_before),
-            approved_args=approved,
-            facts=self._means.lookup.facts(self._means.hosts, self._tool_context(f"{run.id}:facts")),
-            looked_up=tuple(self._looked_up),
-            memo=self._memo,
-        )
-
-    def _read_calls(self, turns: Sequence[Turn]) -> None:
-        for turn in turns[self._turns :]:
-            self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
-            self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
-        self._turns = len(turns)
+        return self._evidence.user_text
 
     def tools(self, *, planning: bool = False) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
@@ -151,7 +108,7 @@ class Gate:
         toolbox, names = self._means.hosts.registry, self._means.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
         return self._means.guard.narrow(
-            toolbox.definitions(names), self.context(plan=names if planning else None), writes
+            toolbox.definitions(names), self._evidence.context(plan=names if planning else None), writes
         )
 
     async def check(
@@ -161,13 +118,17 @@ class Gate:
         call: CallSubject | None = None,
         approved: frozenset[str] = frozenset(),
         plan: tuple[str, ...] | None = None,
+        under_way: Sequence[Write] = (),
     ) -> Ruling:
         """The guard's ruling; its verdicts are journaled with the next write.
 
-        ``approved``: the hash of this very call, if a person approved it. ``plan``: the tools of the plan
-        that is checked; otherwise the current one counts.
+        Args:
+            approved: the hash of this very call, if a person approved it.
+            plan: the tools of the plan that is checked; otherwise the current one counts.
+            under_way: calls of the same decision that have no result yet.
         """
-        ruling = await self._way.judge(Subject(stage, text, self.context(approved, plan), call))
+        context = self._evidence.context(approved, plan, under_way)
+        ruling = await self._way.judge(Subject(stage, text, context, call))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
@@ -185,7 +146,7 @@ class Gate:
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
         extension = RequestExtension(tags=tags, epoch=self._means.epoch)
         asked = request.model_copy(update={"flightloop": extension})
-        call = GuardedCall(self._way, self, self.context(), asked, prompt_tokens)
+        call = GuardedCall(self._way, self, self._evidence.context(), asked, prompt_tokens)
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self._publish(piece)

@@ -50,6 +50,16 @@ class CallState:
         )
 
     @property
+    def arguments(self) -> dict[str, Any] | None:
+        """What it is made with; None: the model's text is no JSON object."""
+        if self.intent is not None:
+            return self.intent.arguments
+        try:
+            return self.call.function.parsed()
+        except ValueError:
+            return None
+
+    @property
     def waits(self) -> bool:
         """Whether somebody else is at it: a person who has not decided yet, or another agent."""
         return self.waits_for_person or self.waits_for_agent
@@ -86,6 +96,8 @@ class History:
 
     def __init__(self, run_id: str, events: Iterable[RunEvent] = ()) -> None:
         self.run_id = run_id
+        self.events = 0
+        """How many there were: whoever keeps what follows from them sees that there are more."""
         self.turns: list[Turn] = []
         self.results: list[ToolResult] = []
         self.plans = 0
@@ -116,6 +128,7 @@ class History:
         return self._calls[call_id]
 
     def add(self, event: RunEvent) -> None:
+        self.events += 1
         match event:
             case Planned() | CallsDecided() | Replied():
                 self._decided(event)

@@ -30,7 +30,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from flightloop.wellformed import LEVELS, finite, levels, whole
-from guardrails.types import CallSubject, Ruling
+from guardrails.types import CallSubject, Ruling, Write
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -235,10 +235,19 @@ class _Performing:
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise _Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
         approved = frozenset({digest}) if state.approved(digest, self.gate.policy_sha256) else frozenset()
-        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approved)
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approved, under_way=self._under_way(state))
         if ruling.action is Action.BLOCK:
             raise _Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
+
+    def _under_way(self, state: CallState) -> list[Write]:
+        """The decision's calls before this one that have no result yet."""
+        before = self.calls[: self.calls.index(state)]
+        return [
+            Write(one.call.function.name, arguments, ok=None)
+            for one in before
+            if one.result is None and (arguments := one.arguments) is not None
+        ]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(

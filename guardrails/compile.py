@@ -16,11 +16,13 @@ from guardrails.document import (
     PolicyDocument,
 )
 from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
+from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.content import content_rail
 from guardrails.rails.found import Detector, detector_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
 from guardrails.rails.normalise import normalise_rail
+from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.watch import detector_of
 from guardrails.types import Judge, Judgement, Rail, Subject
 
@@ -41,11 +43,15 @@ def compile_stage(document: PolicyDocument, stage: Stage, judge: Judge | None, c
                 sealed("arguments", arguments_rail(document)),
                 sealed("origin", origin_rail(document)),
                 sealed("egress", egress_rail(document)),
+                sealed("repeats", repeats_rail(document)),
             )
             rails = [structure, *listed]
-        case Stage.FINAL if document.constitution.enabled:
-            recheck = chain(*listed) if listed else _nothing
-            rails = [*listed, sealed("constitution", constitution_rail(document.constitution, judge, recheck))]
+        case Stage.FINAL:
+            listed = [sealed(RAIL, claims_rail(document)), *listed]
+            rails = listed
+            if document.constitution.enabled:
+                critique = constitution_rail(document.constitution, judge, chain(*listed))
+                rails = [*listed, sealed("constitution", critique)]
         case _:
             rails = listed
     return chain(*rails) if rails else _nothing

@@ -45,6 +45,45 @@ async def no_facts(text: str, asked: str) -> Sequence[Statement]:
 
 
 @dataclass(frozen=True)
+class Write:
+    """A call of a tool that changes something, and what became of it.
+
+    Attributes:
+        ok: it succeeded; None: it has not ended yet.
+        told: the result or the error, as the model reads it.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    ok: bool | None
+    told: str = ""
+
+    @property
+    def args_sha256(self) -> str:
+        return args_sha256(self.tool, self.arguments)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a run's session holds beside the run.
+
+    Attributes:
+        writes: of other runs.
+        delegated: of runs that work for this one.
+        asked: the user's latest words.
+    """
+
+    writes: tuple[Write, ...] = ()
+    delegated: tuple[Write, ...] = ()
+    asked: str = ""
+
+
+async def no_past() -> Past:
+    """Of a run without a session."""
+    return Past()
+
+
+@dataclass(frozen=True)
 class GuardContext:
     """The run that a subject belongs to.
 
@@ -53,8 +92,9 @@ class GuardContext:
     come from tools whose results no stranger can write; ``written`` the names and arguments of calls that
     the model wrote, and ``written_before`` how many of them each trusted result came after;
     ``approved_args`` the ``args_sha256`` that a person approved under this policy. ``facts`` knows what
-    the agent can look up; ``looked_up`` are those among the results that come from there. ``memo`` keeps
-    what rails work out about these texts for the run's next subjects.
+    the agent can look up; ``looked_up`` are those among the results that come from there. ``writers`` are the tools
+    with which the agent can change something, ``writes`` their calls in this run, in order; ``past`` reads the rest of
+    the session. ``memo`` keeps what rails work out about these texts for the run's next subjects.
     """
 
     tenant_id: str = "default"
@@ -71,6 +111,9 @@ class GuardContext:
     approved_args: frozenset[str] = frozenset()
     facts: Facts = no_facts
     looked_up: tuple[str, ...] = ()
+    writers: tuple[ToolSpec, ...] = ()
+    writes: tuple[Write, ...] = ()
+    past: Callable[[], Awaitable[Past]] = no_past
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -32,6 +32,7 @@ class Permission(StrEnum):
 
 
 LONGEST_CALL_S = 86_400.0
+MOST_CLAIMS, LONGEST_CLAIM = 32, 100
 POLICY_EGRESS = "@egress"
 """In ``hosts``: those on the egress list of the agent's policy."""
 
@@ -59,7 +60,7 @@ class ToolSpec:
     """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object.
 
     Raises:
-        ValueError: ``timeout_s`` is no time of at most a day.
+        ValueError: ``timeout_s`` is no time of at most a day, or ``claims`` are too many or too long.
     """
 
     name: str
@@ -82,12 +83,16 @@ class ToolSpec:
     """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
     agent: str | None = None
     """The agent that works on its calls, each in a run of its own; its function is not called."""
+    claims: tuple[str, ...] = ()
+    """How an answer says that a call was made; none: in forms of the verbs of its name and description."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:
             raise ValueError(
                 f"{self.name}: timeout_s must be above 0 and at most {LONGEST_CALL_S:g}, not {self.timeout_s}"
             )
+        if len(self.claims) > MOST_CLAIMS or any(not 0 < len(one.strip()) <= LONGEST_CLAIM for one in self.claims):
+            raise ValueError(f"{self.name}: claims: at most {MOST_CLAIMS} phrases of 1 to {LONGEST_CLAIM} characters")
 
     @property
     def writes(self) -> bool:
@@ -119,6 +124,7 @@ def tool(
     sinks: tuple[str, ...] = ...,
     returns_untrusted: bool = ...,
     reconcile: str | None = ...,
+    claims: tuple[str, ...] = ...,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Any = None,
@@ -133,6 +139,7 @@ def tool(
     sinks: tuple[str, ...] = (),
     returns_untrusted: bool = False,
     reconcile: str | None = None,
+    claims: tuple[str, ...] = (),
 ) -> Any:
     """Declares a function as a tool. Without an effect it counts as ``unsafe``.
 
@@ -142,6 +149,10 @@ def tool(
     An unsafe tool's ``reconcile`` names a pure tool of the same parameters, or fewer, that is asked what became of
     a call that a crash swallowed: it returns what the call had returned, or None if the call did not happen.
 
+    An answer that says a call was made is checked against the run's calls. What counts as saying so follows from the
+    verbs of name and description ("I have renewed …", "… has been renewed"). ``claims`` replaces these verbs: single
+    words are past forms (``"extended"``), longer ones are phrases as they stand (``"wurde verlängert"``).
+
     The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
     types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
     ``ToolContext`` is filled by the runtime and hidden from the model.
@@ -149,7 +160,7 @@ def tool(
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
             permissions and ``hosts`` or ``folders`` don't agree.
-        ValueError: ``timeout_s`` is no time of at most a day.
+        ValueError: ``timeout_s`` is no time of at most a day, or ``claims`` are too many or too long.
     """
 
     def declare(target: Function) -> Function:
@@ -166,6 +177,7 @@ def tool(
             sinks=sinks,
             returns_untrusted=returns_untrusted,
             reconcile=reconcile,
+            claims=tuple(claims),
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")

@@ -1,0 +1,298 @@
+"""How English says that a tool's act was done: forms of the verbs in its name and description, or its ``claims``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import regex
+
+from flightloop.tool import ToolSpec
+
+LONGEST = 1000
+"""Characters of a clause that are looked at together."""
+_IRREGULAR = {
+    "begin": ("began", "begun"),
+    "bring": ("brought",),
+    "build": ("built",),
+    "buy": ("bought",),
+    "cut": ("cut",),
+    "do": ("did", "done"),
+    "draw": ("drew", "drawn"),
+    "find": ("found",),
+    "get": ("got", "gotten"),
+    "give": ("gave", "given"),
+    "hold": ("held",),
+    "keep": ("kept",),
+    "leave": ("left",),
+    "lend": ("lent",),
+    "let": ("let",),
+    "make": ("made",),
+    "pay": ("paid",),
+    "put": ("put",),
+    "reset": ("reset",),
+    "run": ("ran", "run"),
+    "sell": ("sold",),
+    "send": ("sent",),
+    "set": ("set",),
+    "shut": ("shut",),
+    "take": ("took", "taken"),
+    "tell": ("told",),
+    "undo": ("undid", "undone"),
+    "withdraw": ("withdrew", "withdrawn"),
+    "write": ("wrote", "written"),
+}
+_BROAD = frozenset(
+    [
+        "add",
+        "adjust",
+        "apply",
+        "call",
+        "change",
+        "close",
+        "correct",
+        "create",
+        "delete",
+        "do",
+        "edit",
+        "get",
+        "give",
+        "handle",
+        "insert",
+        "keep",
+        "leave",
+        "let",
+        "log",
+        "make",
+        "mark",
+        "modify",
+        "move",
+        "open",
+        "post",
+        "process",
+        "push",
+        "put",
+        "record",
+        "register",
+        "remove",
+        "run",
+        "save",
+        "send",
+        "set",
+        "start",
+        "store",
+        "take",
+        "tell",
+        "update",
+        "use",
+        "write",
+    ]
+)
+"""Verbs with many objects: one of these refers to the tool only beside a word of its name, or a pronoun."""
+_SYNONYMS = (
+    ("change", "update", "modify", "edit", "correct", "adjust"),
+    ("delete", "remove"),
+    ("refund", "reimburse"),
+    ("renew", "extend", "prolong"),
+    ("book", "reserve"),
+    ("pay", "settle"),
+    ("send", "forward", "email"),
+)
+_NO_VERBS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "to",
+        "is",
+        "it",
+        "use",
+        "used",
+        "tool",
+        "for",
+        "by",
+        "on",
+        "in",
+        "given",
+        "with",
+        "of",
+        "and",
+        "or",
+        "your",
+        "my",
+        "mcp",
+    ]
+)
+_PRONOUNS = ("it", "this", "that", "them", "these", "those")
+_ADVERBS = r"(?:(?:now|just|already|also|hereby|successfully|meanwhile|then|gone\s+ahead\s+and|[a-z]{1,20}ly)\s+){0,3}"
+_PERFORMED = (
+    r"(?:issued|processed|initiated|made|completed|submitted|placed|confirmed|arranged|scheduled|finali[sz]ed|triggered|"
+    r"executed|performed|carried\s+out|put\s+through|done)"
+)
+_NOUN_ENDINGS = r"(?:e?s|als?|ments?|ings?|l?ations?|ions?|y|ies)?"
+_FINITE = "is|are|was|were|can|may|must|will"
+_UNREAL = regex.compile(
+    r"\b(?:not|no|none|nothing|never|neither|nor|cannot|unable|without|nobody|if|when|once|whether|unless|until|"
+    r"as\s+soon\s+as|in\s+case|please)\b|n['’]t\b",
+    regex.IGNORECASE,
+)
+"""Before a claim, these make it a negation or a condition."""
+_MODAL = regex.compile(
+    r"\b(?:could|would|should|might|may|must|can|will|shall|to)\s+(?:[a-z]{1,20}ly\s+)?$", regex.IGNORECASE
+)
+_NOTHING = regex.compile(r"^\s*(?:nothing|none|neither)\b", regex.IGNORECASE)
+_COURTESY = regex.compile(r"^\W*(?:no\s+(?:problem|worries)|not\s+a\s+problem|don['’]t\s+worry)\b\W*", regex.IGNORECASE)
+_FIRST_PERSON = regex.compile(r"\b(?:I|we)\b", regex.IGNORECASE)
+_BLANKS = regex.compile(r"[^\S\n]+")
+_SENTENCE = regex.compile(r"(?<=[.!?])[\"')\]*_]*\s+|\n+")
+_CLAUSE = regex.compile(r"\s*[;:—–]\s+|,?\s+(?:but|however|though|although|while|whereas)\s+", regex.IGNORECASE)
+_QUESTION = regex.compile(
+    r"^\W*(?:(?:and|but|so|ok|okay|well)\W+)?"
+    r"(?:did|do|does|have|has|had|was|were|is|are|am|when|why|what|which|who|how|where)\b",
+    regex.IGNORECASE,
+)
+_AGAIN = regex.compile(r"\b(?:again|once\s+more|another|one\s+more|a\s+second\s+time|repeat)\b", regex.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a tool that changes something does, in words.
+
+    Attributes:
+        said: matches what says that it was done.
+        named: matches its past forms, as a result may have them: ``cancelled``, the status of an order.
+        wanted: matches a verb or noun with which a user asks for it.
+        about: matches words of which a clause needs one, where the verb has many objects; None: no clause does.
+    """
+
+    said: regex.Pattern[str]
+    named: regex.Pattern[str]
+    wanted: regex.Pattern[str]
+    about: regex.Pattern[str] | None = None
+
+    @classmethod
+    def of(cls, spec: ToolSpec) -> Act | None:
+        """None: the tool's name and description have no verb, or an agent performs its calls."""
+        return None if spec.agent is not None else _act(spec.name, spec.description, spec.claims)
+
+    def claims(self, text: str) -> Iterator[str]:
+        """The sentences of an answer that say it was done."""
+        for sentence in sentences(text):
+            if not sentence.endswith("?") and any(map(self._claimed, _clauses(sentence))):
+                yield sentence
+
+    def _claimed(self, clause: str) -> bool:
+        if self.about is not None and not self.about.search(clause):
+            return False
+        for match in self.said.finditer(clause):
+            before, after = clause[: match.start()], clause[match.end() :]
+            if not (_UNREAL.search(before) or _MODAL.search(before) or _NOTHING.match(after)):
+                return True
+        return False
+
+    def wanted_in(self, text: str) -> bool:
+        """Whether a user's words ask for it. A question whether or when it was done does not."""
+        asking = (sentence for sentence in sentences(text) if not _QUESTION.match(sentence))
+        return any(_AGAIN.search(sentence) or self.wanted.search(sentence) for sentence in asking)
+
+
+def sentences(text: str) -> list[str]:
+    text = _BLANKS.sub(" ", text)
+    return [sentence.strip(" \"')*_") for sentence in _SENTENCE.split(text) if sentence.strip()]
+
+
+def in_first_person(sentence: str) -> bool:
+    """Whether a sentence says that the speaker did it."""
+    return _FIRST_PERSON.search(sentence) is not None
+
+
+def participles(verb: str) -> tuple[str, ...]:
+    """Past forms of a verb, in either spelling: ``cancel``: canceled, cancelled."""
+    if verb in _IRREGULAR:
+        return _IRREGULAR[verb]
+    if verb.endswith("e"):
+        return (verb + "d",)
+    if regex.search(r"[^aeiou]y$", verb):
+        return (verb[:-1] + "ied",)
+    if regex.search(r"(?<![aeiou])[aeiou][^aeiouwxy]$", verb):
+        return (verb + "ed", verb + verb[-1] + "ed")
+    return (verb + "ed",)
+
+
+def _clauses(sentence: str) -> Iterator[str]:
+    for clause in _CLAUSE.split(_COURTESY.sub("", sentence)):
+        for start in range(0, len(clause), LONGEST):
+            yield clause[start : start + LONGEST]
+
+
+@lru_cache(maxsize=1024)
+def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
+    words = [word.casefold() for word in regex.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+    verbs = [verb for verb in dict.fromkeys(_verbs(words, description)) if verb not in _NO_VERBS]
+    verbs += [other for group in _SYNONYMS if {*group} & {*verbs} for other in group if other not in verbs]
+    phrases = [claim for claim in claims if " " in claim]
+    past = [claim for claim in claims if " " not in claim] or [form for verb in verbs for form in participles(verb)]
+    if not past and not phrases:
+        return None
+    broad = not claims and set(verbs) <= _BROAD and len(words) > 1
+    return Act(
+        said=_any_of([*_forms(_joined(past), verbs), *map(_phrase, phrases)]),
+        named=_any_of(map(_phrase, [*past, *phrases])),
+        wanted=_any_of([*map(_phrase, [*verbs, *past, *phrases]), *map(_noun, verbs)]),
+        about=_any_of(map(_phrase, [*words[1:], *_PRONOUNS])) if broad else None,
+    )
+
+
+def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
+    have = r"(?:['’]ve|\s+have)?\s+"
+    if past:
+        yield rf"(?:I|we){have}{_ADVERBS}(?:{past})"
+        yield rf"(?:has|have|['’]ve)\s+{_ADVERBS}been\s+{_ADVERBS}(?:{past})"
+        yield rf"(?:was|were)\s+{_ADVERBS}(?:{past})"
+        yield rf"(?:is|are|['’]s)\s+(?:now|already|hereby|successfully)\s+{_ADVERBS}(?:{past})"
+        yield rf"(?:is|['’]s)\s+(?:{past})(?=\s*(?:[.!]|$|until\b|as\s+(?:you\s+)?requested\b|for\s+you\b))"
+        yield rf"successfully\s+(?:{past})"
+        # A sentence that begins with it, unless a verb follows, as in "Cancelled orders are refunded".
+        yield rf"(?<=^\W*)(?:{past})(?=\s+(?:your|the|it|until|#?\d|(?-i:[A-Z])))(?!.*\b(?-i:{_FINITE})\b)"
+    if verbs:
+        noun = "|".join(map(_noun, verbs))
+        between = r"\s+(?:[\w.,€$£]{1,30}\s+)"
+        yield rf"(?:I|we){have}{_ADVERBS}{_PERFORMED}{between}{{0,4}}(?:{noun})"
+        yield rf"(?:{noun}){between}{{0,6}}(?:(?:has|have)\s+been|was|were|is\s+now|is)\s+{_ADVERBS}{_PERFORMED}"
+
+
+def _verbs(words: Sequence[str], description: str) -> Iterator[str]:
+    """The first word of a tool's name and of its description: ``renew_loan``, "Renews a loan."."""
+    yield from words[:1]
+    first = regex.match(r"\W{0,10}([A-Za-z]{2,24})\b", description)
+    if first:
+        yield _base(first[1].casefold())
+
+
+def _base(word: str) -> str:
+    """The verb of its third person: renews, applies, passes."""
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if regex.search(r"(?:ss|sh|ch|x|z|o)es$", word):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def _noun(verb: str) -> str:
+    """Nouns of a verb: renewal, payment, cancellation."""
+    stem = verb[:-1] if verb.endswith(("e", "y")) and len(verb) > 3 else verb
+    return regex.escape(stem) + ("e?" if stem != verb and verb.endswith("e") else "") + _NOUN_ENDINGS
+
+
+def _phrase(words: str) -> str:
+    return r"\s+".join(map(regex.escape, words.split()))
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "|".join(map(_phrase, words))
+
+
+def _any_of(patterns: Iterable[str]) -> regex.Pattern[str]:
+    return regex.compile(rf"\b(?:{'|'.join(patterns)})\b", regex.IGNORECASE)

@@ -125,8 +125,9 @@ class Evidence:
         return [*self._means.tools, *below]
 
     def _writes(self, name: str) -> bool:
+        """Asking another agent changes nothing by itself: that agent's calls do."""
         toolbox = self._means.hosts.registry
-        return name in toolbox and toolbox.get(name).writes
+        return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
 
     def _is_trusted(self, name: str) -> bool:
         toolbox = self._means.hosts.registry

@@ -230,7 +230,7 @@ def _clauses(sentence: str) -> Iterator[str]:
 @lru_cache(maxsize=1024)
 def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
     words = [word.casefold() for word in regex.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
-    verbs = [verb for verb in dict.fromkeys(_verbs(words, description)) if verb not in _NO_VERBS]
+    verbs = [verb for verb in dict.fromkeys(_verbs(words, description)) if len(verb) > 1 and verb not in _NO_VERBS]
     verbs += [other for group in _SYNONYMS if {*group} & {*verbs} for other in group if other not in verbs]
     phrases = [claim for claim in claims if " " in claim]
     past = [claim for claim in claims if " " not in claim] or [form for verb in verbs for form in participles(verb)]

@@ -81,22 +81,21 @@ def _supported(context: GuardContext, past: Past, act: Act, tool: str, sentence:
     if succeeded:
         return not _is_about(sentence, failed, succeeded) and _amounts_agree(sentence, succeeded)
     wanted = bool(failed) or act.wanted_in(past.asked)
-    if not in_first_person(sentence) and _looked_up(context, act, sentence, wanted=wanted):
+    if not in_first_person(sentence) and _looked_up(context, act, wanted=wanted):
         return True
+    if _PAST.search(sentence) and any(act.named.search(write.told) for write in failed):
+        return True  # the tool refuses because it was done before
     before = [write for write in past.writes if write.tool == tool and write.ok]
     return bool(before) and not wanted and _amounts_agree(sentence, before)
 
 
-def _looked_up(context: GuardContext, act: Act, sentence: str, *, wanted: bool) -> bool:
-    """Whether a result says that it was done.
-
-    Where it was ``wanted`` now, the sentence must be about the past and the result must have a field of that name or
-    value: that orders can be cancelled stands in many a document.
-    """
+def _looked_up(context: GuardContext, act: Act, *, wanted: bool) -> bool:
+    """Whether a result says that it was done. Where it was ``wanted`` now, a field or value must say so: that orders can
+    be cancelled stands in many a document."""
     for text in context.results:
-        plain_text = "" if text.startswith("error: ") else _NO_FIELD.sub("", text)
-        for match in act.named.finditer(plain_text):
-            if not wanted or (_PAST.search(sentence) and plain_text[match.start() - 1 : match.start()] == '"'):
+        read = "" if text.startswith("error: ") else _NO_FIELD.sub("", text)
+        for match in act.named.finditer(read):
+            if not wanted or read[match.start() - 1 : match.start()] == '"':
                 return True
     return False
 
@@ -109,8 +108,8 @@ def _is_about(sentence: str, writes: Sequence[Write], others: Sequence[Write]) -
 
 
 def _arguments(writes: Iterable[Write]) -> set[str]:
-    found = (plain(leaf) for write in writes for value in write.arguments.values() for leaf in leaves(value))
-    return {text for text in found if text}
+    leaf_texts = (leaf for write in writes for value in write.arguments.values() for leaf in leaves(value))
+    return {text for leaf in leaf_texts if (text := plain(leaf))}
 
 
 def _amounts_agree(sentence: str, writes: Sequence[Write]) -> bool:

@@ -20,7 +20,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
 
     async def check(subject: Subject) -> Judgement:
         call, context = subject.call, subject.context
-        if call is None or not call.spec.writes or call.spec.name in harmless:
+        if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         digest = call.args_sha256
         past = await context.past()

@@ -91,8 +91,8 @@ class ToolSpec:
             raise ValueError(
                 f"{self.name}: timeout_s must be above 0 and at most {LONGEST_CALL_S:g}, not {self.timeout_s}"
             )
-        if len(self.claims) > MOST_CLAIMS or any(not 0 < len(one.strip()) <= LONGEST_CLAIM for one in self.claims):
-            raise ValueError(f"{self.name}: claims: at most {MOST_CLAIMS} phrases of 1 to {LONGEST_CLAIM} characters")
+        if len(self.claims) > MOST_CLAIMS or any(not 1 < len(one.strip()) <= LONGEST_CLAIM for one in self.claims):
+            raise ValueError(f"{self.name}: claims: at most {MOST_CLAIMS} phrases of 2 to {LONGEST_CLAIM} characters")
 
     @property
     def writes(self) -> bool:

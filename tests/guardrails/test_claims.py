@@ -1,0 +1,141 @@
+import pytest
+
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.rails.claims import LABEL, NOTHING
+from guardrails.types import CallSubject, GuardContext, Past, Subject, Write
+
+RENEW = ToolSpec("renew_loan", "Renews a loan.", {"type": "object"}, Effect.KEYED)
+REFUND = ToolSpec("refund_order", "Refunds an order.", {"type": "object"}, Effect.KEYED)
+CANCEL = ToolSpec("cancel_order", "Cancels an order.", {"type": "object"}, Effect.KEYED)
+READ = ToolSpec("get_loan", "Looks a loan up.", {"type": "object"}, Effect.PURE)
+
+
+def guard(tools=""):
+    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n"))
+
+
+def past(asked="", writes=(), delegated=()):
+    async def read():
+        return Past(tuple(writes), tuple(delegated), asked)
+
+    return read
+
+
+def renewed(title="Solaris", ok=True, told="due 2026-05-03"):
+    return Write("renew_loan", {"title": title}, ok, told if ok else f"error: {told}")
+
+
+async def final(text, *, tools="", **context):
+    context.setdefault("writers", (RENEW, REFUND, CANCEL))
+    return await guard(tools).check(Subject(Stage.FINAL, text, GuardContext(agent="a", **context)))
+
+
+async def is_false(text, **context):
+    ruling = await final(text, **context)
+    return any(LABEL in verdict.labels for verdict in ruling.verdicts)
+
+
+async def test_what_no_call_has_done_is_replaced_by_what_was():
+    ruling = await final("I have renewed Solaris.")
+    assert (ruling.action, ruling.text) == (Action.REDACT, NOTHING)
+    ruling = await final("I have renewed Solaris.", writes=(renewed(ok=False, told="it was renewed twice"),))
+    assert ruling.text == "Not confirmed: renew loan (title: Solaris)."
+
+
+async def test_what_a_call_has_done_may_be_said():
+    assert not await is_false("I have renewed Solaris.", writes=(renewed(),))
+    assert not await is_false("It has been renewed.", writes=(renewed(),))
+    assert not await is_false("It is due on 3 May.")
+    assert not await is_false("I have renewed Solaris.", writers=())
+
+
+async def test_another_call_of_the_tool_vouches_for_no_failed_one():
+    writes = (renewed("Dune"), renewed("Solaris", ok=False))
+    assert await is_false("I have renewed Solaris.", writes=writes)
+    assert not await is_false("I have renewed Dune.", writes=writes)
+    assert not await is_false("I have renewed Dune, Solaris was renewed twice already.", writes=writes)
+
+
+async def test_a_sum_is_the_one_that_was_paid():
+    writes = (Write("refund_order", {"order_id": 7, "amount": 12.5}, True, "12.50 EUR refunded"),)
+    assert not await is_false("I have refunded 12.50 EUR.", writes=writes)
+    assert await is_false("I have refunded 30 EUR.", writes=writes)
+    whole = (Write("refund_order", {"order_id": 7, "amount": 0}, True, '{"refunded":184.7}'),)
+    assert not await is_false("I have refunded 184.70 EUR.", writes=whole)
+
+
+async def test_an_earlier_call_of_the_session_counts_unless_another_is_asked_for():
+    before = past("Did you renew it?", writes=(renewed(),))
+    assert not await is_false("Yes, I have renewed Solaris.", past=before)
+    assert await is_false("Yes, I have renewed Dune.", past=past("Renew Dune too", writes=(renewed(),)))
+
+
+async def test_a_run_that_works_for_this_one_counts():
+    assert not await is_false("I have renewed it.", past=past("Renew it", delegated=(renewed(),)))
+
+
+async def test_what_was_looked_up_may_be_said_of_the_past():
+    order = ('{"order_id":7,"status":"cancelled"}',)
+    assert not await is_false("Your order was cancelled on 3 May.", results=order)
+    assert await is_false("I have cancelled your order.", results=order)
+    assert await is_false("Your order was cancelled.", results=('{"cancelled":false}',))
+
+
+async def test_a_document_does_not_make_true_what_the_user_wants_now():
+    rules = ('{"text":"Orders are cancelled free of charge."}',)
+    asked = past("Cancel my order")
+    assert await is_false("Your order has been cancelled.", results=rules, past=asked)
+    failed = (Write("cancel_order", {"order_id": 7}, False, "error: Order 7 was cancelled already."),)
+    assert not await is_false("It was cancelled already.", writes=failed, past=asked)
+    assert await is_false("I have cancelled it.", writes=failed, past=asked)
+
+
+async def test_done_alone_needs_something_that_was_done():
+    assert await is_false("Done!", writes=(renewed(ok=False),))
+    assert not await is_false("Done!", writes=(renewed(),))
+    assert not await is_false("Done: the sum is 42.")
+
+
+@pytest.mark.parametrize(("action", "ruled"), [("allow", Action.ALLOW), ("block", Action.BLOCK)])
+async def test_the_policy_says_what_becomes_of_it(action, ruled):
+    ruling = await final("I have renewed Solaris.", tools=f", false_claims: {action}")
+    assert ruling.action is ruled
+    assert ruling.text == "I have renewed Solaris."
+
+
+def test_nobody_is_asked_about_an_answer():
+    with pytest.raises(Exception, match="nobody is asked"):
+        guard(", false_claims: ask")
+
+
+async def call(spec, arguments, *, tools="", approved=False, **context):
+    subject = CallSubject("c", spec, arguments)
+    context["approved_args"] = frozenset({subject.args_sha256}) if approved else frozenset()
+    return (await guard(tools).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), subject))).action
+
+
+async def test_a_repeated_write_asks_a_person():
+    again = {"title": "Solaris"}
+    assert await call(RENEW, again, writes=(renewed(),)) is Action.ASK
+    assert await call(RENEW, again, writes=(Write("renew_loan", again, None),)) is Action.ASK
+    assert await call(RENEW, again, past=past("And when is it due?", writes=(renewed(),))) is Action.ASK
+    assert await call(RENEW, again, past=past("Renew it", delegated=(renewed(),))) is Action.ASK
+    assert await call(RENEW, again, writes=(renewed(),), approved=True) is Action.ALLOW
+
+
+async def test_what_is_no_repetition():
+    again = {"title": "Solaris"}
+    assert await call(RENEW, again) is Action.ALLOW
+    assert await call(RENEW, {"title": "Dune"}, writes=(renewed(),)) is Action.ALLOW
+    assert await call(RENEW, again, writes=(renewed(ok=False),)) is Action.ALLOW
+    assert await call(RENEW, again, past=past("Renew it once more", writes=(renewed(),))) is Action.ALLOW
+    assert await call(READ, again, writes=(Write("get_loan", again, True),)) is Action.ALLOW
+
+
+async def test_the_policy_says_what_becomes_of_a_repetition():
+    again = {"title": "Solaris"}
+    assert await call(RENEW, again, tools=", repeated_writes: block", writes=(renewed(),)) is Action.BLOCK
+    assert await call(RENEW, again, tools=", harmless: [renew_loan]", writes=(renewed(),)) is Action.ALLOW

@@ -11,8 +11,9 @@ from agent.journal import PAGE, Journal, Lease, all_events
 from agent.model_call.call import GuardedCall
 from agent.past import Writes, read_past
 from agent.run import RunState, fold_state
-from flightloop.events import RunCreated, RunEvent
+from flightloop.events import ChecksPassed, Judged, RunCreated, RunEvent
 from flightloop.runs import Run
+from flightloop.verdicts import Verdict, passed
 from guardrails.types import Past
 
 
@@ -28,6 +29,7 @@ class Book:
         """An answer that is being decoded."""
         self._read = state.run.last_seq  # so far the history goes
         self._deferred: list[RunEvent] = []
+        self._passed: list[Verdict] = []  # deferred likewise
         self._writing = asyncio.Lock()
         self._failed: Exception | None = None
 
@@ -45,9 +47,14 @@ class Book:
         """Events without an effect to wait for: they go with the next write, in the same transaction."""
         self._deferred += events
 
+    def defer_verdicts(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
+        """Likewise; those that are plain become one event of that write."""
+        self._deferred += [Judged(verdict=each, call_id=call_id) for each in verdicts if not each.plain]
+        self._passed += [each for each in verdicts if each.plain]
+
     def forget_deferred(self) -> None:
         """Drops deferred events that the journal has already, from before a crash."""
-        self._deferred = []
+        self._deferred, self._passed = [], []
 
     async def reserve(self, wanted: Reservation, prices: Prices, tenants: TenantBudgets) -> Reservation:
         """What is wanted, shortened to what the bounds leave that the run shares with others.
@@ -71,7 +78,9 @@ class Book:
         async with self._writing:
             if self._failed is not None:
                 raise self._failed
-            batch, self._deferred = [*self._deferred, *events], []
+            checks = [ChecksPassed(passed=each) for each in passed(self._passed)]
+            batch = [*self._deferred, *checks, *events]
+            self.forget_deferred()
             if batch:
                 await _to_its_end(asyncio.create_task(self._append(batch, children)))
         return self.run

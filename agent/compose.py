@@ -135,8 +135,10 @@ def private(settings: Settings) -> tuple[Path, ...]:
 
 
 def live_project(settings: Settings) -> LiveProject:
-    """Raises ConfigError."""
-    return LiveProject(settings.project, private(settings))
+    """Follows its files in a thread. Raises ConfigError."""
+    live = LiveProject(settings.project, private(settings))
+    live.follow()
+    return live
 
 
 def read_project(settings: Settings) -> Project:

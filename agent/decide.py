@@ -14,6 +14,7 @@ from agent.context import Conversation, Estimator, Prompt, answer_room
 from agent.gate import Gate, Means, passed
 from agent.history import dump
 from agent.model_call.call import GuardedCall
+from agent.model_call.repetition import PENALTY, REPEATED
 from flightloop.answer import Answer
 from flightloop.chat import (
     ChatRequest,
@@ -216,6 +217,7 @@ class _Asking:
             response_format=form,
             max_tokens=room,
             temperature=self.means.agent.temperature,
+            frequency_penalty=PENALTY if self._was_told(REPEATED) else 0.0,
             logprobs=self.means.model.capabilities.logprobs,
         )
         call = await self.gate.answer(request, prompt_tokens, show=show)

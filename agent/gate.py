@@ -1,7 +1,7 @@
 """The gate: the loop's only way to the model, to the tools and to the user.
 
-What passes is checked by the guard, and every verdict becomes a ``Judged`` event in the transaction
-of what it was about (the store turns that into an audit record).
+What passes is checked by the guard, and its verdicts go into the journal in the transaction of what they are about
+(the store turns them into audit records).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agent.model_call.call import GuardedCall, Way
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
-from flightloop.events import DeltaEvent, Judged
+from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
@@ -174,7 +174,7 @@ class Gate:
 
     async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
         """They go with the next write, in the transaction of what they are about."""
-        self._book.defer([Judged(verdict=verdict, call_id=call_id) for verdict in verdicts])
+        self._book.defer_verdicts(verdicts, call_id)
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""

@@ -14,6 +14,7 @@ from flightloop.events import (
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
+    ChecksPassed,
     ContextCompacted,
     Judged,
     Planned,
@@ -138,6 +139,8 @@ class History:
                 self.tainted |= event.tainted
             case Judged():
                 self.judged_input |= event.verdict.stage is Stage.INPUT
+            case ChecksPassed():
+                self.judged_input |= any(name.startswith(f"{Stage.INPUT}/") for name in event.passed.milliseconds)
             case ApprovalRequested() | ApprovalDecided() | RunEnded():
                 self._approvals(event)
             case ToolIntent():

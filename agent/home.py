@@ -16,6 +16,11 @@ from flightloop.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 KEY = "key"
+MADE = "made-here"
+"""Holds the inode number of its home. Who packs a home into an archive or a repository can't know the number that it
+gets where it is unpacked."""
+_HARMLESS = frozenset({"lost+found", "bench", "training"})
+"""Of a volume that nobody has used yet, of measurements and of training: the platform reads none of it."""
 DATA = "data"
 """The tools' own folder. What another user has written there is left as it is."""
 
@@ -27,7 +32,7 @@ def open_home(home: Path, user: int | None = None) -> None:
         user: who must own it; None: the user that this process runs as.
 
     Raises:
-        ConfigError: it belongs to somebody else, or cannot be used.
+        ConfigError: it belongs to somebody else, was made elsewhere, or cannot be used.
     """
     user = os.geteuid() if user is None else user
     try:
@@ -39,6 +44,7 @@ def open_home(home: Path, user: int | None = None) -> None:
                 f" start it as {_name(owner)}, name another folder by FLIGHTLOOP_HOME, or give this one away by"
                 f" chown -R {_name(user)} {home}"
             )
+        _check_made(home)
         _check_key(home / KEY)
         tightened = _tighten(home, user)
         private.folder(home / DATA)
@@ -46,6 +52,34 @@ def open_home(home: Path, user: int | None = None) -> None:
         raise ConfigError(f"FLIGHTLOOP_HOME: {home} cannot be used ({error.strerror})") from error
     if tightened:
         log.warning("others could read the home: it is its owner's alone now", home=str(home), changed=tightened)
+
+
+def _check_made(home: Path) -> None:
+    """Marks a new home.
+
+    Raises:
+        ConfigError: it came from elsewhere: somebody else may know its key, have written its journal and left links.
+    """
+    own = str(home.stat().st_ino)
+    with suppress(FileNotFoundError), open(home / MADE, "rb", opener=private.opener) as file:
+        if file.read(64).strip() == own.encode():
+            return
+    with os.scandir(home) as entries:
+        new = all(map(_is_of_a_new_one, entries))
+    if not new:
+        raise ConfigError(
+            f"FLIGHTLOOP_HOME: {home} was not made here. Somebody else may know the keys of a home that came with a"
+            f" project or an archive: delete it, and a new one is made, or name another folder by FLIGHTLOOP_HOME. If"
+            f" it is your own, moved or restored, run: stat -Lc %i {home} > {home / MADE}"
+        )
+    with open(home / MADE, "w", encoding="ascii", opener=private.opener) as file:
+        file.write(f"{own}\n")
+
+
+def _is_of_a_new_one(entry: os.DirEntry[str]) -> bool:
+    if entry.name.endswith(".log"):  # whoever starts a platform may have its log written there
+        return entry.is_file(follow_symlinks=False)
+    return entry.name in _HARMLESS and not entry.is_symlink()
 
 
 def _check_key(path: Path) -> None:

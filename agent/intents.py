@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from flightloop import plain
 from flightloop.chat import ChatMessage, ChatRequest, JsonSchemaFormat, ResponseFormat
 from flightloop.content import TextPart
@@ -29,8 +27,8 @@ class Intents:
         """Raises ConfigError: the project's ``intents.yaml`` is missing or not a mapping of names to lines."""
         path = project / FILE
         try:
-            about = yaml.safe_load(plain.read_text(path))
-        except (OSError, yaml.YAMLError) as error:
+            about = plain.read_yaml(path)
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):
             raise ConfigError(f"{path}: must be a mapping of names to one line each")

@@ -283,10 +283,21 @@ class Journal(Protocol):
         """Active interrupts of all tenants and those cleared within the last hour."""
         ...
 
+    # -- counts -----------------------------------------------------------------------------------
+
+    async def open_runs(self, tenant_id: str) -> dict[RunStatus, int]:
+        """Runs that have not ended, by status; statuses without any are left out."""
+        ...
+
+    async def pending_approvals(self, tenant_id: str) -> int: ...
+
     # -- audit ------------------------------------------------------------------------------------
 
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
-        """Audits verdicts that belong to no run (``/v1/chat/completions``) and were given together: one record."""
+        """Verdicts that belong to no run (``/v1/chat/completions``) and were given together.
+
+        They become one audit record, and events for the projections under a ``run_id`` that no run has.
+        """
         ...
 
     async def audit(

@@ -13,17 +13,13 @@ from observability import catalog
 from observability.catalog import Tier
 from observability.values import Values
 
-PAGE = 200
-MOST = 5000
-"""Open runs and pending approvals are counted up to here."""
-
 
 class Overviews:
     """
     Args:
         values: all figures, of the aggregator.
         own: a tenant's figures, of the projection.
-        alone: whether a tenant is the only one: it also sees what only the aggregator has (verdicts on completions).
+        alone: whether a tenant is the only one: it also sees what only the aggregator has (gauges, interrupts raised).
     """
 
     def __init__(
@@ -45,7 +41,7 @@ class Overviews:
         return Overview(
             at=datetime.now(UTC),
             runs=await self._runs(tenant_id, own),
-            pending_approvals=await self._pending(tenant_id),
+            pending_approvals=await self._journal.pending_approvals(tenant_id),
             interrupts=await self._journal.interrupts(tenant_id),
             system=figures(everything, Tier.SYSTEM),
             model=figures(everything, Tier.MODEL),
@@ -57,30 +53,8 @@ class Overviews:
         """Open runs as they are now; ended ones as counted, where a resumed run's earlier end counts, too."""
         ended = own.by(catalog.RUN_ENDED, "status")
         counts = {status.value: int(ended.get(status.value, 0)) for status in RunStatus if status.terminal}
-        for status in RunStatus:
-            if not status.terminal:
-                counts[status.value] = await self._open(tenant_id, status)
-        return counts
-
-    async def _open(self, tenant_id: str, status: RunStatus) -> int:
-        count, after = 0, None
-        while count < MOST:
-            page = await self._journal.runs(tenant_id, status=status, after=after, limit=PAGE)
-            count += len(page.data)
-            if not page.has_more:
-                break
-            after = page.next_after
-        return count
-
-    async def _pending(self, tenant_id: str) -> int:
-        count, after = 0, None
-        while count < MOST:
-            page = await self._journal.approvals(tenant_id, status="pending", after=after, limit=PAGE)
-            count += len(page.data)
-            if not page.has_more:
-                break
-            after = page.next_after
-        return count
+        still = await self._journal.open_runs(tenant_id)
+        return counts | {status.value: still.get(status, 0) for status in RunStatus if not status.terminal}
 
 
 def figures(values: Values, *tiers: Tier) -> list[Figure]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import structlog
-import yaml
 from pydantic import ValidationError
 
 from agent import subagent
@@ -30,6 +32,8 @@ EMBEDDED = Path(__file__).parent / "projects" / "support"
 ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 """For messages of commands that took the embedded project, which they may not have been meant for."""
 BUILTIN_TOOLS = "tools.builtin"
+MOST_DOCUMENTS = 500
+"""Agents, or policies."""
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
 log = structlog.get_logger(__name__)
@@ -98,7 +102,7 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
-    for path in sorted((folder / "agents").glob("*.y*ml")):
+    for path in _documents(folder, "agents"):
         agent = _agent(path)
         if agent.name in agents:
             raise ConfigError(f"{path}: name: another file has an agent named {agent.name}", param="name")
@@ -124,18 +128,49 @@ class LiveProject:
         self._private = private
         self._seen = _stamps(self._folder)
         self._project = load_project(self._folder, private)
+        self._follower: Thread | None = None
 
     def current(self) -> Project:
-        """The project as its files are now; costs a stat per file. The same object while unchanged."""
-        stamps = _stamps(self._folder)
-        if stamps != self._seen:
-            self._seen = stamps
-            try:
-                self._project = load_project(self._folder, self._private)
-                log.info("project reloaded", folder=str(self._folder))
-            except FlightloopError as error:
-                log.error("project not reloaded, the last good one stays", error=error.message)
+        """The project as its files are now, or were at the last look if something ``follow``s them. The same object
+        while unchanged."""
+        if self._follower is None:
+            self.refresh()
         return self._project
+
+    def follow(self, every_s: float = 0.25) -> None:
+        """Looks at the files in a thread from now on, to the process's end: whoever writes a project's files may make
+        loading them take long, and an event loop has others to serve."""
+        if self._follower is None:
+            self._follower = Thread(target=self._follow, args=(every_s,), name="project", daemon=True)
+            self._follower.start()
+
+    def refresh(self) -> None:
+        """Loads the project anew if a file has changed."""
+        try:
+            stamps = _stamps(self._folder)
+            if stamps == self._seen:
+                return
+            self._seen = stamps
+            self._project = load_project(self._folder, self._private)
+            log.info("project reloaded", folder=str(self._folder))
+        except FlightloopError as error:
+            log.error("project not reloaded, the last good one stays", error=error.message)
+
+    def _follow(self, every_s: float) -> None:
+        while True:
+            time.sleep(every_s)
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("project not reloaded, the last good one stays")
+
+
+def _documents(folder: Path, kind: str) -> list[Path]:
+    """The folder's YAML files of a kind, by name. Raises ConfigError: they are more than ``MOST_DOCUMENTS``."""
+    found = sorted(islice((folder / kind).glob("*.y*ml"), MOST_DOCUMENTS + 1))
+    if len(found) > MOST_DOCUMENTS:
+        raise ConfigError(f"{folder / kind}: there are more than {MOST_DOCUMENTS} files", param=kind)
+    return found
 
 
 def _digest(*files: Path) -> str:
@@ -153,7 +188,7 @@ def _digest(*files: Path) -> str:
 
 def _policies(folder: Path) -> dict[Path, Policy]:
     found: dict[Path, Policy] = {}
-    for path in sorted((folder / "policies").glob("*.y*ml")):
+    for path in _documents(folder, "policies"):
         policy = load_policy(path)
         if any(policy.name == other.name for other in found.values()):
             raise ConfigError(f"{path}: name: another file has a policy named {policy.name}", param="name")
@@ -163,8 +198,8 @@ def _policies(folder: Path) -> dict[Path, Policy]:
 
 def _agent(path: Path) -> AgentSpec:
     try:
-        document: Any = yaml.safe_load(plain.read_text(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document: Any = plain.read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: an agent is a mapping with name, instructions, tools …")
@@ -241,7 +276,8 @@ def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
 
 
 def _stamps(folder: Path) -> dict[str, int]:
-    files = [*(folder / name for name in TOOL_FILES), *folder.glob("agents/*.y*ml"), *folder.glob("policies/*.y*ml")]
+    """Raises ConfigError, as ``_documents``."""
+    files = [*(folder / name for name in TOOL_FILES), *_documents(folder, "agents"), *_documents(folder, "policies")]
     stamps = {}
     for file in files:
         with suppress(FileNotFoundError):  # an editor may be replacing it just now

@@ -14,6 +14,7 @@ from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
     CancelRequested,
+    ChecksPassed,
     ContextCompacted,
     DeltaEvent,
     FeedbackGiven,
@@ -69,7 +70,7 @@ RESUMABLE = frozenset(
 DECISIONS = (Planned, CallsDecided, Replied)
 """Each is a step."""
 
-_WORK = (*DECISIONS, Judged, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
+_WORK = (*DECISIONS, Judged, ChecksPassed, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
 """What only the holder of the lease writes, while the run is running."""
 
 
@@ -283,6 +284,7 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     CallsDecided: _decided,
     Replied: _decided,
     Judged: _nothing,
+    ChecksPassed: _nothing,
     ToolIntent: _intended,
     ToolResult: _nothing,
     AgentReturned: _returned,

@@ -23,9 +23,8 @@ from bench.support import TASKS
 from flightloop import Flightloop
 from flightloop.cli.render import event_line
 from flightloop.errors import ConfigError, FlightloopError
-from flightloop.events import DeltaEvent, Judged, RunEvent
+from flightloop.events import ChecksPassed, DeltaEvent, RunEvent
 from flightloop.overview import Figure, Overview
-from flightloop.verdicts import Action
 
 SEED = 20_26
 COUNT = 10
@@ -46,8 +45,8 @@ class Narrator:
             return
         if isinstance(what, DeltaEvent):
             return  # the whole answer follows
-        if isinstance(what, Judged) and what.verdict.action is Action.ALLOW:
-            self._passed += 1
+        if isinstance(what, ChecksPassed):
+            self._passed += what.passed.count
         line = event_line(what)
         if line is not None:
             self._flush()

@@ -90,6 +90,8 @@ def steps_of(events: Iterable[ev.RunEvent]) -> list[StepView]:
         elif isinstance(event, ev.Judged):
             call = step.calls.get(event.call_id or "")
             (call.verdicts if call else step.verdicts).append(event.verdict)
+        elif isinstance(event, ev.ChecksPassed):
+            step.verdicts += event.passed.verdicts
         elif isinstance(event, ev.ContextCompacted):
             step.compacted = event
         else:

@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from flightloop.verdicts import Action, AuditRecord, Stage, Verdict
+from flightloop.verdicts import AuditRecord, Passed, Verdict
 
 GENESIS = "0" * 64
 """``previous_sha256`` of the first record."""
-REASONS = 8
-"""Different reasons to allow that a record keeps of one rail."""
 
 
 def seal(
@@ -26,6 +24,7 @@ def seal(
     call_id: str | None,
     verdict: Verdict,
     others: Sequence[Verdict] = (),
+    passed: Passed | None = None,
 ) -> str:
     """The seal of a record with these fields after that predecessor. Hex.
 
@@ -44,6 +43,8 @@ def seal(
     }
     if others:  # left out where there are none, as before there could be any
         fields["others"] = [other.model_dump(mode="json") for other in others]
+    if passed is not None:
+        fields["passed"] = passed.model_dump(mode="json")
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -58,6 +59,7 @@ def sealed(
     verdict: Verdict,
     call_id: str | None = None,
     others: Sequence[Verdict] = (),
+    passed: Passed | None = None,
 ) -> AuditRecord:
     """The next record of a chain; ``previous`` is None for the first."""
     seq = previous.seq + 1 if previous else 1
@@ -72,6 +74,7 @@ def sealed(
         call_id=call_id,
         verdict=verdict,
         others=others,
+        passed=passed,
     )
     return AuditRecord(
         seq=seq,
@@ -82,6 +85,7 @@ def sealed(
         call_id=call_id,
         verdict=verdict,
         others=list(others),
+        passed=passed,
         previous_sha256=before,
         sha256=digest,
     )
@@ -103,6 +107,7 @@ def verify(records: Iterable[AuditRecord], after: AuditRecord | None = None) -> 
             verdict=record.verdict,
             call_id=record.call_id,
             others=record.others,
+            passed=record.passed,
         )
         if (record.seq, record.previous_sha256, record.sha256) != (
             expected.seq,
@@ -112,40 +117,3 @@ def verify(records: Iterable[AuditRecord], after: AuditRecord | None = None) -> 
             return record.seq
         after = record
     return None
-
-
-def together(verdicts: Sequence[Verdict]) -> tuple[Verdict, list[Verdict]]:
-    """Verdicts of one request as one record's: the severest, and the others.
-
-    Those that changed something stay as they are. Of those that allowed there is one for each stage and rail: the
-    highest scores, the labels of all, the milliseconds of all.
-    """
-    assert verdicts
-    changed = [verdict for verdict in verdicts if verdict.action is not Action.ALLOW]
-    passed: dict[tuple[Stage, str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.action is Action.ALLOW:
-            passed.setdefault((verdict.stage, verdict.rail, verdict.policy_sha256), []).append(verdict)
-    kept = [*changed, *map(_counted, passed.values())]
-    severest = max(kept, key=lambda verdict: verdict.action.severity)  # the first of them
-    return severest, [verdict for verdict in kept if verdict is not severest]
-
-
-def _counted(passed: Sequence[Verdict]) -> Verdict:
-    first = passed[0]
-    if len(passed) == 1:
-        return first
-    scores: dict[str, float] = {}
-    for verdict in passed:
-        for name, score in verdict.scores.items():
-            scores[name] = max(score, scores.get(name, 0.0))
-    reasons = list(dict.fromkeys(verdict.reason for verdict in passed if verdict.reason))[:REASONS]
-    return first.model_copy(
-        update={
-            "reason": "; ".join([f"allowed {len(passed)} texts", *reasons]),
-            "spans": [],
-            "scores": scores,
-            "labels": list(dict.fromkeys(label for verdict in passed for label in verdict.labels)),
-            "milliseconds": round(sum(verdict.milliseconds for verdict in passed), 3),
-        }
-    )

@@ -6,7 +6,6 @@ decision, and no decision is a block.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -32,8 +31,10 @@ def failure(subject: Subject, rail: str, reason: str, fail_open: bool = False) -
     )
 
 
-def named(name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time.perf_counter) -> Rail:
-    """Times the rail, names its verdicts and turns its failure into a verdict."""
+def named(
+    name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time.perf_counter, policy_sha256: str = ""
+) -> Rail:
+    """Times the rail, names its verdicts and its policy, and turns its failure into a verdict."""
 
     async def check(subject: Subject) -> Judgement:
         began = clock()
@@ -46,12 +47,11 @@ def named(name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time
             if isinstance(judgement, Judgement)
             else Judgement((failure(subject, name, "made no decision", fail_open),))
         )
-        spent = 1000 * (clock() - began)
+        stamps = {"milliseconds": round(1000 * (clock() - began), 3), "policy_sha256": policy_sha256}
         verdicts = tuple(
-            verdict.model_copy(update={"rail": verdict.rail or name, "milliseconds": round(spent, 3)})
-            for verdict in decided.verdicts
+            verdict.model_copy(update={"rail": verdict.rail or name, **stamps}) for verdict in decided.verdicts
         )
-        return replace(decided, verdicts=verdicts)
+        return Judgement(verdicts, decided.text, decided.arguments, decided.tainted)
 
     return check
 
@@ -78,7 +78,8 @@ def chain(*rails: Rail) -> Rail:
 
 
 def parallel(*rails: Rail) -> Rail:
-    """All at once on the same subject.
+    """Each on the same subject, whatever the others say of it. They take turns: rails seldom wait, and a task for each
+    costs more than most of them.
 
     Two rails that both replace the same thing cannot be reconciled: that is a block.
     """
@@ -87,7 +88,8 @@ def parallel(*rails: Rail) -> Rail:
         if not rails:
             return Judgement((failure(subject, "parallel", "made no decision: no rails"),))
         total = Judgement()
-        for judgement in await asyncio.gather(*(rail(subject) for rail in rails)):
+        for rail in rails:
+            judgement = await rail(subject)
             clash = (total.text is not None and judgement.text is not None) or (
                 total.arguments is not None and judgement.arguments is not None
             )

@@ -15,6 +15,7 @@ from guardrails.document import (
     NormaliseEntry,
     PolicyDocument,
 )
+from guardrails.policy import Policy
 from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.content import content_rail
@@ -27,12 +28,13 @@ from guardrails.rails.watch import detector_of
 from guardrails.types import Judge, Judgement, Rail, Subject
 
 
-def compile_stage(document: PolicyDocument, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
+def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
     """The one rail of a stage: the structural ones that no policy can leave out, then the listed ones."""
+    document = policy.document
     fail_open = document.stages.of(stage).fail_open
 
     def sealed(name: str, rail: Rail) -> Rail:
-        return named(name, rail, fail_open=fail_open, clock=clock)
+        return named(name, rail, fail_open=fail_open, clock=clock, policy_sha256=policy.sha256)
 
     listed = [sealed(entry.rail, _rail(entry, document, judge)) for entry in document.stages.of(stage).rails]
     match stage:

@@ -244,6 +244,12 @@ class ToolsPolicy(Strict):
             raise ValueError("nobody is asked about an answer: allow, redact or block")
         return value
 
+    def reads_evidence(self, tool: str, effect: Effect) -> bool:
+        """Whether a rule about calls of a tool looks into the user's words or into results."""
+        arguments = self.arguments.get(tool, {}).values()
+        asks = (rule for rule in self.ask if tool == rule.tool or effect is rule.effect)
+        return any(rule.from_user_words for rule in arguments) or any(rule.read is not None for rule in asks)
+
     def allowed(self, agent: str) -> frozenset[str]:
         return frozenset(self.allow.get(agent, self.allow.get("*", ())))
 

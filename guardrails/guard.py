@@ -40,7 +40,7 @@ class Guard:
     ) -> None:
         self.policy = policy
         self._clock = clock
-        compiled = {stage: compile_stage(policy.document, stage, judge, clock) for stage in Stage}
+        compiled = {stage: compile_stage(policy, stage, judge, clock) for stage in Stage}
         self._rails = compiled | (rails or {})
         self._detectors, self._strip = detectors(policy.document)
 
@@ -48,10 +48,7 @@ class Guard:
         """The ruling on one subject: an exception, an overrun, or no decision is a block, unless the policy
         lets the stage fail open, which the verdict then says. Never raises but on cancellation."""
         judgement = await self._judged(subject)
-        verdicts = tuple(
-            verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": subject.stage})
-            for verdict in _approved(subject, judgement.verdicts)
-        )
+        verdicts = tuple(self._stamped(verdict, subject.stage) for verdict in _approved(subject, judgement.verdicts))
         action = severest(verdict.action for verdict in verdicts)
         reasons = [f"{verdict.rail}: {verdict.reason}" for verdict in verdicts if verdict.action is action]
         arguments = subject.call.arguments if subject.call else None
@@ -79,6 +76,12 @@ class Guard:
             strip=self._strip,
             policy_sha256=self.policy.sha256,
         )
+
+    def _stamped(self, verdict: Verdict, stage: Stage) -> Verdict:
+        """With policy and stage; most have them, and a copy takes as long as many a rail."""
+        if (verdict.policy_sha256, verdict.stage) == (self.policy.sha256, stage):
+            return verdict
+        return verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": stage})
 
     async def _judged(self, subject: Subject) -> Judgement:
         stage = self.policy.document.stages.of(subject.stage)

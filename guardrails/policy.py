@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from flightloop import plain
@@ -62,7 +61,7 @@ def load_policy(path: Path) -> Policy:
         ConfigError: as ``parse_policy``, or the file cannot be read.
     """
     try:
-        text = plain.read_text(path)
+        text = plain.read_text(path, plain.DOCUMENT_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     return parse_policy(text, str(path))
@@ -81,8 +80,8 @@ def _default_mapping() -> dict[str, Any]:
 
 def _mapping(text: str, source: str) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = plain.yaml_of(text)
+    except ValueError as error:
         raise ConfigError(f"{source}: not YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{source}: a policy is a mapping with name, version, stages …")

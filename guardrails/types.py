@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from flightloop.chat import ToolDef
@@ -116,7 +117,7 @@ class GuardContext:
     past: Callable[[], Awaitable[Past]] = no_past
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @cached_property
     def characters(self) -> int:
         """Of the evidence, which some rails search as well."""
         return len(self.user_text) + sum(map(len, self.results))

@@ -14,6 +14,7 @@ from flightloop.events import (
     ApprovalDecided,
     ApprovalRequested,
     CallsDecided,
+    ChecksPassed,
     ContextCompacted,
     Event,
     FeedbackGiven,
@@ -28,7 +29,7 @@ from flightloop.events import (
     RunResumed,
     ToolResult,
 )
-from flightloop.verdicts import Stage, Verdict
+from flightloop.verdicts import Action, Stage, Verdict
 from observability.catalog import (
     BUSINESS_CALIBRATED_RUNS,
     BUSINESS_CALIBRATION_ERROR,
@@ -207,15 +208,27 @@ class JournalProjection:
             _add_model_call(facts, model)
 
     def _judged(self, series: Series, tenant: str, event: Judged) -> None:
-        verdict = event.verdict
+        self._verdict(series, event.verdict, event)
+
+    def _passed(self, series: Series, tenant: str, event: ChecksPassed) -> None:
+        for name, times in event.passed.milliseconds.items():
+            stage, _, rail = name.partition("/")
+            series.inc(GUARDRAIL_VERDICTS, len(times), {"rail": rail, "stage": stage, "action": Action.ALLOW})
+            for spent in times:
+                series.observe(GUARDRAIL_SECONDS, spent / 1000, {"rail": rail})
+        for verdict in event.passed.verdicts if event.passed.scores else ():
+            self._scored(series, verdict, event)
+
+    def _verdict(self, series: Series, verdict: Verdict, event: Event) -> None:
         rail = {"rail": verdict.rail}
         series.inc(GUARDRAIL_VERDICTS, 1, {**rail, "stage": verdict.stage, "action": verdict.action})
         seconds = verdict.milliseconds / 1000
         series.observe(GUARDRAIL_SECONDS, seconds, rail, _exemplar(event, seconds))
-        if verdict.stage is Stage.FINAL and verdict.scores:
-            self._scored(series, verdict, event)
+        self._scored(series, verdict, event)
 
-    def _scored(self, series: Series, verdict: Verdict, event: Judged) -> None:
+    def _scored(self, series: Series, verdict: Verdict, event: Event) -> None:
+        if verdict.stage is not Stage.FINAL or not verdict.scores:
+            return
         agent = {"agent": self._facts(event.run_id).agent}
         groundedness = verdict.scores.get(self._config.groundedness_category)
         if groundedness is not None:
@@ -288,6 +301,7 @@ _HANDLERS: dict[type[Event], Callable[[JournalProjection, Series, str, Any], Non
     CallsDecided: JournalProjection._decided,
     Replied: JournalProjection._decided,
     Judged: JournalProjection._judged,
+    ChecksPassed: JournalProjection._passed,
     ToolResult: JournalProjection._tool,
     ContextCompacted: JournalProjection._shortened,
     ApprovalRequested: JournalProjection._asked,

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -171,11 +171,21 @@ class Tracing:
         with self._span(f"{semconv.EXECUTE_TOOL} {tool}", known) as span:
             yield span
 
-    @contextmanager
-    def guard(self, stage: str, policy_version: str = "") -> Iterator[Span]:
+    def judged(self, stage: str, policy_version: str, began_ns: int, verdicts: Sequence[Verdict]) -> None:
+        """A check of the guard that has ended, with its verdicts.
+
+        One whose verdicts are all plain leaves no span: there are ten of these a call, and the journal has their times.
+
+        Args:
+            began_ns: nanoseconds since 1970.
+        """
+        if not self._on or all(verdict.plain for verdict in verdicts):
+            return
         known = {semconv.GUARDRAIL_STAGE: stage, semconv.GUARDRAIL_POLICY_VERSION: policy_version}
-        with self._span(f"{semconv.GUARD} {stage}", known) as span:
-            yield span
+        span = self._tracer.start_span(f"{semconv.GUARD} {stage}", attributes=known, start_time=began_ns)
+        for verdict in verdicts:
+            _add_verdict(span, verdict)
+        span.end()
 
     def content(self, span: Span, **attributes: str) -> None:
         """Attributes with people's words, by their name in ``semconv`` in lower case: kept only if capture is on."""
@@ -202,7 +212,7 @@ class Tracing:
             yield span
 
 
-def add_verdict(span: Span, verdict: Verdict) -> None:
+def _add_verdict(span: Span, verdict: Verdict) -> None:
     """A rail's verdict as an event of the guard's span, and its scores as evaluations."""
     span.add_event(
         "flightloop.guardrail",

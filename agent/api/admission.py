@@ -17,7 +17,6 @@ from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.models import KnownModels
 from agent.api.request_size import check_size
-from agent.api.verdicts import record
 from agent.auth import Principal
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
@@ -174,7 +173,8 @@ async def _checked_messages(
         index: subject for index, message in enumerate(messages) if (subject := _subject(message, context, calls))
     }
     rulings = dict(zip(subjects, await _rulings(deps, guard, list(subjects.values())), strict=True))
-    await record(deps, context.tenant_id, [verdict for ruling in rulings.values() for verdict in ruling.verdicts])
+    verdicts = [verdict for ruling in rulings.values() for verdict in ruling.verdicts]
+    await deps.journal.record(context.tenant_id, verdicts)
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
             raise GuardrailBlocked(

@@ -18,6 +18,7 @@ from agent.api.deps import ApiDeps
 from agent.api.owner import CompletionOwner
 from agent.context import Estimator, Prompt
 from agent.model_call.call import GuardedCall, Way
+from agent.model_call.repetition import PENALTY
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
     ChatChunk,
@@ -53,7 +54,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
     """
     way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
     request, told = admitted.request, _Telling(admitted)
-    for _ in range(TRIES):
+    for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
         call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
         told.call = call
@@ -66,7 +67,9 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
             for chunk in told.refused():
                 yield chunk
             return
-        if call.problem is None:
+        # What was shown can't be taken back; at the end, what there was before the repetitions is better than nothing.
+        cut = call.repeated and (told.shown or (call.released and not left))
+        if call.problem is None or cut:
             for chunk in await told.concluded():
                 yield chunk
             return
@@ -75,19 +78,23 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
 
 
 def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
-    said = [ChatMessage(role="assistant", content=[TextPart(text=call.released)])] if call.released else []
+    kept = "" if call.repeated else call.released
+    said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
     told = [TextPart(text=f"That answer could not be used: {call.problem}. Try again.")]
-    return request.model_copy(update={"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]})
+    changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}
+    if call.repeated:
+        changes["frequency_penalty"] = max(request.frequency_penalty, PENALTY)
+    return request.model_copy(update=changes)
 
 
 class _Telling:
-    """What of a call's answer has been told, and what is told at its end."""
+    """What of a call's answer has been told, and what is told at its end. ``shown``: the text so far."""
 
     def __init__(self, admitted: Admitted) -> None:
         self.call: GuardedCall
         self._admitted = admitted
         self._begun = False
-        self._shown = ""
+        self.shown = ""
 
     def piece(self, text: str) -> ChatChunk | None:
         """The chunk that tells of a piece; the empty one, with which an answer begins, is told once."""
@@ -99,11 +106,11 @@ class _Telling:
         return self._chunk(Delta(role="assistant", content=""))
 
     def _show(self, text: str) -> ChatChunk:
-        self._shown += text
+        self.shown += text
         return self._chunk(Delta(content=text))
 
     def refused(self) -> Iterator[ChatChunk]:
-        if not self._shown:
+        if not self.shown:
             yield self._show(self._admitted.guard.policy.document.refusal)
         yield from self._end("content_filter", None)
 
@@ -131,7 +138,7 @@ class _Telling:
         """Tokens spell out the text: they only leave with a text that no rail has changed."""
         answer = self.call.answer
         spelt = "".join(token.token for token in answer.logprobs)
-        untouched = self._shown == answer.text == spelt and not answer.calls
+        untouched = self.shown == answer.text == spelt and not answer.calls
         return ChoiceLogprobs(content=answer.logprobs) if answer.logprobs and untouched else None
 
     def _end(self, reason: str, logprobs: ChoiceLogprobs | None) -> Iterator[ChatChunk]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from agent.api.deps import ApiDeps
-from agent.api.verdicts import record
 from agent.budgets import Exhausted, Reservation, Shared
 from agent.journal import new_id
 from agent.ledger import Completion
@@ -50,7 +49,7 @@ class CompletionOwner:
         await self._deps.journal.ledger.settle(self._completion, used)
 
     async def judged(self, verdicts: Sequence[Verdict]) -> None:
-        await record(self._deps, self._completion.tenant_id, verdicts)
+        await self._deps.journal.record(self._completion.tenant_id, verdicts)
 
     def _longest(self, call: GuardedCall) -> int:
         if call.request.token_limit is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from agent.chat_model import ChatModel
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import CallAsText
 from agent.model_call.reading import Reading
+from agent.model_call.repetition import Repeats
 from agent.model_call.screen import Screen
 from flightloop.answer import Answer
 from flightloop.chat import ChatChunk, ChatRequest, ResponseExtension, Usage
@@ -22,7 +24,7 @@ from flightloop.verdicts import Stage, Verdict
 from guardrails.aside import aside
 from guardrails.holdback import StreamBlocked
 from guardrails.types import GuardContext, Guarding, Ruling, Subject
-from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, traceparent
+from observability.tracing import Tracing, add_evaluation, add_usage, traceparent
 
 STOPPED = "the emergency stop ended the answer"
 
@@ -53,10 +55,9 @@ class Way:
     interrupts: Interrupts | None = None
 
     async def judge(self, subject: Subject) -> Ruling:
-        with self.tracing.guard(subject.stage.value, self.guard.policy.version) as span:
-            ruling = await self.guard.check(subject)
-            for verdict in ruling.verdicts:
-                add_verdict(span, verdict)
+        began = time.time_ns()
+        ruling = await self.guard.check(subject)
+        self.tracing.judged(subject.stage.value, self.guard.policy.version, began, ruling.verdicts)
         return ruling
 
 
@@ -73,6 +74,7 @@ class GuardedCall:
         released: what of its text the rails of the stream have let through.
         spent: the model worked for it, and that is to be paid.
         problem: why the answer can't be used: a sentence for the model, which may be asked again. None: it can.
+        repeated: it was cut, since it repeated itself.
     """
 
     def __init__(self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int) -> None:
@@ -85,6 +87,7 @@ class GuardedCall:
         self.released = ""
         self.spent = False
         self.problem: str | None = None
+        self.repeated = False
         self._verdicts: list[Verdict] = []
 
     @property
@@ -129,32 +132,42 @@ class GuardedCall:
 
     async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
         screen = Screen(self._way.guard.stream(self._context), self.request) if shown else None
-        searched, begun = self._context.characters, False
         try:
-            async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    piece = self.answer.add(chunk)
-                    if not begun:
-                        begun = True
-                        yield ""
-                    if screen is not None and piece:
-                        released = await aside(searched, screen.push, piece)
-                        if released and self._released(released):
-                            yield released
-            self._check_end(chunks)
-            if screen is not None:
-                cut = self.answer.finish_reason == "length"
-                rest = await aside(searched + len(self.released), screen.finish, cut=cut)
-                self._verdicts += screen.ruling().verdicts
-                if self._released(rest):
-                    yield rest
+            async with aclosing(self._screened(screen)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except CallAsText as written:
             self.problem = str(written)
+        except Repeats as cut:
+            if self._released(cut.before):
+                yield cut.before
+            self.problem, self.repeated = str(cut), True
+            self.answer.cut(self.prompt_tokens)
         except StreamBlocked as blocked:
             if self._released(blocked.before):
                 yield blocked.before
             await self._owner.judged(blocked.ruling.verdicts)
             raise
+
+    async def _screened(self, screen: Screen | None) -> AsyncGenerator[str, None]:
+        searched, begun = self._context.characters, False
+        async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                piece = self.answer.add(chunk)
+                if not begun:
+                    begun = True
+                    yield ""
+                if screen is not None and piece:
+                    released = await aside(searched, screen.push, piece)
+                    if released and self._released(released):
+                        yield released
+        self._check_end(chunks)
+        if screen is not None:
+            cut = self.answer.finish_reason == "length"
+            rest = await aside(searched + len(self.released), screen.finish, cut=cut)
+            self._verdicts += screen.ruling().verdicts
+            if self._released(rest):
+                yield rest
 
     def _check_end(self, chunks: AsyncIterator[ChatChunk]) -> None:
         if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:

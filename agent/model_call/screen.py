@@ -1,8 +1,9 @@
-"""What an answer's text passes while it is decoded: first whether it is a call, then the rails of the stream."""
+"""What an answer's text passes while it is decoded: checks for repetition and calls, then the rails of the stream."""
 
 from __future__ import annotations
 
 from agent.model_call.markup import Markup
+from agent.model_call.repetition import Repeats, Repetition
 from flightloop.chat import ChatRequest
 from guardrails.holdback import StreamBlocked
 from guardrails.types import GuardStream, Ruling
@@ -12,16 +13,27 @@ class Screen:
     """``push`` pieces, then ``finish``; each returns text that may be shown.
 
     Raises:
+        Repeats: with what may be shown before; an answer in JSON may repeat itself.
         CallAsText: see ``agent.model_call.markup``.
         StreamBlocked: see ``guardrails.holdback``.
     """
 
     def __init__(self, stream: GuardStream, request: ChatRequest) -> None:
         form = request.response_format
-        self._markup = Markup(json_wanted=form is not None and form.type != "text")
+        json_wanted = form is not None and form.type != "text"
+        self._repetition = None if json_wanted or request.ignore_eos else Repetition()
+        self._markup = Markup(json_wanted=json_wanted)
         self._stream = stream
 
     def push(self, text: str) -> str:
+        try:
+            if self._repetition is not None:
+                self._repetition.push(text)
+        except Repeats as cut:
+            raise Repeats(self._screened(cut.before) + self.finish(cut=True)) from None
+        return self._screened(text)
+
+    def _screened(self, text: str) -> str:
         plain = self._markup.push(text)
         return self._stream.push(plain) if plain else ""
 

@@ -121,7 +121,7 @@ class RemoteChatModel:
         if not (request.logprobs and self._config.logprobs):
             payload.pop("logprobs", None)
             payload.pop("top_logprobs", None)
-        for field in ("stop", "ignore_eos"):
+        for field in ("stop", "ignore_eos", "frequency_penalty", "presence_penalty"):
             if not payload[field]:
                 del payload[field]
         for message in payload["messages"]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
 from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
+from agent.run import OPEN
 from agent.store import answers, forks, records, runs, stops
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
@@ -19,7 +20,6 @@ from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
-from guardrails.audit import together
 from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
@@ -290,13 +290,18 @@ class StoreJournal:
         self._snapshot = await self._backend.read(work)
         return self._snapshot[1]
 
+    async def open_runs(self, tenant_id: str) -> dict[RunStatus, int]:
+        return await self._backend.read(lambda tx: tx.count_runs(tenant_id, OPEN))
+
+    async def pending_approvals(self, tenant_id: str) -> int:
+        return await self._backend.read(lambda tx: tx.count_approvals(tenant_id, "pending"))
+
     # -- audit ------------------------------------------------------------------------------------
 
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
         if verdicts:
-            verdict, others = together(verdicts)
-            entries = [Entry(verdict, others=others)]
-            await self._backend.write(lambda tx: records.audit(tx, tenant_id, entries, self._clock()))
+            owner = new_id("cmpl")
+            await self._backend.write(lambda tx: records.record(tx, tenant_id, verdicts, owner, self._clock()))
 
     async def audit(
         self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -72,6 +73,10 @@ class _Tables:
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
         return page(_older([run for run in runs if _matches(run, wanted)], runs, after), limit, _length)
 
+    def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
+        own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)
+        return dict(Counter(status for status in own if status in statuses))
+
     def open_children(self, run_id: str) -> list[Row]:
         rows = [row for row in self._runs.values() if not row.status.terminal]
         return [row for row in rows if row.state.run.parent is not None and row.state.run.parent.run_id == run_id]
@@ -104,7 +109,7 @@ class _Tables:
 
     def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
         for event in events:
-            self._events[event.run_id].append(event)
+            self._events.setdefault(event.run_id, []).append(event)  # a completion has no run
             self._all.append(Recorded(len(self._all) + 1, tenant_id, event))
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
@@ -141,6 +146,9 @@ class _Tables:
         own = [approval for owner, approval in self._approvals.values() if owner == tenant_id]
         matching = [approval for approval in own if status in (None, approval.status)]
         return page(_older(matching, own, after), limit, _length)
+
+    def count_approvals(self, tenant_id: str, status: str) -> int:
+        return sum(owner == tenant_id and one.status == status for owner, one in self._approvals.values())
 
     def run_approvals(self, run_id: str) -> list[Approval]:
         return [approval for _, approval in self._approvals.values() if approval.run_id == run_id]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
@@ -16,10 +16,11 @@ from agent.store.backend import Answer, RunFilter
 from agent.store.page import EVENT_CHARS, page
 from agent.store.prepared import Prepared
 from agent.store.row import Row
+from agent.store.sql_interrupts import SqlInterrupts
 from agent.store.sql_spending import SqlSpending
 from flightloop.events import RunEvent, run_event
 from flightloop.keys import ApiKey
-from flightloop.runs import Approval, Interrupt, Run, RunStatus
+from flightloop.runs import Approval, Run, RunStatus
 from flightloop.verdicts import AuditRecord
 
 _FEW = {"yield_per": 16}
@@ -58,8 +59,6 @@ _OPEN_CHILDREN = select(t.runs).where(
     t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )
 
-_OF_A_RUN = t.interrupts.c.document.contains('"scope":"run"')
-"""No text contains it: its quotes are escaped in JSON."""
 _CANCELLED = Prepared(
     select(t.runs.c.id).where(
         t.runs.c.status == RunStatus.RUNNING.value,
@@ -69,7 +68,7 @@ _CANCELLED = Prepared(
 )
 
 
-class SqlTransaction(SqlSpending):
+class SqlTransaction(SqlInterrupts, SqlSpending):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
     # -- runs -------------------------------------------------------------------------------------
@@ -102,6 +101,12 @@ class SqlTransaction(SqlSpending):
             query = query.where(t.runs.c.parent_id.is_(None))
         found, more = self._page(_older(query, t.runs, after), limit)
         return [Run.model_validate_json(document) for document in found], more
+
+    def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
+        runs = t.runs.c
+        among = runs.status.in_([one.value for one in statuses])  # few rows by the index on the status
+        query = select(runs.status, func.count()).where(runs.tenant_id == tenant_id, among).group_by(runs.status)
+        return {RunStatus(status): count for status, count in self._connection.execute(query)}
 
     def open_children(self, run_id: str) -> list[Row]:
         return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
@@ -201,6 +206,11 @@ class SqlTransaction(SqlSpending):
         found, more = self._page(_older(query, t.approvals, after), limit)
         return [Approval.model_validate_json(document) for document in found], more
 
+    def count_approvals(self, tenant_id: str, status: str) -> int:
+        approvals = t.approvals.c
+        query = select(func.count()).where(approvals.tenant_id == tenant_id, approvals.status == status)
+        return int(self._connection.execute(query).scalar_one())
+
     def run_approvals(self, run_id: str) -> list[Approval]:
         query = select(t.approvals.c.document).where(t.approvals.c.run_id == run_id)
         return self._approvals(query.order_by(t.approvals.c.number))
@@ -217,48 +227,6 @@ class SqlTransaction(SqlSpending):
         """Documents, and whether there are more."""
         with self._connection.execute(query.limit(limit + 1), execution_options=_FEW) as rows:
             return page(rows.scalars(), limit, len)
-
-    # -- interrupts -------------------------------------------------------------------------------
-
-    def epoch(self) -> int:
-        return int(self._connection.execute(select(t.epochs.c.epoch)).scalar_one())
-
-    def next_epoch(self) -> int:
-        self._connection.execute(update(t.epochs).values(epoch=t.epochs.c.epoch + 1))
-        return self.epoch()
-
-    def interrupt(self, interrupt_id: str) -> Interrupt | None:
-        query = select(t.interrupts.c.document).where(t.interrupts.c.id == interrupt_id)
-        document = self._connection.execute(query).scalar_one_or_none()
-        return None if document is None else Interrupt.model_validate_json(document)
-
-    def add_interrupt(self, interrupt: Interrupt) -> None:
-        values = {"tenant_id": interrupt.tenant_id, **_interrupt_values(interrupt)}
-        self._connection.execute(insert(t.interrupts).values(values))
-
-    def save_interrupt(self, interrupt: Interrupt) -> None:
-        where = t.interrupts.c.id == interrupt.id
-        self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
-
-    def forget_interrupts(self, tenant_id: str, kept: int) -> None:
-        interrupts = t.interrupts.c
-        past = and_(interrupts.tenant_id == tenant_id, or_(interrupts.cleared_at.is_not(None), _OF_A_RUN))
-        oldest = select(interrupts.number).where(past).order_by(interrupts.number.desc()).offset(kept - 1).limit(1)
-        self._connection.execute(delete(t.interrupts).where(past, interrupts.number < oldest.scalar_subquery()))
-
-    def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
-        wanted: ColumnElement[bool] = t.interrupts.c.cleared_at.is_(None)
-        if cleared_after is not None:
-            wanted = or_(wanted, t.interrupts.c.cleared_at >= cleared_after.timestamp())
-        query = select(t.interrupts.c.document).where(wanted).order_by(t.interrupts.c.number.desc())
-        if tenant_id is not None:
-            query = query.where(t.interrupts.c.tenant_id == tenant_id)
-        return [Interrupt.model_validate_json(document) for (document,) in self._connection.execute(query)]
-
-    def latched(self, tenant_id: str) -> int:
-        interrupts = t.interrupts.c
-        query = select(func.count()).where(interrupts.tenant_id == tenant_id, interrupts.cleared_at.is_(None))
-        return int(self._connection.execute(query.where(~_OF_A_RUN)).scalar_one())
 
     # -- API keys ---------------------------------------------------------------------------------
 
@@ -374,14 +342,6 @@ def _approval_values(approval: Approval) -> dict[str, Any]:
         "status": approval.status,
         "expires_at": approval.expires_at.timestamp(),
         "document": approval.model_dump_json(),
-    }
-
-
-def _interrupt_values(interrupt: Interrupt) -> dict[str, Any]:
-    return {
-        "id": interrupt.id,
-        "cleared_at": _seconds(interrupt.cleared_at),
-        "document": interrupt.model_dump_json(),
     }
 
 

@@ -67,14 +67,13 @@ async def resume(folder: Path, repetitions: int, told: Told) -> list[Resumed]:
     async with running(instant(Load(1, STEPS, 1))) as url:
         for number in range(1, repetitions + 1):
             told(f"a worker is killed, {number} of {repetitions}")
-            with tempfile.TemporaryDirectory(dir=folder) as home:
-                found.append(await _once(Path(home), url))
+            with tempfile.TemporaryDirectory(dir=folder) as home, tempfile.TemporaryDirectory() as project:
+                found.append(await _once(Path(home), Path(project), url))
     return found
 
 
-async def _once(home: Path, model_url: str) -> Resumed:
-    project = home / "project"
-    (project / "agents").mkdir(parents=True)
+async def _once(home: Path, project: Path, model_url: str) -> Resumed:
+    (project / "agents").mkdir()
     (project / "tools.py").write_text(TOOLS)
     limits = Limits(steps=STEPS, tokens=10**9, seconds=3600)
     spec = {"name": AGENT, "instructions": INSTRUCTIONS, "tools": [TOOL], "planning": False}

@@ -51,7 +51,7 @@ def arguments_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
         call, context = _call(subject), subject.context
         problems = await aside(
-            _characters(subject),
+            _characters(subject, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
             lambda: [
                 *_not_allowed(document, context, call.spec.name),
                 *_off_plan(document, context, call),
@@ -70,8 +70,8 @@ def origin_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
         call, context = _call(subject), subject.context
         problems: list[Problem] = []
-        if document.tools.sinks is not Action.ALLOW:
-            for name in await aside(_characters(subject), _unknown_sinks, call, context):
+        if call.spec.sinks and document.tools.sinks is not Action.ALLOW:
+            for name in await aside(_characters(subject, evidence=True), _unknown_sinks, call, context):
                 reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
@@ -126,8 +126,10 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
-def _characters(subject: Subject) -> int:
-    return subject.context.characters + sum(map(len, leaves(_call(subject).arguments)))
+def _characters(subject: Subject, *, evidence: bool = False) -> int:
+    """Of what is searched: the arguments, and the ``evidence`` if they are looked for there."""
+    own = sum(map(len, leaves(_call(subject).arguments)))
+    return own + subject.context.characters if evidence else own
 
 
 def _unknown_sinks(call: CallSubject, context: GuardContext) -> list[str]:

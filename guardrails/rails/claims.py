@@ -90,8 +90,10 @@ def _supported(context: GuardContext, past: Past, act: Act, tool: str, sentence:
 
 
 def _looked_up(context: GuardContext, act: Act, *, wanted: bool) -> bool:
-    """Whether a result says that it was done. Where it was ``wanted`` now, a field or value must say so: that orders can
-    be cancelled stands in many a document."""
+    """Whether a result says that it was done.
+
+    Where it was ``wanted`` now, a field or value must say so: many a document says that orders are cancelled.
+    """
     for text in context.results:
         read = "" if text.startswith("error: ") else _NO_FIELD.sub("", text)
         for match in act.named.finditer(read):

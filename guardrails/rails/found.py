@@ -33,11 +33,19 @@ class Detector:
     watch: Watch = keep_none
 
     def spans(self, text: str, context: GuardContext) -> list[Finding]:
+        return self.left(text, self.found(text), context)
+
+    def found(self, text: str) -> list[Finding]:
+        """Everything that the finder finds, whatever the context says."""
         findings = self.finder.find(text)
         if "\\" in text:  # in JSON, what is looked for may be written with escapes
             plain, places = unescaped_places(text)
             inner = self.finder.find(plain)
             findings += [Finding(places[one.start], places[one.end], one.label) for one in inner]
+        return findings
+
+    def left(self, text: str, findings: list[Finding], context: GuardContext) -> list[Finding]:
+        """Those that the context does not let stand."""
         return merged(self.watch(context)(text, findings)) if findings else []
 
 
@@ -65,11 +73,13 @@ def detector_rail(detector: Detector) -> Rail:
     async def check(subject: Subject) -> Judgement:
         if subject.stage is Stage.TOOL_CALL and subject.call is not None:
             return _check_arguments(detector, subject, subject.call.arguments)
-        characters = len(subject.text) + subject.context.characters
-        findings = await aside(characters, detector.spans, subject.text, subject.context)
+        text, context = subject.text, subject.context
+        findings = await aside(len(text), detector.found, text)
+        if findings:  # the evidence is only searched for what was found
+            findings = await aside(len(text) + context.characters, detector.left, text, findings, context)
         replaced = detector.action is Action.REDACT and bool(findings)
         return Judgement(
-            (verdict_of(detector, subject.stage, findings),), text=redact(subject.text, findings) if replaced else None
+            (verdict_of(detector, subject.stage, findings),), text=redact(text, findings) if replaced else None
         )
 
     return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -39,8 +40,10 @@ class Generation:
         self.error: FlightloopError | None = None
         self._ends = frozenset[int]() if request.sampling.ignore_end else vocabulary.ends
         self._limit = min(request.sampling.max_tokens, max_context - len(request.prompt))
-        self._draw = Draw(request.sampling, Random(request.sampling.seed))
-        self._greedy = Draw(replace(request.sampling, temperature=0), self._draw.random)
+        self._counts: Counter[int] = Counter()
+        self._draw = Draw(request.sampling, Random(request.sampling.seed), self._counts)
+        plain = replace(request.sampling, temperature=0, frequency_penalty=0, presence_penalty=0)
+        self._greedy = Draw(plain, self._draw.random)
         self._may_call = request.sampling.greedy_calls
         self._said = ""  # until it is known whether it is a call
         self._dictates = not request.sampling.logprobs
@@ -65,7 +68,7 @@ class Generation:
     def guess(self, most: int) -> list[int]:
         """Drafts of its next tokens, at most so many; only greedy answers have any."""
         most = min(most, self._limit - self.sequence.generated - 1)
-        if most <= 0 or self.draw.params.temperature > 0:
+        if most <= 0 or self.draw.params.temperature > 0 or self.draw.params.penalised:
             return []
         drafts = self._drafter.propose(self.sequence.tokens, most)
         for place, token in enumerate(drafts):
@@ -180,6 +183,8 @@ class Generation:
     def _take(self, token: int) -> str:
         """Appends a token to the answer; tells the text that it releases."""
         self.sequence.tokens.append(token)
+        if self._draw.params.penalised:
+            self._counts[token] += 1
         if self._matcher is not None:
             self._matcher.advance(token)
         text = self._text.push(token)

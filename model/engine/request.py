@@ -27,6 +27,8 @@ class SamplingParams:
         logprobs: report every token; without it, tokens that the grammar leaves no choice about are
             taken without running the model for each, and have no figures.
         top_logprobs: how many alternatives to report a token.
+        frequency_penalty: taken off a token's logit each time the answer has had it.
+        presence_penalty: taken off once, if the answer has had it. Both as OpenAI's API defines them.
         greedy_calls: until an answer has begun as text, and in calls, the likeliest token is taken.
         ignore_end: an end token is a token like any other; measurements need answers of a known length.
     """
@@ -38,8 +40,14 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
     greedy_calls: bool = False
     ignore_end: bool = False
+
+    @property
+    def penalised(self) -> bool:
+        return bool(self.frequency_penalty or self.presence_penalty)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ Suffixes: N rows, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, Protocol
 
@@ -23,10 +23,12 @@ _NUCLEUS = 256  # top_p rarely needs more candidates, and sorting all of V takes
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How one row is sampled. ``random`` is the request's own."""
+    """How one row is sampled. ``random`` is the request's own, ``counts`` how often the answer has had which token:
+    nothing unless there are penalties."""
 
     params: SamplingParams
     random: Random
+    counts: Mapping[int, int] = field(default_factory=dict)
 
 
 class Chosen(NamedTuple):
@@ -80,6 +82,10 @@ def sample(
     sampled = []
     for row, (draw, free, token, logprob, entropy) in enumerate(zip(draws, free_N, *chosen, strict=True)):
         params = draw.params
+        if draw.counts and free:
+            norm = float(logits_NV[row, token]) - logprob
+            sampled.append(_penalised(logits_NV[row], draw, masks, row, norm, entropy))
+            continue
         top: tuple[tuple[int, float], ...] = ()
         if params.top_logprobs or (params.temperature > 0 and free):
             logits_V = logits_NV[row]
@@ -91,6 +97,20 @@ def sample(
                 logprob = float(logits_V[token]) - norm
         sampled.append(SampledToken(token, logprob, entropy, top, free))
     return sampled
+
+
+def _penalised(
+    logits_V: Tensor, draw: Draw, masks: Masks | None, row: int, norm: float, entropy: float
+) -> SampledToken:
+    """A row of an answer with penalties. Its figures are those from before them, as from before the mask."""
+    params, had = draw.params, torch.tensor(list(draw.counts))
+    times = torch.tensor(list(draw.counts.values()), dtype=logits_V.dtype)
+    scores_V = logits_V.clone()
+    scores_V[had] -= params.frequency_penalty * times + params.presence_penalty
+    scores_V = _masked(scores_V, masks, row)
+    token = _draw(scores_V, draw) if params.temperature > 0 else int(scores_V.argmax())
+    top = _top(logits_V, norm, params.top_logprobs) if params.top_logprobs else ()
+    return SampledToken(token, float(logits_V[token]) - norm, entropy, top, free=True)
 
 
 def _top(logits_V: Tensor, norm: float, count: int) -> tuple[tuple[int, float], ...]:

@@ -57,6 +57,8 @@ def engine_request(
             stop=tuple(request.stop),
             logprobs=request.logprobs,
             top_logprobs=request.top_logprobs if request.logprobs else 0,
+            frequency_penalty=request.frequency_penalty,
+            presence_penalty=request.presence_penalty,
             greedy_calls=request.temperature is None and bool(request.tools) and request.tool_choice != "none",
             ignore_end=request.ignore_eos,
         ),

@@ -168,7 +168,7 @@ def make_bench(journal: Journal, clock: Clock, tmp_path: Path) -> Callable[..., 
 
 def kinds(events: Iterable[RunEvent], *left_out: str) -> list[str]:
     """Types of events in order, without verdicts."""
-    return [event.type for event in events if event.type not in {"verdict", *left_out}]
+    return [event.type for event in events if event.type not in {"verdict", "checks.passed", *left_out}]
 
 
 __all__ = ["Bench", "Budget", "Clock", "created", "kinds"]

@@ -19,6 +19,7 @@ from flightloop.errors import Interrupted, ModelUnavailable, Overloaded
 from flightloop.runs import Budget
 from flightloop.usage import Amounts
 from observability import catalog
+from observability.projection import JournalProjection
 
 USER = [{"role": "user", "content": "hello"}]
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
@@ -158,10 +159,14 @@ async def test_a_refused_message_never_reaches_the_model() -> None:
     assert code_of(answer) == (422, "guardrail_blocked", "messages.1.content")
     assert not model_of(deps).requests
     [record] = await deps.journal.audit("default")
-    terms = [verdict.action for verdict in [record.verdict, *record.others] if verdict.rail == "terms"]
-    assert (terms, record.run_id) == (["block", "allow"], None)
-    snapshot = deps.metrics.snapshot()
-    assert (catalog.GUARDRAIL_VERDICTS.name, ("input", "terms", "block")) in snapshot.series.scalars
+    told = [record.verdict, *record.others, *record.passed.verdicts]
+    assert [verdict.action for verdict in told if verdict.rail == "terms"] == ["block", "allow"]
+    assert record.run_id is None
+    projection = JournalProjection()
+    for recorded in await deps.journal.read_all():
+        projection.apply(recorded.position, recorded.tenant_id, recorded.event)
+    by_action = projection.values().by(catalog.GUARDRAIL_VERDICTS, "action")
+    assert (by_action["block"], by_action["allow"] > 0) == (1, True)
 
 
 @pytest.mark.parametrize("streaming", ["held", "live"])

@@ -18,7 +18,9 @@ from guardrails.interrupt import InterruptSnapshot
 
 
 def tail(events: list[Any]) -> list[str]:
-    return [event.type for event in events if event.type not in ("verdict", "run.created", "run.started")]
+    return [
+        event.type for event in events if event.type not in ("verdict", "checks.passed", "run.created", "run.started")
+    ]
 
 
 def stop_all(clock: Any, epoch: int = 1) -> InterruptSnapshot:

@@ -111,3 +111,21 @@ def test_a_row_with_one_allowed_token_is_no_choice() -> None:
     later.random()
     later.random()
     assert random.random() == later.random(), "no randomness is used up without a choice"
+
+
+def test_penalties_take_from_what_the_answer_has_had() -> None:
+    logits = logits_of(0.2, 0.5, 0.3)
+    once = Draw(params(temperature=0, frequency_penalty=0.6), Random(0), {1: 1})
+    (token,) = sample(logits, [once])
+    assert token.token == 2  # 0.5 is 1.67 times 0.3, and e^0.6 is 1.8
+    assert token.logprob == pytest.approx(math.log(0.3))  # figures are from before the penalty
+    assert sample(logits, [Draw(params(temperature=0, presence_penalty=0.6), Random(0), {1: 9})])[0].token == 2
+    assert sample(logits, [Draw(params(temperature=0, frequency_penalty=0.3), Random(0), {1: 1})])[0].token == 1
+    assert sample(logits, [Draw(params(temperature=0, frequency_penalty=2), Random(0), {1: 1, 2: 1})])[0].token == 0
+
+
+def test_a_penalty_breaks_no_mask() -> None:
+    draw = Draw(params(temperature=0, frequency_penalty=2), Random(0), {1: 5})
+    assert sample(logits_of(0.2, 0.5, 0.3), [draw], masks({1}))[0].token == 1
+    hot = Draw(params(temperature=1.0, frequency_penalty=2), Random(0), {1: 5})
+    assert {sample(logits_of(0.2, 0.5, 0.3), [hot], masks({0, 2}))[0].token for _ in range(50)} == {0, 2}

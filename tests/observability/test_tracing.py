@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from observability import semconv
 from observability.config import TracingConfig
 from observability.trace_id import trace_id_of
-from observability.tracing import Tracing, add_evaluation, add_usage, add_verdict, end_run, setup, traceparent
+from observability.tracing import Tracing, add_evaluation, add_usage, end_run, setup, traceparent
 
 
 def spans_in(directory: Path) -> list[dict]:
@@ -97,8 +98,9 @@ def test_usage_verdicts_and_evaluations_are_on_the_span(tmp_path):
     provider = setup(TracingConfig(directory=tmp_path))
     tracing = Tracing(provider)
     verdict = Verdict(action=Action.BLOCK, rail="content", stage=Stage.FINAL, scores={"insult": 0.9})
-    with tracing.guard("final", "policy-1") as span:
-        add_verdict(span, verdict)
+    plain = Verdict(action=Action.ALLOW, rail="content", stage=Stage.FINAL, scores={"insult": 0.1})
+    tracing.judged("final", "policy-1", time.time_ns(), [verdict])
+    tracing.judged("final", "policy-1", time.time_ns(), [plain])
     with tracing.chat("m", remote=True) as span:
         add_usage(span, "m-2", 10, 3, "stop")
         add_evaluation(span, "confidence", 0.7)

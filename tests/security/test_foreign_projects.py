@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from agent.config import Settings
 from agent.evals.judging import judge, prepare
 from agent.evals.task import Expectation, Task, TaskError
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.project import LiveProject, load_project
+from agent.project import MOST_DOCUMENTS, LiveProject, load_project
 from flightloop.errors import ConfigError
 from tools.mcp.pins import FILE as PINS
 from tools.mcp.pins import write_pins
@@ -245,3 +246,56 @@ def test_a_file_that_never_ends_holds_up_nobody(project: Path, name: str, kind: 
     with pytest.raises(ConfigError):
         load_project(project, ())
     assert time.monotonic() - began < 30
+
+
+ODD = {
+    "aliases": "a: &a [x, x]\nb: &b [*a, *a]\ninstructions: [*b, *b]\n",
+    "levels": "[" * 5000,
+    "date": "instructions: 2001-13-45\n",
+    "number": f"max_tokens: {'9' * 5000}\n",
+    "large": f"instructions: {'x' * 300_000}\n",
+    "merged": "a: &a {x: 1}\n<<: *a\n",
+}
+
+
+@pytest.mark.parametrize("name", ["agents/f.yaml", "policies/f.yaml", "mcp.yaml"])
+@pytest.mark.parametrize("odd", ODD)
+def test_a_document_that_unfolds_or_is_odd_is_an_error_with_its_name(project: Path, name: str, odd: str) -> None:
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    (project / name).parent.mkdir(exist_ok=True)
+    (project / name).write_text(ODD[odd])
+    with pytest.raises(ConfigError, match=name):
+        load_project(project, ())
+
+
+def test_documents_that_are_no_text_are_an_error(project: Path) -> None:
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    (project / "mcp.yaml").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigError, match=r"mcp\.yaml"):
+        load_project(project, ())
+
+
+def test_there_is_an_end_of_documents(project: Path) -> None:
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    live = LiveProject(project, ())
+    before = live.current()
+    for number in range(MOST_DOCUMENTS + 1):
+        (project / "agents" / f"agent{number}.yaml").touch()
+    assert live.current() is before
+    with pytest.raises(ConfigError, match=f"more than {MOST_DOCUMENTS} files"):
+        load_project(project, ())
+
+
+async def test_a_project_that_takes_long_to_load_holds_up_nobody(project: Path) -> None:
+    """A thread loads it; the event loop, on which stops are looked for, goes on with the last good one meanwhile."""
+    (project / "tools.py").write_text(SEES.format(paths=[]))
+    live = LiveProject(project, ())
+    before = live.current()
+    live.follow(every_s=0.01)
+    (project / "tools.py").write_text("import time\ntime.sleep(1)\n" + SEES.format(paths=[]))
+    turns = 0
+    async with asyncio.timeout(60):
+        while live.current() is before:
+            turns += 1
+            await asyncio.sleep(0.01)
+    assert turns > 10

@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -22,7 +24,7 @@ from agent import compose
 from agent.auth import key_from_file
 from agent.config import Settings
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.home import open_home
+from agent.home import MADE, open_home
 from agent.logs import log_to_file
 from agent.serve.companion import companion
 from flightloop import private
@@ -32,6 +34,13 @@ from observability.trace_file import FileSpanExporter
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-of-the-environment"
+
+
+def mark(home: Path) -> None:
+    """As one that was made here."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / MADE).write_text(str(home.stat().st_ino))
+    (home / MADE).chmod(0o600)
 
 
 @contextmanager
@@ -99,6 +108,7 @@ async def test_each_writer_keeps_its_files_to_itself(tmp_path: Path, unconfigure
     home = tmp_path / "home"
     settings = Settings(home=home)
     with open_umask():
+        open_home(home)
         key_from_file(home / "key")
         journal = compose.open_journal(settings)
         compose.seed_shop(settings)
@@ -128,6 +138,7 @@ def test_a_home_that_is_wider_is_tightened_and_the_log_says_so(tmp_path: Path) -
     home, outside = tmp_path / "home", tmp_path / "outside"
     with open_umask():
         (home / "logs").mkdir(parents=True)
+        mark(home)
         (home / "data").mkdir()
         for file in ("flightloop.db", "flightloop.db-wal", "logs/api.log", "data/of-a-tool"):
             (home / file).write_text("x")
@@ -146,7 +157,7 @@ def test_a_home_that_is_wider_is_tightened_and_the_log_says_so(tmp_path: Path) -
 
 def test_a_key_that_others_could_read_is_not_taken_for_a_secret(tmp_path: Path) -> None:
     """As one that comes with a project: whoever made it knows it."""
-    (tmp_path / "home").mkdir()
+    mark(tmp_path / "home")
     (tmp_path / "home" / "key").write_text("fl_known_to_its_author")
     (tmp_path / "home" / "key").chmod(0o644)
     with pytest.raises(ConfigError, match="delete it, and a new one is made"):
@@ -155,10 +166,70 @@ def test_a_key_that_others_could_read_is_not_taken_for_a_secret(tmp_path: Path) 
     open_home(tmp_path / "home")
 
 
+def packed(tmp_path: Path, how: str) -> Path:
+    """A home of somebody else, as it comes out of an archive."""
+    theirs = tmp_path / "theirs" / ".flightloop"
+    open_home(theirs)
+    if how == "key":
+        (theirs / "key").write_text("fl_known_to_its_author")
+        (theirs / "key").chmod(0o600)
+    elif how == "journal":
+        (theirs / "flightloop.db").write_bytes(b"SQLite format 3\0")
+    elif how == "data":
+        (theirs / "data").rmdir()
+        (theirs / "data").symlink_to("../../../.ssh")
+    elif how == "log":
+        (theirs / "flightloop.log").symlink_to("../../../.bashrc")
+    else:
+        (theirs / how).symlink_to("../../victim")
+    archive = tmp_path / "project.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(theirs, ".flightloop")
+    (tmp_path / "mine").mkdir()
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path / "mine", filter="fully_trusted")
+    return tmp_path / "mine" / ".flightloop"
+
+
+@pytest.mark.parametrize("how", ["key", "journal", "data", "traces", "log"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_home_that_came_with_a_project_is_not_taken(tmp_path: Path, how: str, marked: bool) -> None:
+    home = packed(tmp_path, how)
+    if not marked:
+        (home / MADE).unlink()
+    with pytest.raises(ConfigError, match="was not made here"):
+        open_home(home)
+
+
+def test_whoever_moves_a_home_says_that_it_is_his(tmp_path: Path) -> None:
+    home = packed(tmp_path, "key")
+    with pytest.raises(ConfigError) as raised:
+        open_home(home)
+    subprocess.run(str(raised.value).split("run: ")[1], shell=True, check=True)
+    open_home(home)
+
+
+def test_a_volume_that_nobody_has_used_is_a_new_home(tmp_path: Path) -> None:
+    (tmp_path / "home" / "lost+found").mkdir(parents=True)
+    (tmp_path / "home" / "platform.log").write_text("starting")
+    for _ in range(2):
+        open_home(tmp_path / "home")
+
+
+def test_no_file_of_the_home_is_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    (tmp_path / "flightloop.log").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"), open(tmp_path / "flightloop.log", "a", opener=private.opener):
+        pass
+    assert victim.read_text() == "as it was"
+
+
 def test_a_home_that_is_a_link_is_tightened_too(tmp_path: Path) -> None:
     home = tmp_path / "link"
     (tmp_path / "there" / "logs").mkdir(parents=True, mode=0o755)
     (tmp_path / "there" / "logs" / "api.log").write_text("x")
+    mark(tmp_path / "there")
     (tmp_path / "there").chmod(0o755)
     home.symlink_to(tmp_path / "there")
     open_home(home)

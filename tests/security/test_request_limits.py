@@ -20,12 +20,13 @@ from agent.api.admission import BATCH
 from agent.api.turns import Turns
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, ScriptedChat, api_deps
+from agent.store.records import REASONS, together
 from flightloop import limits
 from flightloop.events import RunCreated
 from flightloop.runs import Budget
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside
-from guardrails.audit import GENESIS, REASONS, seal, together, verify
+from guardrails.audit import GENESIS, seal, verify
 from guardrails.finders import Finding
 from guardrails.rails.found import MOST_SPANS, Detector, detector_rail
 from guardrails.rails.injection import scan
@@ -179,12 +180,11 @@ async def test_a_long_conversation_leaves_one_record_that_holds_what_changed_in_
     [of_input] = [record for record in records if record.verdict.stage is Stage.INPUT]
     verdicts = [of_input.verdict, *of_input.others]
     changed = [verdict for verdict in verdicts if verdict.action is Action.REDACT]
-    passed = [verdict for verdict in verdicts if verdict.action is Action.ALLOW]
     assert (len(changed), {verdict.rail for verdict in changed}) == (100, {"normalise"})
     assert all(verdict.reason for verdict in changed)
-    assert {verdict.rail: verdict.reason for verdict in passed} == {
-        "normalise": "allowed 100 texts",
-        "terms": "allowed 200 texts",
+    assert {name: len(times) for name, times in of_input.passed.milliseconds.items()} == {
+        "input/normalise": 100,
+        "input/terms": 200,
     }
     assert len(records) <= 4  # of input, stream, calls and final answer
     assert verify(records) is None
@@ -204,9 +204,9 @@ def test_records_from_before_keep_their_seals() -> None:
 
 def test_many_different_reasons_to_allow_stay_few() -> None:
     said = [Verdict(action=Action.ALLOW, rail="a", stage=Stage.INPUT, reason=f"reason {index}") for index in range(99)]
-    verdict, others = together(said)
-    assert others == []
-    assert verdict.reason.count("reason") == REASONS
+    [entry] = together(said)
+    assert (list(entry.others), entry.passed) == ([], None)
+    assert entry.verdict.reason.count("reason") == REASONS
 
 
 async def test_others_are_served_while_a_long_conversation_is_checked() -> None:

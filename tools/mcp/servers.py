@@ -20,7 +20,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flightloop import plain
@@ -82,8 +81,8 @@ def read_servers(folder: Path) -> dict[str, Server]:
     if not path.is_file():
         return {}
     try:
-        document: Any = yaml.safe_load(plain.read_text(path)) or {}
-    except (OSError, yaml.YAMLError) as error:
+        document: Any = plain.read_yaml(path) or {}
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must be a mapping of names to servers")

@@ -53,6 +53,14 @@ class Answer:
         self.extension = chunk.flightloop or self.extension
         return "".join(self._choice(choice) for choice in chunk.choices if choice.index == 0)
 
+    def cut(self, prompt_tokens: int) -> None:
+        """Ends an answer whose rest is not read. What it used is estimated, if nobody has told yet."""
+        self.finish_reason = "length"
+        total = prompt_tokens + self.tokens
+        used = Usage(prompt_tokens=prompt_tokens, completion_tokens=self.tokens, total_tokens=total)
+        self.usage = self.usage or used
+        self.drop_cut_calls()
+
     def drop_cut_calls(self) -> None:
         """Of an answer that its limit cut short, the calls that are not complete: half of a call is none."""
         if self.finish_reason == "length":

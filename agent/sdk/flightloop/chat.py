@@ -192,6 +192,9 @@ class ChatRequest(Wire):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """None: the model's usual one, 1. Whether and how to call a tool is then decided greedily."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Both are taken off the logits of tokens that the answer has had: each time, and once."""
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: Literal[1] = 1
@@ -211,7 +214,8 @@ class ChatRequest(Wire):
         return [] if value is None else [value] if isinstance(value, str) else value
 
     @field_validator(
-        "top_p", "parallel_tool_calls", "n", "logprobs", "top_logprobs", "stream", "flightloop",
+        "top_p", "frequency_penalty", "presence_penalty", "parallel_tool_calls", "n", "logprobs", "top_logprobs",
+        "stream", "flightloop",
         mode="before",
     )  # fmt: skip
     @classmethod

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
 from flightloop.runs import Budget, Origin, Parent, Rating, RunError, RunStatus, RunUsage, StopReason
-from flightloop.verdicts import Verdict
+from flightloop.verdicts import Passed, Verdict
 
 
 class ModelCall(Wire):
@@ -121,8 +121,15 @@ class Replied(Event):
     model: ModelCall
 
 
+class ChecksPassed(Event):
+    """What the rails let pass as it was since the last event of this kind."""
+
+    type: Literal["checks.passed"] = "checks.passed"
+    passed: Passed
+
+
 class Judged(Event):
-    """One rail's verdict; ``call_id`` for the two tool stages."""
+    """A rail's verdict that changed something or has more to say; ``call_id`` for the two tool stages."""
 
     type: Literal["verdict"] = "verdict"
     verdict: Verdict
@@ -254,6 +261,7 @@ RunEvent = Annotated[
     | Planned
     | CallsDecided
     | Replied
+    | ChecksPassed
     | Judged
     | ToolIntent
     | ToolResult

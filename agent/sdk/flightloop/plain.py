@@ -6,8 +6,11 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 16 * 1024**2
+DOCUMENT_BYTES = 256 * 1024
+LEVELS = 64
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -26,3 +29,32 @@ def read(path: Path, most: int = MOST_BYTES) -> bytes:
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
     """As UTF-8. Raises OSError, as ``read``, and UnicodeDecodeError."""
     return read(path, most).decode("utf-8")
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says. Raises OSError, as ``read`` of ``DOCUMENT_BYTES``, and ValueError, as ``yaml_of``."""
+    return yaml_of(read(path, DOCUMENT_BYTES).decode("utf-8"))
+
+
+def yaml_of(text: str) -> Any:
+    """What a YAML document says.
+
+    Raises:
+        ValueError: it is none, has more than ``LEVELS`` levels or a value that is none of its kind; or it has aliases,
+            with which a small file stands for a huge one.
+    """
+    import yaml  # of the platform: the client does without
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=loader):
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"line {line}: aliases (*{event.anchor}) are not read: repeat the text")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > LEVELS:
+                raise ValueError(f"line {line}: there are more than {LEVELS} levels")
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error

@@ -14,8 +14,8 @@ DEEPEST = 16
 
 
 def opener(path: str, flags: int) -> int:
-    """For ``open``: a file that is made gets mode 0600. One that is there keeps its own."""
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    """For ``open``: a file that is made gets mode 0600. One that is there keeps its own; a link is not followed."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def folder(path: Path) -> Path:

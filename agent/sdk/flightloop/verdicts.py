@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -29,7 +30,10 @@ class Action(StrEnum):
 
     @property
     def severity(self) -> int:
-        return list(Action).index(self)
+        return _SEVERITY[self]
+
+
+_SEVERITY = {action: place for place, action in enumerate(Action)}
 
 
 class Span(Wire):
@@ -56,12 +60,67 @@ class Verdict(Wire):
     policy_sha256: str = ""
     milliseconds: float = 0.0
 
+    @property
+    def plain(self) -> bool:
+        """It allows, and there is nothing more to say of it."""
+        return self.action is Action.ALLOW and not (self.reason or self.spans or self.labels)
+
+
+class Passed(Wire):
+    """Plain verdicts of one policy in short: what rails let pass as it was.
+
+    Attributes:
+        milliseconds: by ``stage/rail``: of each check.
+        scores: by ``stage/rail/category``: of each check that gave this score.
+    """
+
+    policy_sha256: str = ""
+    milliseconds: dict[str, list[float]]
+    scores: dict[str, list[float]] = Field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.milliseconds.values()))
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """One a check, as they were given; only which of a rail's checks had which score is not known any more."""
+        found = []
+        for name, times in self.milliseconds.items():
+            stage, _, rail = name.partition("/")
+            scores = {key.rpartition("/")[2]: each for key, each in self.scores.items() if key.startswith(f"{name}/")}
+            for index, spent in enumerate(times):
+                own = {category: each[index] for category, each in scores.items() if index < len(each)}
+                found.append(
+                    Verdict(
+                        action=Action.ALLOW,
+                        rail=rail,
+                        stage=Stage(stage),
+                        scores=own,
+                        policy_sha256=self.policy_sha256,
+                        milliseconds=spent,
+                    )
+                )
+        return found
+
+
+def passed(verdicts: Iterable[Verdict]) -> list[Passed]:
+    """Plain verdicts in short, one for each policy."""
+    found: dict[str, Passed] = {}
+    for verdict in verdicts:
+        short = found.setdefault(verdict.policy_sha256, Passed(policy_sha256=verdict.policy_sha256, milliseconds={}))
+        name = f"{verdict.stage.value}/{verdict.rail}"
+        short.milliseconds.setdefault(name, []).append(verdict.milliseconds)
+        for category, score in verdict.scores.items():
+            short.scores.setdefault(f"{name}/{category}", []).append(round(score, 4))
+    return list(found.values())
+
 
 class AuditRecord(Wire):
     """One entry of the append-only audit log; ``sha256`` covers the record and ``previous_sha256``.
 
-    What was judged together has one entry: ``verdict`` is the severest one, ``others`` are the rest of those that
-    changed something, in full, and for each rail and stage one verdict that says how often it allowed.
+    What was judged together has one entry: ``verdict`` is the severest, ``others`` are those that say something, too,
+    and ``passed`` has the plain ones; where all are plain, ``verdict`` is the first of them.
     """
 
     seq: int
@@ -72,5 +131,6 @@ class AuditRecord(Wire):
     call_id: str | None = None
     verdict: Verdict
     others: list[Verdict] = Field(default_factory=list)
+    passed: Passed | None = None
     previous_sha256: str
     sha256: str

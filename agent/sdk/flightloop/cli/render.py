@@ -133,6 +133,8 @@ def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
     for event in events:
         if isinstance(event, ev.Judged) and event.verdict.action is Action.ALLOW:
             allowed[event.step] = allowed.get(event.step, 0) + 1
+        elif isinstance(event, ev.ChecksPassed):
+            allowed[event.step] = allowed.get(event.step, 0) + event.passed.count
         line = event_line(event)
         if line is not None:
             branch = tree if isinstance(event, ev.RunEnded) else _branch(tree, branches, event.step)

@@ -49,7 +49,7 @@ def yaml_of(text: str) -> Any:
     try:
         depth = 0
         for event in yaml.parse(text, Loader=loader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1  # type: ignore[union-attr]  # every event of a text has one
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError(f"line {line}: aliases (*{event.anchor}) are not read: repeat the text")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -173,3 +173,11 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    def listen(self, heard: Callable[[str | None], None]) -> bool:
+        """Has ``heard`` called with the topics of writes of all processes (``agent.store.signals``), in any thread.
+
+        None stands for writes that may have been missed. May be called again. Returns False where the backend can't
+        listen, or not now.
+        """
+        ...

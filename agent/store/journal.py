@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -15,7 +16,7 @@ from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.records import Entry
 from agent.store.row import Row
-from agent.store.signals import WORK, Signals, wait_set
+from agent.store.signals import WORK, Signals, topics, wait_set
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
@@ -26,6 +27,8 @@ CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
 """How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
 POLL_S = 0.25
+LISTENING_POLL_S = 2.0
+"""How often a waiter looks by itself where the database notifies it."""
 """How long another process's write may go unnoticed."""
 
 
@@ -108,14 +111,14 @@ class StoreJournal:
         return await self._backend.read(work)
 
     async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
-        loop = asyncio.get_running_loop()
+        loop, poll_s = asyncio.get_running_loop(), self._listen()
         deadline = loop.time() + timeout_s
         with self._signals.listening(run_id) as written:
             while await self._backend.read(lambda tx: tx.last_seq(run_id)) <= after:
                 left = deadline - loop.time()
                 if left <= 0:
                     return False
-                await wait_set(written, min(left, self._poll_s))
+                await wait_set(written, min(left, poll_s))
         return True
 
     async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
@@ -159,6 +162,7 @@ class StoreJournal:
         return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))
 
     async def wait_for_work(self, timeout_s: float, besides: Collection[str] = ()) -> None:
+        self._listen()
         with self._signals.listening(WORK) as written:
             gone = await self._gone()
             if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
@@ -326,12 +330,18 @@ class StoreJournal:
         await self._backend.close()
 
     def _tell(self, run: Run) -> None:
-        self._signals.notify(run.id)
-        told = run.parent if run.status.terminal else None
-        if told is not None:
-            self._signals.notify(told.run_id)
-        if told is not None or run.status is RunStatus.QUEUED:
-            self._signals.notify(WORK)
+        for topic in topics(run):
+            self._signals.notify(topic)
+
+    def _listen(self) -> float:
+        """Has other processes' writes told to the waiters here. Returns how many seconds these may wait in vain."""
+        loop = asyncio.get_running_loop()
+
+        def heard(topic: str | None) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._signals.notify, topic)
+
+        return LISTENING_POLL_S if self._backend.listen(heard) else self._poll_s
 
 
 def _decide(

@@ -37,6 +37,9 @@ class MemoryBackend:
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return frozenset()
 
+    def listen(self, heard: Callable[[str | None], None]) -> bool:
+        return False
+
     async def close(self) -> None:
         pass
 

@@ -1,4 +1,4 @@
-"""Tells waiters in this process that something was written; others find out by polling."""
+"""Tells waiters in this process that something was written. Other processes are notified by PostgreSQL, or poll."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
+from flightloop.runs import Run, RunStatus
+
+CHANNEL = "flightloop"
+"""Of PostgreSQL's notifications."""
 WORK = ""
 """The topic of runs that became claimable; every other topic is a run's id."""
+
+
+def topics(run: Run) -> set[str]:
+    """Topics of a write to this run."""
+    found = {run.id}
+    if run.parent is not None and run.status.terminal:
+        found |= {run.parent.run_id, WORK}
+    return found | {WORK} if run.status is RunStatus.QUEUED else found
 
 
 class Signals:
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
-    def notify(self, topic: str) -> None:
-        for event in self._waiting.get(topic, ()):
+    def notify(self, topic: str | None) -> None:
+        """Wakes those who wait for a topic; None: everybody."""
+        waiting = chain.from_iterable(self._waiting.values()) if topic is None else self._waiting.get(topic, ())
+        for event in waiting:
             event.set()
 
     @contextmanager

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
 from agent.store.connection import Kept
+from agent.store.listener import Listener
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
 from agent.store.presence import presence
@@ -74,6 +75,8 @@ class SqlBackend:
         self._reading = READING[dialect]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._kept: dict[int, Kept] = {}
+        self._url = database_url
+        self._listener: Listener | None = None
         driver: Any = self._engine.dialect.dbapi
         self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError, driver.InternalError)
 
@@ -92,7 +95,16 @@ class SqlBackend:
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return await self._aside(self._presence.gone, workers)
 
+    def listen(self, heard: Callable[[str | None], None]) -> bool:
+        if self._engine.dialect.name != "postgresql":
+            return False
+        if self._listener is None:
+            self._listener = Listener(self._url, heard)
+        return self._listener.connected
+
     async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
         await self._writer.close()
         self._readers.shutdown()
         for kept in self._kept.values():

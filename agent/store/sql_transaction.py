@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, or_, select, text, update
 
 from agent.journal import Projection, Recorded
 from agent.run import RunState
@@ -16,6 +16,7 @@ from agent.store.backend import Answer, RunFilter
 from agent.store.page import EVENT_CHARS, page
 from agent.store.prepared import Prepared
 from agent.store.row import Row
+from agent.store.signals import CHANNEL, topics
 from agent.store.sql_interrupts import SqlInterrupts
 from agent.store.sql_spending import SqlSpending
 from flightloop.events import RunEvent, run_event
@@ -48,6 +49,7 @@ _SAVE_RUN, _SAVE_PROGRESS = _saved(*_PLACE, *_PROGRESS), _saved(*_PROGRESS)
 _ADD_EVENT = Prepared(
     insert(t.events).values({name: bindparam(name) for name in ("tenant_id", "run_id", "seq", "document")}).inline()
 )
+_NOTIFY = Prepared(text(f"SELECT pg_notify('{CHANNEL}', topic) FROM unnest(CAST(:topics AS text[])) AS topic"))
 _LAST_SEQ = Prepared(select(t.runs.c.last_seq).where(t.runs.c.id == bindparam("of_run")))
 _EVENTS = Prepared(
     select(t.events.c.document)
@@ -79,6 +81,7 @@ class SqlTransaction(SqlInterrupts, SqlSpending):
 
     def add_run(self, row: Row) -> None:
         self._connection.execute(insert(t.runs).values(_run_values(row)))
+        self._notify(row)
 
     def save_run(self, row: Row, before: Row) -> None:
         stays = all(getattr(row, name) == getattr(before, name) for name in _PLACE)  # most do, and so do their indices
@@ -86,6 +89,12 @@ class SqlTransaction(SqlInterrupts, SqlSpending):
             (_SAVE_PROGRESS, _progress(row)) if stays else (_SAVE_RUN, {**_place(row), **_progress(row)})
         )
         statement.write(self._connection, [{"of_run": row.id, **values}])
+        self._notify(row)
+
+    def _notify(self, row: Row) -> None:
+        """Tells the other processes, once this is committed."""
+        if self._connection.dialect.name == "postgresql":
+            _NOTIFY.rows(self._connection, {"topics": sorted(topics(row.state.run))})
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         query = select(t.runs.c.document).where(t.runs.c.tenant_id == tenant_id)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.admin.logs import configured
 from agent.admin.telling import tell
 from agent.compose import tools_config
-from agent.config import load_settings
+from agent.config import MCP_PORT, load_settings
 from agent.project import EMBEDDED
+from agent.signals import stop_on_signals
+from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
 
@@ -28,11 +32,43 @@ def mcp_pin(project: Project = None) -> None:
 
 
 @mcp.command("serve")
-def mcp_serve() -> None:
-    """Flightloop as an MCP server on standard input and output: agents, runs and their results."""
-    from agent.admin.mcp_server import server
+def mcp_serve(
+    http: Annotated[
+        bool, typer.Option("--http", help="Over streamable HTTP; each request brings its own key.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on, with --http.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port, with --http; 0: a free one.")] = MCP_PORT,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="One more name (HOST or HOST:PORT) that clients call it, with --http.")
+    ] = None,
+) -> None:
+    """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""
+    from agent.mcp_server.server import server
 
-    server().run("stdio")
+    if http:
+        settings = configured()
+        asyncio.run(_serve_http(host, port, allow_host or [], settings.max_body_bytes))
+    else:
+        server().run("stdio")
+
+
+async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes: int) -> None:
+    """Until SIGINT or SIGTERM. Raises ConfigError: the address is taken, or is none."""
+    from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
+    from agent.mcp_server.server import server
+    from agent.serving import bind, running
+
+    url = client_settings.address()
+    stop = stop_on_signals()
+    listener = bind(host, port)
+    try:
+        hosts = allowed_hosts(host, listener.getsockname()[1], more)
+        served = application(server(partial(under_key, url)), url, hosts, max_body_bytes)
+        async with served as app, running(app, listener) as own:
+            tell(f"MCP at {own}{PATH}, for the API at {url}. Ctrl-C stops it.")
+            await stop.wait()
+    finally:
+        listener.close()
 
 
 async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:

@@ -60,14 +60,23 @@ class RunWatch:
             FlightloopError: the API refuses, or does not answer.
         """
         deadline = time.monotonic() + seconds
+        await self._catch_up()
+        with suppress(TimeoutError):
+            await self._wait(deadline)
+
+    async def _catch_up(self) -> None:
+        """Reads what there is, however long it takes: also who only looks gets to know what waits."""
         for event in await self._api.runs.events(self._run_id, after=self._seq):
             await self._take(event)
         self._new = True
-        with suppress(TimeoutError):
-            while not self._settled:
-                left = deadline - time.monotonic()
-                below = [run.settle(left) for run in self._below.values() if not run._settled]
-                await _first(self._follow(left), *below)
+        for run in list(self._below.values()):
+            await run._catch_up()
+
+    async def _wait(self, deadline: float) -> None:
+        """Raises TimeoutError."""
+        while not self._settled:
+            below = [run._wait(deadline) for run in self._below.values() if not run._settled]
+            await _first(self._follow(deadline - time.monotonic()), *below)
 
     @property
     def _settled(self) -> bool:
@@ -84,6 +93,8 @@ class RunWatch:
                     return
 
     async def _take(self, event: RunEvent) -> None:
+        if event.seq <= self._seq:
+            return  # two read the run at the same time: one waits for it, one wants to know how it ended
         self._seq = event.seq
         match event:
             case RunStarted():
@@ -93,11 +104,11 @@ class RunWatch:
             case RunReleased() | RunEnded():
                 self._status = event.status
             case _ if not event.copied:  # nobody decides about or works on calls of the run that was forked
-                self._take_call(event)
+                await self._take_call(event)
         if self._new:
             await self._tell(event)
 
-    def _take_call(self, event: RunEvent) -> None:
+    async def _take_call(self, event: RunEvent) -> None:
         match event:
             case ApprovalRequested():
                 self._pending[event.approval_id] = event
@@ -105,8 +116,8 @@ class RunWatch:
                 self._pending.pop(event.approval_id, None)
             case ToolIntent(performed_by=str(run_id)):
                 self._below[run_id] = RunWatch(self._api, run_id, self._tell, new=self._new)
-            case AgentReturned():
-                self._below.pop(event.performed_by, None)
+            case AgentReturned(performed_by=run_id) if run_id in self._below:
+                await self._below.pop(run_id)._catch_up()
 
 
 async def _first(*waits: Coroutine[Any, Any, None]) -> None:

@@ -34,7 +34,7 @@ async def serving(deps: ApiDeps) -> AsyncIterator[str]:
     listener = bind("127.0.0.1", 0)
     hosts = allowed_hosts("127.0.0.1", listener.getsockname()[1])
     async with running(create_app(deps)) as url:
-        served = application(server(partial(under_key, url)), url, hosts, deps.max_body_bytes)
+        served = application(server(partial(under_key, url)), url, hosts, deps.max_body_bytes, watch_s=0.05)
         async with served as app, running(app, listener) as own:
             yield f"{own}{PATH}"
 

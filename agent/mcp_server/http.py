@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -14,10 +16,11 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import TENANT, BodyLimit
 from agent.api.errors import answer
+from agent.api.racing import first_of
 from agent.api.screening import check_once
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by
@@ -26,7 +29,10 @@ from flightloop.keys import Caller
 from flightloop.settings import ClientSettings
 from flightloop.transport import AsyncTransport
 
+log = structlog.get_logger(__name__)
 PATH = "/mcp"
+WATCH_S = 10.0
+"""The API's own streams end within two seconds; until then an MCP stream may stay open, with nothing to tell."""
 MOST_SESSIONS = 1000
 """Of clients of the protocol's handshake versions; one ends half an hour after its last request."""
 
@@ -39,7 +45,7 @@ class ApiUnavailable(FlightloopError):
 
 @asynccontextmanager
 async def application(
-    server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int
+    server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
 ) -> AsyncIterator[ASGIApp]:
     """
     Args:
@@ -47,6 +53,7 @@ async def application(
         url: of the API, which knows the keys.
         hosts: what ``Host`` may be (``allowed_hosts``), against DNS rebinding; an ``Origin`` has to be one of them.
         max_body_bytes: of one request.
+        watch_s: seconds between two looks at the key of an open stream.
     """
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
@@ -59,7 +66,7 @@ async def application(
     api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
     try:
         # The SDK binds a session, and what a client hands back with its user's answer, to the key that it began with.
-        yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api)
+        yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api, watch_s)
     finally:
         await api.close()
 
@@ -91,37 +98,75 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
 
 
 class KeyRequired:
-    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read."""
+    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read, and a
+    stream ends once its key is revoked.
 
-    def __init__(self, app: ASGIApp, api: AsyncTransport) -> None:
-        self._app, self._api = app, api
+    Args:
+        app: gets the requests, with the key's holder as their user.
+        api: reaches the API.
+        watch_s: seconds between two looks at the key of an open stream.
+    """
+
+    def __init__(self, app: ASGIApp, api: AsyncTransport, watch_s: float = WATCH_S) -> None:
+        self._app, self._api, self._watch_s = app, api, watch_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                token = await self._token(Headers(scope=scope))
-            except FlightloopError as error:
-                await answer(error)(scope, receive, send)
-                return
-            scope["user"] = AuthenticatedUser(token)
-            scope.setdefault("state", {})[TENANT] = token.subject
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            key = key_of(Headers(scope=scope))
+            caller = await self._caller(key)
+        except FlightloopError as error:
+            await answer(error)(scope, receive, send)
+            return
+        scope["user"] = AuthenticatedUser(
+            AccessToken(token=key, client_id=caller.key_id, subject=caller.tenant_id, scopes=[caller.role])
+        )
+        scope.setdefault("state", {})[TENANT] = caller.tenant_id
+        answering = False
 
-    async def _token(self, headers: Headers) -> AccessToken:
-        """
-        Raises:
-            InvalidRequest: there are two keys.
-            Unauthorized: there is none, or none that the API knows.
-            Overloaded, ApiUnavailable: the API does not answer.
-        """
-        check_once(headers)
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not (key.isascii() and key.isprintable() and key):
-            raise Unauthorized("send the key of flightloop's API as 'Authorization: Bearer KEY'")
+        async def watched(message: Message) -> None:
+            nonlocal answering
+            answering = message["type"] == "http.response.start" or bool(message.get("more_body"))
+            await send(message)
+
+        async def work() -> None:
+            await self._app(scope, receive, watched)
+
+        await first_of(work(), self._revoked(key))
+        if answering:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _caller(self, key: str) -> Caller:
+        """Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer."""
         asked = Call("GET", "/v1/whoami", parsed_by(Caller), headers={"authorization": f"Bearer {key}"})
         try:
-            caller = await self._api.execute(asked)
+            return await self._api.execute(asked)
         except ConnectionFailed as error:
             raise ApiUnavailable(error.message) from error
-        return AccessToken(token=key, client_id=caller.key_id, subject=caller.tenant_id, scopes=[caller.role])
+
+    async def _revoked(self, key: str) -> None:
+        """Returns once the API does not know the key any more."""
+        while True:
+            await asyncio.sleep(self._watch_s)
+            try:
+                await self._caller(key)
+            except Unauthorized:
+                return
+            except FlightloopError as error:  # what the API does not answer, no stream tells either
+                log.warning("the key of an MCP stream cannot be looked up", error=error.message)
+
+
+def key_of(headers: Headers) -> str:
+    """
+    Raises:
+        InvalidRequest: there are two keys.
+        Unauthorized: there is none.
+    """
+    check_once(headers)
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not (key and key.isascii() and key.isprintable()):
+        raise Unauthorized("send the key of flightloop's API as 'Authorization: Bearer KEY'")
+    return key

@@ -18,7 +18,7 @@ from agent.auth import Keyring
 from agent.fakes import Turn
 from agent.fakes_api import KEY, OTHER_KEY, api_deps
 from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
-from agent.mcp_server.server import server
+from agent.mcp_server.server import FlightloopServer
 from agent.serving import bind, running
 from flightloop.tool import Tool
 from tests.agent.conftest import Bench
@@ -34,7 +34,7 @@ async def serving(deps: ApiDeps) -> AsyncIterator[str]:
     listener = bind("127.0.0.1", 0)
     hosts = allowed_hosts("127.0.0.1", listener.getsockname()[1])
     async with running(create_app(deps)) as url:
-        served = application(server(partial(under_key, url)), url, hosts, deps.max_body_bytes, watch_s=0.05)
+        served = application(FlightloopServer(partial(under_key, url)), url, hosts, deps.max_body_bytes, watch_s=0.05)
         async with served as app, running(app, listener) as own:
             yield f"{own}{PATH}"
 

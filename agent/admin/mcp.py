@@ -33,37 +33,39 @@ def mcp_pin(project: Project = None) -> None:
 
 @mcp.command("serve")
 def mcp_serve(
-    http: Annotated[
-        bool, typer.Option("--http", help="Over streamable HTTP; each request brings its own key.")
-    ] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on, with --http.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port, with --http; 0: a free one.")] = MCP_PORT,
+    http: Annotated[bool, typer.Option("--http", help="Over streamable HTTP; requests bring their own keys.")] = False,
+    host: Annotated[
+        str, typer.Option(envvar="FLIGHTLOOP_MCP_HOST", help="Address to listen on, with --http.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="FLIGHTLOOP_MCP_PORT", help="Port, with --http; 0: a free one.")
+    ] = MCP_PORT,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="One more name (HOST or HOST:PORT) that clients call it, with --http.")
     ] = None,
 ) -> None:
     """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""
-    from agent.mcp_server.server import server
+    from agent.mcp_server.server import FlightloopServer
 
     if http:
         settings = configured()
         asyncio.run(_serve_http(host, port, allow_host or [], settings.max_body_bytes))
     else:
-        server().run("stdio")
+        FlightloopServer().run("stdio")
 
 
 async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes: int) -> None:
     """Until SIGINT or SIGTERM. Raises ConfigError: the address is taken, or is none."""
     from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
-    from agent.mcp_server.server import server
+    from agent.mcp_server.server import FlightloopServer
     from agent.serving import bind, running
 
     url = client_settings.address()
     stop = stop_on_signals()
-    listener = bind(host, port)
+    listener = bind(host, port, "FLIGHTLOOP_MCP")
     try:
         hosts = allowed_hosts(host, listener.getsockname()[1], more)
-        served = application(server(partial(under_key, url)), url, hosts, max_body_bytes)
+        served = application(FlightloopServer(partial(under_key, url)), url, hosts, max_body_bytes)
         async with served as app, running(app, listener) as own:
             tell(f"MCP at {own}{PATH}, for the API at {url}. Ctrl-C stops it.")
             await stop.wait()
@@ -73,7 +75,7 @@ async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes:
 
 async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:
     """Raises ConfigError: no servers, one can't be reached, or a named tool isn't there."""
-    from tools.mcp.pins import Pin, read_pins, write_pins
+    from tools.mcp.pins import Pin, known_as, read_pins, write_pins
     from tools.mcp.programs import Programs
     from tools.mcp.servers import FILE, read_servers
     from tools.mcp.session import ServerGone, Session
@@ -98,7 +100,7 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
         for tool, pin in pins[name].items():
             known = before.get(name, {}).get(tool)
             state = "new" if known is None else "as before" if known == pin else "CHANGED"
-            tell(f"{name} {tool}: {state}\n    {pin.description}")
+            tell(f"{name} {tool}, for agents {known_as(name, tool)}: {state}\n    {pin.description}")
         others = sorted(set(offered) - set(server.tools))
         if others:
             tell(f"{name}: not used: {', '.join(others)}")

@@ -20,12 +20,13 @@ from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
 """Of a question: some clients cut longer ones, and a person has to see the arguments whole."""
-HOW = "a person decides: in the console, or by `flightloop approve ID` or `flightloop deny ID`; then ask again"
+HOW = "a person decides: in the console, or by `flightloop approve {0}` or `flightloop deny {0}`; then ask again"
 
 
 class Decision(BaseModel):
-    """What a person answers. Neither choice is preset: an empty form decides nothing."""
+    """Whether the call is made."""
 
+    # Required and without a default: a form that is sent as it came decides nothing.
     decision: Literal["approve", "deny"] = Field(description="approve: the call is made as shown; deny: it is not.")
     reason: str | None = Field(default=None, max_length=2000, description="Kept with the decision.")
 
@@ -37,7 +38,7 @@ class PendingApproval(BaseModel):
     run_id: str
     tool: str
     expires_at: str
-    how: str = HOW
+    how: str
 
 
 def described(approval: ApprovalRequested) -> PendingApproval:
@@ -46,6 +47,7 @@ def described(approval: ApprovalRequested) -> PendingApproval:
         run_id=approval.run_id,
         tool=shown(approval.tool),
         expires_at=approval.expires_at.isoformat(),
+        how=HOW.format(approval.approval_id),
     )
 
 

@@ -8,6 +8,7 @@ from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, Te
 
 from agent.mcp_server.access import api
 from flightloop.errors import InvalidRequest, NotFound
+from flightloop.runs import AgentInfo
 
 ARGUMENTS = [
     PromptArgument(name="input", description="What the agent is to do.", required=True),
@@ -18,7 +19,7 @@ ARGUMENTS = [
 async def listed() -> list[Prompt]:
     """Raises FlightloopError."""
     agents = (await api().agents.list()).data
-    return [Prompt(name=agent.name, description=agent.description or None, arguments=ARGUMENTS) for agent in agents]
+    return [Prompt(name=agent.name, description=_description(agent), arguments=ARGUMENTS) for agent in agents]
 
 
 async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
@@ -38,6 +39,9 @@ async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
         "Then ask for the run's result until its status is an end, and tell me what the agent answers."
     )
     content = TextContent(type="text", text=text)
-    return GetPromptResult(
-        description=agents[name].description or None, messages=[PromptMessage(role="user", content=content)]
-    )
+    messages = [PromptMessage(role="user", content=content)]
+    return GetPromptResult(description=_description(agents[name]), messages=messages)
+
+
+def _description(agent: AgentInfo) -> str:
+    return agent.description or f"Gives the agent {agent.name} something to do."

@@ -23,7 +23,7 @@ from pydantic import AnyUrl, ValidationError
 
 from agent.mcp_server import prompts, resources, tools
 from agent.mcp_server.access import ApiAccess, ClientOf
-from agent.mcp_server.progress import set_level
+from agent.mcp_server.client_log import set_level
 from agent.version import VERSION
 from flightloop import AsyncFlightloop
 from flightloop.errors import FlightloopError, NotFound, invalid_request
@@ -34,25 +34,26 @@ INSTRUCTIONS = (
 )
 
 
-def server(client_of: ClientOf = lambda _: AsyncFlightloop()) -> FlightloopServer:
-    """A server whose requests reach the API through the client that ``client_of`` makes of each."""
-    made = FlightloopServer(
-        "flightloop",
-        instructions=INSTRUCTIONS,
-        version=VERSION,
-        log_level="WARNING",
-        middleware=[ApiAccess(client_of)],
-        subscriptions=False,  # nothing is published: run_result tells of a run's progress
-    )
-    # MCPServer (2.3) has no way of its own to serve logging/setLevel.
-    made._lowlevel_server.add_request_handler("logging/setLevel", SetLevelRequestParams, set_level)
-    tools.install(made)
-    resources.install(made)
-    return made
-
-
 class FlightloopServer(MCPServer[Any]):
-    """What the API refuses is an error of the protocol, or of the tool that was called, in the API's words."""
+    """What the API refuses is an error of the protocol, or of the tool that was called, in the API's words.
+
+    Args:
+        client_of: makes the client through which a message reaches the API.
+    """
+
+    def __init__(self, client_of: ClientOf = lambda _: AsyncFlightloop()) -> None:
+        super().__init__(
+            "flightloop",
+            instructions=INSTRUCTIONS,
+            version=VERSION,
+            log_level="WARNING",
+            middleware=[ApiAccess(client_of)],
+            subscriptions=False,  # nothing is published: run_result tells of a run's progress
+        )
+        # MCPServer (2.3) has no way of its own to serve logging/setLevel.
+        self._lowlevel_server.add_request_handler("logging/setLevel", SetLevelRequestParams, set_level)
+        tools.install(self)
+        resources.install(self)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client, MCPError
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import (
     CallToolResult,
     ElicitRequestParams,
@@ -30,13 +33,14 @@ from agent.api import create_app
 from agent.deltas import LocalDeltas
 from agent.fakes import calls, text
 from agent.fakes_api import KEY, api_deps
-from agent.mcp_server.server import server
+from agent.mcp_server.server import FlightloopServer
 from agent.serving import running
 from agent.version import VERSION
 from flightloop import AsyncFlightloop
 from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, tool, tool_of
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
+from tests.security.platforms import ROOT, environment
 
 ASKS = """
 name: default
@@ -90,7 +94,7 @@ async def test_an_agent_of_elsewhere_starts_a_run_and_reads_its_result(mode: str
 
 
 async def test_the_version_is_the_projects(url: str) -> None:
-    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert pyproject["project"]["version"] == VERSION
     async with connected(url) as client:
         assert (client.server_info.name, client.server_info.version) == ("flightloop", VERSION)
@@ -109,7 +113,7 @@ async def test_an_error_of_the_api_is_the_tools_error(mode: str, url: str) -> No
 
 
 async def test_an_api_that_is_not_there_is_the_tools_error_on_standard_input() -> None:
-    async with Client(server(lambda _: AsyncFlightloop("http://127.0.0.1:9", KEY, retries=0))) as client:
+    async with Client(FlightloopServer(lambda _: AsyncFlightloop("http://127.0.0.1:9", KEY, retries=0))) as client:
         lost = await client.call_tool("list_agents", {})
     assert lost.is_error
     assert "no answer from http://127.0.0.1:9" in said(lost)
@@ -319,12 +323,45 @@ async def test_a_client_that_cannot_ask_is_told_how_to_decide(mode: str, tmp_pat
         (pending,) = waits["approvals"]
         (approval,) = (await desk.journal.approvals("default", status="pending")).data
         assert (pending["approval_id"], pending["tool"]) == (approval.id, "pay")
-        assert "flightloop approve ID" in pending["how"]
+        assert f"flightloop approve {approval.id}" in pending["how"]
         assert "amount" not in str(waits)
 
 
-async def test_standard_input_serves_both_versions(tmp_path: Path) -> None:
+@BOTH
+async def test_the_command_serves_standard_input(mode: str, tmp_path: Path) -> None:
     async with running(create_app(api_deps())) as url:
-        for mode in (LEGACY, MODERN):
-            async with Client(server(lambda _: AsyncFlightloop(url, KEY)), mode=mode) as client:
+        env = {**environment(tmp_path), "FLIGHTLOOP_URL": url, "FLIGHTLOOP_API_KEY": KEY}
+        program = StdioServerParameters(command=sys.executable, args=["-m", "agent", "mcp", "serve"], env=env, cwd=ROOT)
+        async with Client(program, mode=mode) as client:
+            assert await state_of(client, "list_agents") == {"result": [{"name": "support", "description": ""}]}
+
+
+async def test_the_command_serves_http_until_it_is_stopped(tmp_path: Path) -> None:
+    """It needs no key of its own."""
+    async with running(create_app(api_deps())) as url:
+        command = [sys.executable, "-m", "agent", "mcp", "serve", "--http", "--port", "0"]
+        env = {**environment(tmp_path), "FLIGHTLOOP_URL": url}
+        process = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            line = (await process.stdout.readline()).decode()
+            (own,) = re.findall(r"^MCP at (http://127\.0\.0\.1:\d+/mcp), for the API at " + re.escape(url), line)
+            async with connected(own) as client:
                 assert await state_of(client, "list_agents") == {"result": [{"name": "support", "description": ""}]}
+            process.terminate()
+            assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    async with running(create_app(api_deps())) as url:
+        port = url.rpartition(":")[2]
+        command = [sys.executable, "-m", "agent", "mcp", "serve", "--http", "--port", port]
+        env = environment(tmp_path)
+        process = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT, stderr=subprocess.PIPE)
+        _, said = await process.communicate()
+    assert process.returncode == 2
+    assert f"FLIGHTLOOP_MCP_PORT: port {port} on 127.0.0.1 is taken" in said.decode()

@@ -41,7 +41,8 @@ def mcp_serve(
         int, typer.Option(min=0, max=65535, envvar="FLIGHTLOOP_MCP_PORT", help="Port, with --http; 0: a free one.")
     ] = MCP_PORT,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="One more name (HOST or HOST:PORT) that clients call it, with --http.")
+        list[str] | None,
+        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="One more HOST or HOST:PORT that clients call it."),
     ] = None,
 ) -> None:
     """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""

@@ -48,8 +48,8 @@ def mcp_serve(
     """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""
     from agent.mcp_server.server import FlightloopServer
 
+    settings = configured()
     if http:
-        settings = configured()
         asyncio.run(_serve_http(host, port, allow_host or [], settings.max_body_bytes))
     else:
         FlightloopServer().run("stdio")

@@ -120,7 +120,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:  # of trailers as well
         self._fields += 1
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what is behind the value
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:

@@ -19,6 +19,8 @@ from model.config import EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
 PREFIX = "FLIGHTLOOP_"
+MCP_PORT = 8400
+"""Where ``agent mcp serve --http`` listens, unless it is told another port."""
 
 
 class Settings(BaseSettings):
@@ -40,8 +42,8 @@ class Settings(BaseSettings):
     # The HTTP API
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    reserved_ports: tuple[int, ...] = (8501, 9090, 6379, 8265)
-    """More ports of this machine that no tool may reach, as JSON: console, Prometheus, Ray and its dashboard."""
+    reserved_ports: tuple[int, ...] = (8501, 9090, 6379, 8265, MCP_PORT)
+    """More ports of this machine that no tool may reach, as JSON: console, Prometheus, Ray and its dashboard, MCP."""
     api_key: SecretStr | None = None
     """None: kept in ``home/key``."""
     tenant_keys: dict[str, SecretStr] = Field(default_factory=dict)

@@ -28,8 +28,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, setting: str = "FLIGHTLOOP") -> socket.socket:
     """A listening socket; port 0 takes a free one.
+
+    Args:
+        setting: what the names of the variables begin with that hold ``host`` and ``port``, for messages.
 
     Raises:
         ConfigError: one line, when the port is taken or the address is not ours.
@@ -45,17 +48,17 @@ def bind(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise ConfigError(_why(host, port, error)) from None
+        raise ConfigError(_why(host, port, error, setting)) from None
     listener.setblocking(False)
     return listener
 
 
-def _why(host: str, port: int, error: OSError) -> str:
+def _why(host: str, port: int, error: OSError, setting: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"FLIGHTLOOP_PORT: port {port} on {host} is taken; set FLIGHTLOOP_PORT (or --port) to a free one"
+        return f"{setting}_PORT: port {port} on {host} is taken; set {setting}_PORT (or --port) to a free one"
     if error.errno == errno.EACCES:
-        return f"FLIGHTLOOP_PORT: port {port} needs privileges; set FLIGHTLOOP_PORT to one above 1023"
-    return f"FLIGHTLOOP_HOST: cannot listen on {host}:{port} ({error.strerror})"
+        return f"{setting}_PORT: port {port} needs privileges; set {setting}_PORT to one above 1023"
+    return f"{setting}_HOST: cannot listen on {host}:{port} ({error.strerror})"
 
 
 def address(listener: socket.socket) -> str:

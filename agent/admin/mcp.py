@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.admin.logs import configured
 from agent.admin.telling import tell
 from agent.compose import tools_config
-from agent.config import load_settings
+from agent.config import MCP_PORT, load_settings
 from agent.project import EMBEDDED
+from agent.signals import stop_on_signals
+from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
 
@@ -28,16 +32,51 @@ def mcp_pin(project: Project = None) -> None:
 
 
 @mcp.command("serve")
-def mcp_serve() -> None:
-    """Flightloop as an MCP server on standard input and output: agents, runs and their results."""
-    from agent.admin.mcp_server import server
+def mcp_serve(
+    http: Annotated[bool, typer.Option("--http", help="Over streamable HTTP; requests bring their own keys.")] = False,
+    host: Annotated[
+        str, typer.Option(envvar="FLIGHTLOOP_MCP_HOST", help="Address to listen on, with --http.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="FLIGHTLOOP_MCP_PORT", help="Port, with --http; 0: a free one.")
+    ] = MCP_PORT,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="One more HOST or HOST:PORT that clients call it."),
+    ] = None,
+) -> None:
+    """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""
+    from agent.mcp_server.server import FlightloopServer
 
-    server().run("stdio")
+    settings = configured()
+    if http:
+        asyncio.run(_serve_http(host, port, allow_host or [], settings.max_body_bytes))
+    else:
+        FlightloopServer().run("stdio")
+
+
+async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes: int) -> None:
+    """Until SIGINT or SIGTERM. Raises ConfigError: the address is taken, or is none."""
+    from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
+    from agent.mcp_server.server import FlightloopServer
+    from agent.serving import bind, running
+
+    url = client_settings.address()
+    stop = stop_on_signals()
+    listener = bind(host, port, "FLIGHTLOOP_MCP")
+    try:
+        hosts = allowed_hosts(host, listener.getsockname()[1], more)
+        served = application(FlightloopServer(partial(under_key, url)), url, hosts, max_body_bytes)
+        async with served as app, running(app, listener) as own:
+            tell(f"MCP at {own}{PATH}, for the API at {url}. Ctrl-C stops it.")
+            await stop.wait()
+    finally:
+        listener.close()
 
 
 async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:
     """Raises ConfigError: no servers, one can't be reached, or a named tool isn't there."""
-    from tools.mcp.pins import Pin, read_pins, write_pins
+    from tools.mcp.pins import Pin, known_as, read_pins, write_pins
     from tools.mcp.programs import Programs
     from tools.mcp.servers import FILE, read_servers
     from tools.mcp.session import ServerGone, Session
@@ -62,7 +101,7 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
         for tool, pin in pins[name].items():
             known = before.get(name, {}).get(tool)
             state = "new" if known is None else "as before" if known == pin else "CHANGED"
-            tell(f"{name} {tool}: {state}\n    {pin.description}")
+            tell(f"{name} {tool}, for agents {known_as(name, tool)}: {state}\n    {pin.description}")
         others = sorted(set(offered) - set(server.tools))
         if others:
             tell(f"{name}: not used: {', '.join(others)}")

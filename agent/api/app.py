@@ -11,8 +11,8 @@ from agent.api.middleware import RequestEnvelope
 from agent.api.models import KnownModels
 from agent.api.rates import Rates
 from agent.api.screening import Screening
+from agent.version import VERSION
 
-VERSION = "0.1.0"
 DESCRIPTION = (
     "Mission control for tool-using agents: runs, approvals, the emergency stop, and a guarded OpenAI-compatible"
     " endpoint. Every request needs `Authorization: Bearer KEY`; every answer carries `x-request-id`."

@@ -14,6 +14,13 @@ ONCE = ("host", "authorization")
 """Headers that are ambiguous when sent twice."""
 
 
+def check_once(headers: Headers) -> None:
+    """Raises InvalidRequest: a header is there twice that two processes could read differently."""
+    for name in ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise InvalidRequest(f"there are several {name} headers: send one")
+
+
 async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
     """Checks the headers and the key. The routes check the key again: it may be revoked while the body arrives.
 
@@ -25,9 +32,7 @@ async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
         Unauthorized: no key, or an unknown one.
     """
     headers = Headers(scope=scope)
-    for name in ONCE:
-        if len(headers.getlist(name)) > 1:
-            raise InvalidRequest(f"there are several {name} headers: send one")
+    check_once(headers)
     if scope["path"].startswith("/v1/"):
         return await keyring.principal(headers.get("authorization"))
     if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,36 +16,18 @@ from agent.project import Project
 from agent.solo import Solo
 from agent.spec import AgentSpec
 from agent.store import memory_journal
-from agent.subagent import check, run_id
+from agent.subagent import run_id
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Budget, Run
-from flightloop.tool import Tool, tool
+from flightloop.tool import tool
 from flightloop.verdicts import Action, Stage
 from guardrails.interrupt import InterruptSnapshot
 from guardrails.policy import Policy, default_policy
 from guardrails.types import Guarding
 from tests.agent.conftest import created, kinds
+from tests.agent.families import STRICT, agent, family_of
 from tools.registry import Registry
-
-STRICT = replace(default_policy(), name="strict", sha256="strict")
-
-
-@dataclass
-class FamilyKits:
-    project: Project
-    hosts: LocalHosts
-    guards: Guards
-
-    @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
-        yield kit_of(self.project, run, self.hosts, self.guards)
-
-
-def agent(name: str, *agents: str, tools: Iterable[str] = (), **fields: Any) -> AgentSpec:
-    given = {"instructions": f"You are {name}.", "planning": False, "description": f"Knows {name}."} | fields
-    return AgentSpec(name=name, agents=agents, tools=tuple(tools), **given)
-
 
 DESK, BILLING = agent("desk", "billing"), agent("billing")
 
@@ -59,16 +40,7 @@ def make_family(make_bench: Callable[..., Any]) -> Callable[..., Any]:
         tools: Iterable[Callable[..., Any]] = (),
         guards: Callable[[Policy], Guarding] | None = None,
     ) -> Any:
-        bench = make_bench(script)
-        declared: list[Tool] = [one.__flightloop_tool__ for one in tools]  # type: ignore[attr-defined]
-        named = {one.name: one for one in agents}
-        check(named)
-        policies = {"default": default_policy(), "strict": STRICT}
-        project = Project(bench.tmp_path, named, policies, (), Registry(declared), "")
-        bench.hosts = LocalHosts(declared)
-        bench.kits = FamilyKits(project, bench.hosts, Guards(guards or (lambda policy: RuleGuard(policy=policy))))
-        bench.agent = next(iter(named.values()))
-        return bench
+        return family_of(make_bench(script), agents, tools, guards)
 
     return make
 

@@ -95,6 +95,17 @@ async def test_a_header_that_is_there_twice_is_a_400(name: str, path: str) -> No
     assert name.lower() in document["error"]["message"]
 
 
+async def test_blanks_around_a_headers_value_are_no_part_of_it() -> None:
+    async with running(create_app(api_deps())) as url:
+        key = f"Authorization: \t Bearer {KEY} \t \r\n".encode()
+        status, document = await asked(url, b"GET /v1/whoami HTTP/1.1\r\nHost:  localhost \t\r\n" + key + b"\r\n")
+        assert (status, document["tenant_id"]) == (200, "default")
+        async with connected(url) as raw:
+            await raw.send(GET + b"x-request-id: \t mine \t\r\n\r\n")
+            head = await raw.reader.readuntil(b"\r\n\r\n")
+        assert b"x-request-id: mine\r\n" in head
+
+
 @pytest.mark.parametrize("path", ["/v1/runs/../keys", "/v1/./keys", "/v1/runs/%2e%2e/keys", "//v1/keys", "/v1//keys"])
 async def test_a_path_is_passed_on_as_it_is(path: str) -> None:
     async with behind_a_front() as url:

@@ -18,7 +18,7 @@ from flightloop.tool import Effect, ToolContext
 from tools.config import ToolsConfig
 from tools.host import ToolHosts, ToolOutcome
 from tools.mcp.hosts import McpHosts
-from tools.mcp.pins import pinned_tools
+from tools.mcp.pins import known_as, pinned_tools
 from tools.mcp.programs import Programs
 from tools.mcp.servers import read_servers
 
@@ -106,6 +106,20 @@ async def test_tools_are_known_as_they_were_pinned(folder: Path) -> None:
     assert (spec.effect, spec.returns_untrusted, spec.description) == (Effect.PURE, True, "Adds two numbers.")
     assert loaded.registry.problems("sums_add", {"a": 1}) == ["b is missing: give a whole number"]
     assert LiveProject(folder, ()).current().tools_sha256 == loaded.tools_sha256
+
+
+async def test_agents_know_a_tool_by_a_name_that_models_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_SECRET", "")
+    said: list[str] = []
+    await _pin(project(tmp_path, tools="{get-sum: pure}"), said.append)
+    assert said[0].startswith("sums get-sum, for agents sums_get_sum: new\n")
+    servers = read_servers(tmp_path)
+    hosts = McpHosts(ToolHosts(["tools.builtin"]), servers, pinned_tools(tmp_path, servers), programs(tmp_path))
+    assert (await call(hosts, "sums_get_sum", a=2, b=3)).content == {"result": 5}
+    await hosts.close()
+    assert known_as("my-crm", "Kunde.größe") == "my_crm_Kunde_gr__e"
+    with pytest.raises(ConfigError, match=r"mcp.yaml: sums: x+: agents would call it .* more than 64 characters"):
+        known_as("sums", "x" * 60)
 
 
 async def test_a_tool_that_changed_is_not_called(folder: Path) -> None:

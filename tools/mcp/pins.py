@@ -19,10 +19,13 @@ from typing import Any
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool, ToolSpec
+from tools.mcp.servers import FILE as SERVERS
 from tools.mcp.servers import Server
 from tools.registry import performed_elsewhere
 
 FILE = "mcp.lock.json"
+LONGEST_NAME = 64
+"""Characters of a tool's name that models' APIs take."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,25 @@ class McpTool:
         return performed_elsewhere(self.spec)
 
 
-def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
-    """Every tool that is named and pinned; the agent knows it as ``SERVER_TOOL``.
+def known_as(server: str, tool: str) -> str:
+    """What agents call a server's tool: ``SERVER_TOOL``, with an underscore for each character that a model's API does
+    not take in a name.
 
     Raises:
-        ConfigError: one is named but not pinned.
+        ConfigError: the name is too long for these APIs.
+    """
+    name = re.sub(r"\W", "_", f"{server}_{tool}", flags=re.ASCII)
+    if len(name) > LONGEST_NAME:
+        problem = f"agents would call it {name}, which has more than {LONGEST_NAME} characters"
+        raise ConfigError(f"{SERVERS}: {server}: {tool}: {problem}; give the server a shorter name")
+    return name
+
+
+def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
+    """Every tool that is named and pinned.
+
+    Raises:
+        ConfigError: one is named but not pinned, or has too long a name.
     """
     pins = read_pins(folder)
     found = []
@@ -104,7 +121,7 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
             if pin is None:
                 raise ConfigError(f"{folder / FILE}: has no tool {name} of {server}; run: python -m agent mcp pin")
             spec = ToolSpec(
-                name=re.sub(r"\W", "_", f"{server}_{name}"),
+                name=known_as(server, name),
                 description=pin.description,
                 parameters=pin.parameters,
                 effect=effect,

@@ -27,6 +27,18 @@ class ClientSettings:
         return urlsplit(self.base_url).hostname not in ("127.0.0.1", "localhost", "::1")
 
 
+def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """The server's base URL, without ``/v1``: the argument, else ``FLIGHTLOOP_URL``, else this computer's port 8000.
+
+    Raises:
+        ConfigError: it is no URL.
+    """
+    url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https://, it is {url!r}")
+    return url
+
+
 def resolve(
     base_url: str | None = None,
     api_key: str | None = None,
@@ -43,9 +55,7 @@ def resolve(
     Raises:
         ConfigError: the address is no URL, or there is no key.
     """
-    url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https://, it is {url!r}")
+    url = address(base_url, environ)
     key = (
         api_key or environ.get("FLIGHTLOOP_API_KEY") or _key_from(Path(environ.get("FLIGHTLOOP_HOME") or ".flightloop"))
     )

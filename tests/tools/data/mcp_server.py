@@ -17,6 +17,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@server.tool(name="get-sum")
+def get_sum(a: int, b: int) -> int:
+    """Has a name as other languages have them."""
+    return a + b
+
+
 @server.tool()
 def fail() -> str:
     """Always fails."""

@@ -1,0 +1,102 @@
+"""Approvals as elicitations: the person at an MCP client decides about a call that waits.
+
+An elicitation goes to the client, not to its model, and there is no tool that decides. The API takes the decision under
+the request's key, bound to the approval whose arguments were shown.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
+from mcp.server.mcpserver import Context, Elicit
+from pydantic import BaseModel, Field
+
+from agent.mcp_server.access import api
+from flightloop.events import ApprovalRequested
+from flightloop.keys import Role
+from flightloop.shown import shown
+
+MOST_CHARACTERS = 4000
+"""Of a question: some clients cut longer ones, and a person has to see the arguments whole."""
+HOW = "a person decides: in the console, or by `flightloop approve {0}` or `flightloop deny {0}`; then ask again"
+
+
+class Decision(BaseModel):
+    """Whether the call is made."""
+
+    # Required and without a default: a form that is sent as it came decides nothing.
+    decision: Literal["approve", "deny"] = Field(description="approve: the call is made as shown; deny: it is not.")
+    reason: str | None = Field(default=None, max_length=2000, description="Kept with the decision.")
+
+
+class PendingApproval(BaseModel):
+    """A call that waits for a person."""
+
+    approval_id: str
+    run_id: str
+    tool: str
+    expires_at: str
+    how: str
+
+
+def described(approval: ApprovalRequested) -> PendingApproval:
+    return PendingApproval(
+        approval_id=approval.approval_id,
+        run_id=approval.run_id,
+        tool=shown(approval.tool),
+        expires_at=approval.expires_at.isoformat(),
+        how=HOW.format(approval.approval_id),
+    )
+
+
+async def question(context: Context[Any, Any], approval: ApprovalRequested) -> Elicit[Decision] | None:
+    """What the client's user is asked; None where the client can't ask, the key may not decide, or it is too long."""
+    text = written(approval)
+    if len(text) > MOST_CHARACTERS or not _can_ask(context):
+        return None
+    caller = await api().whoami()
+    return Elicit(text, Decision) if caller.role.allows(Role.OPERATOR) else None
+
+
+async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:
+    """Hands on what the person answered; False: the form was closed without an answer.
+
+    Raises:
+        FlightloopError: the approval is decided or has expired, or the key may not decide any more.
+    """
+    match answer:
+        case AcceptedElicitation(data=Decision() as given):
+            decision, reason = given.decision, given.reason
+        case DeclinedElicitation():
+            decision, reason = "deny", None
+        case _:
+            return False
+    await api().approvals.decide(approval.approval_id, decision=decision, reason=reason)
+    return True
+
+
+def written(approval: ApprovalRequested) -> str:
+    """The question as text.
+
+    All of it that others wrote stands in a block of code, so that a client that renders Markdown shows it as it is.
+    Nothing in it ends the block: each line begins with a name of ours, a brace, or blanks.
+    """
+    arguments = shown(json.dumps(approval.arguments, ensure_ascii=False, indent=2))
+    lines = {
+        "tool": approval.tool,
+        "why a person is asked": approval.reason,
+        "run": approval.run_id,
+        "approval": approval.approval_id,
+        "expires": approval.expires_at.isoformat(timespec="seconds"),
+    }
+    said = "\n".join(f"{name}: {shown(' '.join(value.split()))}" for name, value in lines.items())
+    return f"Shall this call be made, with these arguments?\n\n```\n{said}\narguments: {arguments}\n```"
+
+
+def _can_ask(context: Context[Any, Any]) -> bool:
+    """Whether the client declares elicitation by forms: also one that names no kind, as before there were several."""
+    capabilities = context.client_capabilities
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)

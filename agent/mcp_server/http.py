@@ -1,0 +1,172 @@
+"""The MCP server over streamable HTTP. It has no key of its own: a request reaches the API under the key it carries."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.api.body_limit import TENANT, BodyLimit
+from agent.api.errors import answer
+from agent.api.racing import first_of
+from agent.api.screening import check_once
+from flightloop import AsyncFlightloop
+from flightloop.call import Call, parsed_by
+from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Unauthorized
+from flightloop.keys import Caller
+from flightloop.settings import ClientSettings
+from flightloop.transport import AsyncTransport
+
+log = structlog.get_logger(__name__)
+PATH = "/mcp"
+WATCH_S = 10.0
+"""The API's own streams end within two seconds; until then an MCP stream may stay open, with nothing to tell."""
+MOST_SESSIONS = 1000
+"""Of clients of the protocol's handshake versions; one ends half an hour after its last request."""
+
+
+class ApiUnavailable(FlightloopError):
+    code = "not_ready"
+    status = 503
+    retryable = True
+
+
+@asynccontextmanager
+async def application(
+    server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
+) -> AsyncIterator[ASGIApp]:
+    """
+    Args:
+        server: made with the clients of ``under_key``.
+        url: of the API, which knows the keys.
+        hosts: what ``Host`` may be (``allowed_hosts``), against DNS rebinding; an ``Origin`` has to be one of them.
+        max_body_bytes: of one request.
+        watch_s: seconds between two looks at the key of an open stream.
+    """
+    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
+    security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
+    transport = server.streamable_http_app(
+        streamable_http_path=PATH,
+        max_request_body_size=max_body_bytes,
+        max_sessions=MOST_SESSIONS,
+        transport_security=security,
+    )
+    api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
+    try:
+        # The SDK binds a session, and what a client hands back with its user's answer, to the key that it began with.
+        yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api, watch_s)
+    finally:
+        await api.close()
+
+
+def under_key(url: str, request: Request | None) -> AsyncFlightloop:
+    """The API's client under the key that ``KeyRequired`` has accepted."""
+    assert request is not None
+    user: AuthenticatedUser = request.user
+    return AsyncFlightloop(url, user.access_token.token)
+
+
+def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
+    """What ``Host`` may be where a server listens: its address, and ``more`` (each HOST or HOST:PORT).
+
+    Raises:
+        ConfigError: it listens on every address, or under a name, and nobody says what clients call it.
+    """
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        address = None
+    if address is not None and address.is_loopback:
+        return [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")] + list(more)
+    if address is not None and not address.is_unspecified:
+        return [f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}", *more]
+    if not more:
+        raise ConfigError(f"--host {host}: say under which name clients reach it: --allow-host NAME:{port}")
+    return list(more)
+
+
+class KeyRequired:
+    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read, and a
+    stream ends once its key is revoked.
+
+    Args:
+        app: gets the requests, with the key's holder as their user.
+        api: reaches the API.
+        watch_s: seconds between two looks at the key of an open stream.
+    """
+
+    def __init__(self, app: ASGIApp, api: AsyncTransport, watch_s: float = WATCH_S) -> None:
+        self._app, self._api, self._watch_s = app, api, watch_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            key = key_of(Headers(scope=scope))
+            caller = await self._caller(key)
+        except FlightloopError as error:
+            await answer(error)(scope, receive, send)
+            return
+        scope["user"] = AuthenticatedUser(
+            AccessToken(token=key, client_id=caller.key_id, subject=caller.tenant_id, scopes=[caller.role])
+        )
+        scope.setdefault("state", {})[TENANT] = caller.tenant_id
+        answering = False
+
+        async def watched(message: Message) -> None:
+            nonlocal answering
+            answering = message["type"] == "http.response.start" or bool(message.get("more_body"))
+            await send(message)
+
+        async def work() -> None:
+            await self._app(scope, receive, watched)
+
+        await first_of(work(), self._revoked(key))
+        if answering:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _caller(self, key: str) -> Caller:
+        """Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer."""
+        asked = Call("GET", "/v1/whoami", parsed_by(Caller), headers={"authorization": f"Bearer {key}"})
+        try:
+            return await self._api.execute(asked)
+        except ConnectionFailed as error:
+            raise ApiUnavailable(error.message) from error
+
+    async def _revoked(self, key: str) -> None:
+        """Returns once the API does not know the key any more."""
+        while True:
+            await asyncio.sleep(self._watch_s)
+            try:
+                await self._caller(key)
+            except Unauthorized:
+                return
+            except FlightloopError as error:  # what the API does not answer, no stream tells either
+                log.warning("the key of an MCP stream cannot be looked up", error=error.message)
+
+
+def key_of(headers: Headers) -> str:
+    """
+    Raises:
+        InvalidRequest: there are two keys.
+        Unauthorized: there is none.
+    """
+    check_once(headers)
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not (key and key.isascii() and key.isprintable()):
+        raise Unauthorized("send the key of flightloop's API as 'Authorization: Bearer KEY'")
+    return key

@@ -1,0 +1,88 @@
+"""What a run does, as an MCP client is told while it waits: progress notifications and log messages.
+
+The texts are the platform's own, with names and figures. What users, models and tools wrote stays in the run's events.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.types import LoggingLevel
+
+from agent.mcp_server.client_log import log
+from flightloop.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    CallsDecided,
+    Judged,
+    Planned,
+    RunEnded,
+    RunEvent,
+    RunStarted,
+    ToolResult,
+)
+from flightloop.runs import RunStatus
+from flightloop.shown import shown
+from flightloop.verdicts import Action
+
+LOGGER = "flightloop.run"
+LONGEST = 300
+"""Characters of a message."""
+
+
+class Progress:
+    """Tells the client of one request of a run's events."""
+
+    def __init__(self, context: Context[Any, Any]) -> None:
+        self._context = context
+        self._told = 0
+
+    async def tell(self, event: RunEvent) -> None:
+        text = described(event)
+        if text is None:
+            return
+        message = shown(" ".join(text.split()))[:LONGEST]  # a plan's and a call's names are the model's words
+        self._told += 1
+        await self._context.report_progress(self._told, message=message)
+        data = {"run_id": event.run_id, "seq": event.seq, "event": event.type, "message": message}
+        await log(self._context, severity(event), LOGGER, data)
+
+
+def described(event: RunEvent) -> str | None:
+    """An event in a line; None for what is of no use to somebody who waits."""
+    match event:
+        case RunStarted():
+            return "a worker has taken the run"
+        case Planned():
+            return f"plans to call {', '.join(event.tools) or 'nothing'}"
+        case CallsDecided(problem=None):
+            return f"step {event.step}: calls {', '.join(call.function.name for call in event.calls)}"
+        case CallsDecided():
+            return f"step {event.step}: the model's answer cannot be used"
+        case ToolResult():
+            return f"{event.tool} has {'returned' if event.ok else 'failed'} after {event.seconds:.1f} s"
+        case Judged() if event.verdict.action is Action.BLOCK:
+            return f"the rail {event.verdict.rail} blocks at the stage {event.verdict.stage}"
+        case ApprovalRequested():
+            return f"a call of {event.tool} waits for the approval {event.approval_id}"
+        case ApprovalDecided():
+            return f"the approval {event.approval_id} is decided: {event.decision}"
+        case RunEnded():
+            return f"the run has ended: {event.status} ({event.stop_reason})"
+        case _:
+            return None
+
+
+def severity(event: RunEvent) -> LoggingLevel:
+    match event:
+        case RunStarted():
+            return "debug"
+        case ApprovalRequested() | ApprovalDecided():
+            return "notice"
+        case ToolResult(ok=False) | Judged() | CallsDecided(problem=str()):
+            return "warning"
+        case RunEnded() if event.status is not RunStatus.SUCCEEDED:
+            return "error"
+        case _:
+            return "info"

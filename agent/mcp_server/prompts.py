@@ -1,0 +1,47 @@
+"""A prompt for each agent: clients offer prompts as commands, so a person hands an agent work by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
+
+from agent.mcp_server.access import api
+from flightloop.errors import InvalidRequest, NotFound
+from flightloop.runs import AgentInfo
+
+ARGUMENTS = [
+    PromptArgument(name="input", description="What the agent is to do.", required=True),
+    PromptArgument(name="session_id", description="Of a conversation to go on with."),
+]
+
+
+async def listed() -> list[Prompt]:
+    """Raises FlightloopError."""
+    agents = (await api().agents.list()).data
+    return [Prompt(name=agent.name, description=_description(agent), arguments=ARGUMENTS) for agent in agents]
+
+
+async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
+    """
+    Raises:
+        NotFound: no agent has that name; the message lists those that there are.
+        InvalidRequest: there is no input.
+    """
+    agents = {agent.name: agent for agent in (await api().agents.list()).data}
+    if name not in agents:
+        raise NotFound(f"there is no agent {name!r}; known: {', '.join(agents) or 'none'}")
+    if not arguments.get("input"):
+        raise InvalidRequest("input: say what the agent is to do", param="input")
+    session = f", with the session_id {arguments['session_id']}" if arguments.get("session_id") else ""
+    text = (
+        f"Start a run of the agent {name}{session}, and give it this input word for word:\n\n{arguments['input']}\n\n"
+        "Then ask for the run's result until its status is an end, and tell me what the agent answers."
+    )
+    content = TextContent(type="text", text=text)
+    messages = [PromptMessage(role="user", content=content)]
+    return GetPromptResult(description=_description(agents[name]), messages=messages)
+
+
+def _description(agent: AgentInfo) -> str:
+    return agent.description or f"Gives the agent {agent.name} something to do."

@@ -1,0 +1,118 @@
+"""The tools: agents get work, and whoever gave it waits for the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
+
+from agent.mcp_server.access import api
+from agent.mcp_server.approvals import Decision, PendingApproval, decide, described, question
+from agent.mcp_server.progress import Progress
+from agent.mcp_server.watching import RunWatch
+from flightloop.content import text_of
+from flightloop.events import ApprovalRequested
+from flightloop.runs import Run
+
+MOST_SECONDS = 300.0
+RunId = Annotated[str, Field(description="As start_run gave it.")]
+Seconds = Annotated[float, Field(description="How long to wait for the run's end, 300 s at most.")]
+
+
+class KnownAgent(BaseModel):
+    name: str
+    description: str
+
+
+class RunState(BaseModel):
+    """What is known of a run now."""
+
+    run_id: str
+    session_id: str
+    agent: str
+    status: str
+    output: str | None = None
+    error: str | None = None
+    approvals: list[PendingApproval] = Field(default_factory=list)
+    """Calls that wait for a person."""
+
+
+@dataclass(frozen=True)
+class Waited:
+    """A run after it was waited for, and the call that its client's user can be asked about."""
+
+    watch: RunWatch
+    asked: ApprovalRequested | None
+    elicit: Elicit[Decision] | None
+
+
+def install(server: MCPServer) -> None:
+    reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+    @server.tool(annotations=reads)
+    async def list_agents() -> list[KnownAgent]:
+        """The agents that can be given work, and what each is for."""
+        agents = (await api().agents.list()).data
+        return [KnownAgent(name=agent.name, description=agent.description) for agent in agents]
+
+    @server.tool()
+    async def start_run(
+        agent: Annotated[str, Field(description="A name that list_agents gave.")],
+        input: Annotated[str, Field(description="What the agent is to do.")],
+        session_id: Annotated[str | None, Field(description="Of a conversation to go on with.")] = None,
+    ) -> RunState:
+        """Gives an agent something to do and returns at once, with the run's id."""
+        return _state(await api().runs.create(agent=agent, input=input, session_id=session_id))
+
+    @server.tool()
+    async def run_result(
+        run_id: RunId,
+        context: Context,
+        waited: Annotated[Waited, Resolve(wait)],
+        answer: Annotated[ElicitationResult[Decision], Resolve(ask)],
+        wait_seconds: Seconds = 30.0,
+    ) -> RunState:
+        """A run's status and answer, after waiting until it has ended or a person has to approve a call."""
+        if waited.asked is not None and await decide(waited.asked, answer):
+            await waited.watch.settle(_bounded(wait_seconds))
+        return _state(await api().runs.get(run_id), waited.watch.pending)
+
+    @server.tool()
+    async def cancel_run(run_id: RunId) -> RunState:
+        """Ends a run at its next step."""
+        return _state(await api().runs.cancel(run_id))
+
+
+async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
+    """Runs before ``run_result``, and again when a client of a later protocol comes back with its user's answer."""
+    watch = RunWatch(api(), run_id, Progress(context).tell)
+    await watch.settle(_bounded(wait_seconds))
+    for approval in watch.pending[:1]:
+        elicit = await question(context, approval)
+        return Waited(watch, approval if elicit else None, elicit)
+    return Waited(watch, None, None)
+
+
+async def ask(waited: Annotated[Waited, Resolve(wait)]) -> Elicit[Decision] | None:
+    """The SDK asks it in the way of the protocol's version, and takes an answer for this very question only."""
+    return waited.elicit
+
+
+def _bounded(seconds: float) -> float:
+    return max(0.0, min(seconds, MOST_SECONDS))
+
+
+def _state(run: Run, pending: list[ApprovalRequested] | None = None) -> RunState:
+    return RunState(
+        run_id=run.id,
+        session_id=run.session_id,
+        agent=run.agent,
+        status=run.status.value,
+        output=text_of(run.output) if run.output is not None else None,
+        error=run.error.message if run.error is not None else None,
+        approvals=[described(approval) for approval in pending or ()],
+    )

@@ -1,0 +1,133 @@
+"""Waits until a run has ended or a person has to decide, and tells of what happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, cast
+
+from anyio import CancelScope
+
+from agent.api.racing import ended
+from flightloop import AsyncFlightloop
+from flightloop.events import (
+    AgentReturned,
+    ApprovalDecided,
+    ApprovalRequested,
+    RunEnded,
+    RunEvent,
+    RunReleased,
+    RunResumed,
+    RunStarted,
+    ToolIntent,
+)
+from flightloop.runs import WAITING, RunStatus
+
+Tell = Callable[[RunEvent], Awaitable[None]]
+
+
+class RunWatch:
+    """A fold over a run's events, and those of the runs of other agents that work for it.
+
+    Args:
+        api: whose key may read the run.
+        run_id: of the run.
+        tell: is told of each durable event from the first ``settle`` on.
+        new: whether it is told of those before as well.
+    """
+
+    def __init__(self, api: AsyncFlightloop, run_id: str, tell: Tell, *, new: bool = False) -> None:
+        self._api, self._run_id, self._tell, self._new = api, run_id, tell, new
+        self._seq = 0
+        self._status = RunStatus.QUEUED
+        self._pending: dict[str, ApprovalRequested] = {}
+        self._below: dict[str, RunWatch] = {}
+        """The runs that work on calls of this one."""
+
+    @property
+    def pending(self) -> list[ApprovalRequested]:
+        """The calls that wait for a person, the oldest first; then those of the runs that work for this one."""
+        if self._status.terminal:
+            return []
+        return [*self._pending.values(), *(approval for run in self._below.values() for approval in run.pending)]
+
+    async def settle(self, seconds: float) -> None:
+        """Returns once the run has ended or waits for a person, after that time at the latest.
+
+        Raises:
+            FlightloopError: the API refuses, or does not answer.
+        """
+        deadline = time.monotonic() + seconds
+        await self._catch_up()
+        with suppress(TimeoutError):
+            await self._wait(deadline)
+
+    async def _catch_up(self) -> None:
+        """Reads what there is, however long it takes: also who only looks gets to know what waits."""
+        for event in await self._api.runs.events(self._run_id, after=self._seq):
+            await self._take(event)
+        self._new = True
+        for run in list(self._below.values()):
+            await run._catch_up()
+
+    async def _wait(self, deadline: float) -> None:
+        """Raises TimeoutError."""
+        while not self._settled:
+            below = [run._wait(deadline) for run in self._below.values() if not run._settled]
+            await _first(self._follow(deadline - time.monotonic()), *below)
+
+    @property
+    def _settled(self) -> bool:
+        return self._status.terminal or (self._status in WAITING and bool(self.pending))
+
+    async def _follow(self, seconds: float) -> None:
+        """Until the run has ended or is given back. Raises TimeoutError."""
+        stream = self._api.runs.stream(self._run_id, after=self._seq, timeout_s=seconds)
+        async with aclosing(cast("AsyncGenerator[RunEvent, None]", stream)) as events:
+            async for event in events:
+                if event.seq:
+                    await self._take(event)
+                if isinstance(event, RunReleased | RunEnded | AgentReturned):
+                    return
+
+    async def _take(self, event: RunEvent) -> None:
+        if event.seq <= self._seq:
+            return  # two read the run at the same time: one waits for it, one wants to know how it ended
+        self._seq = event.seq
+        match event:
+            case RunStarted():
+                self._status = RunStatus.RUNNING
+            case RunResumed():
+                self._status = RunStatus.QUEUED
+            case RunReleased() | RunEnded():
+                self._status = event.status
+            case _ if not event.copied:  # nobody decides about or works on calls of the run that was forked
+                await self._take_call(event)
+        if self._new:
+            await self._tell(event)
+
+    async def _take_call(self, event: RunEvent) -> None:
+        match event:
+            case ApprovalRequested():
+                self._pending[event.approval_id] = event
+            case ApprovalDecided():
+                self._pending.pop(event.approval_id, None)
+            case ToolIntent(performed_by=str(run_id)):
+                self._below[run_id] = RunWatch(self._api, run_id, self._tell, new=self._new)
+            case AgentReturned(performed_by=run_id) if run_id in self._below:
+                await self._below.pop(run_id)._catch_up()
+
+
+async def _first(*waits: Coroutine[Any, Any, None]) -> None:
+    """Returns, or raises, what the first of them does; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        with CancelScope(shield=True):
+            for task in tasks:
+                await ended(task)

@@ -7,6 +7,7 @@ accepts, the original accepts too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -14,6 +15,7 @@ from jsonschema.exceptions import SchemaError
 
 from flightloop.errors import InvalidRequest
 from flightloop.schemas import SchemaProblem, check
+from model.engine.alternatives import OVERLAP, exclusive, require_tags
 
 Schema = dict[str, Any]
 
@@ -30,7 +32,7 @@ _ANNOTATIONS = {
     "$id", "$comment", "contentMediaType", "contentEncoding",
 }  # fmt: skip
 _BELOW_ONE = ("items", "additionalProperties", "contains", "not")
-_BELOW_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
+_BELOW_MANY = ("anyOf", "allOf", "prefixItems")
 _BELOW_NAMED = ("properties", "patternProperties")
 _DEFINITIONS = ("$defs", "definitions")
 
@@ -57,12 +59,17 @@ def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
 
     References become ``#/$defs/<scope>...``, so that several schemas can share one document. Expects a
     schema that passed ``check_schema``.
+
+    Raises:
+        SchemaProblem: a ``oneOf`` that can't be kept.
     """
+    schema = deepcopy(schema)
+    require_tags(_nodes(schema), schema)
     targets = sorted({target for _, target in _references(schema)})
     names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
     # Closing an object that allOf joins with another one would leave nothing that satisfies both.
     closing = not any("allOf" in node for node in _nodes(schema))
-    walk = _Bounds(names, closing)
+    walk = _Bounds(schema, names, closing)
     return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
 
 
@@ -88,13 +95,16 @@ _NUMBER: Schema = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INT
 
 
 class _Bounds:
-    def __init__(self, names: dict[str, str], closing: bool) -> None:
+    def __init__(self, root: Schema, names: dict[str, str], closing: bool) -> None:
+        self.root = root
         self.names = names
         self.closing = closing
 
     def node(self, schema: Schema | bool) -> Schema:
         if schema is True or schema is False:
             return free_value() if schema else {"not": {}}
+        if "oneOf" in schema:
+            schema = self._any_of(schema)
         node = {key: self._value(key, value) for key, value in schema.items() if key not in _ANNOTATIONS}
         for name in _DEFINITIONS:
             node.pop(name, None)
@@ -105,6 +115,11 @@ class _Bounds:
         if "$ref" not in node and "const" not in node and "enum" not in node:
             self._bound(node)
         return node
+
+    def _any_of(self, schema: Schema) -> Schema:
+        if "anyOf" in schema or not exclusive(schema["oneOf"], self.root):
+            raise SchemaProblem(OVERLAP, ("oneOf",))
+        return {"anyOf" if key == "oneOf" else key: value for key, value in schema.items()}
 
     def _value(self, key: str, value: Any) -> Any:
         if key == "$ref":

@@ -178,8 +178,8 @@ async def _checked_messages(
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
             raise GuardrailBlocked(
-                f"messages.{index}: refused by the policy {guard.policy.name}: {ruling.reason}",
-                param=f"messages.{index}.content",
+                f"messages[{index}]: refused by the policy {guard.policy.name}: {ruling.reason}",
+                param=f"messages[{index}].content",
             )
     checked = [
         _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)

@@ -45,7 +45,7 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         admitted = await admit(deps, known_models(request), chat, caller, request.headers)
     except FlightloopError as error:
         raise translation.renamed(error) from error
-    chunks, narration = completing.chunks(deps, admitted), Narration(body)
+    chunks, narration = translation.renaming(completing.chunks(deps, admitted)), Narration(body)
     if not body.stream:
         whole = await first_of(_last(narration, chunks), caller_gone(request, deps))
         if whole is None:

@@ -87,8 +87,8 @@ class Reading:
 
 
 def joined(earlier: ChatChunk, later: ChatChunk) -> ChatChunk | None:
-    """Two chunks of an answer as one, if both bring text and nothing else."""
-    if not (_is_text(earlier) and _is_text(later)):
+    """Two chunks of an answer as one, if both bring text of the same choice and nothing else."""
+    if not (_is_text(earlier) and _is_text(later) and earlier.choices[0].index == later.choices[0].index):
         return None
     (choice,) = earlier.choices
     text = (choice.delta.content or "") + (later.choices[0].delta.content or "")

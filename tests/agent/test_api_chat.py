@@ -126,13 +126,13 @@ async def test_usage_only_when_asked_for() -> None:
     [
         ({"messages": []}, "messages", "at least 1"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages", "empty"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role", "'user'"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role", "'user'"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"n": 2}, "n", "1"),
         ({"tool_choice": "required"}, "tool_choice", "needs tools"),
         ({"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [ADD]}, "tool_choice", "add"),
         ({"tools": [ADD, ADD]}, "tools", "same name"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "pattern"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "pattern"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
     ],
 )
@@ -155,7 +155,7 @@ async def test_tags_come_from_the_key_and_the_headers() -> None:
 async def test_a_refused_message_never_reaches_the_model() -> None:
     deps = api_deps()
     answer = await ask(deps, messages=[*USER, {"role": "user", "content": "the forbidden word"}])
-    assert code_of(answer) == (422, "guardrail_blocked", "messages.1.content")
+    assert code_of(answer) == (422, "guardrail_blocked", "messages[1].content")
     assert not model_of(deps).requests
     [record] = await deps.journal.audit("default")
     terms = [verdict.action for verdict in [record.verdict, *record.others] if verdict.rail == "terms"]

@@ -24,6 +24,7 @@ from flightloop.content import Asked, Content, Many, Part, Wire, is_plain, text_
 from flightloop.limits import (
     ANSWER_CALLS,
     CALLS,
+    CHOICES,
     DESCRIPTION_CHARS,
     MESSAGES,
     NAME_CHARS,
@@ -217,7 +218,8 @@ class ChatRequest(Asked):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
-    n: Literal[1] = 1
+    n: int = Field(default=1, ge=1, le=CHOICES)
+    """Choices. With a ``seed``, each is seeded by another number that follows from it."""
     ignore_eos: bool = False
     """As vLLM takes it: the answer goes on until another bound ends it. For measurements."""
     logprobs: bool = False
@@ -280,6 +282,15 @@ class Usage(Wire):
     completion_tokens: int = 0
     total_tokens: int = 0
     prompt_tokens_details: PromptTokensDetails = Field(default_factory=PromptTokensDetails)
+
+    def __add__(self, other: Usage) -> Usage:
+        cached = self.prompt_tokens_details.cached_tokens + other.prompt_tokens_details.cached_tokens
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+        )
 
 
 class ResponseExtension(Wire):

@@ -1,93 +1,110 @@
 """Alternatives of a ``oneOf`` that exclude each other: it then says the same as ``anyOf``, which a grammar can hold.
 
 A grammar can't count how many alternatives a value satisfies. Where no value can satisfy two there is nothing to
-count, as in the unions that pydantic and OpenAPI write with a ``discriminator``.
+count, as in unions whose alternatives have a tag, a property with a constant of its own. Pydantic does not require a
+tag that has a default, and some clients leave ``discriminator`` out; a grammar that requires the tag accepts fewer
+values, each of which satisfies one alternative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, permutations
 from typing import Any
+
+Schema = Mapping[str, Any]
 
 DEPTH = 4
 """Levels of properties and alternatives that are looked through."""
 OVERLAP = (
-    "has alternatives that one value may satisfy together, which no grammar can keep apart: give each a required"
-    " property with a const of its own (a discriminator), or write anyOf"
+    "has alternatives that one value may satisfy together, which no grammar can keep apart: give each a property with"
+    " a const of its own (a discriminator), or write anyOf"
 )
 KINDS = frozenset({"null", "boolean", "object", "array", "string", "number", "integer"})
 
 
-def require_tags(nodes: Iterable[dict[str, Any]], root: dict[str, Any]) -> None:
-    """Makes each alternative of a union with a ``discriminator`` require it, in place.
+@dataclass
+class Alternatives:
+    """The alternatives in one schema document, and the tags that they are to require.
 
-    OpenAPI 3.1 (4.8.25) wants the property to be there, and pydantic refuses a value without; but pydantic's schemas
-    don't list it as required where it has a default.
+    Args:
+        root: the document; its references point into it, and come to an end (`flightloop.schemas`).
     """
-    for node in nodes:
-        tag = _mapping(node.get("discriminator")).get("propertyName")
-        for alternative in _list(node.get("oneOf")):
-            found = resolved(alternative, root)
-            if isinstance(found, dict) and tag in _mapping(found.get("properties")):
-                required = _list(found.get("required"))
-                found["required"] = required if tag in required else [*required, tag]
 
+    root: Schema
+    _tags: dict[int, list[str]] = field(default_factory=dict)
 
-def exclusive(alternatives: Iterable[Any], root: Mapping[str, Any]) -> bool:
-    """Whether no value satisfies two of the schemas, as far as that shows; their references point into ``root``."""
-    return all(_disjoint(one, other, root, DEPTH) for one, other in combinations(alternatives, 2))
+    def tag(self, nodes: Iterable[Schema]) -> None:
+        """Finds the tags of all unions among the document's nodes."""
+        for node in nodes:
+            alternatives = [self._resolved(one) for one in _list(node.get("oneOf"))]
+            tag = _mapping(node.get("discriminator")).get("propertyName") or self._common_tag(alternatives)
+            for one in alternatives:
+                if tag is not None and tag in _properties(one):
+                    self._tags.setdefault(id(one), []).append(tag)
 
+    def required(self, schema: Schema) -> list[str]:
+        """The properties that a value has to have, its tags among them."""
+        return list(dict.fromkeys([*_list(schema.get("required")), *self._tags.get(id(schema), ())]))
 
-def resolved(schema: Any, root: Mapping[str, Any]) -> Any:
-    """What a schema refers to; itself where it is no reference. Chains of references end (`flightloop.schemas`)."""
-    while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
-        found: Any = root
-        for step in schema["$ref"].removeprefix("#").split("/")[1:]:
-            name = step.replace("~1", "/").replace("~0", "~")
-            found = found[int(name)] if isinstance(found, list) else found[name]
-        schema = found
-    return schema
+    def exclusive(self, alternatives: Sequence[Any]) -> bool:
+        """Whether no value satisfies two of them, as far as that shows, if it has the tag of one."""
+        return all(self._disjoint(one, other, DEPTH) for one, other in permutations(alternatives, 2))
 
+    def _common_tag(self, alternatives: Sequence[Any]) -> str | None:
+        for name in _properties(alternatives[0]) if alternatives else ():
+            found = [self._resolved(_properties(one).get(name)) for one in alternatives]
+            constant = all(isinstance(one, Mapping) and _constants(one) is not None for one in found)
+            if constant and all(_apart(one, other) for one, other in combinations(found, 2)):
+                return name
+        return None
 
-def _disjoint(one: Any, other: Any, root: Mapping[str, Any], depth: int) -> bool:
-    one, other = resolved(one, root), resolved(other, root)
-    if one is False or other is False:
-        return True
-    if depth == 0 or not isinstance(one, Mapping) or not isinstance(other, Mapping):
-        return False
-    for schema, against in ((one, other), (other, one)):
+    def _disjoint(self, tagged: Any, other: Any, depth: int) -> bool:
+        """Whether no value satisfies both, where the first requires its tags and the second does not."""
+        tagged, other = self._resolved(tagged), self._resolved(other)
+        if tagged is False or other is False:
+            return True
+        if depth == 0 or not isinstance(tagged, Mapping) or not isinstance(other, Mapping):
+            return False
+        if _apart(tagged, other):
+            return True
         for keyword in ("anyOf", "oneOf"):
-            inner = _list(schema.get(keyword))
-            if inner and all(_disjoint(each, against, root, depth - 1) for each in inner):
+            inner = _list(tagged.get(keyword))
+            if inner and all(self._disjoint(one, other, depth - 1) for one in inner):
                 return True
-    return _apart(one, other) or any(
-        _disjoint(one["properties"][name], other["properties"][name], root, depth - 1) for name in _shared(one, other)
-    )
+            inner = _list(other.get(keyword))
+            if inner and all(self._disjoint(tagged, one, depth - 1) for one in inner):
+                return True
+        needed = {*self.required(tagged), *_list(other.get("required"))}
+        shared = _properties(tagged).keys() & _properties(other).keys() & needed
+        return _kinds(tagged) & _kinds(other) == {"object"} and any(
+            self._disjoint(_properties(tagged)[name], _properties(other)[name], depth - 1) for name in sorted(shared)
+        )
+
+    def _resolved(self, schema: Any) -> Any:
+        while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+            found: Any = self.root
+            for step in schema["$ref"].removeprefix("#").split("/")[1:]:
+                name = step.replace("~1", "/").replace("~0", "~")
+                found = found[int(name)] if isinstance(found, list) else found[name]
+            schema = found
+        return schema
 
 
-def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """By their constants or their types."""
+def _apart(one: Schema, other: Schema) -> bool:
+    """Whether constants or types leave no value that satisfies both."""
     constants, others = _constants(one), _constants(other)
     if constants is not None and others is not None:
         return not any(_same(value, another) for value in constants for another in others)
     return not _kinds(one) & _kinds(other)
 
 
-def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """Properties that every value of either schema has."""
-    if _kinds(one) == _kinds(other) == {"object"}:
-        known = [
-            _mapping(schema.get("properties")).keys() & set(_list(schema.get("required"))) for schema in (one, other)
-        ]
-        yield from sorted(known[0] & known[1])
-
-
-def _constants(schema: Mapping[str, Any]) -> list[Any] | None:
+def _constants(schema: Schema) -> list[Any] | None:
     return [schema["const"]] if "const" in schema else schema.get("enum")
 
 
-def _kinds(schema: Mapping[str, Any]) -> frozenset[str]:
+def _kinds(schema: Schema) -> frozenset[str]:
     """Types of the values that may satisfy the schema."""
     given = schema.get("type", KINDS)
     kinds = frozenset([given] if isinstance(given, str) else given)
@@ -107,6 +124,10 @@ def _kinds_of(value: Any) -> set[str]:
 def _same(one: Any, other: Any) -> bool:
     """Equal as JSON: true is not 1, though Python says so."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _properties(schema: Any) -> Mapping[str, Any]:
+    return _mapping(_mapping(schema).get("properties"))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

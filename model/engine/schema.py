@@ -7,7 +7,6 @@ accepts, the original accepts too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -15,7 +14,7 @@ from jsonschema.exceptions import SchemaError
 
 from flightloop.errors import InvalidRequest
 from flightloop.schemas import SchemaProblem, check
-from model.engine.alternatives import OVERLAP, exclusive, require_tags
+from model.engine.alternatives import OVERLAP, Alternatives
 
 Schema = dict[str, Any]
 
@@ -63,13 +62,13 @@ def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
     Raises:
         SchemaProblem: a ``oneOf`` that can't be kept.
     """
-    schema = deepcopy(schema)
-    require_tags(_nodes(schema), schema)
+    alternatives = Alternatives(schema)
+    alternatives.tag(_nodes(schema))
     targets = sorted({target for _, target in _references(schema)})
     names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
     # Closing an object that allOf joins with another one would leave nothing that satisfies both.
     closing = not any("allOf" in node for node in _nodes(schema))
-    walk = _Bounds(schema, names, closing)
+    walk = _Bounds(alternatives, names, closing)
     return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
 
 
@@ -95,17 +94,20 @@ _NUMBER: Schema = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INT
 
 
 class _Bounds:
-    def __init__(self, root: Schema, names: dict[str, str], closing: bool) -> None:
-        self.root = root
+    def __init__(self, alternatives: Alternatives, names: dict[str, str], closing: bool) -> None:
+        self.alternatives = alternatives
         self.names = names
         self.closing = closing
 
     def node(self, schema: Schema | bool) -> Schema:
         if schema is True or schema is False:
             return free_value() if schema else {"not": {}}
+        required = self.alternatives.required(schema)
         if "oneOf" in schema:
             schema = self._any_of(schema)
         node = {key: self._value(key, value) for key, value in schema.items() if key not in _ANNOTATIONS}
+        if required:
+            node["required"] = required
         for name in _DEFINITIONS:
             node.pop(name, None)
         if node.get("format") not in _FORMATS:
@@ -117,7 +119,7 @@ class _Bounds:
         return node
 
     def _any_of(self, schema: Schema) -> Schema:
-        if "anyOf" in schema or not exclusive(schema["oneOf"], self.root):
+        if "anyOf" in schema or not self.alternatives.exclusive(schema["oneOf"]):
             raise SchemaProblem(OVERLAP, ("oneOf",))
         return {"anyOf" if key == "oneOf" else key: value for key, value in schema.items()}
 

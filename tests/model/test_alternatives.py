@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, InvalidRequest
-from model.engine.alternatives import exclusive
+from model.engine.alternatives import Alternatives
 from model.engine.compiler import check_tools
 from model.engine.grammar import grammar_for
 from model.prompt import call_text
-from tests.model.test_grammar import accepts, json_schema, request, tool
+from tests.model.test_grammar import accepts, json_schema, request, tool, walk
 
 
 class Cat(BaseModel):
@@ -78,6 +79,15 @@ def test_discriminated_unions_as_pydantic_writes_them(
     assert accepts(grammar, call_text([("keep", model.model_validate_json(fitting[0]).model_dump())]))
 
 
+def test_a_tag_needs_no_discriminator_and_need_not_be_required() -> None:
+    schema = Owner.model_json_schema()
+    del schema["properties"]["pet"]["discriminator"]  # pydantic-ai does
+    grammar = grammar_for(request(response_format=json_schema(schema)))
+    assert grammar is not None
+    assert accepts(grammar, '{"pet": {"kind": "cat", "lives": 3}}')
+    assert not accepts(grammar, '{"pet": {"lives": 3}}')
+
+
 @pytest.mark.parametrize(
     "alternatives",
     [
@@ -88,7 +98,9 @@ def test_discriminated_unions_as_pydantic_writes_them(
             {"properties": {"a": {"const": 1}}, "required": ["a"]},
             {"properties": {"a": {"const": 2}}, "required": ["a"]},
         ],
-        [{"type": "object", "properties": {"a": {"const": n}}} for n in (1, 2)],  # {} satisfies both
+        [
+            {"type": "object", "properties": {"a": {"type": kind}}} for kind in ("string", "integer")
+        ],  # {} satisfies both
     ],
 )
 def test_alternatives_that_overlap_are_refused_with_what_to_do(alternatives: list[Any]) -> None:
@@ -118,9 +130,12 @@ leaves = st.one_of(
 
 def composed(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     members = st.dictionaries(st.sampled_from(["a", "b"]), inner, min_size=1)
-    required = st.lists(st.sampled_from(["a", "b"]), unique=True)
-    objects = st.tuples(members, required, st.booleans()).map(
-        lambda made: {"properties": made[0], "required": made[1], **({"type": "object"} if made[2] else {})}
+    objects = st.tuples(members, st.booleans(), st.booleans()).map(
+        lambda made: {
+            "properties": made[0],
+            "required": sorted(made[0]) if made[1] else [],
+            **({"type": "object"} if made[2] else {}),
+        }
     )
     unions = st.lists(inner, min_size=1, max_size=2).map(lambda options: {"anyOf": options})
     return objects | unions
@@ -135,4 +150,22 @@ values = st.recursive(constants, lambda inner: st.dictionaries(st.sampled_from([
 @settings(max_examples=500, deadline=None)
 def test_no_value_satisfies_two_alternatives_that_are_called_exclusive(one: Any, other: Any, found: list[Any]) -> None:
     both = any(all(Draft202012Validator(each).is_valid(value) for each in (one, other)) for value in found)
-    assert not (both and exclusive([one, other], {}))
+    assert not (both and Alternatives({}).exclusive([one, other]))
+
+
+@given(st.lists(alternatives, min_size=1, max_size=3), st.booleans(), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_what_is_decoded_satisfies_exactly_one(options: list[Any], tagged: bool, seed: int) -> None:
+    if tagged:
+        options = [
+            {"type": "object", "properties": {"tag": {"const": f"t{n}"}, "value": each}}
+            for n, each in enumerate(options)
+        ]
+    schema = {"oneOf": options}
+    try:
+        grammar = grammar_for(request(response_format=json_schema(schema)))
+    except InvalidRequest:
+        assume(not tagged)
+        return
+    assert grammar is not None
+    Draft202012Validator(schema).validate(json.loads(walk(grammar, seed)))

@@ -20,7 +20,7 @@ _News = tuple[int, ChatChunk | Exception | None]
 
 
 def choices(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
-    """Chunks of all choices as they come about, each with its choice's index; at the end the usage of all.
+    """All choices begin, in order, once the first has; then come their chunks as they come about, and the usage of all.
 
     The first error, an interrupt for example, ends all of them. Raises what ``completing.chunks`` raises.
     """
@@ -30,7 +30,7 @@ def choices(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None
 
 async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> AsyncGenerator[ChatChunk, None]:
     news: asyncio.Queue[_News] = asyncio.Queue()
-    requests = [_of_choice(admitted.request, index) for index in range(admitted.request.n)]
+    requests = [_seeded(admitted.request, index) for index in range(admitted.request.n)]
     tasks = [
         asyncio.create_task(_tell(index, chunks(deps, replace(admitted, request=request), owner), news))
         for index, request in enumerate(requests)
@@ -45,10 +45,13 @@ async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwne
                 continue
             if isinstance(told, Exception):
                 raise told
-            first = first or told
+            if first is None:
+                first = told
+                for each in range(len(tasks)):  # in order: the openai package lists choices as they begin
+                    yield _of_choice(first, first, each)
             usage += told.usage or Usage()
-            if told.choices:
-                yield _renamed(told, first, index)
+            if told.choices and told.choices[0].delta.role is None:
+                yield _of_choice(told, first, index)
     finally:
         # A cancelled response is cancelled again at every await: the clean-up has to be shielded from that.
         with CancelScope(shield=True):
@@ -60,7 +63,7 @@ async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwne
     yield ChatChunk(id=first.id, created=first.created, model=first.model, usage=usage)
 
 
-def _of_choice(request: ChatRequest, index: int) -> ChatRequest:
+def _seeded(request: ChatRequest, index: int) -> ChatRequest:
     """A seed gives each choice one of its own, of another size: generators are often seeded by the absolute value."""
     seed = request.seed
     if seed is not None:
@@ -79,7 +82,7 @@ async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: async
         news.put_nowait((index, None))
 
 
-def _renamed(chunk: ChatChunk, first: ChatChunk, index: int) -> ChatChunk:
+def _of_choice(chunk: ChatChunk, first: ChatChunk, index: int) -> ChatChunk:
     """The chunk as one of the completion that ``first`` began."""
     told = [choice.model_copy(update={"index": index}) for choice in chunk.choices]
     return chunk.model_copy(update={"id": first.id, "created": first.created, "choices": told, "usage": None})

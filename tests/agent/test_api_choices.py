@@ -147,6 +147,21 @@ async def test_a_client_that_goes_away_ends_all(stream: bool) -> None:
         await until_running(deps, 0)
 
 
+async def test_choices_begin_in_order_whichever_is_first() -> None:
+    deps = api_deps(Said("late", gate=asyncio.Event()), Said("early"), streaming="live")
+    chunks: list[Any] = []
+    async with running(create_app(deps)) as url:
+        client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+        stream = await client.chat.completions.create(model="scripted", messages=USER, n=2, stream=True)  # type: ignore[call-overload]
+        async for chunk in stream:
+            chunks += [(choice.index, choice.delta.role, choice.delta.content) for choice in chunk.choices]
+            if chunk.choices[0].finish_reason:
+                break
+        await client.close()
+    assert chunks[:2] == [(0, "assistant", ""), (1, "assistant", "")]
+    assert (1, None, "early") in chunks
+
+
 async def test_text_of_different_choices_is_never_joined() -> None:
     chunks = await streamed(api_deps(Said("a a a a"), Said("b b b b"), streaming="live"), n=2)
     texts = {0: "", 1: ""}

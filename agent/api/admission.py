@@ -26,6 +26,7 @@ from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
+from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
@@ -72,7 +73,7 @@ async def admit(
         priority=request.flightloop.priority,
         tags=tags,
         epoch=epoch,
-        traceparent=request.flightloop.traceparent or headers.get("traceparent"),
+        traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),
     )
     admitted = request.model_copy(update={"messages": messages, "tools": tools, "flightloop": extension})
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}

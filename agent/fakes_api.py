@@ -65,7 +65,7 @@ class Said:
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()
     gate: asyncio.Event | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     logprobs: bool = False
     extension: ResponseExtension | None = None
     finish_reason: FinishReason | None = None

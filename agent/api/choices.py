@@ -14,6 +14,7 @@ from agent.api.completing import chunks
 from agent.api.deps import ApiDeps
 from agent.api.owner import CompletionOwner
 from flightloop.chat import ChatChunk, ChatRequest, Usage
+from flightloop.errors import ModelUnavailable
 
 _News = tuple[int, ChatChunk | Exception | None]
 """Of the choice with that index: a chunk, what ended it, or None at its end."""
@@ -72,14 +73,17 @@ def _seeded(request: ChatRequest, index: int) -> ChatRequest:
 
 
 async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: asyncio.Queue[_News]) -> None:
+    """Tells whoever reads the news of each chunk, and of the end, whatever it is: Ray cancels those it gives up."""
+    end: Exception | None = ModelUnavailable("the answer broke off")
     try:
         async with aclosing(answer):
             async for chunk in answer:
                 news.put_nowait((index, chunk))
+        end = None
     except Exception as error:
-        news.put_nowait((index, error))
-    else:
-        news.put_nowait((index, None))
+        end = error
+    finally:
+        news.put_nowait((index, end))
 
 
 def _of_choice(chunk: ChatChunk, first: ChatChunk, index: int) -> ChatChunk:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from flightloop.chat import ChatChunk
+from flightloop.errors import ModelUnavailable
 
 
 class Reading:
@@ -60,6 +61,11 @@ class Reading:
                 self._put(chunk)
         except Exception as error:
             self._error = error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._error = ModelUnavailable("the answer broke off")  # cancelled from below: it is not whole
         finally:
             self._end()
             close = getattr(chunks, "aclose", None)

@@ -134,6 +134,12 @@ async def test_an_error_of_one_ends_the_others() -> None:
     assert model_of(deps).running == 0
 
 
+async def test_one_that_is_cancelled_from_below_ends_the_others() -> None:
+    deps = api_deps(Said("a b", error=asyncio.CancelledError()), *waiting("never ends"))
+    assert code_of(await ask(deps, n=2))[:2] == (503, "model_unavailable")
+    assert model_of(deps).running == 0
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_goes_away_ends_all(stream: bool) -> None:
     deps = api_deps(*waiting("one two", "three four"))

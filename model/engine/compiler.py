@@ -165,7 +165,7 @@ def check_tools(tools: Sequence[ToolDef], limit_s: float = LIMIT_S, command: Seq
     try:
         for tool in tools:
             if (problem := _problem(process, tool, limit_s)) is not None:
-                told = f"tool {tool.function.name}: the schema of its parameters {problem}"
+                told = f"tool {tool.function.name}: the schema of its parameters: {problem}"
                 raise ConfigError(told, param="tools")
     finally:
         process.end()

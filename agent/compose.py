@@ -17,7 +17,7 @@ from agent.home import open_home, private_files
 from agent.kits import Kits, OwnedHosts
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.models.retrying import RUNS, RetryingChatModel
-from agent.project import LiveProject, Project, load_project
+from agent.project import LiveProject, Project, ToolCheck, load_project, unchecked
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
 from agent.store.urls import files_of
@@ -30,6 +30,7 @@ from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
 from guardrails.types import Judge
+from model.engine.compiler import check_tools
 from observability.tracing import Tracing
 from tools.builtin.knowledge import search_knowledge
 from tools.config import ToolsConfig
@@ -136,14 +137,18 @@ def private(settings: Settings) -> tuple[Path, ...]:
 
 def live_project(settings: Settings) -> LiveProject:
     """Follows its files in a thread. Raises ConfigError."""
-    live = LiveProject(settings.project, private(settings))
+    live = LiveProject(settings.project, private(settings), _tool_check(settings))
     live.follow()
     return live
 
 
 def read_project(settings: Settings) -> Project:
     """The project as it is now. Raises ConfigError."""
-    return load_project(settings.project, private(settings))
+    return load_project(settings.project, private(settings), _tool_check(settings))
+
+
+def _tool_check(settings: Settings) -> ToolCheck:
+    return unchecked if settings.model_url else check_tools
 
 
 def tools_config(settings: Settings) -> ToolsConfig:

@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     # Telling
     otlp_endpoint: str | None = None
     """Base URL of an OTLP/HTTP receiver of traces; none: files in ``home/traces``."""
+    trace_content: bool = False
+    """Prompts, answers and tools' arguments on the spans: they are personal data."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     webhooks: tuple[Endpoint, ...] = ()
@@ -206,7 +208,9 @@ class Settings(BaseSettings):
             prompt_cost_per_1k_tokens=self.price_prompt / 1000,
             completion_cost_per_1k_tokens=self.price_completion / 1000,
         )
-        tracing = TracingConfig(endpoint=self.otlp_endpoint, directory=self.home / "traces")
+        tracing = TracingConfig(
+            endpoint=self.otlp_endpoint, directory=self.home / "traces", capture_content=self.trace_content
+        )
         return ObservabilityConfig(business=business, tracing=tracing)
 
     def own_key(self) -> str:

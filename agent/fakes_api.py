@@ -65,7 +65,7 @@ class Said:
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()
     gate: asyncio.Event | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     logprobs: bool = False
     extension: ResponseExtension | None = None
     finish_reason: FinishReason | None = None
@@ -75,19 +75,32 @@ class Said:
 @dataclass
 class ScriptedChat:
     """A ``ChatModel`` that answers in order; the last answer repeats. ``asked`` is set by the first
-    request, ``cut`` when a stream ends before its answer does."""
+    request, ``cut`` when a stream ends before its answer does; ``running`` streams are open."""
 
     answers: list[Said] = field(default_factory=lambda: [Said("ok")])
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(context_length=100))
     requests: list[ChatRequest] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
+    running: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_running(self, count: int) -> None:
+        """Returns once so many streams are open."""
+        while self.running != count:
+            await self.changed.wait()
+
+    def _run(self, change: int) -> None:
+        self.running += change
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         self.requests.append(request)
         self.asked.set()
         said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         whole = False
+        self._run(+1)
         try:
             for number, delta in enumerate(_deltas(said)):
                 if number == 1 and said.gate is not None:
@@ -98,6 +111,7 @@ class ScriptedChat:
             yield _chunk(Delta(), said, said.finish_reason or ("tool_calls" if said.calls else "stop"))
             whole = True
         finally:
+            self._run(-1)
             if not whole:
                 self.cut.set()
 

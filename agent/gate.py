@@ -6,6 +6,7 @@ What passes is checked by the guard, and its verdicts go into the journal in the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -29,8 +30,7 @@ from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
-from observability import semconv
-from observability.tracing import Tracing, traceparent
+from observability.tracing import Tracing, fail, traceparent
 from tools.host import ToolOutcome
 
 
@@ -179,9 +179,10 @@ class Gate:
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
         with self._means.tracing.tool(spec.name, state.call.id) as span:
+            self._means.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
             outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
             if not outcome.ok:
-                span.set_attribute(semconv.ERROR_TYPE, "timeout" if outcome.timed_out else "tool_error")
+                fail(span, "timeout" if outcome.timed_out else "tool_error")
             return outcome
 
     def _tool_context(self, key: str) -> ToolContext:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from agent import subagent
 from agent.spec import AgentSpec
 from flightloop import plain
+from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from guardrails.policy import Policy, default_policy, load_policy
 from tools.config import ToolsConfig
@@ -36,7 +37,14 @@ MOST_DOCUMENTS = 500
 """Agents, or policies."""
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
+ToolCheck = Callable[[Sequence[ToolDef]], None]
+"""Whether the model can be held to tools' schemas. Raises ConfigError, which names the tool."""
+
 log = structlog.get_logger(__name__)
+
+
+def unchecked(tools: Sequence[ToolDef]) -> None:
+    """For a model of which nobody here knows: a remote one."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,12 @@ class Project:
         return sorted((self.folder / "tasks").glob("*.jsonl"))
 
 
-def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
+def load_project(folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> Project:
     """Reads and checks a project; none: the embedded ``support``.
 
     Args:
         private: what its code may not see; see ``agent.compose.private``.
+        check_tools: asked about the tools that an agent lists; an MCP server may bring others that none can use.
 
     Raises:
         ConfigError: naming the file and the field at fault.
@@ -111,6 +120,7 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
     _check_subagents(folder, agents, registry)
+    check_tools(registry.definitions(sorted({name for agent in agents.values() for name in agent.tools})))
     tools = {*_names(registry), *map(subagent.tool_name, agents)}
     for path, policy in own.items():
         _check_tools_named(path, policy, tools)
@@ -123,11 +133,12 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
 class LiveProject:
     """A project that follows its folder: a change is picked up, a mistake keeps what was good."""
 
-    def __init__(self, folder: Path | None, private: Sequence[Path]) -> None:
+    def __init__(self, folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> None:
         self._folder = folder or EMBEDDED
         self._private = private
+        self._check_tools = check_tools
         self._seen = _stamps(self._folder)
-        self._project = load_project(self._folder, private)
+        self._project = load_project(self._folder, private, check_tools)
         self._follower: Thread | None = None
 
     def current(self) -> Project:
@@ -151,7 +162,7 @@ class LiveProject:
             if stamps == self._seen:
                 return
             self._seen = stamps
-            self._project = load_project(self._folder, self._private)
+            self._project = load_project(self._folder, self._private, self._check_tools)
             log.info("project reloaded", folder=str(self._folder))
         except FlightloopError as error:
             log.error("project not reloaded, the last good one stays", error=error.message)

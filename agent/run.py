@@ -187,6 +187,7 @@ def _created(event: RunCreated) -> RunState:
             policy=event.policy,
             model=event.model,
             epoch=event.epoch,
+            traceparent=event.traceparent,
             created_at=event.at,
             last_seq=event.seq or 1,
         )

@@ -78,7 +78,9 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(_background(projector.run()))
         await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
-        worker = compose.make_worker(settings, journal, kits, model, name, deltas, Tracing(provider))
+        worker = compose.make_worker(
+            settings, journal, kits, model, name, deltas, Tracing(provider, settings.trace_content)
+        )
         working = await stack.enter_async_context(_working(worker))
 
         async def values() -> Values:
@@ -105,7 +107,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,
             tenants=settings.tenants,
-            tracing=Tracing(provider),
+            tracing=Tracing(provider, settings.trace_content),
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         own = await stack.enter_async_context(api_socket())

@@ -117,6 +117,7 @@ def run_for(
         policy_sha256=agent.policy_sha256,
         parent=Parent(call_id=intent.call_id, callers=callers, user_text=user_text, tainted=tainted),
         model=caller.model,
+        traceparent=caller.traceparent,
     )
 
 

@@ -224,7 +224,7 @@ class Worker:
 
     async def _drive(self, held: _Held, claim: Claim) -> None:
         run = claim.run
-        with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id) as span:
+        with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
             async with self._kits.using(run) as kit:
                 held.hosts = kit.hosts
                 book = await Book.open(self._journal, run.tenant_id, claim.lease)

@@ -32,9 +32,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, ToolCall
+from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice
 from flightloop.content import TablePart, TextPart, table_text
-from flightloop.errors import ContextTooLong, InvalidRequest, UnsupportedContent
+from flightloop.errors import ContextTooLong, UnsupportedContent
 from model.signature import signature, type_text
 
 TURN_OPEN, TURN_CLOSE = "<|im_start|>", "<|im_end|>"
@@ -88,7 +88,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
         ids += [opened, *tokenizer.encode(f"{role}\n{text}"), closed, *newline]
     ids += [opened, *tokenizer.encode(f"assistant\n{_opening(request)}")]
     if len(ids) >= limit:
-        raise ContextTooLong.of(limit, f"the messages have {len(ids)} and leave no room for an answer")
+        raise ContextTooLong.of(limit, f"the conversation has {len(ids)} and leaves no room for an answer")
     return ids
 
 
@@ -136,7 +136,7 @@ def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> st
     if message.name == PLAN_NAME:
         text = f"{PLAN_OPEN}{_as_written(text)}{PLAN_CLOSE}"
     if message.tool_calls:
-        text += call_text(_parsed(message.tool_calls, index))
+        text += call_text((call.function.name, call.function.as_object()) for call in message.tool_calls)
     return text
 
 
@@ -151,13 +151,6 @@ def _content_text(message: ChatMessage, index: int) -> str:
             where = f"messages[{index}].content[{place}]"
             raise UnsupportedContent(f"{where}: this model takes text and table, not {part.type}", param=where)
     return "\n".join(texts)
-
-
-def _parsed(calls: Sequence[ToolCall], index: int) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        return [(call.function.name, call.function.parsed()) for call in calls]
-    except ValueError as error:
-        raise InvalidRequest(f"messages[{index}].tool_calls: {error}", param="messages") from error
 
 
 def _as_written(text: str) -> str:

@@ -161,6 +161,8 @@ class JournalProjection:
 
     def _created(self, series: Series, tenant: str, event: RunCreated) -> None:
         facts = RunFacts(tenant, event.agent, _seconds(event))
+        if event.traceparent is not None:
+            facts.trace_id = trace_id_of(event.run_id, event.traceparent)
         self._runs[event.run_id] = facts
         series.inc(RUN_CREATED, 1, {"agent": event.agent})
         facts.tally(series, 1)
@@ -186,7 +188,7 @@ class JournalProjection:
             (RUN_STEPS, facts.steps),
             (RUN_TOKENS, facts.tokens),
         ):
-            series.observe(metric, value, agent, _exemplar(event, value))
+            series.observe(metric, value, agent, self._exemplar(event, value))
         facts.tally(series, -1)
         facts.status, facts.stop_reason = event.status.value, event.stop_reason.value
         if facts.asked:  # the end of a run closes its approvals without a word of their own
@@ -201,9 +203,9 @@ class JournalProjection:
         facts, model = self._facts(event.run_id), event.model
         agent = {"agent": facts.agent}
         series.inc(RUN_DECISIONS, 1, {**agent, "kind": event.type.removeprefix("decision.")})
-        series.inc(BUSINESS_COST_EUROS, max(model.cost, 0.0), agent, _exemplar(event, model.cost))
+        series.inc(BUSINESS_COST_EUROS, max(model.cost, 0.0), agent, self._exemplar(event, model.cost))
         if model.confidence is not None:
-            series.observe(RUN_CONFIDENCE, model.confidence, agent, _exemplar(event, model.confidence))
+            series.observe(RUN_CONFIDENCE, model.confidence, agent, self._exemplar(event, model.confidence))
         if facts is not UNKNOWN:
             _add_model_call(facts, model)
 
@@ -223,7 +225,7 @@ class JournalProjection:
         rail = {"rail": verdict.rail}
         series.inc(GUARDRAIL_VERDICTS, 1, {**rail, "stage": verdict.stage, "action": verdict.action})
         seconds = verdict.milliseconds / 1000
-        series.observe(GUARDRAIL_SECONDS, seconds, rail, _exemplar(event, seconds))
+        series.observe(GUARDRAIL_SECONDS, seconds, rail, self._exemplar(event, seconds))
         self._scored(series, verdict, event)
 
     def _scored(self, series: Series, verdict: Verdict, event: Event) -> None:
@@ -232,16 +234,16 @@ class JournalProjection:
         agent = {"agent": self._facts(event.run_id).agent}
         groundedness = verdict.scores.get(self._config.groundedness_category)
         if groundedness is not None:
-            series.observe(MODEL_GROUNDEDNESS, groundedness, agent, _exemplar(event, groundedness))
+            series.observe(MODEL_GROUNDEDNESS, groundedness, agent, self._exemplar(event, groundedness))
         if verdict.rail in self._config.toxicity_rails:
             toxicity = max(verdict.scores.values())
-            series.observe(MODEL_TOXICITY, toxicity, agent, _exemplar(event, toxicity))
+            series.observe(MODEL_TOXICITY, toxicity, agent, self._exemplar(event, toxicity))
             series.inc(MODEL_TOXIC, float(toxicity > self._config.toxicity_threshold), agent)
 
     def _tool(self, series: Series, tenant: str, event: ToolResult) -> None:
         tool = {"tool": event.tool}
         series.inc(TOOL_CALLS, 1, {**tool, "outcome": "ok" if event.ok else "error"})
-        series.observe(TOOL_SECONDS, event.seconds, tool, _exemplar(event, event.seconds))
+        series.observe(TOOL_SECONDS, event.seconds, tool, self._exemplar(event, event.seconds))
         series.inc(TOOL_TAINTED, float(event.tainted), tool)
 
     def _shortened(self, series: Series, tenant: str, event: ContextCompacted) -> None:
@@ -265,6 +267,10 @@ class JournalProjection:
         facts.score, facts.resolved = event.feedback.score, event.feedback.resolved
         facts.tally(series, 1)
 
+    def _exemplar(self, event: Event, value: float) -> Exemplar:
+        trace_id = self._facts(event.run_id).trace_id or trace_id_of(event.run_id)
+        return Exemplar(trace_id, value, _seconds(event))
+
     def _verified(self, series: Series, tenant: str, event: OutcomeVerified) -> None:
         facts = self._facts(event.run_id)
         if facts is UNKNOWN:
@@ -287,10 +293,6 @@ def _add_model_call(facts: RunFacts, model: ModelCall) -> None:
 
 def _seconds(event: Event) -> float:
     return event.at.timestamp() if event.at else 0.0
-
-
-def _exemplar(event: Event, value: float) -> Exemplar:
-    return Exemplar(trace_id_of(event.run_id), value, _seconds(event))
 
 
 _HANDLERS: dict[type[Event], Callable[[JournalProjection, Series, str, Any], None]] = {

@@ -28,6 +28,8 @@ class RunFacts:
     resolved: bool | None = None
     asked: int = 0
     """Approvals that wait for a person."""
+    trace_id: str | None = None
+    """Of a caller's trace that it belongs to."""
 
     @property
     def confidence(self) -> float | None:

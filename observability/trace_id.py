@@ -1,11 +1,25 @@
-"""A run's trace id, from its id alone: any process finds the trace without asking another."""
+"""A run's trace: its caller's, or one whose id follows from the run's, so that any process finds it."""
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-def trace_id_of(run_id: str) -> str:
-    """32 hexadecimal digits, never all zero (which W3C trace context forbids)."""
+
+def valid_traceparent(header: str | None) -> str | None:
+    """The header if it names a caller's span; W3C trace context, 3.2.2, has others ignored."""
+    return header if header and _TRACEPARENT.fullmatch(header) else None
+
+
+def trace_id_of(run_id: str, traceparent: str | None = None) -> str:
+    """32 hexadecimal digits, never all zero (which W3C trace context forbids).
+
+    Args:
+        traceparent: of the caller's span that the run belongs to.
+    """
+    if traceparent is not None and (found := _TRACEPARENT.fullmatch(traceparent)):
+        return found[1]
     digest = blake2b(run_id.encode(), digest_size=16, person=b"flightloop-run").hexdigest()
     return digest if int(digest, 16) else "0" * 31 + "1"

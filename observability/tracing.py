@@ -1,4 +1,4 @@
-"""Traces: one per run, its id derived from the run's. Spans follow OpenTelemetry's GenAI conventions.
+"""Traces: a run's is its caller's, or has an id derived from the run's. Spans follow OpenTelemetry's GenAI conventions.
 
 ::
 
@@ -13,8 +13,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from opentelemetry import trace
@@ -119,8 +119,14 @@ class Tracing:
         self._capture_content = capture_content
 
     @contextmanager
-    def run(self, run_id: str, agent: str, session_id: str, tenant_id: str = "default") -> Iterator[Span]:
-        """A worker's turn at a run: a root span. A run that several workers held has several, in one trace."""
+    def run(
+        self, run_id: str, agent: str, session_id: str, tenant_id: str = "default", parent: str | None = None
+    ) -> Iterator[Span]:
+        """A worker's turn at a run. A run that several workers held has several, in one trace.
+
+        Args:
+            parent: traceparent of the caller; None: it is a root span.
+        """
         if not self._on:
             yield INVALID_SPAN
             return
@@ -132,11 +138,9 @@ class Tracing:
             semconv.TENANT_ID: tenant_id,
         }
         name = f"{semconv.INVOKE_AGENT} {agent}"
-        if isinstance(self._ids, RunIds):
-            with self._ids.of_run(run_id):
-                span = self._tracer.start_span(name, Context(), attributes=attributes)
-        else:
-            span = self._tracer.start_span(name, Context(), attributes=attributes)
+        context = _context_of(parent) or Context()
+        with self._ids.of_run(run_id) if isinstance(self._ids, RunIds) else nullcontext():
+            span = self._tracer.start_span(name, context, attributes=attributes)
         with trace.use_span(span, end_on_exit=True):
             yield span
 
@@ -155,8 +159,7 @@ class Tracing:
             **attributes,
         }
         kind = SpanKind.CLIENT if remote else SpanKind.INTERNAL
-        context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
-        with self._span(f"{semconv.CHAT} {model}", known, kind, context) as span:
+        with self._span(f"{semconv.CHAT} {model}", known, kind, _context_of(parent)) as span:
             yield span
 
     @contextmanager
@@ -171,26 +174,30 @@ class Tracing:
         with self._span(f"{semconv.EXECUTE_TOOL} {tool}", known) as span:
             yield span
 
-    def judged(self, stage: str, policy_version: str, began_ns: int, verdicts: Sequence[Verdict]) -> None:
+    def judged(
+        self, stage: str, policy_version: str, began_ns: int, verdicts: Sequence[Verdict], parent: str | None = None
+    ) -> None:
         """A check of the guard that has ended, with its verdicts.
 
         One whose verdicts are all plain leaves no span: there are ten of these a call, and the journal has their times.
 
         Args:
             began_ns: nanoseconds since 1970.
+            parent: traceparent of what was judged, where no span is open.
         """
         if not self._on or all(verdict.plain for verdict in verdicts):
             return
         known = {semconv.GUARDRAIL_STAGE: stage, semconv.GUARDRAIL_POLICY_VERSION: policy_version}
-        span = self._tracer.start_span(f"{semconv.GUARD} {stage}", attributes=known, start_time=began_ns)
+        context = None if trace.get_current_span().get_span_context().is_valid else _context_of(parent)
+        span = self._tracer.start_span(f"{semconv.GUARD} {stage}", context, attributes=known, start_time=began_ns)
         for verdict in verdicts:
             _add_verdict(span, verdict)
         span.end()
 
-    def content(self, span: Span, **attributes: str) -> None:
-        """Attributes with people's words, by their name in ``semconv`` in lower case: kept only if capture is on."""
-        if self._capture_content:
-            span.set_attributes({getattr(semconv, name.upper()): value for name, value in attributes.items()})
+    def content(self, span: Span, **attributes: Callable[[], str]) -> None:
+        """Attributes with people's words, by their name in ``semconv`` in lower case: made only if capture is on."""
+        if self._capture_content and span.is_recording():
+            span.set_attributes({getattr(semconv, name.upper()): value() for name, value in attributes.items()})
 
     @contextmanager
     def _span(
@@ -249,5 +256,14 @@ def add_usage(span: Span, model: str, input_tokens: int, output_tokens: int, fin
 def end_run(span: Span, status: RunStatus, stop_reason: str) -> None:
     """How the run ended, on its span; a failed run's span is an error."""
     if status is RunStatus.FAILED:
-        span.set_attribute(semconv.ERROR_TYPE, stop_reason)
-        span.set_status(Status(StatusCode.ERROR, stop_reason))
+        fail(span, stop_reason)
+
+
+def fail(span: Span, error_type: str) -> None:
+    """Marks a span as failed, by a name of few values: an error's own words may be a stranger's."""
+    span.set_attribute(semconv.ERROR_TYPE, error_type)
+    span.set_status(Status(StatusCode.ERROR, error_type))
+
+
+def _context_of(traceparent: str | None) -> Context | None:
+    return _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None

@@ -25,7 +25,9 @@ async def work(settings: Settings) -> None:
     compose.seed_shop(settings)
     provider = setup(settings.observability().tracing)
     kits = compose.make_kits(settings, live, compose.make_guards(model, name))
-    worker = compose.make_worker(settings, journal, kits, model, name, LocalDeltas(), Tracing(provider))
+    worker = compose.make_worker(
+        settings, journal, kits, model, name, LocalDeltas(), Tracing(provider, settings.trace_content)
+    )
     working = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
     try:

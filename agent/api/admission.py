@@ -25,6 +25,7 @@ from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
+from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
 SESSION_HEADER = "x-flightloop-session"
@@ -71,7 +72,7 @@ async def admit(
         priority=request.flightloop.priority,
         tags=tags,
         epoch=epoch,
-        traceparent=request.flightloop.traceparent or headers.get("traceparent"),
+        traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),
     )
     admitted = request.model_copy(update={"messages": messages, "tools": tools, "flightloop": extension})
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
@@ -178,8 +179,8 @@ async def _checked_messages(
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
             raise GuardrailBlocked(
-                f"messages.{index}: refused by the policy {guard.policy.name}: {ruling.reason}",
-                param=f"messages.{index}.content",
+                f"messages[{index}]: refused by the policy {guard.policy.name}: {ruling.reason}",
+                param=f"messages[{index}].content",
             )
     checked = [
         _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)

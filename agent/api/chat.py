@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from agent.api import completing
 from agent.api.access import Deps, Operator, Viewer, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
+from agent.api.choices import choices
 from agent.api.errors import documented
 from agent.api.models import known_models
 from agent.api.racing import first_of
@@ -60,9 +60,9 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
 async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
     """Answers a conversation. A client that goes away cancels the decoding."""
     admitted = await admit(deps, known_models(request), body, caller, request.headers)
-    chunks = completing.chunks(deps, admitted)
+    chunks = choices(deps, admitted)
     if not body.stream:
-        completion = await first_of(completed(chunks), caller_gone(request, deps))
+        completion = await first_of(completed(chunks, body.n), caller_gone(request, deps))
         if completion is None:
             return await unanswered(request, deps)
         return JSONResponse(_plain_completion(completion))

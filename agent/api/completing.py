@@ -41,10 +41,13 @@ TRIES = 2
 """Of an answer that can't be used: the model is told why, once."""
 
 
-async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
-    """The answer as OpenAI chunks: role, text, whole calls, an end with ``finish_reason``, usage.
+async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> AsyncGenerator[ChatChunk, None]:
+    """One answer as OpenAI chunks: role, text, whole calls, an end with ``finish_reason``, usage.
 
     An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
+
+    Args:
+        owner: of the answer's first call of the model; another try has an owner of its own.
 
     Raises:
         BudgetExhausted: the tenant's bounds leave no room for an answer.
@@ -56,7 +59,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
     request, told = admitted.request, _Telling(admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-        call = GuardedCall(way, CompletionOwner(deps, admitted.tags), admitted.context, request, prompt_tokens)
+        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens)
         told.call = call
         try:
             async with aclosing(call.text()) as pieces:
@@ -73,7 +76,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk,
             for chunk in await told.concluded():
                 yield chunk
             return
-        request = _asked_again(request, call)
+        request, owner = _asked_again(request, call), CompletionOwner(deps, admitted.tags)
     raise InvalidCall(f"the model gave no answer that can be used: {call.problem}")
 
 

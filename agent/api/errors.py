@@ -88,8 +88,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        within = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]  # of "body", "query" …
-        return answer(invalid_request(within))
+        problems = error.errors()
+        of_body = all(problem["loc"][0] == "body" for problem in problems)
+        within = [{**problem, "loc": problem["loc"][1:]} for problem in problems]  # of "body", "query" …
+        return answer(invalid_request(within, error.body if of_body else None))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:

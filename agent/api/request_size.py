@@ -29,7 +29,7 @@ async def check_size(request: ChatRequest, context_length: int | None) -> None:
     _check_count("messages", sum(map(_cells, request.messages)), TABLE_CELLS, "table cells")
     characters = sum(map(_characters, request.messages))
     if context_length is not None and characters > context_length * CHARS_PER_TOKEN:
-        raise ContextTooLong.of(context_length, f"the messages have {characters} characters, more than it can hold")
+        raise ContextTooLong.of(context_length, f"the conversation has {characters} characters, more than it can hold")
     _check_count("messages", characters, TEXT_CHARS, "characters")
     if request.tools or request.response_format:
         await asyncio.to_thread(_check_schemas, request)

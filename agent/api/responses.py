@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import ServerSentEvent
 
-from agent.api import completing
 from agent.api.access import Deps, Operator, caller_gone, unanswered
 from agent.api.admission import admit
 from agent.api.bodies import BodyRoute
+from agent.api.choices import choices
 from agent.api.errors import documented
 from agent.api.models import known_models
 from agent.api.narrated import Narration
@@ -45,7 +45,7 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         admitted = await admit(deps, known_models(request), chat, caller, request.headers)
     except FlightloopError as error:
         raise translation.renamed(error) from error
-    chunks, narration = completing.chunks(deps, admitted), Narration(body)
+    chunks, narration = translation.renaming(choices(deps, admitted)), Narration(body)
     if not body.stream:
         whole = await first_of(_last(narration, chunks), caller_gone(request, deps))
         if whole is None:

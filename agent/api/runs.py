@@ -36,6 +36,7 @@ from flightloop.runs import (
     RunStatus,
 )
 from observability import catalog
+from observability.trace_id import valid_traceparent
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=BodyRoute)
 RunId = Annotated[str, Path(max_length=128)]
@@ -63,6 +64,7 @@ async def create_run(
         session_budget=resolve(agent.session_budget, body.session_budget),
         metadata=body.metadata,
         policy_sha256=agent.policy_sha256,
+        traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
     return await started(request, response, deps, created, body, idempotency_key)
 
@@ -151,6 +153,7 @@ async def fork_run(
         origin=Origin(run_id=run_id, step=body.step),
         policy=policy.name,
         model=model,
+        traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
     record = [policy.record] if policy.record else []
     return await started(request, response, deps, created, body, idempotency_key, record)
@@ -185,7 +188,9 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     for index, part in enumerate(content):
         if part.type not in can.parts:
             takes = ", ".join(sorted(can.parts))
-            raise UnsupportedContent(f"the model takes no {part.type} parts; it takes: {takes}", param=f"input.{index}")
+            raise UnsupportedContent(
+                f"the model takes no {part.type} parts; it takes: {takes}", param=f"input[{index}]"
+            )
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")

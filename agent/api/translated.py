@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 from flightloop.chat import (
     AllowedTools,
     AllowedToolsChoice,
+    ChatChunk,
     ChatMessage,
     ChatRequest,
     FunctionCall,
@@ -42,25 +45,63 @@ from flightloop.responses import (
 LOGPROBS = "message.output_text.logprobs"
 
 
+_CONTENT = re.compile(r"(^|; )messages\[(\d+)\](\.content)?(?:\.tool_calls[\w.\[\]]*)?")
+_RENAMED = [
+    (re.compile(rf"(^|; ){chat}"), rf"\1{own}")
+    for chat, own in (
+        ("messages", "input"),
+        (r"(tools\[\d+\])\.function", r"\2"),
+        (r"response_format(?:\.json_schema)?", "text.format"),
+        (r"tool_choice\.(?:allowed_tools|function)", "tool_choice"),
+        ("max_completion_tokens", "max_output_tokens"),
+    )
+]
+"""Fields of a chat request, where a message or a ``param`` begins with them, as the Responses protocol names them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The field that a message came from, and which field of that is the message's content; empty: the whole."""
+
+    field: str
+    content: str = ""
+
+
 @dataclass
 class Translation:
-    """``sources`` tells for each message the parameter that it came from."""
+    """``sources`` tells for each message where it came from."""
 
     messages: list[ChatMessage] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
-    def add(self, message: ChatMessage, source: str) -> None:
+    def add(self, message: ChatMessage, source: Source) -> None:
         self.messages.append(message)
         self.sources.append(source)
 
     def renamed(self, error: FlightloopError) -> FlightloopError:
         """The error with the names that the caller knows."""
-        names = {f"messages.{index}": source for index, source in enumerate(self.sources)}
-        for chat, own in [*reversed(names.items()), ("messages", "input")]:
-            if error.param and (error.param == chat or error.param.startswith(f"{chat}.")):
-                told = error.message.replace(f"{chat}:", f"{own}:", 1)
-                return type(error)(told, param=own, retry_after=error.retry_after)
-        return error
+        param = self._own(error.param) if error.param else None
+        return type(error)(self._own(error.message), param=param, retry_after=error.retry_after)
+
+    async def renaming(self, chunks: AsyncGenerator[ChatChunk, None]) -> AsyncGenerator[ChatChunk, None]:
+        """The chunks; what they raise is ``renamed``."""
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+        except FlightloopError as error:
+            raise self.renamed(error) from error
+
+    def _own(self, text: str) -> str:
+        text = _CONTENT.sub(self._source, text)
+        for chat, own in _RENAMED:
+            text = chat.sub(own, text)
+        return text
+
+    def _source(self, found: re.Match[str]) -> str:
+        before, number, content = found.groups()
+        source = self.sources[int(number)] if int(number) < len(self.sources) else Source("input")
+        return before + source.field + (f".{source.content}" if content and source.content else "")
 
 
 def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
@@ -97,21 +138,22 @@ def _chat(request: ResponseCreate, translation: Translation) -> ChatRequest:
 def _conversation(request: ResponseCreate) -> Translation:
     found = Translation()
     if request.instructions:
-        found.add(ChatMessage(role="system", content=[TextPart(text=request.instructions)]), "instructions")
+        found.add(ChatMessage(role="system", content=[TextPart(text=request.instructions)]), Source("instructions"))
     for index, item in enumerate(request.input):
-        source = f"input.{index}"
+        place = f"input[{index}]"
         match item:
             case MessageItem():
-                found.add(ChatMessage(role=item.role, content=_parts(item.content)), source)
+                found.add(ChatMessage(role=item.role, content=_parts(item.content)), Source(place, "content"))
             case FunctionCallItem():
-                _add_call(found, item, source)
+                _add_call(found, item, Source(place))
             case FunctionOutputItem():
                 content = _parts(item.output)
-                found.add(ChatMessage(role="tool", content=content, tool_call_id=item.call_id), source)
+                message = ChatMessage(role="tool", content=content, tool_call_id=item.call_id)
+                found.add(message, Source(place, "output"))
     return found
 
 
-def _add_call(found: Translation, item: FunctionCallItem, source: str) -> None:
+def _add_call(found: Translation, item: FunctionCallItem, source: Source) -> None:
     """The calls of one answer follow each other, behind its text: for a chat they are one message."""
     if not found.messages or found.messages[-1].role != "assistant":
         found.add(ChatMessage(role="assistant"), source)

@@ -24,6 +24,7 @@ from flightloop.verdicts import Stage, Verdict
 from guardrails.aside import aside
 from guardrails.holdback import StreamBlocked
 from guardrails.types import GuardContext, Guarding, Ruling, Subject
+from observability.messages import input_messages, output_messages
 from observability.tracing import Tracing, add_evaluation, add_usage, traceparent
 
 STOPPED = "the emergency stop ended the answer"
@@ -54,10 +55,11 @@ class Way:
     tracing: Tracing
     interrupts: Interrupts | None = None
 
-    async def judge(self, subject: Subject) -> Ruling:
+    async def judge(self, subject: Subject, parent: str | None = None) -> Ruling:
+        """``parent``: traceparent of the call that it is about."""
         began = time.time_ns()
         ruling = await self.guard.check(subject)
-        self.tracing.judged(subject.stage.value, self.guard.policy.version, began, ruling.verdicts)
+        self.tracing.judged(subject.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
         return ruling
 
 
@@ -113,10 +115,12 @@ class GuardedCall:
             with self._way.tracing.chat(self.request.model, parent=extension.traceparent) as span:
                 extension = extension.model_copy(update={"traceparent": traceparent() or extension.traceparent})
                 self.request = self.request.model_copy(update={"flightloop": extension, "stream": True})
+                messages = self.request.messages
+                self._way.tracing.content(span, input_messages=lambda: input_messages(messages))
                 async with aclosing(self._pieces(shown)) as pieces:
                     async for piece in pieces:
                         yield piece
-                self._tell(span)
+                self._tell(span, shown)
         except FlightloopError:
             self.spent = self.answer.tokens > 0  # what the model refuses costs nothing
             raise
@@ -126,7 +130,8 @@ class GuardedCall:
     async def conclude(self, calls: Sequence[Subject] = ()) -> tuple[list[Ruling], Ruling | None]:
         """The rulings on the calls that the answer holds, and the one on what it says; None: it says nothing."""
         final = [Subject(Stage.FINAL, self.released, self._context)] if self.released.strip() else []
-        rulings = await asyncio.gather(*map(self._way.judge, [*calls, *final]))
+        parent = self.request.flightloop.traceparent
+        rulings = await asyncio.gather(*(self._way.judge(subject, parent) for subject in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
         return list(rulings[: len(calls)]), rulings[-1] if final else None
 
@@ -188,9 +193,14 @@ class GuardedCall:
         self.released += text
         return bool(text) and self.live
 
-    def _tell(self, span: Span) -> None:
-        used, told = self.answer.usage or Usage(), self.answer.extension or _NOTHING
-        add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, self.answer.finish_reason)
+    def _tell(self, span: Span, shown: bool) -> None:
+        answer = self.answer
+        used, told = answer.usage or Usage(), answer.extension or _NOTHING
+        add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)
+        text = self.released if shown else answer.text
+        self._way.tracing.content(
+            span, output_messages=lambda: output_messages(text, answer.calls, answer.finish_reason)
+        )
         if told.confidence is not None:
             add_evaluation(span, "confidence", told.confidence)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from flightloop.chat import ChatChunk
+from flightloop.errors import ModelUnavailable
 
 
 class Reading:
@@ -60,6 +61,11 @@ class Reading:
                 self._put(chunk)
         except Exception as error:
             self._error = error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._error = ModelUnavailable("the answer broke off")  # cancelled from below: it is not whole
         finally:
             self._end()
             close = getattr(chunks, "aclose", None)
@@ -87,8 +93,8 @@ class Reading:
 
 
 def joined(earlier: ChatChunk, later: ChatChunk) -> ChatChunk | None:
-    """Two chunks of an answer as one, if both bring text and nothing else."""
-    if not (_is_text(earlier) and _is_text(later)):
+    """Two chunks of an answer as one, if both bring text of the same choice and nothing else."""
+    if not (_is_text(earlier) and _is_text(later) and earlier.choices[0].index == later.choices[0].index):
         return None
     (choice,) = earlier.choices
     text = (choice.delta.content or "") + (later.choices[0].delta.content or "")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from agent.chat_model import Capabilities
 from agent.models.lenient import Normaliser
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard, ResponseExtension
+from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ModelCard, ResponseExtension
 from flightloop.errors import (
     ConfigError,
     ContextTooLong,
@@ -124,8 +124,10 @@ class RemoteChatModel:
         for field in ("stop", "ignore_eos", "frequency_penalty", "presence_penalty"):
             if not payload[field]:
                 del payload[field]
-        for message in payload["messages"]:
+        for message, asked in zip(payload["messages"], request.messages, strict=True):
             message.setdefault("content", None)  # a turn of calls alone: OpenAI wants the field all the same
+            for call, made in zip(message.get("tool_calls", ()), asked.tool_calls or (), strict=True):
+                call["function"]["arguments"] = _as_json(made.function)
         self._mark_strict(payload)
         return payload
 
@@ -144,7 +146,7 @@ class RemoteChatModel:
                 if part.type not in self._config.parts:
                     known = ", ".join(sorted(self._config.parts))
                     raise UnsupportedContent(
-                        f"the model takes no {part.type} parts; it takes: {known}", param=f"messages.{index}.content"
+                        f"the model takes no {part.type} parts; it takes: {known}", param=f"messages[{index}].content"
                     )
 
     @asynccontextmanager
@@ -202,6 +204,15 @@ class RemoteChatModel:
             error_for(response.status_code, body, retry_after=_seconds(response.headers.get("retry-after")))
         )
         return ModelUnavailable(error.message, retry_after=error.retry_after) if error.status >= 500 else error
+
+
+def _as_json(function: FunctionCall) -> str:
+    """Arguments as they were written, if they are JSON: vLLM and Ollama refuse a conversation with others."""
+    try:
+        function.parsed()
+    except ValueError:
+        return json.dumps(function.as_object(), ensure_ascii=False)
+    return function.arguments or "{}"
 
 
 async def _told(response: httpx.Response) -> bytes:

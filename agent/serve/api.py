@@ -74,7 +74,7 @@ class ApiHost:
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,
             tenants=settings.tenants,
-            tracing=Tracing(self._provider),
+            tracing=Tracing(self._provider, settings.trace_content),
             interrupt_max_silence_s=settings.interrupt_max_silence_s,
         )
         self._app = create_app(self._deps)

@@ -64,7 +64,9 @@ class WorkerHost:
         self._kits = make_kits(settings, live_project(settings), make_guards(model, name))
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
-        self._worker = make_worker(settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider))
+        self._worker = make_worker(
+            settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider, settings.trace_content)
+        )
         self._reporter = Reporter(metrics, metrics_sink(), sample=SystemSampler(metrics).sample).start()
         self._task = asyncio.create_task(self._worker.run())
         settle()

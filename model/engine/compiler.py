@@ -23,8 +23,8 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Any
 
-from flightloop.chat import ChatRequest
-from flightloop.errors import InternalError, InvalidRequest, ModelUnavailable, Overloaded
+from flightloop.chat import ChatMessage, ChatRequest, ToolDef
+from flightloop.errors import ConfigError, InternalError, InvalidRequest, ModelUnavailable, Overloaded
 
 LIMIT_S = 3.0
 """Longest time for the schemas of one request. Thirty ordinary tools take some 50 ms."""
@@ -149,6 +149,35 @@ class GrammarCompiler:
             return Compiled(problem=told, param=param)
         finally:
             self._idle.put(process)
+
+
+def check_tools(tools: Sequence[ToolDef], limit_s: float = LIMIT_S, command: Sequence[str] = COMMAND) -> None:
+    """Whether calls can be held to the schema of each tool. Takes some 0.5 s, in a process of its own.
+
+    Args:
+        limit_s: seconds for one tool's schema.
+        command: as for `GrammarCompiler`.
+
+    Raises:
+        ConfigError: naming the first tool of which they can't, with the reason.
+    """
+    process = _Process(command)
+    try:
+        for tool in tools:
+            if (problem := _problem(process, tool, limit_s)) is not None:
+                told = f"tool {tool.function.name}: the schema of its parameters: {problem}"
+                raise ConfigError(told, param="tools")
+    finally:
+        process.end()
+
+
+def _problem(process: _Process, tool: ToolDef, limit_s: float) -> str | None:
+    request = ChatRequest(model="", messages=[ChatMessage(role="user")], tools=[tool], tool_choice="required")
+    try:
+        found = Compiled(**process.ask(_question(request), limit_s))
+    except TimeoutError:
+        return f"takes longer than {limit_s:g} s to compile: simplify it"
+    return found.problem and found.problem.removeprefix(found.param or "").lstrip(": ")
 
 
 def _question(request: ChatRequest) -> bytes:

@@ -158,7 +158,7 @@ class Engine:
         if not request.prompt:
             raise InvalidRequest("the prompt is empty", param="messages")
         if len(request.prompt) >= self.max_context:
-            given = f"the messages have {len(request.prompt)} and leave no room for an answer"
+            given = f"the conversation has {len(request.prompt)} and leaves no room for an answer"
             raise ContextTooLong.of(self.max_context, given)
         rank = RANKS[request.priority]
         ahead = sum(waiting.rank[0] <= rank for waiting in self._scheduler.waiting)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from flightloop.chat import ChatRequest, NamedToolChoice, ToolDef
 from flightloop.errors import InternalError, InvalidRequest
+from flightloop.schemas import SchemaProblem
 from model.engine.schema import Schema, check_schema, embed, free_object
 from model.prompt import CALL_CLOSE, CALL_OPEN
 
@@ -103,7 +104,7 @@ def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
     check_schema(schema, param)
     if schema["type"] != "object":
         raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
-    arguments, definitions = embed(schema, f"t{index}_")
+    arguments, definitions = _embedded(schema, f"t{index}_", param)
     call = _object(name={"const": name}, arguments=arguments)
     _probe({**call, "$defs": definitions}, param)
     return call, definitions
@@ -119,10 +120,18 @@ def _response_schema(request: ChatRequest) -> Schema | None:
         raise InvalidRequest("response_format.json_schema is missing", param="response_format.json_schema")
     param = "response_format.json_schema.schema"
     check_schema(form.json_schema.schema_, param)
-    schema, definitions = embed(form.json_schema.schema_, "r")
+    schema, definitions = _embedded(form.json_schema.schema_, "r", param)
     document = {**schema, "$defs": definitions}
     _probe(document, param)
     return document
+
+
+def _embedded(schema: Schema, scope: str, param: str) -> tuple[Schema, Schema]:
+    """As `model.engine.schema.embed`. Raises InvalidRequest."""
+    try:
+        return embed(schema, scope)
+    except SchemaProblem as problem:
+        raise InvalidRequest(f"{param}: {problem}", param=param) from problem
 
 
 def _object(**properties: Schema) -> Schema:

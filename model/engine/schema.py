@@ -14,6 +14,7 @@ from jsonschema.exceptions import SchemaError
 
 from flightloop.errors import InvalidRequest
 from flightloop.schemas import SchemaProblem, check
+from model.engine.alternatives import OVERLAP, Alternatives
 
 Schema = dict[str, Any]
 
@@ -30,7 +31,7 @@ _ANNOTATIONS = {
     "$id", "$comment", "contentMediaType", "contentEncoding",
 }  # fmt: skip
 _BELOW_ONE = ("items", "additionalProperties", "contains", "not")
-_BELOW_MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
+_BELOW_MANY = ("anyOf", "allOf", "prefixItems")
 _BELOW_NAMED = ("properties", "patternProperties")
 _DEFINITIONS = ("$defs", "definitions")
 
@@ -57,12 +58,17 @@ def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
 
     References become ``#/$defs/<scope>...``, so that several schemas can share one document. Expects a
     schema that passed ``check_schema``.
+
+    Raises:
+        SchemaProblem: a ``oneOf`` that can't be kept.
     """
+    alternatives = Alternatives(schema)
+    alternatives.tag(_nodes(schema))
     targets = sorted({target for _, target in _references(schema)})
     names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
     # Closing an object that allOf joins with another one would leave nothing that satisfies both.
     closing = not any("allOf" in node for node in _nodes(schema))
-    walk = _Bounds(names, closing)
+    walk = _Bounds(alternatives, names, closing)
     return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
 
 
@@ -88,14 +94,20 @@ _NUMBER: Schema = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INT
 
 
 class _Bounds:
-    def __init__(self, names: dict[str, str], closing: bool) -> None:
+    def __init__(self, alternatives: Alternatives, names: dict[str, str], closing: bool) -> None:
+        self.alternatives = alternatives
         self.names = names
         self.closing = closing
 
     def node(self, schema: Schema | bool) -> Schema:
         if schema is True or schema is False:
             return free_value() if schema else {"not": {}}
+        required = self.alternatives.required(schema)
+        if "oneOf" in schema:
+            schema = self._any_of(schema)
         node = {key: self._value(key, value) for key, value in schema.items() if key not in _ANNOTATIONS}
+        if required:
+            node["required"] = required
         for name in _DEFINITIONS:
             node.pop(name, None)
         if node.get("format") not in _FORMATS:
@@ -105,6 +117,11 @@ class _Bounds:
         if "$ref" not in node and "const" not in node and "enum" not in node:
             self._bound(node)
         return node
+
+    def _any_of(self, schema: Schema) -> Schema:
+        if "anyOf" in schema or not self.alternatives.exclusive(schema["oneOf"]):
+            raise SchemaProblem(OVERLAP, ("oneOf",))
+        return {"anyOf" if key == "oneOf" else key: value for key, value in schema.items()}
 
     def _value(self, key: str, value: Any) -> Any:
         if key == "$ref":

@@ -87,6 +87,7 @@ class Bench:
     deltas: LocalDeltas = field(default_factory=LocalDeltas)
     snapshot: InterruptSnapshot = field(default_factory=lambda: InterruptSnapshot(0, ()))
     unfinished: list[Worker] = field(default_factory=list)
+    tracing: Tracing = field(default_factory=lambda: Tracing(TracerProvider(shutdown_on_exit=False)))
     kits: object = None
     """None: of the one agent."""
 
@@ -103,7 +104,7 @@ class Bench:
             "fake",
             watch or InterruptWatch(lambda: self.snapshot, 60.0),
             self.deltas,
-            Tracing(TracerProvider(shutdown_on_exit=False)),
+            self.tracing,
             self.tmp_path,
             prices=self.prices,
             tenants=self.tenants,

@@ -127,13 +127,13 @@ async def test_usage_only_when_asked_for() -> None:
     [
         ({"messages": []}, "messages", "at least 1"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages", "empty"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role", "'user'"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role", "'user'"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
-        ({"n": 2}, "n", "1"),
+        ({"n": 9}, "n", "less than or equal to 8"),
         ({"tool_choice": "required"}, "tool_choice", "needs tools"),
         ({"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [ADD]}, "tool_choice", "add"),
         ({"tools": [ADD, ADD]}, "tools", "same name"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "pattern"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "pattern"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
     ],
 )
@@ -146,17 +146,18 @@ async def test_bad_input_names_the_field(fields: dict[str, Any], param: str, say
 async def test_tags_come_from_the_key_and_the_headers() -> None:
     deps = api_deps()
     extension = {"tags": {"tenant_id": "victim", "run_id": "run_1"}, "epoch": 99, "priority": "batch"}
-    headers = {"x-flightloop-agent": "a", "x-flightloop-session": "s", "traceparent": "00-1-2-01"}
+    caller = f"00-{'a' * 32}-{'b' * 16}-01"
+    headers = {"x-flightloop-agent": "a", "x-flightloop-session": "s", "traceparent": caller}
     assert (await ask(deps, headers, flightloop=extension)).status_code == 200
     sent = model_of(deps).requests[0].flightloop
     assert (sent.tags.tenant_id, sent.tags.agent, sent.tags.session_id, sent.tags.run_id) == ("default", "a", "s", None)
-    assert (sent.epoch, sent.priority, sent.traceparent) == (0, "batch", "00-1-2-01")
+    assert (sent.epoch, sent.priority, sent.traceparent) == (0, "batch", caller)
 
 
 async def test_a_refused_message_never_reaches_the_model() -> None:
     deps = api_deps()
     answer = await ask(deps, messages=[*USER, {"role": "user", "content": "the forbidden word"}])
-    assert code_of(answer) == (422, "guardrail_blocked", "messages.1.content")
+    assert code_of(answer) == (422, "guardrail_blocked", "messages[1].content")
     assert not model_of(deps).requests
     [record] = await deps.journal.audit("default")
     told = [record.verdict, *record.others, *record.passed.verdicts]

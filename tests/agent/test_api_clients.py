@@ -11,12 +11,12 @@ from agent.api import ApiDeps, create_app
 from agent.budgets import TenantBudgets
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from flightloop.errors import Overloaded
+from flightloop.errors import InvalidRequest, Overloaded
 from flightloop.runs import Budget
 
 ADD = {"type": "function", "function": {"name": "add"}}
 PAY = {"type": "function", "function": {"name": "pay"}}
-CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
+CHAT: dict[str, Any] = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
 RESPONSE = {"model": "scripted", "input": "hello"}
 
 
@@ -49,9 +49,104 @@ async def test_a_model_is_told_by_its_name() -> None:
     assert "scripted" in missing.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("field", ["logprobs", "top_logprobs", "stream", "temperature", "n", "stop", "tools", "seed"])
-async def test_null_is_as_good_as_left_out(field: str) -> None:
-    assert (await chat(api_deps(), **{field: None})).status_code == 200
+NULLABLE = {
+    "/v1/chat/completions": """
+        frequency_penalty logit_bias logprobs max_completion_tokens max_tokens metadata modalities n parallel_tool_calls
+        prediction presence_penalty reasoning_effort response_format seed service_tier stop store stream stream_options
+        temperature tool_choice tools top_logprobs top_p user verbosity
+    """,
+    "/v1/responses": """
+        background conversation include instructions max_output_tokens max_tool_calls metadata parallel_tool_calls
+        previous_response_id prompt reasoning service_tier store stream stream_options temperature text tool_choice
+        tools top_logprobs top_p truncation user
+    """,
+}
+
+
+@pytest.mark.parametrize(("path", "field"), [(path, one) for path, names in NULLABLE.items() for one in names.split()])
+async def test_null_is_as_good_as_left_out(path: str, field: str) -> None:
+    body = CHAT if path.endswith("completions") else RESPONSE
+    answer = await send(api_deps(), "POST", path, {**body, field: None})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stream_options": {"include_usage": None}},
+        {"tools": [{"type": "function", "function": {"name": "add", "description": None, "parameters": None}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": None}}},
+        {"messages": [{"role": "user", "content": "x", "name": None, "tool_calls": None}]},
+    ],
+)
+async def test_null_inside_a_field_is_as_good_as_left_out(fields: dict[str, Any]) -> None:
+    assert (await chat(api_deps(), **fields)).status_code == 200
+
+
+async def test_a_refusal_of_an_earlier_answer_is_text() -> None:
+    deps = api_deps()
+    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot say that."}]}
+    assert (await chat(deps, messages=[*CHAT["messages"], said])).status_code == 200
+    assert isinstance(deps.model, ScriptedChat)
+    assert deps.model.requests[0].messages[1].text == "I cannot say that."
+
+
+@pytest.mark.parametrize("arguments", ["{a: 1", "[1]", "three"])
+async def test_a_call_whose_arguments_are_no_json_may_be_sent_again(arguments: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    result = {"role": "tool", "tool_call_id": "c", "content": "not JSON"}
+    history = [*CHAT["messages"], {"role": "assistant", "tool_calls": [call]}, result]
+    assert (await chat(api_deps(), messages=history, tools=[ADD])).status_code == 200
+    items = [
+        {"role": "user", "content": "hello"},
+        {"type": "function_call", "call_id": "c", "name": "add", "arguments": arguments},
+        {"type": "function_call_output", "call_id": "c", "output": "not JSON"},
+    ]
+    assert (await respond(api_deps(), input=items)).status_code == 200
+
+
+MESSAGES = [{"role": "user", "content": "hello"}, {"role": "user", "content": "the forbidden word"}]
+DANGLING = {"type": "object", "properties": {"x": {"$ref": "#/nope"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [{"role": "nobody", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
+        ({"input": MESSAGES}, "input[1].content"),
+        ({"input": MESSAGES, "instructions": "Be kind."}, "input[1].content"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "word " * 1000}]},
+            "input",
+        ),
+        ({"tools": [{"type": "function", "name": "ab", "parameters": DANGLING}]}, "tools[0].parameters"),
+        ({"text": {"format": {"type": "json_schema", "name": "x", "schema": DANGLING}}}, "text.format.schema"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+    ],
+)
+async def test_an_error_names_the_field_that_the_caller_wrote(fields: dict[str, Any], param: str) -> None:
+    refused = await respond(api_deps(), **fields)
+    error = refused.json()["error"]
+    assert (refused.status_code in (400, 422), error["param"]) == (True, param), error
+    assert "messages" not in error["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("named", "own"),
+    [
+        ("messages[1].content[0]", "input[0].content[0]"),
+        ("messages[0]", "instructions"),
+        ("messages", "input"),
+        ("response_format.json_schema.schema", "text.format.schema"),
+        ("tools[3].function.parameters", "tools[3].parameters"),
+    ],
+)
+async def test_what_the_model_refuses_is_named_as_the_caller_knows_it(named: str, own: str, stream: bool) -> None:
+    deps = api_deps(Said(error=InvalidRequest(f"{named}: is too much of messages", param=named)))
+    error = (await respond(deps, instructions="Be kind.", stream=stream)).json()["error"]
+    assert (error["param"], error["message"]) == (own, f"{own}: is too much of messages")
 
 
 @pytest.mark.parametrize("mode", ["auto", "required"])

@@ -169,14 +169,14 @@ async def test_log_probabilities_when_they_are_asked_for() -> None:
         ({"background": True}, "background", "/v1/runs"),
         ({"prompt": {"id": "p"}}, "prompt", "instructions"),
         ({"truncation": "auto"}, "truncation", "fewer items"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0.type", "only tools of type 'function'"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "only tools of type 'function'"),
         ({"tools": [ADD, ADD]}, "tools", "same name"),
         ({"tool_choice": "required"}, "tool_choice", "needs tools"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice", "function"),
         ({"input": []}, "input", "at least 1"),
         ({"input": " "}, "input", "empty"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input.0", "function_call_output"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input.0.message.content.0", "input_text"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "function_call_output"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]", "input_text"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema", "missing"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
         ({"metadata": {"a": 1}}, "metadata.a", "string"),
@@ -201,8 +201,8 @@ async def test_a_refused_item_is_named_as_the_caller_knows_it() -> None:
     deps = api_deps()
     items = [{"role": "user", "content": "hello"}, {"role": "user", "content": "the forbidden word"}]
     answer = await ask(deps, instructions="Be kind.", input=items)
-    assert error_of(answer) == (422, "guardrail_blocked", "input.1")
-    assert answer.json()["error"]["message"].startswith("input.1: refused by the policy")
+    assert error_of(answer) == (422, "guardrail_blocked", "input[1].content")
+    assert answer.json()["error"]["message"].startswith("input[1]: refused by the policy")
     assert not model_of(deps).requests
     assert any(record.verdict.action == "block" for record in await deps.journal.audit("default"))
 

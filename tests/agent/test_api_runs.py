@@ -133,7 +133,7 @@ async def test_an_input_beyond_the_context_is_refused(client: httpx.AsyncClient)
 async def test_parts_the_model_does_not_take(client: httpx.AsyncClient) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     answer = await client.post("/v1/runs", json={**RUN, "input": [{"type": "text", "text": "see"}, image]})
-    refused(answer, 400, "unsupported_content", "input.1")
+    refused(answer, 400, "unsupported_content", "input[1]")
 
 
 async def test_malformed_json_method_and_path(client: httpx.AsyncClient) -> None:

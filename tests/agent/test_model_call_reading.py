@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.model_call.reading import Reading
 from flightloop.chat import ChatChunk, ChunkChoice, Delta, Usage
+from flightloop.errors import ModelUnavailable
 
 
 def text(said: str, **fields: object) -> ChatChunk:
@@ -25,14 +26,14 @@ def end(reason: str = "stop") -> ChatChunk:
 class Source:
     """Gives chunks and notes whether it was closed before its end."""
 
-    def __init__(self, chunks: Sequence[ChatChunk | Exception], hangs: bool = False) -> None:
+    def __init__(self, chunks: Sequence[ChatChunk | BaseException], hangs: bool = False) -> None:
         self._chunks, self._hangs = chunks, hangs
         self.closed = asyncio.Event()
 
     async def stream(self) -> AsyncGenerator[ChatChunk, None]:
         try:
             for chunk in self._chunks:
-                if isinstance(chunk, Exception):
+                if isinstance(chunk, BaseException):
                     raise chunk
                 yield chunk
             if self._hangs:
@@ -41,8 +42,9 @@ class Source:
             self.closed.set()
 
 
-def said_by(chunks: Sequence[ChatChunk]) -> str:
-    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+def said_by(chunks: Sequence[ChatChunk], index: int = 0) -> str:
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    return "".join(choice.delta.content or "" for choice in choices if choice.index == index)
 
 
 async def test_a_quick_reader_gets_each_piece_and_a_slow_one_all_that_gathered() -> None:
@@ -52,11 +54,16 @@ async def test_a_quick_reader_gets_each_piece_and_a_slow_one_all_that_gathered()
     await reading.aclose()
 
 
-@given(st.lists(st.sampled_from(["text", "words", "role", "call", "usage", "end", "logprobs", "wait"]), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["text", "words", "other", "role", "call", "usage", "end", "logprobs", "wait"]), max_size=12
+    )
+)
 async def test_joining_changes_nothing_that_is_told(kinds: list[str]) -> None:
     made = {
         "text": text("x"),
         "words": text(" more words"),
+        "other": ChatChunk(id="c", created=0, model="m", choices=[ChunkChoice(index=1, delta=Delta(content="z"))]),
         "role": ChatChunk(id="c", created=0, model="m", choices=[ChunkChoice(delta=Delta(role="assistant"))]),
         "call": ChatChunk.model_validate(
             {"id": "c", "created": 0, "model": "m", "choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}
@@ -78,7 +85,8 @@ async def test_joining_changes_nothing_that_is_told(kinds: list[str]) -> None:
     read = [chunk async for chunk in reading]
     await reading.aclose()
     assert said_by(read) == said_by(given_out)
-    others = [chunk for chunk in given_out if chunk not in (made["text"], made["words"])]
+    assert said_by(read, 1) == said_by(given_out, 1)
+    others = [chunk for chunk in given_out if chunk not in (made["text"], made["words"], made["other"])]
     assert [chunk for chunk in read if chunk in others] == others, "what is no plain text stays apart and in order"
 
 
@@ -86,6 +94,14 @@ async def test_an_error_comes_behind_what_was_said_before_it() -> None:
     reading = Reading(Source([text("a"), ValueError("broken")]).stream())
     assert said_by([await anext(reading)]) == "a"
     with pytest.raises(ValueError, match="broken"):
+        await anext(reading)
+    await reading.aclose()
+
+
+async def test_a_source_that_is_cancelled_from_below_is_not_whole() -> None:
+    reading = Reading(Source([text("a"), asyncio.CancelledError()]).stream())
+    assert said_by([await anext(reading)]) == "a"
+    with pytest.raises(ModelUnavailable, match="broke off"):
         await anext(reading)
     await reading.aclose()
 

@@ -12,6 +12,7 @@ from agent.catalogue import ProjectCatalogue
 from agent.project import EMBEDDED, LiveProject, load_project
 from flightloop.errors import ConfigError, NotFound
 from guardrails.guard import Guard
+from model.engine.compiler import check_tools
 
 AGENT = """\
 name: clerk
@@ -49,6 +50,19 @@ def change(path: Path, content: str) -> None:
     before = path.stat().st_mtime_ns if path.exists() else 0
     path.write_text(content)
     os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
+
+
+def test_a_tool_that_the_model_cannot_be_held_to_is_refused(folder: Path) -> None:
+    union = TOOLS.replace("text: str", "text: Annotated[int | float, Field(json_schema_extra=ONE_OF)]")
+    header = "from typing import Annotated\nfrom pydantic import Field\nONE_OF = {'oneOf': [{'type': 'integer'}, {}]}\n"
+    load_project(folder, (), check_tools)
+    change(folder / "tools.py", header + union)
+    with pytest.raises(ConfigError, match=r"tool note: .*discriminator"):
+        load_project(folder, (), check_tools)
+    change(folder / "tools.py", header + union + TOOLS.replace("note", "noted").removeprefix(TOOLS.split("@")[0]))
+    change(folder / "agents/clerk.yaml", AGENT.replace("[note]", "[noted]"))
+    change(folder / "policies/clerk.yaml", POLICY.replace("[note]", "[noted]"))
+    assert "note" in load_project(folder, (), check_tools).registry, "no agent lists it"
 
 
 def test_tools_that_the_policy_bars_are_told(folder: Path) -> None:

@@ -112,12 +112,23 @@ async def test_a_turn_of_calls_alone_keeps_its_empty_content() -> None:
     assert server.requests[0]["messages"][2]["tool_call_id"] == "c1"
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [('{"a":  1}', '{"a":  1}'), ("", "{}"), ("{a: 1", '{"unparsed": "{a: 1"}'), ("[1]", '{"unparsed": "[1]"}')],
+)
+async def test_arguments_of_earlier_calls_go_out_as_objects(written: str, sent: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": written}}
+    async with talking() as (model, server):
+        await completed(model.stream(ask(messages=[{"role": "assistant", "tool_calls": [call]}])))
+    assert server.requests[0]["messages"][0]["tool_calls"][0]["function"]["arguments"] == sent
+
+
 async def test_refuses_parts_the_model_cannot_take() -> None:
     table = {"type": "table", "table": {"columns": ["a"], "rows": [[1]]}}
     async with talking() as (model, server):
         with pytest.raises(UnsupportedContent, match="takes no table parts") as caught:
             await completed(model.stream(ask(messages=[{"role": "user", "content": [table]}])))
-    assert caught.value.param == "messages.0.content"
+    assert caught.value.param == "messages[0].content"
     assert not server.requests
 
 

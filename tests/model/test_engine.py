@@ -223,7 +223,7 @@ def test_the_stop_is_polled_once_a_step() -> None:
 
 def test_what_cannot_be_served_is_refused() -> None:
     subject = engine(queue=1)
-    with pytest.raises(ContextTooLong, match="maximum context length is 64 tokens, but the messages have 64"):
+    with pytest.raises(ContextTooLong, match="maximum context length is 64 tokens, but the conversation has 64"):
         subject.add(EngineRequest("a", prompt(0, 64), GREEDY))
     with pytest.raises(InvalidRequest, match="empty"):
         subject.add(EngineRequest("a", (), GREEDY))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.chat import ChatRequest
-from flightloop.errors import ContextTooLong, InvalidRequest, UnsupportedContent
-from model.prompt import TURN_CLOSE, TURN_OPEN, encode, plan_text, render
+from flightloop.errors import ContextTooLong, UnsupportedContent
+from model.prompt import TURN_CLOSE, TURN_OPEN, call_text, encode, plan_text, render
 from model.signature import type_text
 from model.weights.tiny import embedded_tokenizer
 
@@ -161,10 +161,11 @@ def test_an_image_is_refused_by_its_place() -> None:
         render(request([{"role": "user", "content": "x"}, {"role": "user", "content": [image]}]))
 
 
-def test_broken_arguments_are_refused() -> None:
-    broken = {"id": "c", "function": {"name": "find_orders", "arguments": "[1]"}}
-    with pytest.raises(InvalidRequest, match=r"messages\[0\]\.tool_calls: arguments of find_orders"):
-        render(request([{"role": "assistant", "tool_calls": [broken]}]))
+@pytest.mark.parametrize("arguments", ["[1]", "{a: 1", "three", '{"n": 1e999}'])
+def test_arguments_that_are_no_object_are_read_as_the_text_they_are(arguments: str) -> None:
+    broken = {"id": "c", "function": {"name": "find_orders", "arguments": arguments}}
+    text = render(request([{"role": "assistant", "tool_calls": [broken]}]))
+    assert call_text([("find_orders", {"unparsed": arguments})]) in text
 
 
 def test_a_prompt_beyond_the_context_names_count_and_limit() -> None:

@@ -88,7 +88,7 @@ def test_content_is_kept_only_when_captured(tmp_path):
         provider = setup(TracingConfig("on" if capture else "off", directory=tmp_path / str(capture)))
         tracing = Tracing(provider, capture_content=capture)
         with tracing.tool("t", "c", **{semconv.TOOL_ARGUMENTS: "secret"}) as span:
-            tracing.content(span, tool_result="secret")
+            tracing.content(span, tool_result=lambda: "secret")
         provider.shutdown()
         text = json.dumps(spans_in(tmp_path / str(capture)))
         assert text.count("secret") == (2 if capture else 0)

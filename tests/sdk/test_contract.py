@@ -108,6 +108,11 @@ async def test_chat(client: AsyncFlightloop) -> None:
     assert whole.choices[0].message.content == "one two three"
     chunks = [each async for each in client.chat.completions.create(model="scripted", messages=messages, stream=True)]
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "one two three"
+    several = await client.chat.completions.create(model="scripted", messages=messages, n=2)
+    assert [(choice.index, choice.message.content) for choice in several.choices] == [
+        (0, "one two three"),
+        (1, "one two three"),
+    ]
     assert len((await client.audit.list()).data) > 0
 
 

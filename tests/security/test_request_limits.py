@@ -80,7 +80,7 @@ TOO_MUCH: list[tuple[dict[str, Any], str, int]] = [
         limits.REQUEST_SCHEMA_VALUES,
     ),
     ({"stop": ["a"] * (limits.STOPS + 1)}, "stop", limits.STOPS),
-    ({"stop": ["a" * (limits.STOP_CHARS + 1)]}, "stop.0", limits.STOP_CHARS),
+    ({"stop": ["a" * (limits.STOP_CHARS + 1)]}, "stop[0]", limits.STOP_CHARS),
     ({"user": "a" * (limits.NAME_CHARS + 1)}, "user", limits.NAME_CHARS),
 ]
 

@@ -17,10 +17,10 @@ import pytest
 from agent.api import ApiDeps, create_app
 from agent.fakes_api import KEY, api_deps
 from flightloop import limits
-from flightloop.chat import ChatRequest
+from flightloop.chat import ChatRequest, FunctionDef, ToolDef
 from flightloop.errors import ConfigError, InvalidRequest, Overloaded
 from flightloop.schemas import SchemaProblem, check
-from model.engine.compiler import MOST, GrammarCompiler
+from model.engine.compiler import MOST, GrammarCompiler, check_tools
 from model.engine.compiling import answer
 from model.engine.grammar import grammar_for
 from tools.registry import Registry
@@ -171,6 +171,12 @@ async def test_compiling_has_a_time_limit_and_the_next_schema_is_served() -> Non
             await compiler.grammar(request({"const": "slow"}))
     finally:
         compiler.close()
+
+
+def test_a_tool_of_a_project_whose_schema_takes_too_long_is_named() -> None:
+    tools = [ToolDef(function=FunctionDef(name=name)) for name in ("quick", "slow")]
+    with pytest.raises(ConfigError, match=r"tool slow: .* longer than 0\.2 s"):
+        check_tools(tools, limit_s=0.2, command=COMMAND)
 
 
 async def test_one_tenant_s_slow_schemas_keep_no_other_waiting() -> None:

@@ -23,14 +23,18 @@ from flightloop.errors import ModelUnavailable
 
 
 class Answer:
-    """An answer as far as it has come: its first choice, the only one that this project asks for.
+    """One choice of an answer, as far as it has come.
+
+    Args:
+        index: of the choice.
 
     Attributes:
         pieces: the text, as its chunks brought it.
         tokens: chunks with text or calls: an estimate of the tokens until ``usage`` arrives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
         self.id = ""
         self.created = 0
         self.model = ""
@@ -51,7 +55,7 @@ class Answer:
         self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
         self.usage = chunk.usage or self.usage
         self.extension = chunk.flightloop or self.extension
-        return "".join(self._choice(choice) for choice in chunk.choices if choice.index == 0)
+        return "".join(self._choice(choice) for choice in chunk.choices if choice.index == self.index)
 
     def cut(self, prompt_tokens: int) -> None:
         """Ends an answer whose rest is not read. What it used is estimated, if nobody has told yet."""
@@ -81,7 +85,7 @@ class Answer:
             id=self.id,
             created=self.created,
             model=self.model,
-            choices=[Choice(message=message, finish_reason=self.finish_reason, logprobs=logprobs)],
+            choices=[Choice(index=self.index, message=message, finish_reason=self.finish_reason, logprobs=logprobs)],
             usage=self.usage or Usage(),
             flightloop=self.extension,
         )
@@ -114,9 +118,21 @@ def _is_whole(call: ToolCall) -> bool:
     return True
 
 
-async def completed(chunks: AsyncIterable[ChatChunk]) -> ChatCompletion:
-    """Reads a stream to its end. Raises what the stream raises, and ModelUnavailable where it breaks off."""
-    answer = Answer()
+async def completed(chunks: AsyncIterable[ChatChunk], choices: int = 1) -> ChatCompletion:
+    """Reads a stream to its end.
+
+    Args:
+        choices: how many were asked for. Of several, the completion has no ``flightloop``: each has its own figures.
+
+    Raises:
+        ModelUnavailable: it breaks off; and what the stream raises.
+    """
+    answers = [Answer(index) for index in range(choices)]
     async for chunk in chunks:
-        answer.add(chunk)
-    return answer.completion()
+        for answer in answers:
+            answer.add(chunk)
+    first, *others = (answer.completion() for answer in answers)
+    if not others:
+        return first
+    found = [choice for completion in (first, *others) for choice in completion.choices]
+    return first.model_copy(update={"choices": found, "flightloop": None})

@@ -20,8 +20,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, from_json
 
-from flightloop.content import Content, Many, Part, Wire, is_plain, text_of
-from flightloop.limits import ANSWER_CALLS, CALLS, DESCRIPTION_CHARS, MESSAGES, NAME_CHARS, STOP_CHARS, STOPS, TOOLS
+from flightloop.content import Asked, Content, Many, Part, Wire, is_plain, text_of
+from flightloop.limits import (
+    ANSWER_CALLS,
+    CALLS,
+    CHOICES,
+    DESCRIPTION_CHARS,
+    MESSAGES,
+    NAME_CHARS,
+    STOP_CHARS,
+    STOPS,
+    TOOLS,
+)
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS, levels, unkept_number
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -30,7 +40,7 @@ MOST_TOKENS = 2**31 - 1
 """Of an answer: what databases can count on top of others."""
 
 
-class FunctionCall(Wire):
+class FunctionCall(Asked):
     name: str
     arguments: str = "{}"
     """A JSON object, as text."""
@@ -55,6 +65,13 @@ class FunctionCall(Wire):
             )
         return value
 
+    def as_object(self) -> dict[str, Any]:
+        """The arguments for a reader that takes an object only: text that is none stands in one, as ``unparsed``."""
+        try:
+            return self.parsed()
+        except ValueError:
+            return {"unparsed": self.arguments}
+
 
 class ToolCall(Wire):
     id: str
@@ -62,7 +79,14 @@ class ToolCall(Wire):
     function: FunctionCall
 
 
-class ChatMessage(Wire):
+def _as_text(part: Any) -> Any:
+    """A part as it is, and a refusal, which an assistant's message may hold, as text."""
+    if isinstance(part, dict) and part.get("type") == "refusal":
+        return {"type": "text", "text": part.get("refusal")}
+    return part
+
+
+class ChatMessage(Asked):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default_factory=list)
     name: str | None = Field(default=None, max_length=NAME_CHARS)
@@ -71,8 +95,8 @@ class ChatMessage(Wire):
 
     @field_validator("content", mode="before")
     @classmethod
-    def _null_is_empty(cls, value: Any) -> Any:
-        return [] if value is None else value
+    def _refusal_is_text(cls, value: Any) -> Any:
+        return [_as_text(part) for part in value] if isinstance(value, list) else value
 
     @field_serializer("content")
     def _plain_as_string(self, parts: list[Part]) -> Any:
@@ -86,7 +110,7 @@ class ChatMessage(Wire):
         return text_of(self.content)
 
 
-class FunctionDef(Wire):
+class FunctionDef(Asked):
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
     description: str = Field(default="", max_length=DESCRIPTION_CHARS)
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
@@ -94,7 +118,7 @@ class FunctionDef(Wire):
     strict: bool | None = None
 
 
-class ToolDef(Wire):
+class ToolDef(Asked):
     type: Literal["function"] = "function"
     function: FunctionDef
 
@@ -124,7 +148,7 @@ class AllowedToolsChoice(Wire):
         return frozenset(tool.function.name for tool in self.allowed_tools.tools)
 
 
-class JsonSchemaFormat(Wire):
+class JsonSchemaFormat(Asked):
     name: str = Field(default="answer", max_length=NAME_CHARS)
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
     schema_: dict[str, Any] = Field(alias="schema", default_factory=dict)
@@ -133,16 +157,16 @@ class JsonSchemaFormat(Wire):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
-class ResponseFormat(Wire):
+class ResponseFormat(Asked):
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchemaFormat | None = None
 
 
-class StreamOptions(Wire):
+class StreamOptions(Asked):
     include_usage: bool = False
 
 
-class Tags(Wire):
+class Tags(Asked):
     """Whom a completion belongs to; the interrupt and the metrics match on these."""
 
     tenant_id: str = Field(default="default", max_length=NAME_CHARS)
@@ -151,7 +175,7 @@ class Tags(Wire):
     run_id: str | None = Field(default=None, max_length=NAME_CHARS)
 
 
-class RequestExtension(Wire):
+class RequestExtension(Asked):
     """What flightloop's own engine understands beyond OpenAI's request."""
 
     priority: Priority = "interactive"
@@ -180,7 +204,7 @@ ToolChoice = Annotated[
 ]
 
 
-class ChatRequest(Wire):
+class ChatRequest(Asked):
     model: str = Field(max_length=NAME_CHARS)
     messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
     tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
@@ -197,7 +221,8 @@ class ChatRequest(Wire):
     """Both are taken off the logits of tokens that the answer has had: each time, and once."""
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
-    n: Literal[1] = 1
+    n: int = Field(default=1, ge=1, le=CHOICES)
+    """Choices. With a ``seed``, each is seeded by another number that follows from it."""
     ignore_eos: bool = False
     """As vLLM takes it: the answer goes on until another bound ends it. For measurements."""
     logprobs: bool = False
@@ -211,16 +236,7 @@ class ChatRequest(Wire):
     @field_validator("stop", mode="before")
     @classmethod
     def _one_stop(cls, value: Any) -> Any:
-        return [] if value is None else [value] if isinstance(value, str) else value
-
-    @field_validator(
-        "top_p", "frequency_penalty", "presence_penalty", "parallel_tool_calls", "n", "logprobs", "top_logprobs",
-        "stream", "flightloop",
-        mode="before",
-    )  # fmt: skip
-    @classmethod
-    def _null_is_default(cls, value: Any, info: Any) -> Any:
-        return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
+        return [value] if isinstance(value, str) else value
 
     @field_validator("tool_choice")
     @classmethod
@@ -269,6 +285,15 @@ class Usage(Wire):
     completion_tokens: int = 0
     total_tokens: int = 0
     prompt_tokens_details: PromptTokensDetails = Field(default_factory=PromptTokensDetails)
+
+    def __add__(self, other: Usage) -> Usage:
+        cached = self.prompt_tokens_details.cached_tokens + other.prompt_tokens_details.cached_tokens
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+        )
 
 
 class ResponseExtension(Wire):

@@ -42,6 +42,7 @@ class ChatOptions(TypedDict, total=False):
     temperature: float
     top_p: float
     seed: int
+    n: int
     stop: str | list[str]
     logprobs: bool
     top_logprobs: int

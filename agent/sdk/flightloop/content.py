@@ -6,7 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, Field, FiniteFloat
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
 
 from flightloop.limits import PARTS, TABLE_CELLS
 
@@ -35,12 +44,23 @@ class Body(Wire):
     model_config = ConfigDict(extra="forbid")
 
 
+class Asked(Wire):
+    """Base of what OpenAI's requests are made of: null stands for a field's default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any) -> Any:
+        if isinstance(value, dict) and any(one is None for one in value.values()):
+            return {name: one for name, one in value.items() if one is not None}
+        return value
+
+
 class TextPart(Wire):
     type: Literal["text"] = "text"
     text: str
 
 
-class ImageUrl(Wire):
+class ImageUrl(Asked):
     url: str
     detail: Literal["auto", "low", "high"] = "auto"
 

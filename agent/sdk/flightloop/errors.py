@@ -215,22 +215,49 @@ def error_for(
     )
 
 
-def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
-    """What a request's type refuses, as one error; ``param`` is the first field at fault.
+def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequest:
+    """What a request's type refuses, as one error; ``param`` is the first field at fault, as ``messages[0].role``.
 
-    ``problems``: pydantic's, as ``ValidationError.errors()`` tells them, located from the request on.
+    Args:
+        problems: pydantic's, as ``ValidationError.errors()`` tells them, located from the request on.
+        request: what was validated; None: not known. Names of a union's members are then told as if they were fields.
     """
     if not problems:
         return InvalidRequest("the request is not valid")
-    lines = [f"{_field(problem['loc']) or 'body'}: {problem['msg']}" for problem in problems[:5]]
+    places = [_field(problem["loc"], request) for problem in problems[:5]]
+    lines = [f"{place or 'body'}: {problem['msg']}" for place, problem in zip(places, problems, strict=False)]
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return InvalidRequest("; ".join(lines) + more, param=_field(problems[0]["loc"]))
+    return InvalidRequest("; ".join(lines) + more, param=places[0])
 
 
-def _field(location: Sequence[Any]) -> str | None:
-    # Pydantic adds names of validators and union members.
-    names = [str(part) for part in location if isinstance(part, int) or re.fullmatch(r"[a-z_][\w-]*", str(part))]
-    return ".".join(names) or None
+def _field(location: Sequence[Any], request: Any) -> str | None:
+    """The path of a field, written as OpenAI writes it."""
+    path = ""
+    for number, part in enumerate(location, 1):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif _is_field(part, request, last=number == len(location)):
+            path += f".{part}" if path else part
+        else:
+            continue
+        request = _inside(request, part)
+    return path or None
+
+
+def _is_field(part: str, request: Any, *, last: bool) -> bool:
+    """Whether a part of a location is a field: pydantic puts names of validators and of union members among them."""
+    if not re.fullmatch(r"[a-z_][\w-]*", part):
+        return False
+    if isinstance(request, dict):
+        return last or part in request  # the last one may be missing
+    return request is None
+
+
+def _inside(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (TypeError, KeyError, IndexError):
+        return None
 
 
 def _tree(kind: type[FlightloopError]) -> list[type[FlightloopError]]:

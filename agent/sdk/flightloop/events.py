@@ -62,6 +62,8 @@ class RunCreated(Event):
     model: str | None = None
     epoch: int | None = None
     """Of interrupts, when it was created: those raised later stop it."""
+    traceparent: str | None = None
+    """W3C trace context of the request that created it."""
 
 
 class RunStarted(Event):

@@ -18,6 +18,8 @@ CALLS = 4096
 """Tool calls of a request, over all of its messages."""
 ANSWER_CALLS = 128
 """Tool calls of one answer: who puts its chunks together makes room for as many as an index says."""
+CHOICES = 8
+"""Of one completion (``n``): each is decoded by itself."""
 TOOLS = 128
 """As in OpenAI's API."""
 STOPS = 8

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from pydantic_core import PydanticCustomError
 
 from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
-from flightloop.content import Many, Wire
+from flightloop.content import Asked, Many, Wire
 from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
 
 FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
@@ -31,25 +31,25 @@ _UNSUPPORTED: dict[str, tuple[object, str]] = {
 """Parameters that change what is done, with the one value beside null that is."""
 
 
-class InputText(Wire):
+class InputText(Asked):
     type: Literal["input_text"] = "input_text"
     text: str
 
 
-class InputImage(Wire):
+class InputImage(Asked):
     type: Literal["input_image"] = "input_image"
     image_url: str
     detail: Literal["auto", "low", "high"] = "auto"
 
 
-class OutputText(Wire):
+class OutputText(Asked):
     type: Literal["output_text"] = "output_text"
     text: str
     annotations: Many[Any] = Field(default_factory=list, max_length=PARTS)
     logprobs: Many[TokenLogprob] = Field(default_factory=list)
 
 
-class Refusal(Wire):
+class Refusal(Asked):
     type: Literal["refusal"] = "refusal"
     refusal: str
 
@@ -83,13 +83,13 @@ ItemContent = Annotated[
 """A list of parts; a plain string is taken as one text part."""
 
 
-class MessageItem(Wire):
+class MessageItem(Asked):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: ItemContent
 
 
-class FunctionCallItem(Wire):
+class FunctionCallItem(Asked):
     type: Literal["function_call"] = "function_call"
     call_id: str
     name: str = Field(max_length=NAME_CHARS)
@@ -97,7 +97,7 @@ class FunctionCallItem(Wire):
     """A JSON object, as text."""
 
 
-class FunctionOutputItem(Wire):
+class FunctionOutputItem(Asked):
     type: Literal["function_call_output"] = "function_call_output"
     call_id: str
     output: ItemContent
@@ -134,7 +134,7 @@ Items = Annotated[
 """A list of items; a plain string is taken as one message of the user."""
 
 
-class FunctionTool(Wire):
+class FunctionTool(Asked):
     type: Literal["function"] = "function"
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARS)
@@ -163,7 +163,7 @@ class AllowedFunctions(Wire):
     tools: Many[FunctionChoice] = Field(min_length=1, max_length=TOOLS)
 
 
-class TextFormat(Wire):
+class TextFormat(Asked):
     """``name`` and ``schema`` belong to ``json_schema``."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
@@ -173,16 +173,11 @@ class TextFormat(Wire):
     strict: bool | None = None
 
 
-class TextConfig(Wire):
+class TextConfig(Asked):
     format: TextFormat = Field(default_factory=TextFormat)
 
-    @field_validator("format", mode="before")
-    @classmethod
-    def _null_is_text(cls, value: Any) -> Any:
-        return TextFormat() if value is None else value
 
-
-class ResponseCreate(Wire):
+class ResponseCreate(Asked):
     """Body of ``POST /v1/responses``."""
 
     model: str = Field(max_length=NAME_CHARS)
@@ -222,14 +217,6 @@ class ResponseCreate(Wire):
         if value is not None and value != harmless:
             raise PydanticCustomError("unsupported", "is not supported: {advice}", {"advice": advice})
         return None
-
-    @field_validator(
-        "tools", "tool_choice", "parallel_tool_calls", "text", "top_p", "include", "top_logprobs",
-        "metadata", "stream", "flightloop", mode="before",
-    )  # fmt: skip
-    @classmethod
-    def _null_is_default(cls, value: Any, info: Any) -> Any:
-        return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
 
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]

@@ -210,6 +210,8 @@ class Run(Wire):
     model: str | None = None
     epoch: int | None = None
     """Of interrupts, when it was created or last resumed by somebody: those raised later stop it."""
+    traceparent: str | None = None
+    """W3C trace context of the request that created it: its spans belong to that trace."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

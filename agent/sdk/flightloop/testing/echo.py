@@ -33,14 +33,16 @@ _PLACE = {"item_id": "msg_fake", "output_index": 0, "content_index": 0}
 
 
 def completion(request: ChatRequest) -> ChatCompletion:
-    choice = Choice(message=ResponseMessage(content=request.messages[-1].text), finish_reason="stop")
-    return ChatCompletion(id="chatcmpl-fake", created=int(time.time()), model=request.model, choices=[choice])
+    message = ResponseMessage(content=request.messages[-1].text)
+    choices = [Choice(index=index, message=message, finish_reason="stop") for index in range(request.n)]
+    return ChatCompletion(id="chatcmpl-fake", created=int(time.time()), model=request.model, choices=choices)
 
 
 def chunks(request: ChatRequest) -> list[ChatChunk]:
-    now, words = int(time.time()), request.messages[-1].text.split(" ")
-    choices = [ChunkChoice(delta=Delta(content=word)) for word in words]
-    choices.append(ChunkChoice(finish_reason="stop"))
+    now, words = int(time.time()), _words(request.messages[-1].text)
+    deltas = [Delta(content=word) for word in words]
+    choices = [ChunkChoice(index=index, delta=delta) for delta in deltas for index in range(request.n)]
+    choices += [ChunkChoice(index=index, finish_reason="stop") for index in range(request.n)]
     return [ChatChunk(id="chatcmpl-fake", created=now, model=request.model, choices=[item]) for item in choices]
 
 
@@ -54,13 +56,12 @@ def events(request: ResponseCreate) -> list[ResponseEvent]:
     begun, whole = _begun(request), response(request)
     text = whole.output_text
     part = OutputText(text=text)
-    deltas = [word if index == 0 else f" {word}" for index, word in enumerate(text.split(" "))]
     told: list[ResponseEvent] = [
         ResponseCreated(response=begun),
         ResponseInProgress(response=begun),
         OutputItemAdded(output_index=0, item=OutputMessage(id="msg_fake", status="in_progress")),
         ContentPartAdded(part=OutputText(text=""), **_PLACE),
-        *(OutputTextDelta(delta=delta, **_PLACE) for delta in deltas),
+        *(OutputTextDelta(delta=delta, **_PLACE) for delta in _words(text)),
         OutputTextDone(text=text, **_PLACE),
         ContentPartDone(part=part, **_PLACE),
         OutputItemDone(output_index=0, item=whole.output[0]),
@@ -71,6 +72,11 @@ def events(request: ResponseCreate) -> list[ResponseEvent]:
 
 def _begun(request: ResponseCreate) -> ResponseObject:
     return ResponseObject.begun(request, id="resp_fake", created_at=int(time.time()))
+
+
+def _words(text: str) -> list[str]:
+    """Pieces that make up the text."""
+    return [word if index == 0 else f" {word}" for index, word in enumerate(text.split(" "))]
 
 
 def _text(item: InputItem) -> str:

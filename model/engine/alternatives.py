@@ -1,0 +1,138 @@
+"""Alternatives of a ``oneOf`` that exclude each other: it then says the same as ``anyOf``, which a grammar can hold.
+
+A grammar can't count how many alternatives a value satisfies. Where no value can satisfy two there is nothing to
+count, as in unions whose alternatives have a tag, a property with a constant of its own. Pydantic does not require a
+tag that has a default, and some clients leave ``discriminator`` out; a grammar that requires the tag accepts fewer
+values, each of which satisfies one alternative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, permutations
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+DEPTH = 4
+"""Levels of properties and alternatives that are looked through."""
+OVERLAP = (
+    "has alternatives that one value may satisfy together, which no grammar can keep apart: give each a property with"
+    " a const of its own (a discriminator), or write anyOf"
+)
+KINDS = frozenset({"null", "boolean", "object", "array", "string", "number", "integer"})
+
+
+@dataclass
+class Alternatives:
+    """The alternatives in one schema document, and the tags that they are to require.
+
+    Args:
+        root: the document; its references point into it, and come to an end (`flightloop.schemas`).
+    """
+
+    root: Schema
+    _tags: dict[int, list[str]] = field(default_factory=dict)
+
+    def tag(self, nodes: Iterable[Schema]) -> None:
+        """Finds the tags of all unions among the document's nodes."""
+        for node in nodes:
+            alternatives = [self._resolved(one) for one in _list(node.get("oneOf"))]
+            tag = _mapping(node.get("discriminator")).get("propertyName") or self._common_tag(alternatives)
+            for one in alternatives:
+                if tag is not None and tag in _properties(one):
+                    self._tags.setdefault(id(one), []).append(tag)
+
+    def required(self, schema: Schema) -> list[str]:
+        """The properties that a value has to have, its tags among them."""
+        return list(dict.fromkeys([*_list(schema.get("required")), *self._tags.get(id(schema), ())]))
+
+    def exclusive(self, alternatives: Sequence[Any]) -> bool:
+        """Whether no value satisfies two of them, as far as that shows, if it has the tag of one."""
+        return all(self._disjoint(one, other, DEPTH) for one, other in permutations(alternatives, 2))
+
+    def _common_tag(self, alternatives: Sequence[Any]) -> str | None:
+        for name in _properties(alternatives[0]) if alternatives else ():
+            found = [self._resolved(_properties(one).get(name)) for one in alternatives]
+            constant = all(isinstance(one, Mapping) and _constants(one) is not None for one in found)
+            if constant and all(_apart(one, other) for one, other in combinations(found, 2)):
+                return name
+        return None
+
+    def _disjoint(self, tagged: Any, other: Any, depth: int) -> bool:
+        """Whether no value satisfies both, where the first requires its tags and the second does not."""
+        tagged, other = self._resolved(tagged), self._resolved(other)
+        if tagged is False or other is False:
+            return True
+        if depth == 0 or not isinstance(tagged, Mapping) or not isinstance(other, Mapping):
+            return False
+        if _apart(tagged, other):
+            return True
+        for keyword in ("anyOf", "oneOf"):
+            inner = _list(tagged.get(keyword))
+            if inner and all(self._disjoint(one, other, depth - 1) for one in inner):
+                return True
+            inner = _list(other.get(keyword))
+            if inner and all(self._disjoint(tagged, one, depth - 1) for one in inner):
+                return True
+        needed = {*self.required(tagged), *_list(other.get("required"))}
+        shared = _properties(tagged).keys() & _properties(other).keys() & needed
+        return _kinds(tagged) & _kinds(other) == {"object"} and any(
+            self._disjoint(_properties(tagged)[name], _properties(other)[name], depth - 1) for name in sorted(shared)
+        )
+
+    def _resolved(self, schema: Any) -> Any:
+        while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+            found: Any = self.root
+            for step in schema["$ref"].removeprefix("#").split("/")[1:]:
+                name = step.replace("~1", "/").replace("~0", "~")
+                found = found[int(name)] if isinstance(found, list) else found[name]
+            schema = found
+        return schema
+
+
+def _apart(one: Schema, other: Schema) -> bool:
+    """Whether constants or types leave no value that satisfies both."""
+    constants, others = _constants(one), _constants(other)
+    if constants is not None and others is not None:
+        return not any(_same(value, another) for value in constants for another in others)
+    return not _kinds(one) & _kinds(other)
+
+
+def _constants(schema: Schema) -> list[Any] | None:
+    return [schema["const"]] if "const" in schema else schema.get("enum")
+
+
+def _kinds(schema: Schema) -> frozenset[str]:
+    """Types of the values that may satisfy the schema."""
+    given = schema.get("type", KINDS)
+    kinds = frozenset([given] if isinstance(given, str) else given)
+    kinds |= {"integer"} if "number" in kinds else set()
+    constants = _constants(schema)
+    return kinds if constants is None else kinds & {kind for value in constants for kind in _kinds_of(value)}
+
+
+def _kinds_of(value: Any) -> set[str]:
+    if value is None or isinstance(value, bool):
+        return {"null" if value is None else "boolean"}
+    if isinstance(value, str):
+        return {"string"}
+    return {"object"} if isinstance(value, dict) else {"array"} if isinstance(value, list) else {"number", "integer"}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON: true is not 1, though Python says so."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _properties(schema: Any) -> Mapping[str, Any]:
+    return _mapping(_mapping(schema).get("properties"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

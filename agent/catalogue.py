@@ -48,6 +48,7 @@ class ProjectCatalogue:
                 effect=spec.effect.value,
                 timeout_s=spec.timeout_s,
                 permissions=sorted(permission.value for permission in spec.permissions),
+                retries=spec.retries,
             )
             for spec in self._live.current().registry.specs()
         ]

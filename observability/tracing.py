@@ -171,6 +171,23 @@ class Tracing:
         with self._span(f"{semconv.EXECUTE_TOOL} {tool}", known) as span:
             yield span
 
+    def failed(self, span: Span, kind: str, traceback: str | None = None) -> None:
+        """Marks a tool's span as failed.
+
+        Args:
+            kind: of the failure, such as ``timeout``.
+            traceback: where the tool raised, each exception on a line that is not indented (``tools.tracebacks``). What
+                they say may be people's words: only their names are kept, unless capture is on.
+        """
+        span.set_attribute(semconv.ERROR_TYPE, kind)
+        span.set_status(Status(StatusCode.ERROR, kind))
+        if traceback:
+            raised = traceback.rpartition("\n")[2].partition(":")[0]
+            told = traceback if self._capture_content else _without_messages(traceback)
+            span.add_event(
+                semconv.EXCEPTION_EVENT, {semconv.EXCEPTION_TYPE: raised, semconv.EXCEPTION_STACKTRACE: told}
+            )
+
     @contextmanager
     def guard(self, stage: str, policy_version: str = "") -> Iterator[Span]:
         known = {semconv.GUARDRAIL_STAGE: stage, semconv.GUARDRAIL_POLICY_VERSION: policy_version}
@@ -200,6 +217,10 @@ class Tracing:
         }
         with self._tracer.start_as_current_span(name, context, kind, kept) as span:
             yield span
+
+
+def _without_messages(traceback: str) -> str:
+    return "\n".join(line if line.startswith(" ") else line.partition(":")[0] for line in traceback.splitlines())
 
 
 def add_verdict(span: Span, verdict: Verdict) -> None:

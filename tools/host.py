@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,8 @@ from tools.sandbox.isolation import Isolation
 from tools.serving import context_to_json
 
 log = logging.getLogger(__name__)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+"""Before another try of a call."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class ToolOutcome:
     seconds: float = 0.0
     timed_out: bool = False
     killed: bool = False
+    traceback: str | None = None
+    """Where the tool raised: untrusted text, and not for the model."""
+    tries: int = 1
 
 
 class HostPool:
@@ -254,20 +260,59 @@ class ToolHosts:
             host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
-        started = time.monotonic()
-        host.runs.add(context.run_id)
+        return await _Tries(pool, spec, arguments, context).made(host)
+
+
+@dataclass(frozen=True)
+class _Tries:
+    """A call's tries: the first one, and those that its tool's ``retries`` allow while ``timeout_s`` lasts."""
+
+    pool: HostPool
+    spec: ToolSpec
+    arguments: dict[str, Any]
+    context: ToolContext
+    began: float = field(default_factory=time.monotonic)
+
+    async def made(self, host: HostProcess) -> ToolOutcome:
+        """The last try's outcome, with the seconds of all of them. ``host``: for the first one."""
+        tries = 1
+        outcome, again = await self._one(host)
+        while again and tries <= self.spec.retries and (pause := backoff(tries)) < self._left():
+            log.warning("%s failed at try %d of %d", self.spec.name, tries, self.spec.retries + 1)
+            await asyncio.sleep(pause)
+            try:
+                host = await self.pool.acquire(self.context.tenant_id)
+            except HostFailed:
+                break  # what the tool itself said tells more
+            tries += 1
+            outcome, again = await self._one(host)
+        return replace(outcome, tries=tries, seconds=time.monotonic() - self.began)
+
+    def _left(self) -> float:
+        return self.spec.timeout_s - (time.monotonic() - self.began)
+
+    async def _one(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
+        """One try's outcome, and whether another one may turn out better."""
+        host.runs.add(self.context.run_id)
         healthy = False
-        request = {"tool": spec.name, "arguments": arguments, "context": context_to_json(context)}
+        request = {"tool": self.spec.name, "arguments": self.arguments, "context": context_to_json(self.context)}
         try:
-            async with asyncio.timeout(spec.timeout_s):
+            async with asyncio.timeout(self._left()):
                 answer = await host.request(request)
             healthy = True
-            return ToolOutcome(answer.ok, answer.content, answer.error, answer.note, seconds=time.monotonic() - started)
+            told = ToolOutcome(answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback)
+            return told, answer.traceback is not None
         except TimeoutError:
-            message = f"{spec.name} took longer than {spec.timeout_s:g} s and was stopped"
-            return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
+            message = f"{self.spec.name} took longer than {self.spec.timeout_s:g} s and was stopped"
+            return ToolOutcome(False, error=message, timed_out=True), False
         except HostFailed as error:
-            return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
+            return ToolOutcome(False, error=str(error)), True
         finally:
             with suppress(ProcessLookupError):
-                await asyncio.shield(pool.release(host, healthy))
+                await asyncio.shield(self.pool.release(host, healthy))
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait after so many tries: twice as long each time, and between half of it and all by chance."""
+    longest: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
+    return longest * random.uniform(0.5, 1.0)

@@ -12,7 +12,7 @@ from flightloop import Flightloop
 from flightloop.runs import Budget, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.testing.delegation import delegated
-from flightloop.testing.plots import PLOTS
+from flightloop.testing.plots import PLOTS, TRACEBACK
 from flightloop.testing.script import Clock
 from flightloop.usage import Spending
 
@@ -90,6 +90,15 @@ def test_a_run_shows_its_steps(show: Show, client: Flightloop) -> None:
 def test_a_failed_run_says_why(show: Show, client: Flightloop) -> None:
     app = show("run", id=run_with(client, RunStatus.BLOCKED))
     assert "asks to ignore the instructions" in text(app)
+
+
+def test_a_run_shows_where_a_tool_raised(show: Show, client: Flightloop) -> None:
+    fails = next(plot for plot in PLOTS if plot.failed)
+    run = client.runs.create(agent="returns", input=fails.asked)
+    assert client.runs.wait(run.id, timeout_s=20).status is RunStatus.FAILED
+    app = show("run", id=run.id)
+    assert "Traceback" in [item.label for item in app.expander]
+    assert TRACEBACK in [item.value for item in app.code]
 
 
 def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:

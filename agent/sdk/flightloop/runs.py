@@ -283,6 +283,7 @@ class ToolInfo(Wire):
     effect: str
     timeout_s: float
     permissions: list[str]
+    retries: int = 0
 
 
 class PolicyInfo(Wire):

@@ -32,6 +32,7 @@ class Permission(StrEnum):
 
 
 LONGEST_CALL_S = 86_400.0
+MOST_RETRIES = 10
 POLICY_EGRESS = "@egress"
 """In ``hosts``: those on the egress list of the agent's policy."""
 
@@ -59,7 +60,7 @@ class ToolSpec:
     """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object.
 
     Raises:
-        ValueError: ``timeout_s`` is no time of at most a day.
+        ValueError: ``timeout_s`` is no time of at most a day, or ``retries`` is not allowed.
     """
 
     name: str
@@ -82,11 +83,21 @@ class ToolSpec:
     """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
     agent: str | None = None
     """The agent that works on its calls, each in a run of its own; its function is not called."""
+    retries: int = 0
+    """How often a call that failed is tried again, with the same key and within ``timeout_s``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:
             raise ValueError(
                 f"{self.name}: timeout_s must be above 0 and at most {LONGEST_CALL_S:g}, not {self.timeout_s}"
+            )
+
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise ValueError(f"{self.name}: retries must be 0 to {MOST_RETRIES}, not {self.retries}")
+        if self.retries and self.effect is Effect.UNSAFE:
+            raise ValueError(
+                f"{self.name}: an unsafe tool takes no retries, since a call that failed may have had its effect;"
+                " declare the effect pure, keyed or transactional if it is one of these"
             )
 
     @property
@@ -119,6 +130,7 @@ def tool(
     sinks: tuple[str, ...] = ...,
     returns_untrusted: bool = ...,
     reconcile: str | None = ...,
+    retries: int = ...,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Any = None,
@@ -133,6 +145,7 @@ def tool(
     sinks: tuple[str, ...] = (),
     returns_untrusted: bool = False,
     reconcile: str | None = None,
+    retries: int = 0,
 ) -> Any:
     """Declares a function as a tool. Without an effect it counts as ``unsafe``.
 
@@ -142,6 +155,9 @@ def tool(
     An unsafe tool's ``reconcile`` names a pure tool of the same parameters, or fewer, that is asked what became of
     a call that a crash swallowed: it returns what the call had returned, or None if the call did not happen.
 
+    A call that failed (the tool raised, or its process ended) is tried again ``retries`` times at most, with the same
+    key, after pauses that double, and only while ``timeout_s`` lasts. ``ToolRefused`` and a timeout are final.
+
     The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
     types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
     ``ToolContext`` is filled by the runtime and hidden from the model.
@@ -149,7 +165,7 @@ def tool(
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
             permissions and ``hosts`` or ``folders`` don't agree.
-        ValueError: ``timeout_s`` is no time of at most a day.
+        ValueError: ``timeout_s`` is no time of at most a day, ``retries`` is above 10, or an unsafe tool has some.
     """
 
     def declare(target: Function) -> Function:
@@ -166,6 +182,7 @@ def tool(
             sinks=sinks,
             returns_untrusted=returns_untrusted,
             reconcile=reconcile,
+            retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")

@@ -122,6 +122,9 @@ def _call(call: CallView) -> None:
         with right:
             st.caption("Result")
             _result(call)
+        if call.result and call.result.traceback:
+            with st.expander("Traceback", icon=":material/bug_report:"):
+                st.code(shown(call.result.traceback), language=None, wrap_lines=True)
 
 
 def _result(call: CallView) -> None:
@@ -132,9 +135,6 @@ def _result(call: CallView) -> None:
         document(call.result.content)
     else:
         st.markdown(f":red[{plain(call.result.error or 'failed')}]")
-    if call.result.traceback:
-        with st.expander("Traceback", icon=":material/bug_report:"):
-            st.code(shown(call.result.traceback), language=None, wrap_lines=True)
     if call.result.tries > 1:
         st.caption(f"{call.result.tries} tries")
     if call.result.note:

@@ -6,19 +6,21 @@ import hashlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import structlog
-import yaml
 from pydantic import ValidationError
 
 from agent import subagent
 from agent.spec import AgentSpec
 from flightloop import plain
 from flightloop.errors import ConfigError, FlightloopError, NotFound
+from flightloop.runs import ProjectInfo
+from flightloop.shown import shown
 from guardrails.policy import Policy, default_policy, load_policy
+from guardrails.yaml_document import YamlDocument
 from tools.config import ToolsConfig
 from tools.describe import described
 from tools.mcp import pins, servers
@@ -30,6 +32,8 @@ EMBEDDED = Path(__file__).parent / "projects" / "support"
 ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 """For messages of commands that took the embedded project, which they may not have been meant for."""
 BUILTIN_TOOLS = "tools.builtin"
+MOST_PROBLEM = 2_000
+"""Characters of what is told of a mistake: an exception of ``tools.py`` may say anything."""
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
 log = structlog.get_logger(__name__)
@@ -99,10 +103,11 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
     for path in sorted((folder / "agents").glob("*.y*ml")):
-        agent = _agent(path)
+        document, agent = _agent(path)
         if agent.name in agents:
-            raise ConfigError(f"{path}: name: another file has an agent named {agent.name}", param="name")
-        _check_names(path, agent, policies, registry)
+            where = document.at(["name"])
+            raise ConfigError(f"{where}: name: another file has an agent named {agent.name}", param="name")
+        _check_names(document, agent, policies, registry)
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
@@ -117,13 +122,14 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
 
 
 class LiveProject:
-    """A project that follows its folder: a change is picked up, a mistake keeps what was good."""
+    """A project that follows its folder: a change is picked up, and a mistake keeps the last good state."""
 
     def __init__(self, folder: Path | None, private: Sequence[Path]) -> None:
         self._folder = folder or EMBEDDED
         self._private = private
         self._seen = _stamps(self._folder)
         self._project = load_project(self._folder, private)
+        self._info = ProjectInfo(loaded_at=datetime.now(UTC))
 
     def current(self) -> Project:
         """The project as its files are now; costs a stat per file. The same object while unchanged."""
@@ -132,10 +138,28 @@ class LiveProject:
             self._seen = stamps
             try:
                 self._project = load_project(self._folder, self._private)
+                self._info = ProjectInfo(loaded_at=datetime.now(UTC))
                 log.info("project reloaded", folder=str(self._folder))
             except FlightloopError as error:
-                log.error("project not reloaded, the last good one stays", error=error.message)
+                self._broken(error.message)
+            except Exception as error:  # whoever wrote the files may be a stranger
+                log.exception("project not read")
+                self._broken(f"{type(error).__name__}: {error}")
         return self._project
+
+    def info(self) -> ProjectInfo:
+        """What is wrong with the files as they are now, if anything is."""
+        self.current()
+        return self._info
+
+    def _broken(self, problem: str) -> None:
+        log.error("project not reloaded, the last good state serves on", problem=problem)
+        for folder in dict.fromkeys((self._folder, self._folder.resolve())):
+            # Where it lies on the server is no tenant's business.
+            problem = problem.replace(f"{folder}/", "").replace(str(folder), "the project")
+        told = shown(" ".join(problem.split()))[:MOST_PROBLEM]
+        since = self._info.broken_since or datetime.now(UTC)
+        self._info = self._info.model_copy(update={"problem": told, "broken_since": since})
 
 
 def _digest(*files: Path) -> str:
@@ -156,33 +180,41 @@ def _policies(folder: Path) -> dict[Path, Policy]:
     for path in sorted((folder / "policies").glob("*.y*ml")):
         policy = load_policy(path)
         if any(policy.name == other.name for other in found.values()):
-            raise ConfigError(f"{path}: name: another file has a policy named {policy.name}", param="name")
+            where = _document(path).at(["name"])
+            raise ConfigError(f"{where}: name: another file has a policy named {policy.name}", param="name")
         found[path] = policy
     return found
 
 
-def _agent(path: Path) -> AgentSpec:
+def _document(path: Path) -> YamlDocument:
     try:
-        document: Any = yaml.safe_load(plain.read_text(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(document, dict):
+        return YamlDocument.parse(plain.read_text(path), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
+    document = _document(path)
+    if not isinstance(document.value, dict):
         raise ConfigError(f"{path}: an agent is a mapping with name, instructions, tools …")
     try:
-        return AgentSpec.model_validate({"name": path.stem} | document)
+        return document, AgentSpec.model_validate({"name": path.stem} | document.value)
     except ValidationError as error:
         problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
         told = "; ".join(f"{field}: {message}" for field, message in problems)
-        raise ConfigError(f"{path}: {told}", param=problems[0][0]) from error
+        raise ConfigError(f"{document.at(error.errors()[0]['loc'])}: {told}", param=problems[0][0]) from error
 
 
-def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
+def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
     if agent.policy not in policies:
         known = ", ".join(sorted(policies))
-        raise ConfigError(f"{path}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
-    for name in (*agent.tools, *agent.escalation):
-        if name not in registry:
-            raise ConfigError(f"{path}: tools: {_unknown_tool(name, _names(registry))}", param="tools")
+        where = document.at(["policy"])
+        raise ConfigError(f"{where}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
+    for entry, names in (("tools", agent.tools), ("escalation", agent.escalation)):
+        for index, name in enumerate(names):
+            if name not in registry:
+                where = document.at([entry, index])
+                raise ConfigError(f"{where}: {entry}: {_unknown_tool(name, _names(registry))}", param=entry)
 
 
 def _check_tools_named(path: Path, policy: Policy, tools: Collection[str]) -> None:
@@ -204,9 +236,10 @@ def _check_arguments_named(path: Path, policy: Policy, registry: Registry) -> No
 def _never_holds(path: Path, policy: Policy, where: str, told: str) -> None:
     """Raises ConfigError. The default policy also judges completions, whose tools are their callers': there it is a
     warning only."""
+    message = f"{_document(path).at(where.split('.'))}: {where}: {told}"
     if policy.name != default_policy().name:
-        raise ConfigError(f"{path}: {where}: {told}", param=where)
-    log.warning("the policy names what the project has not", told=f"{path}: {where}: {told}")
+        raise ConfigError(message, param=where)
+    log.warning("the policy names what the project has not", told=message)
 
 
 def _names(registry: Registry) -> set[str]:

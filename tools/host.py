@@ -11,13 +11,15 @@ import logging
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.util import decode_source
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from flightloop import plain
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
 from tools.describe import described
@@ -56,8 +58,14 @@ class HostPool:
     """
 
     def __init__(
-        self, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
+        self,
+        isolation: Isolation,
+        sources: Sequence[str],
+        config: ToolsConfig,
+        data: Path | None = None,
+        code: Mapping[str, str] | None = None,
     ) -> None:
+        self._code = code
         self._isolation = isolation
         self._sources = sources
         self._config = config
@@ -151,7 +159,7 @@ class HostPool:
         return None
 
     async def _start(self) -> HostProcess:
-        return await HostProcess.start(self._isolation, self._sources, self._config, self._data)
+        return await HostProcess.start(self._isolation, self._sources, self._config, self._data, self._code)
 
     async def _start_spare(self) -> None:
         try:
@@ -168,7 +176,7 @@ class _Call:
 
 
 class ToolHosts:
-    """Runs tools out of process; an async context manager.
+    """Runs tools out of process; an async context manager. Files are loaded as they are when it is made.
 
     Args:
         sources: import paths or files of the modules with the tools (`describe.described`).
@@ -183,6 +191,7 @@ class ToolHosts:
         self._sources = [
             str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
         ]
+        self._code = _code_of(self._sources)
         self.registry = described(self._sources, self._config)
         self._pools: dict[Isolation, HostPool] = {}
         self._calls: set[_Call] = set()
@@ -248,7 +257,7 @@ class ToolHosts:
 
     def _pool(self, isolation: Isolation, data: Path) -> HostPool:
         if isolation not in self._pools:
-            self._pools[isolation] = HostPool(isolation, self._sources, self._config, data.resolve())
+            self._pools[isolation] = HostPool(isolation, self._sources, self._config, data.resolve(), self._code)
         return self._pools[isolation]
 
     async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
@@ -261,6 +270,16 @@ class ToolHosts:
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
         return await _Tries(pool, spec, arguments, context).made(host)
+
+
+def _code_of(sources: Sequence[str]) -> dict[str, str]:
+    """Of those sources that are files. One that can't be read is told by whoever loads it."""
+    code = {}
+    for source in sources:
+        if source.endswith(".py"):
+            with suppress(OSError, ValueError, SyntaxError):
+                code[source] = decode_source(plain.read(Path(source)))
+    return code
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -75,12 +75,18 @@ class HostProcess:
 
     @classmethod
     async def start(
-        cls, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
+        cls,
+        isolation: Isolation,
+        sources: Sequence[str],
+        config: ToolsConfig,
+        data: Path | None = None,
+        code: Mapping[str, str] | None = None,
     ) -> HostProcess:
         """Starts a host with the sources loaded.
 
         Args:
             data: the deployment's folder of tool data.
+            code: of sources that are files; of one that is not there, what the file holds.
 
         Raises:
             HostFailed: a source can't be loaded, or the isolation isn't to be had here.
@@ -107,6 +113,7 @@ class HostProcess:
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 host.in_force = (await host._told(_Entered)).entered
+                await host._say({"code": dict(code or {})})
                 await host._told(_Ready)
             host._inner = inner_of(host.pid)
             host._vitals = Vitals.of(host._inner) if host._inner else None
@@ -159,18 +166,21 @@ class HostProcess:
             HostFailed: the host ended, or answered what is no answer.
         """
         self.calls += 1
-        assert self._process.stdin is not None
         call = token_hex(8)  # so that what an earlier call has left behind does not look like the answer
-        try:
-            self._process.stdin.write(frames.encode({"call": call, **message}))
-            await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            raise HostFailed(await self._epitaph()) from None
+        await self._say({"call": call, **message})
         for _ in range(MOST_STRAY_ANSWERS):
             answer = await self._told(Answer)
             if answer.call == call:
                 return answer.within(self._config.max_result_bytes)
         raise HostFailed(BROKEN)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frames.encode(message))
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise HostFailed(await self._epitaph()) from None
 
     async def kill(self) -> None:
         """SIGKILL to all that came of the host; returns when it is gone and its scratch removed."""

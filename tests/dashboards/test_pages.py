@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
-from flightloop.runs import Budget, Run, RunStatus, StopReason
+from flightloop.runs import Budget, ProjectInfo, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.testing.delegation import delegated
 from flightloop.testing.plots import PLOTS, TRACEBACK
@@ -259,6 +259,16 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeSe
     assert said.count("no bound") == 2
     assert "50% used" in said
     assert "It begins anew in 4 h" in said
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_broken_project_is_told_on_every_page(show: Show, server: FakeServer, page: str) -> None:
+    assert "project's files" not in text(show(page))
+    problem = "agents/a.yaml:3: <b>not</b> YAML"
+    server.world.project = ProjectInfo(loaded_at=datetime.now(UTC), problem=problem, broken_since=datetime.now(UTC))
+    written = text(show(page))
+    assert written.count("The project&#x27;s files can&#x27;t be used since") == 1
+    assert "agents/a.yaml:3: &lt;b&gt;not" in written
 
 
 @pytest.mark.parametrize("page", PAGES)

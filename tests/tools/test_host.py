@@ -161,6 +161,24 @@ def test_pauses_double_and_have_an_end() -> None:
         assert longest / 2 <= backoff(tries) <= longest
 
 
+async def test_hosts_go_on_with_the_code_that_was_good(tmp_path: Path) -> None:
+    (folder := tmp_path / "project").mkdir()
+    (data := tmp_path / "data").mkdir()
+    good = (
+        "# -*- coding: latin-1 -*-\nfrom flightloop.tool import tool\n\n\n@tool(effect='pure')\ndef where() -> str:\n"
+        "    'Caf\xe9.'\n    return __file__\n\n\n@tool(effect='pure')\ndef fail() -> None:\n    'Fails.'\n"
+        "    raise LookupError('caf\xe9')\n"
+    )
+    (folder / "tools.py").write_bytes(good.encode("latin-1"))
+    async with ToolHosts([folder / "tools.py"], CONFIG) as hosts:
+        (folder / "tools.py").write_text("broken(\n" * 20)  # before any host has started
+        assert (await hosts.call("where", {}, context(data))).content == str(folder / "tools.py")
+        failed = await hosts.call("fail", {}, context(data))
+        assert "    raise LookupError('caf\xe9')\nLookupError: caf\xe9" in str(failed.traceback)
+    with pytest.raises(ConfigError, match=r"tools\.py:20 can't be loaded: SyntaxError"):
+        ToolHosts([folder / "tools.py"], CONFIG)
+
+
 async def test_results_that_are_no_json_become_text_and_long_ones_are_cut(hosts: ToolHosts, tmp_path: Path) -> None:
     told = context(tmp_path)
     odd = await hosts.call("not_json", {}, told)

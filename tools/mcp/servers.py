@@ -83,7 +83,10 @@ def read_servers(folder: Path) -> dict[str, Server]:
         return {}
     try:
         document: Any = yaml.safe_load(plain.read_text(path)) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must be a mapping of names to servers")

@@ -8,22 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import structlog
-
 from agent.facts import NO_LOOKUP, Lookup
 from agent.gate import Hosts, Toolbox
 from agent.project import LiveProject, Project
 from agent.spec import AgentSpec
 from agent.subagent import Subagent, as_tool
-from flightloop.errors import ConfigError
 from flightloop.runs import Run
 from flightloop.tool import Tool, ToolContext
 from guardrails.layered import Layered
 from guardrails.policy import Policy
 from guardrails.types import Guarding
 from tools.host import ToolOutcome
-
-log = structlog.get_logger(__name__)
 
 
 class OwnedHosts(Hosts, Protocol):
@@ -171,13 +166,7 @@ class Kits:
             if shift is not None and project.tools_sha256 == shift.project.tools_sha256:
                 shift.project = project  # only agents or policies changed: the hosts stay
                 return shift
-            try:
-                hosts = self._make_hosts(project)
-            except ConfigError as error:  # its files have changed again meanwhile
-                if shift is None:
-                    raise
-                log.warning("changed tools are not in use yet", problem=error.message)
-                return shift
+            hosts = self._make_hosts(project)
             await hosts.__aenter__()
             self._shift = _Shift(project, hosts)
             if shift is not None and shift.users == 0:

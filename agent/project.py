@@ -22,7 +22,7 @@ from flightloop.shown import shown
 from guardrails.policy import Policy, default_policy, load_policy
 from guardrails.yaml_document import YamlDocument
 from tools.config import ToolsConfig
-from tools.describe import described
+from tools.describe import LoadedTools, load_tools
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
@@ -41,20 +41,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Project:
-    """A loaded folder. ``tool_sources`` is what ``tools.describe.described`` takes; ``registry`` also has the tools
-    of MCP servers. ``private``: what its code may not see."""
+    """A loaded folder. ``tools`` are those of the project itself and the built-in ones; ``registry`` also has the tools
+    of MCP servers."""
 
     folder: Path
     agents: dict[str, AgentSpec]
     policies: dict[str, Policy]
-    tool_sources: tuple[str, ...]
+    tools: LoadedTools
     registry: Registry
     tools_sha256: str
     """Of what tools are made of: hosts that loaded it serve until it changes."""
     servers: dict[str, Server] = field(default_factory=dict)
     """Of the Model Context Protocol."""
     server_tools: tuple[McpTool, ...] = ()
-    private: tuple[Path, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
         """Raises NotFound, with the known names."""
@@ -98,7 +97,8 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
     digest = _digest(*(folder / name for name in TOOL_FILES))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
-    registry = described(sources, ToolsConfig(protected=tuple(private))).beside(tool.as_tool() for tool in server_tools)
+    loaded = load_tools(sources, ToolsConfig(protected=tuple(private)))
+    registry = loaded.registry.beside(tool.as_tool() for tool in server_tools)
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
@@ -118,7 +118,7 @@ def load_project(folder: Path | None, private: Sequence[Path]) -> Project:
         _check_arguments_named(path, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
-    return Project(folder, agents, policies, sources, registry, digest, known, server_tools, tuple(private))
+    return Project(folder, agents, policies, loaded, registry, digest, known, server_tools)
 
 
 class LiveProject:

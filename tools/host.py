@@ -11,18 +11,16 @@ import logging
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.util import decode_source
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flightloop import plain
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
-from tools.describe import described
+from tools.describe import LoadedTools, load_tools
 from tools.launch import share
 from tools.process import HostFailed, HostProcess
 from tools.sandbox.confinement import NAMESPACES
@@ -57,17 +55,9 @@ class HostPool:
     room for another's, however long they take.
     """
 
-    def __init__(
-        self,
-        isolation: Isolation,
-        sources: Sequence[str],
-        config: ToolsConfig,
-        data: Path | None = None,
-        code: Mapping[str, str] | None = None,
-    ) -> None:
-        self._code = code
+    def __init__(self, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None) -> None:
         self._isolation = isolation
-        self._sources = sources
+        self._tools = tools
         self._config = config
         self._data = data
         self._spare: deque[HostProcess] = deque()
@@ -159,7 +149,7 @@ class HostPool:
         return None
 
     async def _start(self) -> HostProcess:
-        return await HostProcess.start(self._isolation, self._sources, self._config, self._data, self._code)
+        return await HostProcess.start(self._isolation, self._tools, self._config, self._data)
 
     async def _start_spare(self) -> None:
         try:
@@ -176,23 +166,20 @@ class _Call:
 
 
 class ToolHosts:
-    """Runs tools out of process; an async context manager. Files are loaded as they are when it is made.
+    """Runs tools out of process; an async context manager.
 
     Args:
-        sources: import paths or files of the modules with the tools (`describe.described`).
+        tools: that were loaded; or import paths or files of modules, which are loaded now (`describe.load_tools`).
         data: the deployment's folder of tool data, for which spare hosts are started; a call's folder may lie in it.
     """
 
     def __init__(
-        self, sources: Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
+        self, tools: LoadedTools | Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
     ) -> None:
         self._config = config or ToolsConfig()
         self._data = data.resolve() if data else None
-        self._sources = [
-            str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
-        ]
-        self._code = _code_of(self._sources)
-        self.registry = described(self._sources, self._config)
+        self._tools = tools if isinstance(tools, LoadedTools) else load_tools(tools, self._config)
+        self.registry = self._tools.registry
         self._pools: dict[Isolation, HostPool] = {}
         self._calls: set[_Call] = set()
 
@@ -257,7 +244,7 @@ class ToolHosts:
 
     def _pool(self, isolation: Isolation, data: Path) -> HostPool:
         if isolation not in self._pools:
-            self._pools[isolation] = HostPool(isolation, self._sources, self._config, data.resolve(), self._code)
+            self._pools[isolation] = HostPool(isolation, self._tools, self._config, data.resolve())
         return self._pools[isolation]
 
     async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
@@ -270,16 +257,6 @@ class ToolHosts:
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
         return await _Tries(pool, spec, arguments, context).made(host)
-
-
-def _code_of(sources: Sequence[str]) -> dict[str, str]:
-    """Of those sources that are files. One that can't be read is told by whoever loads it."""
-    code = {}
-    for source in sources:
-        if source.endswith(".py"):
-            with suppress(OSError, ValueError, SyntaxError):
-                code[source] = decode_source(plain.read(Path(source)))
-    return code
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from tools import frames
 from tools.child import TOO_MUCH
 from tools.config import ToolsConfig
+from tools.describe import LoadedTools
 from tools.ending import THREADS, end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.sandbox.confinement import SandboxError
@@ -75,27 +76,23 @@ class HostProcess:
 
     @classmethod
     async def start(
-        cls,
-        isolation: Isolation,
-        sources: Sequence[str],
-        config: ToolsConfig,
-        data: Path | None = None,
-        code: Mapping[str, str] | None = None,
+        cls, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None
     ) -> HostProcess:
-        """Starts a host with the sources loaded.
+        """Starts a host with the tools loaded.
 
         Args:
             data: the deployment's folder of tool data.
-            code: of sources that are files; of one that is not there, what the file holds.
 
         Raises:
             HostFailed: a source can't be loaded, or the isolation isn't to be had here.
         """
         scratch = make_scratch()
         try:
-            confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(sources), data)
+            confinement = await asyncio.to_thread(
+                confinement_of, isolation, config, scratch, folders_of(tools.sources), data
+            )
             process = await asyncio.create_subprocess_exec(
-                *command_of(confinement, config, sources=list(sources), max_result_bytes=config.max_result_bytes),
+                *command_of(confinement, config, sources=list(tools.sources), max_result_bytes=config.max_result_bytes),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -113,7 +110,7 @@ class HostProcess:
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 host.in_force = (await host._told(_Entered)).entered
-                await host._say({"code": dict(code or {})})
+                await host._say({"code": dict(tools.code)})
                 await host._told(_Ready)
             host._inner = inner_of(host.pid)
             host._vitals = Vitals.of(host._inner) if host._inner else None

@@ -175,7 +175,7 @@ def project(folder: Path) -> Project:
 
 
 def player(project: Project, script: list[Turn], guard: RuleGuard | None = None) -> Player:
-    registry = Registry.load(project.tool_sources)
+    registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     model = Model(ScriptedChatModel(script), "fake", Prices(1.0, 1.0))
     made = guard or RuleGuard()

@@ -10,12 +10,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.catalogue import ProjectCatalogue
+from agent.kits import Kits
 from agent.project import EMBEDDED, LiveProject, load_project
 from agent.readiness import Readiness, readiness
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, NotFound
-from flightloop.runs import ProjectInfo
+from flightloop.events import RunCreated
+from flightloop.runs import Budget, ProjectInfo
+from flightloop.tool import ToolContext
 from guardrails.guard import Guard
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
 
 AGENT = """\
 name: clerk
@@ -227,6 +232,26 @@ def test_a_broken_project_serves_on_and_says_what_is_wrong(folder: Path, file: s
         change(folder / file, kept)
     assert live.info().problem is None
     assert live.info().loaded_at > before.loaded_at
+
+
+async def test_tools_that_break_before_their_first_call_serve_on(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    live = LiveProject(folder, ())
+    change(folder / "tools.py", "import nothing_of_that_name")
+    created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
+    run = (await memory_journal().create(created)).run
+    kits = Kits(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
+    context = ToolContext("k:0:0", "default", "clerk", "s", run.id, tmp_path_factory.mktemp("data"))
+    try:
+        async with kits.using(run) as kit:
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "milk"
+            change(folder / "tools.py", TOOLS.replace("return text", "return text.upper()"))
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "milk"
+        async with kits.using(run) as kit:
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "MILK"
+    finally:
+        await kits.close()
 
 
 def test_what_a_broken_project_says_steers_no_terminal_and_has_an_end(folder: Path) -> None:

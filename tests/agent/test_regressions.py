@@ -51,7 +51,7 @@ async def converse(
     **budget: int,
 ) -> list[Run]:
     """Runs of one session, one for each script."""
-    registry = Registry.load(project.tool_sources)
+    registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     kit = Kit(project.agent("notes"), rules or RuleGuard(), hosts)
     solo = Solo(journal, lambda run: kit, project.folder, "test")

@@ -29,8 +29,10 @@ def traceback_of(error: BaseException, function: Callable[..., Any]) -> str | No
     begun = _from_file(error.__traceback__, code.co_filename) if code else error.__traceback__
     if begun is None:
         return None
-    lines = [line for part in _parts(error, begun, []) for line in part]
-    return "\n".join(lines)[-MOST_CHARACTERS:]
+    lines = [line[:MOST_CHARACTERS] for part in _parts(error, begun, []) for line in part]
+    while sum(len(line) + 1 for line in lines) > MOST_CHARACTERS + 1:  # whole lines: half a one has lost its indent
+        lines.pop(0)
+    return "\n".join(lines)
 
 
 def _from_file(found: TracebackType | None, file: str) -> TracebackType | None:

@@ -42,14 +42,16 @@ def prepare(data: Path, task: Task) -> None:
     if not task.setup:
         return
     with _opened(data, task, task.database, "rwc") as database:
-        database.execute("BEGIN IMMEDIATE")
-        for statement in task.setup:
-            try:
+        doing = ""
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            for statement in task.setup:
+                doing = f" {statement!r}"
                 _run(database, statement)
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                database.execute("ROLLBACK")
-                raise TaskError(f"task {task.id}: setup {statement!r}: {error}") from None
-        database.execute("COMMIT")
+            doing = ""
+            database.execute("COMMIT")
+        except (sqlite3.Error, sqlite3.Warning) as error:  # closing it rolls back
+            raise TaskError(f"task {task.id}: setup{doing}: {error}") from None
 
 
 def rows_of(data: Path, task: Task, expectation: Expectation) -> list[list[Any]]:

@@ -113,9 +113,8 @@ class Player:
             except TaskError as error:
                 return Played(task, where, (f"{where}: {error}",))
             if task.recorded is None:
-                return await self._converse(
-                    task, where, data, await self._performing(), agrees if task.approve else _denies
-                )
+                operator: Operator = agrees if task.approve else _denies
+                return await self._converse(task, where, data, await self._performing(), operator)
             recording = Recording(self._project.registry, task.recorded)
             operator = recording.operator if task.approve else _denies
             played = await self._converse(task, where, data, recording, operator)

@@ -107,6 +107,14 @@ def test_the_only_database_is_asked_or_the_one_that_is_named(tmp_path: Path) -> 
         found(tmp_path, database="four.db")
 
 
+def test_a_file_that_is_no_database_is_a_problem_of_its_task(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 99)
+    with pytest.raises(TaskError, match="task a: setup: file is not a database"):
+        prepare(tmp_path, task(setup=["SELECT 1"], database="notes.txt"))
+    with pytest.raises(TaskError, match="task a: expect 'SELECT text FROM notes': file is not a database"):
+        found(tmp_path, database="notes.txt")
+
+
 def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
     make = ["CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('one')"]
     with pytest.raises(TaskError, match="if one is to be created, name it"):

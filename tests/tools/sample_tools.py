@@ -216,6 +216,22 @@ def _fall(depth: int) -> int:
 
 
 @tool(effect="pure")
+def fail_at_length() -> None:
+    """Raises what has a lot to say, again and again."""
+    raise _chain(30)
+
+
+def _chain(links: int) -> Exception:
+    error = ValueError("long " * 10_000)
+    for _ in range(links):
+        try:
+            raise ValueError("long " * 10_000) from error
+        except ValueError as next_one:
+            error = next_one
+    return error
+
+
+@tool(effect="pure")
 def fail_together() -> None:
     """Raises several at once."""
     raise ExceptionGroup("both", [ValueError("left"), KeyError("right")])

@@ -19,6 +19,7 @@ from flightloop.errors import ConfigError, NotFound
 from flightloop.tool import ToolContext
 from tools.config import ToolsConfig
 from tools.host import LONGEST_PAUSE_S, ToolHosts, backoff
+from tools.tracebacks import MOST_CHARACTERS
 
 SAMPLE = Path(__file__).parent / "sample_tools.py"
 CLOSED = os.geteuid() == 0 and any(not folder.stat().st_mode & 1 for folder in Path(sys.base_prefix).resolve().parents)
@@ -113,6 +114,9 @@ async def test_where_a_tool_raised_is_told_without_the_platform(hosts: ToolHosts
         "KeyError: 'right'",
     ]
     assert str((await hosts.call("fail_without_words", {}, told)).traceback).endswith("\nMute")
+    long = str((await hosts.call("fail_at_length", {}, told)).traceback)
+    assert len(long) <= MOST_CHARACTERS
+    assert {line.split(" ")[0] for line in long.splitlines()} == {"", "ValueError:", "which"}
     deep = str((await hosts.call("fail_below", {"depth": 100_000}, told)).traceback)
     assert "RecursionError: maximum recursion depth exceeded" in deep
     assert len(deep.splitlines()) < 60

@@ -75,7 +75,8 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     project = compose.read_project(settings)
     tasks = _chosen(project, wish)
     async with _model(settings) as model:
-        console.print(f"{len(tasks)} tasks of {project.folder}", highlight=False, markup=False, soft_wrap=True)
+        count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+        console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
         guards = compose.make_guards(model.chat, model.name)
         async with Player(

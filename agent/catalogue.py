@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent.project import LiveProject
-from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
+from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy
 
@@ -48,6 +48,7 @@ class ProjectCatalogue:
                 effect=spec.effect.value,
                 timeout_s=spec.timeout_s,
                 permissions=sorted(permission.value for permission in spec.permissions),
+                retries=spec.retries,
             )
             for spec in self._live.current().registry.specs()
         ]
@@ -57,6 +58,9 @@ class ProjectCatalogue:
             policy.info(self._loaded.setdefault(policy.sha256, datetime.now(UTC)))
             for policy in self._live.current().policies.values()
         ]
+
+    def project(self) -> ProjectInfo:
+        return self._live.info()
 
     def guard(self) -> Guard:
         """Of the policy named ``default``."""

@@ -121,7 +121,7 @@ def make_hosts(settings: Settings, project: Project, data: Path | None = None) -
         data: the folder that calls' data lie in; None: the deployment's.
     """
     config = tools_config(settings)
-    own = ToolHosts(project.tool_sources, config, data or settings.data)
+    own = ToolHosts(project.tools, config, data or settings.data)
     if not project.servers:
         return own
     from tools.mcp.hosts import McpHosts  # half a second of imports

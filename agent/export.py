@@ -22,8 +22,6 @@ from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.types import GuardContext, Subject
-from tools.config import ToolsConfig
-from tools.describe import described
 
 GOOD_SCORE, BAD_SCORE = 4, 2
 
@@ -61,7 +59,7 @@ class Exporter:
         self._journal = journal
         self._project = project
         self._tenant_id = tenant_id
-        self._registry = described(project.tool_sources, ToolsConfig(protected=project.private))
+        self._registry = project.tools.registry
         self._kits: dict[str, Kit] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:

@@ -28,6 +28,7 @@ from guardrails.policy import Policy, default_policy
 from guardrails.types import GuardContext, Ruling, Subject, severest
 from tools.host import ToolOutcome
 from tools.registry import Registry
+from tools.tracebacks import traceback_of
 
 Turn = list[ChatChunk | Exception | Awaitable[None]]
 """One answer: chunks in order; an exception is raised at its place, an awaitable is waited for."""
@@ -200,7 +201,8 @@ class LocalHosts:
         except ToolRefused as refused:
             return ToolOutcome(False, error=str(refused))
         except Exception as error:
-            return ToolOutcome(False, error=f"{type(error).__name__}: {error}")
+            told = traceback_of(error, tool.function)
+            return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told)
 
     async def kill(self, run_id: str) -> int:
         """Ends a run's coroutines; what goes on in a thread can't be ended."""

@@ -28,7 +28,7 @@ from flightloop.chat import (
     Usage,
 )
 from flightloop.overview import Overview
-from flightloop.runs import AgentInfo, Budget, PolicyInfo, ToolInfo
+from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy, parse_policy
 from guardrails.types import Guarding
@@ -147,6 +147,9 @@ class FixedCatalogue:
 
     def policies(self) -> list[PolicyInfo]:
         return [self.policy.info(datetime.now(UTC))]
+
+    def project(self) -> ProjectInfo:
+        return ProjectInfo(loaded_at=datetime.now(UTC))
 
     def guard(self) -> Guarding:
         return self.compiled

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+import structlog
 
 from agent.book import Book
 from agent.budgets import Prices, TenantBudgets, reserve
@@ -30,8 +32,11 @@ from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
-from observability.tracing import Tracing, fail, traceparent
+from observability import semconv
+from observability.tracing import Tracing, traceparent
 from tools.host import ToolOutcome
+
+log = structlog.get_logger(__name__)
 
 
 class Toolbox(Protocol):
@@ -181,8 +186,16 @@ class Gate:
         with self._means.tracing.tool(spec.name, state.call.id) as span:
             self._means.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
             outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
+            if outcome.traceback is not None:
+                subject = CallSubject(state.call.id, spec, arguments)
+                # It is kept and shown to people, so rails judge it. It taints nothing: no model reads it.
+                traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, subject)) or None
+                outcome = replace(outcome, traceback=traceback)
+                log.warning("a tool raised", tool=spec.name, tries=outcome.tries, exception=traceback)
+            if outcome.tries > 1:
+                span.set_attribute(semconv.TOOL_TRIES, outcome.tries)
             if not outcome.ok:
-                fail(span, "timeout" if outcome.timed_out else "tool_error")
+                self._means.tracing.failed(span, "timeout" if outcome.timed_out else "tool_error", outcome.traceback)
             return outcome
 
     def _tool_context(self, key: str) -> ToolContext:

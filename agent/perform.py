@@ -350,6 +350,8 @@ def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
         error=whole(outcome.error),
         note=whole(outcome.note),
         seconds=outcome.seconds,
+        traceback=whole(outcome.traceback),
+        tries=outcome.tries,
     )
 
 
@@ -359,7 +361,14 @@ def _guarded(result: ToolResult, ruling: Ruling) -> ToolResult:
         # Nobody can be asked about what has already happened: the result is withheld.
         withheld = f"a guardrail withheld the result: {ruling.reason}"
         return result.model_copy(
-            update={"ok": False, "content": None, "error": withheld, "note": None, "tainted": ruling.tainted}
+            update={
+                "ok": False,
+                "content": None,
+                "error": withheld,
+                "note": None,
+                "tainted": ruling.tainted,
+                "traceback": None,
+            }
         )
     if ruling.action is Action.REDACT:
         field = {"content": ruling.text, "note": None} if result.ok else {"error": ruling.text.removeprefix("error: ")}

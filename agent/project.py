@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -21,9 +21,12 @@ from agent.spec import AgentSpec
 from flightloop import plain
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
+from flightloop.runs import ProjectInfo
+from flightloop.shown import shown
 from guardrails.policy import Policy, default_policy, load_policy
+from guardrails.yaml_document import YamlDocument
 from tools.config import ToolsConfig
-from tools.describe import described
+from tools.describe import LoadedTools, load_tools
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
@@ -35,6 +38,8 @@ ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 BUILTIN_TOOLS = "tools.builtin"
 MOST_DOCUMENTS = 500
 """Agents, or policies."""
+MOST_PROBLEM = 2_000
+"""Characters of what is told of a mistake: an exception of ``tools.py`` may say anything."""
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
@@ -49,20 +54,19 @@ def unchecked(tools: Sequence[ToolDef]) -> None:
 
 @dataclass(frozen=True)
 class Project:
-    """A loaded folder. ``tool_sources`` is what ``tools.describe.described`` takes; ``registry`` also has the tools
-    of MCP servers. ``private``: what its code may not see."""
+    """A loaded folder. ``tools`` are those of the project itself and the built-in ones; ``registry`` also has the tools
+    of MCP servers."""
 
     folder: Path
     agents: dict[str, AgentSpec]
     policies: dict[str, Policy]
-    tool_sources: tuple[str, ...]
+    tools: LoadedTools
     registry: Registry
     tools_sha256: str
     """Of what tools are made of: hosts that loaded it serve until it changes."""
     servers: dict[str, Server] = field(default_factory=dict)
     """Of the Model Context Protocol."""
     server_tools: tuple[McpTool, ...] = ()
-    private: tuple[Path, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
         """Raises NotFound, with the known names."""
@@ -107,15 +111,17 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     digest = _digest(*(folder / name for name in TOOL_FILES))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
-    registry = described(sources, ToolsConfig(protected=tuple(private))).beside(tool.as_tool() for tool in server_tools)
+    loaded = load_tools(sources, ToolsConfig(protected=tuple(private)))
+    registry = loaded.registry.beside(tool.as_tool() for tool in server_tools)
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
     agents: dict[str, AgentSpec] = {}
     for path in _documents(folder, "agents"):
-        agent = _agent(path)
+        document, agent = _agent(path)
         if agent.name in agents:
-            raise ConfigError(f"{path}: name: another file has an agent named {agent.name}", param="name")
-        _check_names(path, agent, policies, registry)
+            where = document.at(["name"])
+            raise ConfigError(f"{where}: name: another file has an agent named {agent.name}", param="name")
+        _check_names(document, agent, policies, registry)
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
@@ -123,15 +129,16 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     check_tools(registry.definitions(sorted({name for agent in agents.values() for name in agent.tools})))
     tools = {*_names(registry), *map(subagent.tool_name, agents)}
     for path, policy in own.items():
-        _check_tools_named(path, policy, tools)
-        _check_arguments_named(path, policy, registry)
+        written = _document(path)
+        _check_tools_named(written, policy, tools)
+        _check_arguments_named(written, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
-    return Project(folder, agents, policies, sources, registry, digest, known, server_tools, tuple(private))
+    return Project(folder, agents, policies, loaded, registry, digest, known, server_tools)
 
 
 class LiveProject:
-    """A project that follows its folder: a change is picked up, a mistake keeps what was good."""
+    """A project that follows its folder: a change is picked up, and a mistake keeps the last good state."""
 
     def __init__(self, folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> None:
         self._folder = folder or EMBEDDED
@@ -139,6 +146,7 @@ class LiveProject:
         self._check_tools = check_tools
         self._seen = _stamps(self._folder)
         self._project = load_project(self._folder, private, check_tools)
+        self._info = ProjectInfo(loaded_at=datetime.now(UTC))
         self._follower: Thread | None = None
 
     def current(self) -> Project:
@@ -147,6 +155,11 @@ class LiveProject:
         if self._follower is None:
             self.refresh()
         return self._project
+
+    def info(self) -> ProjectInfo:
+        """What is wrong with the files as they are now, if anything is."""
+        self.current()
+        return self._info
 
     def follow(self, every_s: float = 0.25) -> None:
         """Looks at the files in a thread from now on, to the process's end: whoever writes a project's files may make
@@ -163,17 +176,27 @@ class LiveProject:
                 return
             self._seen = stamps
             self._project = load_project(self._folder, self._private, self._check_tools)
+            self._info = ProjectInfo(loaded_at=datetime.now(UTC))
             log.info("project reloaded", folder=str(self._folder))
         except FlightloopError as error:
-            log.error("project not reloaded, the last good one stays", error=error.message)
+            self._broken(error.message)
+        except Exception as error:  # whoever wrote the files may be a stranger
+            log.exception("project not read")
+            self._broken(f"{type(error).__name__}: {error}")
 
     def _follow(self, every_s: float) -> None:
         while True:
             time.sleep(every_s)
-            try:
-                self.refresh()
-            except Exception:
-                log.exception("project not reloaded, the last good one stays")
+            self.refresh()
+
+    def _broken(self, problem: str) -> None:
+        log.error("project not reloaded, the last good state serves on", problem=problem)
+        for folder in dict.fromkeys((self._folder, self._folder.resolve())):
+            # Where it lies on the server is no tenant's business.
+            problem = problem.replace(f"{folder}/", "").replace(str(folder), "the project")
+        told = shown(" ".join(problem.split()))[:MOST_PROBLEM]
+        since = self._info.broken_since or datetime.now(UTC)
+        self._info = self._info.model_copy(update={"problem": told, "broken_since": since})
 
 
 def _documents(folder: Path, kind: str) -> list[Path]:
@@ -202,57 +225,66 @@ def _policies(folder: Path) -> dict[Path, Policy]:
     for path in _documents(folder, "policies"):
         policy = load_policy(path)
         if any(policy.name == other.name for other in found.values()):
-            raise ConfigError(f"{path}: name: another file has a policy named {policy.name}", param="name")
+            where = _document(path).at(["name"])
+            raise ConfigError(f"{where}: name: another file has a policy named {policy.name}", param="name")
         found[path] = policy
     return found
 
 
-def _agent(path: Path) -> AgentSpec:
+def _document(path: Path) -> YamlDocument:
     try:
-        document: Any = plain.read_yaml(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(document, dict):
+        return YamlDocument.parse(plain.read_text(path, plain.DOCUMENT_BYTES), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
+    document = _document(path)
+    if not isinstance(document.value, dict):
         raise ConfigError(f"{path}: an agent is a mapping with name, instructions, tools …")
     try:
-        return AgentSpec.model_validate({"name": path.stem} | document)
+        return document, AgentSpec.model_validate({"name": path.stem} | document.value)
     except ValidationError as error:
         problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
         told = "; ".join(f"{field}: {message}" for field, message in problems)
-        raise ConfigError(f"{path}: {told}", param=problems[0][0]) from error
+        raise ConfigError(f"{document.at(error.errors()[0]['loc'])}: {told}", param=problems[0][0]) from error
 
 
-def _check_names(path: Path, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
+def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
     if agent.policy not in policies:
         known = ", ".join(sorted(policies))
-        raise ConfigError(f"{path}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
-    for name in (*agent.tools, *agent.escalation):
-        if name not in registry:
-            raise ConfigError(f"{path}: tools: {_unknown_tool(name, _names(registry))}", param="tools")
+        where = document.at(["policy"])
+        raise ConfigError(f"{where}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
+    for entry, names in (("tools", agent.tools), ("escalation", agent.escalation)):
+        for index, name in enumerate(names):
+            if name not in registry:
+                where = document.at([entry, index])
+                raise ConfigError(f"{where}: {entry}: {_unknown_tool(name, _names(registry))}", param=entry)
 
 
-def _check_tools_named(path: Path, policy: Policy, tools: Collection[str]) -> None:
+def _check_tools_named(written: YamlDocument, policy: Policy, tools: Collection[str]) -> None:
     """Raises ConfigError: a rule about a tool that isn't there would be one that never holds, without a word."""
     for where, name in policy.document.tools_named():
         if name not in tools:
-            _never_holds(path, policy, where, _unknown_tool(name, tools))
+            _never_holds(written, policy, where, _unknown_tool(name, tools))
 
 
-def _check_arguments_named(path: Path, policy: Policy, registry: Registry) -> None:
+def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Registry) -> None:
     """Raises ConfigError: as a rule about a tool that isn't there, one about an argument that isn't never holds."""
     for where, tool, argument in policy.document.arguments_named():
         known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
         if argument not in known:
             told = f"{tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
-            _never_holds(path, policy, where, told)
+            _never_holds(written, policy, where, told)
 
 
-def _never_holds(path: Path, policy: Policy, where: str, told: str) -> None:
+def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:
     """Raises ConfigError. The default policy also judges completions, whose tools are their callers': there it is a
     warning only."""
+    message = f"{written.at(where.split('.'))}: {where}: {told}"
     if policy.name != default_policy().name:
-        raise ConfigError(f"{path}: {where}: {told}", param=where)
-    log.warning("the policy names what the project has not", told=f"{path}: {where}: {told}")
+        raise ConfigError(message, param=where)
+    log.warning("the policy names what the project has not", told=message)
 
 
 def _names(registry: Registry) -> set[str]:

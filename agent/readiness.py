@@ -4,13 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from agent.chat_model import ChatModel
 from agent.journal import Journal
 from flightloop.errors import FlightloopError
+from flightloop.runs import ProjectInfo
 
 TIMEOUT_S = 3.0
 """Who asks waits a few seconds at most: a replica that is being replaced keeps its callers waiting."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Requests can be served if nothing is ``missing``, whatever is wrong with the project's files: the last good state
+    of it serves on."""
+
+    missing: list[str] = field(default_factory=list)
+    """What a request could not be served for, a sentence each."""
+    project: str | None = None
+    """What is wrong with the project's files."""
+
+
+async def readiness(
+    journal: Journal, model: ChatModel | None, project: Callable[[], ProjectInfo], timeout_s: float = TIMEOUT_S
+) -> Readiness:
+    """
+    Args:
+        model: None where asking it would wake it up.
+        project: may read changed files, which takes time.
+        timeout_s: longest wait for each.
+    """
+    missing, problem = await asyncio.gather(not_ready(journal, model, timeout_s), _problem(project, timeout_s))
+    return Readiness(missing, problem)
+
+
+async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str | None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return (await asyncio.to_thread(project)).problem
+    except TimeoutError:
+        return f"the project's files take longer than {timeout_s:g} s to load"
 
 
 async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float = TIMEOUT_S) -> list[str]:
@@ -42,32 +76,32 @@ class Remembered:
     """Readiness for those that wait only so long: where a check takes its time, what the one before found.
 
     Args:
-        check: what is missing, a sentence each.
+        check: finds out anew.
         patience_s: how long a check is waited for while there is an earlier finding.
         kept_s: how old that finding may be.
     """
 
     def __init__(
-        self, check: Callable[[], Awaitable[list[str]]], patience_s: float = 0.1, kept_s: float = 10.0
+        self, check: Callable[[], Awaitable[Readiness]], patience_s: float = 0.1, kept_s: float = 10.0
     ) -> None:
         self._check = check
         self._patience_s = patience_s
         self._kept_s = kept_s
-        self._found: list[str] = []
+        self._found = Readiness()
         self._at = float("-inf")
-        self._checking: asyncio.Task[list[str]] | None = None
+        self._checking: asyncio.Task[Readiness] | None = None
 
-    async def __call__(self) -> list[str]:
+    async def __call__(self) -> Readiness:
         clock = asyncio.get_running_loop().time
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._look())
         checking = self._checking
         if clock() - self._at < self._kept_s:
             await asyncio.wait({checking}, timeout=self._patience_s)
-            return list(self._found)
+            return self._found
         return await asyncio.shield(checking)
 
-    async def _look(self) -> list[str]:
+    async def _look(self) -> Readiness:
         self._found = await self._check()
         self._at = asyncio.get_running_loop().time()
         return self._found

@@ -19,7 +19,7 @@ from agent.home import open_home
 from agent.models.measured import MeasuredChatModel
 from agent.overview import Overviews
 from agent.projector import Projector
-from agent.readiness import not_ready
+from agent.readiness import readiness
 from agent.serving import address, bind, running
 from agent.settled import settle
 from agent.signals import stop_on_signals
@@ -102,7 +102,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             metrics=metrics,
             expose=expose,
             overview=Overviews(journal, values, projector.values, projector.alone),
-            ready=lambda: not_ready(journal, remote),
+            ready=lambda: readiness(journal, remote, live.info),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from rich.console import Console
 
@@ -113,6 +114,7 @@ async def _converse(client: AsyncFlightloop, task: Task, seconds: list[float]) -
         run = await client.runs.create(agent=task.agent, input=turn.text(answer), session_id=session)
         async for event in client.runs.stream(run.id):
             if isinstance(event, ApprovalRequested):
-                await client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
+                decision: Literal["approve", "deny"] = "approve" if task.approve else "deny"
+                await client.approvals.decide(event.approval_id, decision=decision, reason=OPERATOR)
         seconds.append(time.perf_counter() - began)
         answer = text_of((await client.runs.get(run.id)).output or [])

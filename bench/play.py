@@ -7,16 +7,19 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from agent.evals.judging import Judgement, judge, prepare
-from agent.evals.task import Call, Task, TaskError
+from agent.evals.databases import prepare
+from agent.evals.judging import Judgement, judge
+from agent.evals.task import Task, TaskError
+from agent.evals.transcript import Exchange, Transcript
 from flightloop import Flightloop
 from flightloop.content import text_of
-from flightloop.events import ApprovalRequested, RunEvent, ToolIntent
+from flightloop.events import ApprovalRequested, RunEvent
 from flightloop.runs import Run
 from tools.shop.seed import reseed
 
-OPERATOR = "approved by the task runner: every task is played with an operator who agrees"
+OPERATOR = "decided by the task runner, as the task says"
 
 
 @dataclass(frozen=True)
@@ -47,41 +50,58 @@ class Player:
         """Says the task's turns in one session, each after the answer to the one before.
 
         Raises:
-            TaskError: the task's SQL is wrong, or its results are recorded: here tools are performed.
+            TaskError: the task's SQL is wrong, its results are recorded, or it names another database than the shop's.
             FlightloopError: the platform refuses a request.
         """
+        task = self._on_the_shop(task)
+        reseed(self.database)
+        prepare(self.database.parent, task)
+        session = f"task-{task.id}-{uuid.uuid4().hex[:8]}"
+        exchanges: list[Exchange] = []
+        seconds: list[float] = []
+        answer = ""
+        for turn in task.turns:
+            said = turn.text(answer)
+            self.told(said)
+            events: list[RunEvent] = []
+
+            def heard(event: RunEvent, events: list[RunEvent] = events) -> None:
+                events.append(event)
+                self.told(event)
+
+            began = time.perf_counter()
+            run = say(self.client, task.agent, session, said, heard, approve=task.approve)
+            seconds.append(time.perf_counter() - began)
+            exchanges.append(Exchange(run, tuple(events)))
+            answer = text_of(run.output or [])
+        judgement = judge(self.database.parent, task, Transcript.of(exchanges))
+        self.client.runs.outcome(exchanges[-1].run.id, solved=judgement.solved)
+        return Played(task, judgement, tuple(one.run for one in exchanges), tuple(seconds))
+
+    def _on_the_shop(self, task: Task) -> Task:
+        """The task with the shop as its database: of all in the platform's data, it alone is made as new."""
         if task.recorded is not None:
             raise TaskError(f"task {task.id}: has recorded results; 'python -m agent eval' plays it")
-        reseed(self.database)
-        prepare(self.database, task)
-        session = f"task-{task.id}-{uuid.uuid4().hex[:8]}"
-        answers: list[str] = []
-        runs: list[Run] = []
-        seconds: list[float] = []
-        calls: list[Call] = []
-
-        def heard(event: RunEvent) -> None:
-            if isinstance(event, ToolIntent):
-                calls.append(Call(tool=event.tool, arguments=event.arguments))
-            self.told(event)
-
-        for turn in task.turns:
-            said = turn.text(answers[-1] if answers else "")
-            self.told(said)
-            began = time.perf_counter()
-            run = say(self.client, task.agent, session, said, heard)
-            seconds.append(time.perf_counter() - began)
-            runs.append(run)
-            answers.append(text_of(run.output or []))
-        judgement = judge(self.database, answers, task, calls, runs[-1])
-        self.client.runs.outcome(runs[-1].id, solved=judgement.solved)
-        return Played(task, judgement, tuple(runs), tuple(seconds))
+        shop = self.database.name
+        for name in (task.database, *(expectation.database for expectation in task.expect)):
+            if name not in (None, shop):
+                raise TaskError(f"task {task.id}: database: {name} is not the shop's; 'python -m agent eval' plays it")
+        return task.model_copy(update={"database": shop})
 
 
 def say(
-    client: Flightloop, agent: str, session: str, said: str, told: Callable[[RunEvent], None] = lambda event: None
+    client: Flightloop,
+    agent: str,
+    session: str,
+    said: str,
+    told: Callable[[RunEvent], None] = lambda event: None,
+    *,
+    approve: bool = True,
 ) -> Run:
-    """One of the customer's turns: the run that it starts, once it has ended. The operator agrees to every approval.
+    """One of the customer's turns: the run that it starts, once it has ended.
+
+    Args:
+        approve: what the operator decides about every approval.
 
     Raises:
         FlightloopError: the platform refuses a request.
@@ -90,5 +110,6 @@ def say(
     for event in client.runs.stream(run.id):
         told(event)
         if isinstance(event, ApprovalRequested):
-            client.approvals.decide(event.approval_id, decision="approve", reason=OPERATOR)
+            decision: Literal["approve", "deny"] = "approve" if approve else "deny"
+            client.approvals.decide(event.approval_id, decision=decision, reason=OPERATOR)
     return client.runs.get(run.id)

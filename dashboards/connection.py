@@ -52,6 +52,7 @@ class Connection:
         self.history, self.audit_tail = History(), AuditTail(client)
         self.situation = Recent(partial(_situation, client), ttl_s=1)
         self.agents = Recent(partial(_agents, client), ttl_s=5)
+        self.project = Recent(client.project, ttl_s=5)
         finalize(self, client.close)
 
 
@@ -119,6 +120,7 @@ def _situation(api: Flightloop) -> Situation:
         runs=api.runs.list(limit=50).data,
         now=now(),
         tenant=api.usage().tenant,
+        project=api.project(),
     )
 
 

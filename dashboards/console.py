@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboards import connection, login
-from dashboards.components import login_form, sidebar, style
+from dashboards.components import banner, login_form, sidebar, style
 
 st.set_page_config(page_title="flightloop", page_icon=":material/flight_takeoff:", layout="wide")
 style.apply()
@@ -32,6 +32,8 @@ page = st.navigation(
 )
 if connection.connected():
     sidebar.show()
+    if page.title != "Overview":
+        banner.of_project()
     page.run()
 else:
     login_form.show(link_refused)

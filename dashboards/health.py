@@ -10,7 +10,7 @@ from enum import IntEnum
 from dashboards import figures, spending
 from dashboards.spending import Bound
 from flightloop.overview import Overview
-from flightloop.runs import Approval, Interrupt, Run, RunStatus, StopReason
+from flightloop.runs import Approval, Interrupt, ProjectInfo, Run, RunStatus, StopReason
 from flightloop.usage import Spending
 
 RECENT = timedelta(hours=1)
@@ -44,6 +44,7 @@ class Situation:
     """The latest, newest first."""
     now: datetime
     tenant: Spending = field(default_factory=Spending)
+    project: ProjectInfo | None = None
 
 
 Rule = Callable[[Situation], Iterator[Finding]]
@@ -68,6 +69,19 @@ def interrupts(situation: Situation) -> Iterator[Finding]:
         elif item.scope != "run":
             title = f"The {item.scope} {item.target} is stopped"
             yield Finding(Level.WARNING, title, f"Its new runs are refused {since}", "views/stop.py")
+
+
+def project(situation: Situation) -> Iterator[Finding]:
+    if situation.project:
+        yield from broken(situation.project)
+
+
+def broken(found: ProjectInfo) -> Iterator[Finding]:
+    """Files that can't be used: what serves is not what they say."""
+    if found.problem and found.broken_since:
+        since, loaded = found.broken_since.astimezone(), found.loaded_at.astimezone()
+        title = f"The project's files can't be used since {since:%H:%M}"
+        yield Finding(Level.WARNING, title, f"What was loaded at {loaded:%H:%M} serves on. {found.problem}")
 
 
 def approvals(situation: Situation) -> Iterator[Finding]:
@@ -149,7 +163,7 @@ def stale(situation: Situation) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"No metrics for {age:.0f} s", detail)
 
 
-RULES: tuple[Rule, ...] = (interrupts, approvals, budget, failures, api_errors, first_token, kv_cache, stale)
+RULES: tuple[Rule, ...] = (interrupts, project, approvals, budget, failures, api_errors, first_token, kv_cache, stale)
 
 
 def now() -> datetime:

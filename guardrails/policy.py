@@ -15,6 +15,7 @@ from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import PolicyInfo
 from guardrails.document import PolicyDocument
+from guardrails.yaml_document import YamlDocument
 
 DEFAULT_PATH = Path(__file__).parent / "policies" / "default.yaml"
 
@@ -48,10 +49,10 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
     """Reads a policy from YAML text; sections and stages it leaves out come from the default policy.
 
     Raises:
-        ConfigError: not YAML, or a field is unknown, missing or wrong; names the field.
+        ConfigError: not YAML, or a field is unknown, missing or wrong; names the line and the field.
     """
     own = _mapping(text, source)
-    return policy_of(_validated(_with_defaults(own, _default_mapping()), source))
+    return policy_of(_validated(_with_defaults(own.value, _default_mapping()), own))
 
 
 def load_policy(path: Path) -> Policy:
@@ -70,22 +71,24 @@ def load_policy(path: Path) -> Policy:
 @cache
 def default_policy() -> Policy:
     """The built-in policy, for agents that name none."""
-    return policy_of(_validated(_default_mapping(), str(DEFAULT_PATH)))
+    return policy_of(_validated(_default_mapping(), _default_document()))
 
 
 @cache
-def _default_mapping() -> dict[str, Any]:
+def _default_document() -> YamlDocument:
     return _mapping(DEFAULT_PATH.read_text(encoding="utf-8"), str(DEFAULT_PATH))
 
 
-def _mapping(text: str, source: str) -> dict[str, Any]:
-    try:
-        value = plain.yaml_of(text)
-    except ValueError as error:
-        raise ConfigError(f"{source}: not YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{source}: a policy is a mapping with name, version, stages …")
+def _default_mapping() -> dict[str, Any]:
+    value: dict[str, Any] = _default_document().value
     return value
+
+
+def _mapping(text: str, source: str) -> YamlDocument:
+    document = YamlDocument.parse(text, source)
+    if not isinstance(document.value, dict):
+        raise ConfigError(f"{source}: a policy is a mapping with name, version, stages …")
+    return document
 
 
 def _with_defaults(own: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
@@ -95,12 +98,13 @@ def _with_defaults(own: dict[str, Any], default: dict[str, Any]) -> dict[str, An
     return merged
 
 
-def _validated(value: dict[str, Any], source: str) -> PolicyDocument:
+def _validated(value: dict[str, Any], document: YamlDocument) -> PolicyDocument:
     try:
         return PolicyDocument.model_validate(value)
     except ValidationError as error:
         problems = "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{source}: {problems}", param=_field(error.errors()[0]["loc"])) from error
+        first = error.errors()[0]["loc"]
+        raise ConfigError(f"{document.at(first)}: {problems}", param=_field(first)) from error
 
 
 def _field(location: tuple[int | str, ...]) -> str:

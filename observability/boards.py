@@ -300,6 +300,7 @@ BUSINESS = Board(
         _line("Tool calls", "short", Query(_rate(c.TOOL_CALLS, "tool, outcome"), "{{tool}} {{outcome}}")),
         _line("Tool duration, p95", "s", Query(_quantile(0.95, c.TOOL_SECONDS, by="tool"), "{{tool}}")),
         _line("Tainted results", "short", Query(_rate(c.TOOL_TAINTED, "tool"), "{{tool}}")),
+        _line("Retries", "short", Query(_rate(c.TOOL_RETRIES, "tool"), "{{tool}}")),
         _line("Verdicts", "short", Query(_rate(c.GUARDRAIL_VERDICTS, "stage, action"), "{{stage}} {{action}}")),
         _line("Rail duration, p95", "s", Query(_quantile(0.95, c.GUARDRAIL_SECONDS, by="rail"), "{{rail}}")),
         _line(

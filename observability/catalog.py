@@ -333,6 +333,9 @@ TOOL_SECONDS = _histogram(Tier.TOOL, "seconds", "Time a tool took.", DURATION_BU
 TOOL_TAINTED = _counter(
     Tier.TOOL, "tainted", "Tool results in which a rail found an instruction.", Label("tool", limit=40)
 )
+TOOL_RETRIES = _counter(
+    Tier.TOOL, "retries", "Times that a failed call was tried again, as its tool allows.", Label("tool", limit=40)
+)
 
 # Business. What a person may still revise (a verification, a rating) is a gauge: it counts runs as they stand now.
 BUSINESS_RUNS = _gauge(Tier.BUSINESS, "runs", "Ended runs by how they stand now.", AGENT, Label("outcome", OUTCOMES))

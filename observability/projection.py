@@ -53,6 +53,7 @@ from observability.catalog import (
     RUN_STEPS,
     RUN_TOKENS,
     TOOL_CALLS,
+    TOOL_RETRIES,
     TOOL_SECONDS,
     TOOL_TAINTED,
 )
@@ -245,6 +246,7 @@ class JournalProjection:
         series.inc(TOOL_CALLS, 1, {**tool, "outcome": "ok" if event.ok else "error"})
         series.observe(TOOL_SECONDS, event.seconds, tool, self._exemplar(event, event.seconds))
         series.inc(TOOL_TAINTED, float(event.tainted), tool)
+        series.inc(TOOL_RETRIES, event.tries - 1, tool)
 
     def _shortened(self, series: Series, tenant: str, event: ContextCompacted) -> None:
         series.inc(RUN_COMPACTIONS, 1, {"agent": self._facts(event.run_id).agent})

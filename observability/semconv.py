@@ -36,9 +36,13 @@ EVALUATION_SCORE = "gen_ai.evaluation.score.value"
 EVALUATION_LABEL = "gen_ai.evaluation.score.label"
 
 ERROR_TYPE = "error.type"
+EXCEPTION_EVENT = "exception"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
 
 RUN_ID = "flightloop.run.id"
 STEP = "flightloop.run.step"
+TOOL_TRIES = "flightloop.tool.tries"
 TENANT_ID = "flightloop.tenant.id"
 GUARDRAIL_NAME = "flightloop.guardrail.name"
 GUARDRAIL_STAGE = "flightloop.guardrail.stage"

@@ -174,6 +174,22 @@ class Tracing:
         with self._span(f"{semconv.EXECUTE_TOOL} {tool}", known) as span:
             yield span
 
+    def failed(self, span: Span, kind: str, traceback: str | None = None) -> None:
+        """Marks a tool's span as failed.
+
+        Args:
+            kind: of the failure, such as ``timeout``.
+            traceback: where the tool raised, each exception on a line that is not indented (``tools.tracebacks``). What
+                they say may be people's words: only their names are kept, unless capture is on.
+        """
+        fail(span, kind)
+        if traceback:
+            raised = traceback.rpartition("\n")[2].partition(":")[0]
+            told = traceback if self._capture_content else _without_messages(traceback)
+            span.add_event(
+                semconv.EXCEPTION_EVENT, {semconv.EXCEPTION_TYPE: raised, semconv.EXCEPTION_STACKTRACE: told}
+            )
+
     def judged(
         self, stage: str, policy_version: str, began_ns: int, verdicts: Sequence[Verdict], parent: str | None = None
     ) -> None:
@@ -217,6 +233,10 @@ class Tracing:
         }
         with self._tracer.start_as_current_span(name, context, kind, kept) as span:
             yield span
+
+
+def _without_messages(traceback: str) -> str:
+    return "\n".join(line if line.startswith(" ") else line.partition(":")[0] for line in traceback.splitlines())
 
 
 def _add_verdict(span: Span, verdict: Verdict) -> None:

@@ -228,7 +228,9 @@ def _work(
         from tools.registry import Registry
         from tools.serving import Server, spec_to_json
 
-        registry = Registry.load(settings["sources"])
+        # A host goes on with the code that was good when it was asked for, whatever a file holds by now.
+        code = None if settings.get("describe") else (frames.read(reading) or {}).get("code")
+        registry = Registry.load(settings["sources"], code)
     except Exception as error:
         problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
         _send(writing, {"failed": problem[:4000]})

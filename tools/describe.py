@@ -7,12 +7,15 @@ in a sandbox that has neither network nor data, and only the descriptions of the
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import decode_source
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
+from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool
 from tools import frames
@@ -28,6 +31,32 @@ from tools.serving import spec_from_json
 MOST_BYTES = 4 * 1024 * 1024
 """Of the descriptions of a file's tools."""
 NOTHING = Isolation(hosts=(), folders=(), subprocesses=False)
+
+
+@dataclass(frozen=True)
+class LoadedTools:
+    """Tools of modules as they were at one moment. Hosts go on with them, whatever the files hold by now."""
+
+    sources: tuple[str, ...]
+    """Import paths, and real paths of files."""
+    code: Mapping[str, str]
+    """Of the files, by their paths."""
+    registry: Registry
+
+
+def load_tools(sources: Sequence[str | Path], config: ToolsConfig) -> LoadedTools:
+    """Raises ConfigError, as ``described`` does."""
+    paths = tuple(str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources)
+    code = {path: text for path in paths if path.endswith(".py") and (text := _code(Path(path))) is not None}
+    return LoadedTools(paths, code, described(paths, config))
+
+
+def _code(path: Path) -> str | None:
+    """None where it can't be read: loading it tells why."""
+    try:
+        return decode_source(plain.read(path))
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
-from tools.describe import described
+from tools.describe import LoadedTools, load_tools
 from tools.launch import share
 from tools.process import HostFailed, HostProcess
 from tools.sandbox.confinement import NAMESPACES
@@ -27,6 +28,8 @@ from tools.sandbox.isolation import Isolation
 from tools.serving import context_to_json
 
 log = logging.getLogger(__name__)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+"""Before another try of a call."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class ToolOutcome:
     seconds: float = 0.0
     timed_out: bool = False
     killed: bool = False
+    traceback: str | None = None
+    """Where the tool raised: untrusted text, and not for the model."""
+    tries: int = 1
 
 
 class HostPool:
@@ -49,11 +55,9 @@ class HostPool:
     room for another's, however long they take.
     """
 
-    def __init__(
-        self, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
-    ) -> None:
+    def __init__(self, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None) -> None:
         self._isolation = isolation
-        self._sources = sources
+        self._tools = tools
         self._config = config
         self._data = data
         self._spare: deque[HostProcess] = deque()
@@ -145,7 +149,7 @@ class HostPool:
         return None
 
     async def _start(self) -> HostProcess:
-        return await HostProcess.start(self._isolation, self._sources, self._config, self._data)
+        return await HostProcess.start(self._isolation, self._tools, self._config, self._data)
 
     async def _start_spare(self) -> None:
         try:
@@ -165,19 +169,17 @@ class ToolHosts:
     """Runs tools out of process; an async context manager.
 
     Args:
-        sources: import paths or files of the modules with the tools (`describe.described`).
+        tools: that were loaded; or import paths or files of modules, which are loaded now (`describe.load_tools`).
         data: the deployment's folder of tool data, for which spare hosts are started; a call's folder may lie in it.
     """
 
     def __init__(
-        self, sources: Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
+        self, tools: LoadedTools | Sequence[str | Path], config: ToolsConfig | None = None, data: Path | None = None
     ) -> None:
         self._config = config or ToolsConfig()
         self._data = data.resolve() if data else None
-        self._sources = [
-            str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
-        ]
-        self.registry = described(self._sources, self._config)
+        self._tools = tools if isinstance(tools, LoadedTools) else load_tools(tools, self._config)
+        self.registry = self._tools.registry
         self._pools: dict[Isolation, HostPool] = {}
         self._calls: set[_Call] = set()
 
@@ -242,7 +244,7 @@ class ToolHosts:
 
     def _pool(self, isolation: Isolation, data: Path) -> HostPool:
         if isolation not in self._pools:
-            self._pools[isolation] = HostPool(isolation, self._sources, self._config, data.resolve())
+            self._pools[isolation] = HostPool(isolation, self._tools, self._config, data.resolve())
         return self._pools[isolation]
 
     async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
@@ -254,20 +256,59 @@ class ToolHosts:
             host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
-        started = time.monotonic()
-        host.runs.add(context.run_id)
+        return await _Tries(pool, spec, arguments, context).made(host)
+
+
+@dataclass(frozen=True)
+class _Tries:
+    """A call's tries: the first one, and those that its tool's ``retries`` allow while ``timeout_s`` lasts."""
+
+    pool: HostPool
+    spec: ToolSpec
+    arguments: dict[str, Any]
+    context: ToolContext
+    began: float = field(default_factory=time.monotonic)
+
+    async def made(self, host: HostProcess) -> ToolOutcome:
+        """The last try's outcome, with the seconds of all of them. ``host``: for the first one."""
+        tries = 1
+        outcome, again = await self._one(host)
+        while again and tries <= self.spec.retries and (pause := backoff(tries)) < self._left():
+            log.warning("%s failed at try %d of %d", self.spec.name, tries, self.spec.retries + 1)
+            await asyncio.sleep(pause)
+            try:
+                host = await self.pool.acquire(self.context.tenant_id)
+            except HostFailed:
+                break  # what the tool itself said tells more
+            tries += 1
+            outcome, again = await self._one(host)
+        return replace(outcome, tries=tries, seconds=time.monotonic() - self.began)
+
+    def _left(self) -> float:
+        return self.spec.timeout_s - (time.monotonic() - self.began)
+
+    async def _one(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
+        """One try's outcome, and whether another one may turn out better."""
+        host.runs.add(self.context.run_id)
         healthy = False
-        request = {"tool": spec.name, "arguments": arguments, "context": context_to_json(context)}
+        request = {"tool": self.spec.name, "arguments": self.arguments, "context": context_to_json(self.context)}
         try:
-            async with asyncio.timeout(spec.timeout_s):
+            async with asyncio.timeout(self._left()):
                 answer = await host.request(request)
             healthy = True
-            return ToolOutcome(answer.ok, answer.content, answer.error, answer.note, seconds=time.monotonic() - started)
+            told = ToolOutcome(answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback)
+            return told, answer.traceback is not None
         except TimeoutError:
-            message = f"{spec.name} took longer than {spec.timeout_s:g} s and was stopped"
-            return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
+            message = f"{self.spec.name} took longer than {self.spec.timeout_s:g} s and was stopped"
+            return ToolOutcome(False, error=message, timed_out=True), False
         except HostFailed as error:
-            return ToolOutcome(False, error=str(error), seconds=time.monotonic() - started)
+            return ToolOutcome(False, error=str(error)), True
         finally:
             with suppress(ProcessLookupError):
-                await asyncio.shield(pool.release(host, healthy))
+                await asyncio.shield(self.pool.release(host, healthy))
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait after so many tries: twice as long each time, and between half of it and all by chance."""
+    longest: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
+    return longest * random.uniform(0.5, 1.0)

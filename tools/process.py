@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from tools import frames
 from tools.child import TOO_MUCH
 from tools.config import ToolsConfig
+from tools.describe import LoadedTools
 from tools.ending import THREADS, end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.sandbox.confinement import SandboxError
@@ -75,9 +76,9 @@ class HostProcess:
 
     @classmethod
     async def start(
-        cls, isolation: Isolation, sources: Sequence[str], config: ToolsConfig, data: Path | None = None
+        cls, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None
     ) -> HostProcess:
-        """Starts a host with the sources loaded.
+        """Starts a host with the tools loaded.
 
         Args:
             data: the deployment's folder of tool data.
@@ -87,9 +88,11 @@ class HostProcess:
         """
         scratch = make_scratch()
         try:
-            confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(sources), data)
+            confinement = await asyncio.to_thread(
+                confinement_of, isolation, config, scratch, folders_of(tools.sources), data
+            )
             process = await asyncio.create_subprocess_exec(
-                *command_of(confinement, config, sources=list(sources), max_result_bytes=config.max_result_bytes),
+                *command_of(confinement, config, sources=list(tools.sources), max_result_bytes=config.max_result_bytes),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -107,6 +110,7 @@ class HostProcess:
         try:
             async with asyncio.timeout(config.start_timeout_s):
                 host.in_force = (await host._told(_Entered)).entered
+                await host._say({"code": dict(tools.code)})
                 await host._told(_Ready)
             host._inner = inner_of(host.pid)
             host._vitals = Vitals.of(host._inner) if host._inner else None
@@ -159,18 +163,21 @@ class HostProcess:
             HostFailed: the host ended, or answered what is no answer.
         """
         self.calls += 1
-        assert self._process.stdin is not None
         call = token_hex(8)  # so that what an earlier call has left behind does not look like the answer
-        try:
-            self._process.stdin.write(frames.encode({"call": call, **message}))
-            await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            raise HostFailed(await self._epitaph()) from None
+        await self._say({"call": call, **message})
         for _ in range(MOST_STRAY_ANSWERS):
             answer = await self._told(Answer)
             if answer.call == call:
                 return answer.within(self._config.max_result_bytes)
         raise HostFailed(BROKEN)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frames.encode(message))
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise HostFailed(await self._epitaph()) from None
 
     async def kill(self) -> None:
         """SIGKILL to all that came of the host; returns when it is gone and its scratch removed."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import linecache
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,17 +64,21 @@ class Registry:
         self._validators = {name: validator_of(tool.spec.parameters) for name, tool in self._tools.items()}
 
     @classmethod
-    def load(cls, sources: Sequence[str | Path]) -> Registry:
+    def load(cls, sources: Sequence[str | Path], code: Mapping[str, str] | None = None) -> Registry:
         """Tools of modules, each given by its import path (``tools.builtin``) or by its file (``…/tools.py``).
 
         Importing executes them, here: the platform's own processes ask `tools.describe` for a project's.
 
         A module's tools are those of its ``TOOLS``, or else all the ``@tool`` functions defined in it.
 
+        Args:
+            code: what is executed in the place of files, by their paths.
+
         Raises:
             ConfigError: a source can't be imported or holds no tool.
         """
-        return cls(tool for source in sources for tool in _tools_in(_import(source), source))
+        given = code or {}
+        return cls(tool for source in sources for tool in _tools_in(_import(source, given.get(str(source))), source))
 
     def beside(self, others: Iterable[Tool]) -> Registry:
         """These tools and others. Raises ConfigError: two have the same name."""
@@ -137,19 +143,27 @@ def _check_parameters(spec: ToolSpec) -> None:
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
 
 
-def _import(source: str | Path) -> ModuleType:
+def _import(source: str | Path, code: str | None) -> ModuleType:
     try:
         if str(source).endswith(".py"):
-            return _import_file(Path(source))
+            return _import_file(Path(source), code)
         return importlib.import_module(str(source))
     except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"tools of {source} can't be loaded: {type(error).__name__}: {error}", param="tools"
-        ) from error
+        told = f"{source}{_line_in(error, str(source))}"
+        raise ConfigError(f"tools of {told} can't be loaded: {type(error).__name__}: {error}", param="tools") from error
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Executes a file anew each time, under a name of its own, so that a changed file is picked up."""
+def _line_in(error: BaseException, file: str) -> str:
+    """``:LINE`` of a file in which an error came about; nothing where it did elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f":{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f":{lines[-1]}" if lines else ""
+
+
+def _import_file(path: Path, code: str | None) -> ModuleType:
+    """Executes a file anew each time, under a name of its own, so that a changed file is picked up; or the code that
+    was in it before."""
     name = f"flightloop_project_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -157,7 +171,12 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # type hints and pickles look their module up there
     try:
-        spec.loader.exec_module(module)
+        if code is None:
+            spec.loader.exec_module(module)
+        else:
+            # Tracebacks quote it; without a time, what is in the file by now does not take its place.
+            linecache.cache[str(path)] = len(code), None, code.splitlines(keepends=True), str(path)
+            exec(compile(code, str(path), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise

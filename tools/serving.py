@@ -12,8 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
 
+from flightloop.errors import NotFound
+from flightloop.shown import shown
 from flightloop.tool import Tool, ToolContext, ToolRefused, ToolSpec
 from tools.registry import Registry
+from tools.tracebacks import MOST_CHARACTERS, traceback_of
 
 MESSAGE_CHARACTERS = 2000
 _SPEC = TypeAdapter(ToolSpec)
@@ -46,15 +49,19 @@ class Answer(BaseModel):
     content: Any
     error: str | None
     note: str | None
+    traceback: str | None = None
+    """Of what the tool raised; None: it refused, its arguments were wrong, or all went well."""
 
     def within(self, limit: int) -> Answer:
-        """With a content of at most ``limit`` bytes as JSON, and short sentences: whoever answers may be a tool."""
+        """With a content of at most ``limit`` bytes as JSON, short sentences and a traceback that steers no terminal:
+        whoever answers may be a tool."""
         content, note = self.content, None
         if not isinstance(content, str) or len(content.encode()) > limit:  # the host's own cut is as long as it may be
             content, note = as_json(content, limit)
         error = None if self.error is None else self.error[:MESSAGE_CHARACTERS]
         note = note or (None if self.note is None else self.note[:MESSAGE_CHARACTERS])
-        return self.model_copy(update={"content": content, "error": error, "note": note})
+        traceback = None if self.ok or self.traceback is None else shown(self.traceback[-MOST_CHARACTERS:])
+        return self.model_copy(update={"content": content, "error": error, "note": note, "traceback": traceback})
 
 
 class Server:
@@ -70,15 +77,18 @@ class Server:
     def _performed(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             tool = self._registry.tool(request["tool"])
+        except NotFound as error:  # the file has changed since the worker read it
+            return _failed(error.message)
+        try:
             value = _perform(tool, request["arguments"], context_from_json(request["context"]))
             content, note = as_json(value, self._max_result_bytes)
         except ToolRefused as refusal:
             return _failed(str(refusal))
         except ValidationError as error:
             said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-            return _failed("; ".join(said))
+            return _failed("; ".join(said), traceback_of(error, tool.function))
         except BaseException as error:  # a tool may also exit or interrupt itself: its host goes on
-            return _failed(f"{type(error).__name__}: {_text(error)}")
+            return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function))
         return {"ok": True, "content": content, "error": None, "note": note}
 
 
@@ -118,8 +128,9 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
 
 
-def _failed(message: str) -> dict[str, Any]:
-    return {"ok": False, "content": None, "error": message[:MESSAGE_CHARACTERS], "note": None}
+def _failed(message: str, traceback: str | None = None) -> dict[str, Any]:
+    error = message[:MESSAGE_CHARACTERS]
+    return {"ok": False, "content": None, "error": error, "note": None, "traceback": traceback}
 
 
 def _text(value: Any) -> str:

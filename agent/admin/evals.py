@@ -10,16 +10,18 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent import compose
-from agent.budgets import Prices
 from agent.config import Settings
+from agent.evals.dialogue import dialogue
 from agent.evals.play import Model, Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
@@ -38,11 +40,20 @@ DATA = Path("tasks") / "data"
 """Folder of a project that each task's data begins with."""
 
 
+class Show(StrEnum):
+    """Tasks whose dialogues are printed."""
+
+    NONE = "none"
+    FAILED = "failed"
+    ALL = "all"
+
+
 @dataclass(frozen=True)
 class Wish:
     """Which tasks (of ``files``, none: the project's), how often, and what is asked of them.
 
-    ``at_least``: the share that has to be solved; ``out``: where a JSON document is written.
+    ``at_least``: the share that has to be solved; ``out``: where a JSON document is written; ``show``: of which tasks
+    what was said and called is printed.
     """
 
     files: tuple[Path, ...] = ()
@@ -51,6 +62,7 @@ class Wish:
     repeat: int = 1
     at_least: float = 1.0
     out: Path | None = None
+    show: Show = Show.FAILED
 
 
 async def evaluate(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
@@ -63,27 +75,32 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     project = compose.read_project(settings)
     tasks = _chosen(project, wish)
     async with _model(settings) as model:
+        count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+        console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
         guards = compose.make_guards(model.chat, model.name)
         async with Player(
             project, model, partial(compose.make_hosts, settings), guards, lambda data: _fill(settings, data)
         ) as player:
-            tally = Tally(await _play_all(player, tasks, wish.repeat, console))
+            tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
-    console.print(tally.sentence(), highlight=False)
+    console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)
     if wish.out is not None:
         _write(wish.out, tally)
     return tally.share >= wish.at_least
 
 
-async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], repeat: int, console: Console) -> list[Played]:
+async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wish, console: Console) -> list[Played]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Played] = []
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("tasks", total=len(tasks) * repeat)
+        bar = progress.add_task("tasks", total=len(tasks) * wish.repeat)
         for where, task in tasks:
-            for _ in range(repeat):
-                played.append(await player.play(task, where))
-                solved = sum(one.solved for one in played)
+            for attempt in range(1, wish.repeat + 1):
+                played.append(one := await player.play(task, where))
+                if wish.show is Show.ALL or (wish.show is Show.FAILED and not one.solved):
+                    console.print(dialogue(one, attempt))
+                solved = sum(each.solved for each in played)
                 progress.update(bar, advance=1, description=f"{solved} solved, last: {task.id}")
     return played
 
@@ -112,14 +129,22 @@ def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
 
 @asynccontextmanager
 async def _model(settings: Settings) -> AsyncIterator[Model]:
+    named_by = "FLIGHTLOOP_MODEL_URL"
     if settings.model_url is None:
-        settings = await _served(settings)
+        settings, named_by = await _served(settings), "the platform that runs"
     remote = compose.remote_model(settings)
     try:
         name = await compose.model_name(settings, remote)
-        yield Model(RetryingChatModel(remote, RUNS), name, Prices(settings.price_prompt, settings.price_completion))
+        where = f"{_address(settings.model_url or '')} ({named_by})"
+        yield Model(RetryingChatModel(remote, RUNS), name, settings.prices, where)
     finally:
         await remote.close()
+
+
+def _address(url: str) -> str:
+    """Without what may be a secret: user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _served(settings: Settings) -> Settings:

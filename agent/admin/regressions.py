@@ -21,20 +21,20 @@ from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
 FILE = "regressions.jsonl"
-MASKED = ("turns", "answer", "calls", "never", "recorded")
+MASKED = ("turns", "answer", "called", "not_called", "recorded")
 """Fields of a task that hold what somebody said."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command's options. ``calls`` and ``never``: each a tool's name, with arguments as a JSON object behind it or
-    without."""
+    """The command's options. ``called`` and ``not_called``: each a tool's name, with arguments as a JSON object
+    behind it or without."""
 
     run_id: str
     tenant_id: str = "default"
     answer: Sequence[str] = ()
-    calls: Sequence[str] = ()
-    never: Sequence[str] = ()
+    called: Sequence[str] = ()
+    not_called: Sequence[str] = ()
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
     mask: bool = False
@@ -50,8 +50,8 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
         NotFound, Conflict, InvalidRequest: the run can't become a task (``agent.evals.regression``).
     """
     out = request.out or _file(settings)
-    calls, never = [list(map(_call, lines)) for lines in (request.calls, request.never)]
-    wanted = Wanted(request.answer, calls, never, request.ends, request.good)
+    called, not_called = [list(map(_call, lines)) for lines in (request.called, request.not_called)]
+    wanted = Wanted(request.answer, called, not_called, request.ends, request.good)
     journal = compose.open_journal(settings)
     try:
         task = await regression(journal, request.tenant_id, request.run_id, wanted)

@@ -10,7 +10,7 @@ from agent.api.access import Deps, Viewer
 from agent.api.errors import documented
 from agent.api.pages import After, Limit, page_of
 from flightloop.overview import Overview
-from flightloop.runs import AgentInfo, Page, PolicyInfo, ToolInfo
+from flightloop.runs import AgentInfo, Page, PolicyInfo, ProjectInfo, ToolInfo
 from flightloop.verdicts import AuditRecord
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
@@ -33,6 +33,12 @@ async def list_tools(deps: Deps, caller: Viewer, after: After = None, limit: Lim
 @router.get("/policies", responses=documented(404))
 async def list_policies(deps: Deps, caller: Viewer, after: After = None, limit: Limit = 200) -> Page[PolicyInfo]:
     return page_of(deps.catalogue.policies(), _name, after, limit)
+
+
+@router.get("/project", responses=documented())
+async def project(deps: Deps, caller: Viewer) -> ProjectInfo:
+    """Whether the project's files can be used as they are now; if not, the last good state serves on."""
+    return deps.catalogue.project()
 
 
 @router.get("/audit", responses=documented(404))

@@ -15,9 +15,10 @@ from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
 from agent.journal import Journal, new_id
 from agent.model_call.interrupts import Interrupts
+from agent.readiness import Readiness
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
-from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
+from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.types import Guarding
 from observability.metrics import Metrics
 from observability.tracing import Tracing, untraced
@@ -31,6 +32,10 @@ class Catalogue(Protocol):
     def tools(self) -> list[ToolInfo]: ...
 
     def policies(self) -> list[PolicyInfo]: ...
+
+    def project(self) -> ProjectInfo:
+        """What is wrong with its files, if anything is."""
+        ...
 
     def guard(self) -> Guarding:
         """The compiled default policy: it guards ``/v1/chat/completions``."""
@@ -47,8 +52,8 @@ LONG_CHECKS = 2
 REPLAYS = 4
 
 
-async def _always_ready() -> list[str]:
-    return []
+async def _always_ready() -> Readiness:
+    return Readiness()
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class ApiDeps:
     Args:
         expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
         overview: the console's figures of a tenant, without runs, approvals and interrupts.
-        ready: what is not ready yet, a sentence each; empty when requests can be served.
+        ready: whether requests can be served, and whether the project's files can be used.
         closing: once set, open streams end, so that the server can.
         long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
             each would take too long, and what takes too long is blocked.
@@ -75,7 +80,7 @@ class ApiDeps:
     metrics: Metrics
     expose: Callable[[str], Awaitable[tuple[bytes, str]]]
     overview: Callable[[str], Awaitable[Overview]]
-    ready: Callable[[], Awaitable[list[str]]] = _always_ready
+    ready: Callable[[], Awaitable[Readiness]] = _always_ready
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000

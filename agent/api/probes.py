@@ -18,6 +18,11 @@ class Health(BaseModel):
     status: str = "ok"
 
 
+class Ready(Health):
+    project: str | None = None
+    """Why the project's files can't be used as they are now. The last good state serves on."""
+
+
 class NotReady(FlightloopError):
     code = "not_ready"
     status = 503
@@ -35,13 +40,13 @@ async def openapi(request: Request) -> dict[str, Any]:
     return found
 
 
-@router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503))
-async def readyz(deps: Deps) -> Health:
+@router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503), response_model_exclude_none=True)
+async def readyz(deps: Deps) -> Ready:
     """Requests can be served: journal and model answer."""
-    missing = await deps.ready()
-    if missing:
-        raise NotReady("; ".join(missing))
-    return Health()
+    found = await deps.ready()
+    if found.missing:
+        raise NotReady("; ".join(found.missing))
+    return Ready(project=found.project)
 
 
 @router.get(

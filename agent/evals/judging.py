@@ -1,27 +1,18 @@
-"""Whether a task was solved: by the tools' database, the answers, the calls, and how the last run ended."""
+"""Whether a task was solved: by the tools' databases, the answers, the calls, and how the last run ended."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import sqlite3
-import stat
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from agent.evals.task import Call, Cell, Task, TaskError
+from agent.evals.databases import rows_of
+from agent.evals.task import Cell, Task
+from agent.evals.transcript import Transcript
 from flightloop.runs import Run
-
-MOST_SECONDS = 10.0
-"""Of one statement of a task."""
-MOST_BYTES = 16 * 1024**2
-"""Of one value."""
-MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -34,94 +25,49 @@ class Judgement:
     problems: tuple[str, ...] = field(default=())
 
 
-def prepare(database: Path, task: Task) -> None:
-    """Runs a task's setup, all of it or nothing. Raises TaskError if its SQL is wrong."""
-    with closing(_opened(database, task, "rwc")) as shop:
-        shop.execute("BEGIN IMMEDIATE")
-        for statement in task.setup:
-            try:
-                _asked(shop, statement)
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                shop.execute("ROLLBACK")
-                raise TaskError(f"task {task.id}: setup {statement!r}: {error}") from None
-        shop.execute("COMMIT")
-
-
-def _opened(database: Path, task: Task, mode: Literal["ro", "rwc"]) -> sqlite3.Connection:
-    """A task's database, and no other file: what a task file says is run here, by whoever evaluates it.
-
-    Raises:
-        TaskError: a tool has put something else in its place.
-    """
-    for end in ("", "-wal", "-shm", "-journal"):
-        file = database.with_name(database.name + end)
-        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-            raise TaskError(f"task {task.id}: {file.name} in the tools' data is no plain file")
-    shop = sqlite3.connect(f"{database.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
-    shop.execute("PRAGMA trusted_schema = OFF")
-    shop.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # neither ATTACH nor VACUUM INTO
-    shop.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-    return shop
-
-
-def _asked(shop: sqlite3.Connection, statement: str) -> list[list[Any]]:
-    """The first rows of what a task asks, which gets its time and changes nothing but rows and tables."""
-    deadline = time.monotonic() + MOST_SECONDS
-    shop.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-    shop.set_authorizer(_allowed)
-    try:
-        return [list(row) for row in shop.execute(statement).fetchmany(MOST_ROWS)]
-    finally:
-        shop.set_authorizer(None)
-        shop.set_progress_handler(None, 0)
-
-
-def _allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """How the database works, and which files it reads, is no task's to say."""
-    if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION):
-        return sqlite3.SQLITE_DENY
-    code = action == sqlite3.SQLITE_FUNCTION and str(second).lower() in ("load_extension", "fts3_tokenizer")
-    return sqlite3.SQLITE_DENY if code else sqlite3.SQLITE_OK
-
-
-def judge(
-    database: Path, answers: Sequence[str], task: Task, calls: Sequence[Call] = (), last: Run | None = None
-) -> Judgement:
+def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:
     """Compares where a conversation ended with what its task expects.
 
     Args:
-        calls: that were made, in order.
-        last: the run of the last turn.
+        data: folder of the tools' data.
 
     Raises:
-        TaskError: the task's SQL is wrong.
+        TaskError: a query of the task is wrong, or it is not clear which database it is about.
     """
-    state = _state(database, task) if task.expect else []
-    said = [*_unsaid(answers, task), *_called(calls, task), *_ended(last, task)]
+    state = _state(data, task)
+    said = [*_said(transcript, task), *_called(transcript, task), *_ended(transcript.last, task)]
     return Judgement(not state and not said, not state, not said, (*state, *said))
 
 
-def _state(database: Path, task: Task) -> list[str]:
+def _state(data: Path, task: Task) -> list[str]:
     problems: list[str] = []
-    with closing(_opened(database, task, "ro")) as shop:
-        for expectation in task.expect:
-            try:
-                rows = _asked(shop, expectation.sql)
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                raise TaskError(f"task {task.id}: expect {expectation.sql!r}: {error}") from None
-            if not _same(rows, expectation.rows):
-                problems.append(f"{expectation.sql}: expected {_shown(expectation.rows)}, found {_shown(rows)}")
+    for expectation in task.expect:
+        rows = rows_of(data, task, expectation)
+        if not _same(rows, expectation.rows):
+            problems.append(f"{expectation.sql}: expected {_shown(expectation.rows)}, found {_shown(rows)}")
     return problems
 
 
-def _unsaid(answers: Sequence[str], task: Task) -> list[str]:
-    said = "\n".join(answers)
-    return [f"no answer matches {pattern!r}" for pattern in task.answer if not re.search(pattern, said, re.IGNORECASE)]
+def _said(transcript: Transcript, task: Task) -> list[str]:
+    everything, last = "\n".join(transcript.answers), transcript.answers[-1] if transcript.answers else ""
+    return [
+        *(f"no answer matches {pattern!r}" for pattern in task.answer if not _found(pattern, everything)),
+        *(f"the last answer does not match {pattern!r}" for pattern in task.says if not _found(pattern, last)),
+        *(f"an answer matches {pattern!r}" for pattern in task.says_not if _found(pattern, everything)),
+    ]
 
 
-def _called(calls: Sequence[Call], task: Task) -> list[str]:
-    missing = [f"not called: {wanted}" for wanted in task.calls if not any(map(wanted.covers, calls))]
-    return [*missing, *(f"called: {barred}" for barred in task.never if any(map(barred.covers, calls)))]
+def _found(pattern: str, text: str) -> bool:
+    return re.search(pattern, text, re.IGNORECASE) is not None
+
+
+def _called(transcript: Transcript, task: Task) -> list[str]:
+    made, asked = transcript.calls, transcript.asked
+    return [
+        *(f"not called: {wanted}" for wanted in task.called if not any(map(wanted.covers, made))),
+        *(f"called: {barred}" for barred in task.not_called if any(map(barred.covers, made))),
+        *(f"no approval was asked for: {wanted}" for wanted in task.asked if not any(map(wanted.covers, asked))),
+    ]
 
 
 def _ended(last: Run | None, task: Task) -> list[str]:

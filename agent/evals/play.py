@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,25 +11,27 @@ from tempfile import TemporaryDirectory
 from agent.budgets import Prices
 from agent.chat_model import ChatModel
 from agent.compose import local_lookup
-from agent.evals.judging import ending, judge, prepare
+from agent.evals.databases import prepare
+from agent.evals.judging import ending, judge
 from agent.evals.recording import Recording
-from agent.evals.task import Call, Task, TaskError
+from agent.evals.task import Task, TaskError
+from agent.evals.transcript import Exchange, Transcript
 from agent.gate import Hosts
-from agent.history import History
-from agent.journal import new_id
+from agent.journal import all_events, new_id
 from agent.kits import Guards, Kit, OwnedHosts, kit_of
 from agent.project import Project
 from agent.solo import Operator, Solo, agrees
 from agent.store import memory_journal
 from flightloop.content import text_of
 from flightloop.events import RunCreated
-from flightloop.runs import Run, RunStatus
+from flightloop.runs import Approval, Run, RunStatus
 from guardrails.policy import Policy
 from guardrails.types import Guarding
-from tools.shop.database import FILE
 
 NAME = "eval"
-"""Who drives the runs, and agrees to each call that a policy puts to a person."""
+"""Who drives the runs, and decides about each call that a policy puts to a person."""
+DENIED = "the task says so"
+"""Why a call is denied; the agent reads it."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,26 @@ class Played:
     task: Task
     where: str
     problems: tuple[str, ...]
-    runs: tuple[Run, ...]
-    calls: tuple[Call, ...]
+    exchanges: tuple[Exchange, ...] = ()
     off_the_record: int = 0
 
     @property
     def solved(self) -> bool:
         return not self.problems
 
+    @property
+    def runs(self) -> list[Run]:
+        return [exchange.run for exchange in self.exchanges]
+
 
 @dataclass(frozen=True)
 class Model:
-    """The model that is evaluated, by its name there."""
+    """The model that is evaluated, by its name there. ``where``: the server's address, and who named it."""
 
     chat: ChatModel
     name: str
     prices: Prices = field(default_factory=Prices)
+    where: str = ""
 
 
 class Player:
@@ -103,13 +109,15 @@ class Player:
             data = Path(folder)
             self._fill(data)
             try:
-                prepare(data / FILE, task)
+                prepare(data, task)
             except TaskError as error:
-                return Played(task, where, (f"{where}: {error}",), (), ())
+                return Played(task, where, (f"{where}: {error}",))
             if task.recorded is None:
-                return await self._converse(task, where, data, await self._performing(), agrees)
+                operator: Operator = agrees if task.approve else _denies
+                return await self._converse(task, where, data, await self._performing(), operator)
             recording = Recording(self._project.registry, task.recorded)
-            played = await self._converse(task, where, data, recording, recording.operator)
+            operator = recording.operator if task.approve else _denies
+            played = await self._converse(task, where, data, recording, operator)
             return replace(played, off_the_record=recording.off_the_record)
 
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
@@ -118,23 +126,22 @@ class Player:
         def kit(run: Run) -> Kit:
             return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
 
-        solo = Solo(memory_journal(), kit, data, NAME, self._model.prices)
-        session, answers = new_id("ses"), [""]
-        runs: list[Run] = []
-        calls: list[Call] = []
+        journal = memory_journal()
+        solo = Solo(journal, kit, data, NAME, self._model.prices)
+        session, answer = new_id("ses"), ""
+        exchanges: list[Exchange] = []
         for turn in task.turns:
             created = RunCreated(
                 agent=agent.name,
                 session_id=session,
-                input=turn.text(answers[-1]),
+                input=turn.text(answer),
                 budget=agent.budget.budget(),
                 policy_sha256=self._project.policy_of(agent).sha256,
             )
-            driven = await solo.run(created, self._model.chat, self._model.name, operator)
-            runs.append(driven.run)
-            calls += calls_of(driven.book.history)
-            answers.append(text_of(driven.run.output or []))
-        return Played(task, where, _problems(task, where, data / FILE, answers, calls, runs), tuple(runs), tuple(calls))
+            run = (await solo.run(created, self._model.chat, self._model.name, operator)).run
+            exchanges.append(Exchange(run, tuple(await all_events(journal, run.tenant_id, run.id))))
+            answer = text_of(run.output or [])
+        return Played(task, where, _problems(task, where, data, exchanges), tuple(exchanges))
 
     async def _performing(self) -> Hosts:
         if self._hosts is None:
@@ -144,18 +151,15 @@ class Player:
         return self._hosts
 
 
-def calls_of(history: History) -> list[Call]:
-    """The calls of a run that were let through, in order."""
-    intents = (state.intent for turn in history.turns for state in turn.calls)
-    return [Call(tool=intent.tool, arguments=intent.arguments) for intent in intents if intent is not None]
+def _denies(approval: Approval) -> str:
+    return DENIED
 
 
-def _problems(
-    task: Task, where: str, database: Path, answers: list[str], calls: list[Call], runs: list[Run]
-) -> tuple[str, ...]:
+def _problems(task: Task, where: str, data: Path, exchanges: Sequence[Exchange]) -> tuple[str, ...]:
+    last = exchanges[-1].run
     try:
-        problems = judge(database, answers, task, calls, runs[-1]).problems
+        problems = judge(data, task, Transcript.of(exchanges)).problems
     except TaskError as error:
         problems = (f"{where}: {error}",)
-    told = task.ends is not None or runs[-1].status is RunStatus.SUCCEEDED
-    return problems if told or not problems else (*problems, ending(runs[-1]))
+    told = task.ends is not None or last.status is RunStatus.SUCCEEDED
+    return problems if told or not problems else (*problems, ending(last))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.evals.judging import Judgement, judge
-from agent.evals.play import calls_of
 from agent.evals.task import Call, RecordedCall, Task, Turn
+from agent.evals.transcript import Exchange, Transcript
 from agent.history import CallState, History
 from agent.journal import Journal, all_events
 from agent.session import earlier
@@ -17,7 +17,7 @@ from flightloop.errors import Conflict, InvalidRequest
 from flightloop.runs import Run, RunStatus
 
 NOWHERE = Path()
-"""The tools' database of a recorded task: there is none."""
+"""The tools' data of a recorded task: there is none."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Wanted:
     """What the task asks for. ``good``: the recorded run did so, else it must not have."""
 
     answer: Sequence[str] = ()
-    calls: Sequence[Call] = ()
-    never: Sequence[Call] = ()
+    called: Sequence[Call] = ()
+    not_called: Sequence[Call] = ()
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
 
@@ -44,19 +44,18 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: it can become a task once it has ended")
     runs = [*await earlier(journal, run), run]
-    histories = [History(one.id, await all_events(journal, one.tenant_id, one.id)) for one in runs]
+    exchanges = [Exchange(one, tuple(await all_events(journal, one.tenant_id, one.id))) for one in runs]
     task = Task(
         id=run.id,
         agent=run.agent,
         turns=[_turn(one) for one in runs],
         answer=list(wanted.answer),
-        calls=list(wanted.calls),
-        never=list(wanted.never),
+        called=list(wanted.called),
+        not_called=list(wanted.not_called),
         ends=wanted.ends,
-        recorded=[call for history in histories for call in _recorded(history)],
+        recorded=[call for one in exchanges for call in _recorded(History(one.run.id, one.events))],
     )
-    made = [call for history in histories for call in calls_of(history)]
-    _check(run, wanted, judge(NOWHERE, [text_of(one.output or []) for one in runs], task, made, run))
+    _check(run, wanted, judge(NOWHERE, task, Transcript.of(exchanges)))
     return task
 
 

@@ -12,14 +12,17 @@ from rich.text import Text
 
 from agent.evals.play import Played
 from agent.evals.shares import wilson
+from agent.evals.transcript import Transcript
 from flightloop.content import text_of
 
 
 @dataclass(frozen=True)
 class Tally:
-    """At least one play; those of one task in a row."""
+    """At least one play; those of one task in a row. ``model`` played them, ``where`` says on which server."""
 
     plays: Sequence[Played]
+    model: str = ""
+    where: str = ""
 
     @property
     def solved(self) -> int:
@@ -38,7 +41,10 @@ class Tally:
 
     def sentence(self) -> str:
         low, high = self.interval
-        return f"{self.solved} of {len(self.plays)} solved: {self.share:.0%} ({low:.0%} to {high:.0%}, 95 % confidence)"
+        share = (
+            f"{self.solved} of {len(self.plays)} solved: {self.share:.0%} ({low:.0%} to {high:.0%}, 95 % confidence)"
+        )
+        return f"{share} by {self.model} at {self.where}" if self.model else share
 
     def table(self) -> Table:
         """A row a task; figures are means over its plays."""
@@ -59,8 +65,9 @@ class Tally:
         return table
 
     def document(self) -> dict[str, Any]:
-        """JSON: the share with its interval, and each play with what was said, called and used."""
+        """JSON: the model, the share with its interval, and each play with what was said, called and used."""
         return {
+            "model": {"name": self.model, "server": self.where},
             "solved": self.solved,
             "plays": len(self.plays),
             "share": self.share,
@@ -76,6 +83,7 @@ class Tally:
 
 
 def _document(played: Played) -> dict[str, Any]:
+    transcript = Transcript.of(played.exchanges)
     return {
         "id": played.task.id,
         "where": played.where,
@@ -91,7 +99,8 @@ def _document(played: Played) -> dict[str, Any]:
             }
             for run in played.runs
         ],
-        "calls": [call.model_dump(mode="json") for call in played.calls],
+        "calls": [call.model_dump(mode="json") for call in transcript.calls],
+        "asked": [call.model_dump(mode="json") for call in transcript.asked],
         "off_the_record": played.off_the_record,
         "tokens": _total(played, "tokens"),
         "seconds": _total(played, "seconds"),

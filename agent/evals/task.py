@@ -2,15 +2,16 @@
 
 One JSON object a line::
 
-    {"id": "...", "agent": "support",
+    {"id": "...", "agent": "support", "database": "shop.db",
      "turns": [{"user": "..."}, {"user": {"default": "...", "if_asked": {"email": "..."}}}],
-     "setup": ["SQL", ...], "expect": [{"sql": "SELECT ...", "rows": [[...], ...]}], "answer": ["regex", ...],
-     "calls": [{"tool": "...", "arguments": {...}}], "never": [{"tool": "..."}], "ends": "succeeded",
+     "setup": ["SQL", ...], "approve": true,
+     "expect": [{"sql": "SELECT ...", "rows": [[...], ...], "database": "other.db"}],
+     "answer": ["regex", ...], "says": ["regex", ...], "says_not": ["regex", ...],
+     "called": [{"tool": "...", "arguments": {...}}], "not_called": [{"tool": "..."}], "asked": [{"tool": "..."}],
+     "ends": "succeeded",
      "recorded": [{"tool": "...", "arguments": {...}, "content": ...}, ...]}
 
-``expect`` is the state of the tools' database in the end. A regex is searched for in all answers together, whatever the
-case. ``calls`` have to be made, ``never`` none of these, with at least the arguments that are named. ``ends`` is the
-last run's status. Each may be left out, not all. Of a task with ``recorded`` no tool is performed: results are those.
+docs/agents.md explains the fields.
 """
 
 from __future__ import annotations
@@ -18,10 +19,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from flightloop import plain
 from flightloop.errors import ConfigError
@@ -32,6 +43,16 @@ Cell = str | int | float | None
 
 class TaskError(ConfigError):
     """A task can't be used; the message names the file and the line, or the task, and the field."""
+
+
+def _lies_inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"must be a file's path within the tools' data, such as notes.db (got {name!r})")
+    return name
+
+
+DatabaseName = Annotated[str, AfterValidator(_lies_inside)]
 
 
 class _Strict(BaseModel):
@@ -59,8 +80,11 @@ class Turn(_Strict):
 
 
 class Expectation(_Strict):
+    """A query and the rows that it has to give. ``database``: None for the task's."""
+
     sql: str = Field(min_length=1)
     rows: list[list[Cell]]
+    database: DatabaseName | None = None
 
 
 class Call(_Strict):
@@ -90,26 +114,47 @@ class RecordedCall(Call):
     denied: str | None = None
 
 
+EXPECTATIONS = ("expect", "answer", "says", "says_not", "called", "not_called", "asked", "ends")
+"""Fields of a task that say what counts as success."""
+
+
 class Task(_Strict):
     id: str = Field(pattern=r"^[\w.-]{1,64}$")
     agent: str = Field(min_length=1)
     turns: list[Turn] = Field(min_length=1)
+    database: DatabaseName | None = None
+    """That ``setup`` and ``expect`` are about, in the tools' data. None: the only one that is there."""
     setup: list[str] = Field(default_factory=list)
+    """SQL, before the first turn."""
+    approve: bool = True
+    """What the person decides about each call that a policy puts to one."""
     expect: list[Expectation] = Field(default_factory=list)
+    """Of the databases, after the last turn."""
     answer: list[str] = Field(default_factory=list)
-    calls: list[Call] = Field(default_factory=list)
-    never: list[Call] = Field(default_factory=list)
+    """Regular expressions, whatever the case; each has to be found in one of the answers."""
+    says: list[str] = Field(default_factory=list)
+    """Each has to be found in the last answer."""
+    says_not: list[str] = Field(default_factory=list)
+    """None may be found in any answer."""
+    called: list[Call] = Field(default_factory=list)
+    """Each has to be made, with at least the arguments that are named."""
+    not_called: list[Call] = Field(default_factory=list)
+    """None may be made."""
+    asked: list[Call] = Field(default_factory=list)
+    """Each has to be put to a person."""
     ends: RunStatus | None = None
+    """The last run's status."""
     recorded: list[RecordedCall] | None = None
+    """No tool is performed: calls get these results."""
 
-    @field_validator("answer")
+    @field_validator("answer", "says", "says_not")
     @classmethod
     def _compiles(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return patterns
 
     @field_validator("ends")
@@ -122,9 +167,9 @@ class Task(_Strict):
     @model_validator(mode="after")
     def _can_be_judged(self) -> Task:
         if self.recorded is not None and (self.setup or self.expect):
-            raise ValueError("no tool is performed where results are recorded: setup and expect tell nothing")
-        if not (self.expect or self.answer or self.calls or self.never or self.ends):
-            raise ValueError("says nothing of success: give expect, answer, calls, never or ends")
+            raise ValueError("setup and expect can't be used with recorded results: no tool is performed")
+        if not any(getattr(self, name) for name in EXPECTATIONS):
+            raise ValueError(f"expects nothing: give one of {', '.join(EXPECTATIONS)}")
         return self
 
 
@@ -171,10 +216,24 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parse(where: str, line: str) -> Task:
     try:
-        return Task.model_validate(json.loads(line))
+        document = json.loads(line)
     except json.JSONDecodeError as error:
-        raise TaskError(f"{where}: no JSON: {error.msg} at column {error.colno}") from None
+        raise TaskError(f"{where}: not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise TaskError(f"{where}: not a task: its JSON is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise TaskError(f"{where}: a task is a JSON object with id, agent, turns …")
+    try:
+        return Task.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the line"
-        raise TaskError(f"{where}: {name}: {first['msg']}") from None
+        raise TaskError(f"{where}: {name}: {_told(first)}") from None
+
+
+def _told(problem: ErrorDetails) -> str:
+    if problem["type"] != "extra_forbidden":
+        return problem["msg"].removeprefix("Value error, ")
+    known = Task.model_fields if len(problem["loc"]) == 1 else {}
+    close = get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return "no such field" + (f"; did you mean {close[0]}?" if close else "")

@@ -18,7 +18,7 @@ from agent.front.app import Front
 from agent.front.forwarding import Forwarding
 from agent.front.process import FrontOrder
 from agent.logs import log_to_stderr
-from agent.readiness import Remembered, not_ready
+from agent.readiness import Remembered, readiness
 from agent.serving import running
 from agent.settled import settle
 from flightloop.errors import ConfigError
@@ -40,18 +40,18 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
         interval = settings.observability().interval_s
         reporter = Reporter(metrics, connection.send, interval, SystemSampler(metrics).sample).start()
         stack.callback(reporter.close, attempts=1)
-        guards = compose.make_guards(remote, order.model)
+        guards, live = compose.make_guards(remote, order.model), compose.live_project(settings)
         deps = ApiDeps(
             journal=journal,
             keys=journal.keys,
             keyring=settings.keyring(journal.keys),
-            catalogue=ProjectCatalogue(compose.live_project(settings), guards, order.model),
+            catalogue=ProjectCatalogue(live, guards, order.model),
             model=remote,
             deltas=LocalDeltas(),
             metrics=metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=Remembered(lambda: not_ready(journal, remote)),
+            ready=Remembered(lambda: readiness(journal, remote, live.info)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )

@@ -58,7 +58,7 @@ class Stage:
     """What the loop asked in the case that was played last."""
 
     def __post_init__(self) -> None:
-        registry = Registry.load(self.project.tool_sources)
+        registry = Registry.load(self.project.tools.sources)
         hosts = LocalHosts([registry.tool(name) for name in self.agent.tools])
         guard, lookup = Guard(self.project.policy_of(self.agent)), local_lookup(self.data).of(self.agent)
         self._kit = Kit(self.agent, guard, hosts, lookup)

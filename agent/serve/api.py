@@ -21,7 +21,7 @@ from agent.front.whole_request import answers
 from agent.logs import log_to_file
 from agent.overview import Overviews
 from agent.projector import Projector
-from agent.readiness import not_ready
+from agent.readiness import readiness
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
 from agent.settled import settle
 from agent.webhooks import deliver
@@ -54,7 +54,8 @@ class ApiHost:
         self._deltas = LocalDeltas()
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
         self._journal = open_journal(settings)
-        guards = make_guards(model, name)
+        guards, live = make_guards(model, name), live_project(settings)
+        probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         self._provider = setup(settings.observability().tracing)
         self._projector = Projector(
             self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
@@ -63,13 +64,13 @@ class ApiHost:
             journal=self._journal,
             keys=self._journal.keys,
             keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(live_project(settings), guards, name),
+            catalogue=ProjectCatalogue(live, guards, name),
             model=model,
             deltas=self._deltas,
             metrics=self._metrics,
             expose=self._expose,
             overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
-            ready=partial(not_ready, self._journal, model if settings.replicas_min or settings.model_url else None),
+            ready=partial(readiness, self._journal, probed, live.info),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
             prices=settings.prices,

@@ -21,7 +21,7 @@ from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.app import Front
 from agent.logs import log_to_file
-from agent.readiness import Remembered, not_ready
+from agent.readiness import Remembered, readiness
 from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.model import translated
@@ -56,18 +56,18 @@ class FrontHost:
         model, name = await connect_model(settings, handle, self._metrics)
         self._journal = open_journal(settings, urgent=True)
         probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
-        guards = make_guards(model, name)
+        guards, live = make_guards(model, name), live_project(settings)
         self._deps = ApiDeps(
             journal=self._journal,
             keys=self._journal.keys,
             keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(live_project(settings), guards, name),
+            catalogue=ProjectCatalogue(live, guards, name),
             model=model,
             deltas=LocalDeltas(),
             metrics=self._metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=Remembered(partial(not_ready, self._journal, probed)),
+            ready=Remembered(partial(readiness, self._journal, probed, live.info)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )

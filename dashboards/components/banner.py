@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 
 import streamlit as st
 
-from dashboards.health import Finding, Level
+from dashboards import connection
+from dashboards.health import Finding, Level, broken
+from flightloop.errors import FlightloopError
 
 CLASS = {Level.OK: "fl-ok", Level.WARNING: "fl-warning", Level.CRITICAL: "fl-critical"}
 LINKS = {
@@ -30,6 +33,14 @@ def show(found: Sequence[Finding], summary: str) -> None:
         with text:
             line(finding.level, finding.title, finding.detail)
         link.page_link(finding.page, label=LINKS[finding.page], icon=":material/arrow_forward:", icon_position="right")
+
+
+@st.fragment(run_every="10s")
+def of_project() -> None:
+    """On every page but the overview, which tells it among its findings."""
+    with suppress(FlightloopError):  # the page itself says that the platform does not answer
+        for finding in broken(connection.current().project()):
+            line(finding.level, finding.title, finding.detail)
 
 
 def line(level: Level, title: str, detail: str) -> None:

@@ -15,6 +15,7 @@ from dashboards.components import badges
 from dashboards.steps import CallView, StepView
 from flightloop import events as ev
 from flightloop.content import Content, text_of
+from flightloop.shown import shown
 from flightloop.verdicts import Action
 
 ICONS = {"Plan": ":material/map:", "Reply": ":material/chat:", "Input": ":material/input:"}
@@ -121,6 +122,9 @@ def _call(call: CallView) -> None:
         with right:
             st.caption("Result")
             _result(call)
+        if call.result and call.result.traceback:
+            with st.expander("Traceback", icon=":material/bug_report:"):
+                st.code(shown(call.result.traceback), language=None, wrap_lines=True)
 
 
 def _result(call: CallView) -> None:
@@ -131,6 +135,8 @@ def _result(call: CallView) -> None:
         document(call.result.content)
     else:
         st.markdown(f":red[{plain(call.result.error or 'failed')}]")
+    if call.result.tries > 1:
+        st.caption(f"{call.result.tries} tries")
     if call.result.note:
         st.caption(plain(call.result.note))
     if call.result.tainted:

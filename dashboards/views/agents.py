@@ -68,7 +68,8 @@ def tools_tab() -> None:
 def _tool(tool: ToolInfo) -> None:
     permissions = [badges.pill(item, badges.AMBER) for item in tool.permissions]
     badges.row(badges.pill(tool.effect, EFFECT.get(tool.effect, badges.GREY)), *permissions)
-    st.caption(f"Timeout {figures.seconds(tool.timeout_s)}")
+    retries = f" · {tool.retries} retries" if tool.retries else ""
+    st.caption(f"Timeout {figures.seconds(tool.timeout_s)}{retries}")
     stepview.document(tool.parameters)
 
 

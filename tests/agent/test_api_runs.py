@@ -10,6 +10,7 @@ import pytest
 
 from agent.api import ApiDeps, create_app
 from agent.fakes_api import KEY, OTHER_KEY, api_deps
+from agent.readiness import Readiness
 from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
@@ -332,8 +333,8 @@ async def test_the_catalogue(client: httpx.AsyncClient) -> None:
 
 
 async def test_not_ready_says_why() -> None:
-    async def ready() -> list[str]:
-        return ["the model does not answer"]
+    async def ready() -> Readiness:
+        return Readiness(["the model does not answer"], project="agents/a.yaml:3: not YAML")
 
     async with calling(api_deps(ready=ready)) as client:
         assert "the model" in refused(await client.get("/readyz"), 503, "not_ready")
@@ -341,7 +342,7 @@ async def test_not_ready_says_why() -> None:
 
 
 async def test_what_nobody_foresaw_is_a_document_without_its_text() -> None:
-    async def ready() -> list[str]:
+    async def ready() -> Readiness:
         raise RuntimeError("secret detail")
 
     async with calling(api_deps(ready=ready)) as client:

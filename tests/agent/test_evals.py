@@ -12,21 +12,25 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent.admin.evals import Wish, evaluate
+from agent.admin.evals import Show, Wish, evaluate
 from agent.api import create_app
 from agent.budgets import Prices
 from agent.chat_model import Capabilities
 from agent.config import Settings
+from agent.evals.databases import prepare
+from agent.evals.dialogue import dialogue
 from agent.evals.judging import judge
 from agent.evals.play import Model, Played, Player
 from agent.evals.recording import Recording
 from agent.evals.tally import Tally
 from agent.evals.task import Call, RecordedCall, Task, TaskError, load, read
+from agent.evals.transcript import Transcript
 from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
 from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.project import Project, load_project
 from agent.serving import bind, running
+from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext
@@ -45,25 +49,94 @@ def task(**fields: Any) -> Task:
 
 def told(**fields: Any) -> tuple[str, ...]:
     made = [Call(tool="add", arguments={"a": 1, "b": 2}), Call(tool="list")]
-    return judge(Path(), ["The dentist."], task(**fields), made).problems
+    transcript = Transcript(["One moment.", "The dentist."], made, asked=made[:1])
+    return judge(Path(), task(**fields), transcript).problems
 
 
 def test_calls_are_judged_by_the_arguments_that_are_named() -> None:
-    assert told(calls=[{"tool": "add", "arguments": {"a": 1}}, {"tool": "list"}]) == ()
-    assert told(calls=[{"tool": "add", "arguments": {"a": 2}}]) == ('not called: add {"a": 2}',)
-    assert told(calls=[{"tool": "list", "arguments": {"all": None}}]) == ('not called: list {"all": null}',)
-    assert told(never=[{"tool": "drop"}, {"tool": "add", "arguments": {"a": 2}}]) == ()
-    assert told(never=[{"tool": "list"}]) == ("called: list",)
+    assert told(called=[{"tool": "add", "arguments": {"a": 1}}, {"tool": "list"}]) == ()
+    assert told(called=[{"tool": "add", "arguments": {"a": 2}}]) == ('not called: add {"a": 2}',)
+    assert told(called=[{"tool": "list", "arguments": {"all": None}}]) == ('not called: list {"all": null}',)
+    assert told(not_called=[{"tool": "drop"}, {"tool": "add", "arguments": {"a": 2}}]) == ()
+    assert told(not_called=[{"tool": "list"}]) == ("called: list",)
+    assert told(asked=[{"tool": "add", "arguments": {"b": 2}}]) == ()
+    assert told(asked=[{"tool": "list"}]) == ("no approval was asked for: list",)
+
+
+def test_what_is_said_is_judged_by_the_last_answer_or_by_all() -> None:
+    assert told(answer=["MOMENT"], says=["dentist"], says_not=["doctor"]) == ()
+    assert told(says=["moment"]) == ("the last answer does not match 'moment'",)
+    assert told(says_not=["moment", "doctor"]) == ("an answer matches 'moment'",)
+
+
+def filled(database: Path, *texts: str) -> None:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA journal_mode = WAL")
+        opened.execute("CREATE TABLE notes (text TEXT)")
+        opened.executemany("INSERT INTO notes VALUES (?)", [(text,) for text in texts])
+        opened.commit()
+
+
+def found(data: Path, *texts: str, **database: str) -> tuple[str, ...]:
+    expectation = {"sql": "SELECT text FROM notes", "rows": [[text] for text in texts]}
+    return judge(data, task(expect=[expectation], **database), Transcript(["The dentist."])).problems
+
+
+def test_the_only_database_is_asked_or_the_one_that_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"task a: the tools' data has no database; .* name it"):
+        found(tmp_path)
+    (tmp_path / "notes.txt").write_text("no database")
+    filled(tmp_path / "one.sqlite", "one")
+    assert found(tmp_path, "one") == ()
+    filled(tmp_path / "two.db", "two")
+    filled(tmp_path / "deep" / "three.db", "three")
+    with pytest.raises(TaskError, match=r"several databases \(one.sqlite, two.db\); say which is meant"):
+        found(tmp_path)
+    assert found(tmp_path, "two", database="two.db") == ()
+    assert found(tmp_path, "three", database="deep/three.db") == ()
+    mixed = task(
+        database="one.sqlite",
+        expect=[
+            {"sql": "SELECT text FROM notes", "rows": [["one"]]},
+            {"sql": "SELECT text FROM notes", "rows": [["two"]], "database": "two.db"},
+        ],
+    )
+    assert judge(tmp_path, mixed, Transcript(["The dentist."])).solved
+    with pytest.raises(TaskError, match=r"the tools' data has no file four\.db"):
+        found(tmp_path, database="four.db")
+
+
+def test_a_file_that_is_no_database_is_a_problem_of_its_task(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 99)
+    with pytest.raises(TaskError, match="task a: setup: file is not a database"):
+        prepare(tmp_path, task(setup=["SELECT 1"], database="notes.txt"))
+    with pytest.raises(TaskError, match="task a: expect 'SELECT text FROM notes': file is not a database"):
+        found(tmp_path, database="notes.txt")
+
+
+def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
+    make = ["CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('one')"]
+    with pytest.raises(TaskError, match="if one is to be created, name it"):
+        prepare(tmp_path, task(setup=make))
+    prepare(tmp_path, task(setup=make, database="notes.db"))
+    prepare(tmp_path, task(setup=["UPDATE notes SET text = 'two'"]))
+    assert found(tmp_path, "two") == ()
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"answer": []}, "says nothing of success"),
-        ({"ends": "running"}, "ends: Value error, a run does not end running"),
-        ({"recorded": [], "setup": ["SELECT 1"]}, "no tool is performed where results are recorded"),
-        ({"recorded": [{"tool": "a", "result": 1}]}, "recorded.0.result: Extra inputs"),
-        ({"calls": [{"tool": ""}]}, "calls.0.tool"),
+        ({"answer": []}, "expects nothing: give one of expect, answer, says"),
+        ({"ends": "running"}, "ends: a run does not end running"),
+        ({"recorded": [], "setup": ["SELECT 1"]}, "setup and expect can't be used with recorded results"),
+        ({"recorded": [{"tool": "a", "result": 1}]}, "recorded.0.result: no such field"),
+        ({"called": [{"tool": ""}]}, "called.0.tool"),
+        ({"asks": [{"tool": "a"}]}, "asks: no such field; did you mean asked?"),
+        ({"says_not": ["("]}, "says_not: '(' is not a regular expression"),
+        ({"approve": "perhaps"}, "approve: "),
+        ({"database": "/etc/passwd"}, "database: must be a file's path within the tools' data"),
+        ({"expect": [{"sql": "SELECT 1", "rows": [], "database": "a/../../b"}]}, "expect.0.database: must be"),
     ],
 )
 def test_a_task_that_cannot_be_judged_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -110,7 +183,7 @@ def project(folder: Path) -> Project:
 
 
 def player(project: Project, script: list[Turn], guard: RuleGuard | None = None) -> Player:
-    registry = Registry.load(project.tool_sources)
+    registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     model = Model(ScriptedChatModel(script), "fake", Prices(1.0, 1.0))
     made = guard or RuleGuard()
@@ -118,15 +191,14 @@ def player(project: Project, script: list[Turn], guard: RuleGuard | None = None)
 
 
 async def test_a_task_is_played_with_data_of_its_own(project: Project) -> None:
-    [(where, first)] = read(project.tasks)
+    [(where, first), _] = read(project.tasks)
     add = calls(("add_reminder", {"text": "Call the dentist"}))
     script = [plan("add", "add_reminder"), add, text("Added.")] * 2
     async with player(project, [*script, plan("say"), text("Added.")]) as made:
         played = [await made.play(first, where) for _ in range(3)]
     assert [one.solved for one in played] == [True, True, False]  # the second starts anew; the third adds nothing
-    assert "no such table: reminders" in played[2].problems[0]
-    assert played[2].problems[0].startswith(f"{where}: ")
-    assert [call.tool for call in played[0].calls] == ["add_reminder"]
+    assert played[2].problems[0].startswith(f"{where}: task add-one: the tools' data has no database")
+    assert [call.tool for call in Transcript.of(played[0].exchanges).calls] == ["add_reminder"]
     tally = Tally(played)
     assert (tally.solved, tally.share) == (2, 2 / 3)
     assert tally.sentence().startswith("2 of 3 solved: 67% (")
@@ -142,7 +214,7 @@ async def test_recorded_results_come_in_the_place_of_the_tools(project: Project)
     script = [PLAN, LIST, text("The dentist."), PLAN, wrong, plan("again"), text("Sorry.")]
     async with player(project, script) as made:
         good = await made.play(task(recorded=recorded, ends="succeeded"), "f:1")
-        bad = await made.play(task(recorded=recorded, never=[{"tool": "add_reminder"}]), "f:1")
+        bad = await made.play(task(recorded=recorded, not_called=[{"tool": "add_reminder"}]), "f:1")
     assert (good.solved, good.off_the_record) == (True, 0)
     assert bad.off_the_record == 1
     assert bad.problems == ("no answer matches 'dentist'", "called: add_reminder")
@@ -154,7 +226,52 @@ async def test_a_person_s_no_is_recorded_too(project: Project) -> None:
     script = [plan("add", "add_reminder"), calls(("add_reminder", {"text": "x"})), plan("stop"), text("No dentist.")]
     async with player(project, script, guard) as made:
         played = await made.play(task(recorded=[add | {"denied": "not now"}]), "f:1")
-    assert (played.solved, played.off_the_record, played.calls) == (True, 0, ())
+    assert (played.solved, played.off_the_record, Transcript.of(played.exchanges).calls) == (True, 0, [])
+
+
+ADD = calls(("add_reminder", {"text": "Call the dentist"}))
+
+
+@pytest.mark.parametrize("recorded", [None, [{"tool": "add_reminder", "arguments": {"text": "Call the dentist"}}]])
+@pytest.mark.parametrize("approve", [True, False])
+async def test_the_task_says_what_the_person_decides(project: Project, approve: bool, recorded: Any) -> None:
+    guard = RuleGuard(on(Stage.TOOL_CALL, Action.ASK))
+    script = [plan("add", "add_reminder"), ADD, *([] if approve else [plan("say")]), text("The dentist.")]
+    wanted = {"tool": "add_reminder", "arguments": {"text": "Call the dentist"}}
+    made = {"called": [wanted]} if approve else {"not_called": [wanted]}
+    asking = task(approve=approve, asked=[wanted], recorded=recorded, **made)
+    async with player(project, script, guard) as playing:
+        played = await playing.play(asking, "f:1")
+    assert played.problems == ()
+    shown = printed(played)
+    assert shown.startswith(
+        "✓ a  f:1\n  user   What is on my list?\n  plan   add  [add_reminder]\n  decide add_reminder"
+    )
+    assert '  ask    add_reminder({"text": "Call the dentist"}): the rule says ask' in shown
+    assert f"  person {'approve' if approve else 'deny'} by eval" in shown
+    assert ("a person denied it: the task says so" in shown) is not approve
+
+
+def printed(played: Played) -> str:
+    shown = io.StringIO()
+    PlainConsole(file=shown, width=160).print(dialogue(played))
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
+
+
+async def test_a_dialogue_shows_why_a_task_failed_and_steers_no_terminal(project: Project) -> None:
+    script = [PLAN, LIST, text("Nothing \x1b]0;owned is there.")]
+    async with player(project, script) as made:
+        played = await made.play(task(called=[{"tool": "add_reminder"}]), "f:1")
+    shown = printed(played)
+    assert "\x1b" not in shown
+    assert shown.splitlines()[4:] == [
+        "  call   list_reminders()",
+        "  result []  0.00 s",
+        "  reply  Nothing \ufffd]0;owned is there.  1 tokens, 90% sure",
+        "  end    succeeded (answered)",
+        "  why    no answer matches 'dentist'",
+        "  why    not called: add_reminder",
+    ]
 
 
 async def test_how_a_run_ended_is_told(project: Project) -> None:
@@ -162,7 +279,7 @@ async def test_how_a_run_ended_is_told(project: Project) -> None:
     async with player(project, [], guard) as made:
         blocked = await made.play(task(), "f:1")
         wanted = await made.play(task(answer=[], ends="blocked"), "f:1")
-        wrong = await made.play(task(setup=["DELETE FROM nowhere"], expect=[]), "f:7")
+        wrong = await made.play(task(setup=["DELETE FROM nowhere"], database="n.db"), "f:7")
     assert blocked.problems == (
         "no answer matches 'dentist'",
         "it ended blocked (guardrail): the rule says block",
@@ -173,11 +290,17 @@ async def test_how_a_run_ended_is_told(project: Project) -> None:
 
 def test_repeats_are_no_cases_of_their_own_unless_there_is_one_task() -> None:
     def plays(ids: list[str]) -> Tally:
-        return Tally([Played(task(id=name), f"f:{name}", (), (), ()) for name in ids])
+        return Tally([Played(task(id=name), f"f:{name}", ()) for name in ids])
 
     assert plays(["a"] * 9).interval[0] > plays(["a"] * 5 + ["b"] * 4).interval[0]
 
 
+ADD_ONE = {
+    "id": "add-one",
+    "agent": "notes",
+    "turns": [{"user": "Please remind me to call the dentist."}],
+    "expect": [{"sql": "SELECT count(*) FROM reminders WHERE text LIKE '%dentist%'", "rows": [[1]]}],
+}
 PLANNED = ScriptedAnswer(text=json.dumps({"goal": "look", "tools": []}))
 
 
@@ -186,23 +309,47 @@ def settings(folder: Path, url: str | None) -> Settings:
 
 
 async def test_the_command_shows_what_was_solved_and_what_not(folder: Path, tmp_path: Path) -> None:
+    (folder / "tasks" / "first.jsonl").write_text(json.dumps(ADD_ONE))
     (folder / "tasks" / "more.jsonl").write_text(json.dumps(HEARD | {"recorded": []}))
     shown, out = io.StringIO(), tmp_path / "out" / "eval.json"
     console = Console(file=shown, width=160)
     server = ScriptedServer(PLANNED, ScriptedAnswer(text="Nothing."), PLANNED, ScriptedAnswer(text="The dentist."))
     async with server.serving() as url:
-        assert not await evaluate(settings(folder, url), Wish(out=out), console)
+        secret = url.replace("http://", "http://user:word@")
+        assert not await evaluate(settings(folder, secret), Wish(out=out), console)
         assert await evaluate(settings(folder, url), Wish(ids=frozenset({"a"}), repeat=2), console)  # the last repeats
         assert await evaluate(settings(folder, url), Wish(agent="notes", at_least=0.5), console)
-    assert "no such table: reminders" in shown.getvalue()
-    assert "1 of 2 solved: 50% (" in shown.getvalue()
+    [tasks, model, *_] = shown.getvalue().splitlines()
+    assert (tasks, model) == (f"2 tasks of {folder}", f"model scripted at {url} (FLIGHTLOOP_MODEL_URL)")
+    assert "word" not in shown.getvalue()
+    assert "the tools' data has no database" in shown.getvalue()
+    assert "  reply  Nothing." in shown.getvalue()
+    assert f"95 % confidence) by scripted at {url} (FLIGHTLOOP_MODEL_URL)" in shown.getvalue()
     document = json.loads(out.read_text())
+    assert document["model"] == {"name": "scripted", "server": f"{url} (FLIGHTLOOP_MODEL_URL)"}
     assert [(one["id"], one["solved"]) for one in document["tasks"]] == [("add-one", False), ("a", True)]
 
 
+@pytest.mark.parametrize(
+    ("show", "told"), [(Show.NONE, []), (Show.FAILED, ["Nothing."]), (Show.ALL, ["The dentist.", "Nothing."])]
+)
+async def test_dialogues_are_printed_of_the_tasks_that_were_asked_for(
+    folder: Path, show: Show, told: list[str]
+) -> None:
+    lines = [json.dumps(HEARD | {"id": name, "recorded": []}) for name in ("good", "bad")]
+    (folder / "tasks" / "first.jsonl").write_text("\n".join(lines))
+    shown = io.StringIO()
+    server = ScriptedServer(PLANNED, ScriptedAnswer(text="The dentist."), PLANNED, ScriptedAnswer(text="Nothing."))
+    async with server.serving() as url:
+        await evaluate(settings(folder, url), Wish(show=show), Console(file=shown, width=160))
+    replies = [line.split("  ")[2] for line in shown.getvalue().splitlines() if line.startswith("  reply")]
+    assert replies == told
+
+
 async def test_data_of_the_project_is_there_before_each_task(folder: Path) -> None:
+    (folder / "tasks" / "first.jsonl").write_text(json.dumps(ADD_ONE))
     (folder / "tasks" / "data").mkdir()
-    with closing(sqlite3.connect(folder / "tasks" / "data" / "shop.db")) as database:
+    with closing(sqlite3.connect(folder / "tasks" / "data" / "notes.sqlite")) as database:
         database.execute("CREATE TABLE reminders (text TEXT)")
         database.execute("INSERT INTO reminders VALUES ('call the dentist')")
         database.commit()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.commands import cancel
 from agent.fakes import RuleGuard, calls, on, plan, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict
+from flightloop.events import ToolResult
 from flightloop.tool import ToolContext, tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
@@ -116,6 +118,51 @@ async def test_a_blocked_call_is_not_performed(make_bench: Callable[..., Any]) -
     assert run.status == "succeeded"
     assert ran == []
     assert "a guardrail refused it" in bench.model.requests[1].messages[-1].text
+
+
+@tool(effect="pure")
+def stumble(secret: str) -> str:
+    """Raises."""
+    raise RuntimeError(f"cannot log in with {secret}")
+
+
+def where_it_raised(ruling: Action | str | None) -> RuleGuard:
+    """A guard that says this of tracebacks, and nothing of what the model reads."""
+
+    def rule(subject: Subject) -> Action | str | None:
+        return ruling if subject.stage is Stage.TOOL_RESULT and "File" in subject.text else None
+
+    return RuleGuard(rule)
+
+
+@pytest.mark.parametrize(
+    ("ruling", "kept"),
+    [
+        (None, "cannot log in with xyzzy"),
+        ("File [redacted]", "File [redacted]"),
+        (Action.BLOCK, None),
+        (Action.ASK, None),
+    ],
+)
+async def test_people_see_where_a_tool_raised_and_the_model_does_not(
+    make_bench: Callable[..., Any], ruling: Action | str | None, kept: str | None
+) -> None:
+    script = [calls(("stumble", {"secret": "xyzzy"})), text("Sorry.")]
+    bench = make_bench(script, [stumble], guard=where_it_raised(ruling))
+    with capture_logs() as logs:
+        run = await bench.work(await bench.start())
+    (result,) = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert (result.ok, result.error) == (False, "RuntimeError: cannot log in with xyzzy")
+    assert (result.traceback or "")[-len(kept or "") :] == (kept or "")
+    assert ("xyzzy" in (result.traceback or "")) is (ruling is None)
+    assert not result.tainted
+    assert [(log["tool"], log["exception"]) for log in logs if log["event"] == "a tool raised"] == [
+        ("stumble", result.traceback)
+    ]
+    seen = bench.model.requests[1].model_dump_json()
+    assert "cannot log in with xyzzy" in seen
+    assert "test_gate.py" not in seen
+    assert "File [redacted]" not in seen
 
 
 async def test_a_withheld_result_never_reaches_the_model(make_bench: Callable[..., Any]) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from agent.catalogue import ProjectCatalogue
+from agent.kits import Kits
 from agent.project import EMBEDDED, LiveProject, load_project
+from agent.readiness import Readiness, readiness
+from agent.store import memory_journal
 from flightloop.errors import ConfigError, NotFound
+from flightloop.events import RunCreated
+from flightloop.runs import Budget, ProjectInfo
+from flightloop.tool import ToolContext
 from guardrails.guard import Guard
 from model.engine.compiler import check_tools
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
 
 AGENT = """\
 name: clerk
@@ -96,21 +105,33 @@ def test_a_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("agents/clerk.yaml", AGENT.replace("note]", "nope]"), "agents/clerk.yaml: tools: no tool is named nope"),
-        ("agents/clerk.yaml", AGENT.replace("policy: clerk", "policy: strict"), "policy: no policy is named strict"),
-        ("agents/clerk.yaml", AGENT + "budget: {steps: 0}\n", "agents/clerk.yaml: budget.steps"),
-        ("agents/clerk.yaml", AGENT + "colour: red\n", "agents/clerk.yaml: colour"),
+        ("agents/clerk.yaml", AGENT.replace("note]", "nope]"), "agents/clerk.yaml:3: tools: no tool is named nope"),
+        (
+            "agents/clerk.yaml",
+            AGENT.replace("policy: clerk", "policy: strict"),
+            "agents/clerk.yaml:4: policy: no policy is named strict",
+        ),
+        ("agents/clerk.yaml", AGENT + "budget: {steps: 0}\n", "agents/clerk.yaml:5: budget.steps"),
+        ("agents/clerk.yaml", AGENT + "colour: red\n", "agents/clerk.yaml:5: colour"),
         ("agents/clerk.yaml", "- a list", "an agent is a mapping"),
-        ("agents/clerk.yaml", "a: [", "cannot be read as YAML"),
-        ("agents/other.yaml", AGENT, "agents/other.yaml: name: another file"),
-        ("policies/other.yaml", POLICY, "policies/other.yaml: name: another file"),
+        ("agents/clerk.yaml", AGENT + "a: [\n", "agents/clerk.yaml:6: not YAML: "),
+        ("agents/clerk.yaml", "a: b: c", "agents/clerk.yaml:1: not YAML: mapping values are not allowed here"),
+        ("agents/clerk.yaml", "a: 2026-13-45", "agents/clerk.yaml: not YAML: month must be in 1..12"),
+        ("agents/clerk.yaml", "[" * 100_000, "agents/clerk.yaml: not YAML: maximum recursion depth exceeded"),
+        ("agents/clerk.yaml", AGENT + "escalation:\n- note\n- nope\n", "agents/clerk.yaml:7: escalation: no tool is"),
+        ("agents/other.yaml", AGENT, "agents/other.yaml:1: name: another file"),
+        ("policies/other.yaml", POLICY, "policies/other.yaml:1: name: another file"),
         ("policies/clerk.yaml", POLICY + "stages: {input: {rails: [nope]}}\n", "policies/clerk.yaml"),
         (
             "policies/clerk.yaml",
             POLICY + "  ask: [{effect: unsafe}, {tool: not}]\n",
-            "policies/clerk.yaml: tools.ask.1.tool: no tool is named not; did you mean note? known: ask_clerk, ",
+            "policies/clerk.yaml:5: tools.ask.1.tool: no tool is named not; did you mean note? known: ask_clerk, ",
         ),
-        ("policies/clerk.yaml", POLICY.replace("[note]", "[note, nope]"), "tools.allow.clerk: no tool is named nope"),
+        (
+            "policies/clerk.yaml",
+            POLICY.replace("[note]", "[note, nope]"),
+            "policies/clerk.yaml:4: tools.allow.clerk: no tool is named nope",
+        ),
         ("policies/clerk.yaml", POLICY + "  arguments: {nope: {}}\n", "tools.arguments: no tool is named nope"),
         ("policies/clerk.yaml", POLICY + "  harmless: [nope]\n", "tools.harmless: no tool is named nope"),
         (
@@ -118,7 +139,10 @@ def test_a_folder(folder: Path) -> None:
             POLICY + "stages: {tool_result: {rails: [{rail: pii, tools: [nope]}]}}\n",
             "stages.tool_result.rails.0.tools: no tool is named nope",
         ),
-        ("tools.py", "raise ValueError('no')", "tools.py"),
+        ("tools.py", TOOLS + "\n\nraise ValueError('no')\n", "tools.py:10 can't be loaded: ValueError: no"),
+        ("tools.py", TOOLS.replace("(text: str)", "(text)"), "tools.py:4 can't be loaded: TypeError: note: parameter"),
+        ("tools.py", "def broken(:\n", "tools.py:1 can't be loaded: SyntaxError"),
+        ("mcp.yaml", "a: [\n", "mcp.yaml:2: not YAML: "),
         ("tools.py", "raise SystemExit(1)", "tools.py"),
     ],
 )
@@ -143,7 +167,7 @@ def test_the_default_policy_may_name_tools_of_those_who_ask_for_completions(fold
         load_project(folder, ())
     (told,) = logs
     assert told["log_level"] == "warning"
-    assert "default.yaml: tools.ask.0.tool: no tool is named get_weather" in told["told"]
+    assert "default.yaml:5: tools.ask.0.tool: no tool is named get_weather" in told["told"]
 
 
 def test_no_agents_or_no_folder(tmp_path: Path) -> None:
@@ -185,3 +209,85 @@ def test_the_catalogue_tells_the_project(folder: Path) -> None:
     assert catalogue.policies() == catalogue.policies()
     assert catalogue.guard() is catalogue.guard()
     assert catalogue.guard().policy.name == "default"
+
+
+BREAKS = {
+    "agents/clerk.yaml": ("broken: [", "agents/clerk.yaml:1: not YAML: "),
+    "agents/deep.yaml": ("[" * 100_000, "agents/deep.yaml: not YAML: maximum recursion depth"),
+    "policies/clerk.yaml": (POLICY.replace("[note]", "[nope]"), "policies/clerk.yaml:4: tools.allow.clerk: no tool is"),
+    "tools.py": ("import nothing_of_that_name", "tools.py:1 can't be loaded: ModuleNotFoundError: No module named"),
+    "mcp.yaml": ("a: {command: 5}", "mcp.yaml: a.command: "),
+}
+
+
+@pytest.mark.parametrize("file", BREAKS)
+def test_a_broken_project_serves_on_and_says_what_is_wrong(folder: Path, file: str) -> None:
+    live = LiveProject(folder, ())
+    good, before = live.current(), live.info()
+    assert (before.problem, before.broken_since) == (None, None)
+    kept = (folder / file).read_text() if (folder / file).exists() else None
+    content, told = BREAKS[file]
+    change(folder / file, content)
+    with capture_logs() as logs:
+        broken = live.info()
+        assert live.info() == broken
+    assert live.current() is good
+    assert told in (broken.problem or "")
+    assert str(folder) not in (broken.problem or "")
+    assert (broken.loaded_at, broken.broken_since is not None) == (before.loaded_at, True)
+    [line] = [log for log in logs if log["log_level"] == "error"]
+    assert str(folder / file) in line["problem"]
+    change(folder / "agents" / "other.yaml", "also: [")
+    assert live.info().broken_since == broken.broken_since
+    (folder / "agents" / "other.yaml").unlink()
+    if kept is None:
+        (folder / file).unlink()
+    else:
+        change(folder / file, kept)
+    assert live.info().problem is None
+    assert live.info().loaded_at > before.loaded_at
+
+
+async def test_tools_that_break_before_their_first_call_serve_on(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    live = LiveProject(folder, ())
+    change(folder / "tools.py", "import nothing_of_that_name")
+    created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
+    run = (await memory_journal().create(created)).run
+    kits = Kits(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
+    context = ToolContext("k:0:0", "default", "clerk", "s", run.id, tmp_path_factory.mktemp("data"))
+    try:
+        async with kits.using(run) as kit:
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "milk"
+            change(folder / "tools.py", TOOLS.replace("return text", "return text.upper()"))
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "milk"
+        async with kits.using(run) as kit:
+            assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "MILK"
+    finally:
+        await kits.close()
+
+
+def test_what_a_broken_project_says_steers_no_terminal_and_has_an_end(folder: Path) -> None:
+    live = LiveProject(folder, ())
+    change(folder / "tools.py", "raise ValueError('\\x1b]0;owned' + '\\u202e' + 'x' * 100_000)")
+    problem = live.info().problem or ""
+    assert "ValueError: \ufffd]0;owned\ufffdxx" in problem
+    assert len(problem) <= 2000
+
+
+async def test_readiness_tells_a_broken_project_and_waits_for_no_slow_one(folder: Path) -> None:
+    live = LiveProject(folder, ())
+    assert await readiness(memory_journal(), None, live.info) == Readiness()
+    change(folder / "agents" / "clerk.yaml", "broken: [")
+    found = await readiness(memory_journal(), None, live.info)
+    assert (found.missing, (found.project or "").startswith("agents/clerk.yaml:1: not YAML")) == ([], True)
+    gate = threading.Event()
+
+    def slow() -> ProjectInfo:
+        gate.wait()
+        return live.info()
+
+    found = await readiness(memory_journal(), None, slow, timeout_s=0.05)
+    gate.set()
+    assert found.project == "the project's files take longer than 0.05 s to load"

@@ -6,10 +6,12 @@ import asyncio
 
 from agent.chat_model import Capabilities
 from agent.fakes import ScriptedChatModel
-from agent.readiness import not_ready
+from agent.fakes_api import api_deps
+from agent.readiness import Readiness, not_ready
 from agent.store import memory_journal, sql_journal
 from flightloop.chat import ModelCard
 from flightloop.errors import ModelUnavailable
+from tests.agent.test_api_runs import calling
 
 
 class Lost(ScriptedChatModel):
@@ -41,3 +43,15 @@ async def test_a_closed_journal_is_told(tmp_path: object) -> None:
     await journal.close()
     [told] = await not_ready(journal, None)
     assert told.startswith("the journal cannot be read: ")
+
+
+async def test_a_broken_project_is_told_and_is_ready() -> None:
+    async def ready() -> Readiness:
+        return Readiness(project="agents/a.yaml:3: not YAML")
+
+    async with calling(api_deps(ready=ready)) as client:
+        told = await client.get("/readyz")
+        assert (told.status_code, told.json()) == (200, {"status": "ok", "project": "agents/a.yaml:3: not YAML"})
+    async with calling(api_deps()) as client:
+        assert (await client.get("/readyz")).json() == {"status": "ok"}
+        assert (await client.get("/v1/project")).json()["problem"] is None

@@ -51,7 +51,7 @@ async def converse(
     **budget: int,
 ) -> list[Run]:
     """Runs of one session, one for each script."""
-    registry = Registry.load(project.tool_sources)
+    registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     kit = Kit(project.agent("notes"), rules or RuleGuard(), hosts)
     solo = Solo(journal, lambda run: kit, project.folder, "test")
@@ -82,12 +82,12 @@ async def test_a_session_becomes_turns_and_recorded_calls(project: Project) -> N
 async def test_a_task_that_the_failed_run_solves_is_refused(project: Project) -> None:
     journal = memory_journal()
     [wrong] = await converse(project, journal, [PLAN, LIST, text("Nothing.")])
-    for wanted in (Wanted(), Wanted(answer=["nothing"]), Wanted(calls=[Call(tool="list_reminders")])):
+    for wanted in (Wanted(), Wanted(answer=["nothing"]), Wanted(called=[Call(tool="list_reminders")])):
         with pytest.raises(InvalidRequest, match="itself would solve this task"):
             await regression(journal, "default", wrong.id, wanted)
     assert await regression(journal, "default", wrong.id, Wanted(answer=["nothing"], good=True))
     with pytest.raises(InvalidRequest, match="would not solve this task itself: called: list_reminders"):
-        await regression(journal, "default", wrong.id, Wanted(never=[Call(tool="list_reminders")], good=True))
+        await regression(journal, "default", wrong.id, Wanted(not_called=[Call(tool="list_reminders")], good=True))
     with pytest.raises(NotFound):
         await regression(journal, "other", wrong.id, Wanted())
 
@@ -122,25 +122,25 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     await journal.close()
     said: list[str] = []
     call = 'add_reminder {"text": "call +49 170 1234567 at noon"}'
-    await write_regression(settings, Request(run.id, calls=[call]), said.append)
+    await write_regression(settings, Request(run.id, called=[call]), said.append)
     file = project.folder / "tasks" / "regressions.jsonl"
     assert said[0] == f"task {run.id} in {file}: 1 inputs, 1 recorded calls"
     assert "--mask" in said[1]
     with pytest.raises(ConfigError, match=rf"regressions.jsonl:1: has a task {run.id} already; give .* another --id"):
-        await write_regression(settings, Request(run.id, calls=[call]), said.append)
+        await write_regression(settings, Request(run.id, called=[call]), said.append)
     file.write_text(file.read_text().rstrip())  # an editor that ends no line
-    await write_regression(settings, Request(run.id, calls=[call], id="masked", mask=True), said.append)
+    await write_regression(settings, Request(run.id, called=[call], id="masked", mask=True), said.append)
     plain, masked = load(file)
     assert "1234567" in plain.model_dump_json()
     assert "1234567" not in masked.model_dump_json()
-    [recorded], [wanted] = masked.recorded or [], masked.calls
+    [recorded], [wanted] = masked.recorded or [], masked.called
     number = recorded.arguments["text"].removeprefix("call ")
     assert masked.turns[0].text() == f"Please remind me to call {number}."
     assert wanted.arguments["text"] == f"call {number} at noon"
     for wrong, why in (
-        (Request(run.id, calls=["add_reminder text"]), "is no call: write TOOL"),
+        (Request(run.id, called=["add_reminder text"]), "is no call: write TOOL"),
         (Request(run.id, answer=["("]), "answer: "),
-        (Request(run.id, calls=[call], id="a b"), "id: "),
+        (Request(run.id, called=[call], id="a b"), "id: "),
     ):
         with pytest.raises(InvalidRequest, match=why):
             await write_regression(settings, wrong, said.append)

@@ -53,7 +53,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
     lookup = Lookup(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
-    made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tool_sources), lookup)
+    made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
     yield made
     await made.close()
 

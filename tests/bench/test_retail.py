@@ -278,7 +278,7 @@ def test_the_project_has_the_policy_and_the_sixteen_tools(tmp_path: Path) -> Non
 @pytest.fixture
 def kits(tmp_path: Path) -> Iterator[Kits]:
     live = LiveProject(write_project(tmp_path / "project", RULES), ())
-    return Kits(live, Guard, lambda project: ToolHosts(project.tool_sources))  # type: ignore[return-value]
+    return Kits(live, Guard, lambda project: ToolHosts(project.tools))  # type: ignore[return-value]
 
 
 async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits: Kits, tmp_path: Path) -> None:

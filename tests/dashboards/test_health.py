@@ -6,7 +6,7 @@ import pytest
 
 from dashboards.health import Level, Situation, findings, worst
 from flightloop.overview import Overview
-from flightloop.runs import Budget, Interrupt, Run, RunStatus, StopReason
+from flightloop.runs import Budget, Interrupt, ProjectInfo, Run, RunStatus, StopReason
 from flightloop.usage import Amounts, Spending
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -34,6 +34,14 @@ def run(number: int, reason: StopReason = StopReason.ANSWERED, ended: datetime =
 
 def stopped(scope: str, target: str | None = None) -> Interrupt:
     return Interrupt(id="int_1", scope=scope, target=target, epoch=1, created_at=NOW)
+
+
+def test_a_broken_project_is_told() -> None:
+    info = ProjectInfo(loaded_at=NOW)
+    assert findings(situation(project=info)) == []
+    broken = info.model_copy(update={"problem": "agents/a.yaml:3: not YAML", "broken_since": NOW})
+    [found] = findings(situation(project=broken))
+    assert (found.level, "agents/a.yaml:3: not YAML" in found.detail) == (Level.WARNING, True)
 
 
 def test_nothing_wrong_is_all_well() -> None:

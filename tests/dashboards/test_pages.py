@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
-from flightloop.runs import Budget, Run, RunStatus, StopReason
+from flightloop.runs import Budget, ProjectInfo, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.testing.delegation import delegated
-from flightloop.testing.plots import PLOTS
+from flightloop.testing.plots import PLOTS, TRACEBACK
 from flightloop.testing.script import Clock
 from flightloop.usage import Spending
 
@@ -90,6 +90,15 @@ def test_a_run_shows_its_steps(show: Show, client: Flightloop) -> None:
 def test_a_failed_run_says_why(show: Show, client: Flightloop) -> None:
     app = show("run", id=run_with(client, RunStatus.BLOCKED))
     assert "asks to ignore the instructions" in text(app)
+
+
+def test_a_run_shows_where_a_tool_raised(show: Show, client: Flightloop) -> None:
+    fails = next(plot for plot in PLOTS if plot.failed)
+    run = client.runs.create(agent="returns", input=fails.asked)
+    assert client.runs.wait(run.id, timeout_s=20).status is RunStatus.FAILED
+    app = show("run", id=run.id)
+    assert "Traceback" in [item.label for item in app.expander]
+    assert TRACEBACK in [item.value for item in app.code]
 
 
 def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:
@@ -250,6 +259,16 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeSe
     assert said.count("no bound") == 2
     assert "50% used" in said
     assert "It begins anew in 4 h" in said
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_broken_project_is_told_on_every_page(show: Show, server: FakeServer, page: str) -> None:
+    assert "project's files" not in text(show(page))
+    problem = "agents/a.yaml:3: <b>not</b> YAML"
+    server.world.project = ProjectInfo(loaded_at=datetime.now(UTC), problem=problem, broken_since=datetime.now(UTC))
+    written = text(show(page))
+    assert written.count("The project&#x27;s files can&#x27;t be used since") == 1
+    assert "agents/a.yaml:3: &lt;b&gt;not" in written
 
 
 @pytest.mark.parametrize("page", PAGES)

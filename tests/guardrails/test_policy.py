@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,24 @@ def test_a_wrong_field_is_named(text, field):
     with pytest.raises(ConfigError) as caught:
         parse_policy(text, "file.yaml")
     assert caught.value.param == field
-    assert caught.value.message.startswith(f"file.yaml: {field}")
+    assert re.match(rf"file\.yaml:\d+: {re.escape(field)}", caught.value.message)
+
+
+def test_a_wrong_field_is_told_with_its_line():
+    lines = [
+        "name: mine",
+        "version: 1",
+        "tools:",
+        "  allow: {a: [b]}",
+        "  ask:",
+        "  - tool: b",
+        "  - tool: b",
+        "    above: 1",
+    ]
+    with pytest.raises(ConfigError, match=r"^file\.yaml:7: tools\.ask\.1: "):
+        parse_policy("\n".join(lines), "file.yaml")
+    with pytest.raises(ConfigError, match=r"^file\.yaml:3: not YAML: "):
+        parse_policy("name: mine\nstages:\n  input: [", "file.yaml")
 
 
 @pytest.mark.parametrize("text", ["- a list", "{", ""])

@@ -278,12 +278,13 @@ def test_tools_and_approvals():
         asked,
         ApprovalDecided(run_id="r1", approval_id="a", call_id="c", decision="deny"),
         ToolResult(run_id="r1", call_id="c", tool="find", ok=True, seconds=0.5, tainted=True),
-        ToolResult(run_id="r1", call_id="c", tool="find", ok=False, seconds=1.5),
+        ToolResult(run_id="r1", call_id="c", tool="find", ok=False, seconds=1.5, tries=3),
     ).values()
     assert values.by(c.GUARDRAIL_APPROVALS, "decision") == {"requested": 1, "approve": 0, "deny": 1, "expire": 0}
     assert values.by(c.TOOL_CALLS, "outcome", tool="find") == {"ok": 1, "error": 1}
     assert values.mean(c.TOOL_SECONDS, tool="find") == 1
     assert values.value(c.TOOL_TAINTED) == 1
+    assert values.value(c.TOOL_RETRIES, tool="find") == 2
 
 
 def test_return_on_investment_by_hand():

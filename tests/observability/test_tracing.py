@@ -129,6 +129,33 @@ def test_an_exception_and_a_failed_run_mark_the_span(tmp_path):
     assert run["attributes"][semconv.ERROR_TYPE] == "error"
 
 
+TRACEBACK = """\
+  File "tools.py", line 7, in find
+    raise LookupError(f"no order of {email}")
+KeyError: 'bob@example.org'
+which caused:
+  File "tools.py", line 9, in find
+    raise
+LookupError: no order of bob@example.org"""
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_failed_tool_marks_its_span_and_tells_where_it_raised(tmp_path, capture):
+    tracing = Tracing(provider := setup(TracingConfig(directory=tmp_path)), capture_content=capture)
+    with tracing.tool("find", "c1") as span:
+        tracing.failed(span, "tool_error", TRACEBACK)
+    with tracing.tool("find", "c2") as span:
+        tracing.failed(span, "timeout")
+    provider.shutdown()
+    raised, late = spans_in(tmp_path)
+    assert (raised["status"]["status_code"], late["status"]["status_code"]) == ("ERROR", "ERROR")
+    assert (late["attributes"][semconv.ERROR_TYPE], late["events"]) == ("timeout", [])
+    [event] = raised["events"]
+    assert (event["name"], event["attributes"][semconv.EXCEPTION_TYPE]) == ("exception", "LookupError")
+    told = event["attributes"][semconv.EXCEPTION_STACKTRACE]
+    assert ("line 9, in find\n    raise\nLookupError" in told, "bob@" in told) == (True, capture)
+
+
 def test_the_file_is_rotated_and_old_ones_go(tmp_path):
     provider = setup(TracingConfig("w", directory=tmp_path, max_bytes=2000, backups=2))
     tracing = Tracing(provider)

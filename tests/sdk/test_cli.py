@@ -17,7 +17,7 @@ from flightloop.chat import FunctionCall, ToolCall
 from flightloop.cli.live import follow
 from flightloop.cli.render import moment
 from flightloop.errors import ConnectionFailed
-from flightloop.runs import Budget, Run, RunStatus, StopReason
+from flightloop.runs import Budget, ProjectInfo, Run, RunStatus, StopReason
 from flightloop.testing import FakeServer, World
 from flightloop.tool import tool_of
 from flightloop.usage import Amounts, Spending
@@ -97,6 +97,40 @@ def test_a_person_approves_from_the_command_line(server: FakeServer, client: Fli
     again = flightloop("deny", "apr_1")
     assert again.returncode == 1
     assert again.stderr == "flightloop: approval apr_1 is already approved (request req_fake)\n"
+
+
+def stumble(world: World, run: Run) -> None:
+    """A tool raises, though it was tried three times."""
+    call = ToolCall(id="c1", function=FunctionCall(name="find", arguments="{}"))
+    world.append(run.id, ev.CallsDecided(calls=[call], model=ev.ModelCall(model="m"), step=1))
+    told = "KeyError: 'A-1'"
+    traceback = f'  File "tools.py", line 4, in find\n    orders[number]\n\x1b]0;owned\x07{told}'
+    result = ev.ToolResult(call_id="c1", tool="find", ok=False, error=told, traceback=traceback, tries=3, step=1)
+    world.append(run.id, result)
+    world.append(run.id, ev.RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.ERROR, step=1))
+
+
+def test_show_tells_where_a_tool_raised(server: FakeServer, client: Flightloop, flightloop) -> None:
+    server.on_run = stumble
+    run = client.runs.create(agent="support", input="Find it.")
+    client.runs.wait(run.id, timeout_s=20)
+    done = flightloop("show", run.id)
+    assert done.returncode == 0, done.stderr
+    assert "result KeyError: 'A-1'  0.00 s, 3 tries" in done.stdout
+    assert 'File "tools.py", line 4, in find' in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_broken_project_is_told_before_a_run(server: FakeServer, flightloop) -> None:
+    now = datetime.now(UTC)
+    server.world.project = ProjectInfo(loaded_at=now, problem="agents/a.yaml:3: not YAML", broken_since=now)
+    for command in (("run", "Where is it?", "-a", "support"), ("chat",)):
+        done = flightloop(*command, input="")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("warning: the project's files can't be used since ")
+        assert "agents/a.yaml:3: not YAML" in done.stderr
+    server.world.project = ProjectInfo(loaded_at=now)
+    assert flightloop("run", "Where is it?", "-a", "support").stderr == ""
 
 
 def test_stop_all_latches_and_clear_lifts(client: Flightloop, flightloop) -> None:

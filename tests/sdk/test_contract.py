@@ -36,6 +36,10 @@ async def test_a_run_from_creation_to_its_rating(client: AsyncFlightloop) -> Non
     assert [run.id for run in (await client.runs.list(agent="support", status="cancelled", limit=5)).data] == [first.id]
 
 
+async def test_the_project(client: AsyncFlightloop) -> None:
+    assert (await client.project()).problem is None
+
+
 async def test_keys(client: AsyncFlightloop) -> None:
     made = await client.keys.create(name="ann", role="viewer")
     assert made.key.startswith("fl_")

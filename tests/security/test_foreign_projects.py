@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from agent.admin.evals import Wish, evaluate
 from agent.admin.regressions import append
 from agent.admin.telling import tell
 from agent.config import Settings
-from agent.evals.judging import judge, prepare
+from agent.evals.databases import MOST_FILES, prepare
+from agent.evals.judging import judge
 from agent.evals.task import Expectation, Task, TaskError
+from agent.evals.transcript import Transcript
 from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.project import MOST_DOCUMENTS, LiveProject, load_project
 from flightloop.errors import ConfigError
@@ -144,9 +147,13 @@ def task_of(**fields: object) -> Task:
         "SELECT zeroblob(1000000000)",
     ],
 )
-def test_a_tasks_sql_stays_in_its_database(tmp_path: Path, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.evals.judging.MOST_SECONDS", 0.2)
-    foreign, new, own = tmp_path / "foreign.db", tmp_path / "new.db", tmp_path / "shop.db"
+@pytest.mark.parametrize("name", ["shop.db", "notes.sqlite"])
+def test_a_tasks_sql_stays_in_its_database(
+    tmp_path: Path, statement: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.evals.databases.MOST_SECONDS", 0.2)
+    (data := tmp_path / "data").mkdir()
+    foreign, new, own = data / "foreign.db", tmp_path / "new.db", data / name
     with closing(sqlite3.connect(foreign)) as journal:
         journal.execute("CREATE TABLE keys (secret TEXT)")
         journal.execute("INSERT INTO keys VALUES ('them')")
@@ -154,34 +161,82 @@ def test_a_tasks_sql_stays_in_its_database(tmp_path: Path, statement: str, monke
     before = foreign.read_bytes()
     statement = statement.replace("FOREIGN", str(foreign)).replace("NEW", str(new))
     with pytest.raises(TaskError, match="task a: setup"):
-        prepare(own, task_of(setup=["CREATE TABLE t (a)", statement]))
+        prepare(data, task_of(database=name, setup=["CREATE TABLE t (a)", statement]))
     assert (foreign.read_bytes(), new.exists()) == (before, False)
     with closing(sqlite3.connect(own)) as shop:
         assert shop.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,), "all of a setup or nothing"
     if not statement.startswith(("COMMIT", "VACUUM")):
+        asking = task_of(expect=[Expectation(sql=statement, rows=[], database=name)])
         with pytest.raises(TaskError, match="task a: expect"):
-            judge(own, ["hello"], task_of(expect=[Expectation(sql=statement, rows=[])]))
+            judge(data, asking, Transcript(["hello"]))
 
 
 def test_a_setup_and_an_expectation_do_what_they_are_for(tmp_path: Path) -> None:
-    shop = tmp_path / "shop.db"
-    prepare(shop, task_of(setup=["CREATE TABLE t (a, b)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')"]))
+    setup = ["CREATE TABLE t (a, b)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')"]
+    prepare(tmp_path, task_of(database="notes.db", setup=setup))
     right = task_of(expect=[Expectation(sql="SELECT a, upper(b) FROM t ORDER BY a", rows=[[1, "X"], [2, "Y"]])])
-    assert judge(shop, ["hello"], right).solved
+    assert judge(tmp_path, right, Transcript(["hello"])).solved
 
 
-@pytest.mark.parametrize("end", ["", "-wal", "-journal"])
-def test_a_link_that_a_tool_left_in_the_databases_place_is_not_followed(tmp_path: Path, end: str) -> None:
-    foreign = tmp_path / "foreign.db"
-    prepare(foreign, task_of(setup=["CREATE TABLE keys (secret TEXT)"]))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / f"shop.db{end}").symlink_to(foreign)
-    for work in (
-        lambda shop: prepare(shop, task_of(setup=["SELECT 1"])),
-        lambda shop: judge(shop, ["hello"], task_of(expect=[Expectation(sql="SELECT * FROM keys", rows=[])])),
-    ):
-        with pytest.raises(TaskError, match="no plain file"):
-            work(tmp_path / "data" / "shop.db")
+def works(data: Path, **database: str) -> list[Callable[[], object]]:
+    """What opens a task's database."""
+    expectation = Expectation(sql="SELECT * FROM keys", rows=[], **database)
+    return [
+        lambda: prepare(data, task_of(setup=["SELECT 1"], **database)),
+        lambda: judge(data, task_of(expect=[expectation]), Transcript(["hello"])),
+    ]
+
+
+@pytest.mark.parametrize("name", ["shop.db", "notes.sqlite", "deep/notes.db"])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal", "folder"])
+def test_a_link_that_a_tool_left_in_the_databases_place_is_not_followed(tmp_path: Path, end: str, name: str) -> None:
+    foreign = tmp_path / "foreign"
+    (foreign / name).parent.mkdir(parents=True)
+    prepare(foreign, task_of(database=name, setup=["CREATE TABLE keys (secret TEXT)"]))
+    data = tmp_path / "data"
+    if end == "folder":
+        place = (data / name).parent
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to((foreign / name).parent)
+    else:
+        (data / name).parent.mkdir(parents=True)
+        (data / f"{name}{end}").symlink_to(foreign / name)
+    for work in works(data, database=name):
+        with pytest.raises(TaskError, match="no plain f"):
+            work()
+
+
+def test_a_link_is_not_taken_for_the_only_database(tmp_path: Path) -> None:
+    prepare(tmp_path, task_of(database="foreign.db", setup=["CREATE TABLE keys (secret TEXT)"]))
+    (data := tmp_path / "data").mkdir()
+    (data / "notes.db").symlink_to(tmp_path / "foreign.db")
+    os.mkfifo(data / "pipe.db")
+    for work in works(data):
+        with pytest.raises(TaskError, match="the tools' data has no database"):
+            work()
+
+
+def test_a_folder_of_countless_files_is_not_searched_for_a_database(tmp_path: Path) -> None:
+    for number in range(MOST_FILES + 1):
+        (tmp_path / str(number)).touch()
+    for work in works(tmp_path):
+        with pytest.raises(TaskError, match=f"more than {MOST_FILES} files"):
+            work()
+
+
+@pytest.mark.parametrize("name", ["shop.db", "notes.sqlite"])
+def test_a_journal_beside_a_tasks_database_removes_nothing(tmp_path: Path, name: str) -> None:
+    """SQLite ends an unfinished write, and removes a file that the write's journal names."""
+    (key := tmp_path / "key").write_text(KEY)
+    (data := tmp_path / "data").mkdir()
+    prepare(data, task_of(database=name, setup=["CREATE TABLE keys (secret TEXT)"]))
+    path, magic = str(key).encode(), bytes.fromhex("d9d505f920a163d7")
+    end = path + len(path).to_bytes(4, "big") + (sum(path) & 0xFFFFFFFF).to_bytes(4, "big") + magic
+    (data / f"{name}-journal").write_bytes(magic + bytes(504) + end)
+    for work in (*works(data), *works(data, database=name)):
+        with pytest.raises(TaskError, match="was left in the middle of a write"):
+            work()
+    assert key.read_text() == KEY
 
 
 # -- what the platform writes into a project ------------------------------------------------------

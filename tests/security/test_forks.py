@@ -118,7 +118,7 @@ async def working(folder: Path, *script: Turn) -> AsyncIterator[Desk]:
     agent = "name: desk\ninstructions: Help.\ntools: [find, refund]\npolicy: desk\nplanning: false\n"
     (project / "agents" / "desk.yaml").write_text(agent)
     live, journal = LiveProject(project, ()), memory_journal(poll_s=0.01)
-    kits = Kits(live, Guard, lambda known: LocalHosts(Registry.load(known.tool_sources).tools()))
+    kits = Kits(live, Guard, lambda known: LocalHosts(Registry.load(known.tools.sources).tools()))
     tracing = Tracing(TracerProvider(shutdown_on_exit=False))
     watch = InterruptWatch(lambda: InterruptSnapshot(0, ()), 60.0)
     config = WorkerConfig(poll_s=0.01, lease_s=30.0)

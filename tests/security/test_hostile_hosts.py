@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flightloop.errors import ConfigError
 from tests.security.conftest import WAYS, Deployment, project_of
 from tools.config import ToolsConfig
 from tools.describe import described
+from tools.tracebacks import MOST_CHARACTERS
 
 PIPES = '''
 import fcntl, gc, json, os, struct
@@ -138,14 +140,61 @@ async def test_a_forged_answer_is_cut_as_any(deployment: Deployment, tmp_path: P
     assert (await hosts.call("one", {}, deployment.context())).content == 1
 
 
+async def test_a_forged_traceback_is_cut_and_steers_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    hosts = await deployment.hosts(project_of(tmp_path, PIPES.replace("AT_IMPORT", "")))
+    answer = {"call": "CALL", "ok": False, "content": None, "error": "E", "note": None}
+    answer["traceback"] = "x" * 200_000 + "\x1b]0;owned\x07 \u202egnp.exe\n  File"
+    said = await hosts.call("forge", {"text": json.dumps(answer)}, deployment.context())
+    assert len(said.traceback or "") == MOST_CHARACTERS
+    assert (said.traceback or "").endswith("x\ufffd]0;owned\ufffd \ufffdgnp.exe\n  File")
+    praised = await hosts.call("forge", {"text": json.dumps(answer | {"ok": True})}, deployment.context())
+    assert (praised.ok, praised.traceback, praised.tries) == (True, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ('effect="unsafe", retries=1', "an unsafe tool takes no retries"),
+        ("retries=1", "an unsafe tool takes no retries"),
+        ('effect="pure", retries=11', "retries must be 0 to 10, not 11"),
+        ('effect="pure", retries=-1', "retries must be 0 to 10, not -1"),
+        ('effect="pure", retries="many"', "can't be loaded"),
+    ],
+)
+def test_retries_that_could_repeat_an_effect_are_refused(tmp_path: Path, declared: str, said: str) -> None:
+    source = f"""
+from flightloop.tool import tool
+
+@tool({declared})
+def again() -> int:
+    "Again."
+    return 1
+"""
+    with pytest.raises(ConfigError, match=said):
+        described([project_of(tmp_path, source)], ToolsConfig())
+
+
+def test_retries_that_a_project_slips_into_a_description_are_refused(tmp_path: Path) -> None:
+    source = """
+from flightloop.tool import tool
+
+@tool(effect="unsafe")
+def again() -> int:
+    "Again."
+    return 1
+again.__flightloop_tool__.spec.__dict__["retries"] = 1
+"""
+    with pytest.raises(ConfigError, match=r"(?s)described wrongly: .*an unsafe tool takes no retries"):
+        described([project_of(tmp_path, source)], ToolsConfig())
+
+
 @pytest.mark.parametrize("frame", [b'{"ready": true}', b'{"ready": ["namespaces"]}', b'{"failed": 5}', b"\\xff" * 9])
 async def test_what_is_said_while_tools_are_loaded_ends_the_host(
     deployment: Deployment, tmp_path: Path, scratches: Callable[[], list[Path]], frame: bytes
 ) -> None:
-    said = f"try:\n    send({frame!r})\nexcept SystemExit:\n    pass"
-    source = project_of(tmp_path, PIPES.replace("AT_IMPORT", ""))
-    hosts = await deployment.hosts(source)
-    source.write_text(PIPES.replace("AT_IMPORT", said))
+    # Where tools are only described, there is no data folder.
+    said = f"if os.path.isdir({str(deployment.data)!r}):\n    send({frame!r})"
+    hosts = await deployment.hosts(project_of(tmp_path, PIPES.replace("AT_IMPORT", said)))
     outcome = await hosts.call("one", {}, deployment.context())
     assert not outcome.ok
     assert "line to the worker" in str(outcome.error)

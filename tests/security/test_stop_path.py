@@ -28,7 +28,7 @@ from agent.front.app import BODY_BYTES, Front, answered_here
 from agent.front.forwarding import CLIENT, CallerOfFront, Forwarding
 from agent.front.process import FrontOrder, api_socket
 from agent.front.whole_request import PIECE, answers
-from agent.readiness import Remembered
+from agent.readiness import Readiness, Remembered
 from agent.serving import running
 from agent.store import sql_journal
 from agent.store.writer import HELD_S
@@ -241,20 +241,20 @@ async def first(several: Any) -> AsyncIterator[Message]:
 
 
 async def test_a_model_that_takes_its_time_does_not_keep_the_probe_waiting() -> None:
-    found: list[list[str]] = [[], ["the model gives no answer"]]
+    found = [Readiness(), Readiness(["the model gives no answer"])]
     gate = asyncio.Event()
     gate.set()
 
-    async def check() -> list[str]:
+    async def check() -> Readiness:
         await gate.wait()
         return found.pop(0)
 
     ready = Remembered(check, patience_s=0.01)
-    assert await ready() == []
+    assert (await ready()).missing == []
     gate.clear()
-    assert await ready() == []  # as it was a moment ago
+    assert (await ready()).missing == []  # as it was a moment ago
     gate.set()
-    assert await ready() == ["the model gives no answer"]
+    assert (await ready()).missing == ["the model gives no answer"]
 
 
 def test_the_front_s_order_goes_over_a_pipe_with_its_secrets() -> None:

@@ -197,3 +197,84 @@ def write_file(context: ToolContext, name: str) -> str:
     """Writes a file."""
     Path(context.data / name).write_text("x")
     return name
+
+
+@tool(effect="pure")
+async def fail_below(depth: int) -> int:
+    """Raises because of something else, some calls down."""
+    await asyncio.sleep(0)
+    try:
+        return _fall(depth)
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise LookupError("no \x1b[31mluck\n  today") from error
+
+
+def _fall(depth: int) -> int:
+    return int("seven") if depth == 0 else _fall(depth - 1) + 1
+
+
+@tool(effect="pure")
+def fail_at_length() -> None:
+    """Raises what has a lot to say, again and again."""
+    raise _chain(30)
+
+
+def _chain(links: int) -> Exception:
+    error = ValueError("long " * 10_000)
+    for _ in range(links):
+        try:
+            raise ValueError("long " * 10_000) from error
+        except ValueError as next_one:
+            error = next_one
+    return error
+
+
+@tool(effect="pure")
+def fail_together() -> None:
+    """Raises several at once."""
+    raise ExceptionGroup("both", [ValueError("left"), KeyError("right")])
+
+
+@tool(effect="pure")
+def fail_without_words() -> None:
+    """Raises what has no text, and is its own cause."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    error = Mute()
+    error.__context__ = error
+    raise error
+
+
+@tool(effect="keyed", retries=3, timeout_s=20)
+def flaky(context: ToolContext, failures: int, by: str = "raise") -> int:
+    """Fails so often, then says how often it was called with this key."""
+    calls = context.data / f"{context.key}.calls"
+    with calls.open("a") as file:
+        file.write("x")
+    times = len(calls.read_text())
+    if times > failures:
+        return times
+    if by == "refuse":
+        raise ToolRefused("not now")
+    if by == "die":
+        die()
+    if by == "hang":
+        threading.Event().wait()
+    raise ConnectionError(f"failure {times}")
+
+
+@tool(effect="keyed", retries=10, timeout_s=1)
+def flaky_briefly(context: ToolContext) -> int:
+    """Always fails, with little time."""
+    return flaky(context, 99)
+
+
+@tool(effect="keyed", retries=3, timeout_s=1)
+def hang_with_retries(context: ToolContext) -> int:
+    """Waits for ever, though it may be tried again."""
+    return flaky(context, 99, "hang")

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ import pytest
 from flightloop.errors import ConfigError, NotFound
 from flightloop.tool import ToolContext
 from tools.config import ToolsConfig
-from tools.host import ToolHosts
+from tools.host import LONGEST_PAUSE_S, ToolHosts, backoff
+from tools.tracebacks import MOST_CHARACTERS
 
 SAMPLE = Path(__file__).parent / "sample_tools.py"
 CLOSED = os.geteuid() == 0 and any(not folder.stat().st_mode & 1 for folder in Path(sys.base_prefix).resolve().parents)
@@ -86,6 +88,99 @@ async def test_what_a_tool_raises_is_an_outcome(hosts: ToolHosts, tmp_path: Path
     assert str(wrong.error).startswith("a: Input should be a valid integer")
     gobbled = await hosts.call("gobble", {}, told)
     assert str(gobbled.error).startswith("MemoryError")
+
+
+async def test_where_a_tool_raised_is_told_without_the_platform(hosts: ToolHosts, tmp_path: Path) -> None:
+    told = context(tmp_path)
+    assert (await hosts.call("refuse", {}, told)).traceback is None
+    assert (await hosts.call("add", {"a": "x"}, told)).traceback is None
+    assert (await hosts.call("add", {"a": 1}, told)).traceback is None
+    failed = str((await hosts.call("fail", {}, told)).traceback).splitlines()
+    assert failed[0].startswith(f'  File "{SAMPLE}", line ')
+    assert failed[1:] == ['    raise RuntimeError("the disk is on fire")', "RuntimeError: the disk is on fire"]
+    caused = str((await hosts.call("fail_below", {"depth": 2}, told)).traceback).splitlines()
+    assert [line for line in caused if not line.startswith(" ")] == [
+        "ValueError: invalid literal for int() with base 10: 'seven'",
+        "which caused:",
+        "LookupError: no \ufffd[31mluck today",
+    ]
+    assert not any("serving.py" in line or "runners.py" in line for line in caused)
+    together = str((await hosts.call("fail_together", {}, told)).traceback).splitlines()
+    assert [line for line in together if not line.startswith(" ")] == [
+        "ExceptionGroup: both (2 sub-exceptions)",
+        "with:",
+        "ValueError: left",
+        "with:",
+        "KeyError: 'right'",
+    ]
+    assert str((await hosts.call("fail_without_words", {}, told)).traceback).endswith("\nMute")
+    long = str((await hosts.call("fail_at_length", {}, told)).traceback)
+    assert len(long) <= MOST_CHARACTERS
+    assert {line.split(" ")[0] for line in long.splitlines()} == {"", "ValueError:", "which"}
+    deep = str((await hosts.call("fail_below", {"depth": 100_000}, told)).traceback)
+    assert "RecursionError: maximum recursion depth exceeded" in deep
+    assert len(deep.splitlines()) < 60
+
+
+@pytest.mark.parametrize("by", ["raise", "die"])
+async def test_a_failed_call_is_tried_again_with_its_key(hosts: ToolHosts, tmp_path: Path, by: str) -> None:
+    outcome = await hosts.call("flaky", {"failures": 2, "by": by}, context(tmp_path))
+    assert (outcome.ok, outcome.content, outcome.tries, outcome.traceback) == (True, 3, 3, None)
+    assert os.listdir(tmp_path) == ["run:0:0.calls"]
+
+
+async def test_retries_have_an_end(hosts: ToolHosts, tmp_path: Path) -> None:
+    outcome = await hosts.call("flaky", {"failures": 99}, context(tmp_path))
+    assert (outcome.ok, outcome.error, outcome.tries) == (False, "ConnectionError: failure 4", 4)
+    assert str(outcome.traceback).endswith("ConnectionError: failure 4")
+
+
+async def test_retries_end_with_the_calls_time(hosts: ToolHosts, tmp_path: Path) -> None:
+    outcome = await hosts.call("flaky_briefly", {}, context(tmp_path))
+    assert not outcome.ok
+    assert 1 < outcome.tries < 6  # of eleven
+    assert outcome.seconds < 5
+    hung = await hosts.call("hang_with_retries", {}, replace(context(tmp_path), key="hung"))
+    assert (hung.timed_out, hung.tries) == (True, 1)
+
+
+async def test_a_refusal_and_wrong_arguments_are_not_tried_again(hosts: ToolHosts, tmp_path: Path) -> None:
+    outcome = await hosts.call("flaky", {"failures": 1, "by": "refuse"}, context(tmp_path))
+    assert (outcome.ok, outcome.error, outcome.tries) == (False, "not now", 1)
+    assert (await hosts.call("flaky", {"failures": "x"}, context(tmp_path))).tries == 1
+
+
+async def test_a_stopped_run_is_not_tried_again(hosts: ToolHosts, tmp_path: Path) -> None:
+    call = asyncio.create_task(hosts.call("flaky", {"failures": 99}, context(tmp_path)))
+    await until((tmp_path / "run:0:0.calls").exists)
+    await hosts.kill("run")
+    assert (await call).killed
+    made = (tmp_path / "run:0:0.calls").read_text()
+    await hosts.call("add", {"a": 1}, context(tmp_path))
+    assert (tmp_path / "run:0:0.calls").read_text() == made
+
+
+def test_pauses_double_and_have_an_end() -> None:
+    for tries, longest in ((1, 0.2), (2, 0.4), (5, 3.2), (99, LONGEST_PAUSE_S)):
+        assert longest / 2 <= backoff(tries) <= longest
+
+
+async def test_hosts_go_on_with_the_code_that_was_good(tmp_path: Path) -> None:
+    (folder := tmp_path / "project").mkdir()
+    (data := tmp_path / "data").mkdir()
+    good = (
+        "# -*- coding: latin-1 -*-\nfrom flightloop.tool import tool\n\n\n@tool(effect='pure')\ndef where() -> str:\n"
+        "    'Caf\xe9.'\n    return __file__\n\n\n@tool(effect='pure')\ndef fail() -> None:\n    'Fails.'\n"
+        "    raise LookupError('caf\xe9')\n"
+    )
+    (folder / "tools.py").write_bytes(good.encode("latin-1"))
+    async with ToolHosts([folder / "tools.py"], CONFIG) as hosts:
+        (folder / "tools.py").write_text("broken(\n" * 20)  # before any host has started
+        assert (await hosts.call("where", {}, context(data))).content == str(folder / "tools.py")
+        failed = await hosts.call("fail", {}, context(data))
+        assert "    raise LookupError('caf\xe9')\nLookupError: caf\xe9" in str(failed.traceback)
+    with pytest.raises(ConfigError, match=r"tools\.py:20 can't be loaded: SyntaxError"):
+        ToolHosts([folder / "tools.py"], CONFIG)
 
 
 async def test_results_that_are_no_json_become_text_and_long_ones_are_cut(hosts: ToolHosts, tmp_path: Path) -> None:

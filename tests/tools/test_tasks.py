@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from agent.evals.judging import judge, prepare
+from agent.evals.databases import prepare
+from agent.evals.judging import judge
 from agent.evals.task import Task, TaskError, Turn, load
+from agent.evals.transcript import Transcript
 from flightloop.tool import ToolContext, ToolRefused
 from tools.registry import Registry
 from tools.shop.database import FILE
@@ -46,19 +48,18 @@ def play(data: Path, steps: list[Step]) -> list[str]:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 def test_a_task_is_solved_by_the_right_calls_and_only_by_them(task: Task, tmp_path: Path) -> None:
-    database = tmp_path / FILE
-    reseed(database)
-    prepare(database, task)
-    untouched = judge(database, [""], task)
+    reseed(tmp_path / FILE)
+    prepare(tmp_path, task)
+    untouched = judge(tmp_path, task, Transcript([""]))
     assert not untouched.solved
     assert untouched.problems
     said = play(tmp_path, ORACLE[task.id])
-    assert judge(database, said, task).problems == ()
+    assert judge(tmp_path, task, Transcript(said)).problems == ()
     if not untouched.state_right:
         return
     # Where nothing should change, a write is a failure, whatever is answered.
     play(tmp_path, [("hand_over", {"reason": "one write too many"})])
-    assert not judge(database, said, task).state_right
+    assert not judge(tmp_path, task, Transcript(said)).state_right
 
 
 def test_there_are_enough_tasks_of_each_kind() -> None:
@@ -87,13 +88,19 @@ GOOD = {"id": "a", "agent": "support", "turns": [{"user": "x"}], "expect": [{"sq
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["", json.dumps(GOOD), "{"], ":3: no JSON"),
+        (["", json.dumps(GOOD), "{"], ":3: not JSON"),
         ([json.dumps(GOOD), json.dumps(GOOD)], ":2: id 'a' is taken by line 1"),
         ([json.dumps({**GOOD, "turns": []})], ":1: turns"),
         ([json.dumps({**GOOD, "exspect": []})], ":1: exspect"),
         ([json.dumps({**GOOD, "answer": ["("]})], ":1: answer"),
         ([json.dumps({**GOOD, "expect": [{"sql": "SELECT 1"}]})], ":1: expect.0.rows"),
-        (["[]"], ":1: "),
+        (["[]"], ":1: a task is a JSON object"),
+        (["[" * 100_000], ":1: not a task: its JSON is nested too deeply"),
+        ([json.dumps({**GOOD, "call": []})], ":1: call: no such field; did you mean called?"),
+        (
+            [json.dumps({**GOOD, "database": "../shop.db"})],
+            ":1: database: must be a file's path within the tools' data",
+        ),
         ([""], "holds no task"),
     ],
 )
@@ -111,18 +118,17 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 def test_wrong_sql_is_told_with_the_task_and_leaves_nothing(tmp_path: Path) -> None:
-    database = tmp_path / FILE
-    reseed(database)
+    reseed(tmp_path / FILE)
     setup = ["DELETE FROM refunds", "DELETE FROM nothing"]
     task = Task.model_validate(
         {**GOOD, "setup": setup, "expect": [{"sql": "SELECT COUNT(*) > 0 FROM refunds", "rows": [[1]]}]}
     )
     with pytest.raises(TaskError, match="task a: setup 'DELETE FROM nothing'"):
-        prepare(database, task)
-    assert judge(database, [], task).solved
+        prepare(tmp_path, task)
+    assert judge(tmp_path, task, Transcript([])).solved
     broken = Task.model_validate({**GOOD, "expect": [{"sql": "SELECT x", "rows": []}]})
     with pytest.raises(TaskError, match="task a: expect 'SELECT x'"):
-        judge(database, [], broken)
+        judge(tmp_path, broken, Transcript([]))
 
 
 @pytest.mark.parametrize(
@@ -132,17 +138,15 @@ def test_wrong_sql_is_told_with_the_task_and_leaves_nothing(tmp_path: Path) -> N
      ([[1, "a", None, 0.31]], False)],
 )  # fmt: skip
 def test_rows_are_compared_by_value_and_type(rows: list[list[Any]], right: bool, tmp_path: Path) -> None:
-    database = tmp_path / FILE
-    reseed(database)
+    reseed(tmp_path / FILE)
     task = Task.model_validate({**GOOD, "expect": [{"sql": "SELECT 1, 'a', NULL, 0.1 + 0.2", "rows": rows}]})
-    assert judge(database, [], task).solved is right
+    assert judge(tmp_path, task, Transcript([])).solved is right
 
 
 def test_answers_are_searched_together_whatever_the_case(tmp_path: Path) -> None:
-    database = tmp_path / FILE
-    reseed(database)
+    reseed(tmp_path / FILE)
     task = Task.model_validate({**GOOD, "answer": ["thirty days", "free"]})
-    assert judge(database, ["Within THIRTY days.", "It is free."], task).solved
-    judgement = judge(database, ["Within thirty days."], task)
+    assert judge(tmp_path, task, Transcript(["Within THIRTY days.", "It is free."])).solved
+    judgement = judge(tmp_path, task, Transcript(["Within thirty days."]))
     assert (judgement.solved, judgement.state_right, judgement.answer_right) == (False, True, False)
     assert judgement.problems == ("no answer matches 'free'",)

@@ -82,6 +82,8 @@ def read_servers(folder: Path) -> dict[str, Server]:
         return {}
     try:
         document: Any = plain.read_yaml(path) or {}
+    except plain.YamlProblem as problem:
+        raise ConfigError(f"{path}{problem.place}: not YAML: {problem}") from problem
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):

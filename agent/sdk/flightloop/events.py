@@ -168,6 +168,10 @@ class ToolResult(Event):
     seconds: float = 0.0
     tainted: bool = False
     """A rail found something in the result that looks like an instruction."""
+    traceback: str | None = None
+    """Where the tool raised. For people: the model never sees it. Untrusted text, as guardrails left it."""
+    tries: int = 1
+    """How often the tool was called, with what its ``retries`` allow."""
 
 
 class AgentReturned(Event):

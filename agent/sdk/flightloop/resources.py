@@ -25,6 +25,7 @@ from flightloop.runs import (
     Outcome,
     Page,
     PolicyInfo,
+    ProjectInfo,
     Run,
     RunCreate,
     RunFork,
@@ -298,6 +299,11 @@ class OverviewResource(Resource[X]):
     def overview(self) -> Call[Overview]:
         """The three tiers' figures, runs by status and what needs a person."""
         return Call("GET", _path("overview"), parsed_by(Overview))
+
+    @endpoint
+    def project(self) -> Call[ProjectInfo]:
+        """Since when the project serves as it is, and what is wrong with its files, if anything is."""
+        return Call("GET", _path("project"), parsed_by(ProjectInfo))
 
     @endpoint
     def usage(self, *, session_id: str | None = None) -> Call[UsageReport]:

@@ -285,6 +285,16 @@ class ToolInfo(Wire):
     effect: str
     timeout_s: float
     permissions: list[str]
+    retries: int = 0
+
+
+class ProjectInfo(Wire):
+    """The state of the project that agents, tools and policies are served from."""
+
+    loaded_at: datetime
+    problem: str | None = None
+    """Why its files as they are now can't be used: file, line and mistake. The state of ``loaded_at`` serves on."""
+    broken_since: datetime | None = None
 
 
 class PolicyInfo(Wire):

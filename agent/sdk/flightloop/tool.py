@@ -33,6 +33,7 @@ class Permission(StrEnum):
 
 LONGEST_CALL_S = 86_400.0
 MOST_CLAIMS, LONGEST_CLAIM = 32, 100
+MOST_RETRIES = 10
 POLICY_EGRESS = "@egress"
 """In ``hosts``: those on the egress list of the agent's policy."""
 
@@ -60,7 +61,8 @@ class ToolSpec:
     """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object.
 
     Raises:
-        ValueError: ``timeout_s`` is no time of at most a day, or ``claims`` are too many or too long.
+        ValueError: ``timeout_s`` is no time of at most a day, ``claims`` are too many or too long, or
+            ``retries`` are not allowed.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ToolSpec:
     """The agent that works on its calls, each in a run of its own; its function is not called."""
     claims: tuple[str, ...] = ()
     """How an answer says that a call was made; none: in forms of the verbs of its name and description."""
+    retries: int = 0
+    """How often a call that failed is tried again, with the same key and within ``timeout_s``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:
@@ -93,6 +97,14 @@ class ToolSpec:
             )
         if len(self.claims) > MOST_CLAIMS or any(not 1 < len(one.strip()) <= LONGEST_CLAIM for one in self.claims):
             raise ValueError(f"{self.name}: claims: at most {MOST_CLAIMS} phrases of 2 to {LONGEST_CLAIM} characters")
+
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise ValueError(f"{self.name}: retries must be 0 to {MOST_RETRIES}, not {self.retries}")
+        if self.retries and self.effect is Effect.UNSAFE:
+            raise ValueError(
+                f"{self.name}: an unsafe tool takes no retries, since a call that failed may have had its effect;"
+                " declare the effect pure, keyed or transactional if it is one of these"
+            )
 
     @property
     def writes(self) -> bool:
@@ -125,6 +137,7 @@ def tool(
     returns_untrusted: bool = ...,
     reconcile: str | None = ...,
     claims: tuple[str, ...] = ...,
+    retries: int = ...,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Any = None,
@@ -140,6 +153,7 @@ def tool(
     returns_untrusted: bool = False,
     reconcile: str | None = None,
     claims: tuple[str, ...] = (),
+    retries: int = 0,
 ) -> Any:
     """Declares a function as a tool. Without an effect it counts as ``unsafe``.
 
@@ -153,6 +167,9 @@ def tool(
     verbs of name and description ("I have renewed …", "… has been renewed"). ``claims`` replaces these verbs: single
     words are past forms (``"extended"``), longer ones are phrases as they stand (``"wurde verlängert"``).
 
+    A call that failed (the tool raised, or its process ended) is tried again ``retries`` times at most, with the same
+    key, after pauses that double, and only while ``timeout_s`` lasts. ``ToolRefused`` and a timeout are final.
+
     The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
     types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
     ``ToolContext`` is filled by the runtime and hidden from the model.
@@ -160,7 +177,8 @@ def tool(
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
             permissions and ``hosts`` or ``folders`` don't agree.
-        ValueError: ``timeout_s`` is no time of at most a day, or ``claims`` are too many or too long.
+        ValueError: ``timeout_s`` is no time of at most a day, ``claims`` are too many or too long, ``retries`` is above
+            10, or an unsafe tool has some.
     """
 
     def declare(target: Function) -> Function:
@@ -178,6 +196,7 @@ def tool(
             returns_untrusted=returns_untrusted,
             reconcile=reconcile,
             claims=tuple(claims),
+            retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")

@@ -55,6 +55,15 @@ def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist 
     console.print(f"python -m agent eval --project {name.resolve()} plays its tasks", soft_wrap=True, highlight=False)
 
 
+def _warn_of_project(client: Flightloop) -> None:
+    """On stderr: agents may not be what their files say."""
+    project = client.project()
+    if project.problem and project.broken_since:
+        state = f"agents serve as they were loaded at {moment(project.loaded_at)}"
+        told = f"the project's files can't be used since {moment(project.broken_since)}, {state}: {project.problem}"
+        PlainConsole(stderr=True).print(f"warning: {told}", style="yellow", markup=False, highlight=False)
+
+
 @app.command()
 def run(
     context: typer.Context,
@@ -67,6 +76,7 @@ def run(
     """Starts a run and follows it. Exit code 0 if it succeeded."""
     with _client(context) as client:
         budget = Budget(steps=steps, tokens=tokens)
+        _warn_of_project(client)
         created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
         console.print(f"[dim]{created.id} · session {created.session_id}[/dim]", highlight=False)
         _see_through(client, created.id)
@@ -261,6 +271,7 @@ def chat(
     session = session or f"cli-{uuid4().hex[:12]}"
     console.print(f"[dim]{agent} · session {session}[/dim]", highlight=False)
     with _client(context) as client:
+        _warn_of_project(client)
         while text := _ask():
             created = client.runs.create(agent=agent, input=text, session_id=session)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -68,8 +69,7 @@ def event_line(event: ev.RunEvent) -> Text | None:
         case ev.ToolIntent():
             return Text.assemble(("call   ", "bold cyan"), f"{event.tool}({_arguments(event.arguments)})")
         case ev.ToolResult():
-            said = short(event.content) if event.ok else short(event.error or "failed")
-            return Text.assemble(("result ", "cyan" if event.ok else "red"), said, (f"  {event.seconds:.2f} s", "dim"))
+            return _result(event)
         case _:
             return _lifecycle(event)
 
@@ -102,6 +102,15 @@ def compaction(event: ev.ContextCompacted) -> str:
     runs = f"{len(event.runs)} earlier runs and " if event.runs else ""
     before, after = event.tokens_before, event.tokens_after
     return f"in the place of {runs}{event.through_step} steps: {before} → {after} of {event.limit} tokens"
+
+
+def _result(event: ev.ToolResult) -> Text:
+    said = short(event.content) if event.ok else short(event.error or "failed")
+    tries = f", {event.tries} tries" if event.tries > 1 else ""
+    traceback = f"\n{indent(event.traceback, '    ')}" if event.traceback else ""
+    return Text.assemble(
+        ("result ", "cyan" if event.ok else "red"), said, (f"  {event.seconds:.2f} s{tries}{traceback}", "dim")
+    )
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

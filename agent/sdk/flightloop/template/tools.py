@@ -10,8 +10,8 @@ from flightloop import ToolContext, tool
 
 
 def _open(context: ToolContext) -> sqlite3.Connection:
-    # The database that the tasks in tasks/*.jsonl are checked against.
-    connection = sqlite3.connect(context.data / "shop.db")
+    # The tasks in tasks/*.jsonl are checked against this database, as the only one of the data folder.
+    connection = sqlite3.connect(context.data / "reminders.db")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS reminders (key TEXT PRIMARY KEY, tenant TEXT, session TEXT, text TEXT)"
     )

@@ -11,8 +11,16 @@ Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Raised:
+    """What a tool raised: the model's line of it, and where it came about."""
+
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
 class Plot:
-    """One way a run can go: ``calls`` are (tool, arguments, result); a result that is a str is an error."""
+    """One way a run can go: ``calls`` are (tool, arguments, result); a result that is a ``Raised`` is an error."""
 
     asked: str
     calls: tuple[tuple[str, Arguments, Any], ...] = ()
@@ -25,6 +33,12 @@ class Plot:
     """The last call asks a person."""
     rated: tuple[int, ...] = (4, 5, 5, 3)
 
+
+TRACEBACK = """\
+  File "/srv/shop/tools.py", line 41, in order_details
+    return orders[order_id]
+           ~~~~~~^^^^^^^^^^
+KeyError: 'A-10250'"""
 
 PLOTS = (
     Plot(
@@ -78,7 +92,7 @@ PLOTS = (
     ),
     Plot(
         "Book a pick-up for the return of A-10250.",
-        (("order_details", {"order_id": "A-10250"}, "there is no order A-10250"),),
+        (("order_details", {"order_id": "A-10250"}, Raised("KeyError: 'A-10250'", TRACEBACK)),),
         agent="returns",
         weight=0.8,
         failed="the model found no way on within 12 steps",

@@ -171,6 +171,7 @@ _LISTS: dict[str, Callable[[World, Request], Answer]] = {
     "tools": lambda world, request: _page(world.tools, request),
     "policies": lambda world, request: _page(world.policies, request),
     "models": lambda world, request: _page(world.models, request),
+    "project": lambda world, request: Answer(world.project),
     "overview": lambda world, request: Answer(world.overview()),
     "usage": lambda world, request: Answer(world.usage(request.params.get("session_id"))),
 }

@@ -16,7 +16,7 @@ from flightloop.chat import FunctionCall, ToolCall, Usage
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Feedback, Run, RunError, RunStatus, StopReason
-from flightloop.testing.plots import PLOTS, Arguments, Plot
+from flightloop.testing.plots import PLOTS, Arguments, Plot, Raised
 from flightloop.testing.world import World
 from flightloop.verdicts import Action, Stage, Verdict
 
@@ -166,10 +166,12 @@ def perform(player: Player, call_id: str, tool: str, arguments: Arguments, resul
             fence=1,
         )
     )
-    seconds, failed = player.chance.uniform(0.05, 0.9), isinstance(result, str)
-    content, error = (None, result) if failed else (result, None)
-    done = ev.ToolResult(call_id=call_id, tool=tool, ok=not failed, content=content, error=error, seconds=seconds)
-    player.add(done, seconds)
+    seconds = player.chance.uniform(0.05, 0.9)
+    if isinstance(result, Raised):
+        told: dict[str, Any] = {"ok": False, "error": result.error, "traceback": result.traceback}
+    else:
+        told = {"ok": True, "content": result}
+    player.add(ev.ToolResult(call_id=call_id, tool=tool, seconds=seconds, **told), seconds)
     player.judge(Stage.TOOL_RESULT, ("normalise", "injection"), call_id)
 
 

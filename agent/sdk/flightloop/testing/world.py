@@ -21,6 +21,7 @@ from flightloop.runs import (
     InterruptCreate,
     Origin,
     PolicyInfo,
+    ProjectInfo,
     Run,
     RunCreate,
     RunFork,
@@ -50,6 +51,7 @@ class World:
         self.tools: list[ToolInfo] = []
         self.policies: list[PolicyInfo] = []
         self.models: list[ModelCard] = []
+        self.project = ProjectInfo(loaded_at=datetime.now(UTC))
         self.figures: Callable[[], dict[str, Any]] = dict
         """Tells the tiers of ``Overview``."""
         self.tenant = Spending()

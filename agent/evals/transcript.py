@@ -1,0 +1,50 @@
+"""What was said and done while a task was played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.evals.task import Call
+from flightloop.content import text_of
+from flightloop.events import ApprovalRequested, RunEvent, ToolIntent
+from flightloop.runs import Run
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One of the user's turns: the run that it started, as it ended, and the run's events."""
+
+    run: Run
+    events: tuple[RunEvent, ...]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a task is judged by.
+
+    Args:
+        answers: one for each turn.
+        calls: those that were let through, in order.
+        asked: calls that were put to a person, in order.
+        last: the run of the last turn.
+    """
+
+    answers: Sequence[str]
+    calls: Sequence[Call] = ()
+    asked: Sequence[Call] = ()
+    last: Run | None = None
+
+    @classmethod
+    def of(cls, exchanges: Sequence[Exchange]) -> Transcript:
+        events = [event for exchange in exchanges for event in exchange.events]
+        return cls(
+            answers=[text_of(exchange.run.output or []) for exchange in exchanges],
+            calls=[_call(event) for event in events if isinstance(event, ToolIntent)],
+            asked=[_call(event) for event in events if isinstance(event, ApprovalRequested)],
+            last=exchanges[-1].run if exchanges else None,
+        )
+
+
+def _call(event: ToolIntent | ApprovalRequested) -> Call:
+    return Call(tool=event.tool, arguments=event.arguments)

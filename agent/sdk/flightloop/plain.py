@@ -58,17 +58,18 @@ def yaml_of(text: str) -> Any:
     """
     import yaml  # of the platform: the client does without
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        depth = 0
-        for event in yaml.parse(text, Loader=loader):
-            line = event.start_mark.line + 1  # type: ignore[union-attr]  # every event of a text has one
-            if isinstance(event, yaml.AliasEvent):
-                raise YamlProblem(f"aliases (*{event.anchor}) are not read: repeat the text", line)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > LEVELS:
-                raise YamlProblem(f"there are more than {LEVELS} levels", line)
-        return yaml.load(text, Loader=loader)
+        return _read(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError):
+        return _read_slowly(text)
+
+
+def _read_slowly(text: str) -> Any:
+    """By the loader that knows better what is wrong, and where. Raises YamlProblem."""
+    import yaml
+
+    try:
+        return _read(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlProblem(str(error.problem or error.context), mark.line + 1 if mark else None) from error
@@ -76,3 +77,17 @@ def yaml_of(text: str) -> Any:
         raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise YamlProblem(" ".join(str(error).split())) from error
+
+
+def _read(text: str, loader: Any) -> Any:
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        line = event.start_mark.line + 1  # type: ignore[union-attr]  # every event of a text has one
+        if isinstance(event, yaml.AliasEvent):
+            raise YamlProblem(f"aliases (*{event.anchor}) are not read: repeat the text", line)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > LEVELS:
+            raise YamlProblem(f"there are more than {LEVELS} levels", line)
+    return yaml.load(text, Loader=loader)

@@ -16,26 +16,26 @@ ClientOf = Callable[[Request | None], AsyncFlightloop]
 """Makes the API's client for an HTTP request; None: the message came over standard input."""
 
 
-class _Access:
-    """Makes the client when it is first needed: a handshake works without a key."""
+class _LazyClient:
+    """Made when it is first needed: a handshake works without a key."""
 
     def __init__(self, make: Callable[[], AsyncFlightloop], stack: AsyncExitStack) -> None:
         self._make, self._stack = make, stack
         self._client: AsyncFlightloop | None = None
 
-    def client(self) -> AsyncFlightloop:
+    def get(self) -> AsyncFlightloop:
         if self._client is None:
             self._client = self._make()
             self._stack.push_async_callback(self._client.close)
         return self._client
 
 
-_current: ContextVar[_Access] = ContextVar("api_access")
+_current: ContextVar[_LazyClient] = ContextVar("api_client")
 
 
 def api() -> AsyncFlightloop:
     """The API under the key of the message that is being answered. Raises ConfigError: there is no key."""
-    return _current.get().client()
+    return _current.get().get()
 
 
 class ApiAccess:
@@ -46,7 +46,7 @@ class ApiAccess:
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         async with AsyncExitStack() as stack:
-            before = _current.set(_Access(lambda: self._client_of(ctx.request), stack))
+            before = _current.set(_LazyClient(lambda: self._client_of(ctx.request), stack))
             try:
                 return await call_next(ctx)
             finally:

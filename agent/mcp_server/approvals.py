@@ -7,6 +7,7 @@ the request's key, bound to the approval whose arguments were shown.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Literal
 
 from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
@@ -37,7 +38,7 @@ class PendingApproval(BaseModel):
     approval_id: str
     run_id: str
     tool: str
-    expires_at: str
+    expires_at: datetime
     how: str
 
 
@@ -46,7 +47,7 @@ def described(approval: ApprovalRequested) -> PendingApproval:
         approval_id=approval.approval_id,
         run_id=approval.run_id,
         tool=shown(approval.tool),
-        expires_at=approval.expires_at.isoformat(),
+        expires_at=approval.expires_at,
         how=HOW.format(approval.approval_id),
     )
 

@@ -11,9 +11,11 @@ import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import (
@@ -33,6 +35,7 @@ from agent.api import create_app
 from agent.deltas import LocalDeltas
 from agent.fakes import calls, text
 from agent.fakes_api import KEY, api_deps
+from agent.mcp_server.http import application, under_key
 from agent.mcp_server.server import FlightloopServer
 from agent.serving import running
 from agent.version import VERSION
@@ -117,6 +120,15 @@ async def test_an_api_that_is_not_there_is_the_tools_error_on_standard_input() -
         lost = await client.call_tool("list_agents", {})
     assert lost.is_error
     assert "no answer from http://127.0.0.1:9" in said(lost)
+
+
+async def test_an_api_that_is_not_there_is_a_503_over_http() -> None:
+    nowhere = "http://127.0.0.1:9"
+    served = application(FlightloopServer(partial(under_key, nowhere)), nowhere, ["127.0.0.1"], 1024)
+    async with served as app, running(app) as own, httpx.AsyncClient() as http:
+        lost = await http.post(f"{own}/mcp", json={}, headers={"authorization": f"Bearer {KEY}"})
+    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "not_ready")
+    assert f"no answer from {nowhere}" in lost.json()["error"]["message"]
 
 
 @BOTH

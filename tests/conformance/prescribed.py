@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field
 from agent.mcp_server.access import ClientOf
 from agent.mcp_server.client_log import log
 from agent.mcp_server.server import FlightloopServer
+from tests.conformance.prescribed_inputs import add_inputs
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,6 +45,7 @@ class PrescribedServer(FlightloopServer):
         add_calls_back(self)
         add_resources(self)
         add_prompts(self)
+        add_inputs(self)
 
     async def list_resources(self) -> list[Resource]:
         return [*await MCPServer.list_resources(self), *await super().list_resources()]
@@ -114,8 +116,12 @@ def add_contents(server: MCPServer[Any]) -> None:
     tool.parameters = {
         "$schema": DIALECT,
         "type": "object",
-        "$defs": {"address": STREET_AND_CITY},
+        "$defs": {"address": {"$anchor": "address", **STREET_AND_CITY}},
         "properties": {"name": {"type": "string"}, "address": {"$ref": "#/$defs/address"}},
+        "allOf": [{"anyOf": [{"required": ["name"]}, {"required": ["address"]}]}],
+        "if": {"required": ["address"]},
+        "then": {"properties": {"name": {"minLength": 1}}},
+        "else": {"required": ["name"]},
         "additionalProperties": False,
     }
 

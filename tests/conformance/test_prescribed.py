@@ -17,7 +17,7 @@ ANSWERS = {"test_elicitation": {"username": "ann", "email": "ann@shop.example"},
 
 
 async def test_the_server_has_what_is_prescribed() -> None:
-    """The suite sends no key, and speaks the versions with a handshake."""
+    """To a client of the versions with a handshake, without a key."""
     asked: list[ElicitRequestParams] = []
     logged: list[LoggingMessageNotificationParams] = []
     current = ""
@@ -33,8 +33,10 @@ async def test_the_server_has_what_is_prescribed() -> None:
         serving(0) as url,
         Client(url, mode="legacy", elicitation_callback=answer, logging_callback=log) as client,
     ):
-        tools = [tool.name for tool in (await client.list_tools()).tools if tool.name.startswith("test_")]
-        assert len(tools) == 11
+        listed = [tool.name for tool in (await client.list_tools()).tools if tool.name.startswith("test_")]
+        later = [name for name in listed if name.startswith(("test_input_required", "test_missing"))]
+        tools = [name for name in listed if name not in later]
+        assert (len(tools), len(later)) == (11, 9)
         for name in tools:
             current = name
             result = await client.call_tool(name, {"message": "?"} if name == "test_elicitation" else {})
@@ -44,10 +46,26 @@ async def test_the_server_has_what_is_prescribed() -> None:
         assert uris == ["test://static-text", "test://static-binary", "flightloop://agents/support"]
         assert (await client.read_resource("test://template/123/data")).contents
         for prompt in (await client.list_prompts()).prompts:
+            if "input_required" in prompt.name:
+                continue
             given = {argument.name: "a" for argument in prompt.arguments or ()}
             assert prompt.description
             assert (await client.get_prompt(prompt.name, given)).messages
     assert (len(asked), len(logged)) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["elicitation", "request_state", "multi_round", "tampered_state", "capabilities"])
+async def test_the_server_asks_as_later_versions_do(name: str) -> None:
+    asked: list[str] = []
+
+    async def answer(context: Any, params: ElicitRequestParams) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"name": "Ann", "color": "green", "ok": True})
+
+    async with serving(0) as url, Client(url, mode="2026-07-28", elicitation_callback=answer) as client:
+        result = await client.call_tool(f"test_input_required_result_{name}", {})
+    assert "state-ok" in str(result.content)
+    assert len(asked) == (2 if name == "multi_round" else 1)
 
 
 async def test_the_client_calls_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -284,7 +284,7 @@ def requested(arguments: dict[str, Any], **fields: Any) -> ApprovalRequested:
     return ApprovalRequested.model_validate({**given, "arguments": arguments, **fields})
 
 
-HIDING = "\u200b\u202e\ufeff\u2028\u2029\x1b\r\x9b\u180e\ufff9\U000e0041\U000e0101"
+HIDING = "\u200b\u202e\ufeff\u2028\u2029\x1b\r\x9b\u180e\ufff9\U000e0041\U000e0101\ud800"
 
 
 def test_a_question_hides_nothing_of_the_arguments() -> None:

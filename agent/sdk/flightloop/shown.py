@@ -21,7 +21,9 @@ _INVISIBLE = {
     *range(0xE0000, 0xE1000),
 }
 """What Unicode calls ignorable by default, and annotations, but for what the scripts of living languages need."""
-_SHOWN_AS = dict.fromkeys(_CONTROLS | _LINES | _DIRECTIONS | _INVISIBLE, "\N{REPLACEMENT CHARACTER}")
+_HALVES = {*range(0xD800, 0xE000)}
+"""Of characters that UTF-16 writes as two: alone nothing can write them."""
+_SHOWN_AS = dict.fromkeys(_CONTROLS | _LINES | _DIRECTIONS | _INVISIBLE | _HALVES, "\N{REPLACEMENT CHARACTER}")
 
 
 def shown(text: str) -> str:

@@ -190,7 +190,7 @@ class LiveProject:
             self.refresh()
 
     def _broken(self, problem: str) -> None:
-        log.error("project not reloaded, the last good state serves on", problem=problem)
+        log.error("project not reloaded, the last good state serves on", error=problem)
         for folder in dict.fromkeys((self._folder, self._folder.resolve())):
             # Where it lies on the server is no tenant's business.
             problem = problem.replace(f"{folder}/", "").replace(str(folder), "the project")

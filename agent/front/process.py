@@ -87,7 +87,7 @@ async def front_process(
     ended = asyncio.create_task(process.wait())
     try:
         connection.send_bytes(FrontOrder(settings, model, api, listener.fileno()).written())
-        ready = asyncio.create_task(asyncio.to_thread(_ready, connection))
+        ready = asyncio.create_task(asyncio.to_thread(_ready, connection, sink))
         await ready
         Thread(target=_pass_on, args=(connection, sink), name="front-figures", daemon=True).start()
         yield ended
@@ -100,10 +100,11 @@ def _plain(value: object) -> str:
     return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
-def _ready(connection: Connection) -> None:
+def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
     """Raises ConfigError: what the front says is wrong, or that it ended."""
     try:
-        problem = connection.recv()
+        while isinstance(problem := connection.recv(), Snapshot):  # where a start takes longer than an interval
+            sink(problem)
     except (EOFError, OSError):
         raise ConfigError("the process that answers callers ended while it started; its output says why") from None
     if problem is not None:

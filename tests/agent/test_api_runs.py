@@ -381,6 +381,7 @@ async def test_openapi_documents_every_route_and_its_errors(client: httpx.AsyncC
         "POST /v1/runs/{run_id}/resume", "POST /v1/runs/{run_id}/feedback", "POST /v1/runs/{run_id}/outcome",
         "GET /v1/approvals", "POST /v1/approvals/{approval_id}", "GET /v1/interrupts", "POST /v1/interrupts",
         "DELETE /v1/interrupts/{interrupt_id}", "GET /v1/agents", "GET /v1/tools", "GET /v1/whoami", "GET /v1/policies",
+        "GET /v1/project",
         "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/runs/{run_id}/fork",
         "POST /v1/responses", "GET /v1/audit", "GET /v1/overview", "GET /v1/usage", "GET /healthz", "GET /readyz",
         "GET /metrics",

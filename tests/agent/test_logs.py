@@ -49,7 +49,7 @@ def test_a_mistake_in_a_project_is_told_there(settings: Settings, tmp_path: Path
     with logging_to_file(settings, "worker"):
         live.current()
     line = json.loads(log_file(settings).read_text())
-    assert (line["level"], "second.yaml: instructions" in line["error"]) == ("error", True)
+    assert (line["level"], "second.yaml:1: instructions" in line["error"]) == ("error", True)
 
 
 def test_without_a_folder_to_write_to_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -236,7 +236,7 @@ def test_a_broken_project_serves_on_and_says_what_is_wrong(folder: Path, file: s
     assert str(folder) not in (broken.problem or "")
     assert (broken.loaded_at, broken.broken_since is not None) == (before.loaded_at, True)
     [line] = [log for log in logs if log["log_level"] == "error"]
-    assert str(folder / file) in line["problem"]
+    assert str(folder / file) in line["error"]
     change(folder / "agents" / "other.yaml", "also: [")
     assert live.info().broken_since == broken.broken_since
     (folder / "agents" / "other.yaml").unlink()

@@ -17,6 +17,7 @@ from tools.config import ToolsConfig
 from tools.ending import THREADS, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.mcp.servers import Server
+from tools.sandbox import reading
 from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
 
@@ -46,9 +47,9 @@ class Programs:
             raise ConfigError(f"there is no program {program} on the path")
         scratch = make_scratch()
         isolation = Isolation(hosts=server.hosts, folders=server.folders, subprocesses=True)
-        readable = [self.project.resolve(), Path(found), *_installed_with(Path(found))]
+        readable, programs = [self.project.resolve()], [Path(found), *_installed_with(Path(found))]
         try:
-            confinement = confinement_of(isolation, self.config, scratch, readable, data=None)
+            confinement = confinement_of(isolation, self.config, scratch, readable, None, programs)
             command = command_of(confinement, self.config, command=[found, *arguments])
             # The server's own variables are for its program, not for the process that makes the sandbox.
             own = json.dumps(server.filled(server.env))
@@ -61,8 +62,8 @@ class Programs:
 
 
 def _installed_with(program: Path) -> list[Path]:
-    """The program's real file and, where it lies in some ``PREFIX/bin``, the prefix: its libraries are there."""
+    """The program's real file and, where it lies in some ``PREFIX/bin``, what is installed with it in the prefix."""
     real = program.resolve()
     prefix = real.parent.parent
     shared = prefix in (Path("/"), Path.home()) or prefix.parent == Path.home()
-    return [real, prefix] if real.parent.name == "bin" and not shared else [real]
+    return [real, *reading.installation(prefix)] if real.parent.name == "bin" and not shared else [real]

@@ -19,7 +19,7 @@ from typing import Any
 
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
 from tools.config import ToolsConfig
-from tools.describe import described
+from tools.describe import described, file_of
 from tools.launch import share
 from tools.process import HostFailed, HostProcess
 from tools.sandbox.confinement import NAMESPACES
@@ -174,9 +174,7 @@ class ToolHosts:
     ) -> None:
         self._config = config or ToolsConfig()
         self._data = data.resolve() if data else None
-        self._sources = [
-            str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources
-        ]
+        self._sources = [str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources]
         self.registry = described(self._sources, self._config)
         self._pools: dict[Isolation, HostPool] = {}
         self._calls: set[_Call] = set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import stat
 import time
@@ -14,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import regex
+
 from agent.evals.task import Call, Cell, Task, TaskError
 from flightloop.runs import Run
 
 MOST_SECONDS = 10.0
-"""Of one statement of a task."""
+"""Of one statement of a task, and of all its regular expressions together."""
 MOST_BYTES = 16 * 1024**2
 """Of one value."""
 MOST_ROWS = 10_000
@@ -94,7 +95,7 @@ def judge(
         last: the run of the last turn.
 
     Raises:
-        TaskError: the task's SQL is wrong.
+        TaskError: the task's SQL is wrong, or its regular expressions take too long.
     """
     state = _state(database, task) if task.expect else []
     said = [*_unsaid(answers, task), *_called(calls, task), *_ended(last, task)]
@@ -115,8 +116,17 @@ def _state(database: Path, task: Task) -> list[str]:
 
 
 def _unsaid(answers: Sequence[str], task: Task) -> list[str]:
-    said = "\n".join(answers)
-    return [f"no answer matches {pattern!r}" for pattern in task.answer if not re.search(pattern, said, re.IGNORECASE)]
+    said, deadline = "\n".join(answers), time.monotonic() + MOST_SECONDS
+    problems: list[str] = []
+    for pattern in task.answer:
+        try:
+            left = max(deadline - time.monotonic(), 0.001)
+            found = regex.search(pattern, said, regex.IGNORECASE, timeout=left)
+        except TimeoutError:
+            raise TaskError(f"task {task.id}: answer {pattern!r}: it takes longer than {MOST_SECONDS:g} s") from None
+        if not found:
+            problems.append(f"no answer matches {pattern!r}")
+    return problems
 
 
 def _called(calls: Sequence[Call], task: Task) -> list[str]:

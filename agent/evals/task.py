@@ -21,11 +21,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import regex
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import RunStatus
+from tools.validation import is_large
 
 Cell = str | int | float | None
 
@@ -106,9 +108,11 @@ class Task(_Strict):
     @classmethod
     def _compiles(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
+            if is_large(pattern):
+                raise ValueError(f"{pattern[:50]!r}… is too large: use a shorter one, with fewer repetitions")
             try:
-                re.compile(pattern)
-            except re.error as error:
+                regex.compile(pattern)
+            except regex.error as error:
                 raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
         return patterns
 

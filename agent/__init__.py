@@ -3,9 +3,9 @@
 import os
 import sys
 
-# ``python -m`` puts the working folder first, where somebody else's files may have the names of libraries. The folder of
-# the platform's packages takes its place. Each package with a module to be started in this way does so itself, before
-# it imports anything that Python has not loaded yet: a module that they shared would be looked for in that folder too.
+# ``python -m`` puts the working folder first, where somebody else's files may have the names of libraries. The folder
+# of the platform's packages takes its place. Each package with a module to be started in this way does so itself,
+# before it imports anything that Python has not loaded yet: a module that they shared would be looked for there too.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

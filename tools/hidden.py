@@ -43,8 +43,8 @@ def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
         left -= found.entries
         if left <= 0:
             raise SandboxError(
-                f"{folder} holds more than {MOST_ENTRIES} files and folders, too many to be looked through for keys and "
-                "journals of platforms, which no tool may reach: use a smaller folder"
+                f"{folder} holds more than {MOST_ENTRIES} files and folders, too many to be looked through for keys "
+                "and journals of platforms, which no tool may reach: use a smaller folder"
             )
         if found.journals and here != folder:
             yield here

@@ -102,7 +102,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' makes a project")
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
-        source = (folder / "tools.py").resolve()
+        source = folder.resolve() / "tools.py"
         if (home := next((one for one in private if one.resolve() in source.parents), None)) is not None:
             raise ConfigError(
                 f"{source}: lies in {home}, which no code of a project may see: keep the project elsewhere"

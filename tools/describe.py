@@ -46,7 +46,7 @@ class LoadedTools:
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig) -> LoadedTools:
     """Raises ConfigError, as ``described`` does."""
-    paths = tuple(str(Path(source).resolve()) if str(source).endswith(".py") else str(source) for source in sources)
+    paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
     code = {path: text for path in paths if path.endswith(".py") and (text := _code(Path(path))) is not None}
     return LoadedTools(paths, code, described(paths, config))
 
@@ -71,11 +71,24 @@ def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
     tools: list[Tool] = []
     for source in map(str, sources):
         if source.endswith(".py"):
-            path = Path(source).resolve()
+            path = file_of(source)
             tools += _of_file(path, _stamp(path), config)
         else:
             tools += Registry.load([source]).tools()
     return Registry(tools)
+
+
+def file_of(source: str | Path) -> Path:
+    """The file by the real path of its folder, which its tools may read.
+
+    Raises:
+        ConfigError: it is a link: the folder that it leads to is not the project's.
+    """
+    path = Path(source)
+    path = path.parent.resolve() / path.name
+    if path.is_symlink():
+        raise ConfigError(f"tools of {path} can't be loaded: it is a link; put the file itself there", param="tools")
+    return path
 
 
 def _stamp(path: Path) -> tuple[int, int]:

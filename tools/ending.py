@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +57,16 @@ def end_tree(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     _kill(pid)
+
+
+def end_started(command: Sequence[str]) -> None:
+    """Ends a child of this process that a library has started with a command, which no other one has (`end_tree`)."""
+    wanted = os.fsencode("\0".join(command)) + b"\0"
+    for thread in _entries("/proc/self/task"):
+        with suppress(OSError):
+            for pid in map(int, Path(thread.path, "children").read_text().split()):
+                if Path(f"/proc/{pid}/cmdline").read_bytes() == wanted:
+                    end_tree(pid)
 
 
 def remove(folder: Path) -> None:

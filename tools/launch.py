@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.config import ToolsConfig
+from tools.hidden import HOME, hidden_below
 from tools.sandbox import identity, reading
 from tools.sandbox.confinement import Confinement, SandboxError
 from tools.sandbox.isolation import Isolation
@@ -24,12 +25,13 @@ LONGEST_ARGUMENT = 128 * 1024
 """Of a program, in bytes: MAX_ARG_STRLEN of execve(2)."""
 
 
-HOME = ".flightloop"
-"""A deployment's home where nothing else is said."""
-
-
 def confinement_of(
-    isolation: Isolation, config: ToolsConfig, scratch: Path, readable: Sequence[Path], data: Path | None
+    isolation: Isolation,
+    config: ToolsConfig,
+    scratch: Path,
+    readable: Sequence[Path],
+    data: Path | None,
+    programs: Sequence[Path] = (),
 ) -> Confinement:
     """The sandbox of one process.
 
@@ -37,28 +39,31 @@ def confinement_of(
         scratch: its folder for temporary files.
         readable: what it may read besides Python and the system's programs: the project.
         data: the deployment's folder of tool data, which is given to the users of hosts where the worker is root.
+        programs: programs and their libraries, as far as everybody may read them.
 
     Raises:
-        SandboxError: a folder that a tool asks for can't be given to it.
+        SandboxError: a folder that a tool asks for can't be given to it, or holds too much to be looked through.
         OSError: the folder of tool data can't be given.
     """
-    # A home lies in the folder where a platform was started, which may be a project's, another platform's too.
-    homes = [(folder if folder.is_dir() else folder.parent) / HOME for folder in readable]
-    protected = (*config.protected, Path.home() / ".ray", *homes)
-    code = (*reading.interpreter(), *reading.system(), *readable)
-    never = (*protected, *map(Path, NEVER_FOLDERS), *code, *_of_others())
+    own = (*config.protected, Path.home() / ".ray")
+    libraries = reading.libraries()
+    code = (Path(sys.prefix), Path(sys.base_prefix), *libraries, *reading.system(), *readable, *programs)
+    never = (*own, *map(Path, NEVER_FOLDERS), *code, *_of_others())
     for folder in map(Path, isolation.folders):
         if folder != data:
             _check_folder(folder, never)
     if data is not None:
         _check_data(data, never)
         share(data)
-    allowed = reading.without((*reading.interpreter(), *readable), protected)
+    protected = (*own, *_hidden(readable, libraries, programs))
+    allowed = reading.without((*reading.interpreter(), *libraries, *readable), protected)
+    # A folder that is shared already stays as it is shared.
+    installed = [path for path in programs if path.is_file() or not reading.lies_in(path, allowed)]
     return Confinement(
         hosts=isolation.hosts,
         subprocesses=isolation.subprocesses,
         readable=tuple(map(str, allowed)),
-        system=tuple(map(str, reading.system())),
+        system=tuple(map(str, (*reading.system(), *reading.without(installed, protected)))),
         listable=(str(reading.PLATFORM),),
         writable=isolation.folders,
         scratch=str(scratch),
@@ -66,6 +71,17 @@ def confinement_of(
         limits=Limits(config.memory_bytes, config.file_bytes, config.open_files, config.processes),
         mechanisms=config.mechanisms,
     )
+
+
+def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Sequence[Path]) -> Iterator[Path]:
+    """What no tool sees of the folders that it may read. Raises SandboxError."""
+    for folder in filter(Path.is_dir, readable):
+        yield from hidden_below(folder)
+    for folder in filter(Path.is_dir, (*libraries, *programs)):
+        if not reading.lies_in(folder, reading.system()):
+            yield from hidden_below(folder, code=True)
+    for folder in libraries:
+        yield from reading.not_imported(folder)
 
 
 def _of_others() -> list[Path]:
@@ -85,6 +101,11 @@ def _check_folder(folder: Path, never: Sequence[Path]) -> None:
         )
     if folder != folder.resolve():
         raise SandboxError(f"folders: {folder} leads to {folder.resolve()}; name that")
+    home = folder if HOME in folder.parts else next(hidden_below(folder), None) if folder.is_dir() else None
+    if home is not None:
+        raise SandboxError(
+            f"folders: {folder} holds or lies in {home}, where a platform may have its keys; name a narrower folder"
+        )
 
 
 def _check_data(data: Path, never: Sequence[Path]) -> None:

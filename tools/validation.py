@@ -54,7 +54,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         if time.monotonic() > deadline:
             return
         try:
-            if not _is_large(pattern):
+            if not is_large(pattern):
                 regex.compile(pattern)
         except regex.error as error:
             raise SchemaError(f"the pattern {pattern!r} can't be used: {error}") from None
@@ -100,7 +100,7 @@ def _in_time(keyword: Keyword) -> Keyword:
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not validator.is_type(instance, "string") or pattern in _slow or _is_large(pattern):
+    if not validator.is_type(instance, "string") or pattern in _slow or is_large(pattern):
         return
     try:
         found = regex.search(pattern, instance, timeout=PATTERN_SECONDS)
@@ -115,7 +115,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-def _is_large(pattern: str) -> bool:
+def is_large(pattern: str) -> bool:
     """Whether compiling it, for which there is no time limit, may take much time or memory: repetitions multiply."""
     counts = [[*map(int, regex.findall(r"\d+", braces))] for braces in regex.findall(r"\{[\d, ]+\}", pattern)]
     return len(pattern) > LONGEST_PATTERN or math.prod(max([1, *each]) for each in counts) > MOST_REPETITIONS

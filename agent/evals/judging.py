@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import regex
+
 from agent.evals.databases import rows_of
-from agent.evals.task import Cell, Task
+from agent.evals.task import Cell, Task, TaskError
 from agent.evals.transcript import Transcript
 from flightloop.runs import Run
+
+MOST_SECONDS = 10.0
+"""Of all regular expressions of a task together."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:
         data: folder of the tools' data.
 
     Raises:
-        TaskError: a query of the task is wrong, or it is not clear which database it is about.
+        TaskError: a query of the task is wrong, it is not clear which database it is about, or its regular expressions
+            take too long.
     """
     state = _state(data, task)
     said = [*_said(transcript, task), *_called(transcript, task), *_ended(transcript.last, task)]
@@ -50,15 +56,28 @@ def _state(data: Path, task: Task) -> list[str]:
 
 def _said(transcript: Transcript, task: Task) -> list[str]:
     everything, last = "\n".join(transcript.answers), transcript.answers[-1] if transcript.answers else ""
+    search = _Search(task)
     return [
-        *(f"no answer matches {pattern!r}" for pattern in task.answer if not _found(pattern, everything)),
-        *(f"the last answer does not match {pattern!r}" for pattern in task.says if not _found(pattern, last)),
-        *(f"an answer matches {pattern!r}" for pattern in task.says_not if _found(pattern, everything)),
+        *(f"no answer matches {pattern!r}" for pattern in task.answer if not search.finds(pattern, everything)),
+        *(f"the last answer does not match {pattern!r}" for pattern in task.says if not search.finds(pattern, last)),
+        *(f"an answer matches {pattern!r}" for pattern in task.says_not if search.finds(pattern, everything)),
     ]
 
 
-def _found(pattern: str, text: str) -> bool:
-    return re.search(pattern, text, re.IGNORECASE) is not None
+class _Search:
+    """Looks for a task's regular expressions, within ``MOST_SECONDS`` in all."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._deadline = time.monotonic() + MOST_SECONDS
+
+    def finds(self, pattern: str, text: str) -> bool:
+        """Raises TaskError: it takes too long."""
+        left = max(self._deadline - time.monotonic(), 0.001)
+        try:
+            return regex.search(pattern, text, regex.IGNORECASE, timeout=left) is not None
+        except TimeoutError:
+            raise TaskError(f"task {self._task.id}: {pattern!r}: it takes longer than {MOST_SECONDS:g} s") from None
 
 
 def _called(transcript: Transcript, task: Task) -> list[str]:

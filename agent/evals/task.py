@@ -23,6 +23,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
+import regex
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -37,6 +38,7 @@ from pydantic_core import ErrorDetails
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import RunStatus
+from tools.validation import is_large
 
 Cell = str | int | float | None
 
@@ -151,9 +153,11 @@ class Task(_Strict):
     @classmethod
     def _compiles(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
+            if is_large(pattern):
+                raise ValueError(f"{pattern[:50]!r}… is too large: use a shorter one, with fewer repetitions")
             try:
-                re.compile(pattern)
-            except re.error as error:
+                regex.compile(pattern)
+            except regex.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return patterns
 

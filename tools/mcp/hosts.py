@@ -64,7 +64,9 @@ class McpHosts:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 raise
-            return ToolOutcome(False, error="the call was stopped", seconds=time.monotonic() - started, killed=True)
+            goes_on = "" if self._servers[tool.server].url is None else f"; {tool.server} may go on with it"
+            error = f"the call was stopped{goes_on}"
+            return ToolOutcome(False, error=error, seconds=time.monotonic() - started, killed=True)
         finally:
             calling.cancel()
             await asyncio.gather(calling, return_exceptions=True)
@@ -73,11 +75,13 @@ class McpHosts:
                 self._calls.pop(context.run_id, None)
 
     async def kill(self, run_id: str) -> int:
-        """Ends a run's calls. An MCP server may go on with what it has begun."""
+        """Ends a run's calls, and the programs that serve them, which may serve others of the tenant's runs as well."""
         calls = list(self._calls.get(run_id, ()))
         for call in calls:
             call.cancel()
-        return len(calls) + await self._own.kill(run_id)
+        own = asyncio.ensure_future(self._own.kill(run_id))
+        await asyncio.gather(*calls, return_exceptions=True)
+        return len(calls) + await own
 
     async def close(self) -> None:
         for call in [call for calls in self._calls.values() for call in calls]:
@@ -101,8 +105,12 @@ class McpHosts:
             started = time.monotonic()
             async with asyncio.timeout(tool.spec.timeout_s):
                 result = await session.call(tool.name, arguments, context.key)
+        except asyncio.CancelledError:
+            if session.is_program:
+                await session.kill()
+            raise
         except TimeoutError:
-            await session.close()
+            await session.kill()
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
         except (ServerGone, MCPError) as error:

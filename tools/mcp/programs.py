@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tools.config import ToolsConfig
 from tools.ending import THREADS, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
 from tools.mcp.servers import Server
+from tools.sandbox import reading
 from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
 
@@ -33,36 +35,39 @@ class Programs:
     project: Path
     config: ToolsConfig = field(default_factory=ToolsConfig)
 
-    @contextmanager
-    def started_as(self, server: Server) -> Iterator[StdioServerParameters]:
+    @asynccontextmanager
+    async def started_as(self, server: Server) -> AsyncIterator[StdioServerParameters]:
         """The command that starts a server in the sandbox, with a scratch folder as its home for that long.
 
         Raises:
             ConfigError: there is no such program, or this system has no sandbox for it.
         """
-        program, *arguments = server.command
-        found = shutil.which(program)
+        found = shutil.which(server.command[0])
         if found is None:
-            raise ConfigError(f"there is no program {program} on the path")
+            raise ConfigError(f"there is no program {server.command[0]} on the path")
         scratch = make_scratch()
-        isolation = Isolation(hosts=server.hosts, folders=server.folders, subprocesses=True)
-        readable = [self.project.resolve(), Path(found), *_installed_with(Path(found))]
         try:
-            confinement = confinement_of(isolation, self.config, scratch, readable, data=None)
-            command = command_of(confinement, self.config, command=[found, *arguments])
-            # The server's own variables are for its program, not for the process that makes the sandbox.
-            own = json.dumps(server.filled(server.env))
-            environment = {**environment_of(self.config, scratch), PROGRAM_ENVIRONMENT: own}
-            yield StdioServerParameters(command=command[0], args=command[1:], env=environment, cwd=scratch)
+            yield await asyncio.to_thread(self._parameters, server, Path(found), scratch)
         except SandboxError as error:
             raise ConfigError(str(error)) from None
         finally:
             THREADS.submit(remove, scratch)
 
+    def _parameters(self, server: Server, program: Path, scratch: Path) -> StdioServerParameters:
+        """Raises SandboxError, ConfigError."""
+        isolation = Isolation(hosts=server.hosts, folders=server.folders, subprocesses=True)
+        installed = [program, *_installed_with(program)]
+        confinement = confinement_of(isolation, self.config, scratch, [self.project.resolve()], None, installed)
+        command = command_of(confinement, self.config, command=[str(program), *server.command[1:]])
+        # The server's own variables are for its program, not for the process that makes the sandbox.
+        own = json.dumps(server.filled(server.env))
+        environment = {**environment_of(self.config, scratch), PROGRAM_ENVIRONMENT: own}
+        return StdioServerParameters(command=command[0], args=command[1:], env=environment, cwd=scratch)
+
 
 def _installed_with(program: Path) -> list[Path]:
-    """The program's real file and, where it lies in some ``PREFIX/bin``, the prefix: its libraries are there."""
+    """The program's real file and, where it lies in some ``PREFIX/bin``, what is installed with it in the prefix."""
     real = program.resolve()
     prefix = real.parent.parent
     shared = prefix in (Path("/"), Path.home()) or prefix.parent == Path.home()
-    return [real, prefix] if real.parent.name == "bin" and not shared else [real]
+    return [real, *reading.installation(prefix)] if real.parent.name == "bin" and not shared else [real]

@@ -103,7 +103,7 @@ def _server(path: Path, name: str, entry: Any) -> Server:
 
 
 def _variable(found: re.Match[str]) -> str:
-    if found[1].startswith(PLATFORM_VARIABLES):
+    if found[1].upper().startswith(PLATFORM_VARIABLES):  # settings are read whatever the case of their names
         raise ConfigError(f"{FILE}: the variable {found[1]} is the platform's; an MCP server never gets it")
     value = os.environ.get(found[1])
     if value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -22,6 +22,7 @@ from mcp.types import (
     RequestParamsMeta,
 )
 
+from tools.ending import THREADS, end_started
 from tools.mcp.answers import A, CallResult, OfferedTools, ask, told
 from tools.mcp.lines import Flow, TooMuch
 from tools.mcp.pins import Pin
@@ -60,6 +61,7 @@ class Session:
         self._opening = asyncio.Lock()
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
+        self._command: Sequence[str] = ()
         self._ended = False
 
     async def tools(self) -> dict[str, Pin]:
@@ -69,7 +71,7 @@ class Session:
             async with asyncio.timeout(self._server.timeout_s):
                 return await self._listed()
         except TimeoutError:
-            await self.close()
+            await self.kill()
             problem = f"did not list its tools within {self._server.timeout_s:g} s"
             raise ServerGone(f"the MCP server {self._name} {problem}") from None
 
@@ -105,11 +107,23 @@ class Session:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection, and the process behind it; the next question makes a new one."""
+        """Ends the connection; the next question makes a new one. A program is told first, and gets time to end."""
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
-            await asyncio.wait({task}, timeout=END_S if self._server.url is None else CLOSE_S)
+            await asyncio.wait({task}, timeout=END_S if self.is_program else CLOSE_S)
+
+    async def kill(self) -> None:
+        """Ends the connection, and at once all processes of a program: all is under way before this waits."""
+        ending = THREADS.submit(end_started, self._command) if self.is_program else None
+        await self.close()
+        if ending is not None:
+            await asyncio.shield(asyncio.wrap_future(ending))
+
+    @property
+    def is_program(self) -> bool:
+        """Its processes can be ended. A server that is reached by a URL may go on with what it has begun."""
+        return self._server.url is None
 
     async def _ask(self, request: CallToolRequest | ListToolsRequest, answer: type[A]) -> A:
         client = await self._connected()
@@ -140,13 +154,13 @@ class Session:
                     async with asyncio.timeout(START_S):
                         self._client = await opened
                 except TimeoutError:
-                    await self.close()
+                    await self.kill()
                     raise ServerGone(f"the MCP server {self._name} did not start within {START_S:g} s") from None
             return self._client
 
     async def _hold(self, opened: asyncio.Future[Client]) -> None:
         try:
-            async with _client(self._server, self._programs) as client:
+            async with self._connection() as client:
                 opened.set_result(client)
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
@@ -159,20 +173,21 @@ class Session:
             if not opened.done():
                 opened.cancel()
 
-
-@asynccontextmanager
-async def _client(server: Server, programs: Programs) -> Any:
-    if server.url is None:
-        with programs.started_as(server) as parameters:
-            async with Client(parameters, read_timeout_seconds=server.timeout_s) as client:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Client]:
+        timeout_s = self._server.timeout_s
+        if self._server.url is None:
+            async with self._programs.started_as(self._server) as parameters:
+                self._command = (parameters.command, *parameters.args)
+                async with Client(parameters, read_timeout_seconds=timeout_s) as client:
+                    yield client
+            return
+        headers = {**self._server.filled(self._server.headers), "accept-encoding": "identity"}
+        async with create_mcp_http_client(headers=headers) as http:
+            http.event_hooks = {"response": [partial(_limit, Flow())]}
+            transport = streamable_http_client(self._server.url, http_client=http)
+            async with Client(transport, read_timeout_seconds=timeout_s) as client:
                 yield client
-        return
-    headers = {**server.filled(server.headers), "accept-encoding": "identity"}
-    async with create_mcp_http_client(headers=headers) as http:
-        http.event_hooks = {"response": [partial(_limit, Flow())]}
-        transport = streamable_http_client(server.url, http_client=http)
-        async with Client(transport, read_timeout_seconds=server.timeout_s) as client:
-            yield client
 
 
 class _Limited(httpx2.AsyncByteStream):

@@ -18,6 +18,12 @@ SETTINGS = (
 """Of /etc; nothing else there is needed, and some of it is secret."""
 DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom"))
 
+INSTALLATION = (
+    "bin", "etc", "include", "lib", "lib32", "lib64", "libexec", "share", "ssl",
+    "node_modules", "package.json", "pyvenv.cfg",
+)  # fmt: skip
+"""Of the folder that a program or Python is installed in. Whatever else lies there is somebody's own."""
+
 
 PLATFORM = Path(__file__).resolve().parents[2]
 """The folder of the platform's packages, in a checkout or an image: tools see these, not what lies beside them."""
@@ -31,10 +37,32 @@ def search_path() -> list[str]:
 
 
 def interpreter() -> list[Path]:
-    """Python itself, and what modules are imported from."""
-    entries = [Path(entry) for entry in (sys.prefix, sys.base_prefix, *search_path())]
+    """Python itself, with the modules of its installation."""
+    return [*installation(Path(sys.prefix)), *installation(Path(sys.base_prefix))]
+
+
+def installation(prefix: Path) -> list[Path]:
+    return [prefix / name for name in INSTALLATION]
+
+
+def libraries() -> list[Path]:
+    """Where modules are imported from besides: the platform's packages, those of the user, of ``PYTHONPATH``, and those
+    that are installed as they lie in a checkout."""
     packages = [package.parent for package in sorted(PLATFORM.glob("*/__init__.py"))]
-    return [*(entry for entry in entries if entry.resolve() != PLATFORM), *packages]
+    entries = [Path(entry) for entry in search_path()]
+    others = [entry for entry in entries if entry.resolve() != PLATFORM and not lies_in(entry, interpreter())]
+    return [*packages, *others]
+
+
+def not_imported(folder: Path) -> list[Path]:
+    """What is no module in a folder of modules: nothing is imported whose name begins with a dot."""
+    return [*folder.glob(".*")] if folder.is_dir() else []
+
+
+def lies_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path is one of the folders or lies below one."""
+    real = path.resolve()
+    return any(folder.resolve() in (real, *real.parents) for folder in folders)
 
 
 def system() -> list[Path]:

@@ -96,6 +96,15 @@ def scaling(json: Json = None, port: Port = 8000) -> None:
 
 
 @app.command()
+def deciding(json: Json = None, port: Port = 8000) -> None:
+    """Whether tools are called without a temperature as at 0, and whether calls show as text."""
+    from bench.deciding import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, port), console, json, "deciding")
+
+
+@app.command()
 def stopping(json: Json = None, port: Port = 8000) -> None:
     """Tokens and time after the emergency stop."""
     from bench.stopping import measure

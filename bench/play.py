@@ -28,8 +28,12 @@ class Played:
 
     task: Task
     judgement: Judgement
-    runs: tuple[Run, ...]
+    exchanges: tuple[Exchange, ...]
     turn_seconds: tuple[float, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [one.run for one in self.exchanges]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Player:
             answer = text_of(run.output or [])
         judgement = judge(self.database.parent, task, Transcript.of(exchanges))
         self.client.runs.outcome(exchanges[-1].run.id, solved=judgement.solved)
-        return Played(task, judgement, tuple(one.run for one in exchanges), tuple(seconds))
+        return Played(task, judgement, tuple(exchanges), tuple(seconds))
 
     def _on_the_shop(self, task: Task) -> Task:
         """The task with the shop as its database: of all in the platform's data, it alone is made as new."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from agent.evals.shares import wilson
 from agent.evals.task import Task
 from agent.evals.task import load as read_tasks
-from bench import arrivals, intents
+from bench import arrivals, intents, truths
 from bench.platform import Platform
 from bench.play import Played, Player
 from bench.rows import Row, median_row
@@ -88,6 +88,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
         Row("support_turn_seconds", sum(turns) / len(turns), "s", higher_is_better=False),
         median_row("support_turn_seconds_median", turns, "s", higher_is_better=False),
         median_row("support_turn_tokens", [run.usage.tokens for run in runs], "tokens", higher_is_better=False),
+        *truths.rows([one.exchanges for one in played]),
     ]
 
 

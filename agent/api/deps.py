@@ -67,6 +67,7 @@ class ApiDeps:
         closing: once set, open streams end, so that the server can.
         long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
             each would take too long, and what takes too long is blocked.
+        large_bodies: whose turn it is to have a large body read and checked.
         replays: whose turn it is to have events of a run read and written out.
         name: of this process, one that none had before: it holds what is reserved for completions.
     """
@@ -88,6 +89,7 @@ class ApiDeps:
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
     long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
+    large_bodies: Turns = field(default_factory=lambda: Turns(1))
     replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))

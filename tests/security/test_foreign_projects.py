@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from agent import compose
@@ -170,6 +171,15 @@ def test_a_tasks_sql_stays_in_its_database(
         asking = task_of(expect=[Expectation(sql=statement, rows=[], database=name)])
         with pytest.raises(TaskError, match="task a: expect"):
             judge(data, asking, Transcript(["hello"]))
+
+
+def test_a_tasks_regular_expressions_have_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.evals.judging.MOST_SECONDS", 0.2)
+    with pytest.raises(TaskError, match=r"task a: answer '\^\(a\|a\)\*\$': it takes longer than 0.2 s"):
+        judge(tmp_path / "shop.db", ["a" * 60 + "b"], task_of(answer=["^(a|a)*$"]))
+    with pytest.raises(ValidationError, match="is too large"):
+        task_of(answer=["((a{1,100}){1,100}){1,100}"])
+    assert judge(tmp_path / "shop.db", ["It is Done."], task_of(answer=[r"\bdone\b"])).solved
 
 
 def test_a_setup_and_an_expectation_do_what_they_are_for(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def test_a_servers_variables_reach_its_program_alone(deployment: Deploymen
 
 @pytest.mark.parametrize("folder", [sys.prefix, str(Path(__file__).parents[2] / "tools"), "PROJECT", "~/.config"])
 async def test_a_server_writes_no_code(tmp_path: Path, folder: str) -> None:
-    folder = folder.replace("PROJECT", str(tmp_path)).replace("~", os.environ.get("HOME", "/root"))
+    folder = folder.replace("PROJECT", str(tmp_path)).replace("~", os.environ["HOME"], 1)
     server = Server.model_validate({"command": ["cat"], "folders": [folder], "tools": {"read": "pure"}})
     with pytest.raises(ConfigError, match="name a narrower folder"):
         await Programs(tmp_path).started_as(server).__aenter__()

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,53 @@ async def test_long_texts_of_one_tenant_keep_no_other_waiting() -> None:
         async with asyncio.timeout(20):
             await asyncio.gather(*asked)
     assert done.index("one") <= 3
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": "scripted", "messages": [{"role": 1}] * 10_000},
+    "/v1/runs": {"agent": "support", "input": [{"type": "text"}] * 20_000},
+    "/v1/responses": {"model": "scripted", "input": [{"type": "message", "role": 1, "content": "x" * 70_000}]},
+}
+
+
+@pytest.mark.parametrize("path", WRONG)
+async def test_large_bodies_of_one_tenant_keep_no_other_waiting(path: str) -> None:
+    """Those that are refused too: to find out takes as long as they are large."""
+    deps = api_deps(model=ScriptedChat(capabilities=Capabilities()))
+    done: list[str] = []
+
+    async def ask(client: httpx.AsyncClient, name: str) -> None:
+        answered = await client.post(path, json=WRONG[path])
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, "invalid_request"), answered.text
+        assert answered.json()["error"]["param"].startswith(("messages", "input"))
+        done.append(name)
+
+    async with calling(deps, KEY) as many, calling(deps, OTHER_KEY) as one:
+        async with deps.large_bodies.one("x"):
+            asked = [asyncio.create_task(ask(many, "many")) for _ in range(10)]
+            await waited(deps.large_bodies, 10)
+            asked.append(asyncio.create_task(ask(one, "one")))
+            await waited(deps.large_bodies, 11)
+            small = await many.post(path, json={"model": "scripted"})
+            assert small.status_code == 400, "small bodies wait for no turn"
+        async with asyncio.timeout(60):
+            await asyncio.gather(*asked)
+    assert done.index("one") <= 3
+
+
+async def test_a_large_body_is_taken_as_a_small_one() -> None:
+    deps = api_deps(model=ScriptedChat(capabilities=Capabilities()))
+    text = "harmless " * 20_000
+    async with calling(deps, KEY) as client:
+        made = await client.post("/v1/runs", json={"agent": "support", "input": text, "budget": {"steps": 3}})
+    assert made.status_code == 201, made.text
+    assert (made.json()["input"][0]["text"], made.json()["budget"]["steps"]) == (text, 3)
+
+
+async def test_large_bodies_that_are_refused_count_among_the_keys_requests() -> None:
+    async with calling(api_deps(requests_per_minute=2), KEY) as client:
+        codes = [(await client.post("/v1/runs", json=WRONG["/v1/runs"])).status_code for _ in range(3)]
+    assert codes == [400, 400, 429]
 
 
 async def waited(turns: Turns, many: int) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flightloop import plain
 from flightloop.chat import ChatMessage, ChatRequest, JsonSchemaFormat, ResponseFormat
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError
+from observability.bounded_yaml import read_yaml
 
 FILE = "intents.yaml"
 ANSWER_TOKENS = 32
@@ -27,7 +27,7 @@ class Intents:
         """Raises ConfigError: the project's ``intents.yaml`` is missing or not a mapping of names to lines."""
         path = project / FILE
         try:
-            about = plain.read_yaml(path)
+            about = read_yaml(path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):

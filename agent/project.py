@@ -25,6 +25,7 @@ from flightloop.runs import ProjectInfo
 from flightloop.shown import shown
 from guardrails.policy import Policy, default_policy, load_policy
 from guardrails.yaml_document import YamlDocument
+from observability.bounded_yaml import DOCUMENT_BYTES
 from tools.config import ToolsConfig
 from tools.describe import LoadedTools, load_tools
 from tools.mcp import pins, servers
@@ -233,7 +234,7 @@ def _policies(folder: Path) -> dict[Path, Policy]:
 
 def _document(path: Path) -> YamlDocument:
     try:
-        return YamlDocument.parse(plain.read_text(path, plain.DOCUMENT_BYTES), str(path))
+        return YamlDocument.parse(plain.read_text(path, DOCUMENT_BYTES), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 

@@ -16,6 +16,7 @@ from flightloop.errors import ConfigError
 from flightloop.runs import PolicyInfo
 from guardrails.document import PolicyDocument
 from guardrails.yaml_document import YamlDocument
+from observability.bounded_yaml import DOCUMENT_BYTES
 
 DEFAULT_PATH = Path(__file__).parent / "policies" / "default.yaml"
 
@@ -62,7 +63,7 @@ def load_policy(path: Path) -> Policy:
         ConfigError: as ``parse_policy``, or the file cannot be read.
     """
     try:
-        text = plain.read_text(path, plain.DOCUMENT_BYTES)
+        text = plain.read_text(path, DOCUMENT_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     return parse_policy(text, str(path))

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from flightloop import plain
 from flightloop.errors import ConfigError
+from observability.bounded_yaml import YamlProblem, yaml_of
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class YamlDocument:
     def parse(cls, text: str, source: str) -> YamlDocument:
         """Raises ConfigError: it is not YAML; names the line."""
         try:
-            return cls(source, text, plain.yaml_of(text))
-        except plain.YamlProblem as problem:
+            return cls(source, text, yaml_of(text))
+        except YamlProblem as problem:
             raise ConfigError(f"{source}{problem.place}: not YAML: {problem}") from problem
 
     def at(self, field: Iterable[str | int]) -> str:

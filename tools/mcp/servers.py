@@ -22,9 +22,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect
+from observability.bounded_yaml import YamlProblem, read_yaml
 from tools.sandbox.endpoints import parse
 
 FILE = "mcp.yaml"
@@ -81,8 +81,8 @@ def read_servers(folder: Path) -> dict[str, Server]:
     if not path.is_file():
         return {}
     try:
-        document: Any = plain.read_yaml(path) or {}
-    except plain.YamlProblem as problem:
+        document: Any = read_yaml(path) or {}
+    except YamlProblem as problem:
         raise ConfigError(f"{path}{problem.place}: not YAML: {problem}") from problem
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error

@@ -21,7 +21,7 @@ from flightloop.tool import tool, tool_of
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from tests.agent.conftest import Bench
-from tests.agent.test_subagents import FamilyKits
+from tests.agent.families import FamilyKits
 from tests.security.benches import bench
 from tools.registry import Registry
 

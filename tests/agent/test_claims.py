@@ -10,11 +10,12 @@ import pytest
 from agent.fakes import calls, text
 from agent.subagent import tool_name
 from flightloop.content import text_of
-from flightloop.events import CallsDecided
+from flightloop.events import CallsDecided, ChecksPassed, Judged
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import default_policy
-from tests.agent.test_subagents import agent, make_family
+from tests.agent.families import agent
+from tests.agent.test_subagents import make_family
 
 __all__ = ["make_family"]
 done: list[str] = []
@@ -120,3 +121,17 @@ async def test_what_it_did_not_is_no_claim_of_this_one(make_family: Callable[...
     bench = make_family([task, text("It can't be."), claim, claim], [desk, billing], [renew_loan], guards=Guard)
     run = await bench.work(await bench.start("Renew Dune", agent="desk"))
     assert text_of(run.output) == "Nothing was changed."
+
+
+async def test_examples_in_an_agents_file_are_no_evidence(library: Callable[..., Any]) -> None:
+    example = {"user": "What does a renewal cost?", "answer": "It costs 12.50 EUR."}
+    bench = library(text("It costs 12.50 EUR."), examples=[example])
+    run = await bench.work(await bench.start("What is the fee?"))
+    scores = [verdict.scores for event in await bench.events(run) for verdict in _verdicts(event)]
+    assert {"groundedness": 0.0} in scores
+
+
+def _verdicts(event: Any) -> list[Any]:
+    if isinstance(event, Judged):
+        return [event.verdict]
+    return event.passed.verdicts if isinstance(event, ChecksPassed) else []

@@ -194,11 +194,13 @@ class Journal(Protocol):
         ttl_s: float,
         besides: Sequence[Collection[str]] = ((),),
         unless: Callable[[], bool] = lambda: False,
+        held: Collection[str] = (),
     ) -> Claim | None:
         """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``.
 
         ``besides``: tenants whose runs are left to others; if there are no other runs, the next group of tenants, and
-        so on. ``unless``: takes none if it says so in the moment of the claim.
+        so on. ``unless``: takes none if it says so in the moment of the claim. ``held``: runs that the worker is at,
+        whose leases it renews even if they have expired.
 
         A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
         """
@@ -217,7 +219,7 @@ class Journal(Protocol):
         """Ids of the runs that a worker holds and that somebody has asked to cancel."""
         ...
 
-    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = ()) -> None:
+    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = (), held: Collection[str] = ()) -> None:
         """Returns when a run may have become claimable, as in ``claim``, at the latest after ``timeout_s``."""
         ...
 

@@ -170,13 +170,20 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _claim(self, besides: Sequence[Collection[str]]) -> Claim | None:
-        return await self._journal.claim(self._config.name, self._config.lease_s, besides, self._draining.is_set)
+        name, lease_s = self._config.name, self._config.lease_s
+        return await self._journal.claim(name, lease_s, besides, self._draining.is_set, self._held_runs)
+
+    @property
+    def _held_runs(self) -> list[str]:
+        return [held.lease.run_id for held in self._held]
 
     async def _wait(self, besides: Collection[str], *, work: bool) -> None:
         """Until a run has ended here, or there may be one to claim, if ``work`` is of use."""
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (self._freed, self._draining)]
         if work:
-            waits.append(asyncio.create_task(self._journal.wait_for_work(self._config.poll_s, besides)))
+            waits.append(
+                asyncio.create_task(self._journal.wait_for_work(self._config.poll_s, besides, self._held_runs))
+            )
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

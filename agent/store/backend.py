@@ -68,7 +68,9 @@ class Transaction(Protocol):
         """Runs that work for it and have not ended."""
         ...
 
-    def claimable(self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = ()) -> Row | None:
+    def claimable(
+        self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()
+    ) -> Row | None:
         """The oldest run that is queued, or whose lease is over or held by a worker that is gone."""
         ...
 

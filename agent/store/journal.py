@@ -132,9 +132,10 @@ class StoreJournal:
         ttl_s: float,
         besides: Sequence[Collection[str]] = ((),),
         unless: Callable[[], bool] = lambda: False,
+        held: Collection[str] = (),
     ) -> Claim | None:
         def look(tx: Transaction) -> Row | None:
-            found = (tx.claimable(self._clock(), gone, each) for each in besides)
+            found = (tx.claimable(self._clock(), gone, each, held) for each in besides)
             return next((row for row in found if row is not None), None)
 
         def work(tx: Transaction) -> Claim | None:
@@ -161,11 +162,11 @@ class StoreJournal:
     async def cancelled(self, worker: str) -> frozenset[str]:
         return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))
 
-    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = ()) -> None:
+    async def wait_for_work(self, timeout_s: float, besides: Collection[str] = (), held: Collection[str] = ()) -> None:
         self._listen()
         with self._signals.listening(WORK) as written:
             gone = await self._gone()
-            if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides)) is None:
+            if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides, held)) is None:
                 await wait_set(written, timeout_s)
 
     async def _gone(self) -> frozenset[str]:

@@ -84,11 +84,14 @@ class _Tables:
         rows = [row for row in self._runs.values() if not row.status.terminal]
         return [row for row in rows if row.state.run.parent is not None and row.state.run.parent.run_id == run_id]
 
-    def claimable(self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = ()) -> Row | None:
+    def claimable(
+        self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()
+    ) -> Row | None:
         free = [
             row
             for row in self._runs.values()
             if row.tenant_id not in besides
+            and row.id not in held
             and (
                 row.status is RunStatus.QUEUED
                 or (row.lease_until is not None and (row.lease_until <= now or row.holder in gone))

@@ -120,13 +120,17 @@ class SqlTransaction(SqlInterrupts, SqlSpending):
     def open_children(self, run_id: str) -> list[Row]:
         return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
 
-    def claimable(self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = ()) -> Row | None:
+    def claimable(
+        self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()
+    ) -> Row | None:
         runs = t.runs.c
         over = or_(runs.lease_until <= now.timestamp(), runs.holder.in_(gone))
         free = or_(runs.status == RunStatus.QUEUED.value, and_(runs.status == RunStatus.RUNNING.value, over))
         query = select(t.runs).where(free)
         if besides:
             query = query.where(runs.tenant_id.not_in(besides))
+        if held:
+            query = query.where(runs.id.not_in(held))
         return self._row(query.order_by(runs.queued_at, runs.number).limit(1))
 
     def holders(self) -> list[str]:

@@ -31,6 +31,7 @@ from flightloop.errors import IdempotencyMismatch, Interrupted, NotFound
 from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
+    ChecksPassed,
     DeltaEvent,
     Judged,
     Planned,
@@ -144,6 +145,7 @@ def test_every_stage_of_a_run_was_judged_under_its_policy(worked: Worked) -> Non
         Stage.FINAL: bool(worked.of(Replied)),
     }
     verdicts = [event.verdict for event in worked.of(Judged)]
+    verdicts += [verdict for event in worked.of(ChecksPassed) for verdict in event.passed.verdicts]
     assert {verdict.stage for verdict in verdicts} == {stage for stage, did in happened.items() if did}
     assert {verdict.policy_sha256 for verdict in verdicts} == {worked.run.policy_sha256}
 
@@ -337,7 +339,7 @@ def test_the_emergency_stop_ends_a_run_in_the_middle(client: Flightloop, model: 
 
 
 def test_the_audit_log_is_whole(platform: Platform, client: Flightloop, worked: Worked) -> None:
-    assert len(client.audit.list(run_id=worked.run.id).data) == len(worked.of(Judged))
+    assert len(client.audit.list(run_id=worked.run.id).data) == len(worked.of(Judged, ChecksPassed))
     environment = {**os.environ, "FLIGHTLOOP_HOME": str(platform.home)}
     command = [sys.executable, "-m", "agent", "audit", "verify"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

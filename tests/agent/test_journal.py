@@ -239,6 +239,17 @@ async def test_the_same_worker_is_fenced_off_from_its_own_earlier_claim(journal:
         await journal.append(run.id, [decided()], old.lease)
 
 
+async def test_a_worker_does_not_claim_what_it_is_at(journal: Journal, clock: Clock) -> None:
+    """However late it is: as after a computer has slept."""
+    run = (await journal.create(created())).run
+    claim = await journal.claim("w1", 1)
+    assert claim is not None
+    clock.forward(60)
+    assert await journal.claim("w1", 1, held=[run.id]) is None
+    await journal.renew(claim.lease, 30)
+    assert await journal.claim("w2", 30) is None
+
+
 async def test_renewing_keeps_the_lease(journal: Journal, clock: Any) -> None:
     await journal.create(created())
     claim = await journal.claim("w1", 30)

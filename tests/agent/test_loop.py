@@ -90,11 +90,12 @@ async def test_what_is_stored_is_the_fold_of_its_events(make_bench: Callable[...
 async def test_each_verdict_is_journaled_and_audited(make_bench: Callable[..., Any]) -> None:
     bench = make_bench([calls(("find", {"order_id": 1})), text("ok")], [find])
     run = await bench.work(await bench.start())
-    stages = [event.verdict.stage for event in await bench.events(run) if event.type == "verdict"]
+    passed = [event for event in await bench.events(run) if event.type == "checks.passed"]
+    stages = [verdict.stage for event in passed for verdict in event.passed.verdicts]
     assert stages == [Stage.INPUT, Stage.TOOL_CALL, Stage.TOOL_RESULT, Stage.FINAL]
     records = await bench.journal.audit("default", run_id=run.id)
-    assert [record.verdict.stage for record in records] == stages
-    assert [record.step for record in records] == [0, 1, 1, 2]
+    assert [record.passed for record in records] == [event.passed for event in passed]
+    assert [record.step for record in records] == [event.step for event in passed] == [0, 1, 2]
 
 
 async def test_parallel_calls_overlap(make_bench: Callable[..., Any]) -> None:

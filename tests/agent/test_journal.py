@@ -239,7 +239,7 @@ async def test_the_same_worker_is_fenced_off_from_its_own_earlier_claim(journal:
         await journal.append(run.id, [decided()], old.lease)
 
 
-async def test_a_worker_does_not_claim_what_it_is_at(journal: Journal, clock: Clock) -> None:
+async def test_a_worker_does_not_claim_what_it_is_at(journal: Journal, clock: Any) -> None:
     """However late it is: as after a computer has slept."""
     run = (await journal.create(created())).run
     claim = await journal.claim("w1", 1)

@@ -73,8 +73,9 @@ def test_steps_hold_every_verdict_and_call_once() -> None:
     world = shop()
     for run_id, events in world.events.items():
         steps = steps_of(events)
-        verdicts = [event for event in events if isinstance(event, ev.Judged)]
-        assert sum(len(step.all_verdicts) for step in steps) == len(verdicts), run_id
+        judged = sum(isinstance(event, ev.Judged) for event in events)
+        passed = sum(event.passed.count for event in events if isinstance(event, ev.ChecksPassed))
+        assert sum(len(step.all_verdicts) for step in steps) == judged + passed, run_id
         called = [event.call_id for event in events if isinstance(event, ev.ToolIntent)]
         assert [id for step in steps for id, call in step.calls.items() if call.intent_at] == called
 

@@ -18,7 +18,7 @@ from flightloop.errors import Conflict
 from flightloop.runs import Feedback, Run, RunError, RunStatus, StopReason
 from flightloop.testing.plots import PLOTS, Arguments, Plot, Raised
 from flightloop.testing.world import World
-from flightloop.verdicts import Action, Stage, Verdict
+from flightloop.verdicts import Action, Stage, Verdict, passed
 
 
 class Clock:
@@ -75,11 +75,16 @@ class Player:
         )
 
     def judge(self, stage: Stage, rails: tuple[str, ...], call_id: str | None = None, **verdict: Any) -> None:
-        for rail in rails:
-            said = Verdict(
-                action=Action.ALLOW, rail=rail, stage=stage, milliseconds=self.chance.uniform(0.2, 4), **verdict
-            )
-            self.add(ev.Judged(verdict=said, call_id=call_id), 0.004)
+        """Verdicts that allow: plain ones in short, as the journal keeps them."""
+        said = [
+            Verdict(action=Action.ALLOW, rail=rail, stage=stage, milliseconds=self.chance.uniform(0.2, 4), **verdict)
+            for rail in rails
+        ]
+        for short in passed(one for one in said if one.plain):
+            self.add(ev.ChecksPassed(passed=short), 0.004)
+        for one in said:
+            if not one.plain:
+                self.add(ev.Judged(verdict=one, call_id=call_id), 0.004)
 
     def decide(self, make: Callable[[ev.ModelCall], ev.RunEvent], tokens: int) -> None:
         self.step += 1

@@ -32,7 +32,7 @@ from flightloop.runs import (
 )
 from flightloop.testing.fold import apply
 from flightloop.usage import Amounts, Spending, UsageReport
-from flightloop.verdicts import AuditRecord
+from flightloop.verdicts import AuditRecord, Verdict
 
 
 class World:
@@ -117,7 +117,9 @@ class World:
             if isinstance(event, ev.ApprovalRequested):
                 self._request(event)
             elif isinstance(event, ev.Judged):
-                self._record(event)
+                self._record(event, event.verdict)
+            elif isinstance(event, ev.ChecksPassed):
+                self._record(event, event.passed.verdicts[0])
             self.changed.notify_all()
             return self.runs[run_id]
 
@@ -252,7 +254,7 @@ class World:
             **event.model_dump(include=shared),
         )
 
-    def _record(self, event: ev.Judged) -> None:
+    def _record(self, event: ev.Judged | ev.ChecksPassed, verdict: Verdict) -> None:
         before = self.audit[-1].sha256 if self.audit else "0" * 64
         self.audit.append(
             AuditRecord(
@@ -261,8 +263,9 @@ class World:
                 tenant_id="default",
                 run_id=event.run_id,
                 step=event.step,
-                call_id=event.call_id,
-                verdict=event.verdict,
+                call_id=event.call_id if isinstance(event, ev.Judged) else None,
+                verdict=verdict,
+                passed=event.passed if isinstance(event, ev.ChecksPassed) else None,
                 previous_sha256=before,
                 sha256=hashlib.sha256((before + event.model_dump_json()).encode()).hexdigest(),
             )

@@ -9,22 +9,40 @@ import regex
 
 from flightloop.egress import permits, plain_host
 from guardrails.finders import not_after
+from guardrails.spelling import BLANKS, as_read, spelt
 
-_GAP = r"[\t\r\n]*"  # what browsers leave out of an address
-_SCHEME = "|".join(_GAP.join(scheme) for scheme in ("https?", "wss?", "ftp")).replace("s" + _GAP + "?", "s?")
-_TARGET = r"(?=[/\\hwf])(?<=(?:\]\(|\]:|=|,|url\(|@import)[\s<>\"']*)"
-"""Before what Markdown, HTML and CSS follow; within a quotation a line begins with its sign."""
-_SLASHES = rf"[/\\](?:{_GAP}[/\\]){{1,3}}"
-START = rf"(?:(?:https?|wss?|ftp)\\?:[/\\]{{1,4}}|{_TARGET}(?:{_SLASHES}|(?:{_SCHEME}){_GAP}:(?:{_GAP}[/\\]){{0,4}}))"
+_GAP = spelt("\t\r\n") + "*+"  # what browsers leave out of an address
+_SLASH, _COLON = spelt("/\\"), spelt(":")
+
+
+def _schemes(gap: str) -> tuple[str, str]:
+    """Patterns of what readers of Markdown make links of by itself, and of what only a target has."""
+    http, ws, ftp = (gap.join(map(spelt, scheme)) for scheme in ("http", "ws", "ftp"))
+    secure = f"(?:{gap}{spelt('s')})?"
+    return f"(?:{http}{secure}|{ftp})", f"{ws}{secure}"
+
+
+_PAGE, _SOCKET = _schemes("")
+BARE_START = f"(?:{_PAGE}|{not_after('a-z')}{_SOCKET}){_COLON}{_SLASH}{{1,4}}"
+"""A page's also right behind a letter, where some readers see a link."""
+_LEAD = f"(?:[<>]|{spelt(BLANKS | {chr(34), chr(39)})})"
+LEADING = f"{_LEAD}*"
+"""What may stand before a target: within a quotation a line begins with its sign."""
+_TARGET = rf"(?<=(?:\]\(|\]:|=|,|url{spelt('(')}|@import){LEADING})"
+"""Before what Markdown, HTML and CSS follow."""
+_NO_SCHEME = rf"{_SLASH}(?:{_GAP}{_SLASH}){{1,3}}{_GAP}"
+_FOLLOWED = rf"(?:{_NO_SCHEME}|(?:{'|'.join(_schemes(_GAP))}){_GAP}{_COLON}(?:{_GAP}{_SLASH}){{0,4}})"
+START = rf"(?=[hwf/\\&])(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
 MOST_CHARS = 2000
 """Of a link after its scheme and user."""
 _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
 """Whatever stands before an @ is no host, even where a text would end a link there."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
-URL = not_after(r"\w+.-") + START + _USER + BODY
-BARE = regex.compile(
-    not_after(r"\w@.-") + r"(?:www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}|\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?(?![\w.-]*@)"
-)
+URL = START + _USER + BODY
+_NAME = r"www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}"
+_NUMBERS = r"\d{1,3}(?:\.\d{1,3}){3}"
+_NO_WORD = not_after(r"\w@.-")
+BARE = regex.compile(rf"(?:{not_after('a-zA-Z0-9@.-')}{_NAME}|{_NO_WORD}{_NUMBERS})(?::[0-9]+)?(?![\w.-]*@)")
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _URL = regex.compile(URL, regex.IGNORECASE)
 
@@ -33,12 +51,13 @@ Address = tuple[str, int]
 
 
 def addresses_of(url: str) -> frozenset[Address]:
-    """The addresses that a client might connect to: two where clients disagree about a backslash.
+    """The addresses that a client might connect to: several where clients disagree about a backslash or a reference.
 
     ``http://good.com@evil.com`` goes to evil.com; a name that isn't ASCII is compared in its IDNA
     form, so that a look-alike is another host. What is no URL has the host "".
     """
-    return frozenset({_address_of(url), _address_of(url.replace("\\", "/"))})
+    readings = {url, as_read(url)}
+    return frozenset(_address_of(each) for each in readings | {each.replace("\\", "/") for each in readings})
 
 
 def addresses_in(text: str) -> frozenset[Address]:

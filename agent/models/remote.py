@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -10,27 +11,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import structlog
 from pydantic import ValidationError
 
 from agent.chat_model import Capabilities
 from agent.models.lenient import Normaliser
+from agent.models.server_error import MOST_LOGGED, server_error
 from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ModelCard, ResponseExtension
 from flightloop.errors import (
     ConfigError,
-    ContextTooLong,
     FlightloopError,
-    InvalidRequest,
     ModelUnavailable,
     UnsupportedContent,
-    error_for,
 )
-from flightloop.sse import SSEDecoder
+from flightloop.sse import EventTooLong, SSEDecoder
 from flightloop.wellformed import whole
+from guardrails.aside import aside
 
 _DONE = "[DONE]"
+log = structlog.get_logger(__name__)
 MOST_OF_ERROR = 64 * 1024
 MOST_BYTES = 64 * 1024**2
 """Of an answer: 32,000 tokens with twenty log-probabilities each have half of it."""
+MOST_OF_EVENT = 1024**2
+MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
+"""Bytes of a list of models, and how many it may have."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,26 @@ class RemoteChatModel:
         normaliser = Normaliser()
         logprobs: list[float] = []
         with self._told():
-            async with self._opened(self._payload(request)) as response:
+            async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
-                    yield _with_confidence(self._chunk(normaliser, data), logprobs)
+                    chunk = await aside(len(data), self._chunk, normaliser, data)
+                    yield _with_confidence(chunk, logprobs)
         if not normaliser.finished:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")
 
     async def models(self) -> list[ModelCard]:
         """The models that the server lists; the configured name alone if it lists none."""
         try:
-            response = await self._get("/models")
-            listed = response.json().get("data", [])
-            cards = [ModelCard.model_validate({"owned_by": "remote", **item}) for item in listed]
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ModelUnavailable(f"{self._base}/models answered with what is no list of models") from error
+            with self._told():
+                async with asyncio.timeout(self._config.timeout_s), self._opened("GET", "/models") as response:
+                    told = await _beginning(response, MOST_OF_LIST)
+            cards = await aside(len(told), _cards, told)
+        except TimeoutError as error:
+            raise ModelUnavailable(f"{self._base}/models gave no answer in {self._config.timeout_s:g} s") from error
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ModelUnavailable(
+                f"{self._base}/models answered with what is no list of at most {MOST_MODELS} models"
+            ) from error
         name = self._config.name
         if name is None:
             return cards
@@ -150,32 +161,29 @@ class RemoteChatModel:
                     )
 
     @asynccontextmanager
-    async def _opened(self, payload: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+    async def _opened(
+        self, method: str, path: str, payload: dict[str, Any] | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """An answer's stream; leaving it tells the server to stop decoding."""
         plain = {"accept-encoding": "identity"}  # a few bytes unpacked may be gigabytes
-        async with self._client.stream(
-            "POST", f"{self._base}/chat/completions", json=payload, headers=plain
-        ) as response:
+        async with self._client.stream(method, f"{self._base}{path}", json=payload, headers=plain) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ModelUnavailable(f"{self._base} sends compressed answers, which it was asked not to")
             if response.status_code >= 400:
-                raise self._error(response, await _told(response))
+                raise self._error(response, await _beginning(response, MOST_OF_ERROR))
             yield response
-
-    async def _get(self, path: str) -> httpx.Response:
-        with self._told():
-            response = await self._client.get(f"{self._base}{path}")
-        if response.status_code >= 400:
-            raise self._error(response, response.content)
-        return response
 
     @contextmanager
     def _told(self) -> Iterator[None]:
+        """Errors of the connection. Those of the protocol quote what the server sent: they go to the log."""
         try:
             yield
-        except httpx.HTTPError as error:
+        except (httpx.ConnectError, httpx.TimeoutException) as error:
             told = str(error) or type(error).__name__
             raise ModelUnavailable(f"no answer from the model server {self._base}: {told}") from error
+        except httpx.HTTPError as error:
+            log.warning("no answer from the model server", url=self._base, told=str(error)[:MOST_LOGGED])
+            raise ModelUnavailable(f"no answer from the model server {self._base}: {type(error).__name__}") from None
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -183,27 +191,25 @@ class RemoteChatModel:
         try:
             document = whole(json.loads(data))
             if isinstance(document, dict) and document.get("error"):
-                raise _meaning(error_for(500, document))
+                raise server_error(self._base, 500, data)
             return normaliser.chunk(document)
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
 
     def _error(self, response: httpx.Response, told: bytes) -> FlightloopError:
-        try:
-            body: Any = json.loads(told)
-        except (ValueError, RecursionError):
-            body = None
-        if response.status_code in (401, 403):
-            return ConfigError(f"{self._base} refused our key ({response.status_code}): check FLIGHTLOOP_MODEL_API_KEY")
-        if response.status_code == 404 and self._config.name:
+        status, config = response.status_code, self._config
+        if status == 404 and config.name:
             return ConfigError(
-                f"{self._base} knows no model {self._config.name!r} or no such path:"
+                f"{self._base} knows no model {config.name!r} or no such path:"
                 " check FLIGHTLOOP_MODEL_NAME and FLIGHTLOOP_MODEL_URL"
             )
-        error = _meaning(
-            error_for(response.status_code, body, retry_after=_seconds(response.headers.get("retry-after")))
+        return server_error(
+            self._base,
+            status,
+            told.decode(errors="replace"),
+            retry_after=response.headers.get("retry-after"),
+            context_length=config.context_length,
         )
-        return ModelUnavailable(error.message, retry_after=error.retry_after) if error.status >= 500 else error
 
 
 def _as_json(function: FunctionCall) -> str:
@@ -215,27 +221,40 @@ def _as_json(function: FunctionCall) -> str:
     return function.arguments or "{}"
 
 
-async def _told(response: httpx.Response) -> bytes:
-    """The beginning of what a server says of an error."""
+async def _beginning(response: httpx.Response, most: int) -> bytes:
+    """An answer's body. A longer one ends early."""
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
-        if len(body) > MOST_OF_ERROR:
+        if len(body) > most:
             break
     return bytes(body)
 
 
+def _cards(told: bytes) -> list[ModelCard]:
+    """Raises ValueError, AttributeError, TypeError or RecursionError for what is no list, or a longer one."""
+    if len(told) > MOST_OF_LIST:
+        raise ValueError(f"more than {MOST_OF_LIST} bytes")
+    listed = json.loads(told).get("data", [])
+    if len(listed) > MOST_MODELS:
+        raise ValueError(f"more than {MOST_MODELS} models")
+    return [ModelCard.model_validate({"owned_by": "remote", **item}) for item in listed]
+
+
 async def _events(response: httpx.Response) -> AsyncIterator[str]:
     """The data of the server-sent events before the one that ends them."""
-    decoder, read = SSEDecoder(), 0
+    decoder, read = SSEDecoder(MOST_OF_EVENT), 0
     async for piece in response.aiter_bytes():
         read += len(piece)
         if read > MOST_BYTES:
             raise ModelUnavailable(f"the model server's answer has no end: it was cut after {MOST_BYTES} bytes")
-        for event in decoder.push(piece):
-            if event.data == _DONE:
-                return
-            yield event.data
+        try:
+            for event in decoder.push(piece):
+                if event.data == _DONE:
+                    return
+                yield event.data
+        except EventTooLong as error:
+            raise ModelUnavailable(f"the model server sends one event of more than {MOST_OF_EVENT} bytes") from error
 
 
 def _with_confidence(chunk: ChatChunk, logprobs: list[float]) -> ChatChunk:
@@ -251,19 +270,3 @@ def base_url(url: str) -> str:
     """``url`` without a slash at its end, with ``/v1`` where it names a host alone."""
     trimmed = url.rstrip("/")
     return trimmed if httpx.URL(trimmed).path.strip("/") else f"{trimmed}/v1"
-
-
-def _meaning(error: FlightloopError) -> FlightloopError:
-    """Servers word an overlong prompt in several ways; ours is an error of its own."""
-    told = error.message.lower()
-    overlong = "context" in told and any(word in told for word in ("length", "window", "exceed", "maximum"))
-    if overlong and isinstance(error, InvalidRequest) and not isinstance(error, ContextTooLong):
-        return ContextTooLong(error.message, param="messages")
-    return error
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return max(0.0, float(header)) if header else None
-    except ValueError:
-        return None  # a date: rare, and the usual back-off does

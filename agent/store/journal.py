@@ -249,7 +249,7 @@ class StoreJournal:
                 created_by=by,
             )
             tx.add_interrupt(interrupt)
-            tx.forget_interrupts(tenant_id, stops.KEPT)
+            stops.forget(tx, tenant_id)
             answers.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
             return interrupt
 
@@ -264,7 +264,7 @@ class StoreJournal:
                 interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
                 tx.next_epoch()  # so that who reads only on a new epoch sees the clearing too
                 tx.save_interrupt(interrupt)
-                tx.forget_interrupts(tenant_id, stops.KEPT)
+                stops.forget(tx, tenant_id)
             return interrupt
 
         return await self._backend.write(work)

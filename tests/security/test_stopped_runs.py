@@ -13,7 +13,7 @@ from agent.fakes import LocalHosts, calls, text
 from agent.kits import Guards
 from agent.project import Project
 from agent.spec import AgentSpec
-from agent.store import sql_journal
+from agent.store import sql_journal, stops
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Interrupt, Run
@@ -87,6 +87,20 @@ async def test_neither_does_one_that_waits_for_a_person(
     await resume(desk.journal, "default", run.id, "ann")
     run = await desk.work(run)
     assert (run.status, text_of(run.output), paid) == ("succeeded", "Done.", [5])
+
+
+@pytest.mark.parametrize(("scope", "target"), [("all", None), ("session", "s1")])
+async def test_a_stop_is_not_forgotten_for_later_ones(
+    desk: Bench, scope: str, target: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops, "KEPT", 3)
+    run = await desk.work(await desk.start())
+    await stopped_and_cleared(desk, scope, target)
+    for number in range(10):
+        await stopped_and_cleared(desk, "session", f"other_{number}")
+    assert (await approved(desk, run)).status == "interrupted"
+    assert paid == []
+    assert (await desk.work(await desk.start())).status == "succeeded"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,6 @@ async def test_stops_of_the_past_come_to_an_end(journal: Journal, monkeypatch: p
         await journal.clear_interrupt("default", cleared.id)
         await journal.raise_interrupt("default", "run", f"run_{number}")
     found = {(each.tenant_id, each.target) for each in (await journal.interrupt_snapshot()).interrupts}
-    past = {("default", "run_8"), ("default", "s9"), ("default", "run_9")}
+    past = {("default", None), ("default", "s9"), ("default", "run_9")}
     assert found == {("other", "a"), ("default", latched.target), *past}
     assert len(await journal.interrupts("default", active=False)) == 4

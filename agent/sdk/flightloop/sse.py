@@ -13,6 +13,10 @@ from dataclasses import dataclass
 _LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)  # a CR at the very end may be half a CRLF: wait for more
 
 
+class EventTooLong(ValueError):
+    """An event has more bytes than its reader takes."""
+
+
 @dataclass(frozen=True)
 class ServerEvent:
     data: str
@@ -22,20 +26,38 @@ class ServerEvent:
 
 
 class SSEDecoder:
-    """Push bytes in any pieces, get the events that they complete."""
+    """Push bytes in any pieces, get the events that they complete.
 
-    def __init__(self) -> None:
-        self._rest = b""
+    Args:
+        most: bytes of an event; None takes any number.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._size = 0
+        self._rest = bytearray()
+        self._cr = b""
         self._data: list[str] = []
         self._event = ""
         self._id: str | None = None
 
     def push(self, chunk: bytes) -> Iterator[ServerEvent]:
-        *lines, self._rest = _LINE_END.split(self._rest + chunk)
+        """Raises EventTooLong. Only the new piece is searched, however long the line that it goes on with."""
+        *lines, rest = _LINE_END.split(self._cr + chunk)
+        self._cr = rest[-1:] if rest.endswith(b"\r") else b""
         for line in lines:
-            event = self._line(line.decode("utf-8", errors="replace"))
+            self._grow(line)
+            whole, self._rest = self._rest, bytearray()
+            event = self._line(whole.decode("utf-8", errors="replace"))
             if event is not None:
                 yield event
+        self._grow(rest.removesuffix(b"\r"))
+
+    def _grow(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._most is not None and self._size > self._most:
+            raise EventTooLong(f"an event of more than {self._most} bytes")
+        self._rest += piece
 
     def _line(self, line: str) -> ServerEvent | None:
         if not line:
@@ -52,5 +74,5 @@ class SSEDecoder:
 
     def _dispatch(self) -> ServerEvent | None:
         found = ServerEvent("\n".join(self._data), self._event or "message", self._id) if self._data else None
-        self._data, self._event, self._id = [], "", None
+        self._data, self._event, self._id, self._size = [], "", None, 0
         return found

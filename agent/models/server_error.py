@@ -1,0 +1,85 @@
+"""Errors of a model server in our own words. Its texts are a stranger's, and pass no rail: they go to the log."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import structlog
+
+from flightloop.chat import ChatRequest
+from flightloop.errors import (
+    ConfigError,
+    ContextTooLong,
+    FlightloopError,
+    InvalidRequest,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    UnsupportedContent,
+)
+
+MOST_LOGGED = 1000
+"""Characters of what a server says."""
+IN_LOG = "the server's own words are in the log"
+log = structlog.get_logger(__name__)
+
+
+def server_error(
+    base: str, status: int, told: str, *, retry_after: str | None = None, context_length: int | None = None
+) -> FlightloopError:
+    """The error that an answer of a model server stands for, by its ``code``, else by its status.
+
+    Args:
+        base: the server's URL.
+        told: the error document, or what the server sent in its place.
+        retry_after: the header.
+        context_length: of the model, tokens, where it is known.
+    """
+    log.warning("the model server answered with an error", url=base, status=status, told=told[:MOST_LOGGED])
+    detail = _detail(told)
+    code, wait = detail.get("code"), _seconds(retry_after)
+    if status < 500 and (code == ContextTooLong.code or _overlong(detail)):
+        return _too_long(context_length)
+    if status == 429 or code == Overloaded.code:
+        return Overloaded(f"the model server {base} has too much to do", retry_after=wait)
+    if status >= 500:
+        return ModelUnavailable(f"the model server {base} failed ({status}); {IN_LOG}", retry_after=wait)
+    if status in (401, 403):
+        return ConfigError(f"{base} refused our key ({status}): check FLIGHTLOOP_MODEL_API_KEY")
+    if status == 404:
+        return NotFound(f"{base} knows no such model or path; {IN_LOG}")
+    kind = UnsupportedContent if code == UnsupportedContent.code else InvalidRequest
+    param = detail.get("param")
+    # Anything else is a text of the server's.
+    param = param if isinstance(param, str) and param in ChatRequest.model_fields else None
+    return kind(f"{param or 'the request'}: the model server refused it ({status}); {IN_LOG}", param=param)
+
+
+def _detail(told: str) -> dict[str, object]:
+    try:
+        body = json.loads(told)
+    except (ValueError, RecursionError):
+        return {}
+    detail = body.get("error") if isinstance(body, dict) else None
+    return detail if isinstance(detail, dict) else {}
+
+
+def _too_long(limit: int | None) -> ContextTooLong:
+    if limit is not None:
+        return ContextTooLong.of(limit, "the model server finds more in the request")
+    return ContextTooLong("messages: this model's maximum context length is exceeded", param="messages")
+
+
+def _overlong(detail: dict[str, object]) -> bool:
+    """Servers word an overlong prompt in several ways."""
+    told = str(detail.get("message")).lower()
+    return "context" in told and any(word in told for word in ("length", "window", "exceed", "maximum"))
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        seconds = float(header) if header else math.nan
+    except ValueError:
+        return None  # a date: rare, and the usual back-off does
+    return max(0.0, seconds) if math.isfinite(seconds) else None

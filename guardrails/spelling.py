@@ -1,0 +1,32 @@
+"""Characters as Markdown and HTML may write them: plain, escaped, by number or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from html import unescape
+from html.entities import html5
+
+import regex
+
+BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x10000) if chr(code).isspace()} | {"\ufeff"}
+"""What some reader takes off both ends of a target: controls and all that Unicode and JavaScript call blank."""
+_ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
+
+
+def spelt(characters: Collection[str]) -> str:
+    """A pattern of one of the characters, however it is written, in any case.
+
+    Readers differ: some take backslashes off before they read references, and some need no semicolon.
+    """
+    codes = sorted({ord(case) for one in characters for case in (one.lower(), one.upper())})
+    decimal, hexadecimal = ("|".join(format(code, base) for code in codes) for base in "dx")
+    names = sorted({name.removesuffix(";") for name, value in html5.items() if value in characters}, reverse=True)
+    numbers = rf"\\?\#(?:0*(?:{decimal})(?!\d)|x0*(?:{hexadecimal})(?![\da-f]))"
+    plain = "".join(map(regex.escape, characters))
+    escape = "" if all(one.isalnum() for one in characters) else r"\\?"
+    return rf"(?:{escape}[{plain}]|\\?&(?:{'|'.join([numbers, *names])})(?:\\?;)?)"
+
+
+def as_read(text: str) -> str:
+    """The text without Markdown's escapes and HTML's references."""
+    return unescape(_ESCAPE.sub(r"\1", text))

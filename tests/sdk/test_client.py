@@ -223,7 +223,7 @@ def test_chat_whole_and_streamed(client: Flightloop) -> None:
     assert whole.choices[0].message.content == "one two three"
     chunks = list(client.chat.completions.create(model="m", messages=messages, stream=True))
     assert all(isinstance(chunk, ChatChunk) for chunk in chunks)
-    assert [chunk.choices[0].delta.content for chunk in chunks] == ["one", "two", "three", None]
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["one", " two", " three", None]
 
 
 async def test_chat_for_asyncio(async_client: AsyncFlightloop) -> None:
@@ -231,7 +231,7 @@ async def test_chat_for_asyncio(async_client: AsyncFlightloop) -> None:
     whole = await async_client.chat.completions.create(model="m", messages=messages)
     assert whole.choices[0].message.content == "one two"
     stream = async_client.chat.completions.create(model="m", messages=messages, stream=True)
-    assert [chunk.choices[0].delta.content async for chunk in stream] == ["one", "two", None]
+    assert [chunk.choices[0].delta.content async for chunk in stream] == ["one", " two", None]
 
 
 def test_responses_whole_and_streamed(client: Flightloop) -> None:

@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (``-n``) a file's tests stay together, and so do all that start Ray: clusters share ports."""
+    """With several workers (``-n``) a file's tests stay together, and so do those that start Ray: they share ports."""
     for item in items:
         group = "ray" if item.get_closest_marker("ray") else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))

@@ -11,6 +11,7 @@ import pytest
 from agent.admin.export import Wanted, export_runs
 from agent.config import Settings
 from agent.export import Exporter, Sample, pairs
+from agent.home import open_home
 from agent.journal import Journal
 from agent.lessons.moves import planned, reply
 from agent.lessons.oracle import Call, Plan, Say, Saying, Solution
@@ -122,7 +123,7 @@ async def test_a_customer_s_word_counts(
 
 async def test_the_command_writes_rows_and_pairs(stage: Stage, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
-    settings.data.mkdir(parents=True)
+    open_home(settings.home)
     journal = sql_journal(settings.journal_url)
     await say(stage, journal, looking(), solved=True)
     await say(stage, journal, looking())

@@ -33,7 +33,7 @@ from agent.store import memory_journal
 from flightloop.answer import completed
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
-from flightloop.events import Judged
+from flightloop.events import ChecksPassed, Judged
 from guardrails.rails.groundedness import Evidence, claims
 from tools.builtin.knowledge import MOST_RESULTS
 from tools.knowledge.library import Library
@@ -176,8 +176,10 @@ async def answered(stage: Stage, case: Case) -> str:
     """The last answer, after the rail found nothing to mark in any of them."""
     journal = memory_journal()
     rows = await stage.play(case, journal)
-    judged = [one.event for one in await journal.read_all() if isinstance(one.event, Judged)]
-    grounded = [event.verdict for event in judged if event.verdict.rail == "groundedness"]
+    events = [one.event for one in await journal.read_all()]
+    verdicts = [event.verdict for event in events if isinstance(event, Judged)]
+    verdicts += [verdict for event in events if isinstance(event, ChecksPassed) for verdict in event.passed.verdicts]
+    grounded = [verdict for verdict in verdicts if verdict.rail == "groundedness"]
     assert grounded
     assert [verdict.reason for verdict in grounded if verdict.spans] == []
     return str(rows[-1]["messages"][-1]["content"])

@@ -200,7 +200,9 @@ async def test_what_a_run_does_is_told_meanwhile(mode: str, tmp_path: Path) -> N
     """As progress to a request that asks for it, and as log messages of the level that the client wants."""
     paid: list[int] = []
     policy = ASKS.replace(", ask: [{tool: pay}]", "")
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 1})), text("Done."), tools=[paying(paid)], policy=policy)
+    desk, deps = desk_of(
+        tmp_path, calls(("pay", {"amount": 1})), text("All right."), tools=[paying(paid)], policy=policy
+    )
     watched = Watched()
     logged: list[LoggingMessageNotificationParams] = []
     heard: list[tuple[float, str | None]] = []
@@ -222,7 +224,7 @@ async def test_what_a_run_does_is_told_meanwhile(mode: str, tmp_path: Path) -> N
         async with working(desk):
             ended = (await waiting).structured_content
         assert ended is not None
-        assert (ended["status"], ended["output"]) == ("succeeded", "Done.")
+        assert (ended["status"], ended["output"]) == ("succeeded", "All right.")
     texts = ["step 1: calls pay", "pay has returned after 0.0 s", "the run has ended: succeeded (answered)"]
     assert [message for _, message in heard] == ["a worker has taken the run", *texts]
     assert [done for done, _ in heard] == [1, 2, 3, 4]
@@ -231,7 +233,7 @@ async def test_what_a_run_does_is_told_meanwhile(mode: str, tmp_path: Path) -> N
 
 
 async def test_a_client_of_a_session_hears_the_level_that_it_has_set(tmp_path: Path) -> None:
-    desk, deps = desk_of(tmp_path, text("Done."), text("Done."), tools=[], policy=ASKS)
+    desk, deps = desk_of(tmp_path, text("All right."), text("All right."), tools=[], policy=ASKS)
     logged: dict[str, list[str]] = {"debug": [], "error": []}
     watched = Watched()
     async with serving(replace(deps, deltas=watched)) as url:
@@ -295,12 +297,12 @@ async def test_the_clients_user_decides(
     mode: str, answer: ElicitResult, paid_then: list[int], decided: tuple[str, str | None], tmp_path: Path
 ) -> None:
     paid: list[int] = []
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying(paid)], policy=ASKS)
     person = Person(answer)
     async with serving(deps) as url, connected(url, mode=mode, elicitation_callback=person) as client, working(desk):
         begun = await state_of(client, "start_run", agent="support", input="Pay")
         ended = await state_of(client, "run_result", run_id=begun["run_id"])
-    assert (ended["status"], ended["output"], ended["approvals"]) == ("succeeded", "Done.", [])
+    assert (ended["status"], ended["output"], ended["approvals"]) == ("succeeded", "All right.", [])
     assert paid == paid_then
     (asked,) = person.asked
     assert '"amount": 7' in asked.message
@@ -312,7 +314,7 @@ async def test_the_clients_user_decides(
 @BOTH
 async def test_a_form_that_is_closed_decides_nothing(mode: str, tmp_path: Path) -> None:
     paid: list[int] = []
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying(paid)], policy=ASKS)
     person = Person(ElicitResult(action="cancel"), ElicitResult(action="accept", content={}), deciding("approve"))
     async with serving(deps) as url, connected(url, mode=mode, elicitation_callback=person) as client, working(desk):
         begun = await state_of(client, "start_run", agent="support", input="Pay")
@@ -328,7 +330,7 @@ async def test_a_form_that_is_closed_decides_nothing(mode: str, tmp_path: Path) 
 
 @BOTH
 async def test_a_client_that_cannot_ask_is_told_how_to_decide(mode: str, tmp_path: Path) -> None:
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying([])], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying([])], policy=ASKS)
     async with serving(deps) as url, connected(url, mode=mode) as client, working(desk):
         begun = await state_of(client, "start_run", agent="support", input="Pay")
         waits = await state_of(client, "run_result", run_id=begun["run_id"])

@@ -129,7 +129,7 @@ async def test_content_of_completions_is_a_setting(traced: Traced, captured: boo
 
 
 async def test_a_completion_and_its_verdicts_belong_to_its_callers_trace(traced: Traced) -> None:
-    await ask(api_deps(Said("all is well"), tracing=Tracing(traced.provider)), {"traceparent": CALLER}, n=2)
+    await ask(api_deps(Said("all is unfit"), tracing=Tracing(traced.provider)), {"traceparent": CALLER}, n=2)
     first, second = traced.spans("chat")
     assert {span.context.trace_id for span in traced.spans()} == {CALLERS_TRACE}
     assert {span.parent.span_id for span in (first, second) if span.parent} == {CALLERS_SPAN}

@@ -118,7 +118,8 @@ async def test_cancelling_an_order(shop: sqlite3.Connection, start: Callable[...
     assert '"status":"processing"' in model.requests[2].messages[-1].text
     records = await journal.audit("default", run_id=run.id)
     assert verify(records) is None
-    assert {record.verdict.stage for record in records} >= {"input", "tool_call", "tool_result", "final"}
+    verdicts = [verdict for record in records for verdict in record.passed.verdicts]
+    assert {verdict.stage for verdict in verdicts} >= {"input", "tool_call", "tool_result", "final"}
     assert all(record.verdict.policy_sha256 for record in records)
 
 

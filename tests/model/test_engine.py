@@ -362,6 +362,18 @@ def test_a_grammar_that_dictates_everything_ends_by_itself() -> None:
     assert outputs[-1].finish == "stop"
 
 
+def test_a_frequency_penalty_breaks_a_circle_whatever_is_guessed() -> None:
+    """A tied model repeats its last token; guesses of it would all come true."""
+    subject = Engine(tiny_model(), replace(CONFIG, step_tokens=16), ManualStop(), Metrics())
+    for name, penalty in (("plain", 0.0), ("penalised", 2.0)):
+        sampling = replace(GREEDY, max_tokens=20, frequency_penalty=penalty, ignore_end=True)
+        subject.add(EngineRequest(name, prompt(1, 6), sampling))
+    told = {name: tokens_of(outputs) for name, outputs in drain(subject).items()}
+    most = {name: max(map(tokens.count, tokens)) for name, tokens in told.items()}
+    assert most["plain"] > 10
+    assert most["penalised"] < most["plain"]
+
+
 def test_figures_are_booked() -> None:
     metrics = Metrics()
     fresh = tiny_model(shape=replace(TINY, tied=False))

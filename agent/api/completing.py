@@ -59,7 +59,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
     request, told = admitted.request, _Telling(admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens)
+        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens, told.shown)
         told.call = call
         try:
             async with aclosing(call.text()) as pieces:
@@ -124,9 +124,10 @@ class _Telling:
         judged, final = await call.conclude([each for each in subjects if isinstance(each, Subject)])
         following = iter(judged)
         rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
-        text = final.text if final is not None else call.released
+        said = call.before + call.released
+        text = final.text if final is not None else said
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
-        if refused or (call.live and text != call.released):  # what was shown cannot be redacted any more
+        if refused or (call.live and text != said):  # what was shown cannot be redacted any more
             return list(self.refused())
         told = [self._show(text)] if text and not call.live else []
         if answer.calls:

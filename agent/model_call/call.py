@@ -69,6 +69,7 @@ class GuardedCall:
     Args:
         context: of what is judged.
         prompt_tokens: as they are estimated.
+        before: what an earlier try has shown, which the final rails judge together with this one's text.
 
     Attributes:
         request: what the model was asked.
@@ -79,12 +80,15 @@ class GuardedCall:
         repeated: it was cut, since it repeated itself.
     """
 
-    def __init__(self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int) -> None:
+    def __init__(
+        self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int, before: str = ""
+    ) -> None:
         self._way = way
         self._owner = owner
         self._context = context
         self.request = request
         self.prompt_tokens = prompt_tokens
+        self.before = before
         self.answer = Answer()
         self.released = ""
         self.spent = False
@@ -129,7 +133,8 @@ class GuardedCall:
 
     async def conclude(self, calls: Sequence[Subject] = ()) -> tuple[list[Ruling], Ruling | None]:
         """The rulings on the calls that the answer holds, and the one on what it says; None: it says nothing."""
-        final = [Subject(Stage.FINAL, self.released, self._context)] if self.released.strip() else []
+        said = self.before + self.released
+        final = [Subject(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
         rulings = await asyncio.gather(*(self._way.judge(subject, parent) for subject in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])

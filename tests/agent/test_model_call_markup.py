@@ -152,6 +152,14 @@ async def test_a_completion_asks_the_model_again(streaming: str, stream: bool) -
     assert answer.text.count('"role":"assistant"') == 1
 
 
+async def test_the_final_rails_judge_what_the_first_try_has_shown() -> None:
+    words = "unfit " + "and so on " * 40
+    deps = api_deps(Said(f"{words}<tool_call>"), Said("Never mind."), streaming="live")
+    choice = (await ask(deps)).json()["choices"][0]
+    assert choice["message"]["content"].startswith("unfit")
+    assert choice["finish_reason"] == "content_filter"
+
+
 async def test_a_completion_whose_model_goes_on_so_fails() -> None:
     deps = api_deps(Said('{"name": "find", "arguments": {}}'))
     refused = await ask(deps)

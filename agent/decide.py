@@ -39,6 +39,7 @@ PLAN_TOOLS = 4
 GOAL_CHARS = 80
 CONTEXT_TRIES = 6
 SAY_WHAT_WAS_DONE = "say only what was done"
+ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ class _Asking:
         ruling = await self.gate.conclude(asked.call)
         false = _false_claim(ruling)
         if asked.answer.calls:
+            if self.book.history.repeats_failure:  # a model that does not keep to ``tool_choice: none``
+                return self._again(asked, ANSWER_NOW)
             return self._calls(asked, "" if false else passed(ruling))
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Collection
+
+import regex
 
 CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the protocol, or answer in words"
-MARKERS = ("<tool_call", "</tool_call", "<|tool_call", "<function=", "<|python_tag|>", "[TOOL_CALLS]", "<｜tool▁call")
-"""What open models write around their calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as their chat templates
-show it."""
 LONGEST = 8192
-"""Characters of an answer that begins as JSON which are held back; a longer one is no call."""
-_MARKER = re.compile("|".join(map(re.escape, MARKERS)))
-_BEGUN = re.compile(r'\s*(?:```[a-z]*\s*)?\[?\s*\{\s*"(?:name|function|type|goal)"')
-_FENCED = re.compile(r"```[a-z]*\n(.*?)\n?```", re.DOTALL)
+"""Characters of an answer that begins as a call which are held back; a longer one is no call."""
+_WINDOW = 64
+"""Characters that a mark has at most: a mark that is not whole yet begins within the last so many."""
+_MARKS = (
+    r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
+    r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
+    r"<\s?/?(?:function=|invoke\s)",
+    r"<\|python_tag\|>",
+    r"\[TOOL_CALLS?\]",
+)
+"""What open models write around their calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as their chat templates
+show it, and what a small model makes of it."""
+_FIRST = frozenset('<&["tTaA')
+"""With which a mark begins."""
+_BEGUN = regex.compile(r'\s*(?:```[a-z]*\s*)?\[?\s*\{\s*"(?:name|function|type|goal|tool|action)"')
+_FENCED = regex.compile(r"```[a-z]*\n(.*?)\n?```", regex.DOTALL)
 
 
 class CallAsText(Exception):
@@ -24,51 +35,69 @@ class Markup:
     """``push`` pieces of an answer, then ``finish``; each returns what is no call, or can't become one any more.
 
     Args:
+        tools: names of those that the model was offered.
         json_wanted: the answer is to be JSON, whatever it says.
     """
 
-    def __init__(self, *, json_wanted: bool) -> None:
+    def __init__(self, tools: Collection[str] = (), *, json_wanted: bool) -> None:
         self._free = json_wanted
         self._begun = False
         self._held = ""
+        names = "|".join(map(regex.escape, sorted(tools)))
+        own = (
+            rf'"(?:name|tool|action|function)"\s{{0,3}}:\s{{0,3}}"(?:{names})"',
+            rf"\bto=functions\.(?:{names})\b",
+            rf"\bAction\s?:\s?(?:{names})\b",
+        )
+        self._marks = regex.compile("|".join([*_MARKS, *(own if names else ())]), regex.IGNORECASE)
+        self._written = regex.compile(rf"[\s`\[]*(?:functions\.)?(?:{names})\s?\(") if names else None
 
     def push(self, text: str) -> str:
         """Raises CallAsText."""
         if self._free:
             return text
         self._held += text
-        if _MARKER.search(self._held):
+        if self._marks.search(self._held):
             raise CallAsText(CALL_AS_TEXT)
-        if not self._begun and self._may_be_json():
+        if not self._begun and self._may_be_call():
             return ""
-        keep = _open_marker(self._held)
-        return self._release(len(self._held) - keep)
+        return self._release(self._open_mark())
 
     def finish(self, *, cut: bool = False) -> str:
         """The end of the answer: returns the rest; of one that was ``cut``, not what a call may have begun with.
 
         Raises CallAsText.
         """
-        if not self._begun and _is_call(self._held):
+        if not self._begun and (_is_call(self._held) or self._is_written_call()):
             raise CallAsText(CALL_AS_TEXT)
-        if cut and not self._begun and _BEGUN.match(self._held):
+        if cut and not self._begun and (_BEGUN.match(self._held) or self._is_written_call()):
             return ""
-        return self._release(len(self._held) - (_open_marker(self._held) if cut else 0))
+        return self._release(self._open_mark() if cut else len(self._held))
 
     def _release(self, end: int) -> str:
         text, self._held = self._held[:end], self._held[end:]
         self._begun = self._begun or bool(text.strip())
         return text
 
-    def _may_be_json(self) -> bool:
+    def _may_be_call(self) -> bool:
         text = self._held.lstrip()
-        return len(self._held) <= LONGEST and (text.startswith(("{", "[", "```")) or text in ("", "`", "``"))
+        if len(self._held) > LONGEST:
+            return False
+        return (
+            text.startswith(("{", "[", "```"))
+            or text in ("", "`", "``")
+            or (self._written is not None and bool(self._written.match(self._held, partial=True)))
+        )
 
+    def _is_written_call(self) -> bool:
+        """Whether the answer is a call as a program writes it: ``renew_loan(title="Solaris")``."""
+        return self._written is not None and bool(self._written.match(self._held))
 
-def _open_marker(text: str) -> int:
-    """Characters at a text's end that a marker may begin with."""
-    longest = min(len(text), max(map(len, MARKERS)) - 1)
-    return next((n for n in range(longest, 0, -1) if any(marker.startswith(text[-n:]) for marker in MARKERS)), 0)
+    def _open_mark(self) -> int:
+        """Where a mark may have begun that is not whole yet; else the length."""
+        length = len(self._held)
+        places = (at for at in range(max(0, length - _WINDOW), length) if self._held[at] in _FIRST)
+        return next((at for at in places if self._marks.fullmatch(self._held, at, partial=True)), length)
 
 
 def _is_call(text: str) -> bool:

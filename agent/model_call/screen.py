@@ -22,7 +22,8 @@ class Screen:
         form = request.response_format
         json_wanted = form is not None and form.type != "text"
         self._repetition = None if json_wanted or request.ignore_eos else Repetition()
-        self._markup = Markup(json_wanted=json_wanted)
+        offered = [tool.function.name for tool in request.tools or ()]
+        self._markup = Markup(offered, json_wanted=json_wanted)
         self._stream = stream
 
     def push(self, text: str) -> str:

@@ -28,10 +28,10 @@ MAX_CALLS = 8
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _TEXT = (
-    rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)<\/?{CALL_OPEN[1:-1]}(?s:.*)/"
+    r"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)<[\s\/|]*tool[\s_-](?s:.*)/"
     r""" & ~/\[?\s*\{{\s*"(name|goal|function|arguments)"\s*:(?s:.*)/"""
 ).replace("{{", "{")
-"""Words: no beginning of a call in them, whole or half, and no call or plan without its marks."""
+"""Words: nothing in them that begins as the mark of a call does, and no call or plan without its marks."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 

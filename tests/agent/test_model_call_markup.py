@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from agent.api import ApiDeps, create_app
 from agent.fakes import calls, text
 from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from agent.model_call.markup import MARKERS, CallAsText, Markup
+from agent.model_call.markup import CallAsText, Markup
 from flightloop.content import text_of
 from flightloop.tool import tool
 
@@ -31,13 +32,39 @@ CALLS = [
     '[TOOL_CALLS] [{"name": "find", "arguments": {}}]',
     '<|python_tag|>{"name": "find", "parameters": {}}',
 ]
+CALLS += [
+    '{"name": "find", "arguments": ',
+    '<tool_ call>[{"name": "renew_loan", "arguments": {}}]</tool_ call>',
+    '< tool_call >[{"name": "renew_loan"}]',
+    "<TOOL_CALL>",
+    "<tool call>",
+    "<tool-call>",
+    "<function_call>",
+    "<tool_code>renew_loan(loan_id=501)</tool_code>",
+    '<invoke name="renew_loan">',
+    "&lt;tool_call&gt;",
+    "renew_loan(loan_id=501)",
+    "[renew_loan(loan_id=501)]",
+    'functions.renew_loan({"loan_id": 501})',
+    "to=functions.renew_loan {}",
+    'Action: renew_loan\nAction Input: {"loan_id": 501}',
+    'Sure! {"name": "renew_loan", "arguments": {}}',
+    'Here is the call:\n```json\n{"name": "renew_loan"}\n```',
+    '{"tool": "renew_loan", "loan_id": 501}',
+    '{"action": "renew_loan", "action_input": {}}',
+]
+MARK = re.compile(r"<[\s/|]{0,3}tool[\s_]?call|\[TOOL_CALLS?\]", re.IGNORECASE)
 PLAIN = [
+    "I can renew_loan for you, or renew it by hand.",
+    "Call renew_loan(501) in your program.",
+    "To renew, say so. Actions: none.",
+    'The field "name" is "Anna".',
+    "Take action: renew.",
     "Your order was sent.",
     '{"total": 12, "currency": "EUR"}',
     "[1, 2, 3]",
     "Prices: [see here] <b>bold</b> a < b",
     '```json\n{"name": "Anna", "age": 7}\n```',
-    '{"name": "find", "arguments": ',
     "",
     "<",
     "{",
@@ -47,7 +74,7 @@ PLAIN = [
 
 
 def screened(answer: str, size: int, *, json_wanted: bool = False) -> str:
-    markup = Markup(json_wanted=json_wanted)
+    markup = Markup(["find", "renew_loan"], json_wanted=json_wanted)
     pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
     return "".join([*map(markup.push, pieces), markup.finish()])
 
@@ -75,14 +102,14 @@ def test_nothing_of_a_marker_is_released_and_nothing_else_is_lost(answer: str, s
     try:
         assert screened(answer, size) == answer
     except CallAsText:
-        assert any(marker in answer for marker in MARKERS)
+        assert MARK.search(answer)
     markup, released = Markup(json_wanted=False), ""
     for start in range(0, len(answer), size):
         try:
             released += markup.push(answer[start : start + size])
         except CallAsText:
             break
-    assert not any(marker in released for marker in MARKERS)
+    assert not MARK.search(released)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +139,15 @@ def find() -> str:
     return "sent"
 
 
+@tool(effect="pure")
+def renew_loan(loan_id: int) -> str:
+    """Renews a loan."""
+    return "renewed"
+
+
 @pytest.mark.parametrize("answer", CALLS)
 async def test_a_run_asks_the_model_again(make_bench: Callable[..., Any], answer: str) -> None:
-    bench = make_bench([text(*answer), calls(("find", {})), text("It was sent.")], [find])
+    bench = make_bench([text(*answer), calls(("find", {})), text("It was sent.")], [find, renew_loan])
     run = await bench.work(await bench.start())
     assert (run.status, text_of(run.output)) == ("succeeded", "It was sent.")
     assert "could not be used" in bench.model.requests[1].messages[-1].text

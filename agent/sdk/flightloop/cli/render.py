@@ -58,6 +58,8 @@ def event_line(event: ev.RunEvent) -> Text | None:
     match event:
         case ev.Planned():
             return Text.assemble(("plan   ", "bold"), event.goal, (f"  [{' → '.join(event.tools)}]", "dim"))
+        case ev.CallsDecided(problem=str()):
+            return Text.assemble(("withdrawn ", "bold red"), short(event.problem), _model(event.model))
         case ev.CallsDecided():
             return Text.assemble(
                 ("decide ", "bold"), ", ".join(call.function.name for call in event.calls), _model(event.model)

@@ -139,21 +139,52 @@ _UNREAL = regex.compile(
     regex.IGNORECASE,
 )
 """Before a claim, these make it a negation or a condition."""
-_MODAL = regex.compile(
-    r"\b(?:could|would|should|might|may|must|can|will|shall|to)\s+(?:[a-z]{1,20}ly\s+)?$", regex.IGNORECASE
-)
-_NOTHING = regex.compile(r"^\s*(?:nothing|none|neither)\b", regex.IGNORECASE)
-_COURTESY = regex.compile(r"^\W*(?:no\s+(?:problem|worries)|not\s+a\s+problem|don['’]t\s+worry)\b\W*", regex.IGNORECASE)
-_FIRST_PERSON = regex.compile(r"\b(?:I|we)\b", regex.IGNORECASE)
-_BLANKS = regex.compile(r"[^\S\n]+")
-_SENTENCE = regex.compile(r"(?<=[.!?])[\"')\]*_]*\s+|\n+")
-_CLAUSE = regex.compile(r"\s*[;:—–]\s+|,?\s+(?:but|however|though|although|while|whereas)\s+", regex.IGNORECASE)
-_QUESTION = regex.compile(
-    r"^\W*(?:(?:and|but|so|ok|okay|well)\W+)?"
-    r"(?:did|do|does|have|has|had|was|were|is|are|am|when|why|what|which|who|how|where)\b",
+_OF_OTHERS = regex.compile(
+    r"\b(?:could|would|should|might|may|must|can|will|shall|to|that|which|who)\s+(?:[a-z]{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-_AGAIN = regex.compile(r"\b(?:again|once\s+more|another|one\s+more|a\s+second\s+time|repeat)\b", regex.IGNORECASE)
+"""Right before it: what is possible, or which things are meant."""
+_NOT_SO = regex.compile(
+    r"^\s*(?:nothing|none|neither)\b|^[^.!?]{0,40}\bby\s+(?:another|others?|someone|somebody|you)\b", regex.IGNORECASE
+)
+"""Behind it, these make it a negation, or somebody else's act."""
+_COURTESY = regex.compile(r"^\W*(?:no\s+(?:problem|worries)|not\s+a\s+problem|don['’]t\s+worry)\b\W*", regex.IGNORECASE)
+_FIRST_PERSON = regex.compile(r"\b(?:I|we)\b", regex.IGNORECASE)
+_EMPHASIS = regex.compile(r"[*`~]+|(?<![^\W_])_+|_+(?![^\W_])")
+_BLANKS = regex.compile(r"[^\S\n]+")
+_SENTENCE = regex.compile(r"(?<=[.!?])[\"')\]*_]*\s+|\n+")
+_CLAUSE = regex.compile(
+    r"\s*[;:—–]\s+|,?\s+(?:but|however|though|although|while|whereas)\s+"
+    r"|,\s+(?:and\s+|so\s+)?(?=(?:[\w'’]+\s){1,4}(?:was|were|is|are|has|have|had|could|can|cannot|will|would)\b)",
+    regex.IGNORECASE,
+)
+_NOT_NOW = regex.compile(
+    r"\b(?:not|no|never|nor|without|instead|stop|undo|if|when|whether|unless|later|next\s+(?:week|month|time|year)|"
+    r"thanks?(?:\s+you)?\s+again)\b|n['’]t\b",
+    regex.IGNORECASE,
+)
+"""A sentence with one of these asks for nothing to be done now."""
+_LEAD = (
+    r"^\W*(?:(?:yes|ok(?:ay)?|please|and|then|now|so|well|also|hi|hello|hey|great|thanks|thank\s+you|just)\W+){0,4}"
+    r"(?:(?:can|could|would|will)\s+(?:you|we)\s+|(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need|have)\s+(?:you\s+)?to\s+"
+    r"|let['’]?s\s+|go\s+ahead\s+and\s+|(?:i|we)\s+ask\s+you\s+to\s+)?"
+    r"(?:(?:please|just|now|also|kindly)\s+)*"
+)
+"""How a request begins, up to its verb."""
+_AGAIN = regex.compile(
+    _LEAD + r"(?:do\s+(?:it|that|this|the\s+same)\s+)?(?:again|once\s+more|one\s+more\s+time|another\s+time)\b"
+    r"[^a-z]*(?:please)?\W*$",
+    regex.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, its clause that says that something was done, and the word that says what."""
+
+    sentence: str
+    clause: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +194,7 @@ class Act:
     Attributes:
         said: matches what says that it was done.
         named: matches its past forms, as a result may have them: ``cancelled``, the status of an order.
-        wanted: matches a verb or noun with which a user asks for it.
+        wanted: matches a user's request for it.
         about: matches words of which a clause needs one, where the verb has many objects; None: no clause does.
     """
 
@@ -177,29 +208,34 @@ class Act:
         """None: the tool's name and description have no verb, or an agent performs its calls."""
         return None if spec.agent is not None else _act(spec.name, spec.description, spec.claims)
 
-    def claims(self, text: str) -> Iterator[str]:
-        """The sentences of an answer that say it was done."""
+    def claims(self, text: str) -> Iterator[Claim]:
+        """What says that it was done."""
         for sentence in sentences(text):
-            if not sentence.endswith("?") and any(map(self._claimed, _clauses(sentence))):
-                yield sentence
+            if not sentence.endswith("?"):
+                for clause in _clauses(sentence):
+                    if (words := self._claimed(clause)) is not None:
+                        yield Claim(sentence, clause, words)
 
-    def _claimed(self, clause: str) -> bool:
+    def _claimed(self, clause: str) -> str | None:
         if self.about is not None and not self.about.search(clause):
-            return False
+            return None
         for match in self.said.finditer(clause):
             before, after = clause[: match.start()], clause[match.end() :]
-            if not (_UNREAL.search(before) or _MODAL.search(before) or _NOTHING.match(after)):
-                return True
-        return False
+            if not (_UNREAL.search(before) or _OF_OTHERS.search(before) or _NOT_SO.match(after)):
+                return match.group().split()[-1].casefold()
+        return None
 
     def wanted_in(self, text: str) -> bool:
-        """Whether a user's words ask for it. A question whether or when it was done does not."""
-        asking = (sentence for sentence in sentences(text) if not _QUESTION.match(sentence))
-        return any(_AGAIN.search(sentence) or self.wanted.search(sentence) for sentence in asking)
+        """Whether a user's words ask for it now: a request with its verb, or "again" alone.
+
+        What only speaks of it, forbids it or asks whether it was done does not.
+        """
+        asking = (sentence for sentence in sentences(text) if not _NOT_NOW.search(sentence))
+        return any(self.wanted.search(sentence) or _AGAIN.search(sentence) for sentence in asking)
 
 
 def sentences(text: str) -> list[str]:
-    text = _BLANKS.sub(" ", text)
+    text = _BLANKS.sub(" ", _EMPHASIS.sub("", text))
     return [sentence.strip(" \"')*_") for sentence in _SENTENCE.split(text) if sentence.strip()]
 
 
@@ -240,7 +276,7 @@ def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
     return Act(
         said=_any_of([*_forms(_joined(past), verbs), *map(_phrase, phrases)]),
         named=_any_of(map(_phrase, [*past, *phrases])),
-        wanted=_any_of([*map(_phrase, [*verbs, *past, *phrases]), *map(_noun, verbs)]),
+        wanted=_requests(verbs, [*past, *phrases] if claims else []),
         about=_any_of(map(_phrase, [*words[1:], *_PRONOUNS])) if broad else None,
     )
 
@@ -254,13 +290,30 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?:is|are|['’]s)\s+(?:now|already|hereby|successfully)\s+{_ADVERBS}(?:{past})"
         yield rf"(?:is|['’]s)\s+(?:{past})(?=\s*(?:[.!]|$|until\b|as\s+(?:you\s+)?requested\b|for\s+you\b))"
         yield rf"successfully\s+(?:{past})"
+        yield rf"(?:I|we)(?:['’]ve|\s+have)\b[^.!?]{{0,200}}?\band\s+(?:have\s+)?(?:also\s+)?(?:{past})"
+        yield rf"(?:got|are|is|consider\s+it)\s+(?:{past})(?=\s+now\b|\W*$)"
+        yield rf"(?<=^\W*(?:(?:yes|just|all|ok(?:ay)?)\W+)*)(?:{past})(?=\s+it\b|\W*$)"
         # A sentence that begins with it, unless a verb follows, as in "Cancelled orders are refunded".
         yield rf"(?<=^\W*)(?:{past})(?=\s+(?:your|the|it|until|#?\d|(?-i:[A-Z])))(?!.*\b(?-i:{_FINITE})\b)"
     if verbs:
+        yield rf"(?:I|we)\s+(?:managed|was\s+able|were\s+able)\s+to\s+(?:{_joined(verbs)})"
         noun = "|".join(map(_noun, verbs))
         between = r"\s+(?:[\w.,€$£]{1,30}\s+)"
         yield rf"(?:I|we){have}{_ADVERBS}{_PERFORMED}{between}{{0,4}}(?:{noun})"
+        yield rf"(?:{noun})\b[^.!?]{{0,60}}?\b(?:went\s+through|successful|complete|is\s+done)"
         yield rf"(?:{noun}){between}{{0,6}}(?:(?:has|have)\s+been|was|were|is\s+now|is)\s+{_ADVERBS}{_PERFORMED}"
+
+
+def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:
+    """ "Renew it", "I'd like another renewal"; and the ``others`` anywhere: their language is not known."""
+    nouns = "|".join(map(_noun, verbs)) or "(?!)"
+    forms = [
+        rf"{_LEAD}(?:{_joined(verbs) or '(?!)'})\b",
+        rf"\b(?:another|one\s+more|an?|the)\s+(?:{nouns})\b[^.!?]{{0,40}}\bplease\b",
+        rf"\b(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need)\s+(?:another|one\s+more|an?|the)?\s*(?:{nouns})\b",
+        *(rf"\b{_phrase(one)}\b" for one in others),
+    ]
+    return regex.compile("|".join(f"(?:{form})" for form in forms), regex.IGNORECASE)
 
 
 def _verbs(words: Sequence[str], description: str) -> Iterator[str]:

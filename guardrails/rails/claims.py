@@ -8,6 +8,7 @@ tool has looked up instead. The check knows forms of English verbs and the tools
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import regex
@@ -15,7 +16,7 @@ import regex
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.document import PolicyDocument
-from guardrails.rails.acts import Act, in_first_person, sentences
+from guardrails.rails.acts import Act, Claim, in_first_person, sentences
 from guardrails.rails.amounts import is_number
 from guardrails.rails.found import MOST_SPANS, leaves
 from guardrails.rails.words import numbers_in, plain
@@ -30,9 +31,14 @@ _MONEY = regex.compile(
     r"(?:[€$£]|\b(?:EUR|USD|GBP))\s?(\d[\d.,]*\d|\d)|(\d[\d.,]*\d|\d)\s?(?:[€$£]|(?:EUR|USD|GBP|euros?|dollars?|pounds?)\b)",
     regex.IGNORECASE,
 )
-_PAST = regex.compile(r"\b(?:already|was|were)\b", regex.IGNORECASE)
+_PAST = regex.compile(
+    r"\b(?:already|before|earlier|once|twice|\d+\s+times|ago)\b|\b(?:was|were)\b(?!.*\bsuccess)", regex.IGNORECASE
+)
+_PART = regex.compile(r"\b(?:parts?|towards?|in\s+all|in\s+total|altogether)\b|\bof\s+(?:your|the)\b", regex.IGNORECASE)
 _AMOUNT = regex.compile(r"amount|price|total|sum|cost|fee|money|eur|usd|gbp", regex.IGNORECASE)
 NOTHING = "Nothing was changed."
+_OPEN = regex.compile(r"^error: (?:unknown after a crash|\w+ took longer than)")
+"""An error of a call that may have had its effect."""
 _NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+)?|""|\[\s?\]|\{\s?\})(?=\s?[,}\]])')
 """A field of a JSON object that says no: ``"cancelled": false``."""
 _SHOWN = 200
@@ -50,63 +56,69 @@ def claims_rail(document: PolicyDocument) -> Rail:
             return Judgement()
         past = await context.past()
         characters = len(subject.text) + len(past.asked) + context.characters
-        false = await aside(
-            characters, lambda: {one: tools for one, tools in said.items() if not _true(context, past, tools, one)}
-        )
+        false = await aside(characters, lambda: [one for one in said if not _true(context, past, one)])
         return _judgement(document.tools.false_claims, subject, past, false)
 
     return check
 
 
-def _said(text: str, acts: Mapping[str, Act]) -> dict[str, dict[str, Act]]:
-    """Sentences, with the tools of which each says that they were called; none: of some tool."""
-    found: dict[str, dict[str, Act]] = {one: {} for one in sentences(text) if _DONE.match(one)}
+@dataclass(frozen=True)
+class _Said:
+    """A claim, and the tools that it may be about; none: some tool."""
+
+    claim: Claim
+    tools: Mapping[str, Act]
+
+
+def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
+    found = {Claim(one, one, ""): dict[str, Act]() for one in sentences(text) if _DONE.match(one)}
     for tool, act in acts.items():
-        for sentence in act.claims(text):
-            found.setdefault(sentence, {})[tool] = act
-    return found
+        for claim in act.claims(text):
+            found.setdefault(claim, {})[tool] = act
+    return [_Said(claim, tools) for claim, tools in found.items()]
 
 
-def _true(context: GuardContext, past: Past, tools: Mapping[str, Act], sentence: str) -> bool:
-    if tools:
-        return any(_supported(context, past, act, tool, sentence) for tool, act in tools.items())
+def _true(context: GuardContext, past: Past, said: _Said) -> bool:
+    if said.tools:
+        return any(_supported(context, past, act, tool, said.claim) for tool, act in said.tools.items())
     outcomes = {write.ok for write in (*context.writes, *past.delegated)}
     return True in outcomes or False not in outcomes
 
 
-def _supported(context: GuardContext, past: Past, act: Act, tool: str, sentence: str) -> bool:
+def _supported(context: GuardContext, past: Past, act: Act, tool: str, claim: Claim) -> bool:
     own = [write for write in (*context.writes, *past.delegated) if write.tool == tool]
     succeeded = [write for write in own if write.ok]
     failed = [write for write in own if write.ok is False]
-    if succeeded:
-        return not _is_about(sentence, failed, succeeded) and _amounts_agree(sentence, succeeded)
-    wanted = bool(failed) or act.wanted_in(past.asked)
-    if not in_first_person(sentence) and _looked_up(context, act, wanted=wanted):
-        return True
-    if _PAST.search(sentence) and any(act.named.search(write.told) for write in failed):
-        return True  # the tool refuses because it was done before
     before = [write for write in past.writes if write.tool == tool and write.ok]
-    return bool(before) and not wanted and _amounts_agree(sentence, before)
+    wanted = bool(failed) or act.wanted_in(past.asked)
+    if not in_first_person(claim.clause) and _looked_up(context, act, claim.clause, wanted=wanted and not succeeded):
+        return True
+    # Where there is something to do now, what was done before is meant if the clause names it.
+    counted = succeeded + [one for one in before if not (wanted or succeeded) or _names(claim.clause, [one], own)]
+    return bool(counted) and not _names(claim.clause, failed, counted) and _amounts_agree(claim.clause, counted)
 
 
-def _looked_up(context: GuardContext, act: Act, *, wanted: bool) -> bool:
-    """Whether a result says that it was done.
+def _names(clause: str, writes: Sequence[Write], others: Sequence[Write]) -> bool:
+    """Whether a clause names an argument that only these calls have."""
+    words = f" {plain(clause)} "
+    return any(f" {one} " in words for one in _arguments(writes) - _arguments(others))
 
-    Where it was ``wanted`` now, a field or value must say so: many a document says that orders are cancelled.
+
+def _looked_up(context: GuardContext, act: Act, clause: str, *, wanted: bool) -> bool:
+    """Whether a result says that it was done before, or a tool refused since it was.
+
+    Where it was ``wanted`` now, the clause must be about the past and a field or value must say so: many a document
+    says that orders are cancelled.
     """
-    for text in context.results:
-        read = "" if text.startswith("error: ") else _NO_FIELD.sub("", text)
+    if wanted and not _PAST.search(clause):
+        return False
+    for text in (*context.results, *(write.told for write in context.writes if write.ok is False)):
+        refused = text.startswith("error: ")
+        read = text if refused else _NO_FIELD.sub("", text)
         for match in act.named.finditer(read):
-            if not wanted or read[match.start() - 1 : match.start()] == '"':
+            if not wanted or refused or read[match.start() - 1 : match.start()] == '"':
                 return True
     return False
-
-
-def _is_about(sentence: str, writes: Sequence[Write], others: Sequence[Write]) -> bool:
-    """Whether a sentence names an argument that only these calls have, and none that only the others have."""
-    words = f" {plain(sentence)} "
-    mine, theirs = (_arguments(group) for group in (writes, others))
-    return any(f" {one} " in words for one in mine - theirs) and not any(f" {one} " in words for one in theirs - mine)
 
 
 def _arguments(writes: Iterable[Write]) -> set[str]:
@@ -121,18 +133,19 @@ def _amounts_agree(sentence: str, writes: Sequence[Write]) -> bool:
     if not given or not stated:
         return True
     returned = numbers_in("\n".join(write.told for write in writes))
-    return bool(stated & (given | returned))
+    return bool(stated & (given | returned | {round(sum(given), 2)})) or _PART.search(sentence) is not None
 
 
 def _given(arguments: dict[str, Any]) -> Iterator[float]:
     yield from (value for name, value in arguments.items() if _AMOUNT.search(name) and is_number(value))
 
 
-def _judgement(action: Action, subject: Subject, past: Past, false: Mapping[str, Mapping[str, Act]]) -> Judgement:
+def _judgement(action: Action, subject: Subject, past: Past, false: Sequence[_Said]) -> Judgement:
     if not false:
         return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=subject.stage),))
-    starts = [(subject.text.find(sentence), len(sentence)) for sentence in false]
-    tools = " or ".join(dict.fromkeys(tool for told in false.values() for tool in told)) or "a tool"
+    told = list(dict.fromkeys(one.claim.sentence for one in false))
+    starts = [(subject.text.find(sentence), len(sentence)) for sentence in told]
+    tools = " or ".join(dict.fromkeys(tool for one in false for tool in one.tools)) or "a tool"
     verdict = Verdict(
         action=action,
         rail=RAIL,
@@ -150,8 +163,11 @@ def what_was_done(writes: Iterable[Write]) -> str:
     lines = []
     for write in writes:
         call = f"{write.tool.replace('_', ' ')}{_shown(write.arguments)}"
-        lines.append(f"Done: {call}." if write.ok else f"Not confirmed: {call}.")
-    return "\n".join(lines) or NOTHING
+        state = (
+            "Done" if write.ok else "It is not certain that this was done" if _OPEN.search(write.told) else "Not done"
+        )
+        lines.append(f"{state}: {call}.")
+    return "\n".join(dict.fromkeys(lines)) or NOTHING
 
 
 def _shown(arguments: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ async def test_one_that_claims_it_again_is_corrected(library: Callable[..., Any]
     bench = library(calls(DUNE), claim, claim)
     run = await bench.work(await bench.start("Renew Dune"))
     assert run.status == "succeeded"
-    assert text_of(run.output) == "Not confirmed: renew loan (title: Dune)."
+    assert text_of(run.output) == "Not done: renew loan (title: Dune)."
 
 
 async def test_text_beside_a_call_that_claims_it_is_left_out(library: Callable[..., Any]) -> None:

@@ -42,7 +42,7 @@ async def test_what_no_call_has_done_is_replaced_by_what_was():
     ruling = await final("I have renewed Solaris.")
     assert (ruling.action, ruling.text) == (Action.REDACT, NOTHING)
     ruling = await final("I have renewed Solaris.", writes=(renewed(ok=False, told="it was renewed twice"),))
-    assert ruling.text == "Not confirmed: renew loan (title: Solaris)."
+    assert ruling.text == "Not done: renew loan (title: Solaris)."
 
 
 async def test_what_a_call_has_done_may_be_said():
@@ -53,10 +53,46 @@ async def test_what_a_call_has_done_may_be_said():
 
 
 async def test_another_call_of_the_tool_vouches_for_no_failed_one():
-    writes = (renewed("Dune"), renewed("Solaris", ok=False))
+    writes = (renewed("Dune"), renewed("Solaris", ok=False, told="it was renewed twice already"))
     assert await is_false("I have renewed Solaris.", writes=writes)
     assert not await is_false("I have renewed Dune.", writes=writes)
     assert not await is_false("I have renewed Dune, Solaris was renewed twice already.", writes=writes)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I have renewed both, Dune and Solaris.",
+        "Dune and Solaris have been renewed.",
+        "I have renewed Dune and refunded your order.",
+        "Solaris was successfully renewed.",
+    ],
+)
+async def test_what_is_claimed_beside_what_is_true(said):
+    writes = (renewed("Dune"), renewed("Solaris", ok=False, told="it is reserved"))
+    assert await is_false(said, writes=writes)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I have renewed Solaris, but Dune could not be renewed.",
+        "I can't renew Dune; so far I have renewed Solaris only.",
+        "Dune was renewed twice already.",
+        "Dune has been reserved by another member.",
+        "A loan that has been renewed twice can't be renewed.",
+    ],
+)
+async def test_an_earlier_call_is_not_forgotten_when_another_fails(said):
+    failed = (renewed("Dune", ok=False, told="Dune was renewed twice already"),)
+    assert not await is_false(said, writes=failed, past=past("Renew Dune", writes=(renewed("Solaris"),)))
+
+
+async def test_sums_and_parts_of_what_was_paid():
+    writes = tuple(Write("refund_order", {"order_id": 7, "amount": one}, True) for one in (2.0, 3.0))
+    assert not await is_false("I have refunded 5 EUR in all.", writes=writes)
+    assert not await is_false("I have refunded 5 EUR of your 23.40 EUR.", writes=writes)
+    assert await is_false("I have refunded 50 EUR.", writes=writes)
 
 
 async def test_a_sum_is_the_one_that_was_paid():

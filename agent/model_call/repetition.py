@@ -12,8 +12,8 @@ _UNIT = 120
 _TIMES, _CHARACTERS = 6, 120
 """So often and for so long it has to be repeated. A ruler or a table's line is no repetition: signs alone need more."""
 _SIGNS = 480
-_DIGITS = re.compile(r"\d(?:[ -]?\d){95,}\Z")
-"""More digits in a row than any number or code has."""
+_DIGITS = re.compile(r"(?:\d{96,}|(?:\d{4,}[ -]){24,}\d*)\Z")
+"""More digits in a row, or in groups, than any number or code has."""
 _EVERY = 24
 """New characters between two looks."""
 _KEPT = max(_UNIT * _TIMES, _SIGNS) + _EVERY

@@ -257,3 +257,16 @@ async def test_a_waiting_run_can_be_cancelled(make_bench: Callable[..., Any]) ->
     assert (run.status, run.stop_reason) == ("cancelled", "cancel")
     (approval,) = (await bench.journal.approvals("default")).data
     assert approval.status == "expired"
+
+
+async def test_nobody_is_asked_twice_about_what_he_has_denied(make_bench: Callable[..., Any]) -> None:
+    again = calls(("refund", {"order_id": 1, "amount": 5.0}))
+    bench = make_bench(
+        [again, again, text("It stays as it is.")], [refund], guard=RuleGuard(on(Stage.TOOL_CALL, Action.ASK))
+    )
+    run = await bench.work(await bench.start())
+    (approval,) = await bench.journal.run_approvals(run.id)
+    await bench.journal.decide("default", approval.id, "deny", "ann", "no")
+    run = await bench.work(run)
+    assert (run.status, text_of(run.output), ran) == ("succeeded", "It stays as it is.", [])
+    assert len(await bench.journal.run_approvals(run.id)) == 1

@@ -21,7 +21,7 @@ LOOPS = [
     "I can't help with that. " * 12,
     "I am sorry to hear that your order has not arrived yet, let me look into this for you right away. " * 8,
     "0" * 200,
-    "The number is " + "8251093746 5019283746 1102938475 6657483920 " + "5647382910 0192837465 1928374650 " * 3,
+    "The number is " + "".join(f"{n * 7919 % 10**4:04} " for n in range(1, 40)),
     "." * 600,
 ]
 PLAIN = [
@@ -31,6 +31,7 @@ PLAIN = [
     "Your IBAN is DE89 3704 0044 0532 0130 00, your card 4111 1111 1111 1111.",
     "no, " * 20,
     "".join(f"{n}. Step {n}\n" for n in range(80)),
+    " ".join(map(str, range(300))),
 ]
 
 

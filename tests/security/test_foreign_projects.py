@@ -175,11 +175,11 @@ def test_a_tasks_sql_stays_in_its_database(
 
 def test_a_tasks_regular_expressions_have_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.evals.judging.MOST_SECONDS", 0.2)
-    with pytest.raises(TaskError, match=r"task a: answer '\^\(a\|a\)\*\$': it takes longer than 0.2 s"):
-        judge(tmp_path / "shop.db", ["a" * 60 + "b"], task_of(answer=["^(a|a)*$"]))
+    with pytest.raises(TaskError, match=r"task a: '\^\(a\|a\)\*\$': it takes longer than 0.2 s"):
+        judge(tmp_path, task_of(answer=["^(a|a)*$"]), Transcript(["a" * 60 + "b"]))
     with pytest.raises(ValidationError, match="is too large"):
         task_of(answer=["((a{1,100}){1,100}){1,100}"])
-    assert judge(tmp_path / "shop.db", ["It is Done."], task_of(answer=[r"\bdone\b"])).solved
+    assert judge(tmp_path, task_of(answer=[r"\bdone\b"]), Transcript(["It is Done."])).solved
 
 
 def test_a_setup_and_an_expectation_do_what_they_are_for(tmp_path: Path) -> None:

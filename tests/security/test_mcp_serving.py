@@ -162,7 +162,7 @@ async def test_a_session_is_its_keys_alone(url: str) -> None:
 
 @BOTH
 async def test_another_tenant_sees_nothing_of_a_run(mode: str, tmp_path: Path) -> None:
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying([])], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying([])], policy=ASKS)
     person = Approving()
     async with serving(deps) as url, connected(url, mode=mode) as client, working(desk):
         run = await begin(client)
@@ -179,7 +179,7 @@ async def test_another_tenant_sees_nothing_of_a_run(mode: str, tmp_path: Path) -
 @BOTH
 async def test_only_a_key_that_may_decide_is_asked(mode: str, tmp_path: Path) -> None:
     paid: list[Any] = []
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying(paid)], policy=ASKS)
     person = Approving()
     async with serving(deps) as url, working(desk), owner(deps) as api:
         key = (await api.keys.create(name="eve", role="viewer")).key
@@ -197,7 +197,7 @@ async def test_only_a_key_that_may_decide_is_asked(mode: str, tmp_path: Path) ->
 @BOTH
 async def test_a_key_that_is_revoked_while_its_user_thinks_decides_nothing(mode: str, tmp_path: Path) -> None:
     paid: list[Any] = []
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying(paid)], policy=ASKS)
     async with serving(deps) as url, working(desk), owner(deps) as api:
         made = await api.keys.create(name="ann", role="operator")
 
@@ -228,7 +228,7 @@ async def test_a_stream_ends_when_its_key_is_revoked() -> None:
 async def test_no_tool_decides_and_an_answer_that_nobody_was_asked_for_counts_for_nothing(tmp_path: Path) -> None:
     """A client's model sees tools alone; what its client hands back has to be the answer to the question asked."""
     paid: list[Any] = []
-    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, calls(("pay", {"amount": 7})), text("All right."), tools=[paying(paid)], policy=ASKS)
     async with serving(deps) as url, working(desk), connected(url) as client:
         assert [tool.name for tool in (await client.list_tools()).tools if "approv" in tool.name] == []
         run = await begin(client)
@@ -302,7 +302,7 @@ def test_a_question_hides_nothing_of_the_arguments() -> None:
 async def test_arguments_that_a_client_might_cut_are_not_put_to_its_user(mode: str, tmp_path: Path) -> None:
     paid: list[Any] = []
     long = calls(("pay", {"amount": 7, "note": "x" * MOST_CHARACTERS}))
-    desk, deps = desk_of(tmp_path, long, text("Done."), tools=[paying(paid)], policy=ASKS)
+    desk, deps = desk_of(tmp_path, long, text("All right."), tools=[paying(paid)], policy=ASKS)
     person = Approving()
     async with (
         serving(deps) as url,

@@ -93,7 +93,7 @@ async def result(bench: Bench, run: Run) -> ToolResult:
 
 def desk(tmp_path: Path, effect: Effect, performed: list[Any], **given: Any) -> Bench:
     pay = calls(("pay", {"to": "Ann", "amount": 5}))
-    return bench(tmp_path, pay, text("Done."), tools=[paying(effect, performed)], **given)
+    return bench(tmp_path, pay, text("All right."), tools=[paying(effect, performed)], **given)
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)

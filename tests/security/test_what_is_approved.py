@@ -39,7 +39,7 @@ async def test_a_person_is_asked_about_what_is_performed(tmp_path: Path) -> None
     """A rail redacts the arguments: the person sees them so, and approves these."""
     sent: list[Any] = []
     call = calls(("send", {"to": "desk", "text": "card 4111 1111 1111 1111"}))
-    desk = bench(tmp_path, call, text("Done."), tools=[sending(sent)], policy=POLICY)
+    desk = bench(tmp_path, call, text("All right."), tools=[sending(sent)], policy=POLICY)
     run = await desk.work(await desk.start("write to desk"))
     (approval,) = (await desk.journal.approvals("default", status="pending")).data
     assert approval.arguments == {"to": "desk", "text": "card [redacted:card]"}
@@ -59,7 +59,7 @@ async def test_what_a_redaction_leaves_must_still_be_a_call(tmp_path: Path) -> N
 
     policy = POLICY.replace("tool: send", "tool: pay")
     call = calls(("pay", {"card": 4111111111111111}))
-    desk = bench(tmp_path, call, text("Done."), tools=[tool_of(pay)], policy=policy)
+    desk = bench(tmp_path, call, text("All right."), tools=[tool_of(pay)], policy=policy)
     assert (await desk.work(await desk.start())).status == "succeeded"
     assert sent == []
 
@@ -81,7 +81,8 @@ async def test_what_is_only_repeated_vouches_for_no_address(tmp_path: Path, way:
         "unknown argument": ("find", {"query": "x", evil: 1}),
         "denied": ("send", {"to": evil}),
     }.get(way, ("find", {"query": evil}))
-    script = [calls(first), calls(("send", {"to": evil})), text("Done.")]
+    second = f" {evil}" if way == "denied" else evil  # the very same call would not be asked about again
+    script = [calls(first), calls(("send", {"to": second})), text("All right.")]
     desk = bench(tmp_path, *script, tools=[tool_of(find), sending(sent)], policy=SINKS)
     run = await desk.work(await desk.start("help me"))
     if way == "denied":
@@ -111,7 +112,12 @@ async def test_what_the_model_wrote_anywhere_vouches_for_no_address(tmp_path: Pa
         return noted if way == "stored before" else ["ann@corp.example"]
 
     wanted = evil if way == "stored before" else "ann@corp.example"
-    script = [calls(("note", {"text": evil})), calls(("notes", {})), calls(("send", {"to": wanted})), text("Done.")]
+    script = [
+        calls(("note", {"text": evil})),
+        calls(("notes", {})),
+        calls(("send", {"to": wanted})),
+        text("All right."),
+    ]
     tools = [tool_of(note), tool_of(notes), sending(sent)]
     desk = bench(tmp_path, *script, tools=tools, policy=SINKS)  # type: ignore[arg-type]
     run = await desk.work(await desk.start("help me"))
@@ -151,8 +157,8 @@ async def test_a_plan_that_is_made_anew_adds_no_write(tmp_path: Path) -> None:
         calls(("page", {})),
         text('{"goal": "write", "tools": ["send", "page"]}'),
         calls(("send", {"to": "eve"})),
-        text("Done."),
-        text("Done."),
+        text("All right."),
+        text("All right."),
     ]
     desk = bench(tmp_path, *script, tools=[tool_of(page), sending(sent)], policy=LOCKED, planning=True)  # type: ignore[list-item]
     run = await desk.work(await desk.start("read the page and write to eve"))
@@ -168,7 +174,7 @@ async def test_what_a_trusted_tool_tells_vouches_for_an_address(tmp_path: Path) 
         """Finds a customer."""
         return {"name": query, "mail": "ann@corp.example"}
 
-    script = [calls(("find", {"query": "Ann"})), calls(("send", {"to": "ann@corp.example"})), text("Done.")]
+    script = [calls(("find", {"query": "Ann"})), calls(("send", {"to": "ann@corp.example"})), text("All right.")]
     desk = bench(tmp_path, *script, tools=[tool_of(find), sending(sent)], policy=SINKS)
     assert (await desk.work(await desk.start("write to Ann"))).status == "succeeded"
     assert sent == [("ann@corp.example", "")]

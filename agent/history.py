@@ -111,6 +111,8 @@ class History:
         self.judged_input = False
         self.compacted: ContextCompacted | None = None  # the last one
         self.chars_per_token: float | None = None  # of the last prompt that the model has counted
+        self.denied: set[str] = set()
+        """Hashes of the calls to which a person said no."""
         self._failed: set[tuple[str, str]] = set()
         self._calls: dict[str, CallState] = {}
         for event in events:
@@ -160,7 +162,10 @@ class History:
             call = self._calls[event.call_id]
             call.request, call.decided = event, None
         elif isinstance(event, ApprovalDecided):
-            self._calls[event.call_id].decided = event
+            call = self._calls[event.call_id]
+            call.decided = event
+            if event.decision == "deny" and call.request is not None:
+                self.denied.add(call.request.args_sha256)
         else:  # what was not decided by then is closed: a run that is resumed asks anew
             for call in self.last.open if self.last else ():
                 if call.waits_for_person:

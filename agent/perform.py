@@ -234,24 +234,13 @@ class _Performing:
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise _Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        if self._was_denied(digest):
+        if digest in self.book.history.denied:  # nobody is worn down by being asked again
             raise _Refused("a person has denied the same call in this run; do not ask again")
         approved = frozenset({digest}) if state.approved(digest, self.gate.policy_sha256) else frozenset()
         ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approved, under_way=self._under_way(state))
         if ruling.action is Action.BLOCK:
             raise _Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
-
-    def _was_denied(self, digest: str) -> bool:
-        """Whether a person has said no to the same call in this run: nobody is worn down by being asked again."""
-        before = (call for turn in self.book.history.turns for call in turn.calls)
-        return any(
-            call.decided is not None
-            and call.decided.decision == "deny"
-            and call.request is not None
-            and call.request.args_sha256 == digest
-            for call in before
-        )
 
     def _under_way(self, state: CallState) -> list[Write]:
         """The decision's calls before this one that have no result yet."""

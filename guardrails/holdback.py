@@ -94,8 +94,9 @@ class HoldBack:
         return len(self._text) - self._released
 
     def ruling(self) -> Ruling:
-        """What the detectors found in what has been settled so far. Spans refer to the stripped text."""
-        verdicts = tuple(self._verdict(detector) for detector in self._detectors)
+        """What the detectors found in what has been settled so far; of no text at all, as where an answer is only
+        calls, there is no verdict. Spans refer to the stripped text."""
+        verdicts = tuple(self._verdict(detector) for detector in self._detectors) if self._text else ()
         action = severest(verdict.action for verdict in verdicts)
         reason = "; ".join(verdict.reason for verdict in verdicts if verdict.action is action and verdict.reason)
         return Ruling(action, "", None, verdicts, reason, self._context.tainted)

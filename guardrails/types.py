@@ -59,7 +59,7 @@ class Write:
     ok: bool | None
     told: str = ""
 
-    @property
+    @cached_property
     def args_sha256(self) -> str:
         return args_sha256(self.tool, self.arguments)
 
@@ -139,7 +139,7 @@ class CallSubject:
     spec: ToolSpec
     arguments: dict[str, Any]
 
-    @property
+    @cached_property
     def args_sha256(self) -> str:
         return args_sha256(self.spec.name, self.arguments)
 

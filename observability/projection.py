@@ -219,8 +219,9 @@ class JournalProjection:
             series.inc(GUARDRAIL_VERDICTS, len(times), {"rail": rail, "stage": stage, "action": Action.ALLOW})
             for spent in times:
                 series.observe(GUARDRAIL_SECONDS, spent / 1000, {"rail": rail})
-        for verdict in event.passed.verdicts if event.passed.scores else ():
-            self._scored(series, verdict, event)
+        if any(name.startswith(f"{Stage.FINAL}/") for name in event.passed.scores):
+            for verdict in event.passed.verdicts:
+                self._scored(series, verdict, event)
 
     def _verdict(self, series: Series, verdict: Verdict, event: Event) -> None:
         rail = {"rail": verdict.rail}

@@ -57,6 +57,16 @@ _EVENTS = Prepared(
     .order_by(t.events.c.seq)
     .limit(bindparam("most"))
 )
+_AUDIT = (t.audit.c.tenant_id, t.audit.c.seq, t.audit.c.run_id, t.audit.c.document)
+_LAST_AUDIT = Prepared(
+    select(*_AUDIT)
+    .where(t.audit.c.tenant_id == bindparam("of_tenant"))
+    .order_by(t.audit.c.seq.desc())
+    .limit(1)
+)
+_ADD_AUDIT = Prepared(
+    insert(t.audit).values({column.name: bindparam(column.name) for column in _AUDIT}).inline()
+)
 _OPEN_CHILDREN = select(t.runs).where(
     t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )
@@ -176,24 +186,24 @@ class SqlTransaction(SqlInterrupts, SqlSpending):
     # -- audit ------------------------------------------------------------------------------------
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None:
-        query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id)
-        found = self._connection.execute(query.order_by(t.audit.c.seq.desc()).limit(1))
-        document = found.scalar_one_or_none()
-        return None if document is None else AuditRecord.model_validate_json(document)
+        found = _LAST_AUDIT.rows(self._connection, {"of_tenant": tenant_id})
+        return _audit_record(found[0]) if found else None
 
     def add_audit(self, records: Sequence[AuditRecord]) -> None:
         rows = [
-            {"tenant_id": item.tenant_id, "seq": item.seq, "run_id": item.run_id, "document": item.model_dump_json()}
+            {"tenant_id": item.tenant_id, "seq": item.seq, "run_id": item.run_id, "document": _audit_document(item)}
             for item in records
         ]
-        self._connection.execute(insert(t.audit), rows)
+        _ADD_AUDIT.write(self._connection, rows)
 
     def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]:
-        query = select(t.audit.c.document).where(t.audit.c.tenant_id == tenant_id, t.audit.c.seq > after)
+        query = select(*_AUDIT).where(t.audit.c.tenant_id == tenant_id, t.audit.c.seq > after)
         if run_id is not None:
             query = query.where(t.audit.c.run_id == run_id)
-        found, _ = self._page(query.order_by(t.audit.c.seq), limit)
-        return [AuditRecord.model_validate_json(document) for document in found]
+        query = query.order_by(t.audit.c.seq).limit(limit)
+        with self._connection.execute(query, execution_options=_FEW) as rows:
+            found, _ = page(rows, limit, lambda row: len(row.document))
+        return [_audit_record(row) for row in found]
 
     # -- approvals --------------------------------------------------------------------------------
 
@@ -347,6 +357,16 @@ def _progress(row: Row) -> dict[str, Any]:
         "reserved": row.reserved,
         "settled_seconds": row.settled_s,
     }
+
+
+def _audit_document(record: AuditRecord) -> str:
+    """What no column holds, and is not as always: there is a record of every step of a run."""
+    return record.model_dump_json(exclude={"tenant_id", "seq", "run_id"}, exclude_defaults=True)
+
+
+def _audit_record(row: Sequence[Any]) -> AuditRecord:
+    tenant_id, seq, run_id, document = row
+    return AuditRecord.model_validate({**json.loads(document), "tenant_id": tenant_id, "seq": seq, "run_id": run_id})
 
 
 def _approval_values(approval: Approval) -> dict[str, Any]:

@@ -10,7 +10,7 @@ mode         what it runs with
 ===========  =======================================================================================================
 
 The tool runs in this process, as peers run theirs, not in a host of its own. All else is what ``python -m agent
-worker`` does: claims, leases, fences, the poll for interrupts.
+worker`` does: claims, leases, fences, the poll for interrupts, the garbage collector as `agent.settled` sets it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from agent.journal import new_id
 from agent.kits import Kit
 from agent.models.measured import MeasuredChatModel
 from agent.projector import Projector
+from agent.settled import settle
 from agent.spec import AgentSpec, Limits
 from agent.store import StoreJournal, memory_journal, sql_journal
 from agent.store.interrupts import reader
@@ -104,6 +105,7 @@ async def _steps(folder: Path, mode: str, load: Load) -> Answer:
             folder,
         )
         await stack.enter_async_context(_working(worker))
+        settle()
         return await timed(load, lambda: _run(journal, model), orders, database)
 
 

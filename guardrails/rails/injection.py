@@ -56,6 +56,8 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһӏոɡαεορτικν" + "АВЕКМНОРСТХІЈЅ" + "’‘“”", "aeopcyxijsdhlngaeoptikv" + "ABEKMHOPCTXIJS" + "''\"\""
 )
 _WRAP = regex.compile(r"(?<=\S) ?\n ?(?=\S)")
+_BLANKS = regex.compile(r"[^\S\n]+")
+_BETWEEN = regex.compile(r"[ .*_-]")
 _SPACED = regex.compile(r"\b(?:\w[ .*_-]){5,}\w\b")
 _BASE64 = regex.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{32,4000}={0,2}(?![\w+/=])")
 
@@ -64,8 +66,8 @@ def folded(text: str) -> str:
     """Normal form for matching: no escapes, look-alike letters as ASCII, blanks as one, letters spelt a p a r t
     joined."""
     text = normalise(unescaped(text)).translate(_LOOKALIKES)
-    text = regex.sub(r"[^\S\n]+", " ", text)
-    return _SPACED.sub(lambda match: regex.sub(r"[ .*_-]", "", match.group()), text)
+    text = _BLANKS.sub(" ", text)
+    return _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()), text)
 
 
 def decoded(text: str) -> Iterator[str]:

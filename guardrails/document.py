@@ -119,6 +119,8 @@ AnyEntry = Annotated[
     BeforeValidator(lambda value: {"rail": value} if isinstance(value, str) else value),
 ]
 
+LONGEST_MS = 600_000
+"""That a stage may take."""
 STREAMABLE = ("normalise", "secrets", "pii", "terms", "links")
 """Rails that can judge text while it arrives."""
 
@@ -127,7 +129,7 @@ class StagePolicy(Strict):
     """``max_chars``: a longer text is blocked unread. ``fail_open``: a failed rail or an overrun allows."""
 
     rails: tuple[AnyEntry, ...]
-    timeout_ms: int = Field(default=2000, ge=1, le=600_000)
+    timeout_ms: int = Field(default=2000, ge=1, le=LONGEST_MS)
     max_chars: int = Field(default=200_000, ge=1)
     fail_open: bool = False
 

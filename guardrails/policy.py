@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import PolicyInfo
-from guardrails.document import PolicyDocument
+from guardrails.document import LONGEST_MS, PolicyDocument
 from guardrails.yaml_document import YamlDocument
 from observability.bounded_yaml import DOCUMENT_BYTES
 
@@ -44,6 +44,14 @@ def policy_of(document: PolicyDocument) -> Policy:
     canonical = json.dumps(document.canonical(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return Policy(document.name, document.version, digest, document)
+
+
+def unhurried(policy: Policy) -> Policy:
+    """The policy with ten minutes for each stage: for work that nobody waits for, and whose outcome must not depend on
+    how busy the machine is."""
+    document = policy.document
+    stages = {name: stage.model_copy(update={"timeout_ms": LONGEST_MS}) for name, stage in document.stages}
+    return policy_of(document.model_copy(update={"stages": document.stages.model_copy(update=stages)}))
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:

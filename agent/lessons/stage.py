@@ -20,6 +20,7 @@ from flightloop.chat import ChatRequest
 from flightloop.events import RunCreated
 from flightloop.runs import RunStatus
 from guardrails.guard import Guard
+from guardrails.policy import unhurried
 from tools.registry import Registry
 
 
@@ -60,7 +61,7 @@ class Stage:
     def __post_init__(self) -> None:
         registry = Registry.load(self.project.tools.sources)
         hosts = LocalHosts([registry.tool(name) for name in self.agent.tools])
-        guard, lookup = Guard(self.project.policy_of(self.agent)), local_lookup(self.data).of(self.agent)
+        guard, lookup = Guard(unhurried(self.project.policy_of(self.agent))), local_lookup(self.data).of(self.agent)
         self._kit = Kit(self.agent, guard, hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:

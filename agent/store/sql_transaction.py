@@ -59,14 +59,9 @@ _EVENTS = Prepared(
 )
 _AUDIT = (t.audit.c.tenant_id, t.audit.c.seq, t.audit.c.run_id, t.audit.c.document)
 _LAST_AUDIT = Prepared(
-    select(*_AUDIT)
-    .where(t.audit.c.tenant_id == bindparam("of_tenant"))
-    .order_by(t.audit.c.seq.desc())
-    .limit(1)
+    select(*_AUDIT).where(t.audit.c.tenant_id == bindparam("of_tenant")).order_by(t.audit.c.seq.desc()).limit(1)
 )
-_ADD_AUDIT = Prepared(
-    insert(t.audit).values({column.name: bindparam(column.name) for column in _AUDIT}).inline()
-)
+_ADD_AUDIT = Prepared(insert(t.audit).values({column.name: bindparam(column.name) for column in _AUDIT}).inline())
 _OPEN_CHILDREN = select(t.runs).where(
     t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
 )

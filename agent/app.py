@@ -120,6 +120,7 @@ def model_config(settings: Settings) -> ModelConfig:
         attention_window=settings.model_attention_window,
         attention_retrieved=settings.model_attention_retrieved,
         call_confidence=settings.call_confidence,
+        stream_interval_ms=settings.model_stream_interval_ms,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
     )

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """Safetensors file of trained experts; none: see ``experts``."""
     model_call_confidence: float | None = Field(default=None, ge=0, lt=1)
     """How sure of its calls the model has to be, else it answers in words; none: see ``call_confidence``."""
+    model_stream_interval_ms: int = Field(default=50, ge=0, le=10_000)
+    """Most of them in which tokens of a streamed answer gather into one chunk, after the first; 0: they don't."""
     model_lora: Path | None = None
     """Safetensors file of trained low-rank changes to the model's matrices."""
     replicas_min: int = Field(default=1, ge=0, le=1000)

@@ -8,6 +8,7 @@ from typing import Any
 
 from flightloop import Flightloop
 from flightloop.errors import FlightloopError, Interrupted
+from model.weights.tiny import embedded_tokenizer
 
 SENTENCES = {"type": "array", "items": {"type": "string", "minLength": 40}, "minItems": 200}
 STORY: dict[str, Any] = {
@@ -18,10 +19,10 @@ STORY: dict[str, Any] = {
 
 
 class Answer:
-    """One streamed completion. ``arrivals``: when each piece of text came, in seconds since the epoch.
+    """One streamed completion of the embedded model. ``arrivals``: when each piece of text came, in seconds since the
+    epoch.
 
-    The default policy releases text token by token; where a rail holds some back, or some gather while the
-    network is busy, a piece has more than one.
+    The default policy releases text as it comes; a piece has the tokens that have gathered meanwhile.
 
     Args:
         client: of the platform.
@@ -31,7 +32,7 @@ class Answer:
 
     def __init__(self, client: Flightloop, model: str, max_tokens: int) -> None:
         self.arrivals: list[float] = []
-        self.text = ""
+        self._pieces: list[str] = []
         self.error: FlightloopError | None = None
         self._chunks = client.chat.completions.create(
             model=model,
@@ -65,9 +66,10 @@ class Answer:
     def interrupted(self) -> bool:
         return isinstance(self.error, Interrupted)
 
-    def after(self, moment: float) -> list[float]:
-        """Arrivals later than ``moment``, in seconds since the epoch."""
-        return [arrival for arrival in self.arrivals if arrival > moment]
+    def after(self, moment: float) -> int:
+        """Tokens that came later than ``moment``, in seconds since the epoch."""
+        late = [piece for at, piece in zip(self.arrivals, self._pieces, strict=True) if at > moment]
+        return len(embedded_tokenizer().encode("".join(late)))
 
     def _read(self) -> None:
         try:
@@ -76,7 +78,7 @@ class Answer:
                     if choice.delta.content:
                         with self._news:
                             self.arrivals.append(time.time())
-                            self.text += choice.delta.content
+                            self._pieces.append(choice.delta.content)
                             self._news.notify_all()
         except FlightloopError as error:
             self.error = error

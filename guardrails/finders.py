@@ -84,8 +84,10 @@ class PatternFinder:
         return sorted(found)
 
     def live(self, text: str, start: int = 0) -> int:
-        positions = range(start, len(text))
-        return next((at for at in positions if self._any.fullmatch(text, at, partial=True)), len(text))
+        for at in range(start, len(text)):
+            if self._any.fullmatch(text, at, partial=True):
+                return at
+        return len(text)
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:

@@ -105,10 +105,13 @@ class HoldBack:
         # What begins before a detector's position is final for it, so that each beginning is looked at once.
         for index, (detector, keep) in enumerate(zip(self._detectors, self._keep, strict=True)):
             if final[index] > self._judged[index]:
-                candidates = detector.finder.find(self._text, self._judged[index], final[index])
-                self._open += [(detector, finding) for finding in (keep(self._text, candidates) if candidates else ())]
+                if candidates := detector.finder.find(self._text, self._judged[index], final[index]):
+                    self._open += [(detector, finding) for finding in keep(self._text, candidates)]
                 self._judged[index] = final[index]
         boundary = min(final, default=len(self._text))
+        if not self._open:  # as nearly always
+            shown, self._released = self._text[self._released : boundary], boundary
+            return shown
         # A finding across the boundary moves it to its own beginning, and that may meet another one.
         for _, finding in sorted(self._open, key=lambda item: -item[1].end):
             if finding.start < boundary < finding.end:

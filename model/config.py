@@ -59,6 +59,8 @@ class ModelConfig:
             those measured to carry retrieval, for the models where that is known (`model.nn.windows`).
         call_confidence: probability that calls must have by the model's own figures to be made where a request leaves
             to it whether to call; below, it answers in words. 0: all are made.
+        stream_interval_ms: most milliseconds in which tokens of an answer gather into one chunk, up to five, after the
+            first; 0: they don't. A chunk's way to the client takes as much time as some tokens of the embedded model.
         shards: processes that the routed experts are split over.
         seed: of the untrained experts and routers.
         cache: folder of the compiled kernels.
@@ -85,6 +87,7 @@ class ModelConfig:
     global_layers: tuple[int, ...] | Literal["auto"] = "auto"
     global_heads: tuple[tuple[int, int], ...] | Literal["auto"] = "auto"
     call_confidence: float = 0.0
+    stream_interval_ms: int = 50
     shards: int = 1
     seed: int = 0
     cache: str = "~/.cache/flightloop/kernels"
@@ -100,6 +103,7 @@ class ModelConfig:
             _at_least(field, getattr(self, field), 1)
         for field in (
             "routed_experts", "draft_tokens", "attention_window", "attention_sinks", "attention_retrieved", "seed",
+            "stream_interval_ms",
         ):  # fmt: skip
             _at_least(field, getattr(self, field), 0)
         if self.attention_retrieved % 64:

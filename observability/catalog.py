@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from flightloop.runs import RunStatus, StopReason
 from flightloop.verdicts import Action, Stage
@@ -63,7 +64,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
     merge: Merge = Merge.SUM
 
-    @property
+    @cached_property
     def label_names(self) -> tuple[str, ...]:
         return tuple(label.name for label in self.labels)
 

@@ -96,8 +96,10 @@ class Markup:
     def _open_mark(self) -> int:
         """Where a mark may have begun that is not whole yet; else the length."""
         length = len(self._held)
-        places = (at for at in range(max(0, length - _WINDOW), length) if self._held[at] in _FIRST)
-        return next((at for at in places if self._marks.fullmatch(self._held, at, partial=True)), length)
+        for at in range(max(0, length - _WINDOW), length):
+            if self._held[at] in _FIRST and self._marks.fullmatch(self._held, at, partial=True):
+                return at
+        return length
 
 
 def _is_call(text: str) -> bool:

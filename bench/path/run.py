@@ -1,4 +1,5 @@
-"""``python -m bench path``: tokens through HTTP over the engine's own, and what the way adds to the first one."""
+"""``python -m bench path``: tokens through HTTP over the engine's own, what the way adds to the first one, and how many
+frames of the project a token passes."""
 
 from __future__ import annotations
 
@@ -12,11 +13,14 @@ from typing import Any
 from rich.console import Console
 
 from agent.project import EMBEDDED
+from bench.path.bare import bare_server
 from bench.path.client import Client, client
 from bench.path.engine import EngineAlone, engine_alone
+from bench.path.frames import frames_per_token
 from bench.platform import Platform
 from bench.rows import Row, median_row, spread_of
-from flightloop import Flightloop
+from model.config import ModelConfig
+from model.weights.embedded import NAME as MODEL
 
 STREAMS = (1, 8, 16)
 TOKENS = 300
@@ -40,13 +44,24 @@ class Wish:
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Starts a platform on Ray with the support agent's policy for completions, and an engine beside it that waits.
+    """Counts frames in a process of its own, then starts a platform on Ray with the support agent's policy for
+    completions, with one replica and an engine beside it that waits, then one without Ray and a bare model server.
 
     Raises:
         PlatformFailed: the platform did not start.
         BenchError: an answer failed.
     """
     rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, console.status("counting frames"):
+        rows.append(_frames_row(_project(Path(folder) / "project")))
+        done(rows)
+    _with_ray(console, wish, rows, done)
+    _without_ray(console, wish, rows)
+    done(rows)
+    return rows
+
+
+def _with_ray(console: Console, wish: Wish, rows: list[Row], done: Callable[[list[Row]], None]) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder,
         console.status("starting") as status,
@@ -54,12 +69,10 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         client() as reader,
         Platform(
             Path(folder) / "home", wish.port, ("--no-console", "--no-prometheus"),
-            {"FLIGHTLOOP_PROJECT": str(_project(Path(folder) / "project"))},
+            {"FLIGHTLOOP_PROJECT": str(_project(Path(folder) / "project")), "FLIGHTLOOP_REPLICAS_MAX": "1"},
         ) as platform,
     ):  # fmt: skip
-        with Flightloop(platform.url, platform.key) as asking:
-            [card] = asking.models.list().data
-        ask = _Asking(reader, engine, platform, card.id)
+        ask = _Asking(reader, engine, platform, MODEL)
         ask.round(1)  # whatever is made once is made now
         for streams in wish.streams:
             found = []
@@ -69,15 +82,35 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
             rows.append(_decode_row(streams, found))
             done(rows)
         status.update(f"{wish.firsts} first tokens")
-        rows += _first_rows(ask.firsts(wish.firsts))
+        rows += _first_rows("path_ttft_added", ask.firsts(wish.firsts))
         done(rows)
-    return rows
+
+
+def _without_ray(console: Console, wish: Wish, rows: list[Row]) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder,
+        console.status("starting without Ray") as status,
+        bare_server() as url,
+        client() as reader,
+        Platform(
+            Path(folder) / "home", wish.port, (),
+            {"FLIGHTLOOP_PROJECT": str(_project(Path(folder) / "project")), "FLIGHTLOOP_MODEL_URL": url},
+            command="serve",
+        ) as platform,
+    ):  # fmt: skip
+        ask = _Asking(reader, None, platform, MODEL)
+        bare = url.removesuffix("/v1")
+        ask.first(platform.url)
+        status.update(f"{wish.firsts} first tokens without Ray")
+        pairs = [(ask.first(platform.url), ask.first(bare)) for _ in range(wish.firsts)]
+        alone = statistics.median(own for _, own in pairs)
+        rows += _first_rows("path_ttft_added_without_ray", [through - alone for through, _ in pairs])
 
 
 @dataclass
 class _Asking:
     reader: Client
-    engine: EngineAlone
+    engine: EngineAlone | None
     platform: Platform
     model: str
     number: int = 0
@@ -87,6 +120,7 @@ class _Asking:
         bodies = [self._body(TOKENS) for _ in range(streams)]
         heard = self.reader.ask(self.platform.url, self.platform.key, bodies)
         through = sum(each.tokens for each in heard) / (max(e.last for e in heard) - min(e.first for e in heard))
+        assert self.engine is not None
         return through, self.engine.ask(bodies)
 
     def firsts(self, count: int) -> list[float]:
@@ -96,6 +130,11 @@ class _Asking:
             [heard] = self.reader.ask(self.platform.url, self.platform.key, [self._body(FIRST_TOKENS)])
             found.append((heard.first - heard.asked - (heard.waited or 0.0)) * 1000)
         return found
+
+    def first(self, url: str) -> float:
+        """Milliseconds from asking a server to its first text."""
+        [heard] = self.reader.ask(url, self.platform.key, [self._body(FIRST_TOKENS)])
+        return (heard.first - heard.asked) * 1000
 
     def _body(self, tokens: int) -> dict[str, Any]:
         self.number += 1
@@ -129,9 +168,18 @@ def _decode_row(streams: int, found: Sequence[tuple[float, float]]) -> Row:
     )
 
 
-def _first_rows(milliseconds: Sequence[float]) -> list[Row]:
+def _frames_row(project: Path) -> Row:
+    body = {
+        "model": MODEL, "messages": [{"role": "user", "content": ASKED.format(number=0)}], "temperature": 0,
+        "max_tokens": TOKENS, "ignore_eos": True,
+    }  # fmt: skip
+    found = frames_per_token(project, body, ModelConfig().stream_interval_ms)
+    return Row("path_frames", found, "frames a token", higher_is_better=False)
+
+
+def _first_rows(name: str, milliseconds: Sequence[float]) -> list[Row]:
     p95 = statistics.quantiles(milliseconds, n=20)[-1]
     return [
-        median_row("path_ttft_added_p50_ms", milliseconds, "ms", higher_is_better=False),
-        Row("path_ttft_added_p95_ms", p95, "ms", higher_is_better=False),
+        median_row(f"{name}_p50_ms", milliseconds, "ms", higher_is_better=False),
+        Row(f"{name}_p95_ms", p95, "ms", higher_is_better=False),
     ]

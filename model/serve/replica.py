@@ -53,7 +53,9 @@ class ModelReplica:
         loaded = load_model(config)
         self._metrics = Metrics("replica")
         self._engine = Engine(loaded, config, make_stop(), self._metrics, runner=self._shards)
-        self._server = ChatServer(self._engine, loaded, loaded.name, config.call_confidence)
+        self._server = ChatServer(
+            self._engine, loaded, loaded.name, config.call_confidence, config.stream_interval_ms / 1000
+        )
         self._server.start()
         self._sampler = SystemSampler(self._metrics)
         self._deployment = serve.get_replica_context().deployment

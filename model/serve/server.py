@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = structlog.get_logger(__name__)
+GATHERED = 5
+"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more."""
 
 
 @dataclass(eq=False)
@@ -36,22 +39,61 @@ class _Stream:
 
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
-    events: asyncio.Queue[EngineOutput | FlightloopError] = field(default_factory=asyncio.Queue)
+    interval_s: float
+    _came: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _due: float = 0.0
+    _waits: bool = False  # the reader, for whatever comes next
+    _ended: bool = False
+    _sent: int = 0  # tokens; each of the two is written by one thread only
+    _read: int = 0
 
     async def next(self) -> EngineOutput:
-        """What has come since the last time, as one output. Raises what ended the stream instead."""
-        event = await self.events.get()
+        """What has come since the last time, as one output. It waits for ``GATHERED`` tokens, the interval's end or the
+        last output, but not for the first one.
+
+        Raises what ended the stream instead.
+        """
+        if not self._full and (rest := self._due - self.loop.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._wake.wait()
+        self._waits = True  # from here on, whoever sends wakes us; what came before is seen below
+        while not self._came:
+            await self._wake.wait()
+            self._wake.clear()
+        self._waits = False
+        self._wake.clear()
+        self._due = self.loop.time() + self.interval_s
+        return self._taken()
+
+    @property
+    def _full(self) -> bool:
+        return self._ended or self._sent - self._read >= GATHERED
+
+    def _taken(self) -> EngineOutput:
         outputs: list[EngineOutput] = []
-        while isinstance(event, EngineOutput):
+        while self._came:
+            event = self._came[0]
+            if isinstance(event, FlightloopError):
+                if outputs:
+                    break  # it is raised the next time
+                raise event
             outputs.append(event)
-            if event.last or self.events.empty():
-                return joined(outputs)
-            event = self.events.get_nowait()
-        raise event
+            self._read += len(event.tokens)
+            self._came.popleft()
+        # After an emergency stop nothing goes out any more, not even what was decoded before it.
+        return outputs[-1] if outputs[-1].interrupted else joined(outputs)
 
     def send(self, event: EngineOutput | FlightloopError) -> None:
-        with suppress(RuntimeError):  # the reader's loop is closed: nobody listens any more
-            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+        """From the engine's thread. Waking the loop for each token would cost it more than the token."""
+        if isinstance(event, EngineOutput):
+            self._sent += len(event.tokens)
+        self._ended = isinstance(event, FlightloopError) or event.last
+        self._came.append(event)
+        if self._waits or self._full:
+            with suppress(RuntimeError):  # the reader's loop is closed: nobody listens any more
+                self.loop.call_soon_threadsafe(self._wake.set)
 
 
 class ChatServer:
@@ -62,13 +104,18 @@ class ChatServer:
         loaded: the model behind it.
         name: what requests call the model.
         call_confidence: how sure of its calls the model has to be (`model.serve.unsure`), 0..1; 0: they are all made.
+        interval_s: most seconds in which tokens of an answer gather into one chunk; 0: a chunk a token, or more where
+            the reader is busy.
     """
 
-    def __init__(self, engine: Engine, loaded: LoadedModel, name: str, call_confidence: float = 0.0) -> None:
+    def __init__(
+        self, engine: Engine, loaded: LoadedModel, name: str, call_confidence: float = 0.0, interval_s: float = 0.0
+    ) -> None:
         self._engine = engine
         self._loaded = loaded
         self._name = name
         self._call_confidence = call_confidence
+        self._interval_s = interval_s
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = Lock()  # guards the two below
         self._streams: dict[str, _Stream] = {}
@@ -143,7 +190,7 @@ class ChatServer:
         writer = ChunkWriter(
             request_id, self._name, vocabulary, calls=bool(request.tools), held=held, logprobs=request.logprobs
         )
-        stream = _Stream(prepared, asyncio.get_running_loop())
+        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval_s)
         self._open(stream)
         try:
             while True:

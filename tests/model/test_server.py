@@ -54,7 +54,7 @@ TOOLS = [
 class Setup:
     """A server on a tiny model, with its emergency stop and a runner that can break."""
 
-    def __init__(self, queue: int = 64, slots: int = 4) -> None:
+    def __init__(self, queue: int = 64, slots: int = 4, interval_s: float = 0.0) -> None:
         loaded = tiny_model(shape=replace(TINY, tied=False))
         cache = KVCache(TINY.layers, 256, CONFIG.block_size, TINY.kv_heads, TINY.head_width, loaded.decoder.dtype)
         self.runner = BreakingRunner(LocalRunner(loaded.decoder, cache))
@@ -62,7 +62,7 @@ class Setup:
         self.engine = Engine(
             loaded, replace(CONFIG, queue=queue, slots=slots), self.stop, Metrics(), runner=self.runner
         )
-        self.server = ChatServer(self.engine, loaded, NAME)
+        self.server = ChatServer(self.engine, loaded, NAME, interval_s=interval_s)
 
 
 @pytest.fixture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 
 from flightloop.answer import completed
+from flightloop.errors import InternalError
+from model.engine.request import EngineOutput, SampledToken
+from model.serve.server import GATHERED, _Stream
 from tests.model.test_server import TOOLS, Setup, request, setup
 
 __all__ = ["setup"]
@@ -25,6 +29,70 @@ async def test_what_gathers_while_the_reader_is_busy_leaves_as_one_chunk(setup: 
     said = (first.choices[0].delta.content or "") + (text.choices[0].delta.content or "")
     assert said == (await completed(setup.server.stream(asked))).choices[0].message.content
     assert end.choices[0].finish_reason == "length"
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[Setup]:
+    """A server whose tokens gather for an hour."""
+    made = Setup(interval_s=3600.0)
+    made.server.start()
+    yield made
+    made.server.close()
+
+
+async def test_tokens_gather_behind_the_first_and_the_end_waits_for_nothing(patient: Setup, setup: Setup) -> None:
+    asked = request(temperature=0, logprobs=True)
+    *parts, end = [chunk async for chunk in patient.server.stream(asked)]
+    counts = [len(chunk.choices[0].logprobs.content) for chunk in parts]  # type: ignore[union-attr]
+    assert sum(counts) == 24
+    assert all(count >= GATHERED for count in counts[1:-1])
+    assert end.choices[0].finish_reason == "length"
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in parts)
+    assert said == (await completed(setup.server.stream(asked))).choices[0].message.content
+
+
+def stream(interval_s: float) -> _Stream:
+    loop = asyncio.get_running_loop()
+    return _Stream(cast("Any", None), loop, interval_s)
+
+
+def output(text: str, **fields: Any) -> EngineOutput:
+    return EngineOutput("one", (SampledToken(1, -1.0, 0.0),), text, **fields)
+
+
+async def test_the_first_token_leaves_at_once() -> None:
+    one = stream(3600.0)
+    one.send(output("a"))
+    assert (await one.next()).text == "a"
+
+
+async def test_few_tokens_leave_at_the_intervals_end() -> None:
+    one = stream(0.01)
+    one.send(output("a"))
+    await one.next()
+    one.send(output("b"))
+    one.send(output("c"))
+    assert (await one.next()).text == "bc"
+
+
+async def test_what_has_gathered_before_a_stop_does_not_go_out() -> None:
+    one = stream(3600.0)
+    one.send(output("a"))
+    await one.next()
+    one.send(output("b"))
+    one.send(EngineOutput("one", finish="stop", interrupted=True))
+    assert (await one.next()).text == ""
+
+
+async def test_what_has_gathered_before_a_failure_goes_out() -> None:
+    one = stream(3600.0)
+    one.send(output("a"))
+    await one.next()
+    one.send(output("b"))
+    one.send(InternalError("the shard is gone"))
+    assert (await one.next()).text == "b"
+    with pytest.raises(InternalError, match="the shard is gone"):
+        await one.next()
 
 
 def _at_rest(setup: Setup) -> None:

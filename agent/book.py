@@ -9,7 +9,7 @@ from agent.budgets import Prices, Reservation, TenantBudgets
 from agent.history import History
 from agent.journal import PAGE, Journal, Lease, all_events
 from agent.model_call.call import GuardedCall
-from agent.past import Writes, read_past
+from agent.past import read_past
 from agent.run import RunState, fold_state
 from flightloop.events import ChecksPassed, Judged, RunCreated, RunEvent
 from flightloop.runs import Run
@@ -103,9 +103,9 @@ class Book:
         """Whether another run had read something that looks like an instruction."""
         return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
 
-    async def past(self, asked: str, writes: Writes) -> Past:
+    async def past(self, asked: str, args_sha256: str | None = None) -> Past:
         """What the run's session holds beside it; see ``agent.past``."""
-        return await read_past(self._journal, self.run, asked, writes)
+        return await read_past(self._journal, self.run, asked, args_sha256)
 
     async def _catch_up(self, before: int) -> None:
         """Takes in what others wrote meanwhile: a cancel request, a person's decision."""

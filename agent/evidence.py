@@ -113,10 +113,12 @@ class Evidence:
             self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
         self._turns = len(turns)
 
-    async def _session(self) -> Past:
-        events = self._book.history.events
+    async def _session(self, args_sha256: str | None = None) -> Past:
+        asked, events = self._conversation.input_text, self._book.history.events
+        if args_sha256 is not None:
+            return await self._book.past(asked, args_sha256)
         if self._past is None or self._past[0] != events:
-            self._past = (events, await self._book.past(self._conversation.input_text, self._writes))
+            self._past = (events, await self._book.past(asked))
         return self._past[1]
 
     def _callable(self) -> Sequence[str]:

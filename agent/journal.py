@@ -100,6 +100,26 @@ class Projection:
     state: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A call that changes something, from its intent on.
+
+    Attributes:
+        callers: runs that the call's run works for.
+        ok: it succeeded; None: it has no result yet.
+        told: the beginning of the result or the error, as the model reads it.
+    """
+
+    run_id: str
+    callers: tuple[str, ...]
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    args_sha256: str
+    ok: bool | None = None
+    told: str = ""
+
+
 class Journal(Protocol):
     @property
     def ledger(self) -> Ledger:
@@ -148,6 +168,12 @@ class Journal(Protocol):
             parent: the run that they work for.
             roots: those that work for none.
         """
+        ...
+
+    async def writes(
+        self, tenant_id: str, session_id: str, args_sha256: str | None = None, limit: int = 500
+    ) -> list[Written]:
+        """Calls of a session that have begun to change something, newest first; with a hash those of that call."""
         ...
 
     async def append(

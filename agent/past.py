@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from agent.history import History, Turn, result_text
-from agent.journal import Journal, all_events
+from agent.history import Turn, result_text
+from agent.journal import Journal
 from flightloop.content import text_of
 from flightloop.runs import Run
 from guardrails.types import Past, Write
 
-RUNS = 20
-"""The session's newest runs, as many as a conversation goes back."""
+WRITES = 500
+"""Of a session, the newest."""
+FORKS = 16
+"""Of forks of forks, the newest, whose origins' sessions count as well."""
 Writes = Callable[[str], bool]
 """Whether a tool of this name changes something."""
 
 
-async def read_past(journal: Journal, run: Run, asked: str, writes: Writes) -> Past:
+async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | None = None) -> Past:
     """Raises StoreUnavailable.
 
     Args:
         asked: the run's input; of a run that works for another one, its first caller's input counts.
-        writes: of the project's tools.
+        args_sha256: hash of a call; with it, its writes alone are read.
     """
     if run.parent is not None:
-        asked = text_of((await journal.get(run.tenant_id, run.parent.callers[0].run_id)).input)
-    found = await journal.runs(run.tenant_id, session_id=run.session_id, limit=RUNS)
+        asked = text_of((await journal.get(run.tenant_id, _first(run))).input)
     others: list[Write] = []
+    family: list[Write] = []
     delegated: list[Write] = []
-    for other in reversed(found.data):
-        if other.id != run.id and other.usage.tool_calls:
-            history = History(other.id, await all_events(journal, run.tenant_id, other.id))
-            (delegated if _works_for(other, run) else others).extend(writes_of(history.turns, writes))
-    return Past(writes=tuple(others), delegated=tuple(delegated), asked=asked)
+    line = await _line(journal, run)
+    for session_id in dict.fromkeys(each.session_id for each in line):
+        for one in reversed(await journal.writes(run.tenant_id, session_id, args_sha256, WRITES)):
+            if one.run_id == run.id:
+                continue
+            write = Write(one.tool, one.arguments, one.ok, one.told)
+            if any(each.id in (one.run_id, *one.callers) for each in line):
+                delegated.append(write)
+            else:
+                others.append(write)
+                if _first(run) == (*one.callers, one.run_id)[0]:
+                    family.append(write)
+    return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked)
 
 
 def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
@@ -46,5 +56,14 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
     ]
 
 
-def _works_for(other: Run, run: Run) -> bool:
-    return other.parent is not None and any(caller.run_id == run.id for caller in other.parent.callers)
+def _first(run: Run) -> str:
+    """The run that a user asked for."""
+    return run.parent.callers[0].run_id if run.parent is not None else run.id
+
+
+async def _line(journal: Journal, run: Run) -> list[Run]:
+    """The run and those that it was forked from. A fork has a session of its own, but it goes on with their work."""
+    line = [run]
+    while line[0].origin is not None and len(line) < FORKS:
+        line.insert(0, await journal.get(run.tenant_id, line[0].origin.run_id))
+    return line

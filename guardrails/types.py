@@ -70,16 +70,24 @@ class Past:
 
     Attributes:
         writes: of other runs.
-        delegated: of runs that work for this one.
+        family: of these, the ones that the same words of the user led to.
+        delegated: of runs that work for this one, and of those that it was forked from.
         asked: the user's latest words.
     """
 
     writes: tuple[Write, ...] = ()
+    family: tuple[Write, ...] = ()
     delegated: tuple[Write, ...] = ()
     asked: str = ""
 
 
-async def no_past() -> Past:
+class ReadPast(Protocol):
+    """Reads a session's past: its newest writes, or its newest with this hash of tool and arguments."""
+
+    async def __call__(self, args_sha256: str | None = None) -> Past: ...
+
+
+async def no_past(args_sha256: str | None = None) -> Past:
     """Of a run without a session."""
     return Past()
 
@@ -114,7 +122,7 @@ class GuardContext:
     looked_up: tuple[str, ...] = ()
     writers: tuple[ToolSpec, ...] = ()
     writes: tuple[Write, ...] = ()
-    past: Callable[[], Awaitable[Past]] = no_past
+    past: ReadPast = no_past
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, new_id
+from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, Written, new_id
 from agent.run import OPEN
 from agent.store import answers, forks, records, runs, stops
 from agent.store.backend import Backend, RunFilter, Transaction
@@ -89,6 +89,11 @@ class StoreJournal:
             return tx.page_runs(tenant_id, wanted, after, limit)
 
         return _page(*await self._backend.read(work))
+
+    async def writes(
+        self, tenant_id: str, session_id: str, args_sha256: str | None = None, limit: int = 500
+    ) -> list[Written]:
+        return await self._backend.read(lambda tx: tx.writes(tenant_id, session_id, args_sha256, limit))
 
     async def append(
         self,

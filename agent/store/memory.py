@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from agent.journal import Projection, Recorded
+from agent.journal import Projection, Recorded, Written
 from agent.store.backend import Answer, Reserved, RunFilter, T, Transaction
 from agent.store.page import EVENT_CHARS, page
 from agent.store.row import Row
@@ -51,6 +52,7 @@ class _Tables:
         self._runs: dict[str, Row] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._all: list[Recorded] = []
+        self._writes: list[tuple[str, str, Written]] = []  # with tenant and session
         self._audit: dict[str, list[AuditRecord]] = {}
         self._approvals: dict[str, tuple[str, Approval]] = {}
         self._interrupts: dict[str, Interrupt] = {}
@@ -123,6 +125,20 @@ class _Tables:
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
         return page(self._all[after : after + limit], limit, lambda recorded: _length(recorded.event))[0]
+
+    def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
+        self._writes.append((tenant_id, session_id, written))
+
+    def end_write(self, run_id: str, call_id: str, ok: bool, told: str) -> None:
+        for index, (tenant, session, one) in enumerate(self._writes):
+            if (one.run_id, one.call_id) == (run_id, call_id):
+                self._writes[index] = (tenant, session, replace(one, ok=ok, told=told))
+
+    def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
+        of_session = (
+            one for tenant, session, one in reversed(self._writes) if (tenant, session) == (tenant_id, session_id)
+        )
+        return list(islice((one for one in of_session if args_sha256 in (None, one.args_sha256)), limit))
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None:
         chain = self._audit.get(tenant_id)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
 from agent.run import UNHELD, apply
-from agent.store import answers, families, records, spending
+from agent.store import answers, families, records, spending, writes
 from agent.store.backend import Transaction
 from agent.store.row import Change, Row, advance, check_writer
 from flightloop.errors import Conflict, NotFound
@@ -71,6 +71,7 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
         change = advance(row, [*events, cancelled], now)
     tx.add_events(row.tenant_id, change.events)
     records.follow(tx, change, now)
+    writes.follow(tx, row.state.run, change.events)
     change = spending.settled(tx, row, change, now)
     tx.save_run(change.row, row)
     if change.row.status.terminal and not row.status.terminal:

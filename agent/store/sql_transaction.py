@@ -19,6 +19,7 @@ from agent.store.row import Row
 from agent.store.signals import CHANNEL, topics
 from agent.store.sql_interrupts import SqlInterrupts
 from agent.store.sql_spending import SqlSpending
+from agent.store.sql_writes import SqlWrites
 from flightloop.events import RunEvent, run_event
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Run, RunStatus
@@ -75,7 +76,7 @@ _CANCELLED = Prepared(
 )
 
 
-class SqlTransaction(SqlInterrupts, SqlSpending):
+class SqlTransaction(SqlInterrupts, SqlSpending, SqlWrites):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
     # -- runs -------------------------------------------------------------------------------------

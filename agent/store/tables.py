@@ -77,6 +77,25 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
+writes = Table(
+    "writes",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("args_sha256", String(64), nullable=False),
+    Column("ok", Boolean),
+    Column("told", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("ix_writes_session", "tenant_id", "session_id", "number"),
+    Index("ix_writes_same", "tenant_id", "session_id", "args_sha256", "number"),
+    Index("ix_writes_call", "run_id", "call_id"),
+    sqlite_autoincrement=True,
+)
+"""Calls that change something; see ``agent.store.writes``."""
+
 approvals = Table(
     "approvals",
     metadata,

@@ -14,7 +14,8 @@ LABEL = "repeated"
 def repeats_rail(document: PolicyDocument) -> Rail:
     """A write with the arguments of one that succeeded or is under way.
 
-    The user's latest words may ask for what an earlier run has done, but not for the same twice within one run.
+    The user's latest words may ask for what an earlier run has done, but not for the same twice by one run
+    and those that work for it.
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 
@@ -23,8 +24,8 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         digest = call.args_sha256
-        past = await context.past()
-        own = [write for write in (*context.writes, *past.delegated) if write.ok is not False]
+        past = await context.past(digest)
+        own = [write for write in (*context.writes, *past.delegated, *past.family) if write.ok is not False]
         if digest not in {write.args_sha256 for write in own}:
             before = {write.args_sha256 for write in past.writes if write.ok}
             if digest not in before or _asked_for(call.spec, past.asked):

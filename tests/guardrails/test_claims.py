@@ -18,8 +18,8 @@ def guard(tools=""):
 
 
 def past(asked="", writes=(), delegated=()):
-    async def read():
-        return Past(tuple(writes), tuple(delegated), asked)
+    async def read(args_sha256=None):
+        return Past(writes=tuple(writes), delegated=tuple(delegated), asked=asked)
 
     return read
 

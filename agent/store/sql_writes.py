@@ -1,0 +1,60 @@
+"""A session's writes, as SQL statements on one connection."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from agent.journal import Written
+from agent.store import tables as t
+from agent.store.prepared import Prepared
+
+_END = Prepared(
+    update(t.writes)
+    .where(t.writes.c.run_id == bindparam("of_run"), t.writes.c.call_id == bindparam("of_call"))
+    .values(ok=bindparam("ok"), told=bindparam("told"))
+)
+
+
+class SqlWrites:
+    """The part of ``agent.store.backend.Transaction`` that notes what was changed."""
+
+    _connection: Connection
+
+    def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
+        values = {
+            "tenant_id": tenant_id,
+            "session_id": session_id,
+            "run_id": written.run_id,
+            "call_id": written.call_id,
+            "args_sha256": written.args_sha256,
+            "told": written.told,
+            "document": json.dumps({"tool": written.tool, "arguments": written.arguments, "callers": written.callers}),
+        }
+        self._connection.execute(insert(t.writes).values(values))
+
+    def end_write(self, run_id: str, call_id: str, ok: bool, told: str) -> None:
+        _END.write(self._connection, [{"of_run": run_id, "of_call": call_id, "ok": ok, "told": told}])
+
+    def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
+        writes = t.writes.c
+        query = select(t.writes).where(writes.tenant_id == tenant_id, writes.session_id == session_id)
+        if args_sha256 is not None:
+            query = query.where(writes.args_sha256 == args_sha256)
+        return [_written(row) for row in self._connection.execute(query.order_by(writes.number.desc()).limit(limit))]
+
+
+def _written(row: Any) -> Written:
+    document = json.loads(row.document)
+    return Written(
+        run_id=row.run_id,
+        callers=tuple(document["callers"]),
+        call_id=row.call_id,
+        tool=document["tool"],
+        arguments=document["arguments"],
+        args_sha256=row.args_sha256,
+        ok=row.ok,
+        told=row.told,
+    )

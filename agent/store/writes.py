@@ -1,0 +1,39 @@
+"""A session's calls that change something, noted beside the events: whoever looks for one reads no run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.history import result_text
+from agent.journal import Written
+from agent.store.backend import Transaction
+from flightloop.events import RunEvent, ToolIntent, ToolResult
+from flightloop.runs import Run
+from flightloop.tool import Effect
+
+TOLD = 4_000
+"""Characters of a result that are kept."""
+
+
+def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
+    """Notes what the events begin and end; asking another agent changes nothing by itself."""
+    pure = set()
+    for event in events:
+        if isinstance(event, ToolIntent) and event.performed_by is None:
+            if event.effect == Effect.PURE:
+                pure.add(event.call_id)
+            else:
+                tx.add_write(run.tenant_id, run.session_id, _written(run, event))
+        elif isinstance(event, ToolResult) and event.call_id not in pure:
+            tx.end_write(run.id, event.call_id, event.ok, result_text(event)[:TOLD])
+
+
+def _written(run: Run, intent: ToolIntent) -> Written:
+    return Written(
+        run_id=run.id,
+        callers=tuple(caller.run_id for caller in run.parent.callers) if run.parent else (),
+        call_id=intent.call_id,
+        tool=intent.tool,
+        arguments=intent.arguments,
+        args_sha256=intent.args_sha256,
+    )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from agent.chat_model import ChatModel
 from agent.config import Settings
@@ -20,7 +19,7 @@ from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import LiveProject, Project, ToolCheck, load_project, unchecked
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
-from agent.store.urls import files_of
+from agent.store.urls import files_of, servers_of
 from agent.worker import Worker, WorkerConfig
 from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
@@ -40,7 +39,6 @@ from tools.shop.database import FILE
 from tools.shop.seed import reseed
 
 JUDGE_TOKENS = 256
-POSTGRESQL_PORT = 5432
 
 
 def open_journal(settings: Settings, *, urgent: bool = False) -> StoreJournal:
@@ -153,13 +151,12 @@ def _tool_check(settings: Settings) -> ToolCheck:
 
 def tools_config(settings: Settings) -> ToolsConfig:
     """What no tool may see or reach: the home, the ports of the platform, and its database."""
-    ports, barred = {settings.port, *settings.reserved_ports}, []
-    if settings.database_url:
-        database = urlsplit(settings.database_url)
-        if database.hostname:
-            barred.append((database.hostname, database.port or POSTGRESQL_PORT))
-            ports.add(database.port or POSTGRESQL_PORT)
-    return ToolsConfig(protected=private(settings), reserved_ports=tuple(sorted(ports)), barred_hosts=tuple(barred))
+    database = servers_of(settings.journal_url)
+    return ToolsConfig(
+        protected=private(settings),
+        reserved_ports=tuple(sorted({settings.port, *settings.reserved_ports, *database.ports})),
+        barred_hosts=tuple((host, port) for host in database.hosts for port in database.ports),
+    )
 
 
 LOOKUP = Lookup(frozenset({search_knowledge.__name__}))

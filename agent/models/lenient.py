@@ -9,10 +9,18 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
-from flightloop.chat import ChatChunk
+import structlog
+from pydantic import ValidationError
 
+from agent.models.server_error import MOST_LOGGED
+from flightloop.chat import ChatChunk, Usage
+
+MOST_TOKENS = 10**8
+"""Of one answer and its prompt. Sums of them stay numbers that every reader keeps."""
+log = structlog.get_logger(__name__)
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
 
@@ -28,14 +36,15 @@ class Normaliser:
         self._indexes: dict[str, int] = {}
 
     def chunk(self, document: Any) -> ChatChunk:
-        """Raises ValueError, KeyError or TypeError (ValidationError is a ValueError) for anything else."""
+        """Raises ValueError (ValidationError is one), KeyError, TypeError or OverflowError for anything else."""
         if not isinstance(document, dict):
             raise TypeError("a chunk is a JSON object")
         plain = _without_nulls(document)
         self._id = plain.get("id") or self._id or _new_id("chatcmpl")
         choices = [self._choice(choice) for choice in plain.get("choices", [])]
+        usage = _usage(plain.get("usage"))
         return ChatChunk.model_validate(
-            {**_envelope(plain), "id": self._id, "object": "chat.completion.chunk", "choices": choices}
+            {**_envelope(plain), "id": self._id, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
         )
 
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +74,24 @@ class Normaliser:
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "created": int(plain.get("created", time.time())), "model": str(plain.get("model", ""))}
+
+
+def _usage(given: Any) -> Usage | None:
+    """None where the counts can't be true: what was used is then estimated, as with a server that tells nothing."""
+    if given is None:
+        return None
+    with suppress(ValidationError):
+        usage = Usage.model_validate(given)
+        counts = (
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.total_tokens,
+            usage.prompt_tokens_details.cached_tokens,
+        )
+        if all(0 <= count <= MOST_TOKENS for count in counts):
+            return usage
+    log.warning("the model server counts tokens as no server can", usage=str(given)[:MOST_LOGGED])
+    return None
 
 
 def _finish_reason(given: Any, calls: bool) -> str | None:

@@ -193,7 +193,7 @@ class RemoteChatModel:
             if isinstance(document, dict) and document.get("error"):
                 raise server_error(self._base, 500, data)
             return normaliser.chunk(document)
-        except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValidationError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
 
     def _error(self, response: httpx.Response, told: bytes) -> FlightloopError:
@@ -262,7 +262,8 @@ def _with_confidence(chunk: ChatChunk, logprobs: list[float]) -> ChatChunk:
     for choice in chunk.choices:
         logprobs += [token.logprob for token in choice.logprobs.content] if choice.logprobs else []
         if choice.finish_reason is not None and logprobs:
-            chunk.flightloop = ResponseExtension(confidence=math.exp(sum(logprobs) / len(logprobs)))
+            mean = sum(logprobs) / len(logprobs)
+            chunk.flightloop = ResponseExtension(confidence=math.exp(min(0.0, mean)) if math.isfinite(mean) else None)
     return chunk
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ProgrammingError
+from psycopg.pq import Conninfo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -37,3 +42,41 @@ def files_of(database_url: str) -> tuple[Path, ...]:
         return ()
     path = Path(url.database).resolve()
     return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".node", ".workers"))
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where a database is: any of its hosts at any of its ports. A socket of this machine is no host."""
+
+    hosts: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+def servers_of(database_url: str) -> Servers:
+    """Where PostgreSQL's library connects to by this URL and the environment (``PGHOST`` and the like).
+
+    Raises:
+        ConfigError: not a database URL, or it names a service, whose file may change.
+    """
+    url = make_url(synchronous(database_url))
+    if url.get_backend_name() != "postgresql":
+        return Servers()
+    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in Conninfo.get_defaults()}
+    try:
+        _, given = url.get_dialect()().create_connect_args(url)
+        told = {**defaults, **conninfo_to_dict(given.get("conninfo", "")), **given}
+        if told["service"]:
+            raise ConfigError(
+                "FLIGHTLOOP_DATABASE_URL: name the server's host and port in place of a service (PGSERVICE):"
+                " tools are kept away from them",
+                param="database_url",
+            )
+        hosts = {host for name in ("host", "hostaddr") for host in _listed(told[name]) if host[0] not in "/@"}
+        return Servers(tuple(sorted(hosts)), tuple(sorted({int(port) for port in _listed(told["port"])})))
+    except (ArgumentError, ProgrammingError, ValueError) as error:
+        raise ConfigError(f"FLIGHTLOOP_DATABASE_URL: not a database URL: {error}", param="database_url") from error
+
+
+def _listed(value: object) -> Iterator[str]:
+    """One or several, of which PostgreSQL's library tries one after the other."""
+    return (each.strip() for each in str(value).split(",") if each.strip())

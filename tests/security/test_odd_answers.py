@@ -124,3 +124,36 @@ async def test_an_index_beyond_all_calls_is_a_broken_answer(index: int) -> None:
         with pytest.raises(ModelUnavailable, match="no chat chunk"):
             [chunk async for chunk in remote.stream(request)]
         await remote.close()
+
+
+USED = ["9000000000000000000", "-5", "1e310", "1.5", '"many"', "true"]
+
+
+@pytest.mark.parametrize("count", USED)
+async def test_counts_that_no_server_can_mean_are_estimated(count: str) -> None:
+    told = f'{{"prompt_tokens": {count}, "completion_tokens": {count}, "total_tokens": {count}}}'
+    chunk = (
+        f'{{"choices": [{{"index": 0, "delta": {{"content": "Hello."}}, "finish_reason": "stop"}}], "usage": {told}}}'
+    )
+    async with ScriptedServer(ScriptedAnswer(chunks=[chunk])).serving() as url:
+        remote = RemoteChatModel(RemoteConfig(url))
+        deps = api_deps(model=remote)
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "Hi."}]}
+        async with calling(deps) as client:
+            answers = [await client.post("/v1/chat/completions", json=body) for _ in range(3)]
+            used = await client.get("/v1/usage")
+        await remote.close()
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert 0 < used.json()["tenant"]["used"]["tokens"] < 1000
+
+
+@pytest.mark.parametrize(
+    "chunk", ['{"created": 1e310, "choices": []}', '{"choices": [], "flightloop": {"confidence": NaN}}']
+)
+async def test_a_chunk_of_odd_numbers_is_a_broken_answer(chunk: str) -> None:
+    async with ScriptedServer(ScriptedAnswer(chunks=[chunk])).serving() as url:
+        remote = RemoteChatModel(RemoteConfig(url))
+        request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi."}]})
+        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+            [chunk async for chunk in remote.stream(request)]
+        await remote.close()

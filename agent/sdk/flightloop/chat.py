@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    FiniteFloat,
     Tag,
     ValidationInfo,
     field_serializer,
@@ -299,15 +300,15 @@ class Usage(Wire):
 class ResponseExtension(Wire):
     """What flightloop's own engine tells beyond OpenAI's answer. Seconds, nats."""
 
-    confidence: float | None = None
+    confidence: FiniteFloat | None = None
     """exp(mean token log-probability), from before the grammar's mask, 0..1."""
-    mean_entropy: float | None = None
-    max_entropy: float | None = None
-    queue_seconds: float | None = None
-    ttft_seconds: float | None = None
+    mean_entropy: FiniteFloat | None = None
+    max_entropy: FiniteFloat | None = None
+    queue_seconds: FiniteFloat | None = None
+    ttft_seconds: FiniteFloat | None = None
     interrupted: bool = False
     """An interrupt ended the answer before its natural end."""
-    withheld: float | None = None
+    withheld: FiniteFloat | None = None
     """Confidence, 0..1, of calls that were too unsure to be made: this answer stands in their place."""
 
 

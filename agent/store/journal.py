@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, Written, new_id
 from agent.run import OPEN
-from agent.store import answers, forks, records, runs, stops
+from agent.store import answers, decisions, forks, records, runs, stops
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
@@ -27,6 +27,8 @@ CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
 """How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
 POLL_S = 0.25
+TURN_S = 0.01
+"""Between portions of what is too much for one transaction: who waits for the database gets it meanwhile."""
 LISTENING_POLL_S = 2.0
 """How often a waiter looks by itself where the database notifies it."""
 """How long another process's write may go unnoticed."""
@@ -199,27 +201,21 @@ class StoreJournal:
         self, tenant_id: str, approval_id: str, decision: Literal["approve", "deny"], by: str, reason: str | None = None
     ) -> Approval:
         def work(tx: Transaction) -> tuple[Approval, Run]:
-            now = self._clock()
-            approval = records.decidable(tx, tenant_id, approval_id, now)
-            return _decide(tx, approval, decision, by, reason, now)
+            return decisions.decide(tx, tenant_id, approval_id, decision, by, reason, self._clock())
 
         closed, run = await self._backend.write(work)
         self._tell(run)
         return closed
 
     async def expire_approvals(self) -> list[Approval]:
-        if not await self._backend.read(lambda tx: tx.overdue_approvals(self._clock())):
-            return []
-
-        def work(tx: Transaction) -> list[tuple[Approval, Run]]:
-            now = self._clock()
-            overdue = tx.overdue_approvals(now)
-            return [_decide(tx, approval, "expire", "", "nobody decided in time", now) for approval in overdue]
-
-        expired = await self._backend.write(work)
-        for _, run in expired:
-            self._tell(run)
-        return [approval for approval, _ in expired]
+        expired: list[Approval] = []
+        while await self._backend.read(lambda tx: tx.overdue_approvals(self._clock(), 1)):
+            if expired:
+                await asyncio.sleep(TURN_S)
+            for closed, run in await self._backend.write(lambda tx: decisions.expire(tx, self._clock())):
+                expired += closed
+                self._tell(run)
+        return expired
 
     # -- interrupts -------------------------------------------------------------------------------
 
@@ -348,20 +344,6 @@ class StoreJournal:
                 loop.call_soon_threadsafe(self._signals.notify, topic)
 
         return LISTENING_POLL_S if self._backend.listen(heard) else self._poll_s
-
-
-def _decide(
-    tx: Transaction,
-    approval: Approval,
-    verdict: Literal["approve", "deny", "expire"],
-    by: str,
-    reason: str | None,
-    now: datetime,
-) -> tuple[Approval, Run]:
-    row = runs.find(tx, approval.run_id)
-    closed, events = records.decision(tx, approval, row.status, verdict, by, reason, now)
-    change = runs.write(tx, row, events, now)
-    return closed, change.row.state.run
 
 
 Item = TypeVar("Item", Run, Approval)

@@ -175,9 +175,16 @@ class _Tables:
     def run_approvals(self, run_id: str) -> list[Approval]:
         return [approval for _, approval in self._approvals.values() if approval.run_id == run_id]
 
-    def overdue_approvals(self, now: datetime) -> list[Approval]:
-        found = [approval for _, approval in self._approvals.values()]
-        return [approval for approval in found if approval.status == "pending" and approval.expires_at <= now]
+    def pending_approvals(self, run_id: str) -> list[Approval]:
+        return [approval for approval in self.run_approvals(run_id) if approval.status == "pending"]
+
+    def count_pending(self, run_id: str) -> int:
+        return len(self.pending_approvals(run_id))
+
+    def overdue_approvals(self, now: datetime, limit: int) -> list[Approval]:
+        found = (approval for _, approval in self._approvals.values())
+        due = (approval for approval in found if approval.status == "pending" and approval.expires_at <= now)
+        return list(islice(due, limit))
 
     def epoch(self) -> int:
         return self._epoch

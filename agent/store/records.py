@@ -82,7 +82,7 @@ def follow(tx: Transaction, change: Change, now: datetime) -> None:
             tx.add_approval(run.tenant_id, approval)
     audit(tx, run.tenant_id, entries, now)
     if run.status.terminal:
-        for approval in pending(tx, run.id):
+        for approval in tx.pending_approvals(run.id):
             _close(tx, approval, "expired", "", f"the run ended: {run.status}", now)
 
 
@@ -118,10 +118,6 @@ def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: dateti
     tx.add_audit(chain)
 
 
-def pending(tx: Transaction, run_id: str) -> list[Approval]:
-    return [approval for approval in tx.run_approvals(run_id) if approval.status == "pending"]
-
-
 def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) -> Approval:
     """Raises NotFound, or Conflict for an approval that is decided or overdue."""
     found = tx.approval(approval_id)
@@ -137,22 +133,23 @@ def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) 
 
 def decision(
     tx: Transaction,
-    approval: Approval,
+    approvals: Sequence[Approval],
     status: RunStatus,
     verdict: Literal["approve", "deny", "expire"],
     by: str,
     reason: str | None,
     now: datetime,
-) -> tuple[Approval, list[RunEvent]]:
-    """Closes an approval; the events that its run, now in ``status``, gets for it."""
+) -> tuple[list[Approval], list[RunEvent]]:
+    """Closes approvals of a run; the events that it, now in ``status``, gets for them."""
     outcome: Literal["approved", "denied", "expired"] = (
         "approved" if verdict == "approve" else "denied" if verdict == "deny" else "expired"
     )
-    closed = _close(tx, approval, outcome, by, reason, now)
+    closed = [_close(tx, approval, outcome, by, reason, now) for approval in approvals]
     events: list[RunEvent] = [
-        ApprovalDecided(approval_id=approval.id, call_id=approval.call_id, decision=verdict, by=by, reason=reason)
+        ApprovalDecided(approval_id=one.id, call_id=one.call_id, decision=verdict, by=by, reason=reason)
+        for one in approvals
     ]
-    if status is RunStatus.WAITING_APPROVAL and not pending(tx, approval.run_id):
+    if status is RunStatus.WAITING_APPROVAL and not tx.count_pending(approvals[0].run_id):
         events.append(RunResumed(by="approval"))
     return closed, events
 

@@ -18,6 +18,7 @@ from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.signals import CHANNEL, topics
 from agent.store.sql_interrupts import SqlInterrupts
+from agent.store.sql_pending import SqlPending
 from agent.store.sql_spending import SqlSpending
 from agent.store.sql_writes import SqlWrites
 from flightloop.events import RunEvent, run_event
@@ -76,7 +77,7 @@ _CANCELLED = Prepared(
 )
 
 
-class SqlTransaction(SqlInterrupts, SqlSpending, SqlWrites):
+class SqlTransaction(SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
     # -- runs -------------------------------------------------------------------------------------
@@ -231,15 +232,7 @@ class SqlTransaction(SqlInterrupts, SqlSpending, SqlWrites):
         return int(self._connection.execute(query).scalar_one())
 
     def run_approvals(self, run_id: str) -> list[Approval]:
-        query = select(t.approvals.c.document).where(t.approvals.c.run_id == run_id)
-        return self._approvals(query.order_by(t.approvals.c.number))
-
-    def overdue_approvals(self, now: datetime) -> list[Approval]:
-        approvals = t.approvals.c
-        query = select(approvals.document).where(approvals.status == "pending", approvals.expires_at <= now.timestamp())
-        return self._approvals(query.order_by(approvals.number))
-
-    def _approvals(self, query: Select[Any]) -> list[Approval]:
+        query = select(t.approvals.c.document).where(t.approvals.c.run_id == run_id).order_by(t.approvals.c.number)
         return [Approval.model_validate_json(document) for (document,) in self._connection.execute(query)]
 
     def _page(self, query: Select[Any], limit: int) -> tuple[list[str], bool]:

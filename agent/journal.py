@@ -187,7 +187,9 @@ class Journal(Protocol):
 
         Without a lease only the events of ``WITHOUT_LEASE`` may be written. ``children``: runs that begin with them,
         each with an id and a parent. When such a run ends its parent is told by an ``AgentReturned`` in the same
-        transaction, and when a run ends those that work for it are cancelled.
+        transaction. When a run ends or is cancelled those that work for it are cancelled: some dozens in the same
+        transaction, more in further ones. From the first one on none of them is claimed, and who writes one sees that
+        it is cancelled.
 
         Raises:
             NotFound: no such run.
@@ -239,6 +241,10 @@ class Journal(Protocol):
     async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
         """Gives a run back; writes ``RunReleased``. One that is to wait goes back to the queue if others wrote events
         behind ``seen``, the last one that its worker knows. Raises LeaseLost."""
+        ...
+
+    async def end_families(self) -> None:
+        """Cancels runs that work for one that has ended or is to, where whoever began with it has come to no end."""
         ...
 
     async def cancelled(self, worker: str) -> frozenset[str]:

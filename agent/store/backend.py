@@ -64,8 +64,16 @@ class Transaction(Protocol):
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
 
-    def open_children(self, run_id: str) -> list[Row]:
-        """Runs that work for it and have not ended."""
+    def over(self, run_id: str) -> bool:
+        """Whether a run has ended, or somebody has asked to cancel it."""
+        ...
+
+    def untold(self, run_id: str, limit: int) -> list[str]:
+        """Runs that work for it, have not ended, and that nobody has asked to cancel; the oldest."""
+        ...
+
+    def with_untold(self, limit: int) -> list[str]:
+        """Some of the runs that are over and have such runs below them."""
         ...
 
     def claimable(

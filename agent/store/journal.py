@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal, TypeVar
 
 from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, Written, new_id
 from agent.run import OPEN
-from agent.store import answers, decisions, forks, records, runs, stops
+from agent.store import answers, decisions, families, forks, records, runs, stops
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.records import Entry
 from agent.store.row import Row
 from agent.store.signals import WORK, Signals, topics, wait_set
-from flightloop.errors import Conflict, NotFound
+from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
@@ -29,6 +30,8 @@ RESTED = timedelta(minutes=1)
 POLL_S = 0.25
 TURN_S = 0.01
 """Between portions of what is too much for one transaction: who waits for the database gets it meanwhile."""
+REST_S = 0.1
+"""Likewise, of what every worker may be at, and nobody waits for."""
 LISTENING_POLL_S = 2.0
 """How often a waiter looks by itself where the database notifies it."""
 """How long another process's write may go unnoticed."""
@@ -108,6 +111,9 @@ class StoreJournal:
         self._tell(change.row.state.run)
         if children:
             self._signals.notify(WORK)
+        if change.unfinished and lease is None:  # a worker that writes its run sees to it beside
+            with suppress(StoreUnavailable):  # so do others
+                await self._end_family(run_id, TURN_S)
         return Appended(change.row.state, change.events)
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
@@ -141,22 +147,24 @@ class StoreJournal:
         unless: Callable[[], bool] = lambda: False,
         held: Collection[str] = (),
     ) -> Claim | None:
-        def look(tx: Transaction) -> Row | None:
-            found = (tx.claimable(self._clock(), gone, each, held) for each in besides)
+        def look(tx: Transaction, passed: Collection[str] = ()) -> Row | None:
+            found = (tx.claimable(self._clock(), gone, [*each, *passed], held) for each in besides)
             return next((row for row in found if row is not None), None)
 
-        def work(tx: Transaction) -> Claim | None:
-            row = None if unless() else look(tx)
-            return None if row is None else runs.claim(tx, row, worker, ttl_s, self._clock())
+        def work(tx: Transaction) -> Claim | bool:
+            return not unless() and runs.claim_next(tx, partial(look, tx), worker, ttl_s, self._clock())
 
         await self._backend.appear(worker)
         gone = await self._gone()
-        if await self._backend.read(look) is None:
-            return None  # an idle worker's polling takes no write lock
-        claimed = await self._backend.write(work)
-        if claimed is not None:
-            self._signals.notify(claimed.run.id)
-        return claimed
+        while await self._backend.read(look) is not None:  # an idle worker's polling takes no write lock
+            claimed = await self._backend.write(work)
+            if isinstance(claimed, Claim):
+                self._signals.notify(claimed.run.id)
+                return claimed
+            if not claimed:
+                break
+            await asyncio.sleep(TURN_S)
+        return None
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
         await self._backend.appear(lease.worker)
@@ -165,6 +173,16 @@ class StoreJournal:
     async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
         change = await self._backend.write(lambda tx: runs.release(tx, lease, status, seen, self._clock()))
         self._tell(change.row.state.run)
+
+    async def end_families(self) -> None:
+        for run_id in await self._backend.read(lambda tx: tx.with_untold(families.MOST)):
+            await self._end_family(run_id, REST_S)
+
+    async def _end_family(self, run_id: str, pause_s: float) -> None:
+        more = True
+        while more:
+            await asyncio.sleep(pause_s)
+            more = await self._backend.write(lambda tx: families.go_on(tx, run_id, self._clock()))
 
     async def cancelled(self, worker: str) -> frozenset[str]:
         return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))

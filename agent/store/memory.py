@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -82,9 +82,21 @@ class _Tables:
         own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)
         return dict(Counter(status for status in own if status in statuses))
 
-    def open_children(self, run_id: str) -> list[Row]:
-        rows = [row for row in self._runs.values() if not row.status.terminal]
-        return [row for row in rows if row.state.run.parent is not None and row.state.run.parent.run_id == run_id]
+    def over(self, run_id: str) -> bool:
+        row = self._runs.get(run_id)
+        return row is not None and (row.status.terminal or row.state.cancel_requested)
+
+    def untold(self, run_id: str, limit: int) -> list[str]:
+        return [child for child, parent in self._untold() if parent == run_id][:limit]
+
+    def with_untold(self, limit: int) -> list[str]:
+        return list(dict.fromkeys(parent for _, parent in self._untold() if self.over(parent)))[:limit]
+
+    def _untold(self) -> Iterator[tuple[str, str]]:
+        """With the runs that they work for."""
+        for row in self._runs.values():
+            if row.state.run.parent is not None and not self.over(row.id):
+                yield row.id, row.state.run.parent.run_id
 
     def claimable(
         self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()

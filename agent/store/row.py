@@ -46,6 +46,8 @@ class Change:
     row: Row
     events: tuple[RunEvent, ...]
     """With seq, run_id, step and time."""
+    unfinished: bool = False
+    """Runs below it are still to be told of its end (``agent.store.families``)."""
 
 
 def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -53,14 +53,20 @@ def append(
 ) -> Change:
     row = find(tx, run_id)
     check_writer(row, events, lease)
+    if any(isinstance(event, RunResumed) for event in events):
+        families.check_resume(tx, row)
     events = [
         event.model_copy(update={"epoch": tx.epoch()}) if isinstance(event, RunResumed) else event for event in events
     ]
     families.check_new(tx, children)
-    change = write(tx, row, events, now)
+    over = families.above(tx, row) if lease is not None else None
+    told = [families.told(tx, over)] if over is not None else []
+    change = write(tx, row, [*told, *events], now)
     for child in children:
         create(tx, child, [], None, now)
-    return change
+    if children and families.go_on(tx, run_id, now):
+        change = replace(change, unfinished=True)
+    return replace(change, events=change.events[len(told) :])
 
 
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
@@ -74,11 +80,30 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     writes.follow(tx, row.state.run, change.events)
     change = spending.settled(tx, row, change, now)
     tx.save_run(change.row, row)
+    more = False
     if change.row.status.terminal and not row.status.terminal:
-        families.ended(tx, change.row.state.run, now)
+        more = families.ended(tx, change.row.state.run, now)
     elif change.row.state.cancel_requested and not row.state.cancel_requested:
-        families.cancelled(tx, change.row.state.run, "is cancelled", now)
-    return change
+        more = families.go_on(tx, row.id, now)
+    return replace(change, unfinished=more)
+
+
+def claim_next(
+    tx: Transaction, look: Callable[[Collection[str]], Row | None], worker: str, ttl_s: float, now: datetime
+) -> Claim | bool:
+    """Claims what ``look`` finds besides some tenants' runs. False: there is none; True: look again.
+
+    One that is still to be told that a run above it is over is not claimed. Its family is gone on with for one
+    portion, and tenants whose turn it would have been wait meanwhile: other ones' runs begin.
+    """
+    passed = set[str]()
+    while (row := look(passed)) is not None:
+        if (over := families.above(tx, row)) is None:
+            return claim(tx, row, worker, ttl_s, now)
+        if not passed:
+            families.go_on(tx, over, now)
+        passed.add(row.tenant_id)
+    return bool(passed)
 
 
 def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime) -> Claim:

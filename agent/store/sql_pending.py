@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, case, false, func, select, true
 
 from agent.store import tables as t
+from agent.store.prepared import Prepared
 from flightloop.runs import Approval
 
 _PENDING = t.approvals.c.status == "pending"
+_OWN = (t.approvals.c.run_id == bindparam("of_run"), case((_PENDING, true()), else_=false()))
+"""Hides the status from SQLite, which would look through everybody's pending ones by its index."""
+_COUNT = Prepared(select(func.count()).where(*_OWN))
 
 
 class SqlPending:
@@ -19,16 +23,15 @@ class SqlPending:
     _connection: Connection
 
     def count_pending(self, run_id: str) -> int:
-        query = select(func.count()).where(t.approvals.c.run_id == run_id, _PENDING)
-        return int(self._connection.execute(query).scalar_one())
+        return int(_COUNT.rows(self._connection, {"of_run": run_id})[0][0])
 
     def pending_approvals(self, run_id: str) -> list[Approval]:
-        return self._found(select(t.approvals.c.document).where(t.approvals.c.run_id == run_id, _PENDING))
+        return self._found(select(t.approvals.c.document).where(*_OWN), of_run=run_id)
 
     def overdue_approvals(self, now: datetime, limit: int) -> list[Approval]:
         overdue = t.approvals.c.expires_at <= now.timestamp()
         return self._found(select(t.approvals.c.document).where(_PENDING, overdue).limit(limit))
 
-    def _found(self, query: Select[Any]) -> list[Approval]:
-        rows = self._connection.execute(query.order_by(t.approvals.c.number))
+    def _found(self, query: Select[Any], **given: str) -> list[Approval]:
+        rows = self._connection.execute(query.order_by(t.approvals.c.number), given)
         return [Approval.model_validate_json(document) for (document,) in rows]

@@ -17,6 +17,7 @@ from agent.store.page import EVENT_CHARS, page
 from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.signals import CHANNEL, topics
+from agent.store.sql_families import SqlFamilies
 from agent.store.sql_interrupts import SqlInterrupts
 from agent.store.sql_pending import SqlPending
 from agent.store.sql_spending import SqlSpending
@@ -64,10 +65,6 @@ _LAST_AUDIT = Prepared(
     select(*_AUDIT).where(t.audit.c.tenant_id == bindparam("of_tenant")).order_by(t.audit.c.seq.desc()).limit(1)
 )
 _ADD_AUDIT = Prepared(insert(t.audit).values({column.name: bindparam(column.name) for column in _AUDIT}).inline())
-_OPEN_CHILDREN = select(t.runs).where(
-    t.runs.c.parent_id == bindparam("of_run"), t.runs.c.status.in_([one.value for one in RunStatus if not one.terminal])
-)
-
 _CANCELLED = Prepared(
     select(t.runs.c.id).where(
         t.runs.c.status == RunStatus.RUNNING.value,
@@ -77,7 +74,7 @@ _CANCELLED = Prepared(
 )
 
 
-class SqlTransaction(SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
+class SqlTransaction(SqlFamilies, SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
     # -- runs -------------------------------------------------------------------------------------
@@ -123,9 +120,6 @@ class SqlTransaction(SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
         among = runs.status.in_([one.value for one in statuses])  # few rows by the index on the status
         query = select(runs.status, func.count()).where(runs.tenant_id == tenant_id, among).group_by(runs.status)
         return {RunStatus(status): count for status, count in self._connection.execute(query)}
-
-    def open_children(self, run_id: str) -> list[Row]:
-        return [_made(found) for found in self._connection.execute(_OPEN_CHILDREN, {"of_run": run_id}).mappings()]
 
     def claimable(
         self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()

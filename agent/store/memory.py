@@ -195,8 +195,8 @@ class _Tables:
 
     def overdue_approvals(self, now: datetime, limit: int) -> list[Approval]:
         found = (approval for _, approval in self._approvals.values())
-        due = (approval for approval in found if approval.status == "pending" and approval.expires_at <= now)
-        return list(islice(due, limit))
+        due = [approval for approval in found if approval.status == "pending" and approval.expires_at <= now]
+        return sorted(due, key=lambda approval: approval.expires_at)[:limit]
 
     def epoch(self) -> int:
         return self._epoch

@@ -26,12 +26,12 @@ class SqlPending:
         return int(_COUNT.rows(self._connection, {"of_run": run_id})[0][0])
 
     def pending_approvals(self, run_id: str) -> list[Approval]:
-        return self._found(select(t.approvals.c.document).where(*_OWN), of_run=run_id)
+        return self._found(select(t.approvals.c.document).where(*_OWN).order_by(t.approvals.c.number), of_run=run_id)
 
     def overdue_approvals(self, now: datetime, limit: int) -> list[Approval]:
-        overdue = t.approvals.c.expires_at <= now.timestamp()
-        return self._found(select(t.approvals.c.document).where(_PENDING, overdue).limit(limit))
+        approvals = t.approvals.c
+        query = select(approvals.document).where(_PENDING, approvals.expires_at <= now.timestamp())
+        return self._found(query.order_by(approvals.expires_at, approvals.number).limit(limit))  # as the index has them
 
     def _found(self, query: Select[Any], **given: str) -> list[Approval]:
-        rows = self._connection.execute(query.order_by(t.approvals.c.number), given)
-        return [Approval.model_validate_json(document) for (document,) in rows]
+        return [Approval.model_validate_json(document) for (document,) in self._connection.execute(query, given)]

@@ -16,8 +16,8 @@ KEPT = (Planned, CallsDecided, ToolIntent, ToolResult, ContextCompacted)
 """What the next decision follows from. Verdicts and approvals belong to the run where they were given."""
 
 
-def beginning(tx: Transaction, tenant_id: str, origin: Origin) -> list[RunEvent]:
-    """Copies of the events that a run forked there begins with.
+def copies(tx: Transaction, tenant_id: str, origin: Origin) -> list[RunEvent]:
+    """Of the events that a run forked there begins with. Nobody changes them, so any transaction may have read them.
 
     Raises:
         NotFound: the tenant has no such run.

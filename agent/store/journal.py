@@ -58,15 +58,19 @@ class StoreJournal:
     async def create(
         self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
     ) -> Created:
+        def prepared(tx: Transaction) -> runs.Beginning:
+            before = forks.copies(tx, created.tenant_id, created.origin) if created.origin else []
+            return runs.begin(created, before, self._clock())
+
         def work(tx: Transaction) -> Created:
             now = self._clock()
-            before = forks.beginning(tx, created.tenant_id, created.origin) if created.origin else []
-            made = runs.create(tx, created, before, idempotency, now)
+            made = runs.create(tx, forked or runs.begin(created, [], now), idempotency, now)
             if not made.replayed:
                 entries = [Entry(verdict, made.run.id, made.run.usage.steps) for verdict in record]
                 records.audit(tx, created.tenant_id, entries, now)
             return made
 
+        forked = await self._backend.read(prepared) if created.origin else None  # nobody waits for a long one
         made = await self._backend.write(work)
         self._tell(made.run)
         return made

@@ -127,7 +127,7 @@ class _Tables:
         row = self._runs.get(run_id)
         return row.state.run.last_seq if row else 0
 
-    def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
+    def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
         for event in events:
             self._events.setdefault(event.run_id, []).append(event)  # a completion has no run
             self._all.append(Recorded(len(self._all) + 1, tenant_id, event))

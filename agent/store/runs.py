@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
@@ -16,22 +16,35 @@ from flightloop.events import RunCreated, RunEnded, RunEvent, RunReleased, RunRe
 from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
 
-def create(
-    tx: Transaction, created: RunCreated, before: Sequence[RunEvent], idempotency: Idempotency | None, now: datetime
-) -> Created:
-    """``before``: what the run begins with."""
-    first = answers.earlier(tx, created.tenant_id, idempotency, Run)
-    if first is not None:
-        return Created(first, replayed=True)
-    stamps = {"seq": 1, "run_id": created.run_id or new_id("run"), "at": now, "epoch": tx.epoch()}
-    event = created.model_copy(update=stamps)
-    if tx.run(event.run_id) is not None:
-        raise Conflict(f"run {event.run_id} exists already")
-    change = advance(Row(apply(None, event), queued_at=now), before, now)
-    tx.add_run(change.row)
-    tx.add_events(created.tenant_id, [event, *change.events])
-    run = change.row.state.run
-    answers.keep(tx, created.tenant_id, idempotency, run, now)
+@dataclass(frozen=True)
+class Beginning:
+    """A run as it is to be written, but for the epoch. ``documents``: the events behind the first one as JSON."""
+
+    first: RunCreated
+    row: Row
+    events: Sequence[RunEvent]
+    documents: Sequence[str]
+
+
+def begin(created: RunCreated, before: Sequence[RunEvent], now: datetime) -> Beginning:
+    """``before``: what the run begins with. However much that is, nothing is read or written."""
+    first = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
+    change = advance(Row(apply(None, first), queued_at=now), before, now)
+    return Beginning(first, change.row, change.events, [event.model_dump_json() for event in change.events])
+
+
+def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now: datetime) -> Created:
+    earlier = answers.earlier(tx, new.first.tenant_id, idempotency, Run)
+    if earlier is not None:
+        return Created(earlier, replayed=True)
+    if tx.run(new.row.id) is not None:
+        raise Conflict(f"run {new.row.id} exists already")
+    epoch = {"epoch": tx.epoch()}
+    first, state = new.first.model_copy(update=epoch), new.row.state
+    run = state.run.model_copy(update=epoch)
+    tx.add_run(replace(new.row, state=replace(state, run=run)))
+    tx.add_events(run.tenant_id, [first, *new.events], [first.model_dump_json(), *new.documents])
+    answers.keep(tx, run.tenant_id, idempotency, run, now)
     return Created(run)
 
 
@@ -63,7 +76,7 @@ def append(
     told = [families.told(tx, over)] if over is not None else []
     change = write(tx, row, [*told, *events], now)
     for child in children:
-        create(tx, child, [], None, now)
+        create(tx, begin(child, [], now), None, now)
     if children and families.go_on(tx, run_id, now):
         change = replace(change, unfinished=True)
     return replace(change, events=change.events[len(told) :])

@@ -155,10 +155,12 @@ class SqlTransaction(SqlFamilies, SqlInterrupts, SqlPending, SqlSpending, SqlWri
         found = _LAST_SEQ.rows(self._connection, {"of_run": run_id})
         return int(found[0][0]) if found else 0
 
-    def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
+    def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
+        if documents is None:
+            documents = [event.model_dump_json() for event in events]
         rows = [
-            {"tenant_id": tenant_id, "run_id": event.run_id, "seq": event.seq, "document": event.model_dump_json()}
-            for event in events
+            {"tenant_id": tenant_id, "run_id": event.run_id, "seq": event.seq, "document": document}
+            for event, document in zip(events, documents, strict=True)
         ]
         _ADD_EVENT.write(self._connection, rows)
 

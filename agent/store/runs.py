@@ -113,8 +113,8 @@ def claim_next(
     while (row := look(passed)) is not None:
         if (over := families.above(tx, row)) is None:
             return claim(tx, row, worker, ttl_s, now)
-        if not passed:
-            families.go_on(tx, over, now)
+        if not passed and not families.go_on(tx, over, now) and not tx.over(row.id):
+            write(tx, row, [families.told(tx, over)], now)  # it is not in the family of those that it names
         passed.add(row.tenant_id)
     return bool(passed)
 

@@ -28,13 +28,13 @@ CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
 """How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
 POLL_S = 0.25
+LISTENING_POLL_S = 2.0
+"""How often a waiter looks by itself where the database notifies it."""
+"""How long another process's write may go unnoticed."""
 TURN_S = 0.01
 """Between portions of what is too much for one transaction: who waits for the database gets it meanwhile."""
 REST_S = 0.1
 """Likewise, of what every worker may be at, and nobody waits for."""
-LISTENING_POLL_S = 2.0
-"""How often a waiter looks by itself where the database notifies it."""
-"""How long another process's write may go unnoticed."""
 
 
 def utcnow() -> datetime:

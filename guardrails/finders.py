@@ -46,12 +46,17 @@ def whole(matched: str) -> Iterator[Window]:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One labelled regular expression. It must begin and end within bounded look-around."""
+    """One labelled regular expression. It must begin and end within bounded look-around.
+
+    ``ends_alike``: matches that begin within another one end with it. They are left out: a text of nothing but
+    beginnings would be read to its end from each of them.
+    """
 
     label: str
     expression: str
     refine: Refine = whole
     ignore_case: bool = False
+    ends_alike: bool = False
 
     @property
     def scoped(self) -> str:
@@ -76,7 +81,7 @@ class PatternFinder:
             return []
         found = []
         for pattern, compiled in self._patterns:
-            for match in compiled.finditer(text, start, overlapped=True):
+            for match in compiled.finditer(text, start, overlapped=not pattern.ends_alike):
                 if before is not None and match.start() >= before:
                     break
                 for begin, end in pattern.refine(match.group()):

@@ -32,17 +32,17 @@ _TARGET = rf"(?<=(?:\]\(|\]:|=|,|url{spelt('(')}|@import){LEADING})"
 """Before what Markdown, HTML and CSS follow."""
 _NO_SCHEME = rf"{_SLASH}(?:{_GAP}{_SLASH}){{1,3}}{_GAP}"
 _FOLLOWED = rf"(?:{_NO_SCHEME}|(?:{'|'.join(_schemes(_GAP))}){_GAP}{_COLON}(?:{_GAP}{_SLASH}){{0,4}})"
-START = rf"(?=[hwf/\\&])(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
+START = rf"(?=[hwf/&]|\\(?!;))(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
 MOST_CHARS = 2000
 """Of a link after its scheme and user."""
 _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
 """Whatever stands before an @ is no host, even where a text would end a link there."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
 URL = START + _USER + BODY
-_NAME = r"www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}"
+_NAME = r"(?>www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24})"
 _NUMBERS = r"\d{1,3}(?:\.\d{1,3}){3}"
 _NO_WORD = not_after(r"\w@.-")
-BARE = regex.compile(rf"(?:{not_after('a-zA-Z0-9@.-')}{_NAME}|{_NO_WORD}{_NUMBERS})(?::[0-9]+)?(?![\w.-]*@)")
+BARE = regex.compile(rf"(?:{not_after('a-zA-Z0-9@.-')}{_NAME}|{_NO_WORD}{_NUMBERS})(?::[0-9]+)?(?![\w.-]*+@)")
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _URL = regex.compile(URL, regex.IGNORECASE)
 

@@ -13,18 +13,22 @@ BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x1000
 _ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
 
 
-def spelt(characters: Collection[str]) -> str:
+def spelt(characters: Collection[str], *, escaped: bool = True) -> str:
     """A pattern of one of the characters, however it is written, in any case.
 
     Readers differ: some take backslashes off before they read references, and some need no semicolon.
+
+    Args:
+        escaped: a backslash may stand before it, which the pattern then takes as a part of it.
     """
     codes = sorted({ord(case) for one in characters for case in (one.lower(), one.upper())})
     decimal, hexadecimal = ("|".join(format(code, base) for code in codes) for base in "dx")
     names = sorted({name.removesuffix(";") for name, value in html5.items() if value in characters}, reverse=True)
     numbers = rf"\\?\#(?:0*(?:{decimal})(?!\d)|x0*(?:{hexadecimal})(?![\da-f]))"
     plain = "".join(map(regex.escape, characters))
-    escape = "" if all(one.isalnum() for one in characters) else r"\\?"
-    return rf"(?:{escape}[{plain}]|\\?&(?:{'|'.join([numbers, *names])})(?:\\?;)?)"
+    before = r"\\?" if escaped else ""
+    escape = "" if all(one.isalnum() for one in characters) else before
+    return rf"(?:{escape}[{plain}]|{before}&(?:{'|'.join([numbers, *names])})(?:\\?;)?)"
 
 
 def as_read(text: str) -> str:

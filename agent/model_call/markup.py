@@ -10,8 +10,8 @@ import regex
 CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the protocol, or answer in words"
 LONGEST = 8192
 """Characters of an answer that begins as a call which are held back; a longer one is no call."""
-_WINDOW = 64
-"""Characters that a mark has at most: a mark that is not whole yet begins within the last so many."""
+_WINDOW = 32
+"""Characters that a mark has at most, a tool's name in it left out: one that is not whole yet begins within so many."""
 _MARKS = (
     r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
@@ -23,7 +23,7 @@ _MARKS = (
 show it, and what a small model makes of it."""
 _FIRST = frozenset('<&["tTaA')
 """With which a mark begins."""
-_BEGUN = regex.compile(r'\s*(?:```[a-z]*\s*)?\[?\s*\{\s*"(?:name|function|type|goal|tool|action)"')
+_BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
 _FENCED = regex.compile(r"```[a-z]*\n(.*?)\n?```", regex.DOTALL)
 
 
@@ -44,6 +44,7 @@ class Markup:
         self._begun = False
         self._held = ""
         names = "|".join(map(regex.escape, sorted(tools)))
+        self._window = _WINDOW + max(map(len, tools), default=0)
         own = (
             rf'"(?:name|tool|action|function)"\s{{0,3}}:\s{{0,3}}"(?:{names})"',
             rf"\bto=functions\.(?:{names})\b",
@@ -56,8 +57,9 @@ class Markup:
         """Raises CallAsText."""
         if self._free:
             return text
+        searched = max(0, len(self._held) - self._window)
         self._held += text
-        if self._marks.search(self._held):
+        if self._marks.search(self._held, searched):
             raise CallAsText(CALL_AS_TEXT)
         if not self._begun and self._may_be_call():
             return ""
@@ -96,7 +98,7 @@ class Markup:
     def _open_mark(self) -> int:
         """Where a mark may have begun that is not whole yet; else the length."""
         length = len(self._held)
-        for at in range(max(0, length - _WINDOW), length):
+        for at in range(max(0, length - self._window), length):
             if self._held[at] in _FIRST and self._marks.fullmatch(self._held, at, partial=True):
                 return at
         return length

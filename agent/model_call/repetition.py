@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 REPEATED = "it repeated the same words over and over"
 PENALTY = 0.5
@@ -12,8 +13,11 @@ _UNIT = 120
 _TIMES, _CHARACTERS = 6, 120
 """So often and for so long it has to be repeated. A ruler or a table's line is no repetition: signs alone need more."""
 _SIGNS = 480
-_DIGITS = re.compile(r"(?:\d{96,}|(?:\d{4,}[ -]){24,}\d*)\Z")
-"""More digits in a row, or in groups, than any number or code has."""
+_DIGITS = re.compile(r"\d{96}|\d*+(?:[ -]\d{4,}+){24}")
+"""More digits in a row, or in groups, than any number or code has: at a text's end, read from there back, since from
+each beginning of a number it would take the square of its length."""
+_LAST = 8
+"""Characters of an end that are looked for before it: what is repeated has them in each repetition."""
 _EVERY = 24
 """New characters between two looks."""
 _KEPT = max(_UNIT * _TIMES, _SIGNS) + _EVERY
@@ -52,7 +56,15 @@ class Repetition:
 
 def repeats(text: str) -> bool:
     """Whether a text ends with the same few words again and again, or with digits without end."""
-    return _DIGITS.search(text) is not None or any(_ends_with(text, length) for length in range(1, _UNIT + 1))
+    return _DIGITS.match(text[::-1]) is not None or any(_ends_with(text, length) for length in _lengths(text))
+
+
+def _lengths(text: str) -> Iterator[int]:
+    """Of units that may be repeated at a text's end: from one to the next place where its last characters stand."""
+    last, end = text[-_LAST:], len(text)
+    while (at := text.rfind(last, max(0, len(text) - _LAST - _UNIT), end - 1)) >= 0:
+        yield len(text) - _LAST - at
+        end = at + _LAST
 
 
 def _ends_with(text: str, length: int) -> bool:

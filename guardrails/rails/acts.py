@@ -173,7 +173,7 @@ _LEAD = (
 """How a request begins, up to its verb."""
 _AGAIN = regex.compile(
     _LEAD + r"(?:do\s+(?:it|that|this|the\s+same)\s+)?(?:again|once\s+more|one\s+more\s+time|another\s+time)\b"
-    r"[^a-z]*(?:please)?\W*$",
+    r"[^a-z]*+(?:please\W*+)?$",
     regex.IGNORECASE,
 )
 

@@ -28,10 +28,12 @@ _PUNCTUATION = ".,;:!?*"
 _SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
 _CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
 _BLANK = spelt(BLANKS)
+_BLANK_OR_SLASH = rf"(?:{spelt(BLANKS, escaped=False)}|[/\\])"
+"""A backslash is one of them in one way only, or a run of them could be read in countless ways."""
 _OPENER = regex.compile(
-    rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\()(?:{_BLANK}|[/\\])*)", regex.IGNORECASE
+    rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\(){_BLANK_OR_SLASH}*)", regex.IGNORECASE
 )
-_LABELLED = regex.compile(rf"(?<=(?<!\\)\[(?!\^)[^\[\]\\`<\n]{{0,300}}\]\((?:[<\\/]|{_BLANK})*)", regex.IGNORECASE)
+_LABELLED = regex.compile(rf"(?<=(?<!\\)\[(?!\^)[^\[\]\\`<\n]{{0,300}}\]\((?:<|{_BLANK_OR_SLASH})*)", regex.IGNORECASE)
 _EQUALS = r"\s{1,9}[a-z-]{1,30}\s{0,9}=\s{0,9}"
 _ATTRIBUTE = rf"(?:{_EQUALS}(?:\"[^\"<>]{{0,300}}\"|'[^'<>]{{0,300}}'|[^\s\"'=<>`]{{1,300}})|\s{{1,9}}[a-z-]{{1,30}})"
 _IN_TAG = regex.compile(

@@ -59,7 +59,12 @@ OWN = (
 @cache
 def secrets_finder() -> PatternFinder:
     library = [
-        Pattern(label, expression.pattern, ignore_case=bool(expression.flags & re.IGNORECASE))
+        Pattern(
+            label,
+            expression.pattern,
+            ignore_case=bool(expression.flags & re.IGNORECASE),
+            ends_alike=expression.pattern.endswith(",}"),
+        )
         for label, plugin in LIBRARY.items()
         for expression in plugin().denylist
     ]

@@ -210,11 +210,13 @@ class Act:
 
     def claims(self, text: str) -> Iterator[Claim]:
         """What says that it was done."""
-        for sentence in sentences(text):
-            if not sentence.endswith("?"):
-                for clause in _clauses(sentence):
-                    if (words := self._claimed(clause)) is not None:
-                        yield Claim(sentence, clause, words)
+        return self.claims_in(clauses_of(text))
+
+    def claims_in(self, clauses: Iterable[tuple[str, str]]) -> Iterator[Claim]:
+        """As ``claims``, of what ``clauses_of`` gives: it is the same for all tools."""
+        for sentence, clause in clauses:
+            if (words := self._claimed(clause)) is not None:
+                yield Claim(sentence, clause, words)
 
     def _claimed(self, clause: str) -> str | None:
         if self.about is not None and not self.about.search(clause):
@@ -237,6 +239,12 @@ class Act:
 def sentences(text: str) -> list[str]:
     text = _BLANKS.sub(" ", _EMPHASIS.sub("", text))
     return [sentence.strip(" \"')*_") for sentence in _SENTENCE.split(text) if sentence.strip()]
+
+
+def clauses_of(text: str) -> list[tuple[str, str]]:
+    """The clauses of a text that ask nothing, each with its sentence before it."""
+    asserting = (sentence for sentence in sentences(text) if not sentence.endswith("?"))
+    return [(sentence, clause) for sentence in asserting for clause in _clauses(sentence)]
 
 
 def in_first_person(sentence: str) -> bool:

@@ -7,7 +7,7 @@ tool has looked up instead. The check knows forms of English verbs and the tools
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,33 +16,21 @@ import regex
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.document import PolicyDocument
-from guardrails.rails.acts import Act, Claim, in_first_person, sentences
-from guardrails.rails.amounts import is_number
-from guardrails.rails.found import MOST_SPANS, leaves
-from guardrails.rails.words import numbers_in, plain
+from guardrails.rails.acts import Act, Claim, clauses_of, sentences
+from guardrails.rails.done import Done, Told
+from guardrails.rails.found import MOST_SPANS
 from guardrails.types import GuardContext, Judgement, Past, Rail, Subject, Write
 
 RAIL = "claims"
 LABEL = "false_claim"
+MOST_CLAIMS = 1000
+"""Of an answer that are compared with the calls. What else it says was done counts as not done."""
 _DONE = regex.compile(
     r"^(?:all\s+|it['’]?s\s+|that['’]?s\s+)?(?:done|all\s+set|sorted|taken\s+care\s+of)\b", regex.IGNORECASE
 )
-_MONEY = regex.compile(
-    r"(?:[€$£]|\b(?:EUR|USD|GBP))\s?(\d[\d.,]*\d|\d)"
-    r"|(?<![\d.,])[.,]*+(\d[\d.,]*+)(?<=\d)\s?(?:[€$£]|(?:EUR|USD|GBP|euros?|dollars?|pounds?)\b)",
-    regex.IGNORECASE,
-)
-"""Digits are read once, from the first of them: from each, it would take the square of their number."""
-_PAST = regex.compile(
-    r"\b(?:already|before|earlier|once|twice|\d+\s+times|ago)\b|^(?>.*\bsuccess)?+.*\b(?:was|were)\b", regex.IGNORECASE
-)
-_PART = regex.compile(r"\b(?:parts?|towards?|in\s+all|in\s+total|altogether)\b|\bof\s+(?:your|the)\b", regex.IGNORECASE)
-_AMOUNT = regex.compile(r"amount|price|total|sum|cost|fee|money|eur|usd|gbp", regex.IGNORECASE)
 NOTHING = "Nothing was changed."
 _OPEN = regex.compile(r"^error: (?:unknown after a crash|\w+ took longer than)")
 """An error of a call that may have had its effect."""
-_NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+)?|""|\[\s?\]|\{\s?\})(?=\s?[,}\]])')
-"""A field of a JSON object that says no: ``"cancelled": false``."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
@@ -57,8 +45,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
         if not said:
             return Judgement()
         past = await context.past()
-        characters = len(subject.text) + len(past.asked) + context.characters
-        false = await aside(characters, lambda: [one for one in said if not _true(context, past, one)])
+        false = await aside(_characters(subject, past, said), _false, context, past, said)
         return _judgement(document.tools.false_claims, subject, past, false)
 
     return check
@@ -74,79 +61,38 @@ class _Said:
 
 def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
     found = {Claim(one, one, ""): dict[str, Act]() for one in sentences(text) if _DONE.match(one)}
+    clauses = clauses_of(text)
     for tool, act in acts.items():
-        for claim in act.claims(text):
+        for claim in act.claims_in(clauses):
             found.setdefault(claim, {})[tool] = act
     return [_Said(claim, tools) for claim, tools in found.items()]
 
 
-def _true(context: GuardContext, past: Past, said: _Said) -> bool:
-    if said.tools:
-        return any(_supported(context, past, act, tool, said.claim) for tool, act in said.tools.items())
+def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
+    """Of all that claims are compared with; a call that a claim is compared with counts as some, too."""
+    writes = (*subject.context.writes, *past.delegated, *past.writes)
+    compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
+    return len(subject.text) + len(past.asked) + subject.context.characters + compared
+
+
+def _false(context: GuardContext, past: Past, said: Sequence[_Said]) -> list[_Said]:
+    acts = {tool: act for one in said[:MOST_CLAIMS] for tool, act in one.tools.items()}
+    told = Told(context)
+    done = {tool: Done(context, past, told, act, tool) for tool, act in acts.items()}
     outcomes = {write.ok for write in (*context.writes, *past.delegated)}
-    return True in outcomes or False not in outcomes
+    some = True in outcomes or False not in outcomes
 
+    def true(one: _Said) -> bool:
+        return any(done[tool].supports(one.claim.clause) for tool in one.tools) if one.tools else some
 
-def _supported(context: GuardContext, past: Past, act: Act, tool: str, claim: Claim) -> bool:
-    own = [write for write in (*context.writes, *past.delegated) if write.tool == tool]
-    succeeded = [write for write in own if write.ok]
-    failed = [write for write in own if write.ok is False]
-    before = [write for write in past.writes if write.tool == tool and write.ok]
-    wanted = bool(failed) or act.wanted_in(past.asked)
-    if not in_first_person(claim.clause) and _looked_up(context, act, claim.clause, wanted=wanted and not succeeded):
-        return True
-    # Where there is something to do now, what was done before is meant if the clause names it.
-    counted = succeeded + [one for one in before if not (wanted or succeeded) or _names(claim.clause, [one], own)]
-    return bool(counted) and not _names(claim.clause, failed, counted) and _amounts_agree(claim.clause, counted)
-
-
-def _names(clause: str, writes: Sequence[Write], others: Sequence[Write]) -> bool:
-    """Whether a clause names an argument that only these calls have."""
-    words = f" {plain(clause)} "
-    return any(f" {one} " in words for one in _arguments(writes) - _arguments(others))
-
-
-def _looked_up(context: GuardContext, act: Act, clause: str, *, wanted: bool) -> bool:
-    """Whether a result says that it was done before, or a tool refused since it was.
-
-    Where it was ``wanted`` now, the clause must be about the past and a field or value must say so: many a document
-    says that orders are cancelled.
-    """
-    if wanted and not _PAST.search(clause):
-        return False
-    for text in (*context.results, *(write.told for write in context.writes if write.ok is False)):
-        refused = text.startswith("error: ")
-        read = text if refused else _NO_FIELD.sub("", text)
-        for match in act.named.finditer(read):
-            if not wanted or refused or read[match.start() - 1 : match.start()] == '"':
-                return True
-    return False
-
-
-def _arguments(writes: Iterable[Write]) -> set[str]:
-    leaf_texts = (leaf for write in writes for value in write.arguments.values() for leaf in leaves(value))
-    return {text for leaf in leaf_texts if (text := plain(leaf))}
-
-
-def _amounts_agree(sentence: str, writes: Sequence[Write]) -> bool:
-    """Whether a sum of money in a sentence is one of those that calls with a sum were made with, or returned."""
-    given = {float(value) for write in writes for value in _given(write.arguments)} - {0.0}
-    stated = {number for match in _MONEY.finditer(sentence) for number in numbers_in(match[1] or match[2])}
-    if not given or not stated:
-        return True
-    returned = numbers_in("\n".join(write.told for write in writes))
-    return bool(stated & (given | returned | {round(sum(given), 2)})) or _PART.search(sentence) is not None
-
-
-def _given(arguments: dict[str, Any]) -> Iterator[float]:
-    yield from (value for name, value in arguments.items() if _AMOUNT.search(name) and is_number(value))
+    return [one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)]
 
 
 def _judgement(action: Action, subject: Subject, past: Past, false: Sequence[_Said]) -> Judgement:
     if not false:
         return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=subject.stage),))
     told = list(dict.fromkeys(one.claim.sentence for one in false))
-    starts = [(subject.text.find(sentence), len(sentence)) for sentence in told]
+    starts = [(subject.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
     tools = " or ".join(dict.fromkeys(tool for one in false for tool in one.tools)) or "a tool"
     verdict = Verdict(
         action=action,
@@ -154,7 +100,7 @@ def _judgement(action: Action, subject: Subject, past: Past, false: Sequence[_Sa
         stage=subject.stage,
         reason=f"it says that {tools} was called, and no successful call bears it out",
         labels=[LABEL],
-        spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts[:MOST_SPANS] if at >= 0],
+        spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],
     )
     replaced = what_was_done((*subject.context.writes, *past.delegated)) if action is Action.REDACT else None
     return Judgement((verdict,), text=replaced)

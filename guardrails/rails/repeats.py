@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Verdict
+from guardrails.aside import aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
 from guardrails.types import Judgement, Rail, Subject
@@ -28,7 +29,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         own = [write for write in (*context.writes, *past.delegated, *past.family) if write.ok is not False]
         if digest not in {write.args_sha256 for write in own}:
             before = {write.args_sha256 for write in past.writes if write.ok}
-            if digest not in before or _asked_for(call.spec, past.asked):
+            if digest not in before or await aside(len(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
         reason = "the same call was made in this session already, and the user's latest words do not ask for it again"
         return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from flightloop.chat import ToolDef
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.aside import on_behalf_of
 from guardrails.combinators import Clock, failure
 from guardrails.compile import compile_stage, detectors
 from guardrails.holdback import HoldBack
@@ -91,8 +92,9 @@ class Guard:
         limit, began = stage.timeout_ms / 1000, self._clock()
         late = f"took longer than {stage.timeout_ms} ms"
         try:
-            async with asyncio.timeout(limit):
-                judgement = await self._rails[subject.stage](subject)
+            with on_behalf_of(subject.context.tenant_id):
+                async with asyncio.timeout(limit):
+                    judgement = await self._rails[subject.stage](subject)
         except TimeoutError:
             return Judgement((failure(subject, "timeout", late, stage.fail_open),))
         except Exception as error:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from agent.api.turns import Turns
 from agent.auth import Keyring, KeyStore
 from agent.budgets import Prices, TenantBudgets
 from agent.chat_model import ChatModel
@@ -19,6 +18,7 @@ from agent.readiness import Readiness
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
+from guardrails.turns import Turns
 from guardrails.types import Guarding
 from observability.metrics import Metrics
 from observability.tracing import Tracing, untraced

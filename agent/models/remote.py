@@ -26,7 +26,7 @@ from flightloop.errors import (
 )
 from flightloop.sse import EventTooLong, SSEDecoder
 from flightloop.wellformed import whole
-from guardrails.aside import aside
+from guardrails.aside import aside, on_behalf_of
 
 _DONE = "[DONE]"
 log = structlog.get_logger(__name__)
@@ -93,7 +93,8 @@ class RemoteChatModel:
         with self._told():
             async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
-                    chunk = await aside(len(data), self._chunk, normaliser, data)
+                    with on_behalf_of(request.flightloop.tags.tenant_id):
+                        chunk = await aside(len(data), self._chunk, normaliser, data)
                     yield _with_confidence(chunk, logprobs)
         if not normaliser.finished:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")

@@ -17,7 +17,6 @@ import pytest
 
 from agent.api import ApiDeps, create_app
 from agent.api.admission import BATCH
-from agent.api.turns import Turns
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, ScriptedChat, api_deps
 from agent.store.records import REASONS, together
@@ -30,6 +29,7 @@ from guardrails.audit import GENESIS, seal, verify
 from guardrails.finders import Finding
 from guardrails.rails.found import MOST_SPANS, Detector, detector_rail
 from guardrails.rails.injection import scan
+from guardrails.turns import Turns
 from guardrails.types import GuardContext, Subject
 
 USER = {"role": "user", "content": "hello"}

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api import ApiDeps, create_app
-from agent.api.turns import Turns
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, OTHER_KEY, ScriptedChat, api_deps
 from flightloop.events import RunCreated, RunEnded
 from flightloop.runs import Budget, RunStatus, StopReason
+from guardrails.turns import Turns
 
 
 async def test_who_waits_for_one_thing_goes_before_who_waits_for_many() -> None:

@@ -1,0 +1,74 @@
+"""Whose turn it is to have work done that takes a while: the tenants' in rotation, whatever each has waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """
+    Args:
+        most: that may be taken at a time.
+        each: that one tenant may take at a time; None: as many as there are.
+    """
+
+    def __init__(self, most: int, each: int | None = None) -> None:
+        self._free = most
+        self._each = most if each is None else each
+        self._taken: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Of all tenants; those who were cancelled count until their turn comes."""
+        return sum(map(len, self._waiting.values()))
+
+    @asynccontextmanager
+    async def one(self, tenant_id: str) -> AsyncIterator[None]:
+        """A turn, for as long as the context is open. Nothing that a client decides belongs into it."""
+        await self.take(tenant_id)
+        try:
+            yield
+        finally:
+            self.give_back(tenant_id)
+
+    async def take(self, tenant_id: str) -> None:
+        """Waits for a turn, which lasts until it is given back."""
+        if self._free and self._taken[tenant_id] < self._each:
+            self._begin(tenant_id)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant_id, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self.give_back(tenant_id)
+            raise
+
+    def give_back(self, tenant_id: str) -> None:
+        self._free += 1
+        self._end(tenant_id)
+        while self._free and (following := self._next()) is not None:
+            queue = self._waiting.pop(following)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[following] = queue  # behind the other tenants
+            if not turn.done():
+                self._begin(following)
+                turn.set_result(None)
+
+    def _next(self) -> str | None:
+        return next((tenant_id for tenant_id in self._waiting if self._taken[tenant_id] < self._each), None)
+
+    def _begin(self, tenant_id: str) -> None:
+        self._free -= 1
+        self._taken[tenant_id] += 1
+
+    def _end(self, tenant_id: str) -> None:
+        self._taken[tenant_id] -= 1
+        if not self._taken[tenant_id]:
+            del self._taken[tenant_id]  # or whoever ever asked would be kept

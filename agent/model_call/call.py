@@ -18,16 +18,20 @@ from agent.model_call.reading import Reading
 from agent.model_call.repetition import Repeats
 from agent.model_call.screen import Screen
 from flightloop.answer import Answer
-from flightloop.chat import ChatChunk, ChatRequest, ResponseExtension, Usage
+from flightloop.chat import MOST_TOKENS, ChatChunk, ChatRequest, ResponseExtension, Usage
 from flightloop.errors import FlightloopError, Interrupted
 from flightloop.verdicts import Stage, Verdict
-from guardrails.aside import aside
+from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.holdback import StreamBlocked
 from guardrails.types import GuardContext, Guarding, Ruling, Subject
 from observability.messages import input_messages, output_messages
 from observability.tracing import Tracing, add_evaluation, add_usage, traceparent
 
 STOPPED = "the emergency stop ended the answer"
+TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
+"""Of an answer, for each token that it may have, and beside: no tokeniser makes more of a text, only of blanks."""
+_DEAR = 8
+"""A new character takes as long as so many that are only searched: every rail of the stream looks for a beginning."""
 
 
 class Owner(Protocol):
@@ -160,24 +164,42 @@ class GuardedCall:
             raise
 
     async def _screened(self, screen: Screen | None) -> AsyncGenerator[str, None]:
-        searched, begun = self._context.characters, False
+        searched, most, begun = self._context.characters, self._most_characters(), False
         async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 piece = self.answer.add(chunk)
                 if not begun:
                     begun = True
                     yield ""
+                over = self.answer.characters - most
                 if screen is not None and piece:
-                    released = await aside(searched, screen.push, piece)
-                    if released and self._released(released):
-                        yield released
+                    for part in _parts(piece if over <= 0 else piece[: max(0, len(piece) - over)]):
+                        released = await self._push(screen, part, searched)
+                        if released and self._released(released):
+                            yield released
+                if over > 0:
+                    self.answer.cut(self.prompt_tokens)
+                    break
         self._check_end(chunks)
         if screen is not None:
             cut = self.answer.finish_reason == "length"
-            rest = await aside(searched + len(self.released), screen.finish, cut=cut)
+            with on_behalf_of(self._context.tenant_id):
+                rest = await aside(searched + self.answer.characters, screen.finish, cut=cut)
             self._verdicts += screen.ruling().verdicts
             if self._released(rest):
                 yield rest
+
+    async def _push(self, screen: Screen, part: str, searched: int) -> str:
+        characters = searched + _DEAR * len(part)
+        if characters < LONG:
+            return screen.push(part)
+        with on_behalf_of(self._context.tenant_id):
+            return await aside(characters, screen.push, part)
+
+    def _most_characters(self) -> int:
+        """That the answer's tokens can give: a server that sends more counts none."""
+        most = self.request.token_limit or self._way.model.capabilities.context_length or MOST_TOKENS
+        return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 
     def _check_end(self, chunks: AsyncIterator[ChatChunk]) -> None:
         if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:
@@ -211,3 +233,8 @@ class GuardedCall:
 
 
 _NOTHING = ResponseExtension()
+
+
+def _parts(piece: str) -> list[str]:
+    """A new piece of an answer in parts, between which the event loop serves others."""
+    return [piece] if len(piece) <= LONG else [piece[at : at + LONG] for at in range(0, len(piece), LONG)]

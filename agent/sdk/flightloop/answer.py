@@ -31,6 +31,7 @@ class Answer:
     Attributes:
         pieces: the text, as its chunks brought it.
         tokens: chunks with text or calls: an estimate of the tokens until ``usage`` arrives.
+        characters: of the text and of the calls' names and arguments.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -45,6 +46,7 @@ class Answer:
         self.usage: Usage | None = None
         self.extension: ResponseExtension | None = None
         self.tokens = 0
+        self.characters = 0
 
     @property
     def text(self) -> str:
@@ -96,6 +98,7 @@ class Answer:
         text = choice.delta.content or ""
         if text:
             self.pieces.append(text)
+            self.characters += len(text)
         for delta in choice.delta.tool_calls or []:
             self._call(delta)
         self.tokens += bool(text or choice.delta.tool_calls)
@@ -106,8 +109,10 @@ class Answer:
             self.calls.append(ToolCall(id="", function=FunctionCall(name="", arguments="")))
         call = self.calls[delta.index]
         call.id = delta.id or call.id
-        call.function.name += delta.function.name or ""
-        call.function.arguments += delta.function.arguments or ""
+        name, arguments = delta.function.name or "", delta.function.arguments or ""
+        call.function.name += name
+        call.function.arguments += arguments
+        self.characters += len(name) + len(arguments)
 
 
 def _is_whole(call: ToolCall) -> bool:

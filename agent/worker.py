@@ -37,6 +37,12 @@ from observability.tracing import Tracing, end_run
 log = structlog.get_logger(__name__)
 
 
+_LATE_S = 0.1
+"""Between two looks for a stop: this process was held up."""
+_ANSWER_S = 1.0
+"""For which the source of stops is waited then."""
+
+
 @dataclass(frozen=True)
 class WorkerConfig:
     """Seconds, and the number of runs that a worker holds at a time."""
@@ -115,6 +121,7 @@ class Worker:
         self._clock = clock
         self._held: set[_Held] = set()
         self._poll: asyncio.Task[None] | None = None
+        self._passed = 0.0
         self._looking = ThreadPoolExecutor(1, "interrupts")  # no other work holds a stop up
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
@@ -250,6 +257,7 @@ class Worker:
 
     async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
         try:
+            await self._ask_again()
             if held.stop.interrupted or self._stopped(held):
                 held.stop.interrupted = True
                 return await loop.interrupted()
@@ -300,6 +308,10 @@ class Worker:
             self._poll = asyncio.create_task(self._look())
         # While the database gives no answer, leases and silence still end what has to end.
         await asyncio.wait([self._poll], timeout=self._config.interrupt_poll_s)
+        clock = asyncio.get_running_loop().time
+        if clock() - self._passed > _LATE_S:
+            await self._ask_again()
+        self._passed = clock()
         for held in list(self._held):
             if held.stop.interrupted or held.task is None:
                 continue
@@ -308,6 +320,14 @@ class Worker:
                 held.task.cancel()
             elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
                 held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
+
+    async def _ask_again(self) -> None:
+        """Where the source seems silent since this process was held up itself: what was asked then says nothing."""
+        for _ in range(2):  # the first may have been asked before
+            if self._watch.silent and self._poll is not None:
+                if self._poll.done():
+                    self._poll = asyncio.create_task(self._look())
+                await asyncio.wait([self._poll], timeout=_ANSWER_S)
 
     async def _cancels(self) -> None:
         """Ends the calls of cancelled runs that last; their runs then end with the step."""

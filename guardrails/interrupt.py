@@ -68,7 +68,8 @@ class InterruptWatch:
 
     @property
     def silent(self) -> bool:
-        """The source has never been heard, or not for longer than allowed."""
+        """The source has never been heard, or not for longer than allowed. Who was held up itself, and did not ask
+        meanwhile, polls once more before that counts."""
         return self._heard is None or self._clock() - self._heard > self._max_silence_s
 
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:

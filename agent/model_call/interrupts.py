@@ -12,6 +12,8 @@ from flightloop.chat import Tags
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
 log = structlog.get_logger(__name__)
+_ANSWER_S = 1.0
+"""For which the store is waited when it has seemed silent for too long."""
 
 
 @dataclass(eq=False)
@@ -55,17 +57,20 @@ class Interrupts:
         clock = asyncio.get_running_loop().time
         heard = clock()
         while self._open:
-            snapshot = await self._snapshot()
+            snapshot = await self._snapshot(self._max_silence_s)
+            if snapshot is None and clock() - heard > self._max_silence_s:
+                # Perhaps this process was held up itself meanwhile, and the store would have answered.
+                snapshot = await self._snapshot(min(self._max_silence_s, _ANSWER_S))
+                if snapshot is None:
+                    self._stop(lambda _: True)
             if snapshot is not None:
                 heard = clock()
                 self._stop(_stopped_by(snapshot))
-            elif clock() - heard > self._max_silence_s:
-                self._stop(lambda _: True)
             await asyncio.sleep(self._poll_s)
 
-    async def _snapshot(self) -> InterruptSnapshot | None:
+    async def _snapshot(self, limit_s: float) -> InterruptSnapshot | None:
         try:
-            async with asyncio.timeout(self._max_silence_s):
+            async with asyncio.timeout(limit_s):
                 return await self._read()
         except Exception:
             log.exception("the interrupts cannot be read")

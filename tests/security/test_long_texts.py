@@ -25,6 +25,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.finders import merged
 from guardrails.guard import Guard
+from guardrails.holdback import HoldBack
 from guardrails.hosts import BARE, addresses_in
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
@@ -261,14 +262,12 @@ class Pieces:
             self.closed = True
 
 
-LIVE = "streaming: live\nstages: {stream: {rails: []}}\n"
-HELD = "streaming: held\nstages: {stream: {rails: [secrets]}}\n"
+LIVE = "name: desk\nversion: '1'\nstreaming: live\nstages: {stream: {rails: []}}\n"
 
 
-def call_of(pieces: Iterator[str], tokens: int, policy: str = LIVE) -> tuple[GuardedCall, Pieces]:
+def call_of(pieces: Iterator[str], tokens: int, guard: Guard | None = None) -> tuple[GuardedCall, Pieces]:
     model = Pieces(pieces)
-    guard = Guard(parse_policy(f"name: desk\nversion: '1'\n{policy}"))
-    way = Way(model, guard, Tracing(TracerProvider(shutdown_on_exit=False)))  # type: ignore[arg-type]
+    way = Way(model, guard or Guard(parse_policy(LIVE)), Tracing(TracerProvider(shutdown_on_exit=False)))  # type: ignore[arg-type]
     request = ChatRequest.model_validate(
         {"model": "m", "messages": [{"role": "user", "content": "Hi."}], "max_tokens": tokens}
     )
@@ -297,14 +296,31 @@ async def test_an_answer_ends_where_its_tokens_can_give_no_more(size: int) -> No
     assert (call.answer.finish_reason, call.problem, model.closed) == ("length", None, True)
 
 
-async def test_a_policy_that_holds_answers_judges_them_beside_the_loop() -> None:
+class Threads(HoldBack):
+    """Where the end of an answer is judged."""
+
+    ended: int | None = None
+
+    def finish(self) -> str:
+        self.ended = threading.get_ident()
+        return super().finish()
+
+
+class Watched(Guard):
+    def stream(self, context: GuardContext) -> HoldBack:
+        self.threads = Threads([], context, held=True)
+        return self.threads
+
+
+async def test_an_answer_that_is_held_is_judged_beside_the_loop() -> None:
+    """All of it at its end, however short its pieces were."""
     said = "".join(f"{i} words, " for i in range(20_000))[:100_000]
-    call, _ = call_of(iter([said[at : at + 20] for at in range(0, len(said), 20)]), 100_000, HELD)
-    with turns_of_others() as turns:
-        async for _ in call.text():
-            pass
+    watched = Watched(parse_policy("name: desk\nversion: '1'\n"))
+    call, _ = call_of(iter([said[at : at + 20] for at in range(0, len(said), 20)]), 100_000, watched)
+    async for _ in call.text():
+        pass
     assert call.released == said
-    assert turns[0] > 10
+    assert watched.threads.ended not in (None, threading.get_ident())
 
 
 # -- a loop that stood still ------------------------------------------------------------------------

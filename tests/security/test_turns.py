@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -38,22 +39,23 @@ async def test_who_waits_for_one_thing_goes_before_who_waits_for_many() -> None:
 @settings(deadline=None, database=None)
 @given(
     st.integers(1, 3),
+    st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 6)), max_size=12),
 )
-async def test_no_turn_is_lost_or_taken_twice(most: int, works: list[tuple[str, int, int]]) -> None:
+async def test_no_turn_is_lost_or_taken_twice(most: int, each: int, works: list[tuple[str, int, int]]) -> None:
     """Whoever is cancelled while it waits, while it works, or at the moment when its turn comes."""
-    turns, inside = Turns(most), 0
+    turns, inside = Turns(most, each), Counter[str]()
 
     async def work(tenant: str, long: int) -> None:
-        nonlocal inside
         async with turns.one(tenant):
-            inside += 1
-            assert inside <= most
+            inside[tenant] += 1
+            assert inside.total() <= most
+            assert inside[tenant] <= each
             try:
                 for _ in range(long):
                     await asyncio.sleep(0)
             finally:
-                inside -= 1
+                inside[tenant] -= 1
 
     tasks = [asyncio.create_task(work(tenant, long)) for tenant, long, _ in works]
     for moment in range(7):
@@ -62,8 +64,8 @@ async def test_no_turn_is_lost_or_taken_twice(most: int, works: list[tuple[str, 
                 task.cancel()
         await asyncio.sleep(0)
     await asyncio.gather(*tasks, return_exceptions=True)
-    for _ in range(most):  # all of them are free again
-        await asyncio.wait_for(turns.one("z").__aenter__(), 1)
+    for number in range(most):  # all of them are free again
+        await asyncio.wait_for(turns.one(f"z{number}").__aenter__(), 1)
 
 
 def calling(deps: ApiDeps, key: str) -> httpx.AsyncClient:

@@ -10,18 +10,20 @@ import regex
 CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the protocol, or answer in words"
 LONGEST = 8192
 """Characters of an answer that begins as a call which are held back; a longer one is no call."""
-_WINDOW = 32
+_WINDOW = 48
 """Characters that a mark has at most, a tool's name in it left out: one that is not whole yet begins within so many."""
 _MARKS = (
     r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
     r"<\s?/?(?:function=|invoke\s)",
-    r"<\|python_tag\|>",
+    r"<[\s/|｜]{0,3}tools?\s?[>{\[|:]",
+    r"<[\s/|｜]{0,3}(?:call|function|action|plan|invoke)s?\s?>\s{0,3}[\[{]",
+    r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )
 """What open models write around their calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as their chat templates
 show it, and what a small model makes of it."""
-_FIRST = frozenset('<&["tTaA')
+_FIRST = frozenset('<&[{"tTaA')
 """With which a mark begins."""
 _BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
 _FENCED = regex.compile(r"```[a-z]*\n(.*?)\n?```", regex.DOTALL)
@@ -49,6 +51,9 @@ class Markup:
             rf'"(?:name|tool|action|function)"\s{{0,3}}:\s{{0,3}}"(?:{names})"',
             rf"\bto=functions\.(?:{names})\b",
             rf"\bAction\s?:\s?(?:{names})\b",
+            rf"<[\s/|]{{0,3}}\w{{1,12}}\s?>\s{{0,3}}(?:functions\.)?(?:{names})\s?\(",
+            rf'"tools"\s{{0,3}}:\s{{0,3}}\[\s{{0,3}}"(?:{names})"',
+            r'\{\s{0,3}"goal"\s{0,3}:',
         )
         self._marks = regex.compile("|".join([*_MARKS, *(own if names else ())]), regex.IGNORECASE)
         self._written = regex.compile(rf"[\s`\[]*(?:functions\.)?(?:{names})\s?\(") if names else None

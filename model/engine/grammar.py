@@ -27,11 +27,16 @@ MAX_CALLS = 8
 """Calls of one turn when ``parallel_tool_calls`` is on."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_TEXT = (
-    r"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)<[\s\/|]*tool[\s_-](?s:.*)/"
-    r""" & ~/\[?\s*\{{\s*"(name|goal|function|arguments)"\s*:(?s:.*)/"""
-).replace("{{", "{")
-"""Words: nothing in them that begins as the mark of a call does, and no call or plan without its marks."""
+_CALL_MARKS = (
+    r"(?s:.*)<[\s\/|]*(tool|function|call|invoke|plan|action|python_tag)s?[^a-zA-Z](?s:.*)",
+    r"(?s:.*)\[TOOL_CALL(?s:.*)",
+    r'(?s:.*)\{\s*"(goal|tools?|function|action|arguments)"\s*:(?s:.*)',
+    r'(?s:.*)"(arguments|parameters)"\s*:\s*\{(?s:.*)',
+    r'\[?\s*\{\s*"name"\s*:(?s:.*)',
+)
+_TEXT = rf"TEXT: /[^\s](?s:.*)/ & ~/{'|'.join(_CALL_MARKS)}/"
+"""Words: nothing in them that begins as the mark of a call does, in the forms that a small model makes of it, and no
+call or plan without its marks. One negation: with three of them a call can't be begun any more."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 

@@ -52,6 +52,17 @@ CALLS += [
     'Here is the call:\n```json\n{"name": "renew_loan"}\n```',
     '{"tool": "renew_loan", "loan_id": 501}',
     '{"action": "renew_loan", "action_input": {}}',
+    '<tool>{"goal": "renew it", "tools": ["renew_loan"]}</tool>',
+    "<tool>",
+    "Wait. <tools>[",
+    "<tool>{<tool>{",
+    "</tool>",
+    'Here is the plan: {"goal": "renew it", "tools": []}',
+    'I would do this: "tools": ["renew_loan"]',
+    "<call>renew_loan(loan_id=501)</call>",
+    "So: < action > functions.renew_loan(501)",
+    '<plan>{"goal"',
+    '<|python_tag>{"name": "Llama", "arguments": {}}',
 ]
 MARK = re.compile(r"<[\s/|]{0,3}tool[\s_]?call|\[TOOL_CALLS?\]", re.IGNORECASE)
 PLAIN = [
@@ -70,6 +81,9 @@ PLAIN = [
     "{",
     "`",
     "I call it a tool_call, you may not.",
+    "<tooltip>Renewed</tooltip> and <action>go</action>",
+    "My goal: {a, b}. The tools are ready.",
+    "<plan>first this</plan>",
 ]
 
 

@@ -152,7 +152,7 @@ def test_an_answer_reads_like_the_prompt_writes_it() -> None:
 def test_auto_is_text_or_call() -> None:
     grammar = grammar_for(request(tools=[tool("find")], tool_choice="auto"))
     assert grammar is not None
-    assert accepts(grammar, "Hello <tool> there")
+    assert accepts(grammar, "Hello <tooltip> there, {name} and <b>you</b>")
     assert accepts(grammar, call_text([("find", {})]))
     assert accepts(grammar, call_text([("find", {})] * MAX_CALLS))
     for wrong in (
@@ -163,6 +163,12 @@ def test_auto_is_text_or_call() -> None:
         call_text([("find", {})] * (MAX_CALLS + 1)),
         call_text([("lose", {})]),
         call_text([]),
+        "Hello <tool> there",
+        '<tool>{"goal": "find it", "tools": ["find"]}</tool>',
+        'Hello {"goal": "find it"}',
+        'Hello {"id": 7, "arguments": {}}',
+        "<|python_tag>",
+        "[TOOL_CALLS]",
         CALL_OPEN + '[{"name":"find","arguments":{}}]' + CALL_CLOSE,
     ):
         assert not accepts(grammar, wrong), wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from agent.compaction import compact
 from agent.context import Conversation, Estimator, Prompt, answer_room
 from agent.gate import Gate, Means, passed
 from agent.history import dump
-from agent.model_call.call import GuardedCall
+from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
 from flightloop.answer import Answer
 from flightloop.chat import (
@@ -26,7 +27,7 @@ from flightloop.chat import (
     ToolDef,
 )
 from flightloop.chat import Usage as TokenUsage
-from flightloop.errors import ContextTooLong, InvalidCall
+from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
@@ -39,6 +40,7 @@ PLAN_TOOLS = 4
 GOAL_CHARS = 80
 CONTEXT_TRIES = 6
 SAY_WHAT_WAS_DONE = "say only what was done"
+NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
 ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
@@ -146,8 +148,8 @@ class _Asking:
         ruling = await self.gate.conclude(asked.call)
         false = _false_claim(ruling)
         if asked.answer.calls:
-            if self.book.history.repeats_failure:  # a model that does not keep to ``tool_choice: none``
-                return self._again(asked, ANSWER_NOW)
+            if words_only := self._words_only():  # a model that does not keep to ``tool_choice: none``
+                return self._again(asked, words_only)
             return self._calls(asked, "" if false else passed(ruling))
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
@@ -162,17 +164,25 @@ class _Asking:
     def _again(self, asked: _Asked, problem: str) -> CallTools:
         """The model is told once why its answer can't be used. Raises InvalidCall: it has just been told."""
         if self._was_told(problem):
-            raise InvalidCall(f"the model gave no answer that can be used: {problem}")
+            raise invalid_call(problem)
         return _unusable(asked, problem)
 
     def _was_told(self, problem: str) -> bool:
-        """Whether the last answer could not be used either, for a reason that begins alike."""
-        last = self.book.history.last
-        return (
-            last is not None
-            and isinstance(last.decision, CallsDecided)
-            and (last.decision.problem or "").startswith(problem)
-        )
+        """Whether one of the last answers could not be used either, for a reason that begins alike."""
+        return any(told.startswith(problem) for told in self._told())
+
+    def _told(self) -> Iterator[str]:
+        """What the model was told of its last answers, none of which could be used."""
+        for turn in reversed(self.book.history.turns):
+            if not isinstance(turn.decision, CallsDecided) or turn.decision.problem is None:
+                return
+            yield turn.decision.problem
+
+    def _words_only(self) -> str | None:
+        """Why the model may not call a tool now; None: it may. What it has claimed is not to be made true unasked."""
+        if self.book.history.repeats_failure:
+            return ANSWER_NOW
+        return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
 
     def _calls(self, asked: _Asked, text: str) -> CallTools:
         step = self.book.run.usage.steps + 1
@@ -216,7 +226,7 @@ class _Asking:
             messages=prompt.messages,
             tools=tools or None,
             # The tools stand in a request that may not call one, too: all prompts of a run begin alike.
-            tool_choice=("none" if form or self.book.history.repeats_failure else "auto") if tools else None,
+            tool_choice=("none" if form or self._words_only() else "auto") if tools else None,
             response_format=form,
             max_tokens=room,
             temperature=self.means.agent.temperature,

@@ -17,7 +17,7 @@ from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
 from agent.api.owner import CompletionOwner
 from agent.context import Estimator, Prompt
-from agent.model_call.call import GuardedCall, Way
+from agent.model_call.call import GuardedCall, Way, invalid_call
 from agent.model_call.repetition import PENALTY
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
@@ -32,7 +32,6 @@ from flightloop.chat import (
     ToolCallDelta,
 )
 from flightloop.content import TextPart
-from flightloop.errors import InvalidCall
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
 from guardrails.types import CallSubject, Ruling, Subject
@@ -77,7 +76,8 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
                 yield chunk
             return
         request, owner = _asked_again(request, call), CompletionOwner(deps, admitted.tags)
-    raise InvalidCall(f"the model gave no answer that can be used: {call.problem}")
+    assert call.problem is not None
+    raise invalid_call(call.problem)
 
 
 def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:

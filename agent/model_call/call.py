@@ -19,7 +19,7 @@ from agent.model_call.repetition import Repeats
 from agent.model_call.screen import Screen
 from flightloop.answer import Answer
 from flightloop.chat import MOST_TOKENS, ChatChunk, ChatRequest, ResponseExtension, Usage
-from flightloop.errors import FlightloopError, Interrupted
+from flightloop.errors import FlightloopError, Interrupted, InvalidCall
 from flightloop.verdicts import Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.holdback import StreamBlocked
@@ -238,3 +238,11 @@ _NOTHING = ResponseExtension()
 def _parts(piece: str) -> list[str]:
     """A new piece of an answer in parts, between which the event loop serves others."""
     return [piece] if len(piece) <= LONG else [piece[at : at + LONG] for at in range(0, len(piece), LONG)]
+
+
+def invalid_call(problem: str) -> InvalidCall:
+    """For whoever asked: the problem is a sentence for the model, of which the first part says what was wrong."""
+    wrong = problem.partition(";")[0]
+    return InvalidCall(
+        f"the model gave no answer that can be used: {wrong}. Ask in other words, or let a larger model answer."
+    )

@@ -60,6 +60,21 @@ async def test_one_that_claims_it_again_is_corrected(library: Callable[..., Any]
     assert text_of(run.output) == "Not done: renew loan (title: Dune)."
 
 
+async def test_what_it_has_claimed_is_not_made_true_unasked(library: Callable[..., Any]) -> None:
+    claim = text("I have renewed Solaris.")
+    bench = library(claim, calls(SOLARIS), claim, text("Nothing was done."))
+    run = await bench.work(await bench.start("Is Solaris renewed?"))
+    assert [request.tool_choice for request in bench.model.requests] == ["auto", "none", "none"]
+    assert (text_of(run.output), done) == ("Nothing was changed.", [])
+
+
+async def test_one_that_calls_on_and_on_fails_in_words_for_the_user(library: Callable[..., Any]) -> None:
+    bench = library(text("I have renewed Solaris."), calls(SOLARIS), calls(SOLARIS))
+    run = await bench.work(await bench.start("Is Solaris renewed?"))
+    assert (run.status, run.error.code, done) == ("failed", "invalid_call", [])
+    assert "Ask in other words" in run.error.message
+
+
 async def test_text_beside_a_call_that_claims_it_is_left_out(library: Callable[..., Any]) -> None:
     both = [*text("I have renewed Solaris.")[:-1], *calls(SOLARIS)]
     bench = library(both, text("I have renewed Solaris until 3 May 2026."))

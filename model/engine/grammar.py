@@ -7,6 +7,7 @@ whitespace, so that an answer put back into a prompt reads the same. See docs/de
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,15 +29,14 @@ MAX_CALLS = 8
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _CALL_MARKS = (
-    r"(?s:.*)<[\s\/|]*(tool|function|call|invoke|plan|action|python_tag)s?[^a-zA-Z](?s:.*)",
+    r"(?s:.*)<[\s\/|]*(?i:tool|function|python_tag)(?s:.*)",
+    r"(?s:.*)<[\s\/|]*(?i:call|invoke|plan|action)s?[^a-zA-Z](?s:.*)",
     r"(?s:.*)\[TOOL_CALL(?s:.*)",
     r'(?s:.*)\{\s*"(goal|tools?|function|action|arguments)"\s*:(?s:.*)',
     r'(?s:.*)"(arguments|parameters)"\s*:\s*\{(?s:.*)',
     r'\[?\s*\{\s*"name"\s*:(?s:.*)',
 )
-_TEXT = rf"TEXT: /[^\s](?s:.*)/ & ~/{'|'.join(_CALL_MARKS)}/"
-"""Words: nothing in them that begins as the mark of a call does, in the forms that a small model makes of it, and no
-call or plan without its marks. One negation: with three of them a call can't be begun any more."""
+"""What begins as the mark of a call does, in the forms that a small model makes of it, and calls and plans without."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 
@@ -65,10 +65,20 @@ def grammar_for(request: ChatRequest) -> str | None:
         rules.append(f"value: %json {_dump(value)}")
     elif request.tools and not forced:
         alternatives.append("TEXT")
-        rules.append(_TEXT)
+        rules.append(_text([tool.function.name for tool in request.tools]))
     if not alternatives:
         return None
     return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
+
+
+def _text(names: Sequence[str]) -> str:
+    """Words that are no call. One negation for all: with three of them the library begins no call any more."""
+    written = rf"[\s`\[]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
+    return rf"TEXT: /[^\s](?s:.*)/ & ~/{'|'.join([*_CALL_MARKS, written])}/"
+
+
+def _quoted(name: str) -> str:
+    return re.sub(r"[^\w-]", lambda sign: rf"\x{{{ord(sign[0]):x}}}", name)
 
 
 def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:

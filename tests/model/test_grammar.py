@@ -152,7 +152,7 @@ def test_an_answer_reads_like_the_prompt_writes_it() -> None:
 def test_auto_is_text_or_call() -> None:
     grammar = grammar_for(request(tools=[tool("find")], tool_choice="auto"))
     assert grammar is not None
-    assert accepts(grammar, "Hello <tooltip> there, {name} and <b>you</b>")
+    assert accepts(grammar, "Hello <callers> there, {name} and <b>you</b>, find (7)")
     assert accepts(grammar, call_text([("find", {})]))
     assert accepts(grammar, call_text([("find", {})] * MAX_CALLS))
     for wrong in (
@@ -165,6 +165,10 @@ def test_auto_is_text_or_call() -> None:
         call_text([]),
         "Hello <tool> there",
         '<tool>{"goal": "find it", "tools": ["find"]}</tool>',
+        "<toolCall>[",
+        "Hello < /Function",
+        "find(7)",
+        "[functions.find (7)]",
         'Hello {"goal": "find it"}',
         'Hello {"id": 7, "arguments": {}}',
         "<|python_tag>",

@@ -186,13 +186,24 @@ class HostProcess:
     async def _ended(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(THREADS, end_tree, self.pid)
-        # asyncio waits for the ends of the pipes, which a process that could not be found would put off.
-        self._process._transport.close()  # type: ignore[attr-defined]
+        self._close_pipes()
         await self._process.wait()
         self._printed.cancel()
         await asyncio.gather(self._printed, return_exceptions=True)
         await loop.run_in_executor(THREADS, remove, self._scratch)
         leave_group(self.pid)
+
+    def _close_pipes(self) -> None:
+        """asyncio waits for their ends, which a process that could not be found would put off.
+
+        One by one: to close the transport as a whole also waits for the process, without asyncio's watcher, which then
+        may find none and takes the host for one that ended with 255.
+        """
+        assert self._process.stdin is not None
+        if not self._process.stdin.is_closing():
+            self._process.stdin.transport.abort()  # nobody reads the rest
+        for descriptor in (1, 2):
+            self._process._transport.get_pipe_transport(descriptor).close()  # type: ignore[attr-defined]
 
     async def _told(self, kind: type[M]) -> M:
         """The next frame, as what it must be. A tool may write frames too, so it is looked at closely."""

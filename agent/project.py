@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -21,6 +20,7 @@ from agent.spec import AgentSpec
 from flightloop import plain
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
+from flightloop.nearest import did_you_mean
 from flightloop.runs import ProjectInfo
 from flightloop.shown import shown
 from guardrails.policy import Policy, default_policy, load_policy
@@ -293,9 +293,8 @@ def _names(registry: Registry) -> set[str]:
 
 
 def _unknown_tool(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"no tool is named {name}; {hint}known: {', '.join(sorted(known))}"
+    told = (did_you_mean(name, known), f"known: {', '.join(sorted(known))}")
+    return f"no tool is named {name}; {' '.join(filter(None, told))}"
 
 
 def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:

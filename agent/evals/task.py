@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -37,6 +36,7 @@ from pydantic_core import ErrorDetails
 
 from flightloop import plain
 from flightloop.errors import ConfigError
+from flightloop.nearest import did_you_mean
 from flightloop.runs import RunStatus
 from tools.validation import is_large
 
@@ -239,5 +239,4 @@ def _told(problem: ErrorDetails) -> str:
     if problem["type"] != "extra_forbidden":
         return problem["msg"].removeprefix("Value error, ")
     known = Task.model_fields if len(problem["loc"]) == 1 else {}
-    close = get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return "no such field" + (f"; did you mean {close[0]}?" if close else "")
+    return "; ".join(filter(None, ("no such field", did_you_mean(str(problem["loc"][-1]), known, most=1))))

@@ -122,3 +122,26 @@ def test_a_file_that_is_no_good_is_told_by_name(source: str, said: str, tmp_path
 def test_a_missing_module_is_told_by_name() -> None:
     with pytest.raises(ConfigError, match=r"tools of tools\.nothing can't be loaded"):
         Registry.load(["tools.nothing"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"effect": "keyd"},
+            "note: no effect is named 'keyd'; did you mean keyed? known: pure, keyed, transactional, unsafe",
+        ),
+        ({"effect": "7"}, "note: no effect is named '7'; known: pure, keyed, transactional, unsafe"),
+        (
+            {"permissions": ("netwrk",)},
+            "note: no permission is named 'netwrk'; did you mean network? known: network, files, subprocess",
+        ),
+    ],
+)
+def test_a_wrong_word_of_a_declaration_is_told_with_the_right_ones(given: dict[str, Any], said: str) -> None:
+    def note() -> None:
+        """Keeps a note."""
+
+    with pytest.raises(ValueError, match=r"no (effect|permission) is named") as wrong:
+        tool(**given)(note)
+    assert str(wrong.value) == said

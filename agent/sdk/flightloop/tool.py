@@ -13,7 +13,10 @@ from typing import Any, TypeVar, get_type_hints, overload
 from pydantic import ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
+from flightloop.nearest import did_you_mean
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Known = TypeVar("Known", bound=StrEnum)
 
 
 class Effect(StrEnum):
@@ -178,7 +181,7 @@ def tool(
         TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
             permissions and ``hosts`` or ``folders`` don't agree.
         ValueError: ``timeout_s`` is no time of at most a day, ``claims`` are too many or too long, ``retries`` is above
-            10, or an unsafe tool has some.
+            10, or an unsafe tool has some; an effect or a permission is none that there is.
     """
 
     def declare(target: Function) -> Function:
@@ -187,9 +190,9 @@ def tool(
             name=name or target.__name__,
             description=_summary(target),
             parameters=schema,
-            effect=Effect(effect),
+            effect=_one_of(Effect, "effect", effect, target),
             timeout_s=timeout_s,
-            permissions=frozenset(Permission(item) for item in permissions),
+            permissions=frozenset(_one_of(Permission, "permission", item, target) for item in permissions),
             hosts=tuple(hosts),
             folders=tuple(folders),
             sinks=sinks,
@@ -208,6 +211,16 @@ def tool(
         return target
 
     return declare if function is None else declare(function)
+
+
+def _one_of(kind: type[Known], what: str, given: str, function: Callable[..., Any]) -> Known:
+    """Raises ValueError: it is none of them; the message lists them."""
+    try:
+        return kind(given)
+    except ValueError:
+        known = [one.value for one in kind]
+        told = (did_you_mean(str(given), known), f"known: {', '.join(known)}")
+        raise ValueError(f"{function.__name__}: no {what} is named {given!r}; {' '.join(filter(None, told))}") from None
 
 
 def _check_rights(spec: ToolSpec) -> None:

@@ -1,0 +1,12 @@
+"""What somebody may have meant who wrote a name that isn't known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """``did you mean keyed?``; empty where none is like it."""
+    close = get_close_matches(name, list(known), most)
+    return f"did you mean {' or '.join(close)}?" if close else ""

@@ -63,7 +63,10 @@ def interrupt_watch(settings: Settings) -> InterruptWatch:
 def remote_model(settings: Settings) -> RemoteChatModel:
     """Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``."""
     if settings.model_url is None:
-        raise ConfigError("FLIGHTLOOP_MODEL_URL: is needed, the base URL of an OpenAI-compatible server")
+        raise ConfigError(
+            "FLIGHTLOOP_MODEL_URL: is needed here, the base URL of an OpenAI-compatible server;"
+            " the embedded model runs on Ray alone: python -m agent up starts it"
+        )
     key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
     config = RemoteConfig(
         url=settings.model_url,

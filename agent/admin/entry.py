@@ -39,7 +39,7 @@ and what the policy may look at: agent, user_text, plan (names of tools), tainte
 
 @app.command()
 def serve(host: Host = None, port: Port = None, project: Project = None) -> None:
-    """API and worker in one process, without Ray, against FLIGHTLOOP_MODEL_URL."""
+    """API and worker in one process, without Ray. Needs FLIGHTLOOP_MODEL_URL: for the embedded model there is up."""
     from agent.standalone import serve as run
 
     settings = configured(host=host, port=port, project=project)
@@ -71,7 +71,7 @@ def up(
 
 @app.command()
 def worker(project: Project = None) -> None:
-    """A worker alone, beside an API on the same journal, against FLIGHTLOOP_MODEL_URL."""
+    """A worker alone, beside an API on the same journal. Needs FLIGHTLOOP_MODEL_URL."""
     from agent.admin.worker import work
 
     asyncio.run(work(configured(project=project)))

@@ -142,6 +142,8 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     cases = [
         (["serve", "--port", port], no_model, f"port {port} on 127.0.0.1 is taken"),
         (["serve", "--port", "0"], no_model, "FLIGHTLOOP_MODEL_URL: no answer"),
+        (["serve", "--port", "0"], own_model, "FLIGHTLOOP_MODEL_URL: is needed here, "),
+        (["worker"], own_model, "the embedded model runs on Ray alone: python -m agent up starts it"),
         (["serve"], {**no_model, "FLIGHTLOOP_PORT": "x"}, "FLIGHTLOOP_PORT: "),
         (["serve", "--port", "0", "--project", str(tmp_path)], no_model, "one.yaml:2: not YAML"),
         (["dashboards", "push", "http://127.0.0.1:1", "--token", "x"], no_model, "Grafana at http://127.0.0.1:1: "),

@@ -13,9 +13,10 @@ from rich.text import Text
 from flightloop import Flightloop
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
+from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
 from flightloop.cli.project import write_project
-from flightloop.cli.render import moment, run_table, run_tree, whole
+from flightloop.cli.render import line_or_lines, moment, run_tree, whole
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -78,8 +79,12 @@ def run(
         budget = Budget(steps=steps, tokens=tokens)
         _warn_of_project(client)
         created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
-        console.print(f"[dim]{created.id} · session {created.session_id}[/dim]", highlight=False)
+        _print_ids(created.id, f"session {created.session_id}")
         _see_through(client, created.id)
+
+
+def _print_ids(*parts: str) -> None:
+    console.print(line_or_lines(parts, console.width), style="dim", markup=False, highlight=False)
 
 
 def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
@@ -103,7 +108,7 @@ def runs(
     """Lists runs, newest first."""
     with _client(context) as client:
         page = client.runs.list(agent=agent, status=status, limit=limit, after=after)
-    console.print(run_table(page.data) if page.data else "no runs")
+    console.print(run_table(page.data, console.width) if page.data else "no runs")
     if page.has_more:
         console.print(f"[dim]more: --after {page.next_after}[/dim]", highlight=False)
 
@@ -131,7 +136,7 @@ def fork(
     """Starts a run that begins with the first steps of another one, and follows it."""
     with _client(context) as client:
         made = client.runs.fork(run_id, step=step, input=text, policy=policy, model=model)
-        console.print(f"[dim]{made.id} · forked from {run_id} after step {step}[/dim]", highlight=False)
+        _print_ids(made.id, f"forked from {run_id} after step {step}")
         _see_through(client, made.id)
 
 
@@ -269,9 +274,9 @@ def chat(
 ) -> None:
     """Talks to an agent. Empty line or Ctrl-D ends it."""
     session = session or f"cli-{uuid4().hex[:12]}"
-    console.print(f"[dim]{agent} · session {session}[/dim]", highlight=False)
     with _client(context) as client:
         _warn_of_project(client)
+        _print_ids(agent, f"session {session}")
         while text := _ask():
             created = client.runs.create(agent=agent, input=text, session_id=session)
             try:

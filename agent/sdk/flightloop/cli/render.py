@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -47,6 +47,12 @@ def moment(at: datetime, now: datetime | None = None) -> str:
     """The local time, with its day if that isn't today."""
     at, now = at.astimezone(), (now or datetime.now(UTC)).astimezone()
     return f"{at:%H:%M}" if at.date() == now.date() else f"{at:%d %b %H:%M}"
+
+
+def line_or_lines(parts: Sequence[str], width: int) -> str:
+    """In one line if it is wide enough, else in one each: an id is never broken."""
+    line = " · ".join(parts)
+    return line if cell_len(line) <= width else "\n".join(parts)
 
 
 def status_text(status: RunStatus) -> Text:
@@ -167,13 +173,3 @@ def usage_line(run: Run) -> Text:
     confidence = "" if run.confidence is None else f" · confidence {run.confidence:.0%}"
     figures = f"{used.steps} steps · {used.tool_calls} tool calls · {used.tokens} tokens · {used.seconds:.1f} s"
     return Text(f"{figures} · € {used.cost:.4f}{confidence}", style="dim")
-
-
-def run_table(runs: Iterable[Run]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("run", "status", "agent", "created", "input"):
-        table.add_column(column, no_wrap=column != "input")
-    for run in runs:
-        created = run.created_at.astimezone().strftime("%d %b %H:%M:%S")
-        table.add_row(run.id, status_text(run.status), run.agent, created, short(text_of(run.input), 60))
-    return table

@@ -210,6 +210,22 @@ def test_chat_keeps_its_session(client: Flightloop, flightloop) -> None:
     assert len({run.session_id for run in runs}) == 1
 
 
+def test_without_an_agent_the_only_one_or_the_usual_one_is_meant(world: World, client: Flightloop, flightloop) -> None:
+    (support,) = world.agents
+    clerk, boss = (support.model_copy(update={"name": name}) for name in ("clerk", "boss"))
+    for agents, meant in (([clerk], "clerk"), ([boss, clerk, support], "support")):
+        world.agents = agents
+        for command, said in ((("run", "Hello"), None), (("chat",), "Hello\n\n")):
+            done = flightloop(*command, input=said)
+            assert done.returncode == 0, done.stderr
+            assert client.runs.list().data[0].agent == meant
+    world.agents = [boss, clerk]
+    for command in (("run", "Hello"), ("chat",)):
+        done = flightloop(*command, input="")
+        told = "flightloop: the project has the agents boss, clerk; choose one with -a NAME\n"
+        assert (done.returncode, done.stderr) == (1, told)
+
+
 def plan(world: World, run: Run) -> None:
     """Begins, and goes no further."""
     world.append(run.id, ev.RunStarted(worker="w1", fence=1))

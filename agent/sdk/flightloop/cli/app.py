@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from flightloop import Flightloop
+from flightloop.cli.agents import chosen
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.listing import run_table
@@ -31,7 +32,9 @@ app = typer.Typer(
 app.add_typer(keys, name="keys")
 console = PlainConsole()
 
-Agent = Annotated[str, typer.Option("--agent", "-a", help="The agent's name.")]
+Agent = Annotated[
+    str | None, typer.Option("--agent", "-a", help="The agent's name; none: the project's only one, or support.")
+]
 
 
 @app.callback()
@@ -69,7 +72,7 @@ def _warn_of_project(client: Flightloop) -> None:
 def run(
     context: typer.Context,
     text: Annotated[str, typer.Argument(help="What the agent should do.")],
-    agent: Agent = "support",
+    agent: Agent = None,
     session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens at most.")] = None,
@@ -78,7 +81,7 @@ def run(
     with _client(context) as client:
         budget = Budget(steps=steps, tokens=tokens)
         _warn_of_project(client)
-        created = client.runs.create(agent=agent, input=text, session_id=session, budget=budget)
+        created = client.runs.create(agent=chosen(client, agent), input=text, session_id=session, budget=budget)
         _print_ids(created.id, f"session {created.session_id}")
         _see_through(client, created.id)
 
@@ -269,13 +272,14 @@ def usage(
 @app.command()
 def chat(
     context: typer.Context,
-    agent: Agent = "support",
+    agent: Agent = None,
     session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
 ) -> None:
     """Talks to an agent. Empty line or Ctrl-D ends it."""
     session = session or f"cli-{uuid4().hex[:12]}"
     with _client(context) as client:
         _warn_of_project(client)
+        agent = chosen(client, agent)
         _print_ids(agent, f"session {session}")
         while text := _ask():
             created = client.runs.create(agent=agent, input=text, session_id=session)

@@ -1,0 +1,37 @@
+"""Which agent a command means that names none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flightloop import Flightloop
+from flightloop.errors import InvalidRequest
+
+USUAL = "support"
+"""The embedded project's."""
+
+
+def chosen(client: Flightloop, named: str | None) -> str:
+    """The agent that is named, else the project's only one, else the usual one.
+
+    Raises:
+        InvalidRequest: it has several, and the usual one is not among them.
+    """
+    if named is not None:
+        return named
+    known = list(_names(client))
+    if len(known) == 1:
+        return known[0]
+    if USUAL in known:
+        return USUAL
+    raise InvalidRequest(f"the project has the agents {', '.join(known)}; choose one with -a NAME", param="agent")
+
+
+def _names(client: Flightloop) -> Iterator[str]:
+    after = None
+    while True:
+        page = client.agents.list(limit=200, after=after)
+        yield from (agent.name for agent in page.data)
+        if not page.has_more:
+            return
+        after = page.next_after

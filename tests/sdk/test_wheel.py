@@ -47,10 +47,16 @@ def needed(*names: str) -> Iterator[Distribution]:
         waiting += [re.split(r"[^\w.-]", line)[0] for line in found.requires or [] if "extra ==" not in line]
 
 
+def copied(work: Path) -> Path:
+    """The SDK's sources, in a folder that may be written."""
+    ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    return Path(shutil.copytree(SDK, work / "sdk", ignore=ignored))
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(SDK, work / "sdk", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    copied(work)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", str(work), str(work / "sdk")], check=True, capture_output=True)
     (found,) = work.glob("*.whl")
@@ -59,8 +65,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(wheel, tmp_path_factory.mktemp("venv"))
+
+
+def environment(wheel: Path, home: Path) -> Path:
     """The interpreter of an environment that has the wheel and what its metadata name, and nothing else."""
-    home = tmp_path_factory.mktemp("venv")
     venv.create(home, with_pip=False, symlinks=True)
     (site,) = home.glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
@@ -102,3 +111,18 @@ def test_a_strict_type_checker_sees_its_types(installed: Path, tmp_path: Path) -
     assert problems == ""
     assert report.count("error:") == 1, report
     assert 'Unexpected keyword argument "agnet"' in report
+
+
+@pytest.mark.slow
+def test_an_editable_install_is_found_beside_a_folder_of_its_name(server: FakeServer, tmp_path: Path) -> None:
+    sources = copied(tmp_path)
+    build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=sources, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = environment(wheel, tmp_path / "venv")
+    (tmp_path / "beside" / "flightloop" / "docs").mkdir(parents=True)  # a checkout
+    program = tmp_path / "beside" / "program.py"
+    program.write_text(PROGRAM)
+    command = [str(installed), "-E", str(program), server.url, server.api_key]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "0 runs\n"), done.stderr

@@ -29,14 +29,14 @@ MAX_CALLS = 8
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _CALL_MARKS = (
-    r"(?s:.*)<[\s\/|]*(?i:tool|function|python_tag)(?s:.*)",
-    r"(?s:.*)<[\s\/|]*(?i:call|invoke|plan|action)s?[^a-zA-Z](?s:.*)",
-    r"(?s:.*)\[TOOL_CALL(?s:.*)",
-    r'(?s:.*)\{\s*"(goal|tools?|function|action|arguments)"\s*:(?s:.*)',
-    r'(?s:.*)"(arguments|parameters)"\s*:\s*\{(?s:.*)',
-    r'\[?\s*\{\s*"name"\s*:(?s:.*)',
+    r"<[\s\/|]*(?i:tool|function|python_tag)",
+    r"<[\s\/|]*(?i:(call|invoke|plan|action)(s?[^a-z]|call))",
+    r'<[^<>]*>\s*(\{\s*"|\[\s*\{)',
+    r"\[TOOL_CALL",
+    r'\{\s*"(goal|plan|tool|function|action|argument|call)[A-Za-z_]*"\s*:',
+    r'"(tools|arguments|parameters)[A-Za-z_]*"\s*:\s*[\[{]',
 )
-"""What begins as the mark of a call does, in the forms that a small model makes of it, and calls and plans without."""
+"""With what a call begins, or a plan: as models mark them, and in the forms that a small one makes of it."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 
@@ -73,8 +73,9 @@ def grammar_for(request: ChatRequest) -> str | None:
 
 def _text(names: Sequence[str]) -> str:
     """Words that are no call. One negation for all: with three of them the library begins no call any more."""
-    written = rf"[\s`\[]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
-    return rf"TEXT: /[^\s](?s:.*)/ & ~/{'|'.join([*_CALL_MARKS, written])}/"
+    written = rf"[\s`\[]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\("
+    begins = rf"(\[?\s*\{{\s*\"name\"\s*:|{written})(?s:.*)"
+    return rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{begins}/"
 
 
 def _quoted(name: str) -> str:

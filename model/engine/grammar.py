@@ -72,10 +72,12 @@ def grammar_for(request: ChatRequest) -> str | None:
 
 
 def _text(names: Sequence[str]) -> str:
-    """Words that are no call. One negation for all: with three of them the library begins no call any more."""
-    written = rf"[\s`\[]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\("
-    begins = rf"(\[?\s*\{{\s*\"name\"\s*:|{written})(?s:.*)"
-    return rf"TEXT: /[^\s](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{begins}/"
+    """Words that are no call: with a sign of a call's a call alone begins, which then is a whole one.
+
+    All is one negation: with three of them the library begins no call any more.
+    """
+    written = rf"[`\s]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
+    return rf"TEXT: /[^\s<{{\[](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{written}/"
 
 
 def _quoted(name: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
@@ -25,9 +25,6 @@ from model.serve.openai_request import engine_request
 from model.serve.unsure import may_choose, sure
 from model.weights.loaded import LoadedModel
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 log = structlog.get_logger(__name__)
 GATHERED = 5
 """Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more."""
@@ -39,7 +36,7 @@ class _Stream:
 
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
-    interval_s: float
+    interval_s: Callable[[], float]
     _came: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
@@ -64,7 +61,7 @@ class _Stream:
             self._wake.clear()
         self._waits = False
         self._wake.clear()
-        self._due = self.loop.time() + self.interval_s
+        self._due = self.loop.time() + self.interval_s()
         return self._taken()
 
     @property
@@ -104,8 +101,9 @@ class ChatServer:
         loaded: the model behind it.
         name: what requests call the model.
         call_confidence: how sure of its calls the model has to be (`model.serve.unsure`), 0..1; 0: they are all made.
-        interval_s: most seconds in which tokens of an answer gather into one chunk; 0: a chunk a token, or more where
-            the reader is busy.
+        interval_s: most seconds in which tokens of an answer gather into one chunk, if it is the only one; of several
+            answers they gather for longer, since each chunk costs the processes behind this one about as much as a
+            token costs the engine. 0: a chunk a token, or more where the reader is busy.
     """
 
     def __init__(
@@ -190,7 +188,7 @@ class ChatServer:
         writer = ChunkWriter(
             request_id, self._name, vocabulary, calls=bool(request.tools), held=held, logprobs=request.logprobs
         )
-        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval_s)
+        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval)
         self._open(stream)
         try:
             while True:
@@ -206,6 +204,9 @@ class ChatServer:
                 unfinished = self._streams.pop(request_id, None) is not None
             if unfinished:
                 self._inbox.put(partial(self._engine.cancel, request_id))
+
+    def _interval(self) -> float:
+        return self._interval_s * math.sqrt(len(self._streams))
 
     def _open(self, stream: _Stream) -> None:
         with self._lock:

@@ -78,8 +78,9 @@ def test_the_server_says_when(server: FakeServer) -> None:
     first, second = waits(server, 2, Fault(429, retry_after="3"), Fault(503, "store_unavailable", in_a_while))
     assert first == 3
     assert 0 < second <= 20
-    (nonsense,) = waits(server, 2, Fault(429, retry_after="soon"))
-    assert nonsense <= 0.5
+    assert waits(server, 2, Fault(429, retry_after="-5")) == [0]
+    for nonsense in ("soon", "nan", "inf"):
+        assert 0 < waits(server, 2, Fault(429, retry_after=nonsense))[0] <= 0.5
 
 
 def test_a_first_attempt_that_is_still_at_work_is_waited_for(server: FakeServer) -> None:

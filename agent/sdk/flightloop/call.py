@@ -5,10 +5,11 @@ Resources build a ``Call`` or a ``Feed``; a transport executes it, blocking or n
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -148,10 +149,9 @@ def error_of(response: httpx.Response) -> FlightloopError:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds from now, whether the header says seconds or, as a proxy's may, a date (RFC 9110, 10.2.3)."""
     given = response.headers.get("retry-after", "")
-    try:
-        return float(given)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        seconds = float(given)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):  # TypeError: a date without a time zone

@@ -27,6 +27,10 @@ PII = pii_finder(tuple(PATTERNS))
         ("+49 (0)30 1234567", "[redacted:phone]"),
         ("(212) 555-0147", "[redacted:phone]"),
         ("phone: 0490 75 40 81", "phone: [redacted:phone]"),
+        ("call me at 01.02.20.26.33", "call me at [redacted:phone]"),
+        ("call me on 2026-55-04", "call me on [redacted:phone]"),
+        ("call 2026-03-04 490 7540", "call 2026-03-04 [redacted:phone]"),
+        ("tel. 12.10.2020-5555", "tel. [redacted:phone]"),
         ("ssn 536-90-4399", "ssn [redacted:us_ssn]"),
         ("dni 12345678Z, nie X1234567L", "dni [redacted:es_dni], nie [redacted:es_dni]"),
         ("RSSMRA85T10A562S", "[redacted:it_cf]"),
@@ -50,6 +54,10 @@ def test_personal_data_is_found(text, redacted):
         "version 1.2.3-4, see chapter 10.4",
         "user@host and @handle",
         "call 5 times, tel 12345",
+        "You can reach me on 2026-05-07 at 09:15.",
+        "I call on 2026-05-07 09:15, or on 7.5.2026, or on 05/07/26 9.15.",
+        "Call me at 9.15-10.45",
+        "Call 2026-05-07 2026-05-08",
     ],
 )
 def test_what_fails_its_checksum_or_is_something_else_stays(text):

@@ -19,6 +19,7 @@ from guardrails.policy import Policy
 from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.content import content_rail
+from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.found import Detector, detector_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
@@ -46,6 +47,7 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
                 sealed("origin", origin_rail(document)),
                 sealed("egress", egress_rail(document)),
                 sealed("repeats", repeats_rail(document)),
+                sealed("forbidden", forbidden_rail(document)),
             )
             rails = [structure, *listed]
         case Stage.FINAL:

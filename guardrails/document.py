@@ -218,9 +218,9 @@ class ToolsPolicy(Strict):
     """``allow``: agent (or ``*``) → tools (or ``*``); an agent that isn't named may call nothing.
     ``sinks``: what to do when an argument that says where something goes has an unknown origin.
     ``tainted_writes``: what to do with a write once a result looked like an instruction. ``repeated_writes``: what to
-    do with a write that the session has made already, unless the user asks for it again. Neither applies to
-    ``harmless`` tools. ``false_claims``: what to do with an answer that says something was done and was not;
-    ``redact`` puts what was done in its place."""
+    do with a write that the session has made already, unless the user asks for it again. ``forbidden_writes``: what to
+    do with a write that the user's latest words forbid. None of them applies to ``harmless`` tools. ``false_claims``:
+    what to do with an answer that says something was done and was not; ``redact`` puts what was done in its place."""
 
     allow: dict[str, tuple[str, ...]]
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
@@ -228,11 +228,12 @@ class ToolsPolicy(Strict):
     lock_to_plan: Literal["off", "ask", "block"] = "off"
     tainted_writes: Action = Action.ASK
     repeated_writes: Action = Action.ASK
+    forbidden_writes: Action = Action.ASK
     harmless: tuple[str, ...] = ()
     sinks: Action = Action.ASK
     false_claims: Action = Action.REDACT
 
-    @field_validator("tainted_writes", "repeated_writes", "sinks")
+    @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:

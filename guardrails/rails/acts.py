@@ -195,12 +195,14 @@ class Act:
         said: matches what says that it was done.
         named: matches its past forms, as a result may have them: ``cancelled``, the status of an order.
         wanted: matches a user's request for it.
+        verbs: their in their base form.
         about: matches words of which a clause needs one, where the verb has many objects; None: no clause does.
     """
 
     said: regex.Pattern[str]
     named: regex.Pattern[str]
     wanted: regex.Pattern[str]
+    verbs: tuple[str, ...]
     about: regex.Pattern[str] | None = None
 
     @classmethod
@@ -265,6 +267,15 @@ def participles(verb: str) -> tuple[str, ...]:
     return (verb + "ed",)
 
 
+def gerunds(verb: str) -> tuple[str, ...]:
+    """Forms with -ing, in either spelling: ``cancel``: canceling, cancelling."""
+    if regex.search(r"[^eoy]e$", verb):
+        return (verb[:-1] + "ing",)
+    if regex.search(r"(?<![aeiou])[aeiou][^aeiouwxy]$", verb):
+        return (verb + "ing", verb + verb[-1] + "ing")
+    return (verb + "ing",)
+
+
 def _clauses(sentence: str) -> Iterator[str]:
     for clause in _CLAUSE.split(_COURTESY.sub("", sentence)):
         for start in range(0, len(clause), LONGEST):
@@ -282,9 +293,10 @@ def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
         return None
     broad = not claims and set(verbs) <= _BROAD and len(words) > 1
     return Act(
-        said=_any_of([*_forms(_joined(past), verbs), *map(_phrase, phrases)]),
+        said=_any_of([*_forms(joined(past), verbs), *map(_phrase, phrases)]),
         named=_any_of(map(_phrase, [*past, *phrases])),
         wanted=_requests(verbs, [*past, *phrases] if claims else []),
+        verbs=tuple(verbs),
         about=_any_of(map(_phrase, [*words[1:], *_PRONOUNS])) if broad else None,
     )
 
@@ -304,7 +316,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         # A sentence that begins with it, unless a verb follows, as in "Cancelled orders are refunded".
         yield rf"(?<=^\W*)(?:{past})(?=\s+(?:your|the|it|until|#?\d|(?-i:[A-Z])))(?!.*\b(?-i:{_FINITE})\b)"
     if verbs:
-        yield rf"(?:I|we)\s+(?:managed|was\s+able|were\s+able)\s+to\s+(?:{_joined(verbs)})"
+        yield rf"(?:I|we)\s+(?:managed|was\s+able|were\s+able)\s+to\s+(?:{joined(verbs)})"
         noun = "|".join(map(_noun, verbs))
         between = r"\s+(?:[\w.,€$£]{1,30}\s+)"
         yield rf"(?:I|we){have}{_ADVERBS}{_PERFORMED}{between}{{0,4}}(?:{noun})"
@@ -316,7 +328,7 @@ def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]
     """ "Renew it", "I'd like another renewal"; and the ``others`` anywhere: their language is not known."""
     nouns = "|".join(map(_noun, verbs)) or "(?!)"
     forms = [
-        rf"{_LEAD}(?:{_joined(verbs) or '(?!)'})\b",
+        rf"{_LEAD}(?:{joined(verbs) or '(?!)'})\b",
         rf"\b(?:another|one\s+more|an?|the)\s+(?:{nouns})\b[^.!?]{{0,40}}\bplease\b",
         rf"\b(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need)\s+(?:another|one\s+more|an?|the)?\s*(?:{nouns})\b",
         *(rf"\b{_phrase(one)}\b" for one in others),
@@ -351,7 +363,8 @@ def _phrase(words: str) -> str:
     return r"\s+".join(map(regex.escape, words.split()))
 
 
-def _joined(words: Iterable[str]) -> str:
+def joined(words: Iterable[str]) -> str:
+    """An alternation of words and phrases."""
     return "|".join(map(_phrase, words))
 
 

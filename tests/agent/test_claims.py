@@ -106,6 +106,12 @@ async def test_it_does_when_the_user_asks_for_it(library: Callable[..., Any]) ->
     assert (run.status, done) == ("succeeded", ["Solaris", "Solaris"])
 
 
+async def test_what_the_user_forbids_waits_for_a_person(library: Callable[..., Any]) -> None:
+    bench = library(calls(SOLARIS), text("It is due on 3 May."))
+    run = await bench.work(await bench.start("When is Solaris due? Please don't renew it."))
+    assert (run.status, done) == ("waiting_approval", [])
+
+
 async def test_neither_does_another_session(library: Callable[..., Any]) -> None:
     said = text("I have renewed Solaris.")
     bench = library(calls(SOLARIS), said, calls(SOLARIS), said)

@@ -31,6 +31,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
 from guardrails.rails.acts import Act
 from guardrails.rails.claims import LABEL, MOST_CLAIMS, claims_rail
+from guardrails.rails.forbidden import forbids
 from guardrails.rails.injection import scan
 from guardrails.rails.links import LINKS, vouched_for
 from guardrails.rails.repeats import repeats_rail
@@ -42,6 +43,7 @@ from tests.security.benches import bench
 REMIND = ToolSpec("add_reminder", "Adds a reminder to the user's list.", {"type": "object"}, Effect.KEYED)
 ACT = Act.of(REMIND)
 assert ACT is not None
+ADD = CallSubject("c", REMIND, {"text": "milk"})
 LINKS_ENTRY = next(
     one for one in default_policy().document.stages.of(Stage.FINAL).rails if getattr(one, "rail", "") == "links"
 )
@@ -67,6 +69,10 @@ ADDED = Write("add_reminder", {"amount": 5, "text": "milk"}, True, "{}")
 WORK: dict[str, Callable[[int], Any]] = {
     "again and signs": lambda n: ACT.wanted_in("again" + "#" * n + "x"),
     "again and dashes": lambda n: ACT.wanted_in("again" + " -" * (n // 2) + "x"),
+    "a call forbidden again and again": lambda n: forbids("don't add it for me, " * (n // 8), ADD),
+    "words that may forbid": lambda n: forbids("don't want a b c d " * (n // 8) + "leave " * n, ADD),
+    "calls forbidden of others": lambda n: forbids("without adding a table or " * (n // 8), ADD),
+    "what is to be let be": lambda n: forbids("leave a" * n + "keep" + " " * n, ADD),
     "hosts before an @": lambda n: BARE.findall("www." + "aa." * n + "aa@"),
     "addresses before an @": lambda n: addresses_in("www." + "aa." * n + "aa@"),
     "beginnings of a key": lambda n: secrets_finder().find("pypi-AgEIcHlwaS5vcmc" * (n // 2)),

@@ -1,0 +1,161 @@
+"""Whether the user's latest words forbid a call: "don't cancel it", "move it without cancelling", "leave 203 alone".
+
+Only what is sure counts as forbidding. What it is about is not always said: where a call may be meant, a person
+decides; one with other arguments than those that are named ("don't cancel 203 but 204") is not meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import regex
+
+from flightloop.verdicts import Verdict
+from guardrails.aside import aside
+from guardrails.document import PolicyDocument
+from guardrails.rails.acts import LONGEST, Act, gerunds, joined, participles, sentences
+from guardrails.rails.found import leaves
+from guardrails.rails.words import plain
+from guardrails.types import CallSubject, Judgement, Rail, Subject
+
+LABEL = "forbidden"
+_NOT = r"(?:do\s+not|don['’]?t|never|please\s+not|rather\s+not)"
+_MAY_NOT = r"(?:must|should|may|shall)(?:\s+not|n['’]t)"
+_OTHERS = regex.compile(
+    r"\b(?:i|we|they|he|she|people|who|why|(?<!\bthat\s)you|is|are|was|were|has|have|had|been)\s+(?:\w{1,20}ly\s+)?$",
+    regex.IGNORECASE,
+)
+"""Right before it: somebody's habit or a suggestion ("I never cancel", "why don't you")."""
+_EITHER_WAY = regex.compile(r"\b(?:or|whether|why)\s+$", regex.IGNORECASE)
+_ADVERBS = r"(?:(?:ever|please|yet|now|go\s+and|actually|dare\s+to|dare|\w{1,20}\s+or)\s+){0,2}"
+_ONLY = regex.compile(
+    r"\s+(?:but|except(?:\s+for)?|other\s+than|apart\s+from|instead|rather)\b|[.!?;\n]\s", regex.IGNORECASE
+)
+"""Ends what is forbidden; what follows it is not."""
+_LET_BE = regex.compile(
+    r"\b(?:leave|keep)\s+([^.!?;\n]{1,60}?)\s+(?:alone|untouched|unchanged|as\s+(?:it|they)\s+(?:is|are))\b"
+    r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
+    regex.IGNORECASE,
+)
+_NUMBER = regex.compile(r"\d+")
+_DATED = regex.compile(r"\d+(?: \d+)+")
+_NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
+"""A word with a capital that begins no sentence."""
+
+
+def forbidden_rail(document: PolicyDocument) -> Rail:
+    action, harmless = document.tools.forbidden_writes, document.tools.harmless
+
+    async def check(subject: Subject) -> Judgement:
+        call = subject.call
+        if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
+            return Judgement()
+        asked = (await subject.context.past(call.args_sha256)).asked
+        if not await aside(len(asked), forbids, asked, call):
+            return Judgement()
+        reason = "the user's latest words forbid it"
+        verdict = Verdict(action=action, rail="forbidden", stage=subject.stage, reason=reason, labels=[LABEL])
+        return Judgement((verdict,))
+
+    return check
+
+
+def forbids(asked: str, call: CallSubject) -> bool:
+    """Whether somebody's words forbid a call."""
+    act = Act.of(call.spec)
+    if act is None or not act.verbs:
+        return False
+    values = _values(call)
+    said = sentences(asked)
+    if any(values & _within(match[1] or match[2], values) for one in said for match in _LET_BE.finditer(one)):
+        return True
+    banned, rest = _divided(said, act, values)
+    return bool(banned) and any(_means(one, values) for one in banned) and not _wants(rest, act, banned, values)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What is said beside what is forbidden. ``other``: "but …", right behind it."""
+
+    text: str
+    other: bool
+
+
+def _divided(said: Iterable[str], act: Act, values: frozenset[str]) -> tuple[list[str], list[_Rest]]:
+    """What is said to be left undone, and the rest."""
+    banned, rest = [], []
+    pattern, verb = _forbidding(act.verbs)
+    for sentence in said:
+        at = 0
+        for match in pattern.finditer(sentence):
+            if match.start() < at or _spoken_of(sentence[max(0, match.start() - 40) : match.start()], match):
+                continue
+            last = min(len(sentence), match.end() + LONGEST)
+            ends = _ONLY.search(sentence, match.end(), last), verb.search(sentence, match.end(), last)
+            end = min((one.start() for one in ends if one), default=last)
+            clause = sentence[match.end() : end]
+            if act.about is not None and not act.about.search(clause) and not _within(clause, values):
+                continue
+            banned.append(clause)
+            rest.append(_Rest(sentence[at : match.start()], other=False))
+            at = end
+        rest.append(_Rest(sentence[at:], other=_ONLY.match(sentence, at) is not None))
+    return banned, rest
+
+
+def _spoken_of(before: str, match: regex.Match[str]) -> bool:
+    return (match["plain"] is not None and _OTHERS.search(before) is not None) or _EITHER_WAY.search(before) is not None
+
+
+@lru_cache(maxsize=1024)
+def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
+    """What forbids an act with these verbs, and the verbs alone."""
+    base, doing = joined(verbs), joined(form for verb in verbs for form in gerunds(verb))
+    done = joined(form for verb in verbs for form in participles(verb))
+    to_do = rf"(?:(?:you|anyone|anybody|us)\s+)?to\s+(?:{base})"
+    forms = [
+        rf"(?P<plain>{_NOT}\s+{_ADVERBS}(?:{base}))",
+        rf"(?:do\s+not|don['’]?t|no\s+longer)\s+(?:want|wish|need|like)\s+{to_do}",
+        rf"(?:do\s+not|don['’]?t)\s+want\s+(?:[\w.]{{1,30}}\s+){{1,5}}(?:to\s+be\s+)?(?:{done})",
+        rf"not\s+to\s+(?:{base})",
+        rf"to\s+not\s+(?:{base})",
+        rf"(?:without|instead\s+of|rather\s+than|avoid|refrain\s+from|stop)\s+(?:{doing})",
+        rf"{_MAY_NOT}\s+(?:{_ADVERBS}(?:{base})|be\s+(?:{done}))",
+    ]
+    verb = rf"[,\s](?:and\s+|please\s+|just\s+|to\s+)*+(?:{base})"
+    every = rf"\b(?:{'|'.join(forms)})\b"
+    return regex.compile(every, regex.IGNORECASE), regex.compile(rf"{verb}\b", regex.IGNORECASE)
+
+
+def _values(call: CallSubject) -> frozenset[str]:
+    return frozenset(text for value in call.arguments.values() for leaf in leaves(value) if (text := plain(leaf)))
+
+
+def _within(text: str, values: Iterable[str]) -> frozenset[str]:
+    spaced = f" {plain(text)} "
+    return frozenset(value for value in values if f" {value} " in spaced)
+
+
+def _means(clause: str, values: frozenset[str]) -> bool:
+    """Whether what is forbidden may be this call: not where it names others of the same kind."""
+    return bool(_within(clause, values)) or _kinds(_named(clause)).isdisjoint(_kinds(values))
+
+
+def _named(clause: str) -> Iterator[str]:
+    yield from (plain(match.group()) for match in _NAME.finditer(clause))
+    yield from _DATED.findall(plain(clause)) or _NUMBER.findall(plain(clause))
+
+
+def _kinds(values: Iterable[str]) -> frozenset[str]:
+    """What values are, roughly: a number, digits in groups (a date, a time), words."""
+    return frozenset(
+        "number" if value.isdecimal() else "date" if _DATED.fullmatch(value) else "words" for value in values
+    )
+
+
+def _wants(rest: Iterable[_Rest], act: Act, banned: Iterable[str], values: frozenset[str]) -> bool:
+    """Whether the other words ask for the call by a value that is not forbidden."""
+    free = values.difference(*(_within(clause, values) for clause in banned))
+    return any(_within(one.text, free) and (one.other or act.wanted_in(one.text)) for one in rest)

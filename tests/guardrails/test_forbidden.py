@@ -1,0 +1,133 @@
+import pytest
+
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.rails.forbidden import LABEL, forbids
+from guardrails.types import CallSubject, GuardContext, Past, Subject
+
+
+def tool(name, description, **fields):
+    return ToolSpec(name, description, {"type": "object"}, Effect.KEYED, **fields)
+
+
+CANCEL = tool("cancel_booking", "Cancels the booking of a table.")
+MOVE = tool("move_booking", "Moves a booking to another day.")
+BOOK = tool("book_table", "Books a table.")
+READ = ToolSpec("get_booking", "Looks a booking up.", {"type": "object"}, Effect.PURE)
+
+
+def cancel(number):
+    return CallSubject("c", CANCEL, {"number": number})
+
+
+def move(number, day="2027-05-11"):
+    return CallSubject("c", MOVE, {"number": number, "day": day})
+
+
+def book(name):
+    return CallSubject("c", BOOK, {"name": name, "day": "2027-05-11"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "call"),
+    [
+        ("Please don't cancel booking 311.", cancel(311)),
+        ("Don’t cancel it!", cancel(311)),
+        ("DONT CANCEL", cancel(311)),
+        ("Never cancel my bookings.", cancel(311)),
+        ("Move 311 to 2027-05-11 without cancelling it.", cancel(311)),
+        ("I don't want to cancel 311.", cancel(311)),
+        ("I don't want my table to be cancelled.", cancel(311)),
+        ("I asked you not to cancel it.", cancel(311)),
+        ("You must not cancel it.", cancel(311)),
+        ("311 must not be cancelled.", cancel(311)),
+        ("Make sure that you don't cancel it.", cancel(311)),
+        ("Booking 311: don't cancel it.", cancel(311)),
+        ("Don't cancel 311 but 312.", cancel(311)),
+        ("Don't cancel 311 and 312.", cancel(312)),
+        ("Don't cancel 311 and 312. Cancel 313.", cancel(311)),
+        ("Don't cancel or move 311.", move(311)),
+        ("Don't move 311 to 2027-05-11, move it to 2027-05-14.", move(311)),
+        ("Don't book for Ada Moor.", book("Ada Moor")),
+        ("Leave 311 alone and cancel 312.", cancel(311)),
+        ("Keep 311 as it is.", move(311)),
+        ("Don't touch 311!", cancel(311)),
+        ("Don't cancel my table at 19:00.", cancel(311)),
+        ("Don't cancel that one. 312 please.", cancel(312)),
+    ],
+)
+def test_what_forbids_a_call_or_may_mean_it(asked, call):
+    assert forbids(asked, call)
+
+
+@pytest.mark.parametrize(
+    ("asked", "call"),
+    [
+        ("Cancel 311, please.", cancel(311)),
+        ("Don't forget to cancel 311.", cancel(311)),
+        ("Don't hesitate to cancel 311.", cancel(311)),
+        ("Don't worry, just cancel 311.", cancel(311)),
+        ("Don't just cancel it, tell me why.", cancel(311)),
+        ("Why don't you cancel it?", cancel(311)),
+        ("Can't you cancel it?", cancel(311)),
+        ("I never cancel, but please cancel 311.", cancel(311)),
+        ("You never cancelled it! Please do.", cancel(311)),
+        ("What if I do not cancel 311?", cancel(311)),
+        ("Tell me whether or not to cancel it.", cancel(311)),
+        ("I'd rather move 311 than cancel it.", cancel(311)),
+        ("Move 311 to 2027-05-11 without cancelling it.", move(311)),
+        ("Don't cancel 311 but 312.", cancel(312)),
+        ("Don't cancel anything except 311.", cancel(311)),
+        ("Don't cancel 311, cancel 312 instead.", cancel(312)),
+        ("Don't cancel the wrong one! Cancel 312.", cancel(312)),
+        ("Don't cancel 311 and 312. Cancel 313.", cancel(313)),
+        ("Don't move 311 to 2027-05-11, move it to 2027-05-14.", move(311, "2027-05-14")),
+        ("Don't book for Ada Moor, book for Bo Lund.", book("Bo Lund")),
+        ("Leave 311 alone and cancel 312.", cancel(312)),
+        ("Don't move the piano, please.", move(311)),
+        ("Book it, don't cancel it.", book("Bo Lund")),
+    ],
+)
+def test_what_does_not(asked, call):
+    assert not forbids(asked, call)
+
+
+async def ruled(call, asked="Don't cancel it.", tools="", **context):
+    async def past(args_sha256=None):
+        return Past(asked=asked)
+
+    policy = parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n")
+    subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", past=past, **context), call)
+    return await Guard(policy).check(subject)
+
+
+async def test_a_person_decides_about_a_call_that_the_user_forbids():
+    ruling = await ruled(cancel(311))
+    assert ruling.action is Action.ASK
+    assert [verdict.rail for verdict in ruling.verdicts if LABEL in verdict.labels] == ["forbidden"]
+    assert (await ruled(cancel(311), approved_args=frozenset({cancel(311).args_sha256}))).action is Action.ALLOW
+    assert (await ruled(cancel(311), asked="Cancel it.")).action is Action.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("tools", "action"),
+    [
+        (", forbidden_writes: block", Action.BLOCK),
+        (", forbidden_writes: allow", Action.ALLOW),
+        (", harmless: [cancel_booking]", Action.ALLOW),
+    ],
+)
+async def test_the_policy_says_what_becomes_of_it(tools, action):
+    assert (await ruled(cancel(311), tools=tools)).action is action
+
+
+async def test_what_changes_nothing_is_not_forbidden():
+    assert (await ruled(CallSubject("c", READ, {"number": 311}), asked="Don't get it.")).action is Action.ALLOW
+    assert (await ruled(CallSubject("c", tool("x1", ""), {}), asked="Don't x1 it.")).action is Action.ALLOW
+
+
+def test_a_call_cannot_be_redacted():
+    with pytest.raises(Exception, match="cannot be redacted"):
+        parse_policy("name: mine\nversion: 1\ntools: {allow: {'*': ['*']}, forbidden_writes: redact}\n")

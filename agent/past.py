@@ -35,12 +35,12 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
         for one in reversed(await journal.writes(run.tenant_id, session_id, args_sha256, WRITES)):
             if one.run_id == run.id:
                 continue
-            write = Write(one.tool, one.arguments, one.ok, one.told)
+            write = Write(one.tool, one.arguments, one.ok, one.told, run_id=(*one.callers, one.run_id)[0])
             if any(each.id in (one.run_id, *one.callers) for each in line):
                 delegated.append(write)
             else:
                 others.append(write)
-                if _first(run) == (*one.callers, one.run_id)[0]:
+                if _first(run) == write.run_id:
                     family.append(write)
     return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked)
 

@@ -52,12 +52,14 @@ class Write:
     Attributes:
         ok: it succeeded; None: it has not ended yet.
         told: the result or the error, as the model reads it.
+        run_id: of an earlier call of the session, the run that a user asked for and that led to it.
     """
 
     tool: str
     arguments: dict[str, Any]
     ok: bool | None
     told: str = ""
+    run_id: str = ""
 
     @cached_property
     def args_sha256(self) -> str:

@@ -133,6 +133,11 @@ _PERFORMED = (
 )
 _NOUN_ENDINGS = r"(?:e?s|als?|ments?|ings?|l?ations?|ions?|y|ies)?"
 _FINITE = "is|are|was|were|can|may|must|will"
+_THIS_ONE = (
+    r"(?<=#?\d{3,15}\s|^\W*(?:(?:yes|ok(?:ay)?|done|so)\W+){0,2}"
+    r"(?:your|my|his|her|their|this|that|it|the(?=.{1,90}\b(?:for|to)\s))\b[^.!?\n]{0,80}?\b)"
+)
+"""Before "is booked for Monday": a certain thing, and no rule about all of them."""
 _UNREAL = regex.compile(
     r"\b(?:not|no|none|nothing|never|neither|nor|cannot|unable|without|nobody|if|when|once|whether|unless|until|"
     r"as\s+soon\s+as|in\s+case|please)\b|n['’]t\b",
@@ -203,6 +208,7 @@ class Act:
     named: regex.Pattern[str]
     wanted: regex.Pattern[str]
     verbs: tuple[str, ...]
+    past: tuple[str, ...]
     about: regex.Pattern[str] | None = None
 
     @classmethod
@@ -228,6 +234,14 @@ class Act:
             if not (_UNREAL.search(before) or _OF_OTHERS.search(before) or _NOT_SO.match(after)):
                 return match.group().split()[-1].casefold()
         return None
+
+    def told_in(self, text: str) -> bool:
+        """Whether an error says that it was so before: "it is cancelled already", and not "it can't be"."""
+        return any(
+            not (_UNREAL.search(before) or _OF_OTHERS.search(before))
+            for match in self.named.finditer(text)
+            if (before := text[max(0, match.start() - 100) : match.start()]) is not None
+        )
 
     def wanted_in(self, text: str) -> bool:
         """Whether a user's words ask for it now: a request with its verb, or "again" alone.
@@ -297,6 +311,7 @@ def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
         named=_any_of(map(_phrase, [*past, *phrases])),
         wanted=_requests(verbs, [*past, *phrases] if claims else []),
         verbs=tuple(verbs),
+        past=(*past, *phrases),
         about=_any_of(map(_phrase, [*words[1:], *_PRONOUNS])) if broad else None,
     )
 
@@ -309,6 +324,8 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?:was|were)\s+{_ADVERBS}(?:{past})"
         yield rf"(?:is|are|['’]s)\s+(?:now|already|hereby|successfully)\s+{_ADVERBS}(?:{past})"
         yield rf"(?:is|['’]s)\s+(?:{past})(?=\s*(?:[.!]|$|until\b|as\s+(?:you\s+)?requested\b|for\s+you\b))"
+        when = r"(?=\s+(?:for|on|at|with|to)\s+(?:\d|(?-i:[A-Z])))(?!.*\b(?:if|when|unless)\b)"
+        yield rf"{_THIS_ONE}is\s+(?:{past}){when}"
         yield rf"successfully\s+(?:{past})"
         yield rf"(?:I|we)(?:['’]ve|\s+have)\b[^.!?]{{0,200}}?\band\s+(?:have\s+)?(?:also\s+)?(?:{past})"
         yield rf"(?:got|are|is|consider\s+it)\s+(?:{past})(?=\s+now\b|\W*$)"
@@ -317,7 +334,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?<=^\W*)(?:{past})(?=\s+(?:your|the|it|until|#?\d|(?-i:[A-Z])))(?!.*\b(?-i:{_FINITE})\b)"
     if verbs:
         yield rf"(?:I|we)\s+(?:managed|was\s+able|were\s+able)\s+to\s+(?:{joined(verbs)})"
-        noun = "|".join(map(_noun, verbs))
+        noun = "|".join(map(noun_of, verbs))
         between = r"\s+(?:[\w.,€$£]{1,30}\s+)"
         yield rf"(?:I|we){have}{_ADVERBS}{_PERFORMED}{between}{{0,4}}(?:{noun})"
         yield rf"(?:{noun})\b[^.!?]{{0,60}}?\b(?:went\s+through|successful|complete|is\s+done)"
@@ -326,7 +343,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:
     """ "Renew it", "I'd like another renewal"; and the ``others`` anywhere: their language is not known."""
-    nouns = "|".join(map(_noun, verbs)) or "(?!)"
+    nouns = "|".join(map(noun_of, verbs)) or "(?!)"
     forms = [
         rf"{_LEAD}(?:{joined(verbs) or '(?!)'})\b",
         rf"\b(?:another|one\s+more|an?|the)\s+(?:{nouns})\b[^.!?]{{0,40}}\bplease\b",
@@ -353,7 +370,7 @@ def _base(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
-def _noun(verb: str) -> str:
+def noun_of(verb: str) -> str:
     """Nouns of a verb: renewal, payment, cancellation."""
     stem = verb[:-1] if verb.endswith(("e", "y")) and len(verb) > 3 else verb
     return regex.escape(stem) + ("e?" if stem != verb and verb.endswith("e") else "") + _NOUN_ENDINGS

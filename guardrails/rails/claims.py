@@ -16,10 +16,12 @@ import regex
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.document import PolicyDocument
-from guardrails.rails.acts import Act, Claim, clauses_of, sentences
+from guardrails.rails.acts import Act, Claim, clauses_of, in_first_person, sentences
 from guardrails.rails.done import Done, Told
 from guardrails.rails.found import MOST_SPANS
-from guardrails.types import GuardContext, Judgement, Past, Rail, Subject, Write
+from guardrails.rails.objects import Objects
+from guardrails.rails.yes import Yes, last_writes, yes_in
+from guardrails.types import Judgement, Past, Rail, Subject, Write
 
 RAIL = "claims"
 LABEL = "false_claim"
@@ -29,6 +31,8 @@ _DONE = regex.compile(
     r"^(?:all\s+|it['’]?s\s+|that['’]?s\s+)?(?:done|all\s+set|sorted|taken\s+care\s+of)\b", regex.IGNORECASE
 )
 NOTHING = "Nothing was changed."
+CORRECTION = "That answer could not be used:"
+"""What a model is told whose answer was of no use (`agent.context`). Said back to the user it is no answer."""
 _OPEN = regex.compile(r"^error: (?:unknown after a crash|\w+ took longer than)")
 """An error of a call that may have had its effect."""
 _SHOWN = 200
@@ -37,16 +41,21 @@ _SHOWN = 200
 
 def claims_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
-        context = subject.context
+        context, text = subject.context, subject.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
-        if not acts:
+        echoed = CORRECTION in text and (context.run_id or acts) and CORRECTION not in context.user_text
+        if not (acts or echoed):
             return Judgement()
-        said = await aside(len(subject.text), _said, subject.text, acts)
-        if not said:
+        said = await aside(len(text), _said, text, acts)
+        if not (said or echoed or yes_in(text)):
             return Judgement()
         past = await context.past()
-        false = await aside(_characters(subject, past, said), _false, context, past, said)
-        return _judgement(document.tools.false_claims, subject, past, false)
+        found = await aside(_characters(subject, past, said), _false, subject, past, said, acts)
+        if echoed:
+            found = _Found(
+                [_Said(Claim(CORRECTION, CORRECTION, ""), {})], found.writes, "it repeats what the model was told"
+            )
+        return _judgement(document.tools.false_claims, subject, found)
 
     return check
 
@@ -57,6 +66,15 @@ class _Said:
 
     claim: Claim
     tools: Mapping[str, Act]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """False claims, and the calls that they are about."""
+
+    false: Sequence[_Said]
+    writes: Sequence[Write]
+    reason: str = ""
 
 
 def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
@@ -75,20 +93,39 @@ def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
     return len(subject.text) + len(past.asked) + subject.context.characters + compared
 
 
-def _false(context: GuardContext, past: Past, said: Sequence[_Said]) -> list[_Said]:
-    acts = {tool: act for one in said[:MOST_CLAIMS] for tool, act in one.tools.items()}
+def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
+    context = subject.context
+    own = (*context.writes, *past.delegated)
     told = Told(context)
-    done = {tool: Done(context, past, told, act, tool) for tool, act in acts.items()}
-    outcomes = {write.ok for write in (*context.writes, *past.delegated)}
+    yes = Yes.of(subject.text, past.asked, acts)
+    if yes is not None and not yes.borne_out(context, past, told):
+        false = [_Said(Claim(yes.sentence, yes.sentence, ""), yes.acts)]
+        return _Found(false, last_writes(context, past))
+    named = {tool: act for one in said[:MOST_CLAIMS] for tool, act in one.tools.items()}
+    done = {tool: Done(context, past, told, act, tool) for tool, act in named.items()}
+    outcomes = {write.ok for write in own}
     some = True in outcomes or False not in outcomes
+    objects = Objects(context, (*past.writes, *own), acts)
 
     def true(one: _Said) -> bool:
-        return any(done[tool].supports(one.claim.clause) for tool in one.tools) if one.tools else some
+        if not one.tools:
+            return some
+        clause = one.claim.clause
+        answers = yes is not None and one.claim.sentence == yes.sentence and yes.acts.keys() & one.tools.keys()
+        if answers and not in_first_person(clause):
+            return True  # "yes, it was cancelled", and the question was found to be right
+        if not any(done[tool].supports(clause) for tool in one.tools):
+            return False
+        return any(done[tool].looked_up(clause) for tool in one.tools) or objects.agree(clause, together[clause])
 
-    return [one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)]
+    together: dict[str, set[str]] = {}
+    for one in said[:MOST_CLAIMS]:
+        together.setdefault(one.claim.clause, set()).update(one.tools)
+    return _Found([one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)], own)
 
 
-def _judgement(action: Action, subject: Subject, past: Past, false: Sequence[_Said]) -> Judgement:
+def _judgement(action: Action, subject: Subject, found: _Found) -> Judgement:
+    false = found.false
     if not false:
         return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=subject.stage),))
     told = list(dict.fromkeys(one.claim.sentence for one in false))
@@ -98,12 +135,11 @@ def _judgement(action: Action, subject: Subject, past: Past, false: Sequence[_Sa
         action=action,
         rail=RAIL,
         stage=subject.stage,
-        reason=f"it says that {tools} was called, and no successful call bears it out",
+        reason=found.reason or f"it says that {tools} was called, and no successful call bears it out",
         labels=[LABEL],
         spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],
     )
-    replaced = what_was_done((*subject.context.writes, *past.delegated)) if action is Action.REDACT else None
-    return Judgement((verdict,), text=replaced)
+    return Judgement((verdict,), text=what_was_done(found.writes) if action is Action.REDACT else None)
 
 
 def what_was_done(writes: Iterable[Write]) -> str:

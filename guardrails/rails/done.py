@@ -15,7 +15,7 @@ from guardrails.rails.found import leaves
 from guardrails.rails.words import numbers_in, plain
 from guardrails.types import GuardContext, Past, Write
 
-_MONEY = regex.compile(
+MONEY = regex.compile(
     r"(?:[€$£]|\b(?:EUR|USD|GBP))\s?(\d[\d.,]*\d|\d)"
     r"|(?<![\d.,])[.,]*+(\d[\d.,]*+)(?<=\d)\s?(?:[€$£]|(?:EUR|USD|GBP|euros?|dollars?|pounds?)\b)",
     regex.IGNORECASE,
@@ -90,7 +90,7 @@ class Done:
         self._sums: dict[tuple[int, ...], tuple[set[float], set[float]]] = {}
 
     def supports(self, clause: str) -> bool:
-        if not in_first_person(clause) and self._looked_up(clause):
+        if self.looked_up(clause):
             return True
         named = self._phrases.within(plain(clause))
         counted = self._counted(named)
@@ -104,12 +104,14 @@ class Done:
         others = named - self._own
         return self._succeeded + [call for call in self._before if not others.isdisjoint(call.arguments)]
 
-    def _looked_up(self, clause: str) -> bool:
-        """Whether a result says that it was done before, or a tool refused since it was.
+    def looked_up(self, clause: str) -> bool:
+        """Whether a clause says of nobody that they did it, and a result that it was, or a tool refused since it was.
 
         Where it was wanted now, the clause must be about the past and a field or value must say so: many a document
         says that orders are cancelled.
         """
+        if in_first_person(clause):
+            return False
         if self._wanted and not self._succeeded:
             return _PAST.search(clause) is not None and self._said_now
         return self._said
@@ -124,7 +126,7 @@ class Done:
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
         """Whether a sum of money in a clause is one of those that calls with a sum were made with, or returned."""
-        stated = {number for match in _MONEY.finditer(clause) for number in numbers_in(match[1] or match[2])}
+        stated = {number for match in MONEY.finditer(clause) for number in numbers_in(match[1] or match[2])}
         if not stated:
             return True
         key = tuple(map(id, calls))

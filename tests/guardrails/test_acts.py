@@ -44,6 +44,8 @@ RENEW = act("renew_loan", "Renews a loan by four weeks.")
         "Consider it renewed.",
         "Your renewal went through.",
         "Renewal successful.",
+        "Your loan 502 is renewed for Ada Moor.",
+        "Loan 502 is renewed on 2026-05-03.",
     ],
 )
 def test_what_says_that_it_was_done(said):
@@ -59,6 +61,8 @@ def test_what_says_that_it_was_done(said):
         "It could have been renewed.",
         "Loans can be renewed twice.",
         "A loan is renewed for four weeks.",
+        "Your loan is renewed for 4 weeks if nobody waits for it.",
+        "Each loan is renewed on Mondays.",
         "Renewed loans are due in four weeks.",
         "Shall I renew it? Was it renewed?",
         "No loan was renewed.",
@@ -162,7 +166,17 @@ def test_no_text_breaks_it(text, name, description):
 
 
 @pytest.mark.parametrize(
-    "piece", ["I have renewed nothing ", " ", "renewed ", "! ", '."', "the renewal of a ", "I have now "]
+    "piece",
+    [
+        "I have renewed nothing ",
+        " ",
+        "renewed ",
+        "! ",
+        '."',
+        "the renewal of a ",
+        "I have now ",
+        "your loan is renewed for A ",
+    ],
 )
 def test_the_work_grows_with_the_text_alone(piece):
     def spent(times):

@@ -1,0 +1,128 @@
+"""What a claim is about: numbers and things that the calls which bear it out must have had."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+
+import regex
+
+from flightloop.tool import ToolSpec
+from guardrails.rails.acts import Act, joined, noun_of
+from guardrails.rails.done import MONEY
+from guardrails.rails.found import leaves
+from guardrails.rails.words import plain
+from guardrails.types import GuardContext, Write
+
+_IDENTIFIER = regex.compile(
+    r"(?<![\w.,:/€$£%+-])(?<!\d\s)#?(?!(?:19|20)\d\d\b)(\d{3,15})(?![\w:%€$£/+-]|[.,]\d|\s\d)"
+    r"(?=\s*(?:[^\w\s]|$|(?:is|are|was|were|has|have|had|and|or|for|on|to|at|from|until|till|by|with|as|in|now|already|"
+    r"successfully|too|also|again|instead)\b))",
+    regex.IGNORECASE,
+)
+"""A number that names something: no part of a date, a time or a sum, and nothing is counted by it ("350 points")."""
+_ELSEWHERE = regex.compile(
+    r"\b(?:call|dial|phone|ring|tel|ext|extension|hotline|room|page|gate|floor|street|box|zip|code|after|before|than|"
+    r"instead\s+of|not|from|about|over|around|nearly|like|besides)\W+(?:(?:your|the|my|our|a)\s+)?(?:[a-z]{1,20}\s+)?#?$",
+    regex.IGNORECASE,
+)
+"""Right before it: a number of something else, or one that the claim is not about."""
+_DIGITS = regex.compile(r"\d+")
+_RECORD = regex.compile(r"\{[^{}]*+\}")
+_FIELD = regex.compile(r"(?<=[:\[,]\s?\"?)\d+(?=\"?\s?[,}\]])")
+_DETERMINER = r"(?:the|a|an|your|my|our|his|her|their|this|that|another|one)"
+_ADJECTIVES = r"\s+(?:[\w'’.-]{1,30}\s+){0,2}?"
+
+
+def identifiers(clause: str) -> frozenset[str]:
+    """Numbers in a clause that name something, without zeros at their beginning."""
+    clause = MONEY.sub(lambda match: "€" * len(match.group()), clause)
+    return frozenset(
+        match[1].lstrip("0")
+        for match in _IDENTIFIER.finditer(clause)
+        if not _ELSEWHERE.search(clause[max(0, match.start() - 60) : match.start()])
+    )
+
+
+class Objects:
+    """What the calls were about that succeeded.
+
+    Args:
+        writes: of the session.
+        acts: of the agent's tools.
+    """
+
+    def __init__(self, context: GuardContext, writes: Iterable[Write], acts: Mapping[str, Act]) -> None:
+        self._context, self._acts = context, acts
+        self._writes = [write for write in writes if write.ok]
+        self._numbers: dict[str, frozenset[str]] = {}
+        self._spoken: dict[str, bool] = {}
+
+    def agree(self, clause: str, tools: Collection[str]) -> bool:
+        """Whether a clause about calls of some tools names numbers and things that they had."""
+        numbers = identifiers(clause)
+        known = (number for tool in tools for number in self._numbers_of(tool)) if numbers else ()
+        return numbers <= frozenset(known) and not self._of_others(clause, tools)
+
+    def _numbers_of(self, tool: str) -> frozenset[str]:
+        """Of a tool's calls, and of what was looked up about the same things."""
+        if tool not in self._numbers:
+            calls = [write for write in self._writes if write.tool == tool]
+            values = [leaf for call in calls for value in call.arguments.values() for leaf in leaves(value)]
+            texts = [*values, *(call.told for call in calls)]
+            names = {value for value in values if value.isdecimal()}
+            names.update(digits for call in calls for digits in _FIELD.findall(call.told))
+            records = (record for result in self._context.results for record in _RECORD.findall(result))
+            texts += [record for record in records if not names.isdisjoint(_FIELD.findall(record))]
+            self._numbers[tool] = frozenset(digits.lstrip("0") for text in texts for digits in _DIGITS.findall(text))
+        return self._numbers[tool]
+
+    def _of_others(self, clause: str, tools: Collection[str]) -> bool:
+        """Whether a clause says it of a thing of another tool that has not done it: "the refill is booked".
+
+        Not where it names a thing of its own tools as well, or where a call or a result has that word.
+        """
+        words = set(plain(clause).split())
+        own = [spec for spec in self._context.writers if spec.name in tools]
+        if any(not words.isdisjoint((noun, noun + "s")) for spec in own for noun in _nouns(spec)):
+            return False
+        others = [spec for spec in self._context.writers if spec.name not in tools]
+        named = {noun for spec in others for noun in _nouns(spec) if not words.isdisjoint((noun, noun + "s"))}
+        meant = [noun for noun in named if any(_about(noun, self._acts[tool].past).search(clause) for tool in tools)]
+        made = {write.tool for write in self._writes}
+        known = {word for spec in own for word in _words(spec)}
+        known.update(noun for spec in others if spec.name in made for noun in _nouns(spec))
+        verbs = {verb for tool in tools for verb in self._acts[tool].verbs}
+        deeds = regex.compile("|".join(map(noun_of, verbs)) or "(?!)")  # a reservation is what `reserve_room` makes
+        return any(noun not in known and not deeds.fullmatch(noun) and not self._is_spoken(noun) for noun in meant)
+
+    def _is_spoken(self, noun: str) -> bool:
+        if noun not in self._spoken:
+            given = (leaf for write in self._writes for value in write.arguments.values() for leaf in leaves(value))
+            texts = (*self._context.results, *(write.told for write in self._writes), *given)
+            self._spoken[noun] = any(noun in text.casefold() for text in texts)
+        return self._spoken[noun]
+
+
+def _nouns(spec: ToolSpec) -> list[str]:
+    """What a tool's name says after its verb."""
+    return [word for word in _name(spec)[1:] if len(word) > 3]
+
+
+def _name(spec: ToolSpec) -> list[str]:
+    return [word.casefold() for word in regex.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", spec.name)]
+
+
+def _words(spec: ToolSpec) -> Iterator[str]:
+    """What a tool may be spoken of by."""
+    for word in (*_name(spec), *plain(spec.description).split(), *spec.parameters.get("properties", {})):
+        yield from (word, word.removesuffix("s"))
+
+
+@lru_cache(maxsize=1024)
+def _about(noun: str, past: tuple[str, ...]) -> regex.Pattern[str]:
+    """Clauses in which it is a thing that something was done with."""
+    done = rf"\b(?:{joined(past)})\b"
+    begin = rf"^\W*(?:(?:yes|ok(?:ay)?|also|and|so|done)\W+){{0,2}}(?:{_DETERMINER}{_ADJECTIVES})?"
+    thing = rf"{_DETERMINER}{_ADJECTIVES}{noun}s?\b"
+    return regex.compile(rf"{begin}{noun}s?\b.*{done}|{done}\s+{thing}", regex.IGNORECASE)

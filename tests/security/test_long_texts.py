@@ -31,10 +31,8 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
 from guardrails.rails.acts import Act
 from guardrails.rails.claims import LABEL, MOST_CLAIMS, claims_rail
-from guardrails.rails.forbidden import forbids
 from guardrails.rails.injection import scan
 from guardrails.rails.links import LINKS, vouched_for
-from guardrails.rails.objects import identifiers
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.secrets import secrets_finder
 from guardrails.types import CallSubject, GuardContext, Judgement, Past, Subject, Write, args_sha256
@@ -44,7 +42,6 @@ from tests.security.benches import bench
 REMIND = ToolSpec("add_reminder", "Adds a reminder to the user's list.", {"type": "object"}, Effect.KEYED)
 ACT = Act.of(REMIND)
 assert ACT is not None
-ADD = CallSubject("c", REMIND, {"text": "milk"})
 LINKS_ENTRY = next(
     one for one in default_policy().document.stages.of(Stage.FINAL).rails if getattr(one, "rail", "") == "links"
 )
@@ -54,13 +51,6 @@ def final(said: str, **context: Any) -> Judgement:
     rail = claims_rail(default_policy().document)
     subject = Subject(Stage.FINAL, said, GuardContext(agent="desk", writers=(REMIND,), **context))
     return asyncio.run(rail(subject))
-
-
-def agreed(said: str, asked: str) -> Judgement:
-    async def past(args_sha256: str | None = None) -> Past:
-        return Past(writes=(ADDED,), asked=asked)
-
-    return final(said, past=past)
 
 
 def judge_link(said: str) -> None:
@@ -77,16 +67,6 @@ ADDED = Write("add_reminder", {"amount": 5, "text": "milk"}, True, "{}")
 WORK: dict[str, Callable[[int], Any]] = {
     "again and signs": lambda n: ACT.wanted_in("again" + "#" * n + "x"),
     "again and dashes": lambda n: ACT.wanted_in("again" + " -" * (n // 2) + "x"),
-    "a call forbidden again and again": lambda n: forbids("don't add it for me, " * (n // 8), ADD),
-    "words that may forbid": lambda n: forbids("don't want a b c d " * (n // 8) + "leave " * n, ADD),
-    "calls forbidden of others": lambda n: forbids("without adding a table or " * (n // 8), ADD),
-    "what is to be let be": lambda n: forbids("leave a" * n + "keep" + " " * n, ADD),
-    "questions that ask nothing": lambda n: agreed("Yes.", "did it a b c " * (n // 4) + "is it a " * n),
-    "questions one by one": lambda n: agreed("Yes.", "Did it work? " * (n // 4)),
-    "yes again and again": lambda n: agreed("yes, " * n, "Did it work?"),
-    "numbers and signs": lambda n: final("I have added " + "512 # call a " * (n // 4), writes=(ADDED,)),
-    "digits and blanks": lambda n: identifiers(("4" * 14 + " " * 14) * (n // 14)),
-    "things of other tools": lambda n: final("The list is added for A. " * (n // 16), writes=(ADDED,)),
     "hosts before an @": lambda n: BARE.findall("www." + "aa." * n + "aa@"),
     "addresses before an @": lambda n: addresses_in("www." + "aa." * n + "aa@"),
     "beginnings of a key": lambda n: secrets_finder().find("pypi-AgEIcHlwaS5vcmc" * (n // 2)),
@@ -124,20 +104,6 @@ def test_claims_are_not_compared_with_calls_one_by_one() -> None:
     def judged(many: int) -> None:
         writes = tuple(Write("add_reminder", {"text": f"x{i} " + "y" * 400}, True, "{}") for i in range(many))
         final("".join(f"I have added it z{i}. " for i in range(many)), writes=writes)
-
-    judged(2)
-    assert seconds(lambda: judged(400)) < 9 * max(seconds(lambda: judged(100)), 0.005)
-
-
-def test_a_yes_is_not_compared_with_calls_one_by_one() -> None:
-    def judged(many: int) -> None:
-        writes = tuple(Write("add_reminder", {"text": f"x{i} " + "y" * 400}, False, "{}") for i in range(many))
-        results = tuple('{"reminder":"added"}' * 10 for _ in range(many))
-
-        async def past(args_sha256: str | None = None) -> Past:
-            return Past(writes=writes, asked="Did you add it?")
-
-        final("Yes, I added x 123. " * many, past=past, results=results)
 
     judged(2)
     assert seconds(lambda: judged(400)) < 9 * max(seconds(lambda: judged(100)), 0.005)

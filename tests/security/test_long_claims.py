@@ -1,0 +1,57 @@
+"""Long answers about what was done, and long words of users that ask about it or forbid it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from guardrails.rails.forbidden import forbids
+from guardrails.rails.objects import identifiers
+from guardrails.types import CallSubject, Judgement, Past, Write
+from tests.security.test_long_texts import ADDED, REMIND, final, seconds
+
+ADD = CallSubject("c", REMIND, {"text": "milk"})
+
+
+def agreed(said: str, asked: str) -> Judgement:
+    async def past(args_sha256: str | None = None) -> Past:
+        return Past(writes=(ADDED,), asked=asked)
+
+    return final(said, past=past)
+
+
+WORK: dict[str, Callable[[int], Any]] = {
+    "a call forbidden again and again": lambda n: forbids("don't add it for me, " * (n // 8), ADD),
+    "words that may forbid": lambda n: forbids("don't want a b c d " * (n // 8) + "leave " * n, ADD),
+    "calls forbidden of others": lambda n: forbids("without adding a table or " * (n // 8), ADD),
+    "what is to be let be": lambda n: forbids("leave a" * n + "keep" + " " * n, ADD),
+    "questions that ask nothing": lambda n: agreed("Yes.", "did it a b c " * (n // 4) + "is it a " * n),
+    "questions one by one": lambda n: agreed("Yes.", "Did it work? " * (n // 4)),
+    "yes again and again": lambda n: agreed("yes, " * n, "Did it work?"),
+    "numbers and signs": lambda n: final("I have added " + "512 # call a " * (n // 4), writes=(ADDED,)),
+    "digits and blanks": lambda n: identifiers(("4" * 14 + " " * 14) * (n // 14)),
+    "things of other tools": lambda n: final("The list is added for A. " * (n // 16), writes=(ADDED,)),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_four_times_the_text_takes_no_sixteen_times_as_long(name: str) -> None:
+    work = WORK[name]
+    work(100)  # what is compiled or loaded once
+    assert seconds(lambda: work(16_000)) < 9 * max(seconds(lambda: work(4000)), 0.005)
+
+
+def test_a_yes_is_not_compared_with_calls_one_by_one() -> None:
+    def judged(many: int) -> None:
+        writes = tuple(Write("add_reminder", {"text": f"x{i} " + "y" * 400}, False, "{}") for i in range(many))
+        results = tuple('{"reminder":"added"}' * 10 for _ in range(many))
+
+        async def past(args_sha256: str | None = None) -> Past:
+            return Past(writes=writes, asked="Did you add it?")
+
+        final("Yes, I added x 123. " * many, past=past, results=results)
+
+    judged(2)
+    assert seconds(lambda: judged(400)) < 9 * max(seconds(lambda: judged(100)), 0.005)

@@ -61,7 +61,6 @@ async def test_one_that_claims_it_again_is_corrected(library: Callable[..., Any]
     assert text_of(run.output) == "Not done: renew loan (title: Dune)."
 
 
-<<<<<<< HEAD
 async def test_what_it_has_claimed_is_not_made_true_unasked(library: Callable[..., Any]) -> None:
     claim = text("I have renewed Solaris.")
     bench = library(claim, calls(SOLARIS), claim, text("Nothing was done."))
@@ -75,7 +74,8 @@ async def test_one_that_calls_on_and_on_fails_in_words_for_the_user(library: Cal
     run = await bench.work(await bench.start("Is Solaris renewed?"))
     assert (run.status, run.error.code, done) == ("failed", "invalid_call", [])
     assert "Ask in other words" in run.error.message
-=======
+
+
 async def test_what_it_is_told_then_is_no_answer(library: Callable[..., Any]) -> None:
     echo = text(f"{CORRECTION} it says that renew_loan was called. Try again.")
     bench = library(calls(DUNE), text("I have renewed Dune."), echo, echo)
@@ -92,7 +92,6 @@ async def test_a_yes_to_whether_it_worked_is_a_claim(library: Callable[..., Any]
         runs.append(await bench.work(await bench.start(asked, session_id="s")))
     assert text_of(runs[1].output) == "Yes, it did."
     assert text_of(runs[3].output) == "Not done: renew loan (title: Dune)."
->>>>>>> add633a (Claims: a bare yes to whether something was done, numbers and things that no call had, what the model was told said back)
 
 
 async def test_text_beside_a_call_that_claims_it_is_left_out(library: Callable[..., Any]) -> None:

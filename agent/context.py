@@ -13,6 +13,7 @@ from agent.spec import Example
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
+from guardrails.rails.claims import CORRECTION
 
 CHARS_PER_TOKEN = 3.0
 """Cautious for English; corrected by what the model really counts."""
@@ -204,7 +205,7 @@ def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
             ]
             return [asked, *answers]
         case CallsDecided() as unusable:
-            observation = _message("user", f"That answer could not be used: {unusable.problem}. Try again.")
+            observation = _message("user", f"{CORRECTION} {unusable.problem}. Try again.")
             return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
 
 

@@ -34,6 +34,7 @@ from flightloop.chat import (
 from flightloop.content import TextPart
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
+from guardrails.rails.claims import CORRECTION
 from guardrails.types import CallSubject, Ruling, Subject
 
 TRIES = 2
@@ -83,7 +84,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
 def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
     kept = "" if call.repeated else call.released
     said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
-    told = [TextPart(text=f"That answer could not be used: {call.problem}. Try again.")]
+    told = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
     changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}
     if call.repeated:
         changes["frequency_penalty"] = max(request.frequency_penalty, PENALTY)

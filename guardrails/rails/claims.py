@@ -32,7 +32,7 @@ _DONE = regex.compile(
 )
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
-"""What a model is told whose answer was of no use (`agent.context`). Said back to the user it is no answer."""
+"""What a model is told whose answer was of no use. Said back to the user it is no answer."""
 _OPEN = regex.compile(r"^error: (?:unknown after a crash|\w+ took longer than)")
 """An error of a call that may have had its effect."""
 _SHOWN = 200

@@ -107,6 +107,7 @@ class Written:
     Attributes:
         callers: runs that the call's run works for.
         ok: it succeeded; None: it has no result yet.
+        uncertain: it may have had its effect although it is not ``ok``.
         told: the beginning of the result or the error, as the model reads it.
     """
 
@@ -117,6 +118,7 @@ class Written:
     arguments: dict[str, Any]
     args_sha256: str
     ok: bool | None = None
+    uncertain: bool = False
     told: str = ""
 
 

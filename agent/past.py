@@ -34,8 +34,11 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
     for session_id in dict.fromkeys(each.session_id for each in line):
         for one in reversed(await journal.writes(run.tenant_id, session_id, args_sha256, WRITES)):
             if one.run_id == run.id:
+                if args_sha256 is not None and one.ok is None:
+                    break  # the run's own call, which has just begun: the others came before it
                 continue
-            write = Write(one.tool, one.arguments, one.ok, one.told, run_id=(*one.callers, one.run_id)[0])
+            first = (*one.callers, one.run_id)[0]
+            write = Write(one.tool, one.arguments, one.ok, one.told, run_id=first, uncertain=one.uncertain)
             if any(each.id in (one.run_id, *one.callers) for each in line):
                 delegated.append(write)
             else:
@@ -48,7 +51,13 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
 def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
     """Calls that change something and have a result, in order."""
     return [
-        Write(state.call.function.name, arguments, state.result.ok, result_text(state.result))
+        Write(
+            state.call.function.name,
+            arguments,
+            state.result.ok,
+            result_text(state.result),
+            uncertain=state.result.uncertain,
+        )
         for turn in turns
         for state in turn.calls
         if state.result is not None and writes(state.call.function.name)

@@ -14,6 +14,7 @@ from agent.budgets import share
 from agent.gate import Gate, Means
 from agent.history import CallState, call_states, result_text
 from agent.journal import new_id
+from agent.results import guarded, result_of
 from agent.run import RunState, apply
 from agent.subagent import Subagent, outcome, run_for
 from flightloop.errors import NotFound
@@ -29,7 +30,6 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from flightloop.wellformed import LEVELS, finite, levels, whole
 from guardrails.types import CallSubject, Ruling, Write
 from tools.host import ToolOutcome
 
@@ -39,7 +39,7 @@ LINGER_S = 0.005
 
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
-TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
+ELSEWHERE = "another run of this session has just made the same call: it was not made once more"
 CANCELLED = "the run was cancelled before it began"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
@@ -69,6 +69,7 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
     book.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
         await book.write(children=[child for each in begun for child in each.children])
+        begun = await _together([performing.still(each) for each in begun])
     async with _written_soon(book):
         rest = [performing.one(state) for state in states[most:]]
         await _together([*(performing.go_on(each) for each in begun), *rest])
@@ -122,6 +123,7 @@ class _Begun:
     children: list[RunCreated] = field(default_factory=list)
     spec: ToolSpec | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    refused: str | None = None
 
     @property
     def harmless(self) -> bool:
@@ -155,7 +157,7 @@ class _Performing:
                 return
             begun = await self.begin(state)
             await self.book.write(*begun.events, children=begun.children)
-            await self._perform(begun)
+            await self._perform(await self.still(begun))
 
     async def begin(self, state: CallState) -> _Begun:
         """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
@@ -179,8 +181,25 @@ class _Performing:
     async def _perform(self, begun: _Begun) -> None:
         if begun.spec is not None and self.book.state.cancel_requested:
             await self.book.write(self._failed(begun.state, CANCELLED))
+        elif begun.refused is not None:
+            await self.book.write(self._failed(begun.state, begun.refused))
         elif begun.spec is not None:
             await self._effect(begun.state, begun.spec, begun.arguments)
+
+    async def still(self, begun: _Begun) -> _Begun:
+        """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
+        of two, the later one is not made, unless the guard allows it all the same."""
+        if begun.spec is None or not begun.spec.writes:
+            return begun
+        subject = CallSubject(begun.state.call.id, begun.spec, begun.arguments)
+        past = await self.book.past("", subject.args_sha256)
+        if not any(write.may_be_done for write in (*past.writes, *past.delegated)):
+            return begun
+        try:
+            _, ruling = await self._ruled(begun.state)
+        except _Refused as refused:
+            return replace(begun, refused=str(refused))
+        return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
         """The run of another agent that works on the call; this one goes on when that has ended."""
@@ -226,7 +245,14 @@ class _Performing:
             raise _Refused(error.message) from error
         if problems:
             raise _Refused("; ".join(problems))
-        return spec, arguments
+        return spec, toolbox.canonical(name, arguments)
+
+    def _meant(self, state: CallState) -> dict[str, Any] | None:
+        """A call's arguments as they would be performed; None: it can't be."""
+        try:
+            return self._understood(state)[1] if state.intent is None else state.intent.arguments
+        except _Refused:
+            return None
 
     async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
         """The guard's ruling; raises _Refused for a block or a person's no."""
@@ -248,7 +274,7 @@ class _Performing:
         return [
             Write(one.call.function.name, arguments, ok=None)
             for one in before
-            if one.result is None and (arguments := one.arguments) is not None
+            if one.result is None and (arguments := self._meant(one)) is not None
         ]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
@@ -305,18 +331,21 @@ class _Performing:
         await self._effect(state, subject.spec, subject.arguments)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
-        return self._failed(state, why if intent.effect == Effect.PURE else f"{UNKNOWN} ({why})")
+        if intent.effect == Effect.PURE:
+            return self._failed(state, why)
+        return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
 
     async def _reconcile(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """What became of a call that can't be repeated, if its tool names one that knows."""
         if spec.reconcile is None:
-            await self.book.write(self._failed(state, UNKNOWN))
+            await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
             return
         asked = self.means.hosts.registry.get(spec.reconcile)
         known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
         outcome = await self.gate.call(state, asked, known)
         if not outcome.ok or outcome.content is None:
-            await self.book.write(self._failed(state, UNPERFORMED if outcome.ok else UNKNOWN))
+            why = UNPERFORMED if outcome.ok else UNKNOWN
+            await self.book.write(self._failed(state, why, uncertain=not outcome.ok))
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
@@ -331,48 +360,14 @@ class _Performing:
         outcome: ToolOutcome,
         tainted: bool = False,
     ) -> None:
-        result = _result(state, spec.name, outcome)
+        result = result_of(state.call.id, spec.name, outcome)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
-        self.book.defer([_guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
         if len(self.calls) > 1:
             await asyncio.sleep(0)  # results of the same moment are written together
         await self.book.write()
 
-    def _failed(self, state: CallState, error: str) -> ToolResult:
-        return ToolResult(call_id=state.call.id, tool=state.call.function.name or "?", ok=False, error=error)
-
-
-def _result(state: CallState, tool: str, outcome: ToolOutcome) -> ToolResult:
-    return ToolResult(
-        call_id=state.call.id,
-        tool=tool,
-        ok=outcome.ok,
-        content=finite(whole(outcome.content)) if levels(outcome.content) <= LEVELS else TOO_DEEP,
-        error=whole(outcome.error),
-        note=whole(outcome.note),
-        seconds=outcome.seconds,
-        traceback=whole(outcome.traceback),
-        tries=outcome.tries,
-    )
-
-
-def _guarded(result: ToolResult, ruling: Ruling) -> ToolResult:
-    """The result as the model may see it."""
-    if ruling.action.severity >= Action.ASK.severity:
-        # Nobody can be asked about what has already happened: the result is withheld.
-        withheld = f"a guardrail withheld the result: {ruling.reason}"
-        return result.model_copy(
-            update={
-                "ok": False,
-                "content": None,
-                "error": withheld,
-                "note": None,
-                "tainted": ruling.tainted,
-                "traceback": None,
-            }
-        )
-    if ruling.action is Action.REDACT:
-        field = {"content": ruling.text, "note": None} if result.ok else {"error": ruling.text.removeprefix("error: ")}
-        return result.model_copy(update={**field, "tainted": ruling.tainted})
-    return result.model_copy(update={"tainted": ruling.tainted})
+    def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:
+        tool = state.call.function.name or "?"
+        return ToolResult(call_id=state.call.id, tool=tool, ok=False, error=error, uncertain=uncertain)

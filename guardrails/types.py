@@ -51,6 +51,7 @@ class Write:
 
     Attributes:
         ok: it succeeded; None: it has not ended yet.
+        uncertain: it is not ``ok``, and may have had its effect all the same.
         told: the result or the error, as the model reads it.
         run_id: of an earlier call of the session, the run that a user asked for and that led to it.
     """
@@ -60,6 +61,11 @@ class Write:
     ok: bool | None
     told: str = ""
     run_id: str = ""
+    uncertain: bool = False
+
+    @property
+    def may_be_done(self) -> bool:
+        return self.ok is not False or self.uncertain
 
     @cached_property
     def args_sha256(self) -> str:

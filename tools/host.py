@@ -46,6 +46,8 @@ class ToolOutcome:
     traceback: str | None = None
     """Where the tool raised: untrusted text, and not for the model."""
     tries: int = 1
+    uncertain: bool = False
+    """It is not ``ok``, and its effect may have happened all the same."""
 
 
 class HostPool:
@@ -221,7 +223,7 @@ class ToolHosts:
             if not entry.killed or (current is not None and current.cancelling()):
                 raise
             seconds = time.monotonic() - started
-            return ToolOutcome(False, error="the call was stopped", seconds=seconds, killed=True)
+            return ToolOutcome(False, error="the call was stopped", seconds=seconds, killed=True, uncertain=True)
         finally:
             self._calls.discard(entry)
 
@@ -273,6 +275,7 @@ class _Tries:
         """The last try's outcome, with the seconds of all of them. ``host``: for the first one."""
         tries = 1
         outcome, again = await self._one(host)
+        uncertain = outcome.uncertain
         while again and tries <= self.spec.retries and (pause := backoff(tries)) < self._left():
             log.warning("%s failed at try %d of %d", self.spec.name, tries, self.spec.retries + 1)
             await asyncio.sleep(pause)
@@ -282,7 +285,9 @@ class _Tries:
                 break  # what the tool itself said tells more
             tries += 1
             outcome, again = await self._one(host)
-        return replace(outcome, tries=tries, seconds=time.monotonic() - self.began)
+            uncertain = uncertain or outcome.uncertain
+        seconds = time.monotonic() - self.began
+        return replace(outcome, tries=tries, seconds=seconds, uncertain=uncertain and not outcome.ok)
 
     def _left(self) -> float:
         return self.spec.timeout_s - (time.monotonic() - self.began)
@@ -300,9 +305,9 @@ class _Tries:
             return told, answer.traceback is not None
         except TimeoutError:
             message = f"{self.spec.name} took longer than {self.spec.timeout_s:g} s and was stopped"
-            return ToolOutcome(False, error=message, timed_out=True), False
+            return ToolOutcome(False, error=message, timed_out=True, uncertain=True), False
         except HostFailed as error:
-            return ToolOutcome(False, error=str(error)), True
+            return ToolOutcome(False, error=str(error), uncertain=True), True
         finally:
             with suppress(ProcessLookupError):
                 await asyncio.shield(self.pool.release(host, healthy))

@@ -20,6 +20,7 @@ from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
+from tools.canonical import canonical
 from tools.validation import Unchecked, check_schema, errors_of, validator_of
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
@@ -132,6 +133,12 @@ class Registry:
             return [str(problem)]
         said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
         return list(said)[:MAX_PROBLEMS]
+
+    def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments without problems, in the form that all spellings of the same call have. Raises NotFound."""
+        plain, full = canonical(arguments, {}), canonical(arguments, self.get(name).parameters)
+        refused = full != plain and self.problems(name, full)  # a default that its own schema does not allow
+        return plain if refused else full
 
 
 def _check_parameters(spec: ToolSpec) -> None:

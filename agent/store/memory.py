@@ -141,10 +141,10 @@ class _Tables:
     def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
         self._writes.append((tenant_id, session_id, written))
 
-    def end_write(self, run_id: str, call_id: str, ok: bool, told: str) -> None:
+    def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
         for index, (tenant, session, one) in enumerate(self._writes):
             if (one.run_id, one.call_id) == (run_id, call_id):
-                self._writes[index] = (tenant, session, replace(one, ok=ok, told=told))
+                self._writes[index] = (tenant, session, replace(one, ok=ok, uncertain=uncertain, told=told))
 
     def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
         of_session = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from agent.journal import Written
 from agent.store import tables as t
@@ -14,8 +14,10 @@ from agent.store.prepared import Prepared
 _END = Prepared(
     update(t.writes)
     .where(t.writes.c.run_id == bindparam("of_run"), t.writes.c.call_id == bindparam("of_call"))
-    .values(ok=bindparam("ok"), told=bindparam("told"))
+    .values(ok=bindparam("ok"), uncertain=bindparam("uncertain"), told=bindparam("told"))
 )
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:session, 0))")
 
 
 class SqlWrites:
@@ -24,19 +26,23 @@ class SqlWrites:
     _connection: Connection
 
     def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
+        if self._connection.dialect.name == "postgresql":  # numbers of a session in the order of their commits
+            self._connection.execute(_LOCK, {"session": f"{tenant_id}/{session_id}"})
         values = {
             "tenant_id": tenant_id,
             "session_id": session_id,
             "run_id": written.run_id,
             "call_id": written.call_id,
             "args_sha256": written.args_sha256,
+            "uncertain": written.uncertain,
             "told": written.told,
             "document": json.dumps({"tool": written.tool, "arguments": written.arguments, "callers": written.callers}),
         }
         self._connection.execute(insert(t.writes).values(values))
 
-    def end_write(self, run_id: str, call_id: str, ok: bool, told: str) -> None:
-        _END.write(self._connection, [{"of_run": run_id, "of_call": call_id, "ok": ok, "told": told}])
+    def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
+        ended = {"of_run": run_id, "of_call": call_id, "ok": ok, "uncertain": uncertain, "told": told}
+        _END.write(self._connection, [ended])
 
     def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
         writes = t.writes.c
@@ -56,5 +62,6 @@ def _written(row: Any) -> Written:
         arguments=document["arguments"],
         args_sha256=row.args_sha256,
         ok=row.ok,
+        uncertain=row.uncertain,
         told=row.told,
     )

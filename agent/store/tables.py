@@ -87,6 +87,7 @@ writes = Table(
     Column("call_id", Text, nullable=False),
     Column("args_sha256", String(64), nullable=False),
     Column("ok", Boolean),
+    Column("uncertain", Boolean, nullable=False),
     Column("told", Text, nullable=False),
     Column("document", Text, nullable=False),
     Index("ix_writes_session", "tenant_id", "session_id", "number"),

@@ -25,7 +25,7 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
             else:
                 tx.add_write(run.tenant_id, run.session_id, _written(run, event))
         elif isinstance(event, ToolResult) and event.call_id not in pure:
-            tx.end_write(run.id, event.call_id, event.ok, result_text(event)[:TOLD])
+            tx.end_write(run.id, event.call_id, event.ok, event.uncertain, result_text(event)[:TOLD])
 
 
 def _written(run: Run, intent: ToolIntent) -> Written:

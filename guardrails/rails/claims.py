@@ -33,8 +33,6 @@ _DONE = regex.compile(
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 """What a model is told whose answer was of no use. Said back to the user it is no answer."""
-_OPEN = regex.compile(r"^error: (?:unknown after a crash|\w+ took longer than)")
-"""An error of a call that may have had its effect."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
@@ -147,9 +145,7 @@ def what_was_done(writes: Iterable[Write]) -> str:
     lines = []
     for write in writes:
         call = f"{write.tool.replace('_', ' ')}{_shown(write.arguments)}"
-        state = (
-            "Done" if write.ok else "It is not certain that this was done" if _OPEN.search(write.told) else "Not done"
-        )
+        state = "Done" if write.ok else "It is not certain that this was done" if write.uncertain else "Not done"
         lines.append(f"{state}: {call}.")
     return "\n".join(dict.fromkeys(lines)) or NOTHING
 

@@ -13,7 +13,7 @@ LABEL = "repeated"
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
-    """A write with the arguments of one that succeeded or is under way.
+    """A write with the arguments of one that succeeded, is under way, or may have had its effect.
 
     The user's latest words may ask for what an earlier run has done, but not for the same twice by one run
     and those that work for it.
@@ -26,9 +26,9 @@ def repeats_rail(document: PolicyDocument) -> Rail:
             return Judgement()
         digest = call.args_sha256
         past = await context.past(digest)
-        own = [write for write in (*context.writes, *past.delegated, *past.family) if write.ok is not False]
+        own = [write for write in (*context.writes, *past.delegated, *past.family) if write.may_be_done]
         if digest not in {write.args_sha256 for write in own}:
-            before = {write.args_sha256 for write in past.writes if write.ok}
+            before = {write.args_sha256 for write in past.writes if write.may_be_done}
             if digest not in before or await aside(len(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
         reason = "the same call was made in this session already, and the user's latest words do not ask for it again"

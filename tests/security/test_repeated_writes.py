@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from agent.fakes import calls, text
+from agent.fakes import LocalHosts, calls, text
+from agent.perform import ELSEWHERE
 from agent.subagent import tool_name
+from flightloop.events import ToolResult
 from flightloop.runs import Origin, Run, RunStatus
-from flightloop.tool import tool
+from flightloop.tool import ToolContext, tool
+from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
-from guardrails.policy import default_policy
+from guardrails.policy import Policy, default_policy, parse_policy
+from guardrails.types import Ruling, Subject
 from tests.agent.conftest import clock, created, journal, make_bench
 from tests.agent.families import agent, family_of
+from tools.host import ToolOutcome
 
 __all__ = ["clock", "journal", "make_bench"]
 done: list[str] = []
+settled: list[asyncio.Event] = []
 SINCE = 24
 """Runs after the write: more than one would read to find it."""
 
@@ -25,6 +33,7 @@ SINCE = 24
 @pytest.fixture(autouse=True)
 def _nothing_done() -> None:
     done.clear()
+    settled[:] = [asyncio.Event()]
 
 
 @tool(effect="keyed")
@@ -32,6 +41,21 @@ def pay(to: str) -> str:
     """Pays a bill."""
     done.append(to)
     return f"{to} was paid"
+
+
+@tool(effect="keyed")
+async def refund(order: int, amount: float = 10, note: str | None = None, why: str = "none") -> str:
+    """Pays an amount back."""
+    done.append(f"{order}: {amount:g}")
+    return "paid back"
+
+
+@tool(effect="keyed")
+async def settle(bill: int) -> str:
+    """Settles a bill."""
+    done.append(f"bill {bill}")
+    await settled[0].wait()
+    return "settled"
 
 
 @tool(effect="pure")
@@ -45,7 +69,9 @@ PAY, LOOK = ("pay", {"to": "Ada"}), ("look", {"day": 3})
 
 @pytest.fixture
 def make_office(make_bench: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *script, **spec: make_bench(script, [pay, look], guard=Guard(default_policy()), **spec)
+    return lambda *script, **spec: make_bench(
+        script, [pay, look, refund, settle], guard=Guard(spec.pop("policy", default_policy())), **spec
+    )
 
 
 async def test_after_many_runs_of_the_session(make_office: Callable[..., Any]) -> None:
@@ -86,6 +112,109 @@ async def test_that_failed_it_is_made_again(make_office: Callable[..., Any]) -> 
     await bench.work(await bench.start("Pay Ada", session_id="s"))
     run = await bench.work(await bench.start("Go on", session_id="s"))
     assert (run.status, done) == ("succeeded", ["Ada"])
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        '{"order": 1.0}',
+        '{"order": 1, "amount": 10}',
+        '{"amount": 1e1, "order": 1}',
+        '{"order": 1, "note": null}',
+        '{"order": 1, "why": "none", "note": null, "amount": 10.0}',
+    ],
+)
+async def test_in_other_spellings_of_its_arguments(make_office: Callable[..., Any], again: str) -> None:
+    bench = make_office(calls(("refund", '{"order": 1}')), calls(("refund", again)))
+    run = await bench.work(await bench.start("Pay it back"))
+    assert (run.status, done) == ("waiting_approval", ["1: 10"])
+
+
+async def test_a_denied_call_is_denied_in_other_spellings(make_office: Callable[..., Any]) -> None:
+    policy = parse_policy("name: p\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: refund}]}\n")
+    asked = [calls(("refund", text)) for text in ('{"order": 1}', '{"order": 1.0, "amount": 10.0}')]
+    bench = make_office(*asked, text("It was not paid back."), policy=policy)
+    run = await bench.work(await bench.start("Pay it back"))
+    (approval,) = (await bench.journal.approvals(run.tenant_id)).data
+    assert approval.arguments == {"order": 1, "amount": 10, "note": None, "why": "none"}
+    await bench.journal.decide(run.tenant_id, approval.id, "deny", "ann")
+    run = await bench.work(run)
+    assert (run.status, done) == ("succeeded", [])
+
+
+class Together(Guard):
+    """Both calls of a write have been checked before either goes on."""
+
+    def __init__(self, policy: Policy, barrier: asyncio.Barrier) -> None:
+        super().__init__(policy)
+        self._barrier = barrier
+
+    async def check(self, subject: Subject) -> Ruling:
+        ruling = await super().check(subject)
+        first = subject.call is not None and subject.call.spec.name == "pay" and not done
+        if first and subject.stage is Stage.TOOL_CALL and ruling.action is Action.ALLOW:
+            with suppress(asyncio.BrokenBarrierError):
+                await self._barrier.wait()
+                await self._barrier.abort()  # whoever is checked once more waits for nobody
+        return ruling
+
+
+async def test_by_two_agents_at_the_same_time(make_bench: Callable[..., Any]) -> None:
+    desk = agent("desk", "clerk", "aide", parallel_calls=2)
+    others = [agent(name, tools=["pay"]) for name in ("clerk", "aide")]
+    tasks = calls(*[(tool_name(name), {"task": "See to Ada"}) for name in ("clerk", "aide")])
+    script = [tasks, calls(PAY), calls(PAY), *[text("That is all.")] * 3]
+    barrier = asyncio.Barrier(2)
+    bench = family_of(make_bench(script), [desk, *others], [pay], guards=lambda policy: Together(policy, barrier))
+    run = await bench.work(await bench.start("Pay Ada", agent="desk"))
+    runs = (await bench.journal.runs(run.tenant_id, parent=run.id)).data
+    results = [event for one in runs for event in await bench.events(one) if isinstance(event, ToolResult)]
+    assert done == ["Ada"]
+    assert sorted(result.ok for result in results) == [False, True]
+    assert [result.error for result in results if not result.ok] == [ELSEWHERE]
+
+
+async def test_while_another_run_of_the_session_makes_it(make_office: Callable[..., Any]) -> None:
+    bench = make_office(*[calls(("settle", {"bill": 7}))] * 2, *[text("Not sure.")] * 2)
+    first = await bench.start("Hello.", session_id="s")
+    second: list[Run] = []
+
+    async def both() -> bool:
+        if done and not second:
+            second.append(await bench.start("How are you?", session_id="s"))
+        waits = bool(second) and (await bench.get(second[0])).status not in ("queued", "running")
+        if waits:
+            settled[0].set()
+        return waits
+
+    await bench.until(both)
+    assert ((await bench.get(second[0])).status, done) == ("waiting_approval", ["bill 7"])
+    assert first.id != second[0].id
+
+
+class Impatient(LocalHosts):
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        await super().call(name, arguments, context)
+        return ToolOutcome(False, error=f"{name} took longer than 1 s and was stopped", timed_out=True, uncertain=True)
+
+
+async def test_whose_result_nobody_waited_for(make_office: Callable[..., Any]) -> None:
+    bench = make_office(calls(PAY), calls(PAY))
+    bench.hosts = Impatient(bench.hosts.tools)
+    run = await bench.work(await bench.start("Pay Ada"))
+    assert (run.status, done) == ("waiting_approval", ["Ada"])
+    (result,) = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert (result.ok, result.uncertain) == (False, True)
+
+
+async def test_whose_result_a_guardrail_withheld(make_office: Callable[..., Any]) -> None:
+    policy = parse_policy(
+        "name: p\nversion: '1'\ntools: {allow: {helper: ['*']}}\nstages:\n  tool_result:\n"
+        "    rails: [{rail: terms, terms: [was paid], action: block}]\n"
+    )
+    bench = make_office(calls(PAY), calls(PAY), policy=policy)
+    run = await bench.work(await bench.start("Pay Ada"))
+    assert (run.status, done) == ("waiting_approval", ["Ada"])
 
 
 async def fork(bench: Any, run: Run, step: int) -> Run:

@@ -141,7 +141,7 @@ async def test_retries_end_with_the_calls_time(hosts: ToolHosts, tmp_path: Path)
     assert 1 < outcome.tries < 6  # of eleven
     assert outcome.seconds < 5
     hung = await hosts.call("hang_with_retries", {}, replace(context(tmp_path), key="hung"))
-    assert (hung.timed_out, hung.tries) == (True, 1)
+    assert (hung.timed_out, hung.tries, hung.uncertain) == (True, 1, True)
 
 
 async def test_a_refusal_and_wrong_arguments_are_not_tried_again(hosts: ToolHosts, tmp_path: Path) -> None:
@@ -154,7 +154,8 @@ async def test_a_stopped_run_is_not_tried_again(hosts: ToolHosts, tmp_path: Path
     call = asyncio.create_task(hosts.call("flaky", {"failures": 99}, context(tmp_path)))
     await until((tmp_path / "run:0:0.calls").exists)
     await hosts.kill("run")
-    assert (await call).killed
+    stopped = await call
+    assert (stopped.killed, stopped.uncertain) == (True, True)
     made = (tmp_path / "run:0:0.calls").read_text()
     await hosts.call("add", {"a": 1}, context(tmp_path))
     assert (tmp_path / "run:0:0.calls").read_text() == made

@@ -66,7 +66,8 @@ class McpHosts:
                 raise
             goes_on = "" if self._servers[tool.server].url is None else f"; {tool.server} may go on with it"
             error = f"the call was stopped{goes_on}"
-            return ToolOutcome(False, error=error, seconds=time.monotonic() - started, killed=True)
+            seconds = time.monotonic() - started
+            return ToolOutcome(False, error=error, seconds=seconds, killed=True, uncertain=True)
         finally:
             calling.cancel()
             await asyncio.gather(calling, return_exceptions=True)
@@ -97,12 +98,12 @@ class McpHosts:
 
     async def _call(self, tool: McpTool, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         session = self._session(tool.server, context.tenant_id)
-        started = time.monotonic()
+        started, begun = time.monotonic(), False
         try:
             if tool.name in await self._changes(tool.server, session):
                 message = f"{tool.server} has changed its tool {tool.name}: it is not called before it is pinned again"
                 return ToolOutcome(False, error=message)
-            started = time.monotonic()
+            started, begun = time.monotonic(), True
             async with asyncio.timeout(tool.spec.timeout_s):
                 result = await session.call(tool.name, arguments, context.key)
         except asyncio.CancelledError:
@@ -112,13 +113,15 @@ class McpHosts:
         except TimeoutError:
             await session.kill()
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
-            return ToolOutcome(False, error=message, seconds=time.monotonic() - started, timed_out=True)
+            seconds = time.monotonic() - started
+            return ToolOutcome(False, error=message, seconds=seconds, timed_out=True, uncertain=begun)
         except (ServerGone, MCPError) as error:
-            return ToolOutcome(False, error=str(error)[:MESSAGE_CHARACTERS], seconds=time.monotonic() - started)
+            message, seconds = str(error)[:MESSAGE_CHARACTERS], time.monotonic() - started
+            return ToolOutcome(False, error=message, seconds=seconds, uncertain=begun and isinstance(error, ServerGone))
         except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
             log.warning("MCP server %s: %s", tool.server, told(error))
             message = f"{tool.server} gave an answer that is no tool's result"
-            return ToolOutcome(False, error=message, seconds=time.monotonic() - started)
+            return ToolOutcome(False, error=message, seconds=time.monotonic() - started, uncertain=begun)
         return _outcome(result, time.monotonic() - started)
 
     async def _changes(self, server: str, session: Session) -> frozenset[str]:

@@ -172,6 +172,8 @@ class ToolResult(Event):
     """Where the tool raised. For people: the model never sees it. Untrusted text, as guardrails left it."""
     tries: int = 1
     """How often the tool was called, with what its ``retries`` allow."""
+    uncertain: bool = False
+    """Its effect may have happened although it is not ``ok``: the result was withheld, lost or not waited for."""
 
 
 class AgentReturned(Event):

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("call_id", sa.Text(), nullable=False),
         sa.Column("args_sha256", sa.String(length=64), nullable=False),
         sa.Column("ok", sa.Boolean(), nullable=True),
+        sa.Column("uncertain", sa.Boolean(), nullable=False),
         sa.Column("told", sa.Text(), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number"),

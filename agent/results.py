@@ -1,0 +1,48 @@
+"""What a tool's outcome becomes: a result, as the journal keeps it and the model may see it."""
+
+from __future__ import annotations
+
+from flightloop.events import ToolResult
+from flightloop.verdicts import Action
+from flightloop.wellformed import LEVELS, finite, levels, whole
+from guardrails.types import Ruling
+from tools.host import ToolOutcome
+
+TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
+
+
+def result_of(call_id: str, tool: str, outcome: ToolOutcome) -> ToolResult:
+    return ToolResult(
+        call_id=call_id,
+        tool=tool,
+        ok=outcome.ok,
+        content=finite(whole(outcome.content)) if levels(outcome.content) <= LEVELS else TOO_DEEP,
+        error=whole(outcome.error),
+        note=whole(outcome.note),
+        seconds=outcome.seconds,
+        traceback=whole(outcome.traceback),
+        tries=outcome.tries,
+        uncertain=outcome.uncertain,
+    )
+
+
+def guarded(result: ToolResult, ruling: Ruling) -> ToolResult:
+    """The result as the model may see it."""
+    if ruling.action.severity >= Action.ASK.severity:
+        # Nobody can be asked about what has already happened: the result is withheld.
+        withheld = f"a guardrail withheld the result: {ruling.reason}"
+        return result.model_copy(
+            update={
+                "ok": False,
+                "content": None,
+                "error": withheld,
+                "note": None,
+                "tainted": ruling.tainted,
+                "traceback": None,
+                "uncertain": result.ok or result.uncertain,
+            }
+        )
+    if ruling.action is Action.REDACT:
+        field = {"content": ruling.text, "note": None} if result.ok else {"error": ruling.text.removeprefix("error: ")}
+        return result.model_copy(update={**field, "tainted": ruling.tainted})
+    return result.model_copy(update={"tainted": ruling.tainted})

@@ -1,0 +1,70 @@
+"""One form for arguments that mean the same: by it a call is known again, however a model writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from flightloop.wellformed import LARGEST_INTEGER, LEVELS
+
+_REFERENCES = 32
+"""That are followed, one to the next."""
+
+
+def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Whole numbers as integers, and the schema's defaults where nothing is given.
+
+    Args:
+        arguments: valid by the schema.
+        schema: a tool's parameters. Defaults are found behind references within it, and behind alternatives of which
+            one alone is an object or a list.
+    """
+    return _Form(schema).of(arguments, schema, LEVELS)  # type: ignore[no-any-return]
+
+
+class _Form:
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+
+    def of(self, value: Any, schema: Any, left: int) -> Any:
+        if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER:
+            return int(value)
+        if left == 0:
+            return value
+        if isinstance(value, list):
+            items = self._part(schema, "items")
+            return [self.of(item, items.get("items"), left - 1) for item in value]
+        if isinstance(value, dict):
+            known = self._part(schema, "properties").get("properties")
+            known = known if isinstance(known, dict) else {}
+            given = {**{name: deepcopy(one["default"]) for name, one in known.items() if _has_default(one)}, **value}
+            return {name: self.of(inner, known.get(name), left - 1) for name, inner in given.items()}
+        return value
+
+    def _part(self, schema: Any, keyword: str) -> Mapping[str, Any]:
+        """The part of a schema that has the keyword: itself, what it refers to, or its only alternative."""
+        for _ in range(_REFERENCES):
+            if not isinstance(schema, dict) or keyword in schema:
+                break
+            if isinstance(schema.get("$ref"), str):
+                schema = self._referred(schema["$ref"])
+                continue
+            parts = [part for key in ("allOf", "anyOf", "oneOf") for part in _listed(schema.get(key))]
+            parts = [part for part in parts if isinstance(part, dict) and (keyword in part or "$ref" in part)]
+            schema = parts[0] if len(parts) == 1 else {}
+        return schema if isinstance(schema, dict) else {}
+
+    def _referred(self, reference: str) -> Any:
+        node: Any = self._root
+        for name in reference.removeprefix("#").split("/")[1:]:
+            node = node.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
+        return node
+
+
+def _has_default(schema: Any) -> bool:
+    return isinstance(schema, dict) and "default" in schema
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -181,9 +181,9 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transaction, name)
 
-    def add_events(self, tenant_id: str, events: Sequence[RunEvent]) -> None:
+    def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
         self.types += [event.type for event in events]
-        self._transaction.add_events(tenant_id, events)
+        self._transaction.add_events(tenant_id, events, documents)
 
 
 class Crashing:

@@ -10,9 +10,9 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _is_project(folder: str) -> bool:
+def is_project(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, "tools.py")) and os.path.isdir(os.path.join(folder, "agents"))
 
 
 # To somebody who stands in a project's folder, Python would give its tools.py for the package of that name.
-sys.path[:] = [folder for folder in sys.path if not _is_project(folder)]
+sys.path[:] = [folder for folder in sys.path if not is_project(folder)]

@@ -23,9 +23,11 @@ from agent.logs import log_to_file
 from agent.serve.api import ApiHost
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
+from agent.serve.folder import leave_for_platform
 from agent.serve.ingress import FrontHost
 from agent.serve.proxy import check_proxy
 from agent.serve.worker import WorkerHost
+from agent.store.urls import absolute
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
 from model.engine.request import RANKS
@@ -60,9 +62,11 @@ def build(args: dict[str, Any]) -> Application:
         settings = load_settings(**args)
         ask_for_limits()
         check_proxy(settings)
-        return application(settings)
+        app = application(settings)
     except ConfigError as error:
         raise ClickException(error.message) from error
+    leave_for_platform()
+    return app
 
 
 def application(settings: Settings) -> Application:
@@ -73,7 +77,11 @@ def application(settings: Settings) -> Application:
             reads it, and not in some replica's log.
     """
     settings = settings.model_copy(
-        update={"home": settings.home.resolve(), "project": settings.project and settings.project.resolve()}
+        update={
+            "home": settings.home.resolve(),
+            "project": settings.project and settings.project.resolve(),
+            "database_url": settings.database_url and absolute(settings.database_url),
+        }
     )
     open_home(settings.home)
     settings.keyring()

@@ -18,6 +18,7 @@ from ray._private import auto_init_hook
 from ray.serve.context import _disconnect, _get_global_client
 
 from agent.serve.bounded_proxy import ask_for_limits
+from agent.serve.folder import at_platform
 from agent.serve.proxy import check_alone, raylet
 from agent.serve.sweeper import swept
 from agent.serving import bind
@@ -42,15 +43,16 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
     # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
     # cluster, and what it asks for next would start another one, in the middle of this process's exit.
     auto_init_hook.enable_auto_connect = False
-    context = ray.init(
-        address="local",  # never one that happens to run here
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        num_cpus=LOGICAL_CPUS,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        namespace="serve",
-    )
+    with at_platform():
+        context = ray.init(
+            address="local",  # never one that happens to run here
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            num_cpus=LOGICAL_CPUS,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            namespace="serve",
+        )
     with swept(context.address_info["session_dir"]):
         try:
             bind(host, port).close()  # again, as late as can be: the proxy would share it

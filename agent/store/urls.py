@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ def files_of(database_url: str) -> tuple[Path, ...]:
         return ()
     path = Path(url.database).resolve()
     return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".node", ".workers"))
+
+
+def absolute(database_url: str) -> str:
+    """The same database for processes that work in other folders. Raises ConfigError."""
+    url = make_url(synchronous(database_url))
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
+        return database_url
+    return url.set(database=os.path.abspath(url.database)).render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)

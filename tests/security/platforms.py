@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,12 +74,19 @@ class OnRay:
     def said(self) -> str:
         return self.log.read_text()
 
-    def start(self, until: str = "Ctrl-C stops everything") -> list[psutil.Process]:
-        """Returns its processes, itself first, once it has said that."""
+    def start(
+        self, until: str = "Ctrl-C stops everything", folder: Path = ROOT, options: Sequence[str] = ()
+    ) -> list[psutil.Process]:
+        """Returns its processes, itself first, once it has said that.
+
+        Args:
+            folder: the working folder.
+            options: of Python.
+        """
         ports = ("--console-port", str(self.console_port), "--prometheus-port", str(self.prometheus_port))
-        command = [sys.executable, "-m", "agent", "up", "--port", str(self.port), *ports]
+        command = [sys.executable, *options, "-m", "agent", "up", "--port", str(self.port), *ports]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         end = time.monotonic() + 200
         while until not in self.said:
             assert self.process.poll() is None, self.said

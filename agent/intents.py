@@ -10,7 +10,7 @@ from pathlib import Path
 from flightloop.chat import ChatMessage, ChatRequest, JsonSchemaFormat, ResponseFormat
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError
-from observability.bounded_yaml import read_yaml
+from observability.bounded_yaml import YamlProblem, read_yaml
 
 FILE = "intents.yaml"
 ANSWER_TOKENS = 32
@@ -28,6 +28,8 @@ class Intents:
         path = project / FILE
         try:
             about = read_yaml(path)
+        except YamlProblem as problem:
+            raise ConfigError(f"{path}{problem.place}: cannot be read: {problem}") from problem
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):

@@ -171,6 +171,16 @@ class ArgumentRule(Strict):
     from_user_words: bool = False
     kind: RuleKind = "text"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_something(cls, value: Any) -> Any:
+        given = value if isinstance(value, dict) else {"": value}
+        if empty := [name for name, limit in given.items() if limit is None]:
+            raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one or leave it out")
+        if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
+            raise ValueError("says nothing about the argument: give a limit, or leave the rule out")
+        return value
+
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:

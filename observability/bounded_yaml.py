@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from re import compile as compiled
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from flightloop import plain
 
 DOCUMENT_BYTES = 256 * 1024
 LEVELS = 64
+_MERGE = "tag:yaml.org,2002:merge"
+_MISREAD = compiled(r"[-+]?0[0-7_]+|.*:.*")
+"""Numbers that YAML reads to the base of eight or sixty: 0100 is 64, and 1:40 is 100."""
 
 
 class YamlProblem(ValueError):
@@ -35,11 +40,12 @@ def yaml_of(text: str) -> Any:
     """What a YAML document says.
 
     Raises:
-        YamlProblem: it is none, has more than ``LEVELS`` levels or a value that is none of its kind; or it has aliases,
-            with which a small file stands for a huge one.
+        YamlProblem: it is none, has more than ``LEVELS`` levels or a value that is none of its kind; it has aliases,
+            with which a small file stands for a huge one; or it says what is easily read as something else: a key
+            twice in one mapping, a merge of mappings, a number to the base of eight or sixty.
     """
     try:
-        return _read(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return _read(text, _Fast)
     except (yaml.YAMLError, ValueError):
         return _read_slowly(text)
 
@@ -47,7 +53,7 @@ def yaml_of(text: str) -> Any:
 def _read_slowly(text: str) -> Any:
     """By the loader that knows better what is wrong, and where. Raises YamlProblem."""
     try:
-        return _read(text, yaml.SafeLoader)
+        return _read(text, _Slow)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlProblem(str(error.problem or error.context), mark.line + 1 if mark else None) from error
@@ -67,3 +73,48 @@ def _read(text: str, loader: Any) -> Any:
         if depth > LEVELS:
             raise YamlProblem(f"there are more than {LEVELS} levels", line)
     return yaml.load(text, Loader=loader)
+
+
+class _Plain(SafeConstructor):
+    """Values as whoever looks at the text reads them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _MERGE:
+                raise YamlProblem("merges (<<) are not read: write the keys where they belong", line)
+            name = self.construct_object(key, deep=True)
+            if not hasattr(name, "__hash__") or name.__hash__ is None:
+                raise YamlProblem("a list or a mapping is no key", line)
+            if name in seen:
+                raise YamlProblem(f"the key {_shown(name)} stands twice, in line {seen[name]} before: keep one", line)
+            seen[name] = line
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode) and _MISREAD.fullmatch(node.value):
+            told = f"{node.value[:100]} is a number to another base than ten in YAML"
+            raise YamlProblem(f"{told}: write it without zeros and colons, or quote it", node.start_mark.line + 1)
+        of_kind = self.construct_yaml_int if node.tag.endswith(":int") else self.construct_yaml_float
+        return of_kind(node)  # type: ignore[arg-type]  # it says what is wrong with another node
+
+
+class _Slow(_Plain, yaml.SafeLoader):
+    """In Python: its messages are the better ones."""
+
+
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Fast(_Plain, _BASE):  # type: ignore[misc]  # which it is, is known only here
+    """In C where that is there."""
+
+
+for _kind in ("int", "float"):
+    for _loader in (_Slow, _Fast):
+        yaml.add_constructor(f"tag:yaml.org,2002:{_kind}", _Plain.construct_number, _loader)
+
+
+def _shown(key: Any) -> str:
+    return repr(key)[:100]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +42,13 @@ def chain(length: int) -> dict[str, Any]:
     return {"$ref": f"#/$defs/d{order[0]}", "$defs": dict(sorted({**defs, f"d{order[-1]}": {"type": "null"}}.items()))}
 
 
+def doubled(levels: int, both: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:
+    """A small schema whose definitions each refer to the next one twice."""
+    defs = {f"d{at}": both(*[{"$ref": f"#/$defs/d{at + 1}"}] * 2) for at in range(levels)}
+    last = {f"d{levels}": {"minLength": 1}}
+    return {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": {**defs, **last}}
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "cycle": ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
               "refers to itself"),
@@ -59,6 +66,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nowhere": ({"$ref": "#/$defs/a"}, "points at nothing"),
 }  # fmt: skip
 
+for keyword in ("not", "if", "then", "else"):
+    BAD[f"through {keyword}"] = ({"type": "object", keyword: {"$ref": "#"}}, "refers to itself")
+    BAD[f"doubled {keyword}"] = (
+        doubled(15, lambda a, b, keyword=keyword: {keyword: a, "allOf": [b]}),
+        "more than 5000 schemas",
+    )
+for keyword in ("anyOf", "oneOf", "allOf"):
+    BAD[f"doubled {keyword}"] = (doubled(15, lambda a, b, keyword=keyword: {keyword: [a, b]}), "more than 5000 schemas")
+BAD["through a name"] = ({"type": "object", "dependentSchemas": {"a": {"$ref": "#"}}}, "refers to itself")
+BAD["doubled for a name"] = (doubled(15, lambda a, b: {"dependentSchemas": {"a": a, "b": b}}), "more than 5000 schemas")
+
 GOOD: dict[str, dict[str, Any]] = {
     "list": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
              "required": ["next"]},
@@ -67,6 +85,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "shared": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "array", "items": {"$ref": "#/$defs/a"}}],
                "$defs": {"a": {"type": "string"}}},
     "chain": chain(40),
+    "doubled for others": doubled(15, lambda a, b: {"properties": {"a": a, "b": b}, "items": a}),
+    "choices": doubled(9, lambda a, b: {"anyOf": [a, b]}),
     "long enum": {"enum": [f"value {index}" for index in range(2000)]},
     "odd": {"properties": ["no mapping"], "required": 3, "minItems": "many", "anyOf": {}},
 }  # fmt: skip

@@ -43,6 +43,8 @@ SCHEMA_VALUES = 5000
 """JSON values of one schema: keywords, names, members of an enum."""
 SCHEMA_CHARS = 65_536
 """Of one schema, written as JSON."""
+SCHEMA_VISITS = 5000
+"""Parts of one schema that the same value is held against, each as often as references lead to it."""
 REQUEST_SCHEMA_VALUES = 20_000
 """JSON values of all schemas of a request together."""
 

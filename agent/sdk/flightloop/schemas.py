@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flightloop.limits import SCHEMA_CHARS, SCHEMA_LEVELS, SCHEMA_VALUES
+from flightloop.limits import SCHEMA_CHARS, SCHEMA_LEVELS, SCHEMA_VALUES, SCHEMA_VISITS
 from flightloop.wellformed import levels
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -21,6 +21,7 @@ _ONE = ("items", "additionalProperties", "contains", "not", "propertyNames", "if
 _MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SAME_VALUE = ("anyOf", "oneOf", "allOf")
+_SAME_VALUE_ONE = ("not", "if", "then", "else")
 _NESTED = ("object", "array")
 
 Place = tuple[str | int, ...]
@@ -50,12 +51,12 @@ def values(document: Any) -> int:
 def check(schema: Mapping[str, Any]) -> None:
     """
     Raises:
-        SchemaProblem: too large, too deep, a reference that points at nothing or only at itself, or a part that no
-            finite value satisfies.
+        SchemaProblem: too large, also with its references written out, too deep, a reference that points at nothing or
+            only at itself, or a part that no finite value satisfies.
     """
     _check_size(schema)
     nodes, targets = _graph(schema)
-    _check_cycles(nodes, targets)
+    _check_visits(nodes, targets)
     _check_endings(nodes, targets)
 
 
@@ -143,30 +144,39 @@ def _at(schema: Mapping[str, Any], place: Place) -> Any:
     return found
 
 
-def _check_cycles(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
-    """Raises SchemaProblem: to know what a value is one has to know what it is."""
-    settled: set[Place] = set()
+def _check_visits(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
+    """Raises SchemaProblem: to know what a value is one has to know what it is; or it is held against too many schemas,
+    as where each of a chain of definitions refers to the next one twice."""
+    visits: dict[Place, int] = {}
     for start in nodes:
         path: dict[Place, Iterator[Place]] = {}
         ahead: Place | None = start
         while ahead is not None or path:
             if ahead is not None and ahead in path:
                 raise SchemaProblem("refers to itself without anything in between", ahead)
-            if ahead is not None and ahead not in settled and ahead in nodes:
-                path[ahead] = iter([*targets[ahead], *_same_value(nodes[ahead], ahead)])
+            if ahead is not None and ahead not in visits and ahead in nodes:
+                path[ahead] = iter(_beside(nodes, targets, ahead))
             if not path:
                 break
             at = next(reversed(path))
             ahead = next(path[at], None)
             if ahead is None:
-                settled.add(at)
+                visits[at] = 1 + sum(visits.get(place, 1) for place in _beside(nodes, targets, at))
+                if visits[at] > SCHEMA_VISITS:
+                    told = f"holds a value against more than {SCHEMA_VISITS} schemas, its references written out"
+                    raise SchemaProblem(told, at)
                 del path[at]
 
 
-def _same_value(node: Mapping[str, Any], place: Place) -> Iterator[Place]:
-    for keyword in _SAME_VALUE:
-        for index in range(len(_list(node.get(keyword)))):
-            yield (*place, keyword, index)
+def _beside(
+    nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]], place: Place
+) -> list[Place]:  # fmt: skip
+    """The schemas that a node's value is held against as well."""
+    node = nodes[place]
+    several = [(*place, keyword, index) for keyword in _SAME_VALUE for index in range(len(_list(node.get(keyword))))]
+    single = [(*place, keyword) for keyword in _SAME_VALUE_ONE if keyword in node]
+    dependent = [(*place, "dependentSchemas", name) for name in _mapping(node.get("dependentSchemas"))]
+    return [*targets[place], *several, *single, *dependent]
 
 
 def _check_endings(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:

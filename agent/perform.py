@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from agent.book import Book
 from agent.budgets import share
+from agent.checking import Checking
 from agent.gate import Gate, Means
 from agent.history import CallState, call_states, result_text
 from agent.journal import new_id
@@ -144,8 +145,10 @@ class _Performing:
     run: RunState
     calls: Sequence[CallState]
     limit: asyncio.Semaphore = field(init=False)
+    checking: Checking = field(init=False)
 
     def __post_init__(self) -> None:
+        self.checking = Checking(self.means.hosts.registry, self.book.run.tenant_id)
         self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
@@ -218,12 +221,12 @@ class _Performing:
 
         What the guard redacts is checked as the call that it has become: a person is asked about that one.
         """
-        spec, arguments = self._understood(state)
+        spec, arguments = await self._understood(state)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self._check(state, subject)
         if ruling.arguments is None or ruling.arguments == arguments:
             return subject, ruling
-        if problems := self.means.hosts.registry.problems(spec.name, ruling.arguments):
+        if problems := await self.checking.problems(state.call.function, ruling.arguments):
             raise _Refused(f"a guardrail redacted its arguments, which it can't be called with: {'; '.join(problems)}")
         subject = CallSubject(state.call.id, spec, ruling.arguments)
         ruling = await self._check(state, subject)
@@ -231,14 +234,14 @@ class _Performing:
             raise _Refused("guardrails don't agree on its arguments")
         return subject, ruling
 
-    def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
+    async def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
         """The tool and the arguments, valid by its schema."""
         name, toolbox = state.call.function.name, self.means.hosts.registry
         if name not in self.means.tools:
             raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
-            spec, problems = toolbox.get(name), toolbox.problems(name, arguments)
+            spec, problems = toolbox.get(name), await self.checking.problems(state.call.function, arguments)
         except ValueError as error:
             raise _Refused(f"the arguments are not a JSON object: {error}") from error
         except NotFound as error:

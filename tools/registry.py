@@ -21,9 +21,11 @@ from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
 from tools.canonical import canonical
-from tools.validation import Unchecked, check_schema, errors_of, validator_of
+from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, validator_of, weight
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
+DEAR = 20_000
+"""Parts of a schema times characters of arguments: fewer are checked in some milliseconds."""
 WORDS = {
     "string": "a text",
     "integer": "a whole number",
@@ -63,6 +65,7 @@ class Registry:
             if spec.reconcile is not None:
                 self._check_reconciler(spec, spec.reconcile)
         self._validators = {name: validator_of(tool.spec.parameters) for name, tool in self._tools.items()}
+        self._weights = {name: weight(tool.spec.parameters) for name, tool in self._tools.items()}
 
     @classmethod
     def load(cls, sources: Sequence[str | Path], code: Mapping[str, str] | None = None) -> Registry:
@@ -124,11 +127,15 @@ class Registry:
             asked = ", ".join(sorted(extra))
             raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
 
-    def problems(self, name: str, arguments: dict[str, Any]) -> list[str]:
+    def is_dear(self, name: str, characters: int) -> bool:
+        """Whether it may take long to check arguments of so many characters."""
+        return self._weights.get(name, 0) * characters > DEAR
+
+    def problems(self, name: str, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
         """What is wrong with a call's arguments, in words for a model; empty if nothing is. Raises NotFound."""
         self.get(name)
         try:
-            errors = errors_of(self._validators[name], arguments)
+            errors = errors_of(self._validators[name], arguments, seconds)
         except Unchecked as problem:
             return [str(problem)]
         said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)

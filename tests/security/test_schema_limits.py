@@ -66,6 +66,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nowhere": ({"$ref": "#/$defs/a"}, "points at nothing"),
 }  # fmt: skip
 
+MANY = f"more than {limits.SCHEMA_VISITS} schemas"
 for keyword in ("not", "if", "then", "else"):
     BAD[f"through {keyword}"] = ({"type": "object", keyword: {"$ref": "#"}}, "refers to itself")
     BAD[f"doubled {keyword}"] = (
@@ -73,9 +74,9 @@ for keyword in ("not", "if", "then", "else"):
         "more than 5000 schemas",
     )
 for keyword in ("anyOf", "oneOf", "allOf"):
-    BAD[f"doubled {keyword}"] = (doubled(15, lambda a, b, keyword=keyword: {keyword: [a, b]}), "more than 5000 schemas")
+    BAD[f"doubled {keyword}"] = (doubled(15, lambda a, b, keyword=keyword: {keyword: [a, b]}), MANY)
 BAD["through a name"] = ({"type": "object", "dependentSchemas": {"a": {"$ref": "#"}}}, "refers to itself")
-BAD["doubled for a name"] = (doubled(15, lambda a, b: {"dependentSchemas": {"a": a, "b": b}}), "more than 5000 schemas")
+BAD["doubled for a name"] = (doubled(15, lambda a, b: {"dependentSchemas": {"a": a, "b": b}}), MANY)
 
 GOOD: dict[str, dict[str, Any]] = {
     "list": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},

@@ -1,0 +1,40 @@
+"""Holds the arguments of a decision's calls against their tools' schemas: neither of them is the platform's own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from agent.gate import Toolbox
+from flightloop.chat import FunctionCall
+from guardrails.aside import LONG, aside, on_behalf_of
+from tools.validation import MOST_SECONDS
+
+TOGETHER_S = 2.0
+"""Of all calls of a decision, in processor time; ordinary ones take a thousandth."""
+IN_LOOP_S = 0.02
+"""From which on the rest of a decision's calls is checked in a thread, however short each takes."""
+TOO_LONG = "the arguments of all these calls take too long to check together: make fewer calls at once"
+
+
+class Checking:
+    """Of one decision. What may take long is checked in a thread, in turns with other tenants' work."""
+
+    def __init__(self, toolbox: Toolbox, tenant_id: str) -> None:
+        self._toolbox, self._tenant_id = toolbox, tenant_id
+        self._taken = 0.0
+
+    async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
+        """What is wrong with a call's arguments, or with what a guardrail made of them. Raises NotFound."""
+        beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
+        with on_behalf_of(self._tenant_id):
+            problems, seconds = await aside(LONG if beside else 0, self._checked, call.name, arguments)
+        self._taken += seconds
+        return problems
+
+    def _checked(self, name: str, arguments: dict[str, Any]) -> tuple[list[str], float]:
+        left, began = TOGETHER_S - self._taken, time.thread_time()
+        if left <= 0:
+            return [TOO_LONG], 0.0
+        problems = self._toolbox.problems(name, arguments, min(MOST_SECONDS, left))
+        return problems, time.thread_time() - began

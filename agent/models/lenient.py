@@ -20,6 +20,8 @@ from flightloop.chat import ChatChunk, Usage
 
 MOST_TOKENS = 10**8
 """Of one answer and its prompt. Sums of them stay numbers that every reader keeps."""
+LONGEST_TOKEN = 256
+"""Bytes of a token that are kept beside its text."""
 log = structlog.get_logger(__name__)
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
@@ -28,15 +30,21 @@ class Normaliser:
     """Chunks of one answer; tool calls keep the index and id they began with.
 
     ``finished``: a chunk with a finish reason has passed.
+
+    Args:
+        logprobs: tokens whose log-probabilities are kept, at the most; what nobody asked for fills memory.
+        alternatives: of each token.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logprobs: int = 0, alternatives: int = 0) -> None:
         self.finished = False
+        self._logprobs, self._alternatives = logprobs, alternatives
         self._id = ""
         self._indexes: dict[str, int] = {}
 
     def chunk(self, document: Any) -> ChatChunk:
-        """Raises ValueError (ValidationError is one), KeyError, TypeError or OverflowError for anything else."""
+        """Raises ValueError (ValidationError is one), KeyError, TypeError, AttributeError or OverflowError for
+        anything else."""
         if not isinstance(document, dict):
             raise TypeError("a chunk is a JSON object")
         plain = _without_nulls(document)
@@ -55,7 +63,16 @@ class Normaliser:
             delta["tool_calls"] = [self._call(call) for call in delta["tool_calls"]]
         reason = _finish_reason(choice.get("finish_reason"), bool(self._indexes))
         self.finished = self.finished or reason is not None
-        return {**choice, "delta": delta, "finish_reason": reason}
+        return {**choice, "delta": delta, "finish_reason": reason, "logprobs": self._kept(choice.get("logprobs"))}
+
+    def _kept(self, given: Any) -> dict[str, Any] | None:
+        content = given.get("content") if isinstance(given, dict) else None
+        kept = content[: self._logprobs] if isinstance(content, list) else []
+        self._logprobs -= len(kept)
+        return {"content": [self._token(token) for token in kept]} if kept else None
+
+    def _token(self, token: dict[str, Any]) -> dict[str, Any]:
+        return {**_token(token), "top_logprobs": [*map(_token, token.get("top_logprobs", [])[: self._alternatives])]}
 
     def _call(self, call: dict[str, Any]) -> dict[str, Any]:
         function = _function(call.get("function", {}))
@@ -70,6 +87,13 @@ class Normaliser:
             position = self._indexes.setdefault(identity, len(self._indexes))
         kind = "function" if identity else None
         return {"index": position, "id": identity, "type": kind, "function": function}
+
+
+def _token(token: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {key: token[key] for key in ("token", "logprob", "bytes") if key in token}
+    if len(told.get("bytes", ())) > LONGEST_TOKEN:
+        del told["bytes"]
+    return told
 
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:

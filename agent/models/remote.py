@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import structlog
-from pydantic import ValidationError
 
 from agent.chat_model import Capabilities
 from agent.models.lenient import Normaliser
@@ -34,6 +33,8 @@ MOST_OF_ERROR = 64 * 1024
 MOST_BYTES = 64 * 1024**2
 """Of an answer: 32,000 tokens with twenty log-probabilities each have half of it."""
 MOST_OF_EVENT = 1024**2
+MOST_LOGPROBS = 32_000
+"""Tokens with log-probabilities, of an answer whose length has no other limit."""
 MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
 """Bytes of a list of models, and how many it may have."""
 
@@ -88,14 +89,14 @@ class RemoteChatModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Raises what ``ChatModel`` lists."""
-        normaliser = Normaliser()
-        logprobs: list[float] = []
+        most = (request.token_limit or self._config.context_length or MOST_LOGPROBS) if self._tells(request) else 0
+        normaliser, sureness = Normaliser(most, request.top_logprobs), _Sureness()
         with self._told():
             async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
                     with on_behalf_of(request.flightloop.tags.tenant_id):
                         chunk = await aside(len(data), self._chunk, normaliser, data)
-                    yield _with_confidence(chunk, logprobs)
+                    yield sureness.told(chunk)
         if not normaliser.finished:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")
 
@@ -130,7 +131,7 @@ class RemoteChatModel:
         if not payload.get("tools"):
             for field in ("tools", "tool_choice", "parallel_tool_calls"):
                 payload.pop(field, None)
-        if not (request.logprobs and self._config.logprobs):
+        if not self._tells(request):
             payload.pop("logprobs", None)
             payload.pop("top_logprobs", None)
         for field in ("stop", "ignore_eos", "frequency_penalty", "presence_penalty"):
@@ -142,6 +143,10 @@ class RemoteChatModel:
                 call["function"]["arguments"] = _as_json(made.function)
         self._mark_strict(payload)
         return payload
+
+    def _tells(self, request: ChatRequest) -> bool:
+        """Whether the server is asked for log-probabilities."""
+        return request.logprobs and self._config.logprobs
 
     def _mark_strict(self, payload: dict[str, Any]) -> None:
         strict = self._config.strict_schemas
@@ -194,7 +199,7 @@ class RemoteChatModel:
             if isinstance(document, dict) and document.get("error"):
                 raise server_error(self._base, 500, data)
             return normaliser.chunk(document)
-        except (ValidationError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
 
     def _error(self, response: httpx.Response, told: bytes) -> FlightloopError:
@@ -258,14 +263,22 @@ async def _events(response: httpx.Response) -> AsyncIterator[str]:
             raise ModelUnavailable(f"the model server sends one event of more than {MOST_OF_EVENT} bytes") from error
 
 
-def _with_confidence(chunk: ChatChunk, logprobs: list[float]) -> ChatChunk:
-    """Adds the chunk's log-probabilities to those before; the last chunk tells the confidence they make."""
-    for choice in chunk.choices:
-        logprobs += [token.logprob for token in choice.logprobs.content] if choice.logprobs else []
-        if choice.finish_reason is not None and logprobs:
-            mean = sum(logprobs) / len(logprobs)
-            chunk.flightloop = ResponseExtension(confidence=math.exp(min(0.0, mean)) if math.isfinite(mean) else None)
-    return chunk
+class _Sureness:
+    """The mean of an answer's log-probabilities."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def told(self, chunk: ChatChunk) -> ChatChunk:
+        """Adds a chunk's log-probabilities to those before; the last chunk tells the confidence they make."""
+        for choice in chunk.choices:
+            for token in choice.logprobs.content if choice.logprobs else ():
+                self._sum, self._count = self._sum + token.logprob, self._count + 1
+            if choice.finish_reason is not None and self._count:
+                mean = self._sum / self._count
+                sure = math.exp(min(0.0, mean)) if math.isfinite(mean) else None
+                chunk.flightloop = ResponseExtension(confidence=sure)
+        return chunk
 
 
 def base_url(url: str) -> str:

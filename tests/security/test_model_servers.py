@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.models.remote import MOST_OF_EVENT, MOST_OF_LIST, RemoteChatModel, RemoteConfig
 from agent.models.server_error import MOST_LOGGED
 from agent.serving import running
+from flightloop.answer import Answer
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest, ModelUnavailable
 from flightloop.sse import EventTooLong, SSEDecoder
@@ -95,6 +97,55 @@ async def test_an_event_of_a_model_server_has_an_end() -> None:
     async with talking(ScriptedAnswer(chunks=[chunk])) as model:
         with pytest.raises(ModelUnavailable, match="one event of more than"):
             async for _ in model.stream(ASK):
+                pass
+
+
+def logprobs(count: int, **more: Any) -> str:
+    """A chunk of log-probabilities, without a text."""
+    tokens = [{"token": "", "logprob": -0.5, **more}] * count
+    return json.dumps({"choices": [{"index": 0, "delta": {}, "logprobs": {"content": tokens}}]})
+
+
+END = json.dumps({"choices": [{"index": 0, "delta": {"content": "end"}, "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize(("served", "asked"), [(False, False), (False, True), (True, False)])
+async def test_log_probabilities_that_nobody_asked_for_are_not_kept(served: bool, asked: bool) -> None:
+    """Twenty bytes of a server's answer are some hundred in memory, and the answer's text counts none of them."""
+    request = ASK.model_copy(update={"logprobs": asked})
+    async with talking(ScriptedAnswer(chunks=[*[logprobs(100)] * 50, END]), logprobs=served) as model:
+        answer = Answer()
+        async for chunk in model.stream(request):
+            assert chunk.choices[0].logprobs is None
+            answer.add(chunk)
+    assert (answer.logprobs, answer.text, answer.extension) == ([], "end", None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "context", "most"), [({"max_tokens": 70}, None, 70), ({}, 90, 90), ({"max_tokens": 8000}, 90, 5000)]
+)
+async def test_an_answer_has_no_more_log_probabilities_than_tokens(
+    limits: dict[str, int], context: int | None, most: int
+) -> None:
+    request = ASK.model_copy(update={"logprobs": True, "top_logprobs": 2, **limits})
+    chunk = logprobs(100, top_logprobs=[{"token": "", "logprob": -1.0}] * 40, bytes=[0] * 1000, more="x" * 1000)
+    async with talking(ScriptedAnswer(chunks=[*[chunk] * 50, END]), logprobs=True, context_length=context) as model:
+        answer = Answer()
+        async for each in model.stream(request):
+            answer.add(each)
+    assert len(answer.logprobs) == most
+    assert {(len(token.top_logprobs), token.bytes) for token in answer.logprobs} == {(2, None)}
+    assert answer.extension is not None
+    assert answer.extension.confidence == pytest.approx(math.exp(-0.5))
+
+
+@pytest.mark.parametrize("token", ["x", {"top_logprobs": 5}, {"token": "x"}, {"logprob": 1, "bytes": 5}])
+async def test_what_is_no_log_probability_is_an_error(token: Any) -> None:
+    choice = token if isinstance(token, str) else {"logprobs": {"content": [token, "y"]}}
+    request = ASK.model_copy(update={"logprobs": True})
+    async with talking(ScriptedAnswer(chunks=[json.dumps({"choices": [choice]}), END]), logprobs=True) as model:
+        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+            async for _ in model.stream(request):
                 pass
 
 

@@ -14,6 +14,7 @@ import regex
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
 from flightloop.egress import EgressEntry
+from flightloop.patterns import to_the_end
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 
@@ -186,7 +187,7 @@ class ArgumentRule(Strict):
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                regex.compile(value)
+                regex.compile(to_the_end(value))
             except regex.error as error:
                 raise ValueError(f"not a regular expression: {error}") from None
         return value

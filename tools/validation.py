@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator, FormatChecker, SchemaError, Validat
 from jsonschema.validators import extend
 from referencing import Registry
 
+from flightloop.patterns import to_the_end
 from flightloop.schemas import REFERENCES, values
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             return
         try:
             if not is_large(pattern):
-                regex.compile(pattern)
+                regex.compile(to_the_end(pattern))
         except regex.error as error:
             raise SchemaError(f"the pattern {pattern!r} can't be used: {error}") from None
 
@@ -119,7 +120,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
     if not validator.is_type(instance, "string") or pattern in _slow or is_large(pattern):
         return
     try:
-        found = regex.search(pattern, instance, timeout=PATTERN_SECONDS)
+        found = regex.search(to_the_end(pattern), instance, timeout=PATTERN_SECONDS)
     except TimeoutError:
         log.warning("the pattern %s takes too long and is not asked again", pattern)
         _slow.add(pattern)

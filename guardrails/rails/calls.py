@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import regex
 
 from flightloop.egress import address_text, is_address, shown
+from flightloop.patterns import to_the_end
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
@@ -251,4 +252,4 @@ def _length(value: Any) -> int:
 
 
 def _matches(pattern: str, value: Any) -> bool:
-    return isinstance(value, str) and regex.search(pattern, value, timeout=0.05) is not None
+    return isinstance(value, str) and regex.search(to_the_end(pattern), value, timeout=0.05) is not None

@@ -29,6 +29,9 @@ _EXACT = regex.compile(
 """Links, whatever has an @, names of hosts with what follows them."""
 _AFTER = ".,;:!?*)]}>\"'"
 """What ends a sentence and no address."""
+_BETWEEN = regex.compile(r"[,; ]+|(?<=\S)\n+(?=\S)")
+_MAILBOX = regex.compile(r"(?:mailto:)?<?[\w+%][^\s\"<>]*@\S*[^\W_]\.?>?", regex.IGNORECASE)
+LONGEST_MAILBOX = 400
 URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 
 
@@ -119,7 +122,8 @@ class Value:
 
     Attributes:
         number: None where it can be written in one way only.
-        parts: between commas, semicolons and line breaks; none where they are more than MOST_PARTS.
+        parts: between commas, semicolons and line breaks; none where they are more than MOST_PARTS, or where an e-mail
+            address has something around it.
     """
 
     number: Decimal | None
@@ -129,7 +133,7 @@ class Value:
     @classmethod
     def of(cls, leaf: str) -> Value:
         texts = _PARTS.split(leaf, MOST_PARTS)
-        parts = [Words.of(text) for text in texts] if len(texts) <= MOST_PARTS else []
+        parts = [Words.of(text) for text in texts] if len(texts) <= MOST_PARTS and not _is_dressed(leaf) else []
         return cls(_short_number(leaf.strip()), tuple(part for part in parts if part.plain.strip()), not leaf.strip())
 
     @property
@@ -143,6 +147,17 @@ class Value:
         """The pieces of each of its addresses, likewise."""
         found = (one for part in self.parts for one in part.exact)
         return [frozenset(_PIECE.findall(plain(one))).difference(_LAST_LABEL.findall(one)) for one in found]
+
+
+def _is_dressed(leaf: str) -> bool:
+    """Whether an e-mail address, or one of several, has a quote or a line break at its end, which a mail program may
+    take for a part of it, or of what comes next."""
+    if "@" not in leaf:
+        return False
+    each = [one for one in _BETWEEN.split(leaf.strip(" ")) if one]
+    if not all(map(EMAIL.search, each)):
+        return False
+    return not all(len(one) <= LONGEST_MAILBOX and _MAILBOX.fullmatch(one) for one in each)
 
 
 def _any_numbers(text: str) -> frozenset[Decimal]:

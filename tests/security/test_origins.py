@@ -324,6 +324,21 @@ async def test_a_value_is_not_vouched_for_by_parts() -> None:
         assert ruled.action is Action.ASK
 
 
+@pytest.mark.parametrize(
+    "to",
+    ["bob@example.com'", "'bob@example.com'", "bob@example.com\n", "\nbob@example.com", "bob@example.com\r\n",
+     "bob@example.com\t", "bob@example.com)", "ann@example.com, bob@example.com\n", "ann@example.com' bob@example.com"],
+)  # fmt: skip
+async def test_an_address_with_something_around_it_is_nobodys(to: str) -> None:
+    context = GuardContext(
+        agent="desk", user_text="Write to bob@example.com and to o'ann@example.com, ann@example.com."
+    )
+    guard = Guard(parse_policy(SINKS))
+    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
+    for plain in ("bob@example.com", "<bob@example.com>", "o'ann@example.com; bob@example.com", "bob@example.com."):
+        assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(plain)))).action is Action.ALLOW
+
+
 @settings(deadline=None, database=None)
 @given(ADDRESS, ADDRESS)
 def test_another_address_never_stands_in_what_was_said(said: str, given: str) -> None:

@@ -9,8 +9,12 @@ import pytest
 from agent.intents import Intents
 from agent.project import load_project
 from flightloop.errors import ConfigError
+from flightloop.tool import Effect, ToolSpec
+from guardrails.document import ArgumentRule
 from guardrails.policy import parse_policy
+from guardrails.rails.calls import violation
 from observability.bounded_yaml import yaml_of
+from tools.registry import Registry, performed_elsewhere
 
 HEAD = 'name: p\nversion: "1"\n'
 ASK = HEAD + "tools: {{allow: {{a: [x]}}, ask: [{{tool: x, argument: n, above: {}}}]}}\n"
@@ -81,3 +85,28 @@ def test_a_rule_that_holds_nothing_is_refused(rule: str) -> None:
     assert str(caught.value.param).startswith("tools.arguments.x.n")
     assert parse_policy(RULE.format("{maximum: 0}")).document.tools.arguments["x"]["n"].maximum == 0
     assert parse_policy(RULE.format("{const: false}")).document.tools.arguments["x"]["n"].const is False
+
+
+ENDS = [
+    (r"^[a-z]+@example\.com$", "bob@example.com", True),
+    (r"^[a-z]+@example\.com$", "bob@example.com\n", False),
+    (r"^[a-z]+@example\.com$", "bob@example.com\nevil", False),
+    ("^(a|b$)", "b\n", False),
+    (r"^a\n$", "a\n", True),
+    (r"^a\$$", "a$", True),
+    (r"^a\\$", "a\\\n", False),
+    ("^[$]$", "$", True),
+    ("^[]$]$", "$\n", False),
+    (r"^[\]$]$", "$", True),
+    ("^[[:alpha:]$]$", "$", True),
+    ("^a", "a\n", True),
+    ("(?m)^a$", "a\nb", True),
+]
+
+
+@pytest.mark.parametrize(("pattern", "value", "holds"), ENDS)
+def test_a_pattern_ends_where_the_text_does(pattern: str, value: str, holds: bool) -> None:
+    assert (violation(ArgumentRule(pattern=pattern), value) is None) is holds
+    parameters = {"type": "object", "properties": {"x": {"type": "string", "pattern": pattern}}}
+    tools = Registry([performed_elsewhere(ToolSpec("odd", "Odd.", parameters, Effect.PURE))])
+    assert (tools.problems("odd", {"x": value}) == []) is holds

@@ -97,6 +97,7 @@ async def running(
         lifespan="on",
         timeout_graceful_shutdown=grace_s,
         server_header=False,
+        date_header=limits is not None,  # else the front's own would stand beside it
         proxy_headers=False,  # a caller on this machine may not say that it is elsewhere
     )
     server = _Server(config)

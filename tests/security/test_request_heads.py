@@ -113,6 +113,17 @@ async def test_a_path_is_passed_on_as_it_is(path: str) -> None:
         assert (await asked(url, head))[0] == 404
 
 
+@pytest.mark.parametrize("path", ["/v1/whoami", "/healthz", "/nowhere"])
+async def test_an_answer_has_each_header_once(path: str) -> None:
+    """Those of the front and those of the API behind it."""
+    async with behind_a_front() as url, connected(url) as raw:
+        await raw.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        head = (await raw.reader.readuntil(b"\r\n\r\n")).lower()
+    names = [line.split(b":")[0] for line in head.split(b"\r\n")[1:-2]]
+    assert b"date" in names
+    assert sorted(names) == sorted(set(names))
+
+
 @asynccontextmanager
 async def behind_a_front() -> AsyncIterator[str]:
     api = CallerOfFront(create_app(api_deps()))

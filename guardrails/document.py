@@ -19,6 +19,7 @@ from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Limit = Annotated[float, Field(allow_inf_nan=False)]
 PiiKind = Literal["email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir", "br_cpf"]
 Source = Literal["user", "results"]
 RuleKind = Literal["email", "url", "number", "text"]
@@ -166,8 +167,8 @@ class ArgumentRule(Strict):
     enum: tuple[str | int | float | bool, ...] | None = Field(default=None, min_length=1)
     const: str | int | float | bool | None = None
     max_length: int | None = Field(default=None, alias="maxLength", ge=0)
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: Limit | None = None
+    maximum: Limit | None = None
     pattern: str | None = None
     from_user_words: bool = False
     kind: RuleKind = "text"
@@ -197,7 +198,7 @@ class ReadRule(Strict):
     """Where the value is found that an omitted argument, or one that equals one of ``when``, stands for: in
     ``field`` of an earlier result whose ``key`` equals the call's argument of that name."""
 
-    when: tuple[float, ...] = ()
+    when: tuple[Limit, ...] = ()
     key: str
     field: str
 
@@ -210,7 +211,7 @@ class AskRule(Strict):
     tool: str | None = None
     effect: Effect | None = None
     argument: str | None = None
-    above: float | None = None
+    above: Limit | None = None
     read: ReadRule | None = None
     reason: str = ""
 

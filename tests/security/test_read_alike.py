@@ -71,13 +71,28 @@ def test_a_number_to_another_base_is_refused(number: str) -> None:
     assert yaml_of(f"a: '{number}'") == {"a": number}
 
 
+@pytest.mark.parametrize("number", [".nan", ".inf"])
+def test_an_amount_that_none_exceeds_is_refused(number: str) -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        parse_policy(ASK.format(number))
+
+
 @pytest.mark.parametrize(("number", "value"), [("100", 100), ("0", 0), ("-0.5", -0.5), ("1_000", 1000), ("0x10", 16)])
 def test_other_numbers_are_read(number: str, value: float) -> None:
     assert parse_policy(ASK.format(number)).document.tools.ask[0].above == value
 
 
 @pytest.mark.parametrize(
-    "rule", ["{}", "", "{maximum: }", "{minimum: 1, maximum: }", "{from_user_words: false}", "{kind: email}"]
+    "rule",
+    [
+        "{}",
+        "",
+        "{maximum: }",
+        "{minimum: 1, maximum: }",
+        "{from_user_words: false}",
+        "{kind: email}",
+        "{maximum: .inf}",
+    ],
 )
 def test_a_rule_that_holds_nothing_is_refused(rule: str) -> None:
     with pytest.raises(ConfigError) as caught:

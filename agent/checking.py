@@ -26,15 +26,20 @@ class Checking:
 
     async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
         """What is wrong with a call's arguments, or with what a guardrail made of them. Raises NotFound."""
+        return (await self.checked(call, arguments))[0]
+
+    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """What is wrong with a call's arguments, and the form that they are performed in. Raises NotFound."""
         beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
-            problems, seconds = await aside(LONG if beside else 0, self._checked, call.name, arguments)
+            problems, form, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)
         self._taken += seconds
-        return problems
+        return problems, form
 
-    def _checked(self, name: str, arguments: dict[str, Any]) -> tuple[list[str], float]:
+    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any], float]:
         left, began = TOGETHER_S - self._taken, time.thread_time()
         if left <= 0:
-            return [TOO_LONG], 0.0
+            return [TOO_LONG], arguments, 0.0
         problems = self._toolbox.problems(name, arguments, min(MOST_SECONDS, left))
-        return problems, time.thread_time() - began
+        form = arguments if problems else self._toolbox.canonical(name, arguments)
+        return problems, form, time.thread_time() - began

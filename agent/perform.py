@@ -137,7 +137,7 @@ class _Begun:
 
 @dataclass
 class _Performing:
-    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
+    """``run``: as the decision leaves it. ``calls``: all of the decision's; ``forms``: their arguments as performed."""
 
     means: Means
     gate: Gate
@@ -146,6 +146,7 @@ class _Performing:
     calls: Sequence[CallState]
     limit: asyncio.Semaphore = field(init=False)
     checking: Checking = field(init=False)
+    forms: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.checking = Checking(self.means.hosts.registry, self.book.run.tenant_id)
@@ -241,21 +242,16 @@ class _Performing:
             raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
-            spec, problems = toolbox.get(name), await self.checking.problems(state.call.function, arguments)
+            spec = toolbox.get(name)
+            problems, form = await self.checking.checked(state.call.function, arguments)
         except ValueError as error:
             raise _Refused(f"the arguments are not a JSON object: {error}") from error
         except NotFound as error:
             raise _Refused(error.message) from error
         if problems:
             raise _Refused("; ".join(problems))
-        return spec, toolbox.canonical(name, arguments)
-
-    def _meant(self, state: CallState) -> dict[str, Any] | None:
-        """A call's arguments as they would be performed; None: it can't be."""
-        try:
-            return self._understood(state)[1] if state.intent is None else state.intent.arguments
-        except _Refused:
-            return None
+        self.forms[state.call.id] = form
+        return spec, form
 
     async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
         """The guard's ruling; raises _Refused for a block or a person's no."""
@@ -277,7 +273,7 @@ class _Performing:
         return [
             Write(one.call.function.name, arguments, ok=None)
             for one in before
-            if one.result is None and (arguments := self._meant(one)) is not None
+            if one.result is None and (arguments := self.forms.get(one.call.id, one.arguments)) is not None
         ]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:

@@ -1,7 +1,8 @@
-"""Characters as Markdown and HTML may write them: plain, escaped, by number or by name."""
+"""Characters as Markdown and HTML may write them: plain, escaped, by number or by name; texts as they are compared."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 from html import unescape
 from html.entities import html5
@@ -10,6 +11,13 @@ import regex
 
 BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x10000) if chr(code).isspace()} | {"\ufeff"}
 """What some reader takes off both ends of a target: controls and all that Unicode and JavaScript call blank."""
+GROWTH = 6
+"""Characters that one becomes at most in `compatible`."""
+FORMULAS = "\ufdfa\ufdfb"
+"""Whole sentences as one sign, of 18 and 8 characters: a text of them alone would be so many times as long."""
+_JOINS = r"[\p{M}\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]"
+"""What may become one with the character before it, or change places with one."""
+_PIECES = regex.compile(rf"[{FORMULAS}]+|[^{FORMULAS}]{{1,256}}{_JOINS}{{0,64}}")
 _ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
 
 
@@ -34,3 +42,18 @@ def spelt(characters: Collection[str], *, escaped: bool = True) -> str:
 def as_read(text: str) -> str:
     """The text without Markdown's escapes and HTML's references."""
     return unescape(_ESCAPE.sub(r"\1", text))
+
+
+def compatible(text: str) -> str:
+    """NFKC, in which `FORMULAS` stay as they are, in time and space that grow with the text.
+
+    Python takes the square of the marks that stand on one letter, in which no other thread runs: beyond some hundred
+    they are taken for several letters' marks.
+    """
+    pieces = (match.group() for match in _PIECES.finditer(text))
+    return "".join(one if one[0] in FORMULAS else unicodedata.normalize("NFKC", one) for one in pieces)
+
+
+def most_characters(text: str) -> int:
+    """That a search reads of a text which is compared."""
+    return len(text) if text.isascii() else GROWTH * len(text)

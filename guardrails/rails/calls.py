@@ -23,6 +23,7 @@ from guardrails.rails.found import leaves
 from guardrails.rails.normalise import normalise
 from guardrails.rails.said import Said
 from guardrails.rails.words import stands_in
+from guardrails.spelling import most_characters
 from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
 
 Problem = tuple[Action, str, str]
@@ -129,7 +130,7 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
 
 def _characters(subject: Subject, *, evidence: bool = False) -> int:
     """Of what is searched: the arguments, and the ``evidence`` if they are looked for there."""
-    own = sum(map(len, leaves(_call(subject).arguments)))
+    own = sum(map(most_characters, leaves(_call(subject).arguments)))
     return own + subject.context.characters if evidence else own
 
 

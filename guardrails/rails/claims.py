@@ -21,6 +21,7 @@ from guardrails.rails.done import Done, Told
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.objects import Objects
 from guardrails.rails.yes import Yes, last_writes, yes_in
+from guardrails.spelling import most_characters
 from guardrails.types import Judgement, Past, Rail, Subject, Write
 
 RAIL = "claims"
@@ -44,7 +45,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
         echoed = CORRECTION in text and (context.run_id or acts) and CORRECTION not in context.user_text
         if not (acts or echoed):
             return Judgement()
-        said = await aside(len(text), _said, text, acts)
+        said = await aside(most_characters(text), _said, text, acts)
         if not (said or echoed or yes_in(text)):
             return Judgement()
         past = await context.past()
@@ -88,7 +89,7 @@ def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
     """Of all that claims are compared with; a call that a claim is compared with counts as some, too."""
     writes = (*subject.context.writes, *past.delegated, *past.writes)
     compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
-    return len(subject.text) + len(past.asked) + subject.context.characters + compared
+    return most_characters(subject.text) + most_characters(past.asked) + subject.context.characters + compared
 
 
 def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:

@@ -18,6 +18,7 @@ from guardrails.document import PolicyDocument
 from guardrails.rails.acts import LONGEST, Act, gerunds, joined, participles, sentences
 from guardrails.rails.found import leaves
 from guardrails.rails.words import plain
+from guardrails.spelling import most_characters
 from guardrails.types import CallSubject, Judgement, Rail, Subject
 
 LABEL = "forbidden"
@@ -53,7 +54,7 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         asked = (await subject.context.past(call.args_sha256)).asked
-        if not await aside(len(asked), forbids, asked, call):
+        if not await aside(most_characters(asked), forbids, asked, call):
             return Judgement()
         reason = "the user's latest words forbid it"
         verdict = Verdict(action=action, rail="forbidden", stage=subject.stage, reason=reason, labels=[LABEL])

@@ -22,6 +22,7 @@ from guardrails.aside import aside
 from guardrails.document import InjectionEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.normalise import normalise, unescaped
+from guardrails.spelling import FORMULAS, most_characters
 from guardrails.types import Judgement, Rail, Subject
 
 RULES_PATH = Path(__file__).with_name("injection.yaml")
@@ -54,7 +55,7 @@ def rules() -> tuple[Rule, ...]:
 
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһӏոɡαεορτικν" + "АВЕКМНОРСТХІЈЅ" + "’‘“”", "aeopcyxijsdhlngaeoptikv" + "ABEKMHOPCTXIJS" + "''\"\""
-)
+) | dict.fromkeys(map(ord, FORMULAS), " ")
 _WRAP = regex.compile(r"(?<=\S) ?\n ?(?=\S)")
 _BLANKS = regex.compile(r"[^\S\n]+")
 _BETWEEN = regex.compile(r"[ .*_-]")
@@ -130,7 +131,7 @@ def _score(rules_hit: Iterable[Rule]) -> float:
 
 def injection_rail(entry: InjectionEntry) -> Rail:
     async def check(subject: Subject) -> Judgement:
-        hits = await aside(len(subject.text), scan, subject.text, subject.stage is Stage.TOOL_RESULT)
+        hits = await aside(most_characters(subject.text), scan, subject.text, subject.stage is Stage.TOOL_RESULT)
         untrusted = entry.taint_untrusted and subject.call is not None and subject.call.spec.returns_untrusted
         tainted = untrusted or (entry.taint_at is not None and hits.score >= entry.taint_at)
         action = _action(entry, hits.score)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
+from guardrails.spelling import compatible
 from guardrails.types import Judgement, Rail, Subject
 
 _RANGES = (
@@ -80,7 +81,7 @@ def normalise(text: str) -> str:
     """For comparing, not for showing: NFKC, and no invisible characters. Doing it twice changes nothing."""
     if text.isascii():
         return visible(text)
-    return unicodedata.normalize("NFKC", visible(unicodedata.normalize("NFKC", text)))
+    return compatible(visible(compatible(text)))
 
 
 def unescaped(text: str) -> str:

@@ -7,6 +7,7 @@ from flightloop.verdicts import Verdict
 from guardrails.aside import aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
+from guardrails.spelling import most_characters
 from guardrails.types import Judgement, Rail, Subject
 
 LABEL = "repeated"
@@ -29,7 +30,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         own = [write for write in (*context.writes, *past.delegated, *past.family) if write.may_be_done]
         if digest not in {write.args_sha256 for write in own}:
             before = {write.args_sha256 for write in past.writes if write.may_be_done}
-            if digest not in before or await aside(len(past.asked), _asked_for, call.spec, past.asked):
+            if digest not in before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
         reason = "the same call was made in this session already, and the user's latest words do not ask for it again"
         return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 
 import regex
@@ -13,6 +12,7 @@ from guardrails.rails.found import Detector, Watch
 from guardrails.rails.links import LINKS, vouched_for
 from guardrails.rails.pii import pii_finder, values
 from guardrails.rails.secrets import secrets_finder
+from guardrails.spelling import compatible
 from guardrails.types import GuardContext
 
 _START, _BLANKS = not_after(r"\w"), r"(?:\s|\\[nrt]){1,8}"
@@ -39,7 +39,7 @@ def terms_finder(terms: Iterable[str]) -> PatternFinder:
     """Finds terms as whole words, any case, any run of up to eight blanks between their words."""
     patterns = []
     for term in terms:
-        words = _BLANKS.join(regex.escape(word) for word in unicodedata.normalize("NFKC", term).split())
+        words = _BLANKS.join(regex.escape(word) for word in compatible(term).split())
         patterns.append(Pattern("term", rf"{_START}{words}(?!\w)", ignore_case=True))
     return PatternFinder(patterns)
 

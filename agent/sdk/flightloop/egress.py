@@ -15,6 +15,8 @@ from dataclasses import dataclass
 WEB_PORTS = frozenset({80, 443})
 """Ports of an entry that names none."""
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_MOST_NAME = 1000
+"""Characters that are brought into another form; no host has as many."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def plain_host(host: str) -> str:
     except ValueError:
         pass
     try:
-        return name if name.isascii() else name.encode("idna").decode()
+        return name if name.isascii() or len(name) > _MOST_NAME else name.encode("idna").decode()
     except UnicodeError:
         return name
 

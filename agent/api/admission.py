@@ -24,6 +24,7 @@ from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
+from guardrails.spelling import most_characters
 from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
 from observability.trace_id import valid_traceparent
 
@@ -189,11 +190,15 @@ async def _checked_messages(
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
-    """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded."""
+    """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded.
+
+    Only what is one short batch waits for no turn: of many, each would take its time from the others.
+    """
     rulings: list[Ruling] = []
-    for batch in _batches(subjects):
-        long = sum(len(subject.text) for subject in batch) >= LONG
-        async with deps.long_checks.one(batch[0].context.tenant_id) if long else nullcontext():
+    batches = list(_batches(subjects))
+    short = len(batches) == 1 and sum(map(_characters, subjects)) < LONG
+    for batch in batches:
+        async with nullcontext() if short else deps.long_checks.one(batch[0].context.tenant_id):
             rulings += await asyncio.gather(*map(guard.check, batch))
         await asyncio.sleep(0)
     return rulings
@@ -203,13 +208,17 @@ def _batches(subjects: list[Subject]) -> Iterator[list[Subject]]:
     batch: list[Subject] = []
     characters = 0
     for subject in subjects:
-        if batch and (len(batch) == BATCH or characters + len(subject.text) > BATCH_CHARS):
+        if batch and (len(batch) == BATCH or characters + _characters(subject) > BATCH_CHARS):
             yield batch
             batch, characters = [], 0
         batch.append(subject)
-        characters += len(subject.text)
+        characters += _characters(subject)
     if batch:
         yield batch
+
+
+def _characters(subject: Subject) -> int:
+    return most_characters(subject.text)
 
 
 def _subject(message: ChatMessage, context: GuardContext, calls: Mapping[str, CallSubject]) -> Subject | None:

@@ -58,8 +58,11 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
     },
 )
 async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
-    """Answers a conversation. A client that goes away cancels the decoding."""
-    admitted = await admit(deps, known_models(request), body, caller, request.headers)
+    """Answers a conversation. A client that goes away ends the checks and the decoding."""
+    admission = admit(deps, known_models(request), body, caller, request.headers)
+    admitted = await first_of(admission, caller_gone(request, deps))
+    if admitted is None:
+        return await unanswered(request, deps)
     chunks = choices(deps, admitted)
     if not body.stream:
         completion = await first_of(completed(chunks, body.n), caller_gone(request, deps))

@@ -39,12 +39,15 @@ log = structlog.get_logger(__name__)
     },
 )
 async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Operator) -> Response:
-    """Answers a conversation and stores nothing of it. A client that goes away cancels the decoding."""
+    """Answers a conversation and stores nothing of it. A client that goes away ends the checks and the decoding."""
     chat, translation = translated(body)
     try:
-        admitted = await admit(deps, known_models(request), chat, caller, request.headers)
+        admission = admit(deps, known_models(request), chat, caller, request.headers)
+        admitted = await first_of(admission, caller_gone(request, deps))
     except FlightloopError as error:
         raise translation.renamed(error) from error
+    if admitted is None:
+        return await unanswered(request, deps)
     chunks, narration = translation.renaming(choices(deps, admitted)), Narration(body)
     if not body.stream:
         whole = await first_of(_last(narration, chunks), caller_gone(request, deps))

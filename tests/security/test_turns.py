@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from typing import Any
 
@@ -160,3 +161,68 @@ async def test_runs_that_are_read_by_many_are_read_in_turns() -> None:
     wanted = [event.seq for event in await deps.journal.events("default", run.id)]
     for answer in answers:
         assert [int(line[4:]) for line in answer.text.splitlines() if line.startswith("id: ")] == wanted
+
+
+class Counted(Turns):
+    """Whose turns are counted."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.taken: list[str] = []
+
+    async def take(self, tenant_id: str) -> None:
+        await super().take(tenant_id)
+        self.taken.append(tenant_id)
+
+
+SHORT = {"role": "user", "content": "harmless " * 400}
+"""Too short to be searched in a thread."""
+
+
+@pytest.mark.parametrize("messages", [[SHORT] * 20, [{"role": "user", "content": "harmless"}] * 320])
+async def test_a_conversation_of_many_short_texts_takes_turns_too(messages: list[dict[str, Any]]) -> None:
+    """As long as all of it is, it would have the loop for itself."""
+    turns = Counted(1)
+    deps = api_deps(model=ScriptedChat(capabilities=Capabilities()), long_checks=turns)
+    async with calling(deps, KEY) as many:
+        asked = {"model": "scripted", "messages": messages}
+        assert (await many.post("/v1/chat/completions", json=asked)).status_code == 200
+        assert turns.taken == ["default"] * 20
+        asked["messages"] = messages[:1]
+        assert (await many.post("/v1/chat/completions", json=asked)).status_code == 200
+        assert len(turns.taken) == 20, "what is one short batch waits for none"
+
+
+async def test_signs_that_become_many_count_as_many() -> None:
+    turns = Counted(1)
+    deps = api_deps(model=ScriptedChat(capabilities=Capabilities()), long_checks=turns)
+    asked = {"model": "scripted", "messages": [{"role": "user", "content": "\u3316" * 1000}]}
+    async with calling(deps, KEY) as client:
+        assert (await client.post("/v1/chat/completions", json=asked)).status_code == 200
+    assert turns.taken == ["default"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_what_nobody_waits_for_any_more_is_not_checked(path: str) -> None:
+    turns, gone = Counted(1), asyncio.Event()
+    model = ScriptedChat(capabilities=Capabilities())
+    deps = api_deps(model=model, long_checks=turns)
+    said = {"messages" if "chat" in path else "input": [SHORT] * 20}
+    parts = iter([{"type": "http.request", "body": json.dumps({"model": "scripted", **said}).encode()}])
+
+    async def receive() -> dict[str, Any]:
+        if (part := next(parts, None)) is not None:
+            return part
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None: ...
+
+    headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    async with deps.long_checks.one("x"):
+        asking = asyncio.create_task(create_app(deps)(scope, receive, send))
+        await waited(turns, 1)
+        gone.set()
+        await asyncio.wait_for(asking, 20)
+    assert (turns.taken, model.requests) == (["x"], [])

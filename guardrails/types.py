@@ -13,6 +13,7 @@ from flightloop.chat import ToolDef
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy
+from guardrails.spelling import most_characters
 
 
 class Statement(Protocol):
@@ -135,8 +136,8 @@ class GuardContext:
 
     @cached_property
     def characters(self) -> int:
-        """Of the evidence, which some rails search as well."""
-        return len(self.user_text) + sum(map(len, self.results))
+        """Of the evidence and of what the model wrote, which some rails search as well."""
+        return sum(map(most_characters, (self.user_text, *self.results, *self.written)))
 
 
 def args_sha256(tool: str, arguments: dict[str, Any]) -> str:

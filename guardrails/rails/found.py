@@ -71,9 +71,11 @@ def detector_rail(detector: Detector) -> Rail:
     """Verdict spans refer to the text as this rail got it; for a call they refer to the value they were found in."""
 
     async def check(subject: Subject) -> Judgement:
-        if subject.stage is Stage.TOOL_CALL and subject.call is not None:
-            return _check_arguments(detector, subject, subject.call.arguments)
         text, context = subject.text, subject.context
+        if subject.stage is Stage.TOOL_CALL and subject.call is not None:
+            given = subject.call.arguments
+            characters = sum(map(len, leaves(given))) + context.characters
+            return await aside(characters, _check_arguments, detector, subject, given)
         findings = await aside(len(text), detector.found, text)
         if findings:  # the evidence is only searched for what was found
             findings = await aside(len(text) + context.characters, detector.left, text, findings, context)

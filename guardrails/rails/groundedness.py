@@ -87,7 +87,8 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         texts = (context.user_text, *context.results)
         evidence = await aside(context.characters, Evidence.of, texts) if stated else None
         unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
-        wrong = [one for one in known if not one.right and not _said_otherwise(one, context)]
+        against = [one for one in known if not one.right]
+        wrong = await aside(context.characters, _wrong, against, context) if against else []
         spans = [
             *(Span(start=claim.start, end=claim.end, label=f"unsupported_{claim.kind}") for claim in unsupported),
             *(Span(start=one.start, end=one.end, label="against_facts") for one in wrong),
@@ -117,11 +118,11 @@ def _overlap(claim: Claim, one: Statement) -> bool:
     return claim.start < one.end and one.start < claim.end
 
 
-def _said_otherwise(one: Statement, context: GuardContext) -> bool:
-    """Whether a tool that looked nothing up, or the user, gave numbers that the facts don't have."""
-    texts = [result for result in context.results if result not in context.looked_up]
-    known = numbers_in("\n".join(texts if one.strict else [*texts, context.user_text]))
-    return bool(one.numbers) and set(one.numbers) <= known
+def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:
+    """Those whose numbers neither a tool that looked nothing up gave, nor the user."""
+    told = numbers_in("\n".join(result for result in context.results if result not in context.looked_up))
+    said = told | numbers_in(context.user_text)
+    return [one for one in against if not one.numbers or not set(one.numbers) <= (told if one.strict else said)]
 
 
 def _emails(text: str) -> Iterator[Claim]:

@@ -86,12 +86,6 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
         def known() -> frozenset[str]:
             return (hosts_in(context.user_text) if "user" in entry.keep else frozenset()) - {""}
 
-        @cache
-        def written() -> tuple[str, ...]:
-            """What the model wrote, which a tool or an error may only repeat."""
-            plain = normalise(unescaped("\n".join(context.written))).casefold()
-            return plain, unquote(plain)
-
         def told(result: str) -> frozenset[str]:
             """A result's links, which are looked for once a run."""
             found = context.memo.get((LinkFinder, result))
@@ -105,7 +99,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
 
         def repeated(link: str, addresses: Iterable[Address]) -> bool:
             names = {normalise(link).casefold(), *(host for host, _ in addresses)}
-            return any(name in text for name in names for text in written())
+            return any(name in text for call in context.written for text in _written(call, context) for name in names)
 
         def kept(text: str, finding: Finding) -> bool:
             link = text[finding.start : finding.end]
@@ -122,6 +116,15 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
         return lambda text, findings: [finding for finding in findings if not kept(text, finding)]
 
     return watch
+
+
+def _written(call: str, context: GuardContext) -> tuple[str, ...]:
+    """What the model wrote, which a tool or an error may only repeat. Made plain once a run."""
+    found = context.memo.get((LinkFinder, "written", call))
+    if not isinstance(found, tuple):
+        plain = normalise(unescaped(call)).casefold()
+        found = context.memo[LinkFinder, "written", call] = (plain, unquote(plain))
+    return found
 
 
 def _finding(text: str, match: regex.Match[str]) -> Finding:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import sys
+import threading
 import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.egress import plain_host
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.aside import LONG
+from guardrails.document import GroundednessEntry
+from guardrails.finders import Finding
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy
+from guardrails.rails.found import Detector, detector_rail
+from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import folded, scan
 from guardrails.rails.normalise import normalise
-from guardrails.rails.words import plain, stands_in
+from guardrails.rails.words import numbers_in, plain, stands_in
 from guardrails.spelling import FORMULAS, GROWTH, compatible, most_characters
+from guardrails.types import CallSubject, GuardContext, Statement, Subject
+from tests.security.test_long_texts import call_of
 
 SIGNS = "\ufdfa\ufdfb\u3316\u33ae\u3300\ufb03\u00bd\u0390\u1f82\uac01\ufb2c"
 MARKS = "a" + "\u0315" * 20_000 + "\u0316" * 20_000
@@ -71,3 +85,87 @@ def test_a_formula_stands_for_itself() -> None:
     for sign in FORMULAS:
         assert stands_in(f"bob{sign}", (f"Pay bob{sign} back.",))
         assert not stands_in(f"bob{sign}", ("Pay bob back.",))
+
+
+# -- what an answer is compared with ----------------------------------------------------------------
+
+LINKS = """
+name: desk
+version: "1"
+streaming: live
+stages:
+  final: {rails: [{rail: links, keep: [user, results], action: redact}]}
+  stream: {rails: [{rail: links, keep: [user, results], action: redact}]}
+"""
+PAGE, OTHER = "https://a.example/x1", "https://b.example/x2"
+
+
+def watched(function: Callable[..., Any], seen: list[tuple[int, int]]) -> Callable[..., Any]:
+    """The function, which notes how long its texts are and in which thread it is called."""
+
+    def noting(text: str) -> Any:
+        seen.append((len(text), threading.get_ident()))
+        return function(text)
+
+    return noting
+
+
+async def test_what_the_model_wrote_is_compared_beside_the_loop_and_made_plain_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr("guardrails.rails.links.normalise", watched(normalise, seen))
+    wrote = ("look " + "\u3316" * LONG, f"look {OTHER} " + "a" * LONG)
+    context = GuardContext(agent="desk", results=(f"page {PAGE} or {OTHER} end",), written=wrote)
+    guard = Guard(parse_policy(LINKS))
+    call, _ = call_of(iter(f"See {PAGE} or {OTHER} for it."), 1000, guard, context)
+    assert "".join([piece async for piece in call.text()]) == f"See {PAGE} or [redacted:link] for it."
+    await guard.check(Subject(Stage.FINAL, f"See {PAGE}.", context))
+    long = [thread for length, thread in seen if length > LONG]
+    assert len(long) == len(wrote)
+    assert threading.get_ident() not in {thread for _, thread in seen}
+
+
+class Noting:
+    """A finder that notes which thread asks it."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
+        self.threads.add(threading.get_ident())
+        return []
+
+    def live(self, text: str, start: int = 0) -> int:
+        return len(text)
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"), [("a" * LONG, ""), ("a", "b" * LONG)], ids=["long arguments", "long evidence"]
+)
+async def test_arguments_of_a_call_are_searched_beside_the_loop(argument: str, told: str) -> None:
+    finder, spec = Noting(), ToolSpec("pay", "Pays.", {"type": "object"}, Effect.UNSAFE)
+    rail, call = detector_rail(Detector("a", finder, Action.REDACT)), CallSubject("c", spec, {"to": argument})
+    await rail(Subject(Stage.TOOL_CALL, "", GuardContext(results=(told,)), call))
+    assert finder.threads
+    assert threading.get_ident() not in finder.threads
+
+
+class Wrong:
+    start, end, numbers, right, strict, fact = 0, 1, (5.0,), False, False, "6"
+
+
+async def test_what_contradicts_the_facts_is_looked_for_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr("guardrails.rails.groundedness.numbers_in", watched(numbers_in, seen))
+
+    async def facts(text: str, asked: str) -> Sequence[Statement]:
+        return [Wrong()] * 9
+
+    for said, action in (("5", Action.ALLOW), ("6", Action.BLOCK)):
+        context = GuardContext(user_text=said, results=("1 " * LONG,), facts=facts)
+        rail = groundedness_rail(GroundednessEntry(rail="groundedness", minimum=1, action=Action.BLOCK))
+        (verdict,) = (await rail(Subject(Stage.FINAL, "It is 5.", context))).verdicts
+        assert verdict.action is action
+    assert threading.get_ident() not in {thread for _, thread in seen}
+    assert len(seen) <= 2 * 2, "not for each statement"

@@ -269,13 +269,15 @@ class Pieces:
 LIVE = "name: desk\nversion: '1'\nstreaming: live\nstages: {stream: {rails: []}}\n"
 
 
-def call_of(pieces: Iterator[str], tokens: int, guard: Guard | None = None) -> tuple[GuardedCall, Pieces]:
+def call_of(
+    pieces: Iterator[str], tokens: int, guard: Guard | None = None, context: GuardContext | None = None
+) -> tuple[GuardedCall, Pieces]:
     model = Pieces(pieces)
     way = Way(model, guard or Guard(parse_policy(LIVE)), Tracing(TracerProvider(shutdown_on_exit=False)))  # type: ignore[arg-type]
     request = ChatRequest.model_validate(
         {"model": "m", "messages": [{"role": "user", "content": "Hi."}], "max_tokens": tokens}
     )
-    return GuardedCall(way, Owner(), GuardContext(agent="desk"), request, 10), model
+    return GuardedCall(way, Owner(), context or GuardContext(agent="desk"), request, 10), model
 
 
 async def test_others_go_on_while_a_huge_piece_is_screened() -> None:

@@ -90,7 +90,7 @@ async def decide(means: Means, gate: Gate, book: Book, conversation: Conversatio
         InvalidCall: the model writes its calls as text.
     """
     planning = _plan_due(means, book)
-    tools = gate.tools(planning=planning) if means.tools else []
+    tools = await gate.tools(planning=planning) if means.tools else []
     asking = _Asking(means, gate, book, conversation, tools)
     if tools and planning:
         return await asking.plan()

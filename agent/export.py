@@ -89,7 +89,7 @@ class Exporter:
             return None
         if ruling.action is Action.REDACT:
             conversation.user = with_text(conversation.user, ruling.text)
-        row = row_of(conversation, history, _offered(kit, run, history, conversation))
+        row = row_of(conversation, history, await _offered(kit, run, history, conversation))
         return Sample(run, row, _judged(run, events))
 
     def _kit(self, name: str) -> Kit:
@@ -141,7 +141,7 @@ def _plain(row: Row) -> list[dict[str, Any]]:
     return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
 
 
-def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -> list[Any]:
+async def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -> list[Any]:
     """The tools as the policy let the model see them in the end."""
     toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
     context = GuardContext(
@@ -154,7 +154,7 @@ def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -
         tainted=history.tainted,
     )
     writes = frozenset(name for name in names if toolbox.get(name).writes)
-    return kit.guard.narrow(toolbox.definitions(names), context, writes)
+    return await kit.guard.narrow(toolbox.definitions(names), context, writes)
 
 
 def _judged(run: Run, events: Sequence[RunEvent]) -> bool | None:

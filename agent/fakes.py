@@ -152,7 +152,7 @@ class RuleGuard:
         replacement = replaced[-1] if replaced else subject.text
         return Ruling(severest(actions), replacement, arguments, verdicts, reason, subject.context.tainted)
 
-    def narrow(
+    async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]:
         return list(tools)

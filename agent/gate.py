@@ -109,12 +109,12 @@ class Gate:
     def user_text(self) -> str:
         return self._evidence.user_text
 
-    def tools(self, *, planning: bool = False) -> list[ToolDef]:
+    async def tools(self, *, planning: bool = False) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
         may name: the current one binds calls only."""
         toolbox, names = self._means.hosts.registry, self._means.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
-        return self._means.guard.narrow(
+        return await self._means.guard.narrow(
             toolbox.definitions(names), self._evidence.context(plan=names if planning else None), writes
         )
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from flightloop.chat import ToolDef
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.aside import on_behalf_of
+from guardrails.aside import aside, on_behalf_of
 from guardrails.combinators import Clock, failure
 from guardrails.compile import compile_stage, detectors
 from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
-from guardrails.narrow import narrow
+from guardrails.narrow import narrow, unread_characters
 from guardrails.policy import Policy
 from guardrails.types import GuardContext, Judge, Judgement, Rail, Ruling, Subject, severest
 
@@ -62,11 +62,13 @@ class Guard:
             tainted=subject.context.tainted or judgement.tainted,
         )
 
-    def narrow(
+    async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]:
         """The tools to offer the model, their schemas narrowed; see ``guardrails.narrow``."""
-        return narrow(self.policy.document, tools, context, writes)
+        document = self.policy.document
+        with on_behalf_of(context.tenant_id):
+            return await aside(unread_characters(document, tools, context), narrow, document, tools, context, writes)
 
     def stream(self, context: GuardContext) -> HoldBack:
         """A hold-back for one answer; in a policy with held streams it releases all at the end."""

@@ -30,12 +30,12 @@ class Layered:
             subject = _passed_on(subject, ruling)
         return _together(rulings)
 
-    def narrow(
+    async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]:
         narrowed = list(tools)
         for guard in self._guards:
-            narrowed = guard.narrow(narrowed, context, writes)
+            narrowed = await guard.narrow(narrowed, context, writes)
         return narrowed
 
     def stream(self, context: GuardContext) -> GuardStream:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from flightloop.chat import ToolDef
 from guardrails.document import ArgumentRule, PolicyDocument
-from guardrails.rails.words import EMAIL, URL, numbers_in
+from guardrails.rails.words import EMAIL, URL, each_number
 from guardrails.types import GuardContext
 
 MAX_CHOICES = 32
+T = TypeVar("T")
 
 
 def narrow(
@@ -29,6 +30,17 @@ def narrow(
         if (tool.function.name in allowed or "*" in allowed)
         and not (tool.function.name in writes and _blocked(document, tool.function.name, context))
     ]
+
+
+def unread_characters(document: PolicyDocument, tools: Sequence[ToolDef], context: GuardContext) -> int:
+    """Of the user's words that `narrow` is going to search; none where no rule wants it, or it has been done."""
+    unread = any(
+        _has_choices(rule) and _key(rule, context) not in context.memo
+        for tool in tools
+        for name, rule in document.tools.arguments.get(tool.function.name, {}).items()
+        if name in tool.function.parameters.get("properties", {})
+    )
+    return len(context.user_text) if unread else 0
 
 
 def _blocked(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
@@ -62,29 +74,46 @@ def _schema(schema: dict[str, Any], rule: ArgumentRule, context: GuardContext) -
             narrowed[key] = tighter(limit, schema[key]) if key in schema else limit
     if rule.pattern is not None and "pattern" not in schema:
         narrowed["pattern"] = rule.pattern
-    if rule.from_user_words and rule.enum is None and (choices := _choices(rule, context)):
+    if _has_choices(rule) and (choices := _choices(rule, context)):
         narrowed["enum"] = choices
     return narrowed
 
 
+def _has_choices(rule: ArgumentRule) -> bool:
+    return rule.from_user_words and rule.enum is None and rule.kind != "text"
+
+
 def _choices(rule: ArgumentRule, context: GuardContext) -> list[Any]:
     """Values of the rule's kind in the user's own words, looked for once a run; none where there are too many."""
-    key = ("choices", rule.kind, context.user_text)
+    key = _key(rule, context)
     found = context.memo.get(key)
     if not isinstance(found, list):
         context.memo[key] = found = _values(rule, context.user_text)
     return found
 
 
+def _key(rule: ArgumentRule, context: GuardContext) -> object:
+    return "choices", rule.kind, context.user_text
+
+
 def _values(rule: ArgumentRule, text: str) -> list[Any]:
     match rule.kind:
         case "email":
-            found: list[Any] = EMAIL.findall(text)
+            return _few(match.group() for match in EMAIL.finditer(text))
         case "url":
-            found = [url.rstrip(".,;:!?") for url in URL.findall(text)]
+            return _few(match.group().rstrip(".,;:!?") for match in URL.finditer(text))
         case "number":
-            found = [int(value) if value.is_integer() else value for value in sorted(numbers_in(text))]
+            numbers = sorted(_few(each_number(text)))
+            return [int(value) if value.is_integer() else value for value in numbers]
         case "text":
-            found = []
-    unique = list(dict.fromkeys(found))
-    return unique if len(unique) <= MAX_CHOICES else []
+            return []
+
+
+def _few(found: Iterable[T]) -> list[T]:
+    """Each once; none where they are more than MAX_CHOICES, and no more are looked for then."""
+    unique: dict[T, None] = {}
+    for one in found:
+        unique[one] = None
+        if len(unique) > MAX_CHOICES:
+            return []
+    return list(unique)

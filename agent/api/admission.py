@@ -68,7 +68,7 @@ async def admit(
     context = _context(request, tags)
     messages, tainted = await _checked_messages(deps, guard, request.messages, context, specs)
     context = replace(context, tainted=tainted)
-    tools = _narrowed(guard, request, context)
+    tools = await _narrowed(guard, request, context)
     extension = RequestExtension(
         priority=request.flightloop.priority,
         tags=tags,
@@ -149,10 +149,10 @@ def _foreign(tool: ToolDef) -> ToolSpec:
     return ToolSpec(function.name, function.description, function.parameters, Effect.UNSAFE, returns_untrusted=True)
 
 
-def _narrowed(guard: Guarding, request: ChatRequest, context: GuardContext) -> list[ToolDef] | None:
+async def _narrowed(guard: Guarding, request: ChatRequest, context: GuardContext) -> list[ToolDef] | None:
     if not request.tools:
         return None
-    tools = guard.narrow(request.tools, context)
+    tools = await guard.narrow(request.tools, context)
     names = [tool.function.name for tool in tools]
     choice = request.tool_choice
     forbidden = isinstance(choice, NamedToolChoice) and choice.function.name not in names

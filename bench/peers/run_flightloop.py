@@ -153,7 +153,7 @@ class Ungated:
         arguments = subject.call.arguments if subject.call else None
         return Ruling(Action.ALLOW, subject.text, arguments, (), "", subject.context.tainted)
 
-    def narrow(
+    async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]:
         return list(tools)

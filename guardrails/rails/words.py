@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -51,7 +51,18 @@ def number_of(text: str) -> float | None:
 
 
 def numbers_in(text: str) -> set[float]:
-    return {value for match in _NUMBER.findall(text) if (value := number_of(match)) is not None}
+    return set(each_number(text))
+
+
+def each_number(text: str) -> Iterator[float]:
+    """The numbers of a text in their order, each way to write one once."""
+    seen: set[str] = set()
+    for match in _NUMBER.finditer(text):
+        written = match.group()
+        if written not in seen:
+            seen.add(written)
+            if (value := number_of(written)) is not None:
+                yield value
 
 
 def stands_in(value: object, sources: Iterable[str]) -> bool:

@@ -187,7 +187,7 @@ tools:
 """
 
 
-def test_narrow_drops_tools_and_limits_arguments():
+async def test_narrow_drops_tools_and_limits_arguments():
     guard = Guard(policy(NARROWING))
     tools = [
         definition(
@@ -201,7 +201,7 @@ def test_narrow_drops_tools_and_limits_arguments():
         definition("delete"),
     ]
     context = GuardContext(agent="support", user_text="mail a@example.org or b@example.org", plan=("refund",))
-    narrowed = guard.narrow(tools, context)
+    narrowed = await guard.narrow(tools, context)
     assert [tool.function.name for tool in narrowed] == ["refund", "mail"]
     assert narrowed[0].function.parameters["properties"] == {
         "amount": {"type": "number", "maximum": 50, "minimum": 1},
@@ -212,12 +212,12 @@ def test_narrow_drops_tools_and_limits_arguments():
     assert narrowed[1].function.parameters["properties"]["to"]["enum"] == ["a@example.org", "b@example.org"]
     assert "maxLength" not in tools[1].function.parameters["properties"]["to"]
     assert tools[0].function.parameters["properties"]["amount"]["maximum"] == 1000
-    locked = guard.narrow(tools, context, writes=frozenset({"refund", "mail"}))
+    locked = await guard.narrow(tools, context, writes=frozenset({"refund", "mail"}))
     assert [tool.function.name for tool in locked] == ["refund"]
-    assert guard.narrow(tools, GuardContext(agent="stranger")) == []
+    assert await guard.narrow(tools, GuardContext(agent="stranger")) == []
 
 
-def test_without_candidates_the_schema_stays_as_it_is():
+async def test_without_candidates_the_schema_stays_as_it_is():
     mail = definition("mail", to={"type": "string"})
-    narrowed = Guard(policy(NARROWING)).narrow([mail], GuardContext(agent="support"))
+    narrowed = await Guard(policy(NARROWING)).narrow([mail], GuardContext(agent="support"))
     assert narrowed[0].function.parameters["properties"]["to"] == {"type": "string"}

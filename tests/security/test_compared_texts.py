@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flightloop.chat import FunctionDef, ToolDef
 from flightloop.egress import plain_host
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -19,12 +20,14 @@ from guardrails.aside import LONG
 from guardrails.document import GroundednessEntry
 from guardrails.finders import Finding
 from guardrails.guard import Guard
+from guardrails.layered import Layered
+from guardrails.narrow import MAX_CHOICES, narrow, unread_characters
 from guardrails.policy import parse_policy
 from guardrails.rails.found import Detector, detector_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import folded, scan
 from guardrails.rails.normalise import normalise
-from guardrails.rails.words import numbers_in, plain, stands_in
+from guardrails.rails.words import each_number, numbers_in, plain, stands_in
 from guardrails.spelling import FORMULAS, GROWTH, compatible, most_characters
 from guardrails.types import CallSubject, GuardContext, Statement, Subject
 from tests.security.test_long_texts import call_of
@@ -169,3 +172,67 @@ async def test_what_contradicts_the_facts_is_looked_for_beside_the_loop(monkeypa
         assert verdict.action is action
     assert threading.get_ident() not in {thread for _, thread in seen}
     assert len(seen) <= 2 * 2, "not for each statement"
+
+
+NARROWING = """
+name: desk
+version: "1"
+tools:
+  allow: {"*": ["*"]}
+  arguments: {pay: {amount: {from_user_words: true, kind: number}, to: {from_user_words: true, kind: email}}}
+"""
+
+
+def pay_tool() -> ToolDef:
+    properties = {"amount": {"type": "number"}, "to": {"type": "string"}}
+    return ToolDef(function=FunctionDef(name="pay", parameters={"type": "object", "properties": properties}))
+
+
+async def test_choices_in_a_users_long_words_are_looked_for_beside_the_loop_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, guard = list[int](), Guard(parse_policy(NARROWING))
+
+    def numbers(text: str) -> Iterator[float]:
+        threads.append(threading.get_ident())
+        return each_number(text)
+
+    monkeypatch.setattr("guardrails.narrow.each_number", numbers)
+    context = GuardContext(agent="desk", user_text="12.50 1 a@b.example " * LONG)
+    for one in (guard, Layered([guard, guard])):
+        for _ in range(2):
+            (tool,) = await one.narrow([pay_tool()], context)
+            assert tool.function.parameters["properties"] == {
+                "amount": {"type": "number", "enum": [1, 12.5]},
+                "to": {"type": "string", "enum": ["a@b.example"]},
+            }
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    assert unread_characters(guard.policy.document, [pay_tool()], context) == 0
+
+
+def test_where_there_are_too_many_choices_no_more_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[float] = []
+
+    def numbers(text: str) -> Iterator[float]:
+        for number in each_number(text):
+            read.append(number)
+            yield number
+
+    monkeypatch.setattr("guardrails.narrow.each_number", numbers)
+    context = GuardContext(agent="desk", user_text=" ".join(map(str, range(10_000))))
+    (tool,) = narrow(parse_policy(NARROWING).document, [pay_tool()], context)
+    assert tool.function.parameters["properties"]["amount"] == {"type": "number"}
+    assert len(read) == MAX_CHOICES + 1
+
+
+def test_a_number_that_is_written_again_and_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def number(text: str) -> float:
+        read.append(text)
+        return float(text)
+
+    monkeypatch.setattr("guardrails.rails.words.number_of", number)
+    assert numbers_in("1 2 1.0 " * LONG) == {1, 2}
+    assert read == ["1", "2", "1.0"]

@@ -51,10 +51,13 @@ class _Stream:
 
         Raises what ended the stream instead.
         """
-        if not self._full and (rest := self._due - self.loop.time()) > 0:
+        while (
+            not self._full and (rest := self._due - self.loop.time()) > 0
+        ):  # a call to wake up may be for what was read
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._wake.wait()
+                    self._wake.clear()
         self._waits = True  # from here on, whoever sends wakes us; what came before is seen below
         while not self._came:
             await self._wake.wait()

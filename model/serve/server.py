@@ -51,9 +51,8 @@ class _Stream:
 
         Raises what ended the stream instead.
         """
-        while (
-            not self._full and (rest := self._due - self.loop.time()) > 0
-        ):  # a call to wake up may be for what was read
+        # More than once: what wakes up may be about tokens that have been read since.
+        while not self._full and (rest := self._due - self.loop.time()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._wake.wait()

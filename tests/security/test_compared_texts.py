@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flightloop.chat import FunctionDef, ToolDef
@@ -70,6 +70,7 @@ def test_what_is_too_long_for_a_host_is_not_brought_into_another_form(monkeypatc
     assert plain_host(MARKS) == MARKS
 
 
+@settings(deadline=None, database=None)  # which an ordinary user could not write into this checkout
 @given(
     st.text(st.sampled_from("ae\u0301\u0323\u0315\u1100\u1161\u11a8\uac00\u3131\u314f\uff76\uff9e\u304b\u3316 \ufb01"))
 )

@@ -34,7 +34,7 @@ def project(folder: Path) -> Path:
     for name in ("agents", "policies"):
         (folder / name).mkdir(parents=True)
     (folder / "tools.py").write_text(f"import time\n{HANG}    time.sleep(600)\n    return ''\n")
-    # After a crash nobody knows whether it hung: without the last word a person would be asked before it is called again.
+    # After a crash nobody knows whether it hung: otherwise a person would be asked before it is called again.
     (folder / "policies" / "open.yaml").write_text(
         "name: open\nversion: 1\ntools: {allow: {'*': [hang]}, repeated_writes: allow}\n"
     )

@@ -200,7 +200,8 @@ class Act:
         said: matches what says that it was done.
         named: matches its past forms, as a result may have them: ``cancelled``, the status of an order.
         wanted: matches a user's request for it.
-        verbs: their in their base form.
+        verbs: its verbs in their base form.
+        past: what says that it was done: past forms of the verbs, or the phrases of ``claims``.
         about: matches words of which a clause needs one, where the verb has many objects; None: no clause does.
     """
 

@@ -28,7 +28,8 @@ _ELSEWHERE = regex.compile(
 )
 """Right before it: a number of something else, or one that the claim is not about."""
 _DIGITS = regex.compile(r"\d+")
-_RECORD = regex.compile(r"\{[^{}]*+\}")
+RECORD = regex.compile(r"\{[^{}]*+\}")
+"""A JSON object without others in it, as a result tells of one thing."""
 _FIELD = regex.compile(r"(?<=[:\[,]\s?\"?)\d+(?=\"?\s?[,}\]])")
 _DETERMINER = r"(?:the|a|an|your|my|our|his|her|their|this|that|another|one)"
 _ADJECTIVES = r"\s+(?:[\w'’.-]{1,30}\s+){0,2}?"
@@ -72,7 +73,7 @@ class Objects:
             texts = [*values, *(call.told for call in calls)]
             names = {value for value in values if value.isdecimal()}
             names.update(digits for call in calls for digits in _FIELD.findall(call.told))
-            records = (record for result in self._context.results for record in _RECORD.findall(result))
+            records = (record for result in self._context.results for record in RECORD.findall(result))
             texts += [record for record in records if not names.isdisjoint(_FIELD.findall(record))]
             self._numbers[tool] = frozenset(digits.lstrip("0") for text in texts for digits in _DIGITS.findall(text))
         return self._numbers[tool]

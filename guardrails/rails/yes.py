@@ -11,7 +11,7 @@ import regex
 from guardrails.rails.acts import LONGEST, Act, joined, sentences
 from guardrails.rails.done import Told
 from guardrails.rails.found import leaves
-from guardrails.rails.objects import identifiers
+from guardrails.rails.objects import RECORD, identifiers
 from guardrails.rails.words import plain
 from guardrails.types import GuardContext, Past, Write
 
@@ -68,7 +68,6 @@ _GENERAL = regex.compile(
 _OTHER = regex.compile(
     rf"{_LEAD}(?:can|could|do|does|is|are|will|would|may|should|shall|am|must)\b.*\?$", regex.IGNORECASE
 )
-_RECORD = regex.compile(r"\{[^{}]*+\}")
 _LAST = 10
 """Questions, and calls that failed, which are looked at: the last ones."""
 
@@ -185,7 +184,7 @@ def _said_of(act: Act, write: Write, told: Told) -> bool:
     if act.told_in(write.told):
         return True
     values = _values(write)
-    records = (match.group() for refused, text in told.texts if not refused for match in _RECORD.finditer(text))
+    records = (match.group() for refused, text in told.texts if not refused for match in RECORD.finditer(text))
     return any(
         act.named.search(record) is not None and any(f" {value} " in f" {plain(record)} " for value in values)
         for record in records

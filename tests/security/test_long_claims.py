@@ -10,7 +10,7 @@ import pytest
 from guardrails.rails.forbidden import forbids
 from guardrails.rails.objects import identifiers
 from guardrails.types import CallSubject, Judgement, Past, Write
-from tests.security.test_long_texts import ADDED, REMIND, final, seconds
+from tests.security.test_long_texts import ADDED, REMIND, assert_linear, final, seconds
 
 ADD = CallSubject("c", REMIND, {"text": "milk"})
 
@@ -38,9 +38,7 @@ WORK: dict[str, Callable[[int], Any]] = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_four_times_the_text_takes_no_sixteen_times_as_long(name: str) -> None:
-    work = WORK[name]
-    work(100)  # what is compiled or loaded once
-    assert seconds(lambda: work(16_000)) < 9 * max(seconds(lambda: work(4000)), 0.005)
+    assert_linear(WORK[name])
 
 
 def test_a_yes_is_not_compared_with_calls_one_by_one() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import ray
 from ray import serve
@@ -59,12 +60,23 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
             serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
             check_alone(host, port, raylet())
             yield
-            _end_applications()
+            within(STOP_S + 1, _end_applications)
         finally:
             # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then says that
             # it has "infinite retries".
             _disconnect()  # a later cluster of this process has another controller
             ray.shutdown()
+
+
+def within(seconds: float, action: Callable[[], None]) -> None:
+    """Does what Ray has a part in, and waits no longer than that for it.
+
+    A signal to the whole process group, as service managers send it, ends Ray's servers before this process has asked
+    them for anything, and calls to a server that is gone wait for ever.
+    """
+    thread = Thread(target=action, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _end_applications() -> None:

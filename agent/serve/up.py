@@ -18,11 +18,11 @@ from ray.serve import Application
 from agent.app import application
 from agent.config import Settings
 from agent.logs import log_file
-from agent.serve.cluster import local_cluster
+from agent.serve.cluster import local_cluster, within
 from agent.serve.companion import companion
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.prometheus import prometheus_config
-from agent.serve.start import end_streams, start
+from agent.serve.start import END_STREAMS_S, end_streams, start
 from agent.serving import bind
 from flightloop import private
 from flightloop.errors import ConfigError
@@ -61,7 +61,7 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
         with suppress(KeyboardInterrupt):
             Event().wait()
         tell("stopping …")
-        end_streams()
+        within(2 * END_STREAMS_S, end_streams)
 
 
 def _start(stack: ExitStack, settings: Settings, extras: Extras, app: Application, tell: Callable[[str], None]) -> None:

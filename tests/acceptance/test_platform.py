@@ -396,5 +396,9 @@ def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
         client.interrupts.clear(interrupt.id)
         said = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}], max_tokens=5)
         assert said.usage.completion_tokens > 0
+        family = [psutil.Process(again.pid), *psutil.Process(again.pid).children(recursive=True)]
+        os.killpg(again.pid, signal.SIGTERM)  # Ray's servers get it, too, and are gone first
         assert again.stop(by=signal.SIGTERM) == 0, again.tail()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert alive == []
         assert "stopping …" in again.tail()

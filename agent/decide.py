@@ -150,7 +150,9 @@ class _Asking:
         if asked.answer.calls:
             if words_only := self._words_only():  # a model that does not keep to ``tool_choice: none``
                 return self._again(asked, words_only)
-            return self._calls(asked, "" if false else passed(ruling))
+            text = "" if false else passed(ruling)
+            self.gate.release(asked.call, text)
+            return self._calls(asked, text)
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
         if asked.cut and asked.answer.finish_reason == "length":
@@ -159,6 +161,7 @@ class _Asking:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
+        self.gate.release(asked.call, ruling.text)
         return Reply(Replied(text=ruling.text, model=asked.model))
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:

@@ -160,11 +160,14 @@ class Gate:
         return call
 
     async def conclude(self, call: GuardedCall) -> Ruling | None:
-        """The ruling on what an answer says; None: it says nothing. Where the policy holds answers, it goes out now."""
+        """The ruling on what an answer says; None: it says nothing."""
         _, ruling = await call.conclude()
-        if not call.live:
-            self._publish(passed(ruling))
         return ruling
+
+    def release(self, call: GuardedCall, text: str) -> None:
+        """An answer that is used, or the text beside its calls, goes out where the policy has held it until now."""
+        if not call.live:
+            self._publish(text)
 
     # What `agent.model_call.Owner` does for a run.
 

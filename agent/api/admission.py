@@ -8,7 +8,7 @@ instructions, as an agent's are its author's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,8 +24,9 @@ from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
+from guardrails.rails.acts import only_reads
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, GuardContext, Guarding, Ruling, Subject
+from guardrails.types import CallSubject, GuardContext, Guarding, Past, Ruling, Subject, Write
 from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
@@ -65,7 +66,7 @@ async def admit(
     epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
-    context = _context(request, tags)
+    context = _context(request, tags, specs)
     messages, tainted = await _checked_messages(deps, guard, request.messages, context, specs)
     context = replace(context, tainted=tainted)
     tools = await _narrowed(guard, request, context)
@@ -128,7 +129,14 @@ def _utf8(value: str) -> str:
         return value
 
 
-def _context(request: ChatRequest, tags: Tags) -> GuardContext:
+def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) -> GuardContext:
+    last = max((at for at, message in enumerate(request.messages) if message.role == "user"), default=0)
+    before, since = request.messages[:last], request.messages[last:]
+    past = Past(writes=_made(before, specs), asked=since[0].text if since else "")
+
+    async def read_past(args_sha256: str | None = None) -> Past:
+        return past
+
     return GuardContext(
         tenant_id=tags.tenant_id,
         agent=tags.agent or "",
@@ -140,7 +148,17 @@ def _context(request: ChatRequest, tags: Tags) -> GuardContext:
             for message in request.messages
             for call in message.tool_calls or ()
         ),
+        writes=_made(since, specs),
+        past=read_past,
     )
+
+
+def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:
+    """Calls that have an answer, and may have changed something. Whether they did is not known: callers say "error" in
+    words of their own."""
+    answered = {message.tool_call_id for message in messages if message.role == "tool"}
+    calls = (call for call_id, call in _calls(messages, specs).items() if call_id in answered)
+    return tuple(Write(call.spec.name, call.arguments, ok=True) for call in calls if not only_reads(call.spec))
 
 
 def _foreign(tool: ToolDef) -> ToolSpec:
@@ -233,7 +251,7 @@ def _subject(message: ChatMessage, context: GuardContext, calls: Mapping[str, Ca
     return None
 
 
-def _calls(messages: list[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CallSubject]:
+def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CallSubject]:
     """The calls in the conversation so far whose tools are known, by their id."""
     found: dict[str, CallSubject] = {}
     for message in messages:

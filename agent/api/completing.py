@@ -1,9 +1,9 @@
 """A guarded call of the model told as OpenAI's chunks.
 
-A call of a tool is held until its arguments are complete and judged. An ``ask`` is left to the caller, who is the
-one to perform the call or not; in a conversation that is tainted it is a refusal, since a program that
-performs every call would be the victim. Text is released as the policy says: ``held`` until the call has concluded, or
-``live`` as soon as no rail can object to it any more.
+A call of a tool is held until its arguments are complete and judged. An ``ask`` is told to the caller, who is the
+one to perform the call or not (``flightloop.asks``); in a conversation that is tainted it is a refusal, since a program
+that performs every call would be the victim. Text is released as the policy says: ``held`` until the call has
+concluded, or ``live`` as soon as no rail can object to it any more.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agent.model_call.call import GuardedCall, Way, invalid_call
 from agent.model_call.repetition import PENALTY
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
+    Ask,
     ChatChunk,
     ChatMessage,
     ChatRequest,
@@ -28,12 +29,14 @@ from flightloop.chat import (
     ChunkChoice,
     Delta,
     FunctionDelta,
+    ResponseExtension,
     ToolCall,
     ToolCallDelta,
 )
 from flightloop.content import TextPart
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
+from guardrails.rails.calls import BY_EFFECT
 from guardrails.rails.claims import CORRECTION
 from guardrails.types import CallSubject, Ruling, Subject
 
@@ -137,7 +140,8 @@ class _Telling:
         reason = answer.finish_reason or "stop"
         if answer.calls and reason != "length":
             reason = "tool_calls"
-        return [*told, *self._end(reason, self._logprobs())]
+        asks = [ask for each, made in zip(answer.calls, rulings, strict=True) for ask in _asks(each, made)]
+        return [*told, *self._end(reason, self._logprobs(), asks)]
 
     def _logprobs(self) -> ChoiceLogprobs | None:
         """Tokens spell out the text: they only leave with a text that no rail has changed."""
@@ -146,10 +150,12 @@ class _Telling:
         untouched = self.shown == answer.text == spelt and not answer.calls
         return ChoiceLogprobs(content=answer.logprobs) if answer.logprobs and untouched else None
 
-    def _end(self, reason: str, logprobs: ChoiceLogprobs | None) -> Iterator[ChatChunk]:
+    def _end(self, reason: str, logprobs: ChoiceLogprobs | None, asks: list[Ask] | None = None) -> Iterator[ChatChunk]:
         answer = self.call.answer
         last = self._chunk(finish_reason=reason, logprobs=logprobs)
         last.flightloop = answer.extension
+        if asks:
+            last.flightloop = (answer.extension or ResponseExtension()).model_copy(update={"asks": asks})
         yield last
         if answer.usage is not None:
             yield ChatChunk(id=answer.id, created=answer.created, model=answer.model, usage=answer.usage)
@@ -165,6 +171,13 @@ def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
         return ruling.action is Action.BLOCK
     is_call = any(verdict.stage is Stage.TOOL_CALL for verdict in ruling.verdicts)
     return admitted.context.tainted or not is_call
+
+
+def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
+    """Why a person should decide about a call. Nobody has declared an effect of a caller's tool."""
+    for verdict in ruling.verdicts:
+        if verdict.action is Action.ASK and verdict.labels != [BY_EFFECT]:
+            yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")
 
 
 def _subject(admitted: Admitted, call: ToolCall) -> Subject | Ruling:

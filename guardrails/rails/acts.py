@@ -90,6 +90,38 @@ _BROAD = frozenset(
     ]
 )
 """Verbs with many objects: one of these refers to the tool only beside a word of its name, or a pronoun."""
+_READS = frozenset(
+    [
+        "ask",
+        "calculate",
+        "check",
+        "compare",
+        "compute",
+        "convert",
+        "count",
+        "describe",
+        "estimate",
+        "explain",
+        "fetch",
+        "find",
+        "get",
+        "give",
+        "has",
+        "is",
+        "list",
+        "look",
+        "lookup",
+        "query",
+        "read",
+        "retrieve",
+        "return",
+        "search",
+        "see",
+        "show",
+        "tell",
+        "view",
+    ]
+)
 _SYNONYMS = (
     ("change", "update", "modify", "edit", "correct", "adjust"),
     ("delete", "remove"),
@@ -213,6 +245,18 @@ class Act:
     about: regex.Pattern[str] | None = None
 
     @classmethod
+    def by_verbs(cls, verbs: Sequence[str]) -> Act:
+        """What no tool is known to do."""
+        past = [form for verb in verbs for form in participles(verb)]
+        return cls(
+            said=_any_of(_forms(joined(past), verbs)),
+            named=_any_of(map(_phrase, past)),
+            wanted=_requests(verbs, []),
+            verbs=tuple(verbs),
+            past=tuple(past),
+        )
+
+    @classmethod
     def of(cls, spec: ToolSpec) -> Act | None:
         """None: the tool's name and description have no verb, or an agent performs its calls."""
         return None if spec.agent is not None else _act(spec.name, spec.description, spec.claims)
@@ -251,6 +295,12 @@ class Act:
         """
         asking = (sentence for sentence in sentences(text) if not _NOT_NOW.search(sentence))
         return any(self.wanted.search(sentence) or _AGAIN.search(sentence) for sentence in asking)
+
+
+def only_reads(spec: ToolSpec) -> bool:
+    """Whether the name and the description of a tool say that it changes nothing; for tools that do not say it."""
+    verbs = {*_verbs(_words(spec.name), spec.description)}
+    return bool(verbs) and verbs <= _READS
 
 
 def sentences(text: str) -> list[str]:
@@ -299,7 +349,7 @@ def _clauses(sentence: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1024)
 def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
-    words = [word.casefold() for word in regex.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+    words = _words(name)
     verbs = [verb for verb in dict.fromkeys(_verbs(words, description)) if len(verb) > 1 and verb not in _NO_VERBS]
     verbs += [other for group in _SYNONYMS if {*group} & {*verbs} for other in group if other not in verbs]
     phrases = [claim for claim in claims if " " in claim]
@@ -352,6 +402,10 @@ def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]
         *(rf"\b{_phrase(one)}\b" for one in others),
     ]
     return regex.compile("|".join(f"(?:{form})" for form in forms), regex.IGNORECASE)
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in regex.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 def _verbs(words: Sequence[str], description: str) -> Iterator[str]:

@@ -42,6 +42,8 @@ _BEFORE_HOST = regex.compile(
     r"^(?:(?:[a-z][a-z\d+.-]*:)*[/]{2,}|(?:[a-z][a-z\d+.-]*:)+[/]?(?=[^\d/]))", regex.IGNORECASE
 )
 _NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
+BY_EFFECT = "effect"
+"""Label of what is asked because of a tool's declared effect."""
 FIRST_NUMBER = 1 << 24
 """1.0.0.0: a smaller number alone is a number."""
 _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
@@ -173,7 +175,8 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSub
 def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
     for rule in document.tools.ask:
         if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, _filled(call), context):
-            yield Action.ASK, "ask", rule.reason or f"the policy wants a person to decide about {call.spec.name}"
+            label = BY_EFFECT if rule.effect else "ask"
+            yield Action.ASK, label, rule.reason or f"the policy wants a person to decide about {call.spec.name}"
 
 
 def _filled(call: CallSubject) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 A sentence that says so (`guardrails.rails.acts`) needs a successful call: of this run, or of an earlier one of the
 session if the user did not ask for another call now. A passive sentence ("the order was cancelled") may rest on what a
-tool has looked up instead. The check knows forms of English verbs and the tools' own ``claims``; other wordings pass.
+tool has looked up instead. Where an agent says that it did something that none of its tools is known to do ("I have
+refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the tools' own ``claims``;
+other wordings pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 import regex
@@ -34,6 +37,36 @@ _DONE = regex.compile(
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 """What a model is told whose answer was of no use. Said back to the user it is no answer."""
+_ELSEWHERE = Act.by_verbs(
+    (
+        "activate",
+        "book",
+        "cancel",
+        "charge",
+        "credit",
+        "deactivate",
+        "dispatch",
+        "email",
+        "escalate",
+        "pay",
+        "purchase",
+        "rebook",
+        "refund",
+        "register",
+        "reimburse",
+        "renew",
+        "rent",
+        "reschedule",
+        "reserve",
+        "schedule",
+        "ship",
+        "transfer",
+        "unlock",
+        "unsubscribe",
+        "withdraw",
+    )
+)
+"""Acts that are done with more than words, whichever tools there are."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
@@ -61,10 +94,11 @@ def claims_rail(document: PolicyDocument) -> Rail:
 
 @dataclass(frozen=True)
 class _Said:
-    """A claim, and the tools that it may be about; none: some tool."""
+    """A claim, and the tools that it may be about; none: some tool. ``elsewhere``: and none is known to do that."""
 
     claim: Claim
     tools: Mapping[str, Act]
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +116,9 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
     for tool, act in acts.items():
         for claim in act.claims_in(clauses):
             found.setdefault(claim, {})[tool] = act
-    return [_Said(claim, tools) for claim, tools in found.items()]
+    claimed = {claim.clause for claim in found}
+    others = (one for one in _ELSEWHERE.claims_in(clauses) if in_first_person(one.clause) and one.clause not in claimed)
+    return [*starmap(_Said, found.items()), *(_Said(claim, {}, elsewhere=True) for claim in others)]
 
 
 def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
@@ -107,6 +143,8 @@ def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[st
     objects = Objects(context, (*past.writes, *own), acts)
 
     def true(one: _Said) -> bool:
+        if one.elsewhere:
+            return any(write.ok for write in (*own, *past.writes))
         if not one.tools:
             return some
         clause = one.claim.clause

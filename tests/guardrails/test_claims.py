@@ -175,3 +175,34 @@ async def test_the_policy_says_what_becomes_of_a_repetition():
     again = {"title": "Solaris"}
     assert await call(RENEW, again, tools=", repeated_writes: block", writes=(renewed(),)) is Action.BLOCK
     assert await call(RENEW, again, tools=", harmless: [renew_loan]", writes=(renewed(),)) is Action.ALLOW
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I have shipped your parcel.",
+        "I've paid 72 EUR to your card.",
+        "I have booked a taxi for 9 pm.",
+        "We have transferred the money.",
+    ],
+)
+async def test_what_no_tool_does_was_not_done_by_the_agent(said):
+    assert (await final(said)).text == NOTHING
+    assert await is_false(said, writes=(renewed(ok=False),))
+    assert not await is_false(said, writes=(renewed(),))  # a tool may do more than its name says
+    assert not await is_false(said, past=past(writes=(renewed(),)))
+    assert not await is_false(said, writers=())  # of somebody who only writes, it may be the text that was asked for
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Your parcel was shipped on 3 May.",
+        "I can't book a taxi for you.",
+        "I have not transferred anything.",
+        "If I have booked a taxi, I tell you.",
+        "Shall I book a taxi? I have looked the prices up.",
+    ],
+)
+async def test_what_others_do_or_nobody_does_is_no_claim(said):
+    assert not await is_false(said)

@@ -129,6 +129,7 @@ class Confinement:
                 os.chown(self.scratch, *owner)
             identity.become(*owner)
             os.umask(0o007)  # other hosts write the same data
+            identity.share_databases()
             in_force.append("user")
             self._check_reach()
         identity.drop_capabilities()

@@ -6,8 +6,12 @@ import ctypes
 import errno
 import os
 import stat
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from flightloop import private
 
@@ -112,6 +116,35 @@ def share(folder: Path, group: int) -> None:
     """
     for opened in private.walk(folder, MOST_ENTRIES):
         _give(opened, group)
+
+
+def share_databases() -> None:
+    """Lets other hosts write the databases that this one makes with ``sqlite3``. Can't be undone.
+
+    SQLite makes its files 0644, so that of all the hosts only the one that made a database could write it. Here an
+    empty file, which is a database as well, is made before SQLite looks for one.
+    """
+    sys.addaudithook(_make_database)
+
+
+def _make_database(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "sqlite3.connect":
+        return
+    # Only where there is none: to open and close a database that is in use would take its locks away.
+    with suppress(OSError, TypeError, ValueError):
+        path = _database(os.fsdecode(arguments[0]))
+        if path:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o660))
+
+
+def _database(name: str) -> str | None:
+    """The path of a database, or of a URI that may make one. None: it is no file."""
+    if not name.startswith("file:"):
+        return name if name != ":memory:" else None
+    uri = urlsplit(name)
+    modes = parse_qs(uri.query).get("mode", ["rwc"])
+    path = unquote(uri.path)
+    return path if modes == ["rwc"] and path != ":memory:" else None
 
 
 def _give(opened: int, group: int) -> None:

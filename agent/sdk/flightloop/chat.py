@@ -297,8 +297,15 @@ class Usage(Wire):
         )
 
 
+class Ask(Wire):
+    """A call of a completion that the policy would ask a person about. Its caller decides."""
+
+    call_id: str
+    reason: str
+
+
 class ResponseExtension(Wire):
-    """What flightloop's own engine tells beyond OpenAI's answer. Seconds, nats."""
+    """What flightloop tells beyond OpenAI's answer; all but ``asks`` comes from its own engine. Seconds, nats."""
 
     confidence: FiniteFloat | None = None
     """exp(mean token log-probability), from before the grammar's mask, 0..1."""
@@ -310,6 +317,7 @@ class ResponseExtension(Wire):
     """An interrupt ended the answer before its natural end."""
     withheld: FiniteFloat | None = None
     """Confidence, 0..1, of calls that were too unsure to be made: this answer stands in their place."""
+    asks: list[Ask] = Field(default_factory=list)
 
 
 class ResponseMessage(Wire):

@@ -10,6 +10,7 @@ from agent.book import Book
 from agent.context import Conversation
 from agent.history import Turn, result_text
 from agent.past import writes_of
+from flightloop.events import ApprovalRequested
 from flightloop.tool import ToolContext
 from guardrails.types import GuardContext, Past, Write
 
@@ -52,13 +53,13 @@ class Evidence:
 
     def context(
         self,
-        approved: frozenset[str] = frozenset(),
+        approval: ApprovalRequested | None = None,
         plan: tuple[str, ...] | None = None,
         under_way: Sequence[Write] = (),
     ) -> GuardContext:
         """
         Args:
-            approved: see ``GuardContext.approved_args``.
+            approval: that a person gave for the call that is judged.
             plan: that is to be judged, in the place of the current one.
             under_way: calls beside the one that is judged, which have no result yet.
         """
@@ -67,11 +68,12 @@ class Evidence:
         context = self._context
         if self.user_text != context.user_text:  # a rail has redacted the input
             context = self._context = replace(context, user_text=self.user_text)
-        if not (approved or under_way) and plan is None:
+        if not (approval or under_way) and plan is None:
             return context
         return replace(
             context,
-            approved_args=approved,
+            approved_args=frozenset({approval.args_sha256} if approval else ()),
+            approved_for=frozenset(approval.asked if approval else ()),
             plan=context.plan if plan is None else plan,
             writes=(*context.writes, *under_way),
         )

@@ -28,7 +28,7 @@ from agent.model_call.call import GuardedCall, Way
 from agent.spec import AgentSpec
 from agent.subagent import Subagent
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
-from flightloop.events import DeltaEvent
+from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.tool import Tool, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
@@ -123,19 +123,21 @@ class Gate:
         stage: Stage,
         text: str,
         call: CallSubject | None = None,
-        approved: frozenset[str] = frozenset(),
+        approval: ApprovalRequested | None = None,
         plan: tuple[str, ...] | None = None,
         under_way: Sequence[Write] = (),
+        stopped: bool = False,
     ) -> Ruling:
         """The guard's ruling; its verdicts are journaled with the next write.
 
         Args:
-            approved: the hash of this very call, if a person approved it.
+            approval: of this very call, if a person gave one.
             plan: the tools of the plan that is checked; otherwise the current one counts.
             under_way: calls of the same decision that have no result yet.
+            stopped: see ``Subject.stopped``.
         """
-        context = self._evidence.context(approved, plan, under_way)
-        ruling = await self._way.judge(Subject(stage, text, context, call))
+        context = self._evidence.context(approval, plan, under_way)
+        ruling = await self._way.judge(Subject(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 

@@ -40,15 +40,13 @@ class CallState:
     returned: AgentReturned | None = None
     result: ToolResult | None = None
 
-    def approved(self, args_sha256: str, policy_sha256: str) -> bool:
-        """Whether a person approved exactly this, under this policy."""
+    def approval(self, args_sha256: str, policy_sha256: str) -> ApprovalRequested | None:
+        """What a person approved, if it is exactly this, under this policy."""
         asked, decided = self.request, self.decided
-        return (
-            asked is not None
-            and decided is not None
-            and decided.decision == "approve"
-            and (asked.args_sha256, asked.policy_sha256) == (args_sha256, policy_sha256)
-        )
+        if asked is None or decided is None or decided.decision != "approve":
+            return None
+        same = (asked.args_sha256, asked.policy_sha256) == (args_sha256, policy_sha256)
+        return asked if same else None
 
     @property
     def arguments(self) -> dict[str, Any] | None:

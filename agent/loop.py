@@ -148,7 +148,7 @@ class Loop:
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
         """Ends the run with what it has said so far, counting an answer that was broken off."""
         said = self._book.draft.released if self._book.draft else self._said()
-        text = passed(await self._gate.check(Stage.FINAL, said)) if said else ""
+        text = passed(await self._gate.check(Stage.FINAL, said, stopped=True)) if said else ""
         if (model := unfinished(self._means, self._book)) is not None:
             self._book.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
         output: Content | None = [TextPart(text=text)] if text else None

@@ -31,7 +31,8 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.types import CallSubject, Ruling, Write
+from guardrails.guard import APPROVED
+from guardrails.types import CallSubject, Ruling, Write, asked_about
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -261,8 +262,8 @@ class _Performing:
             raise _Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
         if digest in self.book.history.denied:  # nobody is worn down by being asked again
             raise _Refused("a person has denied the same call in this run; do not ask again")
-        approved = frozenset({digest}) if state.approved(digest, self.gate.policy_sha256) else frozenset()
-        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approved, under_way=self._under_way(state))
+        approval = state.approval(digest, self.gate.policy_sha256)
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=self._under_way(state))
         if ruling.action is Action.BLOCK:
             raise _Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
@@ -283,6 +284,8 @@ class _Performing:
             tool=subject.spec.name,
             arguments=subject.arguments,
             reason=ruling.reason,
+            # With what the person has approved already: a call waits for all of it.
+            asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),

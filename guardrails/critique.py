@@ -17,7 +17,7 @@ def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: 
     """
 
     async def check(subject: Subject) -> Judgement:
-        if judge is None:
+        if judge is None or subject.stopped:
             return _blocked(subject, "the constitution needs a judge, and there is none")
         text, revisions = subject.text, 0
         verdicts: tuple[Verdict, ...] = ()

@@ -16,7 +16,7 @@ from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
 from guardrails.narrow import narrow, unread_characters
 from guardrails.policy import Policy
-from guardrails.types import GuardContext, Judge, Judgement, Rail, Ruling, Subject, severest
+from guardrails.types import GuardContext, Judge, Judgement, Rail, Ruling, Subject, asked_about, severest
 
 APPROVED = "approved"
 """Label of a verdict that would have asked, had a person not approved this call already."""
@@ -51,7 +51,7 @@ class Guard:
         judgement = await self._judged(subject)
         verdicts = tuple(self._stamped(verdict, subject.stage) for verdict in _approved(subject, judgement.verdicts))
         action = severest(verdict.action for verdict in verdicts)
-        reasons = [f"{verdict.rail}: {verdict.reason}" for verdict in verdicts if verdict.action is action]
+        reasons = [asked_about(verdict) for verdict in verdicts if verdict.action is action]
         arguments = subject.call.arguments if subject.call else None
         return Ruling(
             action=action,
@@ -115,13 +115,14 @@ def _verdict(subject: Subject, rail: str, reason: str) -> Verdict:
 
 
 def _approved(subject: Subject, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """What a person approved, by the very arguments and under this policy, is not asked again."""
-    call = subject.call
-    if subject.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in subject.context.approved_args:
+    """What a person approved, by the very arguments and under this policy, is not asked again. What the person was not
+    asked about, since it has come up later, is."""
+    call, context = subject.call, subject.context
+    if subject.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in context.approved_args:
         return verdicts
     return tuple(
         verdict.model_copy(update={"action": Action.ALLOW, "labels": [*verdict.labels, APPROVED]})
-        if verdict.action is Action.ASK
+        if verdict.action is Action.ASK and asked_about(verdict) in context.approved_for
         else verdict
         for verdict in verdicts
     )

@@ -109,7 +109,8 @@ class GuardContext:
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
     come from tools whose results no stranger can write; ``written`` the names and arguments of calls that
     the model wrote, and ``written_before`` how many of them each trusted result came after;
-    ``approved_args`` the ``args_sha256`` that a person approved under this policy. ``facts`` knows what
+    ``approved_args`` the ``args_sha256`` that a person approved under this policy, when ``approved_for`` is what the
+    person was asked about (see ``asked_about``). ``facts`` knows what
     the agent can look up; ``looked_up`` are those among the results that come from there. ``writers`` are the tools
     with which the agent can change something, ``writes`` their calls in this run, in order; ``past`` reads the rest of
     the session. ``memo`` keeps what rails work out about these texts for the run's next subjects.
@@ -127,6 +128,7 @@ class GuardContext:
     written: tuple[str, ...] = ()
     written_before: tuple[int, ...] = ()
     approved_args: frozenset[str] = frozenset()
+    approved_for: frozenset[str] = frozenset()
     facts: Facts = no_facts
     looked_up: tuple[str, ...] = ()
     writers: tuple[ToolSpec, ...] = ()
@@ -169,6 +171,8 @@ class Subject:
     text: str
     context: GuardContext
     call: CallSubject | None = None
+    stopped: bool = False
+    """Whoever it is about was stopped: no model is asked about it any more, and what would need one is refused."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,11 @@ class Ruling:
     verdicts: tuple[Verdict, ...]
     reason: str
     tainted: bool
+
+
+def asked_about(verdict: Verdict) -> str:
+    """What a person is asked about, as one of several lines."""
+    return f"{verdict.rail}: {verdict.reason}"
 
 
 def severest(actions: Iterable[Action]) -> Action:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.api.deps import ApiDeps
-from agent.api.interrupted import refuse_if_interrupted
+from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.models import KnownModels
 from agent.api.request_size import check_size
 from agent.auth import Principal
@@ -67,7 +67,8 @@ async def admit(
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
     context = _context(request, tags, specs)
-    messages, tainted = await _checked_messages(deps, guard, request.messages, context, specs)
+    checking = _checked_messages(deps, guard, request.messages, context, specs)
+    messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)
     tools = await _narrowed(guard, request, context)
     extension = RequestExtension(

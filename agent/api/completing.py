@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
+from agent.api.interrupted import unless_stopped
 from agent.api.owner import CompletionOwner
 from agent.context import Estimator, Prompt
 from agent.model_call.call import GuardedCall, Way, invalid_call
@@ -59,7 +60,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
         FlightloopError: what the model raises.
     """
     way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
-    request, told = admitted.request, _Telling(admitted)
+    request, told = admitted.request, _Telling(deps, admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
         call = GuardedCall(way, owner, admitted.context, request, prompt_tokens, told.shown)
@@ -97,8 +98,9 @@ def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
 class _Telling:
     """What of a call's answer has been told, and what is told at its end. ``shown``: the text so far."""
 
-    def __init__(self, admitted: Admitted) -> None:
+    def __init__(self, deps: ApiDeps, admitted: Admitted) -> None:
         self.call: GuardedCall
+        self._deps = deps
         self._admitted = admitted
         self._begun = False
         self.shown = ""
@@ -125,7 +127,8 @@ class _Telling:
         """The end of an answer whose text passed the stream's rails."""
         call, answer = self.call, self.call.answer
         subjects = [_subject(self._admitted, each) for each in answer.calls]
-        judged, final = await call.conclude([each for each in subjects if isinstance(each, Subject)])
+        concluding = call.conclude([each for each in subjects if isinstance(each, Subject)])
+        judged, final = await unless_stopped(self._deps, concluding, self._admitted.tags, self._admitted.epoch)
         following = iter(judged)
         rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
         said = call.before + call.released

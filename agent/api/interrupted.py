@@ -1,11 +1,21 @@
-"""The emergency stop at admission: what it covers is not begun."""
+"""The emergency stop around the model: what it covers is not begun, and what takes long beside the model is ended."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from agent.api.deps import ApiDeps
+from agent.api.racing import first_of
+from agent.model_call.call import STOPPED
 from flightloop.chat import Tags
 from flightloop.errors import Interrupted
 from guardrails.interrupt import InterruptWatch
+
+T = TypeVar("T")
+_SOON_S = 0.05
+"""What has ended by then is not worth a look."""
 
 
 async def refuse_if_interrupted(
@@ -24,6 +34,27 @@ async def refuse_if_interrupted(
         why = f" ({found.reason})" if found.reason else ""
         raise Interrupted(f"interrupt {found.id} stops {_scope(found.scope, found.target)}{why}; clear it to go on")
     return watch.epoch()
+
+
+async def unless_stopped(deps: ApiDeps, work: Coroutine[Any, Any, T], tags: Tags, epoch: int) -> T:
+    """What the work returns. It may ask a model, as a constitution does, and go on for minutes.
+
+    Raises:
+        Interrupted: an interrupt that matches was raised meanwhile; the work is cancelled.
+    """
+
+    async def stop() -> None:
+        await asyncio.sleep(_SOON_S)
+        await deps.interrupts.raised(tags, epoch)
+
+    done = await first_of(_boxed(work), stop())
+    if done is None:
+        raise Interrupted(STOPPED)
+    return done[0]
+
+
+async def _boxed(work: Coroutine[Any, Any, T]) -> tuple[T]:
+    return (await work,)
 
 
 def _scope(scope: str, target: str | None) -> str:

@@ -25,7 +25,11 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
             else:
                 tx.add_write(run.tenant_id, run.session_id, _written(run, event))
         elif isinstance(event, ToolResult) and event.call_id not in pure:
-            tx.end_write(run.id, event.call_id, event.ok, event.uncertain, result_text(event)[:TOLD])
+            tx.end_write(run.id, event.call_id, event.ok, event.uncertain, _told(event))
+
+
+def _told(result: ToolResult) -> str:
+    return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL's texts hold no NUL
 
 
 def _written(run: Run, intent: ToolIntent) -> Written:

@@ -65,7 +65,7 @@ def content_rail(entry: ContentEntry, judge: Judge | None) -> Rail:
         if entry.block_at is not None and score >= entry.block_at:
             action, reason = Action.BLOCK, f"offensive language: {score:.2f}"
         elif entry.judge_from is not None and score >= entry.judge_from:
-            action, reason = await _judged(judge, subject.text)
+            action, reason = await _judged(None if subject.stopped else judge, subject.text)
         return Judgement(
             (Verdict(action=action, rail="content", stage=subject.stage, reason=reason, scores=scores),),
         )

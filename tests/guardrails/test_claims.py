@@ -10,6 +10,9 @@ from guardrails.types import CallSubject, GuardContext, Past, Subject, Write
 RENEW = ToolSpec("renew_loan", "Renews a loan.", {"type": "object"}, Effect.KEYED)
 REFUND = ToolSpec("refund_order", "Refunds an order.", {"type": "object"}, Effect.KEYED)
 CANCEL = ToolSpec("cancel_order", "Cancels an order.", {"type": "object"}, Effect.KEYED)
+REPEATED = (
+    "repeats: the same call was made in this session already, and the user's latest words do not ask for it again"
+)
 READ = ToolSpec("get_loan", "Looks a loan up.", {"type": "object"}, Effect.PURE)
 
 
@@ -149,7 +152,8 @@ def test_nobody_is_asked_about_an_answer():
 
 async def call(spec, arguments, *, tools="", approved=False, **context):
     subject = CallSubject("c", spec, arguments)
-    context["approved_args"] = frozenset({subject.args_sha256}) if approved else frozenset()
+    if approved:
+        context |= {"approved_args": frozenset({subject.args_sha256}), "approved_for": frozenset({REPEATED})}
     return (await guard(tools).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), subject))).action
 
 

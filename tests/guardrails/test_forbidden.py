@@ -107,7 +107,8 @@ async def test_a_person_decides_about_a_call_that_the_user_forbids():
     ruling = await ruled(cancel(311))
     assert ruling.action is Action.ASK
     assert [verdict.rail for verdict in ruling.verdicts if LABEL in verdict.labels] == ["forbidden"]
-    assert (await ruled(cancel(311), approved_args=frozenset({cancel(311).args_sha256}))).action is Action.ALLOW
+    approved = {"approved_args": frozenset({cancel(311).args_sha256}), "approved_for": frozenset({ruling.reason})}
+    assert (await ruled(cancel(311), **approved)).action is Action.ALLOW
     assert (await ruled(cancel(311), asked="Cancel it.")).action is Action.ALLOW
 
 

@@ -131,9 +131,10 @@ async def test_injected_results_taint_and_a_tainted_run_asks_before_it_writes():
 async def test_approval_holds_for_the_very_arguments():
     guard = Guard(policy("tools: {allow: {'*': ['*']}, ask: [{tool: send}]}\n"))
     arguments = {"amount": 5}
-    approved = GuardContext(approved_args=frozenset({args_sha256("send", arguments)}))
     asked = await guard.check(call(arguments=arguments))
     assert (asked.action, "person" in asked.reason) == (Action.ASK, True)
+    digest, reasons = frozenset({args_sha256("send", arguments)}), frozenset({asked.reason})
+    approved = GuardContext(approved_args=digest, approved_for=reasons)
     passed = await guard.check(call(arguments=arguments, context=approved))
     assert passed.action is Action.ALLOW
     assert any(APPROVED in verdict.labels for verdict in passed.verdicts)
@@ -142,7 +143,9 @@ async def test_approval_holds_for_the_very_arguments():
 
 async def test_approval_lifts_no_block():
     guard = Guard(policy("tools: {allow: {'*': []}}\n"))
-    approved = GuardContext(approved_args=frozenset({args_sha256("send", {})}))
+    digest = frozenset({args_sha256("send", {})})
+    asked = await guard.check(call())
+    approved = GuardContext(approved_args=digest, approved_for=frozenset({asked.reason}))
     assert (await guard.check(call(context=approved))).action is Action.BLOCK
 
 

@@ -196,6 +196,8 @@ class ApprovalRequested(Event):
     tool: str
     arguments: dict[str, Any]
     reason: str
+    asked: list[str] = Field(default_factory=list)
+    """Each thing that the policy asks about, with its rail before it: an approval covers these and nothing else."""
     args_sha256: str
     policy_sha256: str
     expires_at: datetime

@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
+from uuid import uuid4
 
 from agent.api.admission import Admitted
 from agent.api.deps import ApiDeps
@@ -103,6 +104,10 @@ class _Telling:
         self._deps = deps
         self._admitted = admitted
         self._begun = False
+        self._name = {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "model": admitted.request.model,
+        }
         self.shown = ""
 
     def piece(self, text: str) -> ChatChunk | None:
@@ -126,6 +131,7 @@ class _Telling:
     async def concluded(self) -> Sequence[ChatChunk]:
         """The end of an answer whose text passed the stream's rails."""
         call, answer = self.call, self.call.answer
+        answer.calls = [each.model_copy(update={"id": f"call_{uuid4().hex}"}) for each in answer.calls]
         subjects = [_subject(self._admitted, each) for each in answer.calls]
         concluding = call.conclude([each for each in subjects if isinstance(each, Subject)])
         judged, final = await unless_stopped(self._deps, concluding, self._admitted.tags, self._admitted.epoch)
@@ -161,12 +167,12 @@ class _Telling:
             last.flightloop = (answer.extension or ResponseExtension()).model_copy(update={"asks": asks})
         yield last
         if answer.usage is not None:
-            yield ChatChunk(id=answer.id, created=answer.created, model=answer.model, usage=answer.usage)
+            yield ChatChunk(**self._name, created=answer.created, usage=answer.usage)
 
     def _chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
         answer = self.call.answer
         choices = [ChunkChoice(delta=delta or Delta(), **fields)]
-        return ChatChunk(id=answer.id, created=answer.created, model=answer.model, choices=choices)
+        return ChatChunk(**self._name, created=answer.created, choices=choices)
 
 
 def _refuses(admitted: Admitted, ruling: Ruling) -> bool:

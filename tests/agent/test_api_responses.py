@@ -97,10 +97,8 @@ async def test_the_official_client_gets_calls_and_sends_their_results(stream: bo
         items += [{"type": "function_call_output", "call_id": call.call_id, "output": "1"} for call in calls]
         second = await client.responses.create(input=items, **asked)
         await client.close()
-    assert [(call.name, json.loads(call.arguments), call.call_id) for call in calls] == [
-        ("add", {"a": 1}, "call_0"),
-        ("pay", {"amount": 7}, "call_1"),
-    ]
+    assert [(call.name, json.loads(call.arguments)) for call in calls] == [("add", {"a": 1}), ("pay", {"amount": 7})]
+    assert len({call.call_id for call in calls}) == 2
     assert second.output_text == "done"
     user, said, *results = model_of(deps).requests[1].messages
     assert (user.role, said.role, said.text) == ("user", "assistant", "so")

@@ -157,3 +157,23 @@ async def test_a_chunk_of_odd_numbers_is_a_broken_answer(chunk: str) -> None:
         with pytest.raises(ModelUnavailable, match="no chat chunk"):
             [chunk async for chunk in remote.stream(request)]
         await remote.close()
+
+
+async def test_what_a_server_calls_its_answer_and_calls_does_not_leave() -> None:
+    key = "AKIAABCDEFGHIJKLMNOP"
+    call = {"index": 0, "id": key, "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    chunks = [
+        json.dumps({"id": key, "model": key, "created": 1, "object": "chat.completion.chunk", "choices": [one]})
+        for one in (
+            {"index": 0, "delta": {"role": "assistant", "tool_calls": [call]}},
+            {"index": 0, "delta": {}, "finish_reason": "tool_calls"},
+        )
+    ]
+    add = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    body = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}], "tools": [add]}
+    async with ScriptedServer(ScriptedAnswer(chunks=chunks)).serving() as url:
+        remote = RemoteChatModel(RemoteConfig(url))
+        async with calling(api_deps(model=remote)) as client:
+            told = [await client.post("/v1/chat/completions", json={**body, "stream": stream}) for stream in (0, 1)]
+        await remote.close()
+    assert all('"add"' in answer.text and key not in answer.text for answer in told)

@@ -217,6 +217,19 @@ async def test_whose_result_a_guardrail_withheld(make_office: Callable[..., Any]
     assert (run.status, done) == ("waiting_approval", ["Ada"])
 
 
+async def test_whose_result_holds_what_a_database_does_not(make_bench: Callable[..., Any]) -> None:
+    @tool(effect="keyed")
+    def weigh(parcel: int) -> str:
+        """Weighs a parcel."""
+        done.append(f"parcel {parcel}")
+        return "3 kg\0"
+
+    plain = parse_policy("name: plain\nversion: '1'\nstages: {tool_result: {rails: []}}\n")
+    bench = make_bench([calls(("weigh", {"parcel": 5})), text("3 kg.")], [weigh], guard=Guard(plain))
+    run = await bench.work(await bench.start("Weigh parcel 5"))
+    assert (run.status, done) == ("succeeded", ["parcel 5"])
+
+
 async def fork(bench: Any, run: Run, step: int) -> Run:
     asked = created(agent=run.agent, session_id="another", budget=run.budget, origin=Origin(run_id=run.id, step=step))
     return (await bench.journal.create(asked)).run  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 
 import streamlit as st
@@ -26,7 +27,8 @@ def card(item: Approval) -> None:
             f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
         )
         st.markdown(stepview.plain(item.reason))
-        style.pairs({name: str(value) for name, value in item.arguments.items()})
+        # As JSON: a person tells 5 from "5", and sees each blank and line break.
+        style.pairs({name: json.dumps(value, ensure_ascii=False) for name, value in item.arguments.items()})
         reason = st.text_input(
             "Reason",
             key=f"reason-{item.id}",

@@ -53,7 +53,15 @@ class GgufFile:
             raise ConfigError(f"cannot read the model file {path}: {error}", param="model") from error
         try:
             self.metadata, self.tensors = _Header(self._data).parse()
-        except (struct.error, ValueError, KeyError, UnicodeDecodeError, IndexError) as error:
+        except (
+            struct.error,
+            ValueError,
+            TypeError,
+            LookupError,
+            ArithmeticError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             raise ConfigError(f"{path} is not a whole GGUF file: {error}", param="model") from error
 
     def tensor(self, name: str) -> Tensor:

@@ -7,6 +7,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import math
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from model.quant.int4 import GROUP, Int4Rows
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
+_BROKEN = (struct.error, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
+"""What reading a header raises that is none."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,7 @@ class GgufFile:
             raise ConfigError(f"cannot read the model file {path}: {error}", param="model") from error
         try:
             self.metadata, self.tensors = _Header(self._data).parse()
-        except (
-            struct.error,
-            ValueError,
-            TypeError,
-            LookupError,
-            ArithmeticError,
-            RecursionError,
-            MemoryError,
-        ) as error:
+        except _BROKEN as error:
             raise ConfigError(f"{path} is not a whole GGUF file: {error}", param="model") from error
 
     def tensor(self, name: str) -> Tensor:
@@ -161,4 +156,4 @@ class _Header:
 def _info(shape: tuple[int, ...], kind: int, offset: int) -> TensorInfo:
     quantisation = gguf.GGMLQuantizationType(kind)
     block, size = gguf.GGML_QUANT_SIZES[quantisation]
-    return TensorInfo(shape, quantisation, offset, int(np.prod(shape, dtype=np.int64)) // block * size)
+    return TensorInfo(shape, quantisation, offset, math.prod(shape) // block * size)

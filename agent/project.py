@@ -246,9 +246,7 @@ def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
     try:
         return document, AgentSpec.model_validate({"name": path.stem} | document.value)
     except ValidationError as error:
-        problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        told = "; ".join(f"{field}: {message}" for field, message in problems)
-        raise ConfigError(f"{document.at(error.errors()[0]['loc'])}: {told}", param=problems[0][0]) from error
+        raise document.refused(error, AgentSpec, "agent") from error
 
 
 def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:

@@ -113,10 +113,4 @@ def _validated(value: dict[str, Any], document: YamlDocument) -> PolicyDocument:
     try:
         return PolicyDocument.model_validate(value)
     except ValidationError as error:
-        problems = "; ".join(f"{_field(item['loc'])}: {item['msg']}" for item in error.errors())
-        first = error.errors()[0]["loc"]
-        raise ConfigError(f"{document.at(first)}: {problems}", param=_field(first)) from error
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "policy"
+        raise document.refused(error, PolicyDocument, "policy") from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from flightloop.errors import ConfigError
+from flightloop.nearest import did_you_mean
 from observability.bounded_yaml import YamlProblem, yaml_of
 
 
@@ -39,10 +42,31 @@ class YamlDocument:
             line, node = found
         return f"{self.source}:{line}"
 
+    def refused(self, error: ValidationError, model: type[BaseModel], whole: str) -> ConfigError:
+        """What is wrong with a value that is no ``model``, field by field; ``whole``: what the document is called."""
+        found = [(".".join(map(str, item["loc"])) or whole, _told(item, model)) for item in error.errors()]
+        told = "; ".join(f"{field}: {message}" for field, message in found)
+        return ConfigError(f"{self.at(error.errors()[0]['loc'])}: {told}", param=found[0][0])
+
     @cached_property
     def _root(self) -> yaml.Node | None:
         found: yaml.Node | None = yaml.compose(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return found
+
+
+def _told(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    if problem["type"] != "extra_forbidden":
+        return problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][-1])
+    return "; ".join(filter(None, ("no such field", did_you_mean(name, _fields(model), most=1))))
+
+
+@cache
+def _fields(model: type[BaseModel]) -> frozenset[str]:
+    """Names of the model's fields, and of those below it."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
 def _below(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | None:

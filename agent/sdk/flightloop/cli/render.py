@@ -85,7 +85,8 @@ def event_line(event: ev.RunEvent) -> Text | None:
 def _lifecycle(event: ev.RunEvent) -> Text | None:
     match event:
         case ev.ApprovalRequested():
-            ask, advice = f"{event.tool} waits for you: {event.reason}", f"flightloop approve {event.approval_id}"
+            ask = f"{event.tool} waits for you: {event.reason}"
+            advice = f"flightloop approve {event.approval_id}, or flightloop deny {event.approval_id}"
             arguments = whole(event.arguments)
             return Text.assemble(("ask    ", "bold yellow"), ask, "\n", arguments, "\n    ", (advice, "dim"))
         case ev.ApprovalDecided():

@@ -38,7 +38,7 @@ def upgrade() -> None:
 def _forks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
     """The forks that are there already, oldest first: so each comes behind its origin."""
     found: dict[str, dict[str, Any]] = {}
-    sessions: dict[str, str] = {}
+    sessions: dict[tuple[str, str], str] = {}
     query = sa.select(RUNS).where(RUNS.c.document.like('%"origin":{%')).order_by(RUNS.c.number)
     for run in connection.execute(query).all():
         origin = json.loads(run.document).get("origin")
@@ -48,9 +48,9 @@ def _forks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
         if above is None:
             session = sa.select(RUNS.c.session_id).where(RUNS.c.id == origin["run_id"])
             began = connection.execute(session).scalar_one()
-            above = {"root_id": origin["run_id"], "root_session_id": sessions.get(began, began)}
+            above = {"root_id": origin["run_id"], "root_session_id": sessions.get((run.tenant_id, began), began)}
         root = {key: above[key] for key in ("root_id", "root_session_id")}
-        sessions.setdefault(run.session_id, root["root_session_id"])
+        sessions.setdefault((run.tenant_id, run.session_id), root["root_session_id"])
         found[run.id] = {"run_id": run.id, "tenant_id": run.tenant_id, "session_id": run.session_id, **root}
     return found
 

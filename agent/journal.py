@@ -109,6 +109,7 @@ class Written:
         ok: it succeeded; None: it has no result yet.
         uncertain: it may have had its effect although it is not ``ok``.
         told: the beginning of the result or the error, as the model reads it.
+        kin: its run and the one that asks were forked from the same one, at whatever remove, or work for such runs.
     """
 
     run_id: str
@@ -120,6 +121,7 @@ class Written:
     ok: bool | None = None
     uncertain: bool = False
     told: str = ""
+    kin: bool = False
 
 
 class Journal(Protocol):
@@ -136,6 +138,7 @@ class Journal(Protocol):
         """Writes a run and its first event; ``run_id`` and ``at`` are filled in where missing.
 
         A run with an origin begins with copies of its first steps: the decisions, and the calls with their results.
+        Many are copied in several transactions; the run is there with the last one.
         What is to be on ``record`` goes into the audit in the same transaction, unless the run was made before.
 
         Raises:
@@ -172,10 +175,11 @@ class Journal(Protocol):
         """
         ...
 
-    async def writes(
-        self, tenant_id: str, session_id: str, args_sha256: str | None = None, limit: int = 500
-    ) -> list[Written]:
-        """Calls of a session that have begun to change something, newest first; with a hash those of that call."""
+    async def writes(self, run: Run, args_sha256: str | None = None, limit: int = 500) -> list[Written]:
+        """Calls that have begun to change something, newest first; with a hash those of that call.
+
+        Those of the run's session, and of all sessions that forks have in common with it.
+        """
         ...
 
     async def append(
@@ -247,6 +251,10 @@ class Journal(Protocol):
 
     async def end_families(self) -> None:
         """Cancels runs that work for one that has ended or is to, where whoever began with it has come to no end."""
+        ...
+
+    async def drop_copies(self) -> None:
+        """Removes steps that were copied for a fork that has not come to be, its process having died before."""
         ...
 
     async def cancelled(self, worker: str) -> frozenset[str]:

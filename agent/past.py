@@ -11,9 +11,9 @@ from flightloop.runs import Run
 from guardrails.types import Past, Write
 
 WRITES = 500
-"""Of a session, the newest."""
-FORKS = 16
-"""Of forks of forks, the newest, whose origins' sessions count as well."""
+"""Of a session and its forks, the newest."""
+ORIGINS = 16
+"""Of forks of forks, the nearest, whose writes count as the run's own. Those of others ask a person no less."""
 Writes = Callable[[str], bool]
 """Whether a tool of this name changes something."""
 
@@ -30,21 +30,21 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
     others: list[Write] = []
     family: list[Write] = []
     delegated: list[Write] = []
-    line = await _line(journal, run)
-    for session_id in dict.fromkeys(each.session_id for each in line):
-        for one in reversed(await journal.writes(run.tenant_id, session_id, args_sha256, WRITES)):
-            if one.run_id == run.id:
-                if args_sha256 is not None and one.ok is None:
-                    break  # the run's own call, which has just begun: the others came before it
-                continue
-            first = (*one.callers, one.run_id)[0]
-            write = Write(one.tool, one.arguments, one.ok, one.told, run_id=first, uncertain=one.uncertain)
-            if any(each.id in (one.run_id, *one.callers) for each in line):
-                delegated.append(write)
-            else:
-                others.append(write)
-                if _first(run) == write.run_id:
-                    family.append(write)
+    found = await journal.writes(run, args_sha256, WRITES)
+    line = await _line(journal, run) if any(one.kin and one.run_id != run.id for one in found) else {run.id}
+    for one in reversed(found):
+        if one.run_id == run.id:
+            if args_sha256 is not None and one.ok is None:
+                break  # the run's own call, which has just begun: the others came before it
+            continue
+        first = (*one.callers, one.run_id)[0]
+        write = Write(one.tool, one.arguments, one.ok, one.told, run_id=first, uncertain=one.uncertain)
+        if not line.isdisjoint((one.run_id, *one.callers)):
+            delegated.append(write)
+        else:
+            others.append(write)
+            if one.kin:
+                family.append(write)
     return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked)
 
 
@@ -70,9 +70,10 @@ def _first(run: Run) -> str:
     return run.parent.callers[0].run_id if run.parent is not None else run.id
 
 
-async def _line(journal: Journal, run: Run) -> list[Run]:
-    """The run and those that it was forked from. A fork has a session of its own, but it goes on with their work."""
-    line = [run]
-    while line[0].origin is not None and len(line) < FORKS:
-        line.insert(0, await journal.get(run.tenant_id, line[0].origin.run_id))
+async def _line(journal: Journal, run: Run) -> set[str]:
+    """The run and those that it was forked from, whose work it goes on with."""
+    line = {run.id}
+    while run.origin is not None and len(line) < ORIGINS:
+        run = await journal.get(run.tenant_id, run.origin.run_id)
+        line.add(run.id)
     return line

@@ -136,6 +136,7 @@ class Worker:
             asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
             asyncio.create_task(self._forever(self._expire, 1.0)),
             asyncio.create_task(self._forever(self._journal.end_families, 1.0)),
+            asyncio.create_task(self._forever(self._journal.drop_copies, 10.0)),
         ]
         try:
             while not self._draining.is_set():

@@ -26,6 +26,10 @@ class Turns:
         """Of all tenants; those who were cancelled count until their turn comes."""
         return sum(map(len, self._waiting.values()))
 
+    def waits(self, tenant_id: str) -> int:
+        """Likewise of one."""
+        return len(self._waiting.get(tenant_id, ()))
+
     @asynccontextmanager
     async def one(self, tenant_id: str) -> AsyncIterator[None]:
         """A turn, for as long as the context is open. Nothing that a client decides belongs into it."""

@@ -79,7 +79,7 @@ class Past:
 
     Attributes:
         writes: of other runs.
-        family: of these, the ones that the same words of the user led to.
+        family: of these, the ones that the same words of the user led to, and those of other forks of the same run.
         delegated: of runs that work for this one, and of those that it was forked from.
         asked: the user's latest words.
     """

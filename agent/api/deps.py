@@ -50,6 +50,7 @@ class Listeners(Protocol):
 
 LONG_CHECKS = 2
 REPLAYS = 4
+FORKS = 2
 
 
 async def _always_ready() -> Readiness:
@@ -69,6 +70,7 @@ class ApiDeps:
             each would take too long, and what takes too long is blocked.
         large_bodies: whose turn it is to have a large body read and checked.
         replays: whose turn it is to have events of a run read and written out.
+        forks: whose turn it is to have steps of a run copied; one of a tenant at a time.
         name: of this process, one that none had before: it holds what is reserved for completions.
     """
 
@@ -91,6 +93,7 @@ class ApiDeps:
     long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
     large_bodies: Turns = field(default_factory=lambda: Turns(1))
     replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
+    forks: Turns = field(default_factory=lambda: Turns(FORKS, 1))
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05

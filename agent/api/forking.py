@@ -1,19 +1,24 @@
-"""The policy of a fork: that of the run it begins with, or, for an admin, another one, on record."""
+"""A fork's policy (that of the run it begins with, or, for an admin, another one, on record), and its turn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agent.api.pages import unknown
 from agent.auth import Principal
-from flightloop.errors import Conflict, Forbidden
+from flightloop.errors import Conflict, Forbidden, Overloaded
 from flightloop.keys import Role
 from flightloop.runs import AgentInfo, Run, RunFork
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.turns import Turns
 
 RAIL = "fork"
 """Names the audit record of a fork under another policy."""
+WAITING = 32
+"""Forks of one tenant whose turn may be still to come."""
+RETRY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ def policy_of_fork(
             param="policy",
         )
     return ForkPolicy(None if name == agent.policy else name, sha256, _record(parent, body.step, told, sha256, caller))
+
+
+@asynccontextmanager
+async def turn(turns: Turns, tenant_id: str) -> AsyncIterator[None]:
+    """While it is open, the tenant has no other fork made here. Raises Overloaded: too many wait for that."""
+    if turns.waits(tenant_id) >= WAITING:
+        raise Overloaded(f"{WAITING} forks wait for their turn already: try again", retry_after=RETRY_S)
+    async with turns.one(tenant_id):
+        yield
 
 
 def _record(parent: Run, step: int, name: str, sha256: str, caller: Principal) -> Verdict:

@@ -11,7 +11,7 @@ from agent.api.access import Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
-from agent.api.forking import policy_of_fork
+from agent.api.forking import policy_of_fork, turn
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
@@ -156,7 +156,8 @@ async def fork_run(
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
     record = [policy.record] if policy.record else []
-    return await started(request, response, deps, created, body, idempotency_key, record)
+    async with turn(deps.forks, caller.tenant_id):
+        return await started(request, response, deps, created, body, idempotency_key, record)
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))

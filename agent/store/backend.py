@@ -36,6 +36,22 @@ class RunFilter:
 
 
 @dataclass(frozen=True)
+class Fork:
+    """A run that began with steps of another one.
+
+    ``root_id``, ``root_session_id``: the run, and its session, that its line of origins goes back to. ``copied_at``:
+    while the run itself is not there yet, the time of its latest copies.
+    """
+
+    run_id: str
+    tenant_id: str
+    session_id: str
+    root_id: str
+    root_session_id: str
+    copied_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Reserved:
     """What a model call that goes on now may use; ``id`` is its run's, or its completion's."""
 
@@ -100,13 +116,35 @@ class Transaction(Protocol):
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]: ...
     def read_all(self, after: int, limit: int) -> list[Recorded]: ...
 
-    def add_write(self, tenant_id: str, session_id: str, written: Written) -> None: ...
+    def root(self, run_id: str) -> str:
+        """The run that a fork's line of origins goes back to; the run itself if it is no fork."""
+        ...
+
+    def root_session(self, tenant_id: str, session_id: str) -> str:
+        """Likewise the session that a fork's goes back to."""
+        ...
+
+    def fork(self, run_id: str) -> Fork | None: ...
+    def save_fork(self, fork: Fork) -> None:
+        """Of one that is there already only ``copied_at`` changes."""
+        ...
+
+    def drop_fork(self, run_id: str) -> None: ...
+    def unfinished_forks(self, before: datetime, limit: int) -> list[str]:
+        """Some whose latest copies were made before a time."""
+        ...
+
+    def drop_events(self, run_id: str, limit: int) -> int:
+        """Removes a run's last events; how many there were."""
+        ...
+
+    def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None: ...
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
         """Nothing, if the call was not added."""
         ...
 
-    def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
-        """Newest first."""
+    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
+        """Newest first; those with this root are ``kin``."""
         ...
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None: ...

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
 
 from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, Written, new_id
 from agent.run import OPEN
-from agent.store import answers, decisions, families, forks, records, runs, stops
+from agent.store import answers, decisions, families, forks, records, runs, stops, writes
 from agent.store.backend import Backend, RunFilter, Transaction
+from agent.store.copying import TURN_S, Copying
+from agent.store.forks import Copies
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.records import Entry
@@ -31,10 +34,8 @@ POLL_S = 0.25
 LISTENING_POLL_S = 2.0
 """How often a waiter looks by itself where the database notifies it."""
 """How long another process's write may go unnoticed."""
-TURN_S = 0.01
-"""Between portions of what is too much for one transaction: who waits for the database gets it meanwhile."""
 REST_S = 0.1
-"""Likewise, of what every worker may be at, and nobody waits for."""
+"""Likewise between portions of what every worker may be at, and nobody waits for."""
 
 
 def utcnow() -> datetime:
@@ -50,6 +51,7 @@ class StoreJournal:
         self._poll_s = poll_s
         self._signals = Signals()
         self._snapshot = datetime.min.replace(tzinfo=UTC), InterruptSnapshot(epoch=-1, interrupts=())
+        self._copying = Copying(backend, clock)
         self.keys = StoreKeys(backend, clock)
         self.ledger = StoreLedger(backend, clock)
 
@@ -58,20 +60,26 @@ class StoreJournal:
     async def create(
         self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
     ) -> Created:
-        def prepared(tx: Transaction) -> runs.Beginning:
-            before = forks.copies(tx, created.tenant_id, created.origin) if created.origin else []
-            return runs.begin(created, before, self._clock())
-
-        def work(tx: Transaction) -> Created:
+        def work(tx: Transaction, copies: Copies | None = None) -> Created:
             now = self._clock()
-            made = runs.create(tx, forked or runs.begin(created, [], now), idempotency, now)
+            if copies is not None:
+                forks.check(tx, copies)
+            made = runs.create(tx, copies.beginning if copies else runs.begin(created, now), idempotency, now)
             if not made.replayed:
+                if copies is not None:
+                    tx.save_fork(replace(copies.fork, copied_at=None))
                 entries = [Entry(verdict, made.run.id, made.run.usage.steps) for verdict in record]
                 records.audit(tx, created.tenant_id, entries, now)
             return made
 
-        forked = await self._backend.read(prepared) if created.origin else None  # nobody waits for a long one
-        made = await self._backend.write(work)
+        if created.origin is None:
+            made = await self._backend.write(work)
+        elif first := await self._backend.read(lambda tx: answers.earlier(tx, created.tenant_id, idempotency, Run)):
+            return Created(first, replayed=True)
+        else:
+            await self.drop_copies()
+            async with self._copying.steps(created, created.origin) as copies:
+                made = await self._backend.write(lambda tx: work(tx, copies))
         self._tell(made.run)
         return made
 
@@ -99,10 +107,8 @@ class StoreJournal:
 
         return _page(*await self._backend.read(work))
 
-    async def writes(
-        self, tenant_id: str, session_id: str, args_sha256: str | None = None, limit: int = 500
-    ) -> list[Written]:
-        return await self._backend.read(lambda tx: tx.writes(tenant_id, session_id, args_sha256, limit))
+    async def writes(self, run: Run, args_sha256: str | None = None, limit: int = 500) -> list[Written]:
+        return await self._backend.read(lambda tx: writes.of(tx, run, args_sha256, limit))
 
     async def append(
         self,
@@ -187,6 +193,9 @@ class StoreJournal:
         while more:
             await asyncio.sleep(pause_s)
             more = await self._backend.write(lambda tx: families.go_on(tx, run_id, self._clock()))
+
+    async def drop_copies(self) -> None:
+        await self._copying.sweep()
 
     async def cancelled(self, worker: str) -> frozenset[str]:
         return frozenset(await self._backend.read(lambda tx: tx.cancelled(worker)))

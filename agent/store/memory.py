@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, Reserved, RunFilter, T, Transaction
+from agent.store.backend import Answer, Fork, Reserved, RunFilter, T, Transaction
 from agent.store.page import EVENT_CHARS, page
 from agent.store.row import Row
 from flightloop.events import RunEvent
@@ -52,7 +53,9 @@ class _Tables:
         self._runs: dict[str, Row] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._all: list[Recorded] = []
-        self._writes: list[tuple[str, str, Written]] = []  # with tenant and session
+        self._position = 0
+        self._writes: list[tuple[str, str, str, Written]] = []  # with tenant, session and root
+        self._forks: dict[str, Fork] = {}
         self._audit: dict[str, list[AuditRecord]] = {}
         self._approvals: dict[str, tuple[str, Approval]] = {}
         self._interrupts: dict[str, Interrupt] = {}
@@ -69,7 +72,7 @@ class _Tables:
 
     def add_run(self, row: Row) -> None:
         self._runs[row.id] = row
-        self._events[row.id] = []
+        self._events.setdefault(row.id, [])  # a fork's are copied before
 
     def save_run(self, row: Row, before: Row) -> None:
         self._runs[row.id] = row
@@ -129,26 +132,60 @@ class _Tables:
 
     def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
         for event in events:
-            self._events.setdefault(event.run_id, []).append(event)  # a completion has no run
-            self._all.append(Recorded(len(self._all) + 1, tenant_id, event))
+            own = self._events.setdefault(event.run_id, [])  # a completion has no run
+            insort(own, event, key=lambda one: one.seq)  # a fork's first one is the last to come
+            self._position += 1
+            self._all.append(Recorded(self._position, tenant_id, event))
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         return page(self._events.get(run_id, [])[after : after + limit], limit, _length, EVENT_CHARS)[0]
 
     def read_all(self, after: int, limit: int) -> list[Recorded]:
-        return page(self._all[after : after + limit], limit, lambda recorded: _length(recorded.event))[0]
+        first = bisect_right(self._all, after, key=lambda recorded: recorded.position)
+        return page(self._all[first : first + limit], limit, lambda recorded: _length(recorded.event))[0]
 
-    def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
-        self._writes.append((tenant_id, session_id, written))
+    def root(self, run_id: str) -> str:
+        return self._forks[run_id].root_id if run_id in self._forks else run_id
+
+    def root_session(self, tenant_id: str, session_id: str) -> str:
+        known = (one for one in self._forks.values() if (one.tenant_id, one.session_id) == (tenant_id, session_id))
+        return next((one.root_session_id for one in known), session_id)
+
+    def fork(self, run_id: str) -> Fork | None:
+        return self._forks.get(run_id)
+
+    def save_fork(self, fork: Fork) -> None:
+        self._forks[fork.run_id] = fork
+
+    def drop_fork(self, run_id: str) -> None:
+        self._forks.pop(run_id, None)
+
+    def unfinished_forks(self, before: datetime, limit: int) -> list[str]:
+        latest = {one.run_id: one.copied_at for one in self._forks.values() if one.copied_at is not None}
+        return [run_id for run_id, at in latest.items() if at < before.timestamp()][:limit]
+
+    def drop_events(self, run_id: str, limit: int) -> int:
+        own = self._events.pop(run_id, [])
+        dropped = own[-limit:]
+        if own[:-limit]:
+            self._events[run_id] = own[:-limit]
+        gone = set(map(id, dropped))
+        self._all = [one for one in self._all if id(one.event) not in gone]
+        return len(dropped)
+
+    def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None:
+        self._writes.append((tenant_id, session_id, root, written))
 
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
-        for index, (tenant, session, one) in enumerate(self._writes):
+        for index, (tenant, session, root, one) in enumerate(self._writes):
             if (one.run_id, one.call_id) == (run_id, call_id):
-                self._writes[index] = (tenant, session, replace(one, ok=ok, uncertain=uncertain, told=told))
+                self._writes[index] = (tenant, session, root, replace(one, ok=ok, uncertain=uncertain, told=told))
 
-    def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
+    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
         of_session = (
-            one for tenant, session, one in reversed(self._writes) if (tenant, session) == (tenant_id, session_id)
+            replace(one, kin=of == root)
+            for tenant, session, of, one in reversed(self._writes)
+            if (tenant, session) == (tenant_id, session_id)
         )
         return list(islice((one for one in of_session if args_sha256 in (None, one.args_sha256)), limit))
 

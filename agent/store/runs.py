@@ -18,19 +18,26 @@ from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
 @dataclass(frozen=True)
 class Beginning:
-    """A run as it is to be written, but for the epoch. ``documents``: the events behind the first one as JSON."""
+    """A run as it is to be written, but for the epoch. ``events``: those behind the first one that are not there yet.
+
+    ``documents``: these as JSON.
+    """
 
     first: RunCreated
     row: Row
-    events: Sequence[RunEvent]
-    documents: Sequence[str]
+    events: Sequence[RunEvent] = ()
+    documents: Sequence[str] = ()
 
 
-def begin(created: RunCreated, before: Sequence[RunEvent], now: datetime) -> Beginning:
-    """``before``: what the run begins with. However much that is, nothing is read or written."""
-    first = created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
-    change = advance(Row(apply(None, first), queued_at=now), before, now)
-    return Beginning(first, change.row, change.events, [event.model_dump_json() for event in change.events])
+def begin(created: RunCreated, now: datetime) -> Beginning:
+    """One that begins with nothing."""
+    first = stamped(created, now)
+    return Beginning(first, Row(apply(None, first), queued_at=now))
+
+
+def stamped(created: RunCreated, now: datetime) -> RunCreated:
+    """A run's first event."""
+    return created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
 
 
 def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now: datetime) -> Created:
@@ -76,7 +83,7 @@ def append(
     told = [families.told(tx, over)] if over is not None else []
     change = write(tx, row, [*told, *events], now)
     for child in children:
-        create(tx, begin(child, [], now), None, now)
+        create(tx, begin(child, now), None, now)
     if children and families.go_on(tx, run_id, now):
         change = replace(change, unfinished=True)
     return replace(change, events=change.events[len(told) :])

@@ -18,6 +18,7 @@ from agent.store.prepared import Prepared
 from agent.store.row import Row
 from agent.store.signals import CHANNEL, topics
 from agent.store.sql_families import SqlFamilies
+from agent.store.sql_forks import SqlForks
 from agent.store.sql_interrupts import SqlInterrupts
 from agent.store.sql_pending import SqlPending
 from agent.store.sql_spending import SqlSpending
@@ -74,7 +75,7 @@ _CANCELLED = Prepared(
 )
 
 
-class SqlTransaction(SqlFamilies, SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
+class SqlTransaction(SqlFamilies, SqlForks, SqlInterrupts, SqlPending, SqlSpending, SqlWrites):
     """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
 
     # -- runs -------------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ class SqlWrites:
 
     _connection: Connection
 
-    def add_write(self, tenant_id: str, session_id: str, written: Written) -> None:
+    def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None:
         if self._connection.dialect.name == "postgresql":  # numbers of a session in the order of their commits
             self._connection.execute(_LOCK, {"session": f"{tenant_id}/{session_id}"})
-        values = {
+        values: dict[str, Any] = {
             "tenant_id": tenant_id,
             "session_id": session_id,
             "run_id": written.run_id,
@@ -36,23 +36,25 @@ class SqlWrites:
             "args_sha256": written.args_sha256,
             "uncertain": written.uncertain,
             "told": written.told,
-            "document": json.dumps({"tool": written.tool, "arguments": written.arguments, "callers": written.callers}),
         }
+        document = {"tool": written.tool, "arguments": written.arguments, "callers": written.callers, "root": root}
+        values["document"] = json.dumps(document)
         self._connection.execute(insert(t.writes).values(values))
 
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
         ended = {"of_run": run_id, "of_call": call_id, "ok": ok, "uncertain": uncertain, "told": told}
         _END.write(self._connection, [ended])
 
-    def writes(self, tenant_id: str, session_id: str, args_sha256: str | None, limit: int) -> list[Written]:
+    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
         writes = t.writes.c
         query = select(t.writes).where(writes.tenant_id == tenant_id, writes.session_id == session_id)
         if args_sha256 is not None:
             query = query.where(writes.args_sha256 == args_sha256)
-        return [_written(row) for row in self._connection.execute(query.order_by(writes.number.desc()).limit(limit))]
+        found = self._connection.execute(query.order_by(writes.number.desc()).limit(limit))
+        return [_written(row, root) for row in found]
 
 
-def _written(row: Any) -> Written:
+def _written(row: Any, root: str) -> Written:
     document = json.loads(row.document)
     return Written(
         run_id=row.run_id,
@@ -64,4 +66,5 @@ def _written(row: Any) -> Written:
         ok=row.ok,
         uncertain=row.uncertain,
         told=row.told,
+        kin=document.get("root", (*document["callers"], row.run_id)[0]) == root,
     )

@@ -95,7 +95,22 @@ writes = Table(
     Index("ix_writes_call", "run_id", "call_id"),
     sqlite_autoincrement=True,
 )
-"""Calls that change something; see ``agent.store.writes``."""
+"""Calls that change something; see ``agent.store.writes``. Those of a fork have the session where it began."""
+
+forks = Table(
+    "forks",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("root_id", String(64), nullable=False),
+    Column("root_session_id", String(128), nullable=False),
+    Column("copied_at", Float),
+    Index("ix_forks_session", "tenant_id", "session_id"),
+    Index("ix_forks_copied", "copied_at"),
+    sqlite_with_rowid=False,
+)
+"""Where forks, and forks of forks, began; see ``agent.store.backend.Fork``."""
 
 approvals = Table(
     "approvals",

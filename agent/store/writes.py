@@ -1,4 +1,8 @@
-"""A session's calls that change something, noted beside the events: whoever looks for one reads no run."""
+"""A session's calls that change something, noted beside the events: whoever looks for one reads no run.
+
+A fork has a session of its own, but what it does counts where its line of origins began: however many forks of forks a
+session has, all that they have changed stands in one place.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,24 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
             if event.effect == Effect.PURE:
                 pure.add(event.call_id)
             else:
-                tx.add_write(run.tenant_id, run.session_id, _written(run, event))
+                session_id = tx.root_session(run.tenant_id, run.session_id)
+                tx.add_write(run.tenant_id, session_id, root(tx, run), _written(run, event))
         elif isinstance(event, ToolResult) and event.call_id not in pure:
             tx.end_write(run.id, event.call_id, event.ok, event.uncertain, _told(event))
 
 
 def _told(result: ToolResult) -> str:
     return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL's texts hold no NUL
+
+
+def root(tx: Transaction, run: Run) -> str:
+    """The run that all goes back to that was asked for in the same words: by forks, and by calls of other agents."""
+    return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
+
+
+def of(tx: Transaction, run: Run, args_sha256: str | None, limit: int) -> list[Written]:
+    session_id = tx.root_session(run.tenant_id, run.session_id)
+    return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, limit)
 
 
 def _written(run: Run, intent: ToolIntent) -> Written:

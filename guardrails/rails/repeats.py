@@ -16,8 +16,8 @@ LABEL = "repeated"
 def repeats_rail(document: PolicyDocument) -> Rail:
     """A write with the arguments of one that succeeded, is under way, or may have had its effect.
 
-    The user's latest words may ask for what an earlier run has done, but not for the same twice by one run
-    and those that work for it.
+    The user's latest words may ask for what an earlier run has done, but not for the same twice by one run,
+    those that work for it, and its forks.
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 

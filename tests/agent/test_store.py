@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import json
 import os
 import re
 import sqlite3
@@ -14,7 +16,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event
+from alembic.operations import Operations
+from sqlalchemy import create_engine, event, text
 
 from agent.budgets import Prices, Reservation, Shared, Window
 from agent.ledger import Completion
@@ -27,7 +30,7 @@ from agent.store.urls import synchronous
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.events import CallsDecided, FeedbackGiven, Judged, ModelCall, RunCreated
-from flightloop.runs import Budget, Rating, RunStatus
+from flightloop.runs import Budget, Origin, Rating, RunStatus
 from flightloop.usage import Amounts
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
@@ -59,6 +62,42 @@ def test_the_migrations_make_the_tables(any_url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+async def test_forks_that_are_there_already_have_their_writes_in_one_place(any_url: str) -> None:
+    """Before, each fork had only its own ones."""
+    url = synchronous(any_url)
+    journal = sql_journal(any_url)
+    first = (await journal.create(CREATED)).run
+    runs = [first]
+    for number in range(3):
+        origin = Origin(run_id=runs[-1].id, step=0)
+        runs.append(
+            (await journal.create(CREATED.model_copy(update={"session_id": f"f{number}", "origin": origin}))).run
+        )
+    await journal.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            importlib.import_module("agent.store.migrations.versions.0006_forks").downgrade()
+        connection.execute(text("UPDATE alembic_version SET version_num = '0005_writes'"))
+        document = json.dumps({"tool": "pay", "arguments": {}, "callers": [runs[2].id]})
+        values = {"session_id": runs[2].session_id, "run_id": "child", "call_id": "c", "document": document}
+        values |= {"tenant_id": "default", "args_sha256": "0" * 64, "uncertain": False, "told": ""}
+        connection.execute(metadata.tables["writes"].insert().values(values))
+    engine.dispose()
+    journal = sql_journal(any_url)
+    for run in runs:
+        (written,) = await journal.writes(run)
+        assert (written.tool, written.kin) == ("pay", True)
+    beside = (await journal.create(CREATED)).run
+    assert [one.kin for one in await journal.writes(beside)] == [False]
+    forked = await journal.create(
+        CREATED.model_copy(update={"session_id": "new", "origin": Origin(run_id=runs[3].id, step=0)})
+    )
+    assert [one.kin for one in await journal.writes(forked.run)] == [True]
+    await journal.close()
 
 
 def test_every_table_has_a_tenant() -> None:

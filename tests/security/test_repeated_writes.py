@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from agent.fakes import LocalHosts, calls, text
+from agent.past import read_past
 from agent.perform import ELSEWHERE
 from agent.subagent import tool_name
+from flightloop.content import text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Origin, Run, RunStatus
 from flightloop.tool import ToolContext, tool
@@ -105,6 +107,60 @@ async def test_in_a_fork(make_office: Callable[..., Any]) -> None:
     forked = await bench.work(await fork(bench, run, step=1))
     assert forked.session_id != run.session_id
     assert (forked.status, done) == ("waiting_approval", ["Ada"])
+
+
+async def test_in_another_fork_of_the_same_run(make_office: Callable[..., Any]) -> None:
+    bench = make_office(calls(LOOK), text("Nothing."), calls(PAY), text("Ada was paid."), calls(PAY))
+    run = await bench.work(await bench.start("Pay Ada"))
+    first = await bench.work(await fork(bench, run, step=1, session_id="first"))
+    second = await bench.work(await fork(bench, run, step=1, session_id="second"))
+    assert (first.status, second.status, done) == ("succeeded", "waiting_approval", ["Ada"])
+
+
+@pytest.mark.parametrize("payer", [0, 1])
+async def test_in_the_twentieth_fork_of_a_fork(make_office: Callable[..., Any], payer: int) -> None:
+    looks = [*[text("Nothing.")] * payer, calls(PAY), *[text("Nothing.")] * (21 - payer)]
+    bench = make_office(*looks, calls(PAY))
+    run = await bench.work(await bench.start("Pay Ada"))
+    for number in range(20):
+        run = await bench.work(await fork(bench, run, step=0, session_id=f"fork {number}"))
+    run = await bench.work(await fork(bench, run, step=0, session_id="the last"))
+    assert (run.status, done) == ("waiting_approval", ["Ada"])
+
+
+async def test_in_a_later_run_of_a_forks_session(make_office: Callable[..., Any]) -> None:
+    """Unless the user asks for it there: that is another request."""
+    script = [calls(LOOK), text("Nothing."), calls(PAY), text("Ada was paid.")]
+    bench = make_office(*script, text("Nothing."), calls(PAY), calls(PAY), text("Ada was paid."))
+    run = await bench.work(await bench.start("Pay Ada"))
+    await bench.work(await fork(bench, run, step=1, session_id="first"))
+    await bench.work(await fork(bench, run, step=1, session_id="second"))
+    later = await bench.work(await bench.start("And now?", session_id="second"))
+    assert (later.status, done) == ("waiting_approval", ["Ada"])
+    again = await bench.work(await bench.start("Pay Ada again, please", session_id="second"))
+    assert (again.status, done) == ("succeeded", ["Ada", "Ada"])
+
+
+async def test_many_forks_of_forks_are_asked_for_in_one_look(make_office: Callable[..., Any]) -> None:
+    bench = make_office(*[text("Nothing.")] * 21, calls(PAY), text("Ada was paid."))
+    run = await bench.work(await bench.start("Pay Ada"))
+    for number in range(20):
+        run = await bench.work(await fork(bench, run, step=0, session_id=f"fork {number}"))
+    last = await fork(bench, run, step=0, session_id="the last")
+    looks = Counted(bench.journal)
+    past = await read_past(looks, last, "Pay Ada", "0" * 64)
+    assert (past.writes, looks.calls) == ((), ["writes"])
+
+
+class Counted:
+    """A journal whose reads are counted."""
+
+    def __init__(self, journal: Any) -> None:
+        self._journal, self.calls = journal, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._journal, name)
 
 
 async def test_that_failed_it_is_made_again(make_office: Callable[..., Any]) -> None:
@@ -232,4 +288,9 @@ async def test_whose_result_holds_what_a_database_does_not(make_bench: Callable[
 
 async def fork(bench: Any, run: Run, step: int) -> Run:
     asked = created(agent=run.agent, session_id="another", budget=run.budget, origin=Origin(run_id=run.id, step=step))
+
+
+async def fork(bench: Any, run: Run, step: int, session_id: str = "another") -> Run:
+    origin = Origin(run_id=run.id, step=step)
+    asked = created(text_of(run.input), agent=run.agent, session_id=session_id, budget=run.budget, origin=origin)
     return (await bench.journal.create(asked)).run  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.api import ApiDeps, create_app
+from agent.api import ApiDeps, create_app, forking
 from agent.chat_model import Capabilities
 from agent.fakes_api import KEY, OTHER_KEY, ScriptedChat, api_deps
 from flightloop.events import RunCreated, RunEnded
@@ -161,6 +161,36 @@ async def test_runs_that_are_read_by_many_are_read_in_turns() -> None:
     wanted = [event.seq for event in await deps.journal.events("default", run.id)]
     for answer in answers:
         assert [int(line[4:]) for line in answer.text.splitlines() if line.startswith("id: ")] == wanted
+
+
+async def test_forks_of_a_tenant_take_turns_and_few_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "WAITING", 3)
+    deps, gate, making = api_deps(), asyncio.Event(), Counter[str]()
+    create = deps.journal.create
+
+    async def slow(created: RunCreated, *given: Any) -> Any:
+        making[created.tenant_id] += 1
+        if created.tenant_id == "default":
+            await gate.wait()
+        return await create(created, *given)
+
+    async with calling(deps, KEY) as client, calling(deps, OTHER_KEY) as beside:
+        body, step = {"agent": "support", "input": "x"}, {"step": 0}
+        path, another = [
+            f"/v1/runs/{(await one.post('/v1/runs', json=body)).json()['id']}/fork" for one in (client, beside)
+        ]
+        monkeypatch.setattr(deps.journal, "create", slow)
+        asked = [asyncio.create_task(client.post(path, json=step)) for _ in range(4)]
+        await waited(deps.forks, 3)
+        refused = await client.post(path, json=step)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert making == {"default": 1}  # the others hold nothing
+        answer = await beside.post(another, json=step)
+        assert answer.status_code == 201, answer.text
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [201] * 4
+        assert (await client.post(path, json=step)).status_code == 201
 
 
 class Counted(Turns):

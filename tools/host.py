@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
+from flightloop.wellformed import LEVELS, levels
 from tools.config import ToolsConfig
 from tools.describe import LoadedTools, load_tools
 from tools.launch import share
@@ -256,7 +257,8 @@ class ToolHosts:
             return None
         finally:
             self._calls.discard(entry)
-        return answer.content if answer.ok and isinstance(answer.content, dict) else None
+        told = answer.content if answer.ok else None  # by the project's code
+        return told if isinstance(told, dict) and levels(told) <= LEVELS + 1 else None
 
     async def _known_by(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Answer:
         pool = await self._pool_of(spec, context)

@@ -22,6 +22,7 @@ MOST_PARTS = 64
 """Of a schema that say something of the same value: alternatives, and what they refer to."""
 ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 NUMBERS = frozenset({"number", "integer"})
+_SORTED = json.JSONEncoder(sort_keys=True)
 _A_DAY = datetime.date(2000, 1, 2)
 Schemas = Sequence[Mapping[str, Any]]
 
@@ -72,7 +73,7 @@ def duration_form(duration: datetime.timedelta) -> str:
 
 def set_form(items: Iterable[Any]) -> list[Any]:
     """Items in the form that counts, each once and in one order."""
-    return [item for _, item in sorted({json.dumps(item, sort_keys=True): item for item in items}.items())]
+    return [item for _, item in sorted({_SORTED.encode(item): item for item in items}.items())]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from agent.gate import Toolbox
@@ -17,6 +18,16 @@ IN_LOOP_S = 0.02
 TOO_LONG = "the arguments of all these calls take too long to check together: make fewer calls at once"
 
 
+@dataclass(frozen=True)
+class Checked:
+    """``problems``: what is wrong with a call's arguments. ``form``: that they are performed in. ``identity``: what the
+    call is known by, as far as its tool's schema tells."""
+
+    problems: list[str]
+    form: dict[str, Any]
+    identity: dict[str, Any]
+
+
 class Checking:
     """Of one decision. What may take long is checked in a thread, in turns with other tenants' work."""
 
@@ -26,20 +37,21 @@ class Checking:
 
     async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
         """What is wrong with a call's arguments, or with what a guardrail made of them. Raises NotFound."""
-        return (await self.checked(call, arguments))[0]
+        return (await self.checked(call, arguments)).problems
 
-    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """What is wrong with a call's arguments, and the form that they are performed in. Raises NotFound."""
+    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
+        """Raises NotFound."""
         beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
-            problems, form, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)
+            checked, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)
         self._taken += seconds
-        return problems, form
+        return checked
 
-    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any], float]:
+    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[Checked, float]:
         left, began = TOGETHER_S - self._taken, time.thread_time()
         if left <= 0:
-            return [TOO_LONG], arguments, 0.0
-        problems = self._toolbox.problems(name, arguments, min(MOST_SECONDS, left))
-        form = arguments if problems else self._toolbox.canonical(name, arguments)
-        return problems, form, time.thread_time() - began
+            return Checked([TOO_LONG], arguments, arguments), 0.0
+        if problems := self._toolbox.problems(name, arguments, min(MOST_SECONDS, left)):
+            return Checked(problems, arguments, arguments), time.thread_time() - began
+        form = self._toolbox.canonical(name, arguments)
+        return Checked([], form, self._toolbox.identity(name, form)), time.thread_time() - began

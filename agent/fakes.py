@@ -29,6 +29,7 @@ from guardrails.types import GuardContext, Ruling, Subject, severest
 from tools.host import ToolOutcome
 from tools.registry import Registry
 from tools.tracebacks import traceback_of
+from tools.validated import known_by
 
 Turn = list[ChatChunk | Exception | Awaitable[None]]
 """One answer: chunks in order; an exception is raised at its place, an awaitable is waited for."""
@@ -203,6 +204,9 @@ class LocalHosts:
         except Exception as error:
             told = traceback_of(error, tool.function)
             return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told)
+
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        return known_by(self.registry.tool(name), arguments, context, 64 * 1024)
 
     async def kill(self, run_id: str) -> int:
         """Ends a run's coroutines; what goes on in a thread can't be ended."""

@@ -48,6 +48,7 @@ class Toolbox(Protocol):
     def is_dear(self, name: str, characters: int) -> bool: ...
     def problems(self, name: str, arguments: dict[str, Any], seconds: float = ...) -> list[str]: ...
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
+    def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
     def beside(self, others: Iterable[Tool]) -> Toolbox: ...
 
 
@@ -58,6 +59,7 @@ class Hosts(Protocol):
     def registry(self) -> Toolbox: ...
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome: ...
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None: ...
     async def kill(self, run_id: str) -> int: ...
 
 
@@ -204,6 +206,15 @@ class Gate:
             if not outcome.ok:
                 self._means.tracing.failed(span, "timeout" if outcome.timed_out else "tool_error", outcome.traceback)
             return outcome
+
+    async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """What the tool's own types make of a write's arguments, as far as that is known; nothing is performed.
+
+        Raises TimeoutError: it takes too long.
+        """
+        if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
+            return None
+        return await self._means.hosts.known_by(spec.name, arguments, self._tool_context(state.key))
 
     def _tool_context(self, key: str) -> ToolContext:
         run = self._book.run

@@ -105,6 +105,9 @@ class WithAgents:
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         return await self._hosts.call(name, arguments, context)
 
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        return await self._hosts.known_by(name, arguments, context)
+
     async def kill(self, run_id: str) -> int:
         return await self._hosts.kill(run_id)
 

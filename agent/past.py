@@ -38,7 +38,7 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
                 break  # the run's own call, which has just begun: the others came before it
             continue
         first = (*one.callers, one.run_id)[0]
-        write = Write(one.tool, one.arguments, one.ok, one.told, run_id=first, uncertain=one.uncertain)
+        write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256)
         if not line.isdisjoint((one.run_id, *one.callers)):
             delegated.append(write)
         else:
@@ -57,6 +57,7 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
             state.result.ok,
             result_text(state.result),
             uncertain=state.result.uncertain,
+            known_by=state.intent.args_sha256 if state.intent is not None else None,
         )
         for turn in turns
         for state in turn.calls

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from agent.book import Book
 from agent.budgets import share
-from agent.checking import Checking
 from agent.gate import Gate, Means
 from agent.history import CallState, call_states, result_text
 from agent.journal import new_id
 from agent.results import guarded, result_of
 from agent.run import RunState, apply
 from agent.subagent import Subagent, outcome, run_for
+from agent.understanding import Refused, Understanding
 from flightloop.errors import NotFound
 from flightloop.events import (
     AgentReturned,
@@ -32,7 +32,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import APPROVED
-from guardrails.types import CallSubject, Ruling, Write, asked_about
+from guardrails.types import CallSubject, Ruling, asked_about
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -112,10 +112,6 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-class _Refused(Exception):
-    """The model's mistake, or a no of the guard or of a person: it becomes the call's result."""
-
-
 @dataclass(frozen=True)
 class _Begun:
     """A call before its effect: what is to be journaled, and then the tool to call, if it comes to that."""
@@ -123,22 +119,21 @@ class _Begun:
     state: CallState
     events: list[RunEvent]
     children: list[RunCreated] = field(default_factory=list)
-    spec: ToolSpec | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
+    subject: CallSubject | None = None
     refused: str | None = None
 
     @property
     def harmless(self) -> bool:
         """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
-        if self.spec is None:
+        if self.subject is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        pure = self.spec.effect is Effect.PURE and self.spec.agent is None
-        return pure and not self.spec.permissions  # what leaves the sandbox is on record before
+        spec = self.subject.spec  # what leaves the sandbox is on record before
+        return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
 
 
 @dataclass
 class _Performing:
-    """``run``: as the decision leaves it. ``calls``: all of the decision's; ``forms``: their arguments as performed."""
+    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
 
     means: Means
     gate: Gate
@@ -146,11 +141,10 @@ class _Performing:
     run: RunState
     calls: Sequence[CallState]
     limit: asyncio.Semaphore = field(init=False)
-    checking: Checking = field(init=False)
-    forms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    understanding: Understanding = field(init=False)
 
     def __post_init__(self) -> None:
-        self.checking = Checking(self.means.hosts.registry, self.book.run.tenant_id)
+        self.understanding = Understanding(self.means, self.gate, self.book.run.tenant_id)
         self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
@@ -168,15 +162,14 @@ class _Performing:
         """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
         try:
             subject, ruling = await self._ruled(state)
-        except _Refused as refused:
+        except Refused as refused:
             return _Begun(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
             return _Begun(state, [self._request(state, subject, ruling)])
-        spec, arguments = subject.spec, subject.arguments
-        intent = self._intent(state, spec, arguments)
-        if spec.agent is None:
-            return _Begun(state, [intent], spec=spec, arguments=arguments)
-        created = self._delegated(intent, self.means.subagents[spec.agent])
+        intent = self._intent(state, subject)
+        if subject.spec.agent is None:
+            return _Begun(state, [intent], subject=subject)
+        created = self._delegated(intent, self.means.subagents[subject.spec.agent])
         return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
 
     async def go_on(self, begun: _Begun) -> None:
@@ -184,25 +177,24 @@ class _Performing:
             await self._perform(begun)
 
     async def _perform(self, begun: _Begun) -> None:
-        if begun.spec is not None and self.book.state.cancel_requested:
+        if begun.subject is not None and self.book.state.cancel_requested:
             await self.book.write(self._failed(begun.state, CANCELLED))
         elif begun.refused is not None:
             await self.book.write(self._failed(begun.state, begun.refused))
-        elif begun.spec is not None:
-            await self._effect(begun.state, begun.spec, begun.arguments)
+        elif begun.subject is not None:
+            await self._effect(begun.state, begun.subject)
 
     async def still(self, begun: _Begun) -> _Begun:
         """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
         of two, the later one is not made, unless the guard allows it all the same."""
-        if begun.spec is None or not begun.spec.writes:
+        if begun.subject is None or not begun.subject.spec.writes:
             return begun
-        subject = CallSubject(begun.state.call.id, begun.spec, begun.arguments)
-        past = await self.book.past("", subject.args_sha256)
+        past = await self.book.past("", begun.subject.args_sha256)
         if not any(write.may_be_done for write in (*past.writes, *past.delegated)):
             return begun
         try:
             _, ruling = await self._ruled(begun.state)
-        except _Refused as refused:
+        except Refused as refused:
             return replace(begun, refused=str(refused))
         return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
 
@@ -219,63 +211,34 @@ class _Performing:
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
-        """A call as it would be performed, and what the guard says of it now; raises _Refused.
+        """A call as it would be performed, and what the guard says of it now; raises Refused.
 
         What the guard redacts is checked as the call that it has become: a person is asked about that one.
         """
-        spec, arguments = await self._understood(state)
-        subject = CallSubject(state.call.id, spec, arguments)
+        subject = await self.understanding.of(state)
         ruling = await self._check(state, subject)
-        if ruling.arguments is None or ruling.arguments == arguments:
+        if ruling.arguments is None or ruling.arguments == subject.arguments:
             return subject, ruling
-        if problems := await self.checking.problems(state.call.function, ruling.arguments):
-            raise _Refused(f"a guardrail redacted its arguments, which it can't be called with: {'; '.join(problems)}")
-        subject = CallSubject(state.call.id, spec, ruling.arguments)
+        subject = await self.understanding.redacted(state, subject.spec, ruling.arguments)
         ruling = await self._check(state, subject)
         if ruling.arguments is not None and ruling.arguments != subject.arguments:
-            raise _Refused("guardrails don't agree on its arguments")
+            raise Refused("guardrails don't agree on its arguments")
         return subject, ruling
 
-    async def _understood(self, state: CallState) -> tuple[ToolSpec, dict[str, Any]]:
-        """The tool and the arguments, valid by its schema."""
-        name, toolbox = state.call.function.name, self.means.hosts.registry
-        if name not in self.means.tools:
-            raise _Refused(f"no tool is named {name!r}; use one of: {', '.join(self.means.tools) or 'none'}")
-        try:
-            arguments = state.call.function.parsed()
-            spec = toolbox.get(name)
-            problems, form = await self.checking.checked(state.call.function, arguments)
-        except ValueError as error:
-            raise _Refused(f"the arguments are not a JSON object: {error}") from error
-        except NotFound as error:
-            raise _Refused(error.message) from error
-        if problems:
-            raise _Refused("; ".join(problems))
-        self.forms[state.call.id] = form
-        return spec, form
-
     async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
-        """The guard's ruling; raises _Refused for a block or a person's no."""
+        """The guard's ruling; raises Refused for a block or a person's no."""
         decided, digest = state.decided, subject.args_sha256
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
-            raise _Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
+            raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
         if digest in self.book.history.denied:  # nobody is worn down by being asked again
-            raise _Refused("a person has denied the same call in this run; do not ask again")
+            raise Refused("a person has denied the same call in this run; do not ask again")
         approval = state.approval(digest, self.gate.policy_sha256)
-        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=self._under_way(state))
+        under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
-            raise _Refused(f"a guardrail refused it: {ruling.reason}")
+            raise Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
-
-    def _under_way(self, state: CallState) -> list[Write]:
-        """The decision's calls before this one that have no result yet."""
-        before = self.calls[: self.calls.index(state)]
-        return [
-            Write(one.call.function.name, arguments, ok=None)
-            for one in before
-            if one.result is None and (arguments := self.forms.get(one.call.id, one.arguments)) is not None
-        ]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(
@@ -291,14 +254,14 @@ class _Performing:
             expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
         )
 
-    def _intent(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolIntent:
+    def _intent(self, state: CallState, subject: CallSubject) -> ToolIntent:
         return ToolIntent(
             call_id=state.call.id,
-            tool=spec.name,
-            arguments=arguments,
+            tool=subject.spec.name,
+            arguments=subject.arguments,
             key=state.key,
-            effect=spec.effect.value,
-            args_sha256=CallSubject(state.call.id, spec, arguments).args_sha256,
+            effect=subject.spec.effect.value,
+            args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             fence=self.book.lease.fence,
         )
@@ -325,12 +288,12 @@ class _Performing:
             if ruling.action is Action.ASK:
                 await self.book.write(self._request(state, subject, ruling))
                 return
-            if subject.args_sha256 != intent.args_sha256:
-                raise _Refused("a guardrail changes its arguments now: that would be another call")
-        except _Refused as refused:
+            if subject.arguments != intent.arguments:
+                raise Refused("a guardrail changes its arguments now: that would be another call")
+        except Refused as refused:
             await self.book.write(self._not_repeated(state, intent, str(refused)))
             return
-        await self._effect(state, subject.spec, subject.arguments)
+        await self._effect(state, subject)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
         if intent.effect == Effect.PURE:
@@ -351,7 +314,8 @@ class _Performing:
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
-    async def _effect(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+    async def _effect(self, state: CallState, subject: CallSubject) -> None:
+        spec, arguments = subject.spec, subject.arguments
         await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
 
     async def _take(

@@ -55,6 +55,7 @@ class Write:
         uncertain: it is not ``ok``, and may have had its effect all the same.
         told: the result or the error, as the model reads it.
         run_id: of an earlier call of the session, the run that a user asked for and that led to it.
+        known_by: the hash that all spellings of the call share; None: of the arguments as they are.
     """
 
     tool: str
@@ -63,6 +64,7 @@ class Write:
     told: str = ""
     run_id: str = ""
     uncertain: bool = False
+    known_by: str | None = None
 
     @property
     def may_be_done(self) -> bool:
@@ -70,7 +72,7 @@ class Write:
 
     @cached_property
     def args_sha256(self) -> str:
-        return args_sha256(self.tool, self.arguments)
+        return self.known_by or args_sha256(self.tool, self.arguments)
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,19 @@ def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CallSubject:
-    """A tool call; at stage ``tool_result`` the call that the result belongs to."""
+    """A tool call; at stage ``tool_result`` the call that the result belongs to.
+
+    ``known_by``: the hash that all spellings of the call share; None: of the arguments as they are.
+    """
 
     call_id: str
     spec: ToolSpec
     arguments: dict[str, Any]
+    known_by: str | None = None
 
     @cached_property
     def args_sha256(self) -> str:
-        return args_sha256(self.spec.name, self.arguments)
+        return self.known_by or args_sha256(self.spec.name, self.arguments)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One form for arguments that mean the same: by it a call is known again, however a model writes it."""
+"""One form for arguments that mean the same, whatever the types of their tool: a call is shown and performed in it."""
 
 from __future__ import annotations
 

@@ -19,17 +19,20 @@ from types import TracebackType
 from typing import Any
 
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
+from flightloop.wellformed import LEVELS, levels
 from tools.config import ToolsConfig
 from tools.describe import LoadedTools, load_tools
 from tools.launch import share
 from tools.process import HostFailed, HostProcess
 from tools.sandbox.confinement import NAMESPACES
 from tools.sandbox.isolation import Isolation
-from tools.serving import context_to_json
+from tools.serving import Answer, context_to_json
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 """Before another try of a call."""
+KNOWN_BY_S = 5.0
+"""For which a tool's types may look at the arguments of a call that is still to be decided about."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class HostPool:
 @dataclass(eq=False)
 class _Call:
     run_id: str
-    task: asyncio.Task[ToolOutcome] | None = None
+    task: asyncio.Task[Any] | None = None
     killed: bool = field(default=False)
 
 
@@ -215,9 +218,9 @@ class ToolHosts:
         entry = _Call(context.run_id)
         self._calls.add(entry)
         started = time.monotonic()
-        entry.task = asyncio.create_task(self._perform(spec, arguments, context))
+        entry.task = task = asyncio.create_task(self._perform(spec, arguments, context))
         try:
-            return await entry.task
+            return await task
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not entry.killed or (current is not None and current.cancelling()):
@@ -226,6 +229,50 @@ class ToolHosts:
             return ToolOutcome(False, error="the call was stopped", seconds=seconds, killed=True, uncertain=True)
         finally:
             self._calls.discard(entry)
+
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        """What a call is known by: the same for all arguments of which the tool's types make the same values. The tool
+        is not called; the code of its types runs in a host without network, programs or folders of its own.
+
+        Returns:
+            None: nothing more is known than the schema tells.
+
+        Raises:
+            NotFound: no tool has that name.
+            TimeoutError: it takes longer than `KNOWN_BY_S`, or than a call may.
+        """
+        spec = self.registry.get(name)
+        plain = replace(spec, permissions=frozenset(), hosts=(), folders=())
+        entry = _Call(context.run_id)
+        self._calls.add(entry)
+        entry.task = task = asyncio.create_task(self._known_by(plain, arguments, context))
+        try:
+            answer = await task
+        except HostFailed:
+            return None
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not entry.killed or (current is not None and current.cancelling()):
+                raise
+            return None
+        finally:
+            self._calls.discard(entry)
+        told = answer.content if answer.ok else None  # by the project's code
+        return told if isinstance(told, dict) and levels(told) <= LEVELS + 1 else None
+
+    async def _known_by(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Answer:
+        pool = await self._pool_of(spec, context)
+        host = await pool.acquire(context.tenant_id)
+        host.runs.add(context.run_id)
+        healthy = False
+        try:
+            async with asyncio.timeout(min(KNOWN_BY_S, spec.timeout_s)):
+                answer = await host.request(_request(spec, arguments, context, known_by=True))
+            healthy = True
+            return answer
+        finally:
+            with suppress(ProcessLookupError):
+                await asyncio.shield(pool.release(host, healthy))
 
     async def kill(self, run_id: str) -> int:
         """Ends a run's calls and the processes behind them; returns how many calls there were."""
@@ -249,12 +296,15 @@ class ToolHosts:
             self._pools[isolation] = HostPool(isolation, self._tools, self._config, data.resolve())
         return self._pools[isolation]
 
-    async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+    async def _pool_of(self, spec: ToolSpec, context: ToolContext) -> HostPool:
         data = self._data if self._data and self._data in context.data.parents else context.data
-        pool = self._pool(Isolation.of(spec, data, context.egress), data)
+        if data != context.data:
+            await asyncio.to_thread(share, context.data)
+        return self._pool(Isolation.of(spec, data, context.egress), data)
+
+    async def _perform(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         try:
-            if data != context.data:
-                await asyncio.to_thread(share, context.data)
+            pool = await self._pool_of(spec, context)
             host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
@@ -296,10 +346,9 @@ class _Tries:
         """One try's outcome, and whether another one may turn out better."""
         host.runs.add(self.context.run_id)
         healthy = False
-        request = {"tool": self.spec.name, "arguments": self.arguments, "context": context_to_json(self.context)}
         try:
             async with asyncio.timeout(self._left()):
-                answer = await host.request(request)
+                answer = await host.request(_request(self.spec, self.arguments, self.context))
             healthy = True
             told = ToolOutcome(answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback)
             return told, answer.traceback is not None
@@ -311,6 +360,10 @@ class _Tries:
         finally:
             with suppress(ProcessLookupError):
                 await asyncio.shield(self.pool.release(host, healthy))
+
+
+def _request(spec: ToolSpec, arguments: dict[str, Any], context: ToolContext, **more: Any) -> dict[str, Any]:
+    return {"tool": spec.name, "arguments": arguments, "context": context_to_json(context), **more}
 
 
 def backoff(tries: int) -> float:

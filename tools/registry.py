@@ -21,6 +21,7 @@ from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
 from tools.canonical import canonical
+from tools.identity import identity
 from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, validator_of, weight
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
@@ -142,10 +143,14 @@ class Registry:
         return list(said)[:MAX_PROBLEMS]
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arguments without problems, in the form that all spellings of the same call have. Raises NotFound."""
+        """Arguments without problems, in the form that they are shown and performed in. Raises NotFound."""
         plain, full = canonical(arguments, {}), canonical(arguments, self.get(name).parameters)
         refused = full != plain and self.problems(name, full)  # a default that its own schema does not allow
         return plain if refused else full
+
+    def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a call with arguments in that form is known by, as far as the schema tells. Raises NotFound."""
+        return identity(arguments, self.get(name).parameters)
 
 
 def _check_parameters(spec: ToolSpec) -> None:

@@ -17,6 +17,7 @@ from flightloop.shown import shown
 from flightloop.tool import Tool, ToolContext, ToolRefused, ToolSpec
 from tools.registry import Registry
 from tools.tracebacks import MOST_CHARACTERS, traceback_of
+from tools.validated import CONFIG, known_by
 
 MESSAGE_CHARACTERS = 2000
 _SPEC = TypeAdapter(ToolSpec)
@@ -65,7 +66,8 @@ class Answer(BaseModel):
 
 
 class Server:
-    """Answers call requests ``{"call", "tool", "arguments", "context"}`` with the fields of `Answer`."""
+    """Answers call requests ``{"call", "tool", "arguments", "context"}`` with the fields of `Answer`; with a true
+    ``known_by`` no tool is called, and the content is what the call is known by (`tools.validated`)."""
 
     def __init__(self, registry: Registry, max_result_bytes: int) -> None:
         self._registry = registry
@@ -79,9 +81,12 @@ class Server:
             tool = self._registry.tool(request["tool"])
         except NotFound as error:  # the file has changed since the worker read it
             return _failed(error.message)
+        context, most = context_from_json(request["context"]), self._max_result_bytes
         try:
-            value = _perform(tool, request["arguments"], context_from_json(request["context"]))
-            content, note = as_json(value, self._max_result_bytes)
+            if request.get("known_by"):
+                return _told(known_by(tool, request["arguments"], context, most))
+            value = _perform(tool, request["arguments"], context)
+            content, note = as_json(value, most)
         except ToolRefused as refusal:
             return _failed(str(refusal))
         except ValidationError as error:
@@ -89,7 +94,7 @@ class Server:
             return _failed("; ".join(said), traceback_of(error, tool.function))
         except BaseException as error:  # a tool may also exit or interrupt itself: its host goes on
             return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function))
-        return {"ok": True, "content": content, "error": None, "note": note}
+        return _told(content, note)
 
 
 def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
@@ -125,7 +130,11 @@ async def _awaited(result: Any) -> Any:
 @cache
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function behind a check that turns JSON into its hinted types."""
-    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    return validate_call(config=CONFIG)(function)
+
+
+def _told(content: Any, note: str | None = None) -> dict[str, Any]:
+    return {"ok": True, "content": content, "error": None, "note": note}
 
 
 def _failed(message: str, traceback: str | None = None) -> dict[str, Any]:

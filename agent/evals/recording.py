@@ -35,6 +35,9 @@ class Recording:
             return ToolOutcome(False, error=f"{name} was not performed: with these arguments it is not on record")
         return ToolOutcome(found.ok, found.content, found.error, found.note)
 
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        return None
+
     async def kill(self, run_id: str) -> int:
         return 0
 

@@ -286,10 +286,6 @@ async def test_whose_result_holds_what_a_database_does_not(make_bench: Callable[
     assert (run.status, done) == ("succeeded", ["parcel 5"])
 
 
-async def fork(bench: Any, run: Run, step: int) -> Run:
-    asked = created(agent=run.agent, session_id="another", budget=run.budget, origin=Origin(run_id=run.id, step=step))
-
-
 async def fork(bench: Any, run: Run, step: int, session_id: str = "another") -> Run:
     origin = Origin(run_id=run.id, step=step)
     asked = created(text_of(run.input), agent=run.agent, session_id=session_id, budget=run.budget, origin=origin)

@@ -75,6 +75,10 @@ class McpHosts:
             if not calls:
                 self._calls.pop(context.run_id, None)
 
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        """As `ToolHosts.known_by`. A server's types are known by their schema alone."""
+        return None if name in self._tools else await self._own.known_by(name, arguments, context)
+
     async def kill(self, run_id: str) -> int:
         """Ends a run's calls, and the programs that serve them, which may serve others of the tenant's runs as well."""
         calls = list(self._calls.get(run_id, ()))

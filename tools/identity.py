@@ -1,0 +1,188 @@
+"""What a call is known by: one form for all spellings that its tool takes for the same arguments.
+
+It is hashed and compared, and no tool is called with it: a time of day keeps the zone that the model gave it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from flightloop.wellformed import LARGEST_INTEGER, LEVELS
+
+MOST_PARTS = 64
+"""Of a schema that say something of the same value: alternatives, and what they refer to."""
+ALTERNATIVES = ("allOf", "anyOf", "oneOf")
+NUMBERS = frozenset({"number", "integer"})
+_SORTED = json.JSONEncoder(sort_keys=True)
+_A_DAY = datetime.date(2000, 1, 2)
+Schemas = Sequence[Mapping[str, Any]]
+
+
+def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with one spelling for each number, moment and set that the schema tells of.
+
+    Args:
+        arguments: in the form of `tools.canonical`.
+        schema: a tool's parameters. Where it leaves a choice, whatever one of the alternatives takes for the same is
+            the same: to hold too much for alike asks a person once more, to hold too little does a thing twice.
+    """
+    return _Identity(schema).of(arguments, [schema], LEVELS)  # type: ignore[no-any-return]
+
+
+def number_form(number: Decimal) -> int | str:
+    """Equal numbers have one, however many digits they are written with."""
+    sign, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        return str(number).lower()
+    text = "".join(map(str, digits)).lstrip("0")
+    kept = text.rstrip("0")
+    exponent += len(text) - len(kept)
+    if not kept:
+        return 0
+    if exponent >= 0 and len(kept) + exponent <= 16 and (whole := int(kept + "0" * exponent)) <= LARGEST_INTEGER:
+        return -whole if sign else whole
+    return f"{'-' if sign else ''}{kept}e{exponent}"
+
+
+def moment_form(moment: datetime.datetime) -> str:
+    """The same for all zones; one without a zone stays without."""
+    try:
+        return (moment if moment.utcoffset() is None else moment.astimezone(datetime.UTC)).isoformat()
+    except OverflowError:  # at either end of the calendar
+        return moment.isoformat()
+
+
+def time_form(time: datetime.time) -> str:
+    if time.utcoffset() is None:
+        return time.isoformat()
+    return datetime.datetime.combine(_A_DAY, time).astimezone(datetime.UTC).timetz().isoformat()
+
+
+def duration_form(duration: datetime.timedelta) -> str:
+    return str(_adapter(datetime.timedelta).dump_python(duration, mode="json"))
+
+
+def set_form(items: Iterable[Any]) -> list[Any]:
+    """Items in the form that counts, each once and in one order."""
+    return [item for _, item in sorted({_SORTED.encode(item): item for item in items}.items())]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+_FORMATS: dict[str, tuple[Any, Callable[[Any], str]]] = {
+    "date-time": (datetime.datetime, moment_form),
+    "date": (datetime.date, datetime.date.isoformat),
+    "time": (datetime.time, time_form),
+    "duration": (datetime.timedelta, duration_form),
+    "uuid": (UUID, str),
+    "ipv4": (ipaddress.IPv4Address, str),
+    "ipv6": (ipaddress.IPv6Address, str),
+}
+"""Of texts: the type that reads them as a tool's process does, and how its values are written."""
+
+
+class _Identity:
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._known: dict[tuple[int, ...], _Parts] = {}
+
+    def of(self, value: Any, schemas: Schemas, left: int) -> Any:
+        if left == 0:
+            return value
+        if isinstance(value, dict):
+            parts = self._parts(schemas)
+            return {name: self.of(inner, parts.of_property(name), left - 1) for name, inner in value.items()}
+        if isinstance(value, list):
+            parts = self._parts(schemas)
+            items = [self.of(item, parts.of_item(index), left - 1) for index, item in enumerate(value)]
+            return set_form(items) if parts.unique else items
+        if isinstance(value, str) and schemas:
+            return _of_text(value, self._parts(schemas))
+        if isinstance(value, int | float) and not isinstance(value, bool) and schemas:
+            return number_form(Decimal(repr(value))) if self._parts(schemas).number_or_text else value
+        return value
+
+    def _parts(self, schemas: Schemas) -> _Parts:
+        key = tuple(map(id, schemas))  # of parts of the root, which stays
+        if key not in self._known:
+            self._known[key] = _Parts(self._found(schemas))
+        return self._known[key]
+
+    def _found(self, schemas: Schemas) -> list[Mapping[str, Any]]:
+        found: dict[int, Mapping[str, Any]] = {}
+        waiting: list[Any] = list(reversed(schemas))
+        while waiting and len(found) < MOST_PARTS:
+            schema = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in found:
+                continue
+            found[id(schema)] = schema
+            if isinstance(schema.get("$ref"), str):
+                waiting.append(self._referred(schema["$ref"]))
+            for key in ALTERNATIVES:
+                if isinstance(schema.get(key), list):
+                    waiting += schema[key][:MOST_PARTS]
+        return list(found.values())
+
+    def _referred(self, reference: str) -> Any:
+        node: Any = self._root
+        for name in reference.removeprefix("#").split("/")[1:]:
+            node = node.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
+        return node
+
+
+class _Parts:
+    """All that a schema says of one value."""
+
+    def __init__(self, parts: Schemas) -> None:
+        self._parts = parts
+        kinds = {kind for part in parts for kind in _kinds(part)}
+        self.number_or_text = "string" in kinds and bool(kinds & NUMBERS)
+        self.formats = [name for name in _FORMATS if any(part.get("format") == name for part in parts)]
+        self.unique = any(part.get("uniqueItems") is True for part in parts)
+        self._properties: dict[str, list[Any]] = {}
+        self._others = [part["additionalProperties"] for part in parts if "additionalProperties" in part]
+        for part in parts:
+            known = part.get("properties")
+            for name, one in known.items() if isinstance(known, dict) else ():
+                self._properties.setdefault(name, []).append(one)
+        self._items = [part["items"] for part in parts if "items" in part]
+        self._first = [part["prefixItems"] for part in parts if isinstance(part.get("prefixItems"), list)]
+
+    def of_property(self, name: str) -> list[Any]:
+        return self._properties.get(name, self._others)
+
+    def of_item(self, index: int) -> list[Any]:
+        first = [items[index] for items in self._first if index < len(items)]
+        return first or self._items
+
+
+def _kinds(part: Mapping[str, Any]) -> list[str]:
+    kind = part.get("type")
+    return [one for one in (kind if isinstance(kind, list) else [kind]) if isinstance(one, str)]
+
+
+def _of_text(text: str, parts: _Parts) -> int | str:
+    if parts.number_or_text:
+        try:
+            return number_form(Decimal(text))
+        except (ArithmeticError, ValueError):
+            pass
+    for name in parts.formats:
+        kind, form = _FORMATS[name]
+        try:
+            return form(_adapter(kind).validate_python(text.strip()))
+        except ValueError:
+            continue
+    return text

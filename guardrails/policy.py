@@ -104,8 +104,6 @@ def _with_defaults(own: dict[str, Any], default: dict[str, Any]) -> dict[str, An
     merged = {key: default[key] for key in ("stages", "tools", "egress")} | own
     if isinstance(own.get("stages"), dict):
         merged["stages"] = default["stages"] | own["stages"]
-    if isinstance(own.get("tools"), dict):
-        merged["tools"] = {"ask": default["tools"]["ask"]} | own["tools"]
     return merged
 
 

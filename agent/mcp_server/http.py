@@ -113,6 +113,7 @@ class KeyRequired:
     def __init__(self, app: ASGIApp, api: AsyncTransport, watch_s: float = WATCH_S) -> None:
         self._app, self._api, self._watch_s = app, api, watch_s
         self._at_work: Counter[str] = Counter()
+        self._looking: dict[str, asyncio.Task[Caller]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -155,7 +156,16 @@ class KeyRequired:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _caller(self, key: str) -> Caller:
-        """Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer."""
+        """Those who come while a key is looked up wait for that answer, so that many are no load before they are
+        counted. Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer.
+        """
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = asyncio.create_task(self._look_up(key))
+            looking.add_done_callback(lambda _: self._looking.pop(key))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, key: str) -> Caller:
         asked = Call("GET", "/v1/whoami", parsed_by(Caller), headers={"authorization": f"Bearer {key}"})
         try:
             return await self._api.execute(asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import Any, cast
 
 from anyio import CancelScope
@@ -26,6 +26,7 @@ from flightloop.events import (
 from flightloop.runs import WAITING, Approval, Run, RunStatus
 
 Tell = Callable[[RunEvent], Awaitable[None]]
+Turn = Callable[[], AbstractAsyncContextManager[None]]
 MOST_CHILDREN = 16
 """Of a page: a run has had any number, but few are at work."""
 
@@ -39,10 +40,13 @@ class RunWatch:
         run_id: of the run.
         tell: is told of each durable event from the first ``settle`` on.
         new: the run has only begun: all of its events are read and told.
+        turn: in which the API is asked at first.
     """
 
-    def __init__(self, api: AsyncFlightloop, run_id: str, tell: Tell, *, new: bool = False) -> None:
-        self._api, self._run_id, self._tell, self._new = api, run_id, tell, new
+    def __init__(
+        self, api: AsyncFlightloop, run_id: str, tell: Tell, *, new: bool = False, turn: Turn = nullcontext
+    ) -> None:
+        self._api, self._run_id, self._tell, self._new, self._turn = api, run_id, tell, new, turn
         self._seq = 0
         self._status = RunStatus.QUEUED
         self._pending: dict[str, ApprovalRequested] = {}
@@ -69,10 +73,11 @@ class RunWatch:
 
     async def _catch_up(self) -> None:
         """Reads what is new, however long it takes: also who only looks gets to know what waits."""
-        run = await self._api.runs.get(self._run_id)
         if not self._new:
-            await self._begin(run)
+            async with self._turn():
+                await self._begin(await self._api.runs.get(self._run_id))
             return
+        run = await self._api.runs.get(self._run_id)
         if run.last_seq > self._seq:
             stream = self._api.runs.stream(self._run_id, after=self._seq, until=run.last_seq)
             async with aclosing(cast("AsyncGenerator[RunEvent, None]", stream)) as events:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -17,9 +17,13 @@ from agent.deltas import LocalDeltas
 from agent.fakes import calls, text
 from agent.fakes_api import KEY, OTHER_KEY, api_deps
 from agent.mcp_server import http as mcp_http
+from flightloop.call import Call
 from flightloop.events import DeltaEvent, Judged, RunEvent
+from flightloop.keys import Caller, Role
 from flightloop.runs import RunStatus
+from flightloop.settings import ClientSettings
 from flightloop.tool import tool, tool_of
+from flightloop.transport import AsyncTransport, tls
 from flightloop.verdicts import Action, Stage, Verdict
 from tests.agent.conftest import Bench
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
@@ -138,3 +142,50 @@ async def test_one_tenants_requests_at_work_have_a_number(monkeypatch: pytest.Mo
                 return
             await asyncio.sleep(0.05)
         pytest.fail("those that have gone are still counted")
+
+
+class Slow:
+    """An API that tells of a key once everybody has asked."""
+
+    def __init__(self) -> None:
+        self.asked, self.all = 0, asyncio.Event()
+
+    async def execute(self, call: Call[Caller]) -> Caller:
+        self.asked += 1
+        await self.all.wait()
+        return Caller(key_id="key", name="ann", role=Role.OPERATOR, tenant_id="default")
+
+
+async def test_a_keys_requests_at_once_ask_for_it_once() -> None:
+    """So many are no load before they are counted."""
+    api, found = Slow(), list[str]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope["user"].access_token.token)
+
+    required = mcp_http.KeyRequired(app, cast("AsyncTransport", api))
+    waiting = [asyncio.create_task(required(_request(key), _nothing, _nothing)) for key in [KEY] * 50 + [OTHER_KEY]]
+    await until(lambda: api.asked == 2)
+    waiting[0].cancel()  # whoever asked first need not stay
+    await asyncio.sleep(0)
+    api.all.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert (api.asked, sorted(found)) == (2, sorted([KEY] * 49 + [OTHER_KEY]))
+    await required(_request(KEY), _nothing, _nothing)
+    assert api.asked == 3  # nothing is remembered: a key may be revoked
+
+
+def _request(key: str) -> dict[str, Any]:
+    return {"type": "http", "method": "POST", "headers": [(b"authorization", f"Bearer {key}".encode())]}
+
+
+async def _nothing(*_: Any) -> Any:
+    return {"type": "http.disconnect"}
+
+
+def test_clients_of_a_process_read_the_certificates_once() -> None:
+    """A message of an MCP client has a client of the API of its own: each would stop the loop for 10 ms."""
+    before = tls.cache_info().misses
+    for _ in range(3):
+        AsyncTransport(ClientSettings("http://127.0.0.1:9", KEY))
+    assert tls.cache_info().misses <= before + 1

@@ -268,7 +268,13 @@ class Journal(Protocol):
     # -- approvals --------------------------------------------------------------------------------
 
     async def approvals(
-        self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        tenant_id: str,
+        *,
+        status: str | None = None,
+        run_id: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> Page[Approval]:
         """Newest first, at most ``limit`` and what fits into a page."""
         ...

@@ -25,11 +25,12 @@ async def list_approvals(
     deps: Deps,
     caller: Viewer,
     status: Literal["pending", "approved", "denied", "expired"] | None = None,
+    run_id: Annotated[str | None, Query(description="The run whose call waits.", max_length=128)] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[Approval]:
     """Newest first."""
-    return await deps.journal.approvals(caller.tenant_id, status=status, after=after, limit=limit)
+    return await deps.journal.approvals(caller.tenant_id, status=status, run_id=run_id, after=after, limit=limit)
 
 
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))

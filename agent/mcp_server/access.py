@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,16 +11,22 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from starlette.requests import Request
 
 from flightloop import AsyncFlightloop
+from guardrails.turns import Turns
 
 ClientOf = Callable[[Request | None], AsyncFlightloop]
 """Makes the API's client for an HTTP request; None: the message came over standard input."""
 
 
+READERS = 4
+"""That read and write out, at a time, what may be long: half of them at most for one tenant."""
+
+
 class _LazyClient:
     """Made when it is first needed: a handshake works without a key."""
 
-    def __init__(self, make: Callable[[], AsyncFlightloop], stack: AsyncExitStack) -> None:
+    def __init__(self, make: Callable[[], AsyncFlightloop], stack: AsyncExitStack, turns: Turns, tenant: str) -> None:
         self._make, self._stack = make, stack
+        self._turns, self._tenant = turns, tenant
         self._client: AsyncFlightloop | None = None
 
     def get(self) -> AsyncFlightloop:
@@ -28,6 +34,9 @@ class _LazyClient:
             self._client = self._make()
             self._stack.push_async_callback(self._client.close)
         return self._client
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return self._turns.one(self._tenant)
 
 
 _current: ContextVar[_LazyClient] = ContextVar("api_client")
@@ -38,16 +47,28 @@ def api() -> AsyncFlightloop:
     return _current.get().get()
 
 
+def turn() -> AbstractAsyncContextManager[None]:
+    """A turn to read what may be long, the tenants' in rotation: all share one loop."""
+    return _current.get().turn()
+
+
 class ApiAccess:
     """MCP middleware: each message is answered with a client of its own, closed afterwards."""
 
     def __init__(self, client_of: ClientOf) -> None:
         self._client_of = client_of
+        self._turns = Turns(READERS, READERS // 2)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         async with AsyncExitStack() as stack:
-            before = _current.set(_LazyClient(lambda: self._client_of(ctx.request), stack))
+            client = _LazyClient(lambda: self._client_of(ctx.request), stack, self._turns, _tenant(ctx.request))
+            before = _current.set(client)
             try:
                 return await call_next(ctx)
             finally:
                 _current.reset(before)
+
+
+def _tenant(request: Request | None) -> str:
+    """Whose message it is, as ``KeyRequired`` has found; over standard input there is one."""
+    return "" if request is None else str(request.user.access_token.subject)

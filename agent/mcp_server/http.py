@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from agent.api.racing import first_of
 from agent.api.screening import check_once
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by
-from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Unauthorized
+from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Overloaded, Unauthorized
 from flightloop.keys import Caller
 from flightloop.settings import ClientSettings
 from flightloop.transport import AsyncTransport
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 PATH = "/mcp"
 WATCH_S = 10.0
 """The API's own streams end within two seconds; until then an MCP stream may stay open, with nothing to tell."""
+MOST_AT_WORK = 100
+"""Requests of one tenant, with those that wait for a run."""
 MOST_SESSIONS = 1000
 """Of clients of the protocol's handshake versions; one ends half an hour after its last request."""
 
@@ -98,8 +101,8 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
 
 
 class KeyRequired:
-    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read, and a
-    stream ends once its key is revoked.
+    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read, as do
+    a tenant's beyond those that may be at work, and a stream ends once its key is revoked.
 
     Args:
         app: gets the requests, with the key's holder as their user.
@@ -109,6 +112,8 @@ class KeyRequired:
 
     def __init__(self, app: ASGIApp, api: AsyncTransport, watch_s: float = WATCH_S) -> None:
         self._app, self._api, self._watch_s = app, api, watch_s
+        self._at_work: Counter[str] = Counter()
+        self._looking: dict[str, asyncio.Task[Caller]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,9 +122,21 @@ class KeyRequired:
         try:
             key = key_of(Headers(scope=scope))
             caller = await self._caller(key)
+            asks = scope["method"] == "POST"  # a stream that only listens counts as its session
+            if asks and self._at_work[caller.tenant_id] >= MOST_AT_WORK:
+                raise Overloaded(f"{MOST_AT_WORK} of the tenant's requests are being answered already", retry_after=1)
         except FlightloopError as error:
             await answer(error)(scope, receive, send)
             return
+        self._at_work[caller.tenant_id] += asks
+        try:
+            await self._under(key, caller, scope, receive, send)
+        finally:
+            self._at_work[caller.tenant_id] -= asks
+            if not self._at_work[caller.tenant_id]:
+                self._at_work.pop(caller.tenant_id, None)
+
+    async def _under(self, key: str, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         scope["user"] = AuthenticatedUser(
             AccessToken(token=key, client_id=caller.key_id, subject=caller.tenant_id, scopes=[caller.role])
         )
@@ -139,7 +156,16 @@ class KeyRequired:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _caller(self, key: str) -> Caller:
-        """Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer."""
+        """Those who come while a key is looked up wait for that answer, so that many are no load before they are
+        counted. Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer.
+        """
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = asyncio.create_task(self._look_up(key))
+            looking.add_done_callback(lambda _: self._looking.pop(key))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, key: str) -> Caller:
         asked = Call("GET", "/v1/whoami", parsed_by(Caller), headers={"authorization": f"Bearer {key}"})
         try:
             return await self._api.execute(asked)

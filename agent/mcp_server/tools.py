@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from agent.mcp_server.access import api
+from agent.mcp_server.access import api, turn
 from agent.mcp_server.approvals import Decision, PendingApproval, decide, described, question
 from agent.mcp_server.progress import Progress
 from agent.mcp_server.watching import RunWatch
@@ -79,7 +79,9 @@ def install(server: MCPServer) -> None:
         """A run's status and answer, after waiting until it has ended or a person has to approve a call."""
         if waited.asked is not None and await decide(waited.asked, answer):
             await waited.watch.settle(_bounded(wait_seconds))
-        return _state(await api().runs.get(run_id), waited.watch.pending)
+        async with turn():
+            run = await api().runs.get(run_id)
+        return _state(run, waited.watch.pending)
 
     @server.tool()
     async def cancel_run(run_id: RunId) -> RunState:
@@ -89,7 +91,7 @@ def install(server: MCPServer) -> None:
 
 async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
     """Runs before ``run_result``, and again when a client of a later protocol comes back with its user's answer."""
-    watch = RunWatch(api(), run_id, Progress(context).tell)
+    watch = RunWatch(api(), run_id, Progress(context).tell, turn=turn)
     await watch.settle(_bounded(wait_seconds))
     for approval in watch.pending[:1]:
         elicit = await question(context, approval)

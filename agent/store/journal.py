@@ -214,14 +214,20 @@ class StoreJournal:
     # -- approvals --------------------------------------------------------------------------------
 
     async def approvals(
-        self, tenant_id: str, *, status: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        tenant_id: str,
+        *,
+        status: str | None = None,
+        run_id: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> Page[Approval]:
         def work(tx: Transaction) -> tuple[list[Approval], bool]:
             if after is not None:
                 found = tx.approval(after)
                 if found is None or found[0] != tenant_id:
                     raise NotFound(f"no approval {after}")
-            return tx.page_approvals(tenant_id, status, after, limit)
+            return tx.page_approvals(tenant_id, status, run_id, after, limit)
 
         return _page(*await self._backend.read(work))
 

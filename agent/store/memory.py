@@ -212,10 +212,10 @@ class _Tables:
         self._approvals[approval.id] = (self._approvals[approval.id][0], approval)
 
     def page_approvals(
-        self, tenant_id: str, status: str | None, after: str | None, limit: int
+        self, tenant_id: str, status: str | None, run_id: str | None, after: str | None, limit: int
     ) -> tuple[list[Approval], bool]:
         own = [approval for owner, approval in self._approvals.values() if owner == tenant_id]
-        matching = [approval for approval in own if status in (None, approval.status)]
+        matching = [one for one in own if status in (None, one.status) and run_id in (None, one.run_id)]
         return page(_older(matching, own, after), limit, _length)
 
     def count_approvals(self, tenant_id: str, status: str) -> int:

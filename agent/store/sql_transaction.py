@@ -215,11 +215,13 @@ class SqlTransaction(SqlFamilies, SqlForks, SqlInterrupts, SqlPending, SqlSpendi
         self._connection.execute(change)
 
     def page_approvals(
-        self, tenant_id: str, status: str | None, after: str | None, limit: int
+        self, tenant_id: str, status: str | None, run_id: str | None, after: str | None, limit: int
     ) -> tuple[list[Approval], bool]:
         query = select(t.approvals.c.document).where(t.approvals.c.tenant_id == tenant_id)
         if status is not None:
             query = query.where(t.approvals.c.status == status)
+        if run_id is not None:
+            query = query.where(t.approvals.c.run_id == run_id)
         found, more = self._page(_older(query, t.approvals, after), limit)
         return [Approval.model_validate_json(document) for document in found], more
 

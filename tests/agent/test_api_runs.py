@@ -284,6 +284,9 @@ async def test_approvals(deps: ApiDeps, client: httpx.AsyncClient) -> None:
     approval = await asking(deps, run["id"])
     pending = (await client.get("/v1/approvals", params={"status": "pending"})).json()["data"]
     assert [(item["id"], item["run_id"], item["tool"]) for item in pending] == [(approval, run["id"], "pay")]
+    for whose, ids in ((run["id"], [approval]), ("run_0", [])):
+        found = (await client.get("/v1/approvals", params={"run_id": whose})).json()["data"]
+        assert [item["id"] for item in found] == ids
     async with calling(deps, OTHER_KEY) as other:
         refused(await other.post(f"/v1/approvals/{approval}", json={"decision": "approve"}), 404, "not_found")
     answer = await client.post(f"/v1/approvals/{approval}", json={"decision": "maybe"})

@@ -96,6 +96,18 @@ async def test_approvals_are_per_tenant_and_paged(journal: Journal, clock: Any) 
     assert ([item.id for item in rest.data], rest.has_more) == (["one"], False)
 
 
+async def test_approvals_of_one_run(journal: Journal, clock: Any) -> None:
+    first, second = [await waiting_run(journal, clock, *names) for names in (("one", "two"), ("three",))]
+    await journal.decide("default", "two", "deny", "ann")
+    asked = {"first": first, "second": second, "none": "run_0"}
+    found = {name: (await journal.approvals("default", run_id=run_id)).data for name, run_id in asked.items()}
+    assert {name: [one.id for one in data] for name, data in found.items()} == {
+        "first": ["two", "one"], "second": ["three"], "none": [],
+    }  # fmt: skip
+    assert [one.id for one in (await journal.approvals("default", run_id=first, status="pending")).data] == ["one"]
+    assert (await journal.approvals("other", run_id=first)).data == []
+
+
 async def test_overdue_approvals_expire_and_can_no_longer_be_given(journal: Journal, clock: Any) -> None:
     run_id = await waiting_run(journal, clock, "one")
     assert await journal.expire_approvals() == []

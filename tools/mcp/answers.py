@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from mcp import Client
-from mcp.types import CallToolRequest, ListToolsRequest
+from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolRequest, ErrorData, ListToolsRequest
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 A = TypeVar("A", bound=BaseModel)
@@ -42,7 +42,9 @@ class CallResult(_Answer):
         return [part["text"] for part in parts if isinstance(part.get("text"), str)]
 
 
-async def ask(client: Client, request: CallToolRequest | ListToolsRequest, answer: type[A], timeout_s: float) -> A:
+async def ask(
+    client: Client, request_id: int, request: CallToolRequest | ListToolsRequest, answer: type[A], timeout_s: float
+) -> A:
     """What ``client.session.send_request`` does, without its look at the answer, which is what takes so long.
 
     Raises:
@@ -51,10 +53,21 @@ async def ask(client: Client, request: CallToolRequest | ListToolsRequest, answe
     """
     session: Any = client.session
     asked = request.model_dump(by_alias=True, mode="json", exclude_none=True)
-    options: dict[str, Any] = {"timeout": timeout_s}
+    options: dict[str, Any] = {"timeout": timeout_s, "request_id": request_id}
     session._stamp(asked, options)
     raw = await session._dispatcher.send_raw_request(asked["method"], asked.get("params"), options)
     return answer.model_validate(raw, by_name=False)
+
+
+def begun(error: ErrorData) -> bool:
+    """Whether a call that a server answers with an error may have been begun.
+
+    Only two codes say that it was not: there is no such tool, or the arguments do not fit. Some servers find that a
+    tool's output does not fit its schema once it has done its work, and say so with the second one.
+    """
+    if error.code == INVALID_PARAMS:
+        return "output" in error.message.lower()
+    return error.code != METHOD_NOT_FOUND
 
 
 def told(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from tools.mcp.answers import CallResult, told
 from tools.mcp.pins import McpTool
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
-from tools.mcp.session import MCPError, ServerGone, Session
+from tools.mcp.session import MCPError, Refused, ServerGone, Session
 from tools.serving import MESSAGE_CHARACTERS, as_json
 
 log = logging.getLogger(__name__)
@@ -119,9 +119,10 @@ class McpHosts:
             message = f"{tool.spec.name} took longer than {tool.spec.timeout_s:g} s and was stopped"
             seconds = time.monotonic() - started
             return ToolOutcome(False, error=message, seconds=seconds, timed_out=True, uncertain=begun)
-        except (ServerGone, MCPError) as error:
+        except (Refused, ServerGone, MCPError) as error:
             message, seconds = str(error)[:MESSAGE_CHARACTERS], time.monotonic() - started
-            return ToolOutcome(False, error=message, seconds=seconds, uncertain=begun and isinstance(error, ServerGone))
+            uncertain = begun and not isinstance(error, Refused)
+            return ToolOutcome(False, error=message, seconds=seconds, uncertain=uncertain)
         except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
             log.warning("MCP server %s: %s", tool.server, told(error))
             message = f"{tool.server} gave an answer that is no tool's result"

@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from itertools import count
 from typing import Any, cast
 
-import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -23,26 +22,29 @@ from mcp.types import (
 )
 
 from tools.ending import THREADS, end_started
-from tools.mcp.answers import A, CallResult, OfferedTools, ask, told
-from tools.mcp.lines import Flow, TooMuch
+from tools.mcp.answers import A, CallResult, OfferedTools, ask, begun, told
 from tools.mcp.pins import Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
+from tools.mcp.wire import Wire
 
 log = logging.getLogger(__name__)
 START_S = 60.0
 END_S, CLOSE_S = 30.0, 2.0
 """Until a program has ended, and until a server elsewhere has heard that its session is over."""
 MOST_PAGES = 100
-MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-"""Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
-any number, are not taken."""
+HANDSHAKE, FIRST_ID = 0, 1000
+"""Ids of requests: those between are the SDK's own."""
 KEY = "flightloop/idempotency-key"
 """Where a request's ``_meta`` holds the call's key, for servers that know it."""
 
 
 class ServerGone(Exception):
     """The server does not start, does not answer or has ended; the message says how."""
+
+
+class Refused(Exception):
+    """The server has answered a call with an error of its own that says that it was not begun."""
 
 
 class Session:
@@ -63,6 +65,8 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._command: Sequence[str] = ()
         self._ended = False
+        self._wire = Wire()
+        self._ids = count(FIRST_ID)
 
     async def tools(self) -> dict[str, Pin]:
         """What the server offers, by its own names. Raises ServerGone, MCPError."""
@@ -93,8 +97,8 @@ class Session:
         takes as long as that schema makes it.
 
         Raises:
-            ServerGone: no answer came.
-            MCPError: the server refuses the call.
+            Refused: the server did not begin it.
+            ServerGone, MCPError: no answer came, or one that does not tell whether it was begun.
             ValueError: its answer is no result of a tool.
         """
         meta = cast("RequestParamsMeta", {KEY: key})
@@ -127,9 +131,22 @@ class Session:
 
     async def _ask(self, request: CallToolRequest | ListToolsRequest, answer: type[A]) -> A:
         client = await self._connected()
+        request_id = next(self._ids)
+        with self._wire.waiting(request_id):
+            try:
+                return await self._answered(client, request_id, request, answer)
+            except MCPError as error:
+                own = self.is_program or self._wire.refused(request_id)
+                if own and isinstance(request, CallToolRequest) and not begun(error.error):
+                    raise Refused(str(error)) from error
+                raise
+
+    async def _answered(
+        self, client: Client, request_id: int, request: CallToolRequest | ListToolsRequest, answer: type[A]
+    ) -> A:
         task = self._task
         assert task is not None
-        asking = asyncio.ensure_future(ask(client, request, answer, self._server.timeout_s))
+        asking = asyncio.ensure_future(ask(client, request_id, request, answer, self._server.timeout_s))
         try:
             await asyncio.wait({asking, task}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
@@ -151,8 +168,9 @@ class Session:
                 opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
                 self._task = asyncio.create_task(self._hold(opened))
                 try:
-                    async with asyncio.timeout(START_S):
-                        self._client = await opened
+                    with self._wire.waiting(HANDSHAKE):
+                        async with asyncio.timeout(START_S):
+                            self._client = await opened
                 except TimeoutError:
                     await self.kill()
                     raise ServerGone(f"the MCP server {self._name} did not start within {START_S:g} s") from None
@@ -184,39 +202,10 @@ class Session:
             return
         headers = {**self._server.filled(self._server.headers), "accept-encoding": "identity"}
         async with create_mcp_http_client(headers=headers) as http:
-            http.event_hooks = {"response": [partial(_limit, Flow())]}
+            http.event_hooks = self._wire.hooks()
             transport = streamable_http_client(self._server.url, http_client=http)
             async with Client(transport, read_timeout_seconds=timeout_s) as client:
                 yield client
 
 
-class _Limited(httpx2.AsyncByteStream):
-    """A response. All of a connection's together may not say more than a program may (`tools.mcp.lines`)."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow) -> None:
-        self._stream, self._flow = stream, flow
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MOST_RESPONSE_BYTES
-        async for chunk in self._stream:
-            left -= len(chunk)
-            if left < 0:
-                raise httpx2.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
-            try:
-                self._flow.count(chunk)
-            except TooMuch as problem:
-                raise httpx2.ReadError(str(problem)) from None
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def _limit(flow: Flow, response: httpx2.Response) -> None:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise httpx2.ReadError("a compressed response, which was not asked for")
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Limited(response.stream, flow)
-
-
-__all__ = ["MCPError", "ServerGone", "Session"]
+__all__ = ["MCPError", "Refused", "ServerGone", "Session"]

@@ -109,12 +109,14 @@ class Runs(Resource[X]):
         return Call("GET", _path("runs"), parsed_by(Page[Run]), params)
 
     @feed
-    def stream(self, run_id: str, *, after: int = 0, timeout_s: float | None = None) -> RunFeed:
-        """The run's events as they happen, from the one after ``after``, until it has ended.
+    def stream(
+        self, run_id: str, *, after: int = 0, until: int | None = None, timeout_s: float | None = None
+    ) -> RunFeed:
+        """The run's events as they happen, from the one after ``after``, until it has ended or to the one ``until``.
 
         Survives broken connections. Deltas (released text) come between the durable events.
         """
-        return RunFeed(run_id, after, timeout_s=timeout_s)
+        return RunFeed(run_id, after, timeout_s=timeout_s, until_seq=until)
 
     @sequence
     def events(self, run_id: str, *, after: int = 0) -> Steps[Events]:
@@ -221,10 +223,15 @@ class Keys(Resource[X]):
 class Approvals(Resource[X]):
     @endpoint
     def list(
-        self, *, status: str | None = "pending", limit: int = 50, after: str | None = None
+        self,
+        *,
+        status: str | None = "pending",
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
     ) -> Call[Page[Approval]]:
         """Those that wait; ``status=None`` for all, else pending, approved, denied or expired."""
-        params = {"status": status, "limit": limit, "after": after}
+        params = {"status": status, "run_id": run_id, "limit": limit, "after": after}
         return Call("GET", _path("approvals"), parsed_by(Page[Approval]), params)
 
     @endpoint

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
 from typing import TypeVar, cast
 
 import httpx
@@ -16,13 +18,19 @@ from flightloop.settings import ClientSettings
 T = TypeVar("T")
 
 
+@cache
+def tls(trust_env: bool) -> ssl.SSLContext:
+    """For all clients of a process: reading the certificates takes 10 ms, and an event loop stands still meanwhile."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
 class SyncTransport:
     """Executes calls on the calling thread. May be shared by threads. ``sleep`` waits between attempts, in seconds."""
 
     def __init__(self, settings: ClientSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.Client(**http_options(settings))
+        self._http = httpx.Client(**http_options(settings), verify=tls(settings.proxied))
 
     def execute(self, call: Call[T]) -> T:
         attempts = Attempts(call, self.settings)
@@ -82,7 +90,7 @@ class AsyncTransport:
     def __init__(self, settings: ClientSettings, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**http_options(settings))
+        self._http = httpx.AsyncClient(**http_options(settings), verify=tls(settings.proxied))
 
     async def execute(self, call: Call[T]) -> T:
         attempts = Attempts(call, self.settings)

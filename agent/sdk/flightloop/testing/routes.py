@@ -144,8 +144,9 @@ def _runs(world: World, request: Request) -> Answer:
 
 
 def _approvals(world: World, request: Request) -> Answer:
-    status = request.params.get("status")
-    return _page([item for item in reversed(world.approvals.values()) if status in (None, item.status)], request)
+    status, run_id = request.params.get("status"), request.params.get("run_id")
+    found = [item for item in reversed(world.approvals.values()) if status in (None, item.status)]
+    return _page([item for item in found if run_id in (None, item.run_id)], request)
 
 
 def _interrupts(world: World, request: Request) -> Answer:

@@ -1,0 +1,188 @@
+"""The HTTP connections to a server that is reached by a URL: what the SDK may send on them, and what really came back.
+
+The SDK answers for a server that does not: a gateway's page, a redirect, half an answer become errors that look as if
+the server had said them. Whether a call was begun can only be told from the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+
+from flightloop.sse import EventTooLong, SSEDecoder
+from tools.mcp.lines import MOST_PINGS, Flow, TooMuch
+
+MOST_RESPONSE_BYTES = 64 * 1024 * 1024
+"""Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
+any number, are not taken."""
+MOST_ERROR_BYTES = 64 * 1024
+"""Of an error that is read; a longer one is nobody's word."""
+WINDOW_S = 60.0
+PAUSE_S = 1.0
+MOST_RESUMED = 30
+"""Broken streams that are gone on with in ``WINDOW_S``, ``PAUSE_S`` after each other, whatever the server wishes."""
+MOST_ANSWERED = MOST_PINGS * 6
+"""Requests of the server that are answered in ``WINDOW_S``."""
+MOST_REDIRECTS = 20
+
+
+class Wire:
+    """What goes over the connections of one session."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, bool] = {}
+        """The requests whose answer somebody waits for, and whether it was an error of the server's own."""
+        self._resumed, self._answered = _Bound(MOST_RESUMED), _Bound(MOST_ANSWERED)
+        self._turn = 0.0
+        self._redirects: set[tuple[str, str]] = set()
+
+    def hooks(self) -> dict[str, list[Callable[..., Any]]]:
+        """Of a new connection's HTTP client."""
+        flow = Flow()
+
+        async def came(response: httpx2.Response) -> None:
+            self._came(response, flow)
+
+        return {"request": [self._goes], "response": [came]}
+
+    @contextmanager
+    def waiting(self, request_id: int) -> Iterator[None]:
+        """Somebody waits for a request's answer: only meanwhile a broken stream is gone on with."""
+        self._waiting[request_id] = False
+        try:
+            yield
+        finally:
+            del self._waiting[request_id]
+
+    def refused(self, request_id: int) -> bool:
+        """Whether the server itself has answered a request with an error. Ask while it is waited for."""
+        return self._waiting[request_id]
+
+    async def _goes(self, request: httpx2.Request) -> None:
+        """Raises RequestError, for what is not sent."""
+        if request.method == "GET":
+            if "last-event-id" not in request.headers:
+                raise httpx2.RequestError("nobody listens to what a server says unasked")
+            if not self._waiting:
+                raise httpx2.RequestError("nobody waits for the rest of a stream any more")
+            self._resumed.count("streams that broke off")
+            now = time.monotonic()
+            turn, self._turn = max(now, self._turn), max(now, self._turn) + PAUSE_S
+            await asyncio.sleep(turn - now)
+        elif request.method == "POST" and "method" not in _read(await request.aread()):
+            self._answered.count("requests of its own")
+
+    def _came(self, response: httpx2.Response, flow: Flow) -> None:
+        """Raises ReadError, for what is not read."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise httpx2.ReadError("a compressed response, which was not asked for")
+        if response.has_redirect_location:
+            self._redirected(response)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        kind = response.headers.get("content-type", "").lower()
+        errors = _Errors(self._note, events=kind.startswith("text/event-stream"))
+        response.stream = _Read(response.stream, flow, errors)
+
+    def _redirected(self, response: httpx2.Response) -> None:
+        """The SDK sends a request again where a redirect points to. A call is sent again only on a way that a question
+        has taken before: it may have been made where it was sent first."""
+        way = str(response.request.url), response.headers["location"]
+        if _read(response.request.content).get("method") != "tools/call":
+            if len(self._redirects) < MOST_REDIRECTS:
+                self._redirects.add(way)
+        elif way not in self._redirects:
+            del response.headers["location"]
+
+    def _note(self, message: Any) -> None:
+        if isinstance(message, dict) and isinstance(message.get("error"), dict):
+            request_id = message.get("id")
+            if type(request_id) is int and request_id in self._waiting:
+                self._waiting[request_id] = True
+
+
+class _Bound:
+    """How often something may happen in ``WINDOW_S``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._times: deque[float] = deque()
+
+    def count(self, what: str) -> None:
+        """Raises RequestError."""
+        now = time.monotonic()
+        while self._times and now - self._times[0] > WINDOW_S:
+            self._times.popleft()
+        if len(self._times) >= self._most:
+            raise httpx2.RequestError(f"more than {self._most} {what} in {WINDOW_S:g} s")
+        self._times.append(now)
+
+
+class _Errors:
+    """Finds the errors in a response, each before the SDK gets to see it.
+
+    Args:
+        note: is given each message that may hold one.
+        events: whether the response is a stream of events; else it is one message.
+    """
+
+    def __init__(self, note: Callable[[Any], None], *, events: bool) -> None:
+        self._note = note
+        self._decoder = SSEDecoder(MOST_ERROR_BYTES) if events else None
+        self._body: bytearray | None = None if events else bytearray()
+
+    def push(self, chunk: bytes) -> None:
+        if self._decoder is not None:
+            try:
+                for event in self._decoder.push(chunk):
+                    if '"error"' in event.data:
+                        self._note(_read(event.data))
+            except EventTooLong:
+                self._decoder = None
+        elif self._body is not None:
+            self._body += chunk
+            if len(self._body) > MOST_ERROR_BYTES:
+                self._body = None
+
+    def end(self) -> None:
+        if self._body:
+            self._note(_read(self._body))
+
+
+class _Read(httpx2.AsyncByteStream):
+    """A response. All of a connection's together may not say more than a program may (`tools.mcp.lines`)."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow, errors: _Errors) -> None:
+        self._stream, self._flow, self._errors = stream, flow, errors
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MOST_RESPONSE_BYTES
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
+            try:
+                self._flow.count(chunk)
+            except TooMuch as problem:
+                raise httpx2.ReadError(str(problem)) from None
+            self._errors.push(chunk)
+            yield chunk
+        self._errors.end()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _read(text: str | bytes | bytearray) -> dict[str, Any]:
+    """A message; an empty one for what is none."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -9,128 +9,10 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import ToolSpec
+from guardrails.rails.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
 
 LONGEST = 1000
 """Characters of a clause that are looked at together."""
-_IRREGULAR = {
-    "begin": ("began", "begun"),
-    "bring": ("brought",),
-    "build": ("built",),
-    "buy": ("bought",),
-    "cut": ("cut",),
-    "do": ("did", "done"),
-    "draw": ("drew", "drawn"),
-    "find": ("found",),
-    "get": ("got", "gotten"),
-    "give": ("gave", "given"),
-    "hold": ("held",),
-    "keep": ("kept",),
-    "leave": ("left",),
-    "lend": ("lent",),
-    "let": ("let",),
-    "make": ("made",),
-    "pay": ("paid",),
-    "put": ("put",),
-    "reset": ("reset",),
-    "run": ("ran", "run"),
-    "sell": ("sold",),
-    "send": ("sent",),
-    "set": ("set",),
-    "shut": ("shut",),
-    "take": ("took", "taken"),
-    "tell": ("told",),
-    "undo": ("undid", "undone"),
-    "withdraw": ("withdrew", "withdrawn"),
-    "write": ("wrote", "written"),
-}
-_BROAD = frozenset(
-    [
-        "add",
-        "adjust",
-        "apply",
-        "call",
-        "change",
-        "close",
-        "correct",
-        "create",
-        "delete",
-        "do",
-        "edit",
-        "get",
-        "give",
-        "handle",
-        "insert",
-        "keep",
-        "leave",
-        "let",
-        "log",
-        "make",
-        "mark",
-        "modify",
-        "move",
-        "open",
-        "post",
-        "process",
-        "push",
-        "put",
-        "record",
-        "register",
-        "remove",
-        "run",
-        "save",
-        "send",
-        "set",
-        "start",
-        "store",
-        "take",
-        "tell",
-        "update",
-        "use",
-        "write",
-    ]
-)
-"""Verbs with many objects: one of these refers to the tool only beside a word of its name, or a pronoun."""
-_READS = frozenset(
-    [
-        "ask",
-        "calculate",
-        "check",
-        "compare",
-        "compute",
-        "convert",
-        "count",
-        "describe",
-        "estimate",
-        "explain",
-        "fetch",
-        "find",
-        "get",
-        "give",
-        "has",
-        "is",
-        "list",
-        "look",
-        "lookup",
-        "query",
-        "read",
-        "retrieve",
-        "return",
-        "search",
-        "see",
-        "show",
-        "tell",
-        "view",
-    ]
-)
-_SYNONYMS = (
-    ("change", "update", "modify", "edit", "correct", "adjust"),
-    ("delete", "remove"),
-    ("refund", "reimburse"),
-    ("renew", "extend", "prolong"),
-    ("book", "reserve"),
-    ("pay", "settle"),
-    ("send", "forward", "email"),
-)
 _NO_VERBS = frozenset(
     [
         "a",
@@ -163,7 +45,6 @@ _PERFORMED = (
     r"(?:issued|processed|initiated|made|completed|submitted|placed|confirmed|arranged|scheduled|finali[sz]ed|triggered|"
     r"executed|performed|carried\s+out|put\s+through|done)"
 )
-_NOUN_ENDINGS = r"(?:e?s|als?|ments?|ings?|l?ations?|ions?|y|ies)?"
 _FINITE = "is|are|was|were|can|may|must|will"
 _THIS_ONE = (
     r"(?<=#?\d{3,15}\s|^\W*(?:(?:yes|ok(?:ay)?|done|so)\W+){0,2}"
@@ -300,7 +181,7 @@ class Act:
 def only_reads(spec: ToolSpec) -> bool:
     """Whether the name and the description of a tool say that it changes nothing; for tools that do not say it."""
     verbs = {*_verbs(_words(spec.name), spec.description)}
-    return bool(verbs) and verbs <= _READS
+    return bool(verbs) and verbs <= READS
 
 
 def sentences(text: str) -> list[str]:
@@ -319,28 +200,6 @@ def in_first_person(sentence: str) -> bool:
     return _FIRST_PERSON.search(sentence) is not None
 
 
-def participles(verb: str) -> tuple[str, ...]:
-    """Past forms of a verb, in either spelling: ``cancel``: canceled, cancelled."""
-    if verb in _IRREGULAR:
-        return _IRREGULAR[verb]
-    if verb.endswith("e"):
-        return (verb + "d",)
-    if regex.search(r"[^aeiou]y$", verb):
-        return (verb[:-1] + "ied",)
-    if regex.search(r"(?<![aeiou])[aeiou][^aeiouwxy]$", verb):
-        return (verb + "ed", verb + verb[-1] + "ed")
-    return (verb + "ed",)
-
-
-def gerunds(verb: str) -> tuple[str, ...]:
-    """Forms with -ing, in either spelling: ``cancel``: canceling, cancelling."""
-    if regex.search(r"[^eoy]e$", verb):
-        return (verb[:-1] + "ing",)
-    if regex.search(r"(?<![aeiou])[aeiou][^aeiouwxy]$", verb):
-        return (verb + "ing", verb + verb[-1] + "ing")
-    return (verb + "ing",)
-
-
 def _clauses(sentence: str) -> Iterator[str]:
     for clause in _CLAUSE.split(_COURTESY.sub("", sentence)):
         for start in range(0, len(clause), LONGEST):
@@ -351,12 +210,12 @@ def _clauses(sentence: str) -> Iterator[str]:
 def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
     words = _words(name)
     verbs = [verb for verb in dict.fromkeys(_verbs(words, description)) if len(verb) > 1 and verb not in _NO_VERBS]
-    verbs += [other for group in _SYNONYMS if {*group} & {*verbs} for other in group if other not in verbs]
+    verbs += [other for group in SYNONYMS if {*group} & {*verbs} for other in group if other not in verbs]
     phrases = [claim for claim in claims if " " in claim]
     past = [claim for claim in claims if " " not in claim] or [form for verb in verbs for form in participles(verb)]
     if not past and not phrases:
         return None
-    broad = not claims and set(verbs) <= _BROAD and len(words) > 1
+    broad = not claims and set(verbs) <= BROAD and len(words) > 1
     return Act(
         said=_any_of([*_forms(joined(past), verbs), *map(_phrase, phrases)]),
         named=_any_of(map(_phrase, [*past, *phrases])),
@@ -413,22 +272,7 @@ def _verbs(words: Sequence[str], description: str) -> Iterator[str]:
     yield from words[:1]
     first = regex.match(r"\W{0,10}([A-Za-z]{2,24})\b", description)
     if first:
-        yield _base(first[1].casefold())
-
-
-def _base(word: str) -> str:
-    """The verb of its third person: renews, applies, passes."""
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if regex.search(r"(?:ss|sh|ch|x|z|o)es$", word):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
-
-
-def noun_of(verb: str) -> str:
-    """Nouns of a verb: renewal, payment, cancellation."""
-    stem = verb[:-1] if verb.endswith(("e", "y")) and len(verb) > 3 else verb
-    return regex.escape(stem) + ("e?" if stem != verb and verb.endswith("e") else "") + _NOUN_ENDINGS
+        yield base(first[1].casefold())
 
 
 def _phrase(words: str) -> str:

@@ -23,6 +23,7 @@ from guardrails.rails.acts import Act, Claim, clauses_of, in_first_person, sente
 from guardrails.rails.done import Done, Told
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.objects import Objects
+from guardrails.rails.verbs import ELSEWHERE
 from guardrails.rails.yes import Yes, last_writes, yes_in
 from guardrails.spelling import most_characters
 from guardrails.types import Judgement, Past, Rail, Subject, Write
@@ -37,36 +38,7 @@ _DONE = regex.compile(
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 """What a model is told whose answer was of no use. Said back to the user it is no answer."""
-_ELSEWHERE = Act.by_verbs(
-    (
-        "activate",
-        "book",
-        "cancel",
-        "charge",
-        "credit",
-        "deactivate",
-        "dispatch",
-        "email",
-        "escalate",
-        "pay",
-        "purchase",
-        "rebook",
-        "refund",
-        "register",
-        "reimburse",
-        "renew",
-        "rent",
-        "reschedule",
-        "reserve",
-        "schedule",
-        "ship",
-        "transfer",
-        "unlock",
-        "unsubscribe",
-        "withdraw",
-    )
-)
-"""Acts that are done with more than words, whichever tools there are."""
+_ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SHOWN = 200
 """Characters of an argument that are shown."""
 

@@ -15,8 +15,9 @@ import regex
 from flightloop.verdicts import Verdict
 from guardrails.aside import aside
 from guardrails.document import PolicyDocument
-from guardrails.rails.acts import LONGEST, Act, gerunds, joined, participles, sentences
+from guardrails.rails.acts import LONGEST, Act, joined, sentences
 from guardrails.rails.found import leaves
+from guardrails.rails.verbs import gerunds, participles
 from guardrails.rails.words import plain
 from guardrails.spelling import most_characters
 from guardrails.types import CallSubject, Judgement, Rail, Subject

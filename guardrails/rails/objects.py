@@ -8,9 +8,10 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import ToolSpec
-from guardrails.rails.acts import Act, joined, noun_of
+from guardrails.rails.acts import Act, joined
 from guardrails.rails.done import MONEY
 from guardrails.rails.found import leaves
+from guardrails.rails.verbs import noun_of
 from guardrails.rails.words import plain
 from guardrails.types import GuardContext, Write
 

@@ -45,16 +45,15 @@ from flightloop.verdicts import Stage
 from observability.system import NvmlGpus
 from tests.acceptance.receiving import Receiver
 from tests.console import CHROMIUM, NO_CHROMIUM, browser, log_in
+from tests.processes import family_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 Cli = Callable[..., str]
 
 QUESTIONS = ["Where is order 10001?", "What did I order in 10003?", "Please show me order 10002."]
-HANG_UP_AFTER = 5
-"""Events after which a watcher loses its connection, and comes back."""
+HANG_UP_AFTER = 5  # events, a watcher loses its connection and comes back
 MOST_LATE_TOKENS = 64
-"""Of 3,500: those that were on their way through four processes, which a busy machine runs late. How few they are on a
-quiet one is measured by ``python -m bench stopping``."""
+"""Of 3,500: those on their way through four processes of a busy machine. ``python -m bench stopping`` measures them."""
 
 WEATHER = {
     "type": "object",
@@ -381,11 +380,10 @@ def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
 ) -> None:
     assert "stopped all" in cli("stop", "--all", "--reason", "outlives a restart")
     [interrupt] = client.interrupts.list().data
-    family = [psutil.Process(platform.pid), *psutil.Process(platform.pid).children(recursive=True)]
+    family = family_of(platform.pid)
     assert any("tools.child" in " ".join(process.cmdline()) for process in family)
     assert platform.stop() == 0, platform.tail()
-    _, alive = psutil.wait_procs(family, timeout=30)
-    assert alive == []
+    assert psutil.wait_procs(family, timeout=30)[1] == []
 
     with Platform(platform.home, platform.port, ("--no-console", "--no-prometheus")) as again:
         assert [item.id for item in client.interrupts.list().data] == [interrupt.id]
@@ -396,9 +394,8 @@ def test_ctrl_c_leaves_no_process_and_a_latched_stop_outlives_it(
         client.interrupts.clear(interrupt.id)
         said = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}], max_tokens=5)
         assert said.usage.completion_tokens > 0
-        family = [psutil.Process(again.pid), *psutil.Process(again.pid).children(recursive=True)]
+        family = family_of(again.pid)
         os.killpg(again.pid, signal.SIGTERM)  # Ray's servers get it, too, and are gone first
         assert again.stop(by=signal.SIGTERM) == 0, again.tail()
-        _, alive = psutil.wait_procs(family, timeout=30)
-        assert alive == []
+        assert psutil.wait_procs(family, timeout=30)[1] == []
         assert "stopping …" in again.tail()

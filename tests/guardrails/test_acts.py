@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.tool import Effect, ToolSpec
-from guardrails.rails.acts import Act, participles, sentences
+from guardrails.rails.acts import Act, sentences
+from guardrails.rails.verbs import participles
 
 
 def act(name, description="", **fields):

@@ -70,10 +70,7 @@ ANIMAL = {
 FORECAST: dict[str, Any] = {
     "messages": [{"role": "user", "content": "What is the weather in Paris for three days?"}],
     "tools": [
-        {
-            "type": "function",
-            "function": {"name": "get_weather", "description": "Forecast for a city.", "parameters": WEATHER},
-        }
+        {"type": "function", "function": {"name": "get_weather", "description": "Forecast", "parameters": WEATHER}}
     ],
     "tool_choice": "required",
     "max_tokens": 150,

@@ -25,7 +25,8 @@ from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
 from agent.serve.folder import leave_for_platform
 from agent.serve.ingress import FrontHost
-from agent.serve.proxy import check_proxy
+from agent.serve.proxy import check_proxy, starts_a_cluster
+from agent.serve.session import make_private
 from agent.serve.worker import WorkerHost
 from agent.store.urls import absolute
 from flightloop.errors import ConfigError
@@ -63,6 +64,8 @@ def build(args: dict[str, Any]) -> Application:
         ask_for_limits()
         check_proxy(settings)
         app = application(settings)
+        if starts_a_cluster():
+            make_private()
     except ConfigError as error:
         raise ClickException(error.message) from error
     leave_for_platform()

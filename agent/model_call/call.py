@@ -129,6 +129,8 @@ class GuardedCall:
                     async for piece in pieces:
                         yield piece
                 self._tell(span, shown)
+        except Interrupted:
+            raise  # whoever stops an answer before its first token has had its prompt read all the same
         except FlightloopError:
             self.spent = self.answer.tokens > 0  # what the model refuses costs nothing
             raise

@@ -21,6 +21,7 @@ from ray.serve.context import _disconnect, _get_global_client
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.folder import at_platform
 from agent.serve.proxy import check_alone, raylet
+from agent.serve.session import private_session
 from agent.serve.sweeper import swept
 from agent.serving import bind
 
@@ -36,7 +37,7 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
     """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process.
 
     Raises:
-        ConfigError: somebody else has the port.
+        ConfigError: somebody else has the port, or may write where Ray's folder is to be.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -44,28 +45,29 @@ def local_cluster(host: str, port: int) -> Iterator[None]:
     # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
     # cluster, and what it asks for next would start another one, in the middle of this process's exit.
     auto_init_hook.enable_auto_connect = False
-    with at_platform():
-        context = ray.init(
-            address="local",  # never one that happens to run here
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            num_cpus=LOGICAL_CPUS,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace="serve",
-        )
-    with swept(context.address_info["session_dir"]):
-        try:
-            bind(host, port).close()  # again, as late as can be: the proxy would share it
-            serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
-            check_alone(host, port, raylet())
-            yield
-            within(STOP_S + 1, _end_applications)
-        finally:
-            # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then says that
-            # it has "infinite retries".
-            _disconnect()  # a later cluster of this process has another controller
-            ray.shutdown()
+    with private_session():
+        with at_platform():
+            context = ray.init(
+                address="local",  # never one that happens to run here
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                num_cpus=LOGICAL_CPUS,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="serve",
+            )
+        with swept(context.address_info["session_dir"]):
+            try:
+                bind(host, port).close()  # again, as late as can be: the proxy would share it
+                serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
+                check_alone(host, port, raylet())
+                yield
+                within(STOP_S + 1, _end_applications)
+            finally:
+                # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then says
+                # that it has "infinite retries".
+                _disconnect()  # a later cluster of this process has another controller
+                ray.shutdown()
 
 
 def within(seconds: float, action: Callable[[], None]) -> None:

@@ -110,6 +110,11 @@ def _running() -> Any:
     return client.http_config if client is not None and client.http_config.host else None
 
 
+def starts_a_cluster() -> bool:
+    """Whether ``serve run`` is going to start one."""
+    return get_current_context(silent=True) is not None and not ray.is_initialized() and not _joins_a_cluster()
+
+
 def _joins_a_cluster() -> bool:
     """Whether ``serve run`` is going to connect to a cluster that is there already."""
     context = get_current_context(silent=True)

@@ -75,6 +75,19 @@ async def test_the_caller_is_told_why_a_person_should_decide(stream: bool) -> No
     assert await asks("pay_bill", 40, said("pay 40"), policy=ASKS, stream=stream) == []
 
 
+async def test_of_several_choices_all_asks_are_told() -> None:
+    read = parse_policy(ASKS)
+    answers = [Said(calls=[("pay_bill", json.dumps({"amount": amount}))]) for amount in (60, 40)]
+    deps = api_deps(*answers, catalogue=FixedCatalogue(read, Guard(read)))
+    async with running(create_app(deps)) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY) as client:
+        asked: Any = {"model": "scripted", "messages": [said("pay")], "tools": TOOLS, "n": 2}
+        completion = await client.chat.completions.create(**asked)
+    calls = [call for choice in completion.choices for call in choice.message.tool_calls or []]
+    large = [call.id for call in calls if json.loads(call.function.arguments) == {"amount": 60}]
+    assert [ask["call_id"] for ask in (completion.model_extra or {})["flightloop"]["asks"]] == large
+    assert len(calls) == 2
+
+
 async def test_a_write_that_the_conversation_holds_already() -> None:
     paid = [said("pay my bill of 40"), *called("pay_bill", 40)]
     thanked = [*paid, {"role": "assistant", "content": "It is paid."}, said("Thanks. You did pay it, right?")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ async def test_the_proxy_has_the_limits_of_the_front(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model:
         with on_ray(tmp_path, FLIGHTLOOP_MODEL_URL=model) as platform:
             await asyncio.to_thread(platform.start)
+            _check_session(tmp_path, Path(platform.env["RAY_TMPDIR"]))
             for start, piece in ((GET + b"x-a: ", b"a" * 65536), (GET, b"a:b\r\n" * 13107)):
                 async with connected(platform.url) as raw:
                     await raw.send(start)
@@ -36,6 +38,14 @@ async def test_the_proxy_has_the_limits_of_the_front(tmp_path: Path) -> None:
             async with httpx.AsyncClient(base_url=platform.url, timeout=30) as client:
                 assert (await client.get("/healthz")).status_code == 200
                 assert (await client.post("/v1/runs", content=b"{")).status_code == 401
+
+
+def _check_session(home: Path, above: Path) -> None:
+    """Of a running platform: nobody else reaches Ray's folders, and no token lies in the home for later starts."""
+    [session] = above.iterdir()
+    assert stat.S_IMODE(session.stat().st_mode) == 0o700
+    assert list(session.glob("ray/session_*/sockets"))
+    assert not (home / ".ray").exists()
 
 
 def test_a_ray_that_was_started_without_limits_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

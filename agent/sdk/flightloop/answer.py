@@ -21,6 +21,9 @@ from flightloop.chat import (
 )
 from flightloop.errors import ModelUnavailable
 
+CHARACTERS = 4
+"""Of a token, roughly."""
+
 
 class Answer:
     """One choice of an answer, as far as it has come.
@@ -30,7 +33,7 @@ class Answer:
 
     Attributes:
         pieces: the text, as its chunks brought it.
-        tokens: chunks with text or calls: an estimate of the tokens until ``usage`` arrives.
+        tokens: an estimate until ``usage`` arrives, one for each chunk with text or calls, or more of a long one.
         characters: of the text and of the calls' names and arguments.
     """
 
@@ -56,7 +59,8 @@ class Answer:
         """Takes one chunk in; returns the text it brought."""
         self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
         self.usage = chunk.usage or self.usage
-        self.extension = chunk.flightloop or self.extension
+        if not chunk.choices or any(choice.index == self.index for choice in chunk.choices):
+            self.extension = chunk.flightloop or self.extension
         return "".join(self._choice(choice) for choice in chunk.choices if choice.index == self.index)
 
     def cut(self, prompt_tokens: int) -> None:
@@ -93,6 +97,7 @@ class Answer:
         )
 
     def _choice(self, choice: ChunkChoice) -> str:
+        before = self.characters
         self.finish_reason = choice.finish_reason or self.finish_reason
         self.logprobs += choice.logprobs.content if choice.logprobs else []
         text = choice.delta.content or ""
@@ -101,7 +106,8 @@ class Answer:
             self.characters += len(text)
         for delta in choice.delta.tool_calls or []:
             self._call(delta)
-        self.tokens += bool(text or choice.delta.tool_calls)
+        if text or choice.delta.tool_calls:
+            self.tokens += max(1, (self.characters - before) // CHARACTERS)
         return text
 
     def _call(self, delta: ToolCallDelta) -> None:
@@ -127,7 +133,8 @@ async def completed(chunks: AsyncIterable[ChatChunk], choices: int = 1) -> ChatC
     """Reads a stream to its end.
 
     Args:
-        choices: how many were asked for. Of several, the completion has no ``flightloop``: each has its own figures.
+        choices: how many were asked for. Of several, the completion has the ``asks`` of all and no figures, since each
+            has its own.
 
     Raises:
         ModelUnavailable: it breaks off; and what the stream raises.
@@ -140,4 +147,6 @@ async def completed(chunks: AsyncIterable[ChatChunk], choices: int = 1) -> ChatC
     if not others:
         return first
     found = [choice for completion in (first, *others) for choice in completion.choices]
-    return first.model_copy(update={"choices": found, "flightloop": None})
+    told = (completion.flightloop for completion in (first, *others))
+    asks = [ask for one in told if one is not None for ask in one.asks]
+    return first.model_copy(update={"choices": found, "flightloop": ResponseExtension(asks=asks) if asks else None})

@@ -23,6 +23,9 @@ MOST = 512 * MIB
 SHARE = 0.05
 """New work leaves this share of the file system, ``MOST`` at most."""
 LOOK_S = 1.0
+NEAR = 256 * MIB
+"""With less than this to spare the disk is looked at each time: large runs fill it at tens of MiB a second."""
+LOGGED_S = 60.0
 RETRY_S = 30.0
 SIZE = 8 * MIB
 PORTION = MIB
@@ -63,7 +66,8 @@ class Room:
         self._usage = usage
         self._clock = clock
         self._lock = Lock()
-        self._looked = float("-inf")
+        self._looked = self._logged = float("-inf")
+        self._near = False
         self._lacking: str | None = None
 
     @classmethod
@@ -72,13 +76,14 @@ class Room:
         return cls(journal_file(database_url), least_mb, keeps=keeps)
 
     def lacking(self) -> str | None:
-        """What is wrong with the disk, as of a second ago at most. Makes the file anew where there is room for it."""
+        """What is wrong with the disk, if anything is. Makes the file anew where there is room for it."""
         with self._lock:
             now = self._clock()
-            if now - self._looked >= LOOK_S:
-                before, self._looked, self._lacking = self._lacking, now, self._look()
-                if self._lacking and not before:  # not for each that is refused: the log is on that disk, too
-                    log.warning(self._lacking)
+            if self._near or now - self._looked >= LOOK_S:
+                self._looked, self._lacking = now, self._look()
+            if self._lacking and now - self._logged >= LOGGED_S:  # seldom: the log may be on that disk, too
+                self._logged = now
+                log.warning(self._lacking)
             return self._lacking
 
     def check(self) -> None:
@@ -126,6 +131,7 @@ class Room:
         if found.free >= 2 * SIZE and self._kept is not None and self.held() < SIZE:
             self._keep(self._kept)
         least = min(MOST, int(found.total * SHARE)) if self._least_mb is None else self._least_mb * MIB
+        self._near = found.free < least + NEAR
         if found.free >= least:
             return None
         return (

@@ -21,7 +21,7 @@ from agent.fakes_api import KEY, api_deps
 from agent.fakes_server import ScriptedServer
 from agent.readiness import readiness
 from agent.store import memory_journal, sql_journal
-from agent.store.room import LOOK_S, MIB, MOST, PORTION, SIZE, Room
+from agent.store.room import LOOK_S, MIB, MOST, NEAR, PORTION, SIZE, Room
 from agent.store.urls import files_of
 from flightloop.errors import Overloaded, StoreUnavailable
 from flightloop.runs import ProjectInfo
@@ -81,13 +81,15 @@ async def test_new_work_leaves_room_on_the_disk() -> None:
         assert (await client.post("/v1/runs", json=RUN)).status_code == 201
 
 
-def test_the_disk_is_looked_at_once_a_second() -> None:
+def test_the_disk_is_looked_at_once_a_second_and_each_time_when_it_matters() -> None:
     disk = Disk()
     room = disk.room()
     for _ in range(100):
         room.check()
     assert disk.looks == 1
-    disk.becomes(0)
+    disk.becomes(MOST + NEAR - 1)
+    room.check()
+    disk.free = MOST - 1  # a moment later, by large runs
     with pytest.raises(Overloaded):
         room.check()
 

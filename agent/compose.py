@@ -19,6 +19,7 @@ from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project import LiveProject, Project, ToolCheck, load_project, unchecked
 from agent.store import StoreJournal, sql_journal
 from agent.store.interrupts import reader
+from agent.store.room import Room
 from agent.store.urls import files_of, servers_of
 from agent.worker import Worker, WorkerConfig
 from flightloop.answer import completed
@@ -41,11 +42,20 @@ from tools.shop.seed import reseed
 JUDGE_TOKENS = 256
 
 
-def open_journal(settings: Settings, *, urgent: bool = False) -> StoreJournal:
-    """Makes ``home`` and its folders. Raises ConfigError."""
+def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None = None) -> StoreJournal:
+    """Makes ``home`` and its folders. Raises ConfigError.
+
+    Args:
+        urgent, room: of the process that answers stops.
+    """
     open_home(settings.home)
     with private_files():
-        return sql_journal(settings.journal_url, urgent=urgent)
+        return sql_journal(settings.journal_url, urgent=urgent, room=room)
+
+
+def make_room(settings: Settings, *, keeps: bool = False) -> Room:
+    """Room for the journal; ``keeps``: in the process that answers stops. Raises ConfigError."""
+    return Room.of(settings.journal_url, settings.disk_reserve_mb, keeps=keeps)
 
 
 def seed_shop(settings: Settings) -> None:

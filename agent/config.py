@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Folder with agents, policies and tools; none: the embedded example."""
     database_url: str | None = None
     """SQLAlchemy URL of the journal; none: SQLite in ``home``."""
+    disk_reserve_mb: int | None = Field(default=None, ge=0)
+    """MiB that new work leaves on the disk of an SQLite journal; none: a twentieth of it, 512 at most; 0: nothing."""
 
     # The HTTP API
     host: str = "127.0.0.1"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.chat_model import ChatModel
 from agent.journal import Journal
+from agent.store.room import Room
 from flightloop.errors import FlightloopError
 from flightloop.runs import ProjectInfo
 
@@ -27,16 +28,32 @@ class Readiness:
 
 
 async def readiness(
-    journal: Journal, model: ChatModel | None, project: Callable[[], ProjectInfo], timeout_s: float = TIMEOUT_S
+    journal: Journal,
+    model: ChatModel | None,
+    project: Callable[[], ProjectInfo],
+    room: Room | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Readiness:
     """
     Args:
         model: None where asking it would wake it up.
         project: may read changed files, which takes time.
+        room: on the journal's disk.
         timeout_s: longest wait for each.
     """
-    missing, problem = await asyncio.gather(not_ready(journal, model, timeout_s), _problem(project, timeout_s))
-    return Readiness(missing, problem)
+    missing, full, problem = await asyncio.gather(
+        not_ready(journal, model, timeout_s), _full(room or Room(), timeout_s), _problem(project, timeout_s)
+    )
+    return Readiness([*missing, *full], problem)
+
+
+async def _full(room: Room, timeout_s: float) -> list[str]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            lacking = await asyncio.to_thread(room.lacking)
+    except TimeoutError:
+        lacking = f"the journal's disk gives no answer within {timeout_s:g} s"
+    return [lacking] if lacking else []
 
 
 async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str | None:

@@ -59,7 +59,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         remote = compose.remote_model(settings)
         stack.push_async_callback(remote.close)
         name = await compose.model_name(settings, remote)
-        journal = compose.open_journal(settings)
+        journal, room = compose.open_journal(settings), compose.make_room(settings)
         stack.push_async_callback(journal.close)
         compose.seed_shop(settings)
 
@@ -102,9 +102,10 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             metrics=metrics,
             expose=expose,
             overview=Overviews(journal, values, projector.values, projector.alone),
-            ready=lambda: readiness(journal, remote, live.info),
+            ready=lambda: readiness(journal, remote, live.info, room),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
+            room=room,
             prices=settings.prices,
             tenants=settings.tenants,
             tracing=Tracing(provider, settings.trace_content),

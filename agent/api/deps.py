@@ -15,6 +15,7 @@ from agent.chat_model import ChatModel
 from agent.journal import Journal, new_id
 from agent.model_call.interrupts import Interrupts
 from agent.readiness import Readiness
+from agent.store.room import Room
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
@@ -65,6 +66,7 @@ class ApiDeps:
         expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
         overview: the console's figures of a tenant, without runs, approvals and interrupts.
         ready: whether requests can be served, and whether the project's files can be used.
+        room: on the journal's disk, for what may be large.
         closing: once set, open streams end, so that the server can.
         long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
             each would take too long, and what takes too long is blocked.
@@ -87,6 +89,7 @@ class ApiDeps:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000
+    room: Room = field(default_factory=Room)
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))

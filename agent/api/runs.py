@@ -163,6 +163,7 @@ async def fork_run(
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
 async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Operator) -> Run:
     """How content the user is; a later one replaces it."""
+    deps.room.check()
     run = await deps.journal.get(caller.tenant_id, run_id)
     await deps.journal.append(run_id, [FeedbackGiven(feedback=body, step=run.usage.steps)])
     return await deps.journal.get(caller.tenant_id, run_id)

@@ -34,7 +34,9 @@ async def started(
     Raises:
         IdempotencyInFlight: a request with the key is still being answered.
         IdempotencyMismatch: the key was used for another request.
+        Overloaded: the journal's disk is nearly full.
     """
+    deps.room.check()
     with once(request, created.tenant_id, body, key) as idempotency:
         made = await deps.journal.create(created, idempotency, record)
     if made.replayed:

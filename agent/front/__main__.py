@@ -31,7 +31,8 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
     """Until the other end of the connection closes."""
     settings, metrics = order.settings, Metrics("front")
     async with AsyncExitStack() as stack:
-        journal = compose.open_journal(settings, urgent=True)
+        room = compose.make_room(settings, keeps=True)
+        journal = compose.open_journal(settings, urgent=True, room=room)
         stack.push_async_callback(journal.close)
         remote = compose.remote_model(settings)
         stack.push_async_callback(remote.close)
@@ -51,7 +52,7 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
             metrics=metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=Remembered(lambda: readiness(journal, remote, live.info)),
+            ready=Remembered(lambda: readiness(journal, remote, live.info, room)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )

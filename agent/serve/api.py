@@ -14,7 +14,7 @@ from starlette.types import Message, Scope
 from agent.api.app import create_app
 from agent.api.deps import ApiDeps
 from agent.catalogue import ProjectCatalogue
-from agent.compose import live_project, make_guards, open_journal
+from agent.compose import live_project, make_guards, make_room, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.whole_request import answers
@@ -53,7 +53,7 @@ class ApiHost:
         model, name = await connect_model(settings, handle, self._metrics)
         self._deltas = LocalDeltas()
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
-        self._journal = open_journal(settings)
+        self._journal, room = open_journal(settings), make_room(settings)
         guards, live = make_guards(model, name), live_project(settings)
         probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         self._provider = setup(settings.observability().tracing)
@@ -70,9 +70,10 @@ class ApiHost:
             metrics=self._metrics,
             expose=self._expose,
             overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
-            ready=partial(readiness, self._journal, probed, live.info),
+            ready=partial(readiness, self._journal, probed, live.info, room),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
+            room=room,
             prices=settings.prices,
             tenants=settings.tenants,
             tracing=Tracing(self._provider, settings.trace_content),

@@ -16,7 +16,7 @@ from agent.api.errors import answer
 from agent.api.middleware import HEADER
 from agent.api.racing import first_of
 from agent.catalogue import ProjectCatalogue
-from agent.compose import live_project, make_guards, open_journal
+from agent.compose import live_project, make_guards, make_room, open_journal
 from agent.config import Settings
 from agent.deltas import LocalDeltas
 from agent.front.app import Front
@@ -54,7 +54,8 @@ class FrontHost:
         check_limits()
         self._metrics = Metrics("front")
         model, name = await connect_model(settings, handle, self._metrics)
-        self._journal = open_journal(settings, urgent=True)
+        room = make_room(settings, keeps=True)
+        self._journal = open_journal(settings, urgent=True, room=room)
         probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         guards, live = make_guards(model, name), live_project(settings)
         self._deps = ApiDeps(
@@ -67,7 +68,7 @@ class FrontHost:
             metrics=self._metrics,
             expose=_api_alone,
             overview=_api_alone,
-            ready=Remembered(partial(readiness, self._journal, probed, live.info)),
+            ready=Remembered(partial(readiness, self._journal, probed, live.info, room)),
             max_body_bytes=settings.max_body_bytes,
             requests_per_minute=settings.requests_per_minute,
         )

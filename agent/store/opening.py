@@ -7,22 +7,29 @@ from datetime import datetime
 
 from agent.store.journal import POLL_S, StoreJournal, utcnow
 from agent.store.memory import MemoryBackend
+from agent.store.room import Room
 from agent.store.sql import SqlBackend
 from agent.store.urls import synchronous
 
 
 def sql_journal(
-    database_url: str, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S, urgent: bool = False
+    database_url: str,
+    *,
+    clock: Callable[[], datetime] = utcnow,
+    poll_s: float = POLL_S,
+    urgent: bool = False,
+    room: Room | None = None,
 ) -> StoreJournal:
     """A durable journal; ``database_url`` is SQLAlchemy's, e.g. ``sqlite:////data/flightloop.db``.
 
     Args:
         urgent: its writes go before those of other processes: the stop's.
+        room: what it keeps is given up for writes that a full disk refuses.
 
     Raises:
         ConfigError: the database cannot be opened or migrated.
     """
-    return StoreJournal(SqlBackend(synchronous(database_url), urgent=urgent), clock=clock, poll_s=poll_s)
+    return StoreJournal(SqlBackend(synchronous(database_url), urgent=urgent, room=room), clock=clock, poll_s=poll_s)
 
 
 def memory_journal(*, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:

@@ -10,6 +10,7 @@ relies on, and no rule has to be proved against writes beside it.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ from agent.store.listener import Listener
 from agent.store.migrate import migrate
 from agent.store.node import NodeLock
 from agent.store.presence import presence
+from agent.store.room import PORTION, SIZE, Room
 from agent.store.sql_transaction import SqlTransaction
 from agent.store.writer import Writer
 from flightloop.errors import ConfigError, StoreUnavailable
@@ -37,6 +39,8 @@ READERS = 4
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 """The server is gone, a lock was waited for too long, a transaction stood still, the disk is full: later it may go.
 Statements that go to the driver itself raise its own errors of these names."""
+FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What SQLite says where the disk is full, the latter of the WAL's index and of quotas."""
 PATIENCE_MS = 10_000
 """How long a writing transaction waits for the one before it, and how long one may stand still."""
 WRITERS = int.from_bytes(b"flights")
@@ -55,12 +59,13 @@ class SqlBackend:
 
     Args:
         urgent: its writes go before those of other processes, as far as the database lets them.
+        room: what it keeps is given up for writes that a full disk refuses.
 
     Raises:
         ConfigError: the database cannot be opened, or it is SQLite and open on another node.
     """
 
-    def __init__(self, database_url: str, *, urgent: bool = False) -> None:
+    def __init__(self, database_url: str, *, urgent: bool = False, room: Room | None = None) -> None:
         self._node = _node_lock(database_url)
         try:
             migrate(database_url)
@@ -68,6 +73,8 @@ class SqlBackend:
             if self._node is not None:
                 self._node.release()
             raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {_line(error)}") from error
+        self._room = room or Room()
+        self._room.lacking()  # makes what is kept
         self._presence = presence(database_url)
         self._engine = _engine(database_url, READERS + 1)  # all of them kept, none is left for others
         dialect = self._engine.dialect.name
@@ -84,10 +91,15 @@ class SqlBackend:
         return await self._aside(self._read, work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        try:
-            return await self._writer.write(work)
-        except self._unavailable as error:
-            raise _unavailable(error) from error
+        again = SIZE // PORTION
+        while True:
+            held = self._room.held()
+            try:
+                return await self._writer.write(work)
+            except self._unavailable as error:
+                if not (again and _is_full(error) and self._room.give(held)):
+                    raise _unavailable(error) from error
+                again -= 1
 
     async def appear(self, worker: str) -> None:
         await self._aside(self._presence.appear, worker)
@@ -131,6 +143,11 @@ class SqlBackend:
 
 def _unavailable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the journal's database does not do its work: {_line(error)}")
+
+
+def _is_full(error: Exception) -> bool:
+    driver = getattr(error, "orig", None) or error  # as SQLAlchemy passes it on, or as it is
+    return getattr(driver, "sqlite_errorcode", 0) & 0xFF in FULL
 
 
 def _line(error: Exception) -> str:

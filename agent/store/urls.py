@@ -16,6 +16,9 @@ from sqlalchemy.exc import ArgumentError
 
 from flightloop.errors import ConfigError
 
+ENDS = ("", "-wal", "-shm", "-journal", ".node", ".workers", ".reserve")
+"""Of the names of an SQLite database's files, its own first."""
+
 
 def synchronous(database_url: str) -> str:
     """The URL for SQLAlchemy's synchronous driver: the store does its own threading, so an
@@ -42,7 +45,14 @@ def files_of(database_url: str) -> tuple[Path, ...]:
     if url.get_backend_name() != "sqlite" or not url.database:
         return ()
     path = Path(url.database).resolve()
-    return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal", ".node", ".workers"))
+    return tuple(path.with_name(path.name + end) for end in ENDS)
+
+
+def journal_file(database_url: str) -> Path | None:
+    """The file of SQLite's database; None for another one, or one in memory. Raises ConfigError."""
+    named = make_url(synchronous(database_url)).database or ""
+    found = () if named.startswith((":memory:", "file:")) else files_of(database_url)
+    return found[0] if found else None
 
 
 def absolute(database_url: str) -> str:

@@ -22,6 +22,7 @@ from flightloop.events import (
     RunCreated,
     RunEnded,
     RunEvent,
+    RunStarted,
     ToolIntent,
     ToolResult,
 )
@@ -111,6 +112,8 @@ class History:
         self.chars_per_token: float | None = None  # of the last prompt that the model has counted
         self.denied: set[str] = set()
         """Hashes of the calls to which a person said no."""
+        self.overtaken = 0
+        """Fence of the last worker that took the run from one that may still be at it."""
         self._failed: set[tuple[str, str]] = set()
         self._calls: dict[str, CallState] = {}
         for event in events:
@@ -147,13 +150,19 @@ class History:
                 self._calls[event.call_id].intent = event
             case AgentReturned():
                 self._calls[event.call_id].returned = event
-            case RunCreated():
-                self.tainted |= event.parent is not None and event.parent.tainted
+            case RunCreated() | RunStarted():
+                self._began(event)
             case ToolResult():
                 self._calls[event.call_id].result = event
                 self._resulted(event, self._calls[event.call_id].call)
             case _:
                 pass
+
+    def _began(self, event: RunCreated | RunStarted) -> None:
+        if isinstance(event, RunCreated):
+            self.tainted |= event.parent is not None and event.parent.tainted
+        elif event.overtaken:
+            self.overtaken = event.fence
 
     def _approvals(self, event: ApprovalRequested | ApprovalDecided | RunEnded) -> None:
         if isinstance(event, ApprovalRequested):

@@ -276,7 +276,7 @@ class _Performing:
         if state.returned is not None:
             await self._returned(state, spec, intent, state.returned)
         elif Effect.UNSAFE in (intent.effect, spec.effect):
-            await self._reconcile(state, spec, intent.arguments)
+            await self._reconcile(state, spec, intent)
         else:
             await self._repeat(state, intent)
 
@@ -300,17 +300,21 @@ class _Performing:
             return self._failed(state, why)
         return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
 
-    async def _reconcile(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> None:
-        """What became of a call that can't be repeated, if its tool names one that knows."""
+    async def _reconcile(self, state: CallState, spec: ToolSpec, intent: ToolIntent) -> None:
+        """What became of a call that can't be repeated, if its tool names one that knows.
+
+        That it did not happen is final only if it can't happen any more: it may be under way where whoever began it
+        has not ended.
+        """
         if spec.reconcile is None:
             await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
             return
-        asked = self.means.hosts.registry.get(spec.reconcile)
+        arguments, asked = intent.arguments, self.means.hosts.registry.get(spec.reconcile)
         known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
         outcome = await self.gate.call(state, asked, known)
         if not outcome.ok or outcome.content is None:
-            why = UNPERFORMED if outcome.ok else UNKNOWN
-            await self.book.write(self._failed(state, why, uncertain=not outcome.ok))
+            final = outcome.ok and intent.fence >= self.book.history.overtaken
+            await self.book.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 

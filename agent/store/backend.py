@@ -236,6 +236,10 @@ class Backend(Protocol):
         """Those of the workers that have appeared somewhere and ended since, however they ended."""
         ...
 
+    def sure_s(self) -> float:
+        """How recent the last sign of a worker that is gone must be, so that more than its line has surely ended."""
+        ...
+
     async def close(self) -> None: ...
 
     def listen(self, heard: Callable[[str | None], None]) -> bool:

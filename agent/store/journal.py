@@ -162,10 +162,12 @@ class StoreJournal:
             return next((row for row in found if row is not None), None)
 
         def work(tx: Transaction) -> Claim | bool:
-            return not unless() and runs.claim_next(tx, partial(look, tx), worker, ttl_s, self._clock())
+            now = self._clock()
+            has_ended = partial(runs.ended, gone=gone, sure_s=sure_s, ttl_s=ttl_s, now=now)
+            return not unless() and runs.claim_next(tx, partial(look, tx), worker, ttl_s, now, has_ended)
 
         await self._backend.appear(worker)
-        gone = await self._gone()
+        gone, sure_s = await self._gone(), self._backend.sure_s()
         while await self._backend.read(look) is not None:  # an idle worker's polling takes no write lock
             claimed = await self._backend.write(work)
             if isinstance(claimed, Claim):

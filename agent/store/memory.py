@@ -39,6 +39,9 @@ class MemoryBackend:
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return frozenset()
 
+    def sure_s(self) -> float:
+        return 0.0
+
     def listen(self, heard: Callable[[str | None], None]) -> bool:
         return False
 

@@ -1,13 +1,14 @@
 """Which workers are there: each holds a lock that is gone with its process, so that nobody waits for the dead.
 
 A lock says that the process exists, not that it works. A worker that stands still keeps its lock, and loses its runs
-when their leases are over.
+when their leases are over. Nor does every lock that is gone say that the process is: see ``Presence.sure_s``.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import threading
 import time
@@ -35,6 +36,11 @@ class Presence(Protocol):
         ...
 
     def gone(self, workers: Sequence[str]) -> frozenset[str]: ...
+
+    def sure_s(self) -> float:
+        """How long ago a worker that is gone may have given its last sign and be known to have ended: beyond that, its
+        line may be all that has."""
+        ...
 
     def close(self) -> None: ...
 
@@ -69,6 +75,9 @@ class FilePresence:
 
     def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return frozenset(worker for worker in workers if _free(self._path(worker)))
+
+    def sure_s(self) -> float:
+        return math.inf
 
     def close(self) -> None:
         with self._guard:
@@ -109,6 +118,10 @@ class AdvisoryPresence:
 
     NUMBER = 0x666C6774
     """Of these locks, beside a number for each worker."""
+    SURE_S = 20.0
+    """Below what the keepalives need to find that a node is lost, or stands still: a process's end shows at once."""
+    RESTARTED_S = 60.0
+    """After a connection was lost here: those of others may have been too, and their workers go on."""
     KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
     def __init__(self, database_url: str) -> None:
@@ -119,6 +132,7 @@ class AdvisoryPresence:
         self._connection: Connection | None = None
         self._workers: set[str] = set()
         self._locked: set[str] = set()
+        self._lost_at = -math.inf
 
     def appear(self, worker: str) -> None:
         self._workers.add(worker)
@@ -128,6 +142,9 @@ class AdvisoryPresence:
         query = text("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = :number")
         there = set(self._asked(query.bindparams(number=self.NUMBER)))
         return frozenset(worker for worker in workers if _number(worker) not in there)
+
+    def sure_s(self) -> float:
+        return self.SURE_S if time.monotonic() - self._lost_at > self.RESTARTED_S else 0.0
 
     def close(self) -> None:
         with self._guard:
@@ -143,6 +160,7 @@ class AdvisoryPresence:
             try:
                 return self._ask(query)
             except OperationalError:
+                self._lost_at = time.monotonic()
                 self._drop()
                 return self._ask(query)
 

@@ -108,8 +108,24 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     return replace(change, unfinished=more)
 
 
+def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:
+    """Whether the worker before has given the run back, or is known to be no more: nothing that it began goes on.
+
+    ``sure_s``: see ``agent.store.presence``. Leases of other workers are taken to be as long as the own ones.
+    """
+    if row.holder is None or row.lease_until is None:
+        return True
+    last_sign = row.lease_until - timedelta(seconds=ttl_s)
+    return row.holder in gone and (now - last_sign).total_seconds() < sure_s
+
+
 def claim_next(
-    tx: Transaction, look: Callable[[Collection[str]], Row | None], worker: str, ttl_s: float, now: datetime
+    tx: Transaction,
+    look: Callable[[Collection[str]], Row | None],
+    worker: str,
+    ttl_s: float,
+    now: datetime,
+    has_ended: Callable[[Row], bool],
 ) -> Claim | bool:
     """Claims what ``look`` finds besides some tenants' runs. False: there is none; True: look again.
 
@@ -119,16 +135,18 @@ def claim_next(
     passed = set[str]()
     while (row := look(passed)) is not None:
         if (over := families.above(tx, row)) is None:
-            return claim(tx, row, worker, ttl_s, now)
+            return claim(tx, row, worker, ttl_s, now, has_ended(row))
         if not passed and not families.go_on(tx, over, now) and not tx.over(row.id):
             write(tx, row, [families.told(tx, over)], now)  # it is not in the family of those that it names
         passed.add(row.tenant_id)
     return bool(passed)
 
 
-def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime) -> Claim:
+def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime, has_ended: bool) -> Claim:
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
-    change = spending.settled(tx, row, advance(row, [RunStarted(worker=worker, fence=fence)], now), now)
+    overtaken = not has_ended and row.holder != worker  # one's own work on it is over: else it is among those held
+    started = RunStarted(worker=worker, fence=fence, overtaken=overtaken)
+    change = spending.settled(tx, row, advance(row, [started], now), now)
     held = replace(change.row, holder=worker, fence=fence, lease_until=until)
     tx.add_events(row.tenant_id, change.events)
     tx.save_run(held, row)

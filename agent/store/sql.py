@@ -107,6 +107,9 @@ class SqlBackend:
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return await self._aside(self._presence.gone, workers)
 
+    def sure_s(self) -> float:
+        return self._presence.sure_s()
+
     def listen(self, heard: Callable[[str | None], None]) -> bool:
         if self._engine.dialect.name != "postgresql":
             return False

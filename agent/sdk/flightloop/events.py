@@ -67,11 +67,15 @@ class RunCreated(Event):
 
 
 class RunStarted(Event):
-    """A worker took the run: the first time, after a wait, or from a worker that died."""
+    """A worker took the run: the first time, after a wait, or from a worker that died.
+
+    ``overtaken``: of the worker before it is not known that it has ended, and what it had begun may still go on.
+    """
 
     type: Literal["run.started"] = "run.started"
     worker: str
     fence: int
+    overtaken: bool = False
 
 
 class RunReleased(Event):

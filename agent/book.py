@@ -103,9 +103,9 @@ class Book:
         """Whether another run had read something that looks like an instruction."""
         return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
 
-    async def past(self, asked: str, args_sha256: str | None = None) -> Past:
+    async def past(self, asked: str, args_sha256: str | None = None, tool: str | None = None) -> Past:
         """What the run's session holds beside it; see ``agent.past``."""
-        return await read_past(self._journal, self.run, asked, args_sha256)
+        return await read_past(self._journal, self.run, asked, args_sha256, tool)
 
     async def _catch_up(self, before: int) -> None:
         """Takes in what others wrote meanwhile: a cancel request, a person's decision."""

@@ -115,10 +115,10 @@ class Evidence:
             self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
         self._turns = len(turns)
 
-    async def _session(self, args_sha256: str | None = None) -> Past:
+    async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
         asked, events = self._conversation.input_text, self._book.history.events
-        if args_sha256 is not None:
-            return await self._book.past(asked, args_sha256)
+        if args_sha256 is not None or tool is not None:
+            return await self._book.past(asked, args_sha256, tool)
         if self._past is None or self._past[0] != events:
             self._past = (events, await self._book.past(asked))
         return self._past[1]

@@ -210,7 +210,7 @@ class Gate:
     async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
         """What the tool's own types make of a write's arguments, as far as that is known; nothing is performed.
 
-        Raises TimeoutError: it takes too long.
+        Raises TimeoutError: it takes too long. Raises Unsure (``tools.host``).
         """
         if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
             return None

@@ -109,6 +109,7 @@ class Written:
         ok: it succeeded; None: it has no result yet.
         uncertain: it may have had its effect although it is not ``ok``.
         told: the beginning of the result or the error, as the model reads it.
+        unsure: other spellings of it may have other hashes.
         kin: its run and the one that asks were forked from the same one, at whatever remove, or work for such runs.
     """
 
@@ -122,6 +123,7 @@ class Written:
     uncertain: bool = False
     told: str = ""
     kin: bool = False
+    unsure: bool = False
 
 
 class Journal(Protocol):

@@ -18,12 +18,15 @@ Writes = Callable[[str], bool]
 """Whether a tool of this name changes something."""
 
 
-async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | None = None) -> Past:
+async def read_past(
+    journal: Journal, run: Run, asked: str, args_sha256: str | None = None, tool: str | None = None
+) -> Past:
     """Raises StoreUnavailable.
 
     Args:
         asked: the run's input; of a run that works for another one, its first caller's input counts.
         args_sha256: hash of a call; with it, its writes alone are read.
+        tool: that the writes are to be of.
     """
     if run.parent is not None:
         asked = text_of((await journal.get(run.tenant_id, _first(run))).input)
@@ -31,21 +34,23 @@ async def read_past(journal: Journal, run: Run, asked: str, args_sha256: str | N
     family: list[Write] = []
     delegated: list[Write] = []
     found = await journal.writes(run, args_sha256, WRITES)
+    cut = len(found) == WRITES
+    found = [one for one in found if tool in (None, one.tool)]
     line = await _line(journal, run) if any(one.kin and one.run_id != run.id for one in found) else {run.id}
     for one in reversed(found):
         if one.run_id == run.id:
-            if args_sha256 is not None and one.ok is None:
+            if (args_sha256 or tool) and one.ok is None:
                 break  # the run's own call, which has just begun: the others came before it
             continue
         first = (*one.callers, one.run_id)[0]
-        write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256)
+        write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
         if not line.isdisjoint((one.run_id, *one.callers)):
             delegated.append(write)
         else:
             others.append(write)
             if one.kin:
                 family.append(write)
-    return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked)
+    return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked, cut=cut)
 
 
 def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
@@ -58,6 +63,7 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
             result_text(state.result),
             uncertain=state.result.uncertain,
             known_by=state.intent.args_sha256 if state.intent is not None else None,
+            unsure=state.intent is not None and state.intent.unsure,
         )
         for turn in turns
         for state in turn.calls

@@ -189,8 +189,10 @@ class _Performing:
         of two, the later one is not made, unless the guard allows it all the same."""
         if begun.subject is None or not begun.subject.spec.writes:
             return begun
-        past = await self.book.past("", begun.subject.args_sha256)
-        if not any(write.may_be_done for write in (*past.writes, *past.delegated)):
+        call, past = begun.subject, [await self.book.past("", begun.subject.args_sha256)]
+        if call.hidden:
+            past.append(await self.book.past("", tool=call.spec.name))
+        if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
             return begun
         try:
             _, ruling = await self._ruled(begun.state)
@@ -264,6 +266,7 @@ class _Performing:
             args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             fence=self.book.lease.fence,
+            unsure=subject.unsure,
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:

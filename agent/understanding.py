@@ -13,6 +13,7 @@ from agent.history import CallState
 from flightloop.errors import NotFound
 from flightloop.tool import ToolSpec
 from guardrails.types import CallSubject, Write, args_sha256
+from tools.host import Unsure
 
 TOO_LONG = "the tool took too long to look at these arguments: give fewer or shorter values"
 
@@ -56,11 +57,14 @@ class Understanding:
             if state.result is not None:
                 continue
             if (begun := state.intent) is not None:
-                writes.append(Write(begun.tool, begun.arguments, ok=None, known_by=begun.args_sha256))
+                writes.append(
+                    Write(begun.tool, begun.arguments, ok=None, known_by=begun.args_sha256, unsure=begun.unsure)
+                )
                 continue
             with suppress(Refused):
                 call = await self.of(state)
-                writes.append(Write(call.spec.name, call.arguments, ok=None, known_by=call.args_sha256))
+                write = Write(call.spec.name, call.arguments, ok=None, known_by=call.args_sha256, unsure=call.unsure)
+                writes.append(write)
         return writes
 
     async def _understood(self, state: CallState) -> CallSubject:
@@ -82,9 +86,12 @@ class Understanding:
     async def _subject(
         self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], checked: Checked
     ) -> CallSubject:
+        told, unsure = None, False
         try:
             told = await self._gate.known_by(state, spec, checked.form)
         except TimeoutError:  # it may be another spelling of what was done or denied
             raise Refused(TOO_LONG) from None
+        except Unsure:
+            unsure = True
         known_by = args_sha256(spec.name, checked.identity if told is None else told)
-        return CallSubject(state.call.id, spec, arguments, known_by)
+        return CallSubject(state.call.id, spec, arguments, known_by, unsure)

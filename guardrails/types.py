@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from flightloop.chat import ToolDef
-from flightloop.tool import ToolSpec
+from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy
 from guardrails.spelling import most_characters
@@ -56,6 +56,7 @@ class Write:
         told: the result or the error, as the model reads it.
         run_id: of an earlier call of the session, the run that a user asked for and that led to it.
         known_by: the hash that all spellings of the call share; None: of the arguments as they are.
+        unsure: other spellings of it may have other hashes.
     """
 
     tool: str
@@ -65,6 +66,7 @@ class Write:
     run_id: str = ""
     uncertain: bool = False
     known_by: str | None = None
+    unsure: bool = False
 
     @property
     def may_be_done(self) -> bool:
@@ -84,21 +86,24 @@ class Past:
         family: of these, the ones that the same words of the user led to, and those of other forks of the same run.
         delegated: of runs that work for this one, and of those that it was forked from.
         asked: the user's latest words.
+        cut: there are older ones that were not read.
     """
 
     writes: tuple[Write, ...] = ()
     family: tuple[Write, ...] = ()
     delegated: tuple[Write, ...] = ()
     asked: str = ""
+    cut: bool = False
 
 
 class ReadPast(Protocol):
-    """Reads a session's past: its newest writes, or its newest with this hash of tool and arguments."""
+    """Reads a session's past: its newest writes, or its newest with this hash of tool and arguments, or those of them
+    that are of this tool."""
 
-    async def __call__(self, args_sha256: str | None = None) -> Past: ...
+    async def __call__(self, args_sha256: str | None = None, tool: str | None = None) -> Past: ...
 
 
-async def no_past(args_sha256: str | None = None) -> Past:
+async def no_past(args_sha256: str | None = None, tool: str | None = None) -> Past:
     """Of a run without a session."""
     return Past()
 
@@ -156,17 +161,34 @@ def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
 class CallSubject:
     """A tool call; at stage ``tool_result`` the call that the result belongs to.
 
-    ``known_by``: the hash that all spellings of the call share; None: of the arguments as they are.
+    ``known_by``: the hash that all spellings of the call share; None: of the arguments as they are. ``unsure``: other
+    spellings of it may have other hashes.
     """
 
     call_id: str
     spec: ToolSpec
     arguments: dict[str, Any]
     known_by: str | None = None
+    unsure: bool = False
 
     @cached_property
     def args_sha256(self) -> str:
         return self.known_by or args_sha256(self.spec.name, self.arguments)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the same call may have been made under another hash: its types may need more than they have before a
+        call."""
+        return self.unsure or not self.spec.permissions <= {Permission.FILES}
+
+    def may_be(self, write: Write) -> bool:
+        """Whether a write is the same call, as far as one can tell."""
+        unknown = self.unsure or write.unsure
+        return write.args_sha256 == self.args_sha256 or (unknown and write.tool == self.spec.name)
+
+    def may_be_done(self, writes: Iterable[Write]) -> bool:
+        """Whether one of the writes may be this call, and may have had its effect."""
+        return any(write.may_be_done and self.may_be(write) for write in writes)
 
 
 @dataclass(frozen=True)

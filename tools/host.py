@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flightloop.tool import POLICY_EGRESS, ToolContext, ToolSpec
+from flightloop.tool import POLICY_EGRESS, Permission, ToolContext, ToolSpec
 from flightloop.wellformed import LEVELS, levels
 from tools.config import ToolsConfig
 from tools.describe import LoadedTools, load_tools
@@ -33,6 +33,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 """Before another try of a call."""
 KNOWN_BY_S = 5.0
 """For which a tool's types may look at the arguments of a call that is still to be decided about."""
+
+
+class Unsure(Exception):
+    """A tool's types could not say what a call is: it may be another spelling of any other call of the tool."""
 
 
 @dataclass(frozen=True)
@@ -232,33 +236,38 @@ class ToolHosts:
 
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
         """What a call is known by: the same for all arguments of which the tool's types make the same values. The tool
-        is not called; the code of its types runs in a host without network, programs or folders of its own.
+        is not called; the code of its types runs in a host with the tool's folders, without network and programs.
 
         Returns:
-            None: nothing more is known than the schema tells.
+            None: nothing more is known than the schema tells. The tool takes no such arguments.
 
         Raises:
             NotFound: no tool has that name.
+            Unsure: the types failed, where with all the tool's rights they might not have.
             TimeoutError: it takes longer than `KNOWN_BY_S`, or than a call may.
         """
         spec = self.registry.get(name)
-        plain = replace(spec, permissions=frozenset(), hosts=(), folders=())
+        plain = replace(spec, permissions=spec.permissions & {Permission.FILES}, hosts=())
         entry = _Call(context.run_id)
         self._calls.add(entry)
         entry.task = task = asyncio.create_task(self._known_by(plain, arguments, context))
         try:
             answer = await task
         except HostFailed:
-            return None
+            raise Unsure from None
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not entry.killed or (current is not None and current.cancelling()):
                 raise
-            return None
+            raise Unsure from None
         finally:
             self._calls.discard(entry)
-        told = answer.content if answer.ok else None  # by the project's code
-        return told if isinstance(told, dict) and levels(told) <= LEVELS + 1 else None
+        told = answer.content  # by the project's code
+        if answer.ok and isinstance(told, dict) and levels(told) <= LEVELS + 1:
+            return told
+        if answer.ok and told is None and plain.permissions == spec.permissions:
+            return None  # a call would fail as well
+        raise Unsure
 
     async def _known_by(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Answer:
         pool = await self._pool_of(spec, context)

@@ -37,11 +37,11 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
     more than ``most_bytes`` as JSON is told by its hash.
 
     Returns:
-        None: the tool could not be called with these arguments.
+        None: the tool could not be called with these arguments, and with the rights of this process.
     """
     try:
         first, second = (_values(tool, arguments, context) for _ in range(2))
-    except Exception:  # a call would fail as well
+    except Exception:  # a call would fail as well here
         return None
     found = dict(arguments)
     for name, value in first.items():

@@ -135,7 +135,7 @@ def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) ->
     before, since = request.messages[:last], request.messages[last:]
     past = Past(writes=_made(before, specs), asked=since[0].text if since else "")
 
-    async def read_past(args_sha256: str | None = None) -> Past:
+    async def read_past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return past
 
     return GuardContext(

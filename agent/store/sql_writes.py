@@ -37,7 +37,13 @@ class SqlWrites:
             "uncertain": written.uncertain,
             "told": written.told,
         }
-        document = {"tool": written.tool, "arguments": written.arguments, "callers": written.callers, "root": root}
+        document = {
+            "tool": written.tool,
+            "arguments": written.arguments,
+            "callers": written.callers,
+            "root": root,
+            "unsure": written.unsure,
+        }
         values["document"] = json.dumps(document)
         self._connection.execute(insert(t.writes).values(values))
 
@@ -66,5 +72,6 @@ def _written(row: Any, root: str) -> Written:
         ok=row.ok,
         uncertain=row.uncertain,
         told=row.told,
+        unsure=document.get("unsure", False),
         kin=document.get("root", (*document["callers"], row.run_id)[0]) == root,
     )

@@ -55,4 +55,5 @@ def _written(run: Run, intent: ToolIntent) -> Written:
         tool=intent.tool,
         arguments=intent.arguments,
         args_sha256=intent.args_sha256,
+        unsure=intent.unsure,
     )

@@ -8,13 +8,19 @@ from guardrails.aside import aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Judgement, Past, Rail, Subject
 
 LABEL = "repeated"
+REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
+UNSURE = (
+    "this session may have made the same call already, in other words: the tool's types can't tell its calls from each "
+    "other before they are made"
+)
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
-    """A write with the arguments of one that succeeded, is under way, or may have had its effect.
+    """A write with the arguments of one that succeeded, is under way, or may have had its effect; one whose spellings
+    can't be told from each other, with any arguments.
 
     The user's latest words may ask for what an earlier run has done, but not for the same twice by one run,
     those that work for it, and its forks.
@@ -25,14 +31,15 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         call, context = subject.call, subject.context
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
-        digest = call.args_sha256
-        past = await context.past(digest)
-        own = [write for write in (*context.writes, *past.delegated, *past.family) if write.may_be_done]
-        if digest not in {write.args_sha256 for write in own}:
-            before = {write.args_sha256 for write in past.writes if write.may_be_done}
-            if digest not in before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
+        past = await context.past(call.args_sha256)
+        of_tool = await context.past(tool=call.spec.name) if call.hidden else Past()
+        own = (*context.writes, *past.delegated, *past.family, *of_tool.delegated, *of_tool.family)
+        if not (call.may_be_done(own) or (call.unsure and of_tool.cut)):
+            before = call.may_be_done((*past.writes, *of_tool.writes))
+            if not before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
-        reason = "the same call was made in this session already, and the user's latest words do not ask for it again"
+        known = {write.args_sha256 for write in (*own, *past.writes) if write.may_be_done}
+        reason = REPEATED if call.args_sha256 in known else UNSURE
         return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))
 
     return check

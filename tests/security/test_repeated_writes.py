@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent import past
 from agent.fakes import LocalHosts, calls, text
 from agent.past import read_past
 from agent.perform import ELSEWHERE
@@ -23,7 +24,7 @@ from guardrails.policy import Policy, default_policy, parse_policy
 from guardrails.types import Ruling, Subject
 from tests.agent.conftest import clock, created, journal, make_bench
 from tests.agent.families import agent, family_of
-from tools.host import ToolOutcome
+from tools.host import ToolOutcome, Unsure
 
 __all__ = ["clock", "journal", "make_bench"]
 done: list[str] = []
@@ -60,6 +61,13 @@ async def settle(bill: int) -> str:
     return "settled"
 
 
+@tool(effect="keyed", permissions=("network",), hosts=("bank.example:443",))
+def wire(to: str) -> str:
+    """Wires money."""
+    done.append(to)
+    return "wired"
+
+
 @tool(effect="pure")
 def look(day: int) -> str:
     """What happened on a day."""
@@ -72,7 +80,7 @@ PAY, LOOK = ("pay", {"to": "Ada"}), ("look", {"day": 3})
 @pytest.fixture
 def make_office(make_bench: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *script, **spec: make_bench(
-        script, [pay, look, refund, settle], guard=Guard(spec.pop("policy", default_policy())), **spec
+        script, [pay, look, refund, settle, wire], guard=Guard(spec.pop("policy", default_policy())), **spec
     )
 
 
@@ -228,6 +236,54 @@ async def test_by_two_agents_at_the_same_time(make_bench: Callable[..., Any]) ->
     assert done == ["Ada"]
     assert sorted(result.ok for result in results) == [False, True]
     assert [result.error for result in results if not result.ok] == [ELSEWHERE]
+
+
+async def test_by_two_agents_at_the_same_time_in_spellings_that_nobody_knows(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalHosts, "known_by", unknown)
+    desk = agent("desk", "clerk", "aide", parallel_calls=2)
+    others = [agent(name, tools=["pay"]) for name in ("clerk", "aide")]
+    tasks = calls(*[(tool_name(name), {"task": "See to Ada"}) for name in ("clerk", "aide")])
+    script = [tasks, calls(PAY), calls(("pay", {"to": "ADA"})), *[text("That is all.")] * 3]
+    barrier = asyncio.Barrier(2)
+    bench = family_of(make_bench(script), [desk, *others], [pay], guards=lambda policy: Together(policy, barrier))
+    run = await bench.work(await bench.start("Pay Ada", agent="desk"))
+    runs = (await bench.journal.runs(run.tenant_id, parent=run.id)).data
+    results = [event for one in runs for event in await bench.events(one) if isinstance(event, ToolResult)]
+    assert len(done) == 1
+    assert [result.error for result in results if not result.ok] == [ELSEWHERE]
+
+
+async def unknown(*_: Any) -> None:
+    raise Unsure
+
+
+async def test_in_a_spelling_that_is_known_after_one_that_was_not(
+    make_office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = LocalHosts.known_by
+
+    async def known_by(self: LocalHosts, name: str, arguments: dict[str, Any], context: ToolContext) -> Any:
+        return await (known(self, name, arguments, context) if arguments["to"] == "1" else unknown())
+
+    monkeypatch.setattr(LocalHosts, "known_by", known_by)
+    one, same = calls(("wire", {"to": "Ada"})), calls(("wire", {"to": "1"}))
+    bench = make_office(one, text("Sent."), same)
+    await bench.work(await bench.start("Wire it", session_id="s"))
+    run = await bench.work(await bench.start("And when does it arrive?", session_id="s"))
+    assert (run.status, done) == ("waiting_approval", ["Ada"])
+
+
+async def test_where_more_was_written_than_is_read(
+    make_office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalHosts, "known_by", unknown)
+    monkeypatch.setattr(past, "WRITES", 1)
+    bench = make_office(calls(PAY), text("Paid."), calls(("wire", {"to": "Ada"})))
+    await bench.work(await bench.start("Pay Ada", session_id="s"))
+    run = await bench.work(await bench.start("Thanks. All fine?", session_id="s"))
+    assert (run.status, done) == ("waiting_approval", ["Ada"])
 
 
 async def test_while_another_run_of_the_session_makes_it(make_office: Callable[..., Any]) -> None:

@@ -19,7 +19,7 @@ from flightloop.tool import Effect, Permission, Tool, ToolContext, ToolSpec, too
 from tests.security.benches import ALLOWED, bench
 from tools import host
 from tools.config import ToolsConfig
-from tools.host import ToolHosts
+from tools.host import ToolHosts, Unsure
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
 ASKING = ALLOWED.replace("{helper: ['*']}", "{helper: ['*']}, ask: [{tool: pay}]")
@@ -192,7 +192,8 @@ async def test_the_types_tell_it_in_their_sandbox_and_no_tool_is_called(project:
         found = await hosts.known_by("send", {"to": "Ada"}, context)
         assert found is not None
         assert found["to"] != before  # its host has a network, and what its types are asked in has none
-        assert await hosts.known_by("send", {"to": "die"}, context) is None
+        with pytest.raises(Unsure):
+            await hosts.known_by("send", {"to": "die"}, context)
 
 
 async def test_types_that_hang_are_ended(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,5 +206,6 @@ async def test_types_that_hang_are_ended(project: Path, tmp_path: Path, monkeypa
         asked = asyncio.create_task(hosts.known_by("send", {"to": "hang"}, context))
         await asyncio.sleep(2)
         assert await hosts.kill("run") == 1
-        assert await asked is None
+        with pytest.raises(Unsure):
+            await asked
         assert json.dumps(await hosts.known_by("pay", {"amount": 5}, context)) == '{"amount": 5}'

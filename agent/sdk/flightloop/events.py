@@ -143,7 +143,10 @@ class Judged(Event):
 
 
 class ToolIntent(Event):
-    """Written before the effect. ``key`` is ``run_id:step:call_index``: the idempotency key."""
+    """Written before the effect. ``key`` is ``run_id:step:call_index``: the idempotency key.
+
+    ``unsure``: other spellings of the call may have other hashes.
+    """
 
     type: Literal["tool.intent"] = "tool.intent"
     call_id: str
@@ -154,6 +157,7 @@ class ToolIntent(Event):
     args_sha256: str
     policy_sha256: str
     fence: int
+    unsure: bool = False
     performed_by: str | None = None
     """The run of another agent that works on it: it was created together with this event."""
 

@@ -152,5 +152,8 @@ def test_serve_leaves_a_port_that_a_platform_has(tmp_path: Path) -> None:
                     assert httpx.get(f"{platform.url}/healthz", timeout=10).status_code == 200
             finally:
                 beside.send_signal(signal.SIGINT)
-                beside.stdout.read()
+                try:
+                    beside.communicate(timeout=60)
+                except subprocess.TimeoutExpired:  # where whoever runs the tests ignores Ctrl-C, it does, too
+                    beside.kill()
         assert platform.end(signal.SIGINT) == 0

@@ -33,8 +33,9 @@ class Unwritable(Exception):
 def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_bytes: int) -> dict[str, Any] | None:
     """The form that is the same for all arguments of which the tool's types make the same values.
 
-    Arguments whose values can't be written, or that come out otherwise each time, count as they are given. A form of
-    more than ``most_bytes`` as JSON is told by its hash.
+    It has the parameters' own names, whatever aliases the model used. Values that can't be written count as they are
+    given; what comes out otherwise each time, as an id that is made for the call, does not count. A form of more than
+    ``most_bytes`` as JSON is told by its hash.
 
     Returns:
         None: the tool could not be called with these arguments, and with the rights of this process.
@@ -43,17 +44,25 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
         first, second = (_values(tool, arguments, context) for _ in range(2))
     except Exception:  # a call would fail as well here
         return None
-    found = dict(arguments)
+    found = {}
     for name, value in first.items():
         try:
-            written, again = _written(value, LEVELS), _written(second.get(name), LEVELS)
+            found[name] = _settled(_written(value, LEVELS), _written(second.get(name), LEVELS))
         except (Unwritable, ValueError):
-            continue
-        if _text(written) == _text(again):
-            found[name] = written
+            # Under an alias it can't be told which of the others is meant: then all of them count.
+            found[name] = arguments.get(name, {key: raw for key, raw in arguments.items() if key not in first})
     form = identity(found, tool.spec.parameters)
     text = _text(form)
     return form if len(text) <= most_bytes else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _settled(one: Any, other: Any) -> Any:
+    """What two looks at the same value have in common; None in the place of what they have not."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return {name: _settled(value, other[name]) for name, value in one.items()}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [_settled(*pair) for pair in zip(one, other, strict=True)]
+    return one if _text(one) == _text(other) else None
 
 
 def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:

@@ -261,3 +261,49 @@ def test_a_registry_tells_what_the_schema_does() -> None:
     registry = Registry([make(type="object", properties={"amount": MONEY})])
     assert registry.canonical("pay", {"amount": "5.0"}) == {"amount": "5.0"}
     assert registry.identity("pay", {"amount": "5.0"}) == {"amount": 5}
+
+
+class Line(BaseModel):
+    id: UUID = Field(default_factory=uuid4)
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    sku: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
+    count: int
+
+
+@tool(effect="keyed")
+def order_lines(lines: list[Line]) -> None:
+    """Orders some goods."""
+
+
+@tool(effect="keyed")
+def send_to(
+    to: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True), Field(alias="recipient")],
+    amount: Decimal,
+) -> None:
+    """Sends money."""
+
+
+@pytest.mark.parametrize(
+    ("function", "one", "same", "other"),
+    [
+        (
+            order_lines,
+            {"lines": [{"sku": "a1", "count": 1}]},
+            {"lines": [{"sku": " A1 ", "count": 1}]},
+            {"lines": [{"sku": "a2", "count": 1}]},
+        ),
+        (
+            send_to,
+            {"recipient": "bob", "amount": "5"},
+            {"recipient": " BOB", "amount": "5.0"},
+            {"recipient": "ann", "amount": "5"},
+        ),
+    ],
+)
+def test_what_is_made_for_a_call_and_what_it_is_called_with_do_not_tell_calls_apart(
+    function: Any, one: dict[str, Any], same: dict[str, Any], other: dict[str, Any]
+) -> None:
+    declared = tool_of(function)
+    forms = [known_by(declared, one_call, CONTEXT, 65536) for one_call in (one, same, other)]
+    assert forms[0] == forms[1] != forms[2]
+    assert forms[0] is not None

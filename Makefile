@@ -9,13 +9,13 @@
 # TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
 # BENCH_ARGS=...    another measurement, or options of this one: python -m bench --help
-# TEST_WORKERS=0    run tests one after the other; without it, two at a time
+# TEST_WORKERS=2    processes that run tests side by side; without it, one after the other
 # DATA=FOLDER       the archives of the public sets that training reads
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 0
 BENCH_ARGS ?= engine --json .flightloop/bench/engine.json
 VENV := .venv
 BIN := $(VENV)/bin

@@ -49,8 +49,7 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
         try:
             found[name] = _settled(_written(value, LEVELS), _written(second.get(name), LEVELS))
         except (Unwritable, ValueError):
-            # Under an alias it can't be told which of the others is meant: then all of them count.
-            found[name] = arguments.get(name, {key: raw for key, raw in arguments.items() if key not in first})
+            found[name] = arguments.get(name)  # None under an alias: too much is held for alike then, not too little
     form = identity(found, tool.spec.parameters)
     text = _text(form)
     return form if len(text) <= most_bytes else {"sha256": hashlib.sha256(text.encode()).hexdigest()}

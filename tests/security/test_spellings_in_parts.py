@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from flightloop.tool import ToolContext, tool, tool_of
 from tools.validated import known_by
@@ -37,6 +37,18 @@ def send_to(
     """Sends money."""
 
 
+class Opaque:
+    """Nothing that is written of it tells two apart."""
+
+
+@tool(effect="keyed")
+def send_by(
+    to: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True), Field(alias="recipient")],
+    way: Annotated[Any, PlainValidator(lambda value: Opaque()), WithJsonSchema({"type": "string"}), Field(alias="by")],
+) -> None:
+    """Sends money in some way."""
+
+
 @pytest.mark.parametrize(
     ("function", "one", "same", "other"),
     [
@@ -51,6 +63,12 @@ def send_to(
             {"recipient": "bob", "amount": "5"},
             {"recipient": " BOB", "amount": "5.0"},
             {"recipient": "ann", "amount": "5"},
+        ),
+        (
+            send_by,
+            {"recipient": "bob", "by": "post"},
+            {"recipient": " BOB", "by": "post"},
+            {"recipient": "ann", "by": "post"},
         ),
     ],
 )

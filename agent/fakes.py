@@ -203,7 +203,7 @@ class LocalHosts:
             return ToolOutcome(False, error=str(refused))
         except Exception as error:
             told = traceback_of(error, tool.function)
-            return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told)
+            return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told, uncertain=True)
 
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
         return known_by(self.registry.tool(name), arguments, context, 64 * 1024)

@@ -359,8 +359,11 @@ class _Tries:
             async with asyncio.timeout(self._left()):
                 answer = await host.request(_request(self.spec, self.arguments, self.context))
             healthy = True
-            told = ToolOutcome(answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback)
-            return told, answer.traceback is not None
+            raised = answer.traceback is not None
+            told = ToolOutcome(
+                answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback, uncertain=raised
+            )
+            return told, raised
         except TimeoutError:
             message = f"{self.spec.name} took longer than {self.spec.timeout_s:g} s and was stopped"
             return ToolOutcome(False, error=message, timed_out=True, uncertain=True), False

@@ -18,7 +18,7 @@ from ray.serve import Application
 from agent.app import application
 from agent.config import Settings
 from agent.logs import log_file
-from agent.serve.cluster import local_cluster, within
+from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.prometheus import prometheus_config
@@ -42,6 +42,8 @@ class Extras:
 def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
     """Starts everything, tells the addresses, and returns after SIGINT or SIGTERM once all has stopped.
 
+    Where Ray fails, this process is executed anew, which starts everything again: the journal knows what was under way.
+
     Args:
         tell: takes one line for the person who started it.
 
@@ -52,23 +54,30 @@ def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
     own = {port for port in (extras.console_port, extras.prometheus_port) if port}
     settings = settings.model_copy(update={"reserved_ports": (*settings.reserved_ports, *own)})
     app = application(settings)
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
-        try:
-            _start(stack, settings, extras, app, tell)
-        except KeyboardInterrupt:  # there is nothing yet to stop in order
+    try:
+        with suppress(KeyboardInterrupt), ExitStack() as stack:
+            try:
+                wait_for_loss = _start(stack, settings, extras, app, tell)
+            except KeyboardInterrupt:  # there is nothing yet to stop in order
+                tell("stopping …")
+                raise
+            with suppress(KeyboardInterrupt):
+                wait_for_loss()
             tell("stopping …")
-            raise
-        with suppress(KeyboardInterrupt):
-            Event().wait()
-        tell("stopping …")
-        within(2 * END_STREAMS_S, end_streams)
+            within(2 * END_STREAMS_S, end_streams)
+    except ClusterLost as lost:
+        tell(f"Ray's {lost} has ended by itself. Starting everything again …")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _start(stack: ExitStack, settings: Settings, extras: Extras, app: Application, tell: Callable[[str], None]) -> None:
-    """Raises KeyboardInterrupt when it is to stop; what has started until then is on the stack."""
+def _start(
+    stack: ExitStack, settings: Settings, extras: Extras, app: Application, tell: Callable[[str], None]
+) -> Callable[[], None]:
+    """Returns what waits until the cluster is lost. Raises KeyboardInterrupt when it is to stop; what has started until
+    then is on the stack."""
     stop = _stop_on_signals()
     tell("starting Ray …")
-    stack.enter_context(local_cluster(settings.host, settings.port))
+    wait_for_loss = stack.enter_context(local_cluster(settings.host, settings.port))
     _interrupt_on_signals(stop)
     tell("loading the model, starting the worker and the API …")
     start(app)
@@ -84,6 +93,7 @@ def _start(stack: ExitStack, settings: Settings, extras: Extras, app: Applicatio
         tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
     tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
     tell("Ctrl-C stops everything.")
+    return wait_for_loss
 
 
 def _key(settings: Settings) -> str:

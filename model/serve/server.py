@@ -27,7 +27,8 @@ from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
 GATHERED = 5
-"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more."""
+"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more. Of
+several answers more may, as their interval is longer."""
 
 
 @dataclass(eq=False)
@@ -36,7 +37,8 @@ class _Stream:
 
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
-    interval_s: Callable[[], float]
+    interval_s: float
+    patience: Callable[[], float] = lambda: 1.0  # how many times as long, and as many tokens, may gather
     _came: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
@@ -46,8 +48,8 @@ class _Stream:
     _read: int = 0
 
     async def next(self) -> EngineOutput:
-        """What has come since the last time, as one output. It waits for ``GATHERED`` tokens, the interval's end or the
-        last output, but not for the first one.
+        """What has come since the last time, as one output. It waits for enough tokens, the interval's end or the last
+        output, but not for the first one.
 
         Raises what ended the stream instead.
         """
@@ -63,12 +65,12 @@ class _Stream:
             self._wake.clear()
         self._waits = False
         self._wake.clear()
-        self._due = self.loop.time() + self.interval_s()
+        self._due = self.loop.time() + self.interval_s * self.patience()
         return self._taken()
 
     @property
     def _full(self) -> bool:
-        return self._ended or self._sent - self._read >= GATHERED
+        return self._ended or self._sent - self._read >= GATHERED * self.patience()
 
     def _taken(self) -> EngineOutput:
         outputs: list[EngineOutput] = []
@@ -190,7 +192,7 @@ class ChatServer:
         writer = ChunkWriter(
             request_id, self._name, vocabulary, calls=bool(request.tools), held=held, logprobs=request.logprobs
         )
-        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval)
+        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval_s, self._patience)
         self._open(stream)
         try:
             while True:
@@ -207,8 +209,8 @@ class ChatServer:
             if unfinished:
                 self._inbox.put(partial(self._engine.cancel, request_id))
 
-    def _interval(self) -> float:
-        return self._interval_s * math.sqrt(len(self._streams))
+    def _patience(self) -> float:
+        return math.sqrt(len(self._streams))
 
     def _open(self, stream: _Stream) -> None:
         with self._lock:

@@ -54,7 +54,7 @@ async def test_tokens_gather_behind_the_first_and_the_end_waits_for_nothing(pati
 
 def stream(interval_s: float) -> _Stream:
     loop = asyncio.get_running_loop()
-    return _Stream(cast("Any", None), loop, lambda: interval_s)
+    return _Stream(cast("Any", None), loop, interval_s)
 
 
 def output(text: str, **fields: Any) -> EngineOutput:

@@ -26,6 +26,7 @@ from tests.security.platforms import OnRay, alive, environment, on_ray, standalo
 LONG = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
 STOP_S = 20.0
 """A stop takes some three seconds, here beside other tests; what it could wait for would take minutes."""
+RAYS = ("gcs_server", "raylet")
 HANG = "from flightloop import tool\n\n@tool(effect='unsafe', timeout_s=600)\ndef hang() -> str:\n    '''Hangs.'''\n"
 SAYS_CALL = ScriptedAnswer(calls=[{"name": "hang", "arguments": "{}"}])
 
@@ -151,7 +152,8 @@ def test_tracing_is_closed_without_its_collector() -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 async def test_a_killed_platform_leaves_nothing_and_starts_again(tmp_path: Path) -> None:
-    model = ScriptedServer(SAYS_CALL, SAYS_CALL, ScriptedAnswer(gate=(never := asyncio.Event())))
+    silent = ScriptedAnswer(gate=(never := asyncio.Event()))
+    model = ScriptedServer(SAYS_CALL, SAYS_CALL, silent, silent)
     async with model.serving() as url:
         with on_ray(tmp_path, **settings(tmp_path, url)) as platform:
             await asyncio.to_thread(platform.start)
@@ -164,8 +166,17 @@ async def test_a_killed_platform_leaves_nothing_and_starts_again(tmp_path: Path)
             await asyncio.to_thread(platform.start)
             await called(platform.url, platform.key, run_id, times=2)  # the run goes on
             family = family_of(platform)
+            assert {"127.0.0.1"} == {address for one in family if one.name() in RAYS for address in listening(one)}
+            (gcs,) = [one for one in family if one.name() == "gcs_server"]
+            gcs.kill()
+            await until(lambda: platform.said.count("Ctrl-C stops everything") == 2, timeout_s=120)
+            assert "Ray's gcs_server has ended by itself" in platform.said
+            assert await asyncio.to_thread(gone, family[1:])
+            await until(lambda: len(model.requests) == 3)  # and once more
+
+            family = family_of(platform)
             requests = open_requests(platform.url, platform.key, run_id)
-            await until(lambda: len(model.requests) == 3)
+            await until(lambda: len(model.requests) == 4)
             began = time.monotonic()
             assert await asyncio.to_thread(platform.end, signal.SIGTERM) == 0
             assert time.monotonic() - began < STOP_S
@@ -183,6 +194,12 @@ def test_a_stop_during_the_start(tmp_path: Path) -> None:
         assert platform.end(signal.SIGINT) == 0
     assert gone(family)
     assert platform.said.endswith("stopping …\n"), platform.said
+
+
+def listening(process: psutil.Process) -> list[str]:
+    """At which addresses it does."""
+    found = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    return [each.laddr.ip.removeprefix("::ffff:") for each in found]
 
 
 def family_of(platform: OnRay) -> list[psutil.Process]:

@@ -17,7 +17,7 @@ from agent.subagent import tool_name
 from flightloop.content import text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Origin, Run, RunStatus
-from flightloop.tool import ToolContext, tool
+from flightloop.tool import ToolContext, ToolRefused, tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import Policy, default_policy, parse_policy
@@ -302,6 +302,26 @@ async def test_while_another_run_of_the_session_makes_it(make_office: Callable[.
     await bench.until(both)
     assert ((await bench.get(second[0])).status, done) == ("waiting_approval", ["bill 7"])
     assert first.id != second[0].id
+
+
+async def test_whose_tool_raised_after_it(make_bench: Callable[..., Any]) -> None:
+    @tool(effect="keyed")
+    def order(what: str) -> str:
+        """Orders something."""
+        done.append(what)
+        raise ConnectionError("no answer")
+
+    @tool(effect="keyed")
+    def book(what: str) -> str:
+        """Books something."""
+        raise ToolRefused("It is taken.")
+
+    script = [calls(("book", {"what": "a room"})), *[calls(("order", {"what": "tea"}))] * 2]
+    bench = make_bench(script, [order, book], guard=Guard(default_policy()))
+    run = await bench.work(await bench.start("A room and tea"))
+    assert (run.status, done) == ("waiting_approval", ["tea"])
+    results = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert [result.uncertain for result in results] == [False, True]
 
 
 class Impatient(LocalHosts):

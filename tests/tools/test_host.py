@@ -90,6 +90,17 @@ async def test_what_a_tool_raises_is_an_outcome(hosts: ToolHosts, tmp_path: Path
     assert str(gobbled.error).startswith("MemoryError")
 
 
+async def test_only_a_refusal_says_that_nothing_was_done(hosts: ToolHosts, tmp_path: Path) -> None:
+    async def uncertain(name: str, **arguments: object) -> bool:
+        return (await hosts.call(name, arguments, context(tmp_path))).uncertain
+
+    assert await uncertain("fail")
+    assert await uncertain("leave")
+    assert not await uncertain("refuse")
+    assert not await uncertain("add", a="x")
+    assert not await uncertain("add", a=1, b=2)
+
+
 async def test_where_a_tool_raised_is_told_without_the_platform(hosts: ToolHosts, tmp_path: Path) -> None:
     told = context(tmp_path)
     assert (await hosts.call("refuse", {}, told)).traceback is None

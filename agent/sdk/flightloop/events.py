@@ -181,7 +181,8 @@ class ToolResult(Event):
     tries: int = 1
     """How often the tool was called, with what its ``retries`` allow."""
     uncertain: bool = False
-    """Its effect may have happened although it is not ``ok``: the result was withheld, lost or not waited for."""
+    """Its effect may have happened although it is not ``ok``: the tool raised something else than `ToolRefused`, or its
+    result was withheld, lost or not waited for."""
 
 
 class AgentReturned(Event):

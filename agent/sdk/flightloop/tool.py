@@ -122,7 +122,11 @@ class Tool:
 
 
 class ToolRefused(Exception):
-    """Raised by a tool whose arguments or state forbid the call: the model reads the message."""
+    """Raised by a tool whose arguments or state forbid the call: the model reads the message.
+
+    It says that nothing was done. Whatever else a tool raises may have come after its effect, and a call that is made
+    again then waits for a person, where policies say nothing else (``repeated_writes``).
+    """
 
 
 @overload

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -26,9 +25,11 @@ from model.serve.unsure import may_choose, sure
 from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
-GATHERED = 5
-"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more. Of
-several answers more may, as their interval is longer."""
+GATHERED = 8
+"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more."""
+MOST_PATIENCE = 4.0
+"""How many times as many tokens, and as long, may gather where many answers are under way at the same time: the engine
+makes no more tokens then, and each chunk costs the processes behind it as much as several tokens cost the engine."""
 
 
 @dataclass(eq=False)
@@ -210,7 +211,7 @@ class ChatServer:
                 self._inbox.put(partial(self._engine.cancel, request_id))
 
     def _patience(self) -> float:
-        return math.sqrt(len(self._streams))
+        return min((len(self._streams) + 1) / 2, MOST_PATIENCE)
 
     def _open(self, stream: _Stream) -> None:
         with self._lock:

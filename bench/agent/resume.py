@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from agent.home import open_home
 from agent.journal import Journal
 from agent.serving import running
 from agent.spec import Limits
@@ -78,6 +79,7 @@ async def _once(home: Path, project: Path, model_url: str) -> Resumed:
     limits = Limits(steps=STEPS, tokens=10**9, seconds=3600)
     spec = {"name": AGENT, "instructions": INSTRUCTIONS, "tools": [TOOL], "planning": False}
     (project / "agents" / f"{AGENT}.yaml").write_text(yaml.safe_dump({**spec, "budget": limits.model_dump()}))
+    open_home(home)  # before the journal is there: a home that holds one already may be somebody else's
     settings = {"HOME": home, "PROJECT": project, "MODEL_URL": model_url, "MODEL_NAME": MODEL}
     journal = sql_journal(f"sqlite:///{home / 'flightloop.db'}", poll_s=POLL_S)
     try:

@@ -25,7 +25,7 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml agent/sdk/pyproject.toml deploy/setup.sh
+$(READY): pyproject.toml sdk/pyproject.toml deploy/setup.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh deploy/setup.sh
 	@touch $@
 
@@ -44,8 +44,8 @@ crash: $(READY)
 check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy agent/sdk/flightloop
-	@$(BIN)/mypy --exclude '^agent/sdk/' agent model tools guardrails observability dashboards bench
+	@$(BIN)/mypy sdk/flightloop
+	@$(BIN)/mypy --exclude '^sdk/' agent model tools guardrails observability dashboards bench
 	@$(BIN)/lint-imports
 
 format: $(READY)

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from agent.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
-from agent.budgets import Prices, TenantBudgets, Window
-from agent.webhooks import Endpoint
+from agent.api.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
+from agent.reporting.webhooks import Endpoint
+from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
 from flightloop.runs import StrictBudget
 from model.config import EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE

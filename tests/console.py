@@ -38,7 +38,7 @@ def free_port() -> int:
 
 def python_path() -> str:
     """For a process that imports this checkout."""
-    return os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "agent/sdk"), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "sdk"), os.environ.get("PYTHONPATH")]))
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from agent.api import ApiDeps, create_app
-from agent.auth import Keyring
-from agent.fakes import Turn
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
+from agent.api.auth import Keyring
 from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
 from agent.mcp_server.server import FlightloopServer
-from agent.serving import bind, running
+from agent.serve.http_server import bind, running
+from agent.testing.api import KEY, OTHER_KEY, api_deps
+from agent.testing.fakes import Turn
 from flightloop.tool import Tool
 from tests.agent.conftest import Bench
 from tests.security.benches import bench

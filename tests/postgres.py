@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from agent.store.migrate import migrate
-from agent.store.urls import synchronous
+from agent.store.sql.migrate import migrate
+from agent.store.sql.urls import synchronous
 
 NOBODY = 65534
 

@@ -69,7 +69,7 @@ def test_the_client_needs_httpx_and_pydantic_only() -> None:
     allowed = {"httpx", "pydantic", "pydantic_core", "flightloop", "annotated_types", "typing_extensions"}
     standard = set(sys.stdlib_module_names)
     strays = {}
-    for path in tracked("agent/sdk/flightloop/*.py"):
+    for path in tracked("sdk/flightloop/*.py"):
         if path.name == "testing.py" or "cli" in path.parts or path.name.startswith("cli") or "template" in path.parts:
             continue
         extra = imports_of(path) - allowed - standard
@@ -93,7 +93,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["agent.app", "agent.serve.up", "agent.serve.ingress", "agent.serve.worker", "agent.standalone"]
+    "entry", ["agent.app", "agent.serve.up", "agent.serve.ingress", "agent.serve.worker", "agent.serve.standalone"]
 )
 def test_without_a_model_of_our_own_nothing_needs_torch(entry: str) -> None:
     code = f"import sys, {entry}; print('torch' in sys.modules)"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent import compose
 from agent.config import Settings
+from agent.serve import factories
 from flightloop.verdicts import AuditRecord
 from guardrails.audit import verify
 
@@ -14,7 +14,7 @@ PAGE = 1000
 
 async def verify_audit(settings: Settings, tenant_id: str, tell: Callable[[str], None]) -> bool:
     """Whether every record fits the one before it; ``tell`` gets one line."""
-    journal = compose.open_journal(settings)
+    journal = factories.open_journal(settings)
     last: AuditRecord | None = None
     count = 0
     try:

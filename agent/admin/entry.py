@@ -40,7 +40,7 @@ and what the policy may look at: agent, user_text, plan (names of tools), tainte
 @app.command()
 def serve(host: Host = None, port: Port = None, project: Project = None) -> None:
     """API and worker in one process, without Ray. Needs FLIGHTLOOP_MODEL_URL: for the embedded model there is up."""
-    from agent.standalone import serve as run
+    from agent.serve.standalone import serve as run
 
     settings = configured(host=host, port=port, project=project)
 

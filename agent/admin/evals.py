@@ -19,14 +19,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent import compose
 from agent.config import Settings
 from agent.evals.dialogue import dialogue
 from agent.evals.play import Model, Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
 from agent.models.retrying import RUNS, RetryingChatModel
-from agent.project import ELSEWHERE, Project
+from agent.project.project import ELSEWHERE, Project
+from agent.serve import factories
 from flightloop import AsyncFlightloop
 from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError, FlightloopError, NotFound
@@ -72,15 +72,15 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
     """
     console = console or (PlainConsole() if sys.stdout.isatty() else PlainConsole(width=WIDTH))
-    project = compose.read_project(settings)
+    project = factories.read_project(settings)
     tasks = _chosen(project, wish)
     async with _model(settings) as model:
         count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
         console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
-        guards = compose.make_guards(model.chat, model.name)
+        guards = factories.make_guards(model.chat, model.name)
         async with Player(
-            project, model, partial(compose.make_hosts, settings), guards, lambda data: _fill(settings, data)
+            project, model, partial(factories.make_hosts, settings), guards, lambda data: _fill(settings, data)
         ) as player:
             tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
@@ -132,9 +132,9 @@ async def _model(settings: Settings) -> AsyncIterator[Model]:
     named_by = "FLIGHTLOOP_MODEL_URL"
     if settings.model_url is None:
         settings, named_by = await _served(settings), "the platform that runs"
-    remote = compose.remote_model(settings)
+    remote = factories.remote_model(settings)
     try:
-        name = await compose.model_name(settings, remote)
+        name = await factories.model_name(settings, remote)
         where = f"{_address(settings.model_url or '')} ({named_by})"
         yield Model(RetryingChatModel(remote, RUNS), name, settings.prices, where)
     finally:

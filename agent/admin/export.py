@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent import compose
 from agent.config import Settings
-from agent.export import Exporter, pairs
+from agent.lessons.export import Exporter, pairs
+from agent.serve import factories
 from flightloop import private
 from flightloop.errors import ConfigError
 
@@ -32,9 +32,9 @@ async def export_runs(
     Raises:
         ConfigError: the project or a file is not usable.
     """
-    journal = compose.open_journal(settings)
+    journal = factories.open_journal(settings)
     try:
-        exporter = Exporter(journal, compose.read_project(settings), wanted.tenant_id)
+        exporter = Exporter(journal, factories.read_project(settings), wanted.tenant_id)
         samples = [sample async for sample in exporter.samples(wanted.agent)]
     finally:
         await journal.close()

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from agent.compose import seed_shop
 from agent.config import Settings
+from agent.serve.factories import seed_shop
 from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node

@@ -9,9 +9,9 @@ from contextlib import aclosing, closing
 from itertools import islice
 from pathlib import Path
 
-from agent import compose
 from agent.config import Settings
 from agent.lessons.mix import Lessons
+from agent.serve import factories
 from flightloop.errors import ConfigError
 
 AGENT = "support"
@@ -29,7 +29,7 @@ async def write_lessons(
         ConfigError: the project has no lessons, or ``out`` cannot be written.
     """
     logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG, and runs in this process here
-    lessons = Lessons(compose.read_project(settings), AGENT, seed, examples)
+    lessons = Lessons(factories.read_project(settings), AGENT, seed, examples)
     written = 0
     try:
         with out.open("w", encoding="utf-8") as file:
@@ -51,7 +51,7 @@ def write_messages(settings: Settings, rows: int, seed: int, out: Path, tell: Ca
     Raises:
         ConfigError: the project has no lessons, or ``out`` cannot be written.
     """
-    made = Lessons(compose.read_project(settings), AGENT, seed).messages()
+    made = Lessons(factories.read_project(settings), AGENT, seed).messages()
     try:
         with closing(made), out.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in islice(made, rows))

@@ -12,10 +12,10 @@ import typer
 
 from agent.admin.logs import configured
 from agent.admin.telling import tell
-from agent.compose import tools_config
 from agent.config import MCP_PORT, load_settings
-from agent.project import EMBEDDED
-from agent.signals import stop_on_signals
+from agent.project.project import EMBEDDED
+from agent.serve.factories import tools_config
+from agent.serve.signals import stop_on_signals
 from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
@@ -59,7 +59,7 @@ async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes:
     """Until SIGINT or SIGTERM. Raises ConfigError: the address is taken, or is none."""
     from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
     from agent.mcp_server.server import FlightloopServer
-    from agent.serving import bind, running
+    from agent.serve.http_server import bind, running
 
     url = client_settings.address()
     stop = stop_on_signals()

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent import compose
 from agent.config import Settings
+from agent.serve import factories
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -51,7 +51,7 @@ async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: 
     """
     policy = load_policy(file)
     if (folder := _project_of(file)) is not None:
-        compose.read_project(
+        factories.read_project(
             settings.model_copy(update={"project": folder})
         )  # only the project knows which tools it can name
     tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent import compose
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, Task, read
-from agent.project import ELSEWHERE
+from agent.project.project import ELSEWHERE
+from agent.serve import factories
 from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
@@ -52,7 +52,7 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
     out = request.out or _file(settings)
     called, not_called = [list(map(_call, lines)) for lines in (request.called, request.not_called)]
     wanted = Wanted(request.answer, called, not_called, request.ends, request.good)
-    journal = compose.open_journal(settings)
+    journal = factories.open_journal(settings)
     try:
         task = await regression(journal, request.tenant_id, request.run_id, wanted)
         document = task.model_dump(mode="json", exclude_defaults=True)
@@ -63,7 +63,7 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
     finally:
         await journal.close()
     task, masked = _masked(task) if request.mask else (task, 0)
-    append(out, task, compose.read_project(settings).tasks)
+    append(out, task, factories.read_project(settings).tasks)
     tell(f"task {task.id} in {out}: {len(task.turns)} inputs, {len(task.recorded or ())} recorded calls")
     if request.mask:
         tell(f"{masked} values masked; look through it before others read it")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from agent import compose
 from agent.config import Settings
-from agent.deltas import LocalDeltas
-from agent.signals import stop_on_signals
+from agent.run.deltas import LocalDeltas
+from agent.serve import factories
+from agent.serve.signals import stop_on_signals
 from observability.tracing import Tracing, close, setup
 
 
@@ -18,14 +18,14 @@ async def work(settings: Settings) -> None:
         ConfigError: a setting, the project or the model server is not usable.
     """
     stop = stop_on_signals()
-    live = compose.live_project(settings)
-    model = compose.remote_model(settings)
-    name = await compose.model_name(settings, model)
-    journal = compose.open_journal(settings)
-    compose.seed_shop(settings)
+    live = factories.live_project(settings)
+    model = factories.remote_model(settings)
+    name = await factories.model_name(settings, model)
+    journal = factories.open_journal(settings)
+    factories.seed_shop(settings)
     provider = setup(settings.observability().tracing)
-    kits = compose.make_kits(settings, live, compose.make_guards(model, name))
-    worker = compose.make_worker(
+    kits = factories.make_kits(settings, live, factories.make_guards(model, name))
+    worker = factories.make_worker(
         settings, journal, kits, model, name, LocalDeltas(), Tracing(provider, settings.trace_content)
     )
     working = asyncio.create_task(worker.run())

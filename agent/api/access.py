@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import HTTPBearer
 
+from agent.api.auth import Principal
+from agent.api.completions.cancellation import any_of, gone
 from agent.api.deps import ApiDeps
-from agent.api.nearby import has_foreign_name, is_direct, is_from_here
-from agent.api.racing import any_of, gone
+from agent.api.local_clients import has_foreign_name, is_direct, is_from_here
 from agent.api.rates import Rates
-from agent.auth import Principal
 from flightloop.errors import Forbidden, ModelUnavailable
 from flightloop.keys import Role
 

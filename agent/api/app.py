@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import catalogue, chat, errors, events, keys, operators, probes, responses, runs, usage, whoami
+from agent.api import approvals, catalogue, errors, events, keys, probes, runs, usage, whoami
 from agent.api.body_limit import BodyLimit
+from agent.api.completions import chat, responses
+from agent.api.completions.models import KnownModels
 from agent.api.deps import ApiDeps
 from agent.api.middleware import RequestEnvelope
-from agent.api.models import KnownModels
 from agent.api.rates import Rates
 from agent.api.screening import Screening
-from agent.version import VERSION
+from agent.api.version import VERSION
 
 DESCRIPTION = (
     "Mission control for tool-using agents: runs, approvals, the emergency stop, and a guarded OpenAI-compatible"
@@ -35,7 +36,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.rates = Rates(deps.requests_per_minute)
     errors.install(app)
     app.state.routers = [
-        module.router for module in (chat, responses, runs, events, operators, keys, catalogue, usage, whoami, probes)
+        module.router for module in (chat, responses, runs, events, approvals, keys, catalogue, usage, whoami, probes)
     ]
     for router in app.state.routers:
         app.include_router(router)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from agent.auth import Keyring, KeyStore
-from agent.budgets import Prices, TenantBudgets
-from agent.chat_model import ChatModel
-from agent.journal import Journal, new_id
+from agent.api.auth import Keyring, KeyStore
 from agent.model_call.interrupts import Interrupts
-from agent.readiness import Readiness
-from agent.store.room import Room
+from agent.models.chat_model import ChatModel
+from agent.reporting.readiness import Readiness
+from agent.run.budgets import Prices, TenantBudgets
+from agent.run.journal import Journal, new_id
+from agent.store.sql.disk_room import Room
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from agent.api.access import Deps, Viewer, stream_over
+from agent.api.completions.cancellation import ended, until
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
-from agent.api.racing import ended, until
 from agent.api.runs import RunId
 from flightloop.errors import InvalidRequest
 from flightloop.events import DeltaEvent, RunEvent, run_event

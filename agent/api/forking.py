@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from agent.api.auth import Principal
 from agent.api.pages import unknown
-from agent.auth import Principal
 from flightloop.errors import Conflict, Forbidden, Overloaded
 from flightloop.keys import Role
 from flightloop.runs import AgentInfo, Run, RunFork

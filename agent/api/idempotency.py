@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import Header, Request, Response
 from pydantic import BaseModel
 
-from agent.journal import Idempotency
+from agent.run.journal import Idempotency
 from flightloop.errors import IdempotencyInFlight
 
 IdempotencyKey = Annotated[

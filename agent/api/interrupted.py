@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from agent.api.completions.cancellation import first_of
 from agent.api.deps import ApiDeps
-from agent.api.racing import first_of
 from agent.model_call.call import STOPPED
 from flightloop.chat import Tags
 from flightloop.errors import Interrupted

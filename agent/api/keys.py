@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from agent.api.access import Admin, Deps
+from agent.api.auth import digest, new_key
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once
 from agent.api.pages import After, Limit, page_of
-from agent.auth import digest, new_key
-from agent.journal import new_id
+from agent.run.journal import new_id
 from flightloop.errors import Conflict, Forbidden
 from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey
 from flightloop.runs import Page

@@ -8,7 +8,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from agent.auth import Principal
+from agent.api.auth import Principal
 from flightloop.errors import Overloaded
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from agent import commands
 from agent.api.access import Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
@@ -15,9 +14,10 @@ from agent.api.forking import policy_of_fork, turn
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
-from agent.budgets import resolve
-from agent.context import CHARS_PER_TOKEN
-from agent.journal import new_id
+from agent.loop.context import CHARS_PER_TOKEN
+from agent.run import commands
+from agent.run.budgets import resolve
+from agent.run.journal import new_id
 from flightloop.content import Content, TextPart, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated

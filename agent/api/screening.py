@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.api.auth import Keyring, Principal
 from agent.api.body_limit import TENANT
 from agent.api.errors import answer
-from agent.auth import Keyring, Principal
 from flightloop.errors import FlightloopError, InvalidRequest
 
 ONCE = ("host", "authorization")

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agent.budgets import Prices
-from agent.chat_model import ChatModel
-from agent.compose import local_lookup
 from agent.evals.databases import prepare
 from agent.evals.judging import ending, judge
 from agent.evals.recording import Recording
 from agent.evals.task import Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
-from agent.gate import Hosts
-from agent.journal import all_events, new_id
-from agent.kits import Guards, Kit, OwnedHosts, kit_of
-from agent.project import Project
-from agent.solo import Operator, Solo, agrees
+from agent.loop.agent_runtime import Guards, Kit, OwnedHosts, kit_of
+from agent.loop.gate import Hosts
+from agent.loop.inline_runner import Operator, Solo, agrees
+from agent.models.chat_model import ChatModel
+from agent.project.project import Project
+from agent.run.budgets import Prices
+from agent.run.journal import all_events, new_id
+from agent.serve.factories import local_lookup
 from agent.store import memory_journal
 from flightloop.content import text_of
 from flightloop.events import RunCreated

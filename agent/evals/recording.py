@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.evals.task import RecordedCall
-from agent.gate import Toolbox
+from agent.loop.gate import Toolbox
 from flightloop.runs import Approval
 from flightloop.tool import Effect, ToolContext
 from tools.host import ToolOutcome
 
 
 class Recording:
-    """Implements ``agent.gate.Hosts``. Equal calls get the recorded results in their order, each once; one that only
-    reads gets the latest again.
+    """Implements ``agent.loop.gate.Hosts``. Equal calls get the recorded results in their order, each once; one that
+    only reads gets the latest again.
 
     Args:
         registry: of the project as it is now.

@@ -9,9 +9,9 @@ from pathlib import Path
 from agent.evals.judging import Judgement, judge
 from agent.evals.task import Call, RecordedCall, Task, Turn
 from agent.evals.transcript import Exchange, Transcript
-from agent.history import CallState, History
-from agent.journal import Journal, all_events
-from agent.session import earlier
+from agent.loop.session import earlier
+from agent.run.history import CallState, History
+from agent.run.journal import Journal, all_events
 from flightloop.content import TextPart, text_of
 from flightloop.errors import Conflict, InvalidRequest
 from flightloop.runs import Run, RunStatus

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from agent.evals.confidence_interval import wilson
 from agent.evals.play import Played
-from agent.evals.shares import wilson
 from agent.evals.transcript import Transcript
 from flightloop.content import text_of
 

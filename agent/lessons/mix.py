@@ -11,7 +11,6 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent.intents import Intents
 from agent.lessons import goods, orders, refunds, several, talk
 from agent.lessons.desk import Desk, NoSuchOrder
 from agent.lessons.judging import Judging
@@ -19,7 +18,8 @@ from agent.lessons.moves import Unfound
 from agent.lessons.oracle import OutOfStep
 from agent.lessons.phrases import ENGLISH, OTHERS, Phrases, Untold
 from agent.lessons.stage import Case, Stage
-from agent.project import Project
+from agent.project.intents import Intents
+from agent.project.project import Project
 from tools.shop.database import FILE
 from tools.shop.seed import SEED, Recipe, reseed
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.compose import local_lookup
-from agent.fakes import LocalHosts
-from agent.journal import Journal, new_id
-from agent.kits import Kit
 from agent.lessons.oracle import NAME, Oracle, OutOfStep, Solution
-from agent.project import Project
-from agent.row import row_of
-from agent.solo import Solo
-from agent.spec import AgentSpec
+from agent.lessons.row import row_of
+from agent.loop.agent_runtime import Kit
+from agent.loop.inline_runner import Solo
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import Project
+from agent.run.journal import Journal, new_id
+from agent.serve.factories import local_lookup
 from agent.store import memory_journal
+from agent.testing.fakes import LocalHosts
 from flightloop.chat import ChatRequest
 from flightloop.events import RunCreated
 from flightloop.runs import RunStatus

@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import TENANT, BodyLimit
+from agent.api.completions.cancellation import first_of
 from agent.api.errors import answer
-from agent.api.racing import first_of
 from agent.api.screening import check_once
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by

@@ -21,10 +21,10 @@ from mcp.types import (
 )
 from pydantic import AnyUrl, ValidationError
 
+from agent.api.version import VERSION
 from agent.mcp_server import prompts, resources, tools
 from agent.mcp_server.access import ApiAccess, ClientOf
 from agent.mcp_server.client_log import set_level
-from agent.version import VERSION
 from flightloop import AsyncFlightloop
 from flightloop.errors import FlightloopError, NotFound, invalid_request
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from anyio import CancelScope
 
-from agent.api.racing import ended
+from agent.api.completions.cancellation import ended
 from flightloop import AsyncFlightloop
 from flightloop.events import (
     AgentReturned,

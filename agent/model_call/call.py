@@ -11,12 +11,12 @@ from typing import Protocol
 
 from opentelemetry.trace import Span
 
-from agent.chat_model import ChatModel
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import CallAsText
 from agent.model_call.reading import Reading
 from agent.model_call.repetition import Repeats
 from agent.model_call.screen import Screen
+from agent.models.chat_model import ChatModel
 from flightloop.answer import Answer
 from flightloop.chat import MOST_TOKENS, ChatChunk, ChatRequest, ResponseExtension, Usage
 from flightloop.errors import FlightloopError, Interrupted, InvalidCall

@@ -1,1 +1,1 @@
-"""Implementations of ``agent.chat_model.ChatModel`` that need no engine of our own."""
+"""Implementations of ``agent.models.chat_model.ChatModel`` that need no engine of our own."""

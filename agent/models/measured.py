@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 
-from agent.chat_model import Capabilities, ChatModel
+from agent.models.chat_model import Capabilities, ChatModel
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard, Usage
 from observability import catalog
 from observability.metrics import Metrics

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import structlog
 
-from agent.chat_model import Capabilities
-from agent.models.lenient import Normaliser
+from agent.models.chat_model import Capabilities
+from agent.models.normalise import Normaliser
 from agent.models.server_error import MOST_LOGGED, server_error
 from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ModelCard, ResponseExtension
 from flightloop.errors import (

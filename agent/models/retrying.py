@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from agent.chat_model import Capabilities, ChatModel
+from agent.models.chat_model import Capabilities, ChatModel
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, Overloaded
 

@@ -13,18 +13,18 @@ from starlette.types import Message, Scope
 
 from agent.api.app import create_app
 from agent.api.deps import ApiDeps
-from agent.catalogue import ProjectCatalogue
-from agent.compose import live_project, make_guards, make_room, open_journal
 from agent.config import Settings
-from agent.deltas import LocalDeltas
-from agent.front.whole_request import answers
-from agent.logs import log_to_file
-from agent.overview import Overviews
-from agent.projector import Projector
-from agent.readiness import readiness
+from agent.project.catalogue import ProjectCatalogue
+from agent.reporting.logs import log_to_file
+from agent.reporting.overview import Overviews
+from agent.reporting.projector import Projector
+from agent.reporting.readiness import readiness
+from agent.reporting.webhooks import deliver
+from agent.run.deltas import LocalDeltas
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
-from agent.settled import settle
-from agent.webhooks import deliver
+from agent.serve.factories import live_project, make_guards, make_room, open_journal
+from agent.serve.front.whole_request import answers
+from agent.serve.garbage_collection import settle
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
 from observability.reporter import Reporter

@@ -1,4 +1,4 @@
-"""Installs the limits of ``agent.bounded_http`` in Serve's HTTP proxy, which has no option for them.
+"""Installs the limits of ``agent.serve.bounded_http`` in Serve's HTTP proxy, which has no option for them.
 
 Serve calls the function named by an environment variable in the proxy's process before it listens.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 import uvicorn.config
 
-from agent.bounded_http import BoundedHttp, HttpLimits
-from agent.connections import Connections, most_connections
+from agent.serve.bounded_http import BoundedHttp, HttpLimits
+from agent.serve.open_connections import Connections, most_connections
 
 log = structlog.get_logger(__name__)
 VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"

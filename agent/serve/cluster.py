@@ -21,10 +21,10 @@ from ray.serve.context import _disconnect, _get_global_client
 
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.folder import at_platform
+from agent.serve.http_server import bind
 from agent.serve.proxy import check_alone, raylet
 from agent.serve.session import private_session
 from agent.serve.sweeper import swept
-from agent.serving import bind
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 STOP_S = 2.5

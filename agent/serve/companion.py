@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.tether import tethered
+from agent.serve.tether import tethered
 from flightloop import private
 
 STOP_TIMEOUT_S = 0.5

@@ -7,12 +7,12 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from agent import compose
-from agent.chat_model import Capabilities, ChatModel
 from agent.config import Settings
+from agent.models.chat_model import Capabilities, ChatModel
 from agent.models.measured import MeasuredChatModel
+from agent.serve import factories
 from agent.serve.model import ServeChatModel
-from agent.store.interrupts import reader
+from agent.store.sql.interrupt_reader import reader
 from guardrails.interrupt import InterruptWatch
 from observability.metrics import Metrics, Snapshot
 from observability.serve import aggregator_actor
@@ -37,8 +37,8 @@ async def connect_model(
 ) -> tuple[ChatModel, str]:
     """The model and its name: our own deployment, which may still be starting, or a remote server."""
     if handle is None:
-        remote = compose.remote_model(settings)
-        name = await compose.model_name(settings, remote)
+        remote = factories.remote_model(settings)
+        name = await factories.model_name(settings, remote)
         return MeasuredChatModel(remote, metrics, name), name
     [card] = await handle.models.remote()
     # Our own answers come with their confidence. Log-probabilities of each token would cost a step for every one that

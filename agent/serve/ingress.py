@@ -11,22 +11,22 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import HeldBodies
+from agent.api.completions.cancellation import first_of
 from agent.api.deps import ApiDeps
 from agent.api.errors import answer
 from agent.api.middleware import HEADER
-from agent.api.racing import first_of
-from agent.catalogue import ProjectCatalogue
-from agent.compose import live_project, make_guards, make_room, open_journal
 from agent.config import Settings
-from agent.deltas import LocalDeltas
-from agent.front.app import Front
-from agent.logs import log_to_file
-from agent.readiness import Remembered, readiness
+from agent.project.catalogue import ProjectCatalogue
+from agent.reporting.logs import log_to_file
+from agent.reporting.readiness import Remembered, readiness
+from agent.run.deltas import LocalDeltas
 from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
+from agent.serve.factories import live_project, make_guards, make_room, open_journal
+from agent.serve.front.app import Front
+from agent.serve.garbage_collection import settle
 from agent.serve.model import translated
 from agent.serve.proxy import check_running
-from agent.settled import settle
 from flightloop.errors import FlightloopError
 from observability.metrics import Metrics
 from observability.reporter import Reporter

@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from agent.chat_model import Capabilities
+from agent.models.chat_model import Capabilities
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable, Overloaded
 

@@ -22,7 +22,7 @@ from ray.serve.config import HTTPOptions
 from ray.serve.context import _get_global_client
 
 from agent.config import Settings
-from agent.serving import bind
+from agent.serve.http_server import bind
 from flightloop.errors import ConfigError
 
 LETS_GO_S = 5.0

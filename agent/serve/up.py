@@ -17,13 +17,13 @@ from ray.serve import Application
 
 from agent.app import application
 from agent.config import Settings
-from agent.logs import log_file
+from agent.reporting.logs import log_file
 from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
+from agent.serve.http_server import bind
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.prometheus import prometheus_config
 from agent.serve.start import END_STREAMS_S, end_streams, start
-from agent.serving import bind
 from flightloop import private
 from flightloop.errors import ConfigError
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from agent.journal import Projection, Recorded, Written
-from agent.store.row import Row
+from agent.run.journal import Projection, Recorded, Written
+from agent.store.rules.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
@@ -243,7 +243,7 @@ class Backend(Protocol):
     async def close(self) -> None: ...
 
     def listen(self, heard: Callable[[str | None], None]) -> bool:
-        """Has ``heard`` called with the topics of writes of all processes (``agent.store.signals``), in any thread.
+        """Has ``heard`` called with the topics of writes of all processes (``agent.store.notifier``), in any thread.
 
         None stands for writes that may have been missed. May be called again. Returns False where the backend can't
         listen, or not now.

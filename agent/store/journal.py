@@ -10,17 +10,28 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
 
-from agent.journal import Appended, Claim, Created, Idempotency, Lease, Projection, Recorded, Released, Written, new_id
-from agent.run import OPEN
-from agent.store import answers, decisions, families, forks, records, runs, stops, writes
+from agent.run.journal import (
+    Appended,
+    Claim,
+    Created,
+    Idempotency,
+    Lease,
+    Projection,
+    Recorded,
+    Released,
+    Written,
+    new_id,
+)
+from agent.run.state import OPEN
 from agent.store.backend import Backend, RunFilter, Transaction
-from agent.store.copying import TURN_S, Copying
-from agent.store.forks import Copies
-from agent.store.keys import StoreKeys
-from agent.store.ledger import StoreLedger
-from agent.store.records import Entry
-from agent.store.row import Row
-from agent.store.signals import WORK, Signals, topics, wait_set
+from agent.store.notifier import WORK, Signals, topics, wait_set
+from agent.store.rules import child_runs, decisions, forks, idempotency_records, records, runs, stops, writes
+from agent.store.rules.copying import TURN_S, Copying
+from agent.store.rules.forks import Copies
+from agent.store.rules.records import Entry
+from agent.store.rules.row import Row
+from agent.store.sql.keys import StoreKeys
+from agent.store.sql.ledger import StoreLedger
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
@@ -43,7 +54,7 @@ def utcnow() -> datetime:
 
 
 class StoreJournal:
-    """Implements ``agent.journal.Journal``. Belongs to one event loop; ``clock`` gives aware times."""
+    """Implements ``agent.run.journal.Journal``. Belongs to one event loop; ``clock`` gives aware times."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> None:
         self._backend = backend
@@ -74,7 +85,9 @@ class StoreJournal:
 
         if created.origin is None:
             made = await self._backend.write(work)
-        elif first := await self._backend.read(lambda tx: answers.earlier(tx, created.tenant_id, idempotency, Run)):
+        elif first := await self._backend.read(
+            lambda tx: idempotency_records.earlier(tx, created.tenant_id, idempotency, Run)
+        ):
             return Created(first, replayed=True)
         else:
             await self.drop_copies()
@@ -187,14 +200,14 @@ class StoreJournal:
         self._tell(change.row.state.run)
 
     async def end_families(self) -> None:
-        for run_id in await self._backend.read(lambda tx: tx.with_untold(families.MOST)):
+        for run_id in await self._backend.read(lambda tx: tx.with_untold(child_runs.MOST)):
             await self._end_family(run_id, REST_S)
 
     async def _end_family(self, run_id: str, pause_s: float) -> None:
         more = True
         while more:
             await asyncio.sleep(pause_s)
-            more = await self._backend.write(lambda tx: families.go_on(tx, run_id, self._clock()))
+            more = await self._backend.write(lambda tx: child_runs.go_on(tx, run_id, self._clock()))
 
     async def drop_copies(self) -> None:
         await self._copying.sweep()
@@ -270,12 +283,12 @@ class StoreJournal:
         idempotency: Idempotency | None = None,
     ) -> Interrupt:
         def work(tx: Transaction) -> Interrupt:
-            first = answers.earlier(tx, tenant_id, idempotency, Interrupt)
+            first = idempotency_records.earlier(tx, tenant_id, idempotency, Interrupt)
             if first is not None:
                 latched = tx.interrupt(first.id)
                 if latched is not None and latched.cleared_at is None:
                     return first
-                answers.forget(tx, tenant_id, idempotency)  # a cleared stop stops nothing: raise it anew
+                idempotency_records.forget(tx, tenant_id, idempotency)  # a cleared stop stops nothing: raise it anew
             if (standing := stops.standing(tx, tenant_id, scope)) is not None:
                 return standing
             interrupt = Interrupt(
@@ -290,7 +303,7 @@ class StoreJournal:
             )
             tx.add_interrupt(interrupt)
             stops.forget(tx, tenant_id)
-            answers.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
+            idempotency_records.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
             return interrupt
 
         return await self._backend.write(work)

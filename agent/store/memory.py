@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from agent.journal import Projection, Recorded, Written
+from agent.run.journal import Projection, Recorded, Written
 from agent.store.backend import Answer, Fork, Reserved, RunFilter, T, Transaction
-from agent.store.page import EVENT_CHARS, page
-from agent.store.row import Row
+from agent.store.rules.page import EVENT_CHARS, page
+from agent.store.rules.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from agent.store.journal import POLL_S, StoreJournal, utcnow
 from agent.store.memory import MemoryBackend
-from agent.store.room import Room
-from agent.store.sql import SqlBackend
-from agent.store.urls import synchronous
+from agent.store.sql.backend import SqlBackend
+from agent.store.sql.disk_room import Room
+from agent.store.sql.urls import synchronous
 
 
 def sql_journal(

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from agent.home import open_home
-from agent.journal import Journal
-from agent.serving import running
-from agent.spec import Limits
+from agent.project.agent_spec import Limits
+from agent.run.journal import Journal
+from agent.serve.home import open_home
+from agent.serve.http_server import running
 from agent.store import sql_journal
 from bench.agent.instant import instant
 from bench.engine.contest import Told

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from bench.calling.calibration import Point, error, reliability
 from bench.calling.categories import ROWS, Category, Kind
 from bench.calling.play import Played

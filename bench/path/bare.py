@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from agent.app import model_config
 from agent.config import Settings
-from agent.serving import address, bind
+from agent.serve.http_server import address, bind
 from bench.path.beside import beside
 from flightloop.chat import ChatRequest
 from model.engine.engine import Engine

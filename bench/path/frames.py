@@ -25,14 +25,14 @@ import structlog
 import flightloop
 from agent.api import ApiDeps, create_app
 from agent.app import model_config
-from agent.catalogue import ProjectCatalogue
-from agent.chat_model import Capabilities
-from agent.compose import live_project, make_guards
 from agent.config import Settings
-from agent.deltas import LocalDeltas
-from agent.front.app import Front
-from agent.home import open_home
+from agent.models.chat_model import Capabilities
+from agent.project.catalogue import ProjectCatalogue
+from agent.run.deltas import LocalDeltas
 from agent.serve.api import ApiHost
+from agent.serve.factories import live_project, make_guards
+from agent.serve.front.app import Front
+from agent.serve.home import open_home
 from agent.serve.ingress import HandleApp, without_request_id
 from agent.serve.model import ServeChatModel
 from agent.store import memory_journal

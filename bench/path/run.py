@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agent.project import EMBEDDED
+from agent.project.project import EMBEDDED
 from bench.path.bare import bare_server
 from bench.path.client import Client, client
 from bench.path.engine import EngineAlone, engine_alone

@@ -10,7 +10,8 @@ mode         what it runs with
 ===========  =======================================================================================================
 
 The tool runs in this process, as peers run theirs, not in a host of its own. All else is what ``python -m agent
-worker`` does: claims, leases, fences, the poll for interrupts, the garbage collector as `agent.settled` sets it.
+worker`` does: claims, leases, fences, the poll for interrupts, the garbage collector as
+`agent.serve.garbage_collection` sets it.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.chat_model import Capabilities, ChatModel
-from agent.deltas import LocalDeltas
-from agent.fakes import LocalHosts, PlainStream, calls, text
-from agent.journal import new_id
-from agent.kits import Kit
+from agent.loop.agent_runtime import Kit
+from agent.loop.worker import Worker
+from agent.models.chat_model import Capabilities, ChatModel
 from agent.models.measured import MeasuredChatModel
-from agent.projector import Projector
-from agent.settled import settle
-from agent.spec import AgentSpec, Limits
+from agent.project.agent_spec import AgentSpec, Limits
+from agent.reporting.projector import Projector
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import new_id
+from agent.serve.garbage_collection import settle
 from agent.store import StoreJournal, memory_journal, sql_journal
-from agent.store.interrupts import reader
-from agent.worker import Worker
+from agent.store.sql.interrupt_reader import reader
+from agent.testing.fakes import LocalHosts, PlainStream, calls, text
 from bench.engine.quiet import only_warnings
 from bench.peers.protocol import Answer, Task, serve
 from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, MODEL, QUESTION, TOOL, Load, Orders, timed

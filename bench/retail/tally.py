@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from bench.retail.play import Played
 from bench.rows import Row, as_markdown, median_row
 

@@ -22,19 +22,19 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.chat_model import Capabilities
-from agent.deltas import LocalDeltas
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, on, text
-from agent.journal import Journal
-from agent.kits import Guards, Kit, kit_of
-from agent.project import Project
-from agent.spec import AgentSpec
+from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.worker import Worker, WorkerConfig
+from agent.models.chat_model import Capabilities
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import Project
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import Journal
 from agent.store import StoreJournal, runs
 from agent.store.backend import Backend, Transaction
-from agent.store.interrupts import reader
-from agent.store.sql import SqlBackend
-from agent.store.urls import synchronous
-from agent.worker import Worker, WorkerConfig
+from agent.store.sql.backend import SqlBackend
+from agent.store.sql.interrupt_reader import reader
+from agent.store.sql.urls import synchronous
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, on, text
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import Conflict, StoreUnavailable
 from flightloop.events import RunEvent

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.journal import Journal
-from agent.run import fold
+from agent.project.subagent import run_id
+from agent.run.journal import Journal
+from agent.run.state import fold
 from agent.store import sql_journal
-from agent.subagent import run_id
 from flightloop.content import text_of
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run

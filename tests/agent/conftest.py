@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.budgets import Prices, TenantBudgets
-from agent.deltas import LocalDeltas
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn
-from agent.journal import Journal
-from agent.kits import Kit
-from agent.spec import AgentSpec, Limits
+from agent.loop.agent_runtime import Kit
+from agent.loop.worker import Worker, WorkerConfig
+from agent.project.agent_spec import AgentSpec, Limits
+from agent.run.budgets import Prices, TenantBudgets
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import Journal
 from agent.store import memory_journal, sql_journal
-from agent.worker import Worker, WorkerConfig
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.fakes import LocalHosts, RuleGuard
-from agent.kits import Guards, Kit, kit_of
-from agent.project import Project
-from agent.spec import AgentSpec
-from agent.subagent import check
+from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import Project
+from agent.project.subagent import check
+from agent.testing.fakes import LocalHosts, RuleGuard
 from flightloop.runs import Run
 from flightloop.tool import Tool
 from guardrails.policy import Policy, default_policy

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from agent.api import create_app
-from agent.fakes_api import KEY, POLICY, FixedCatalogue, Said, api_deps
-from agent.serving import running
+from agent.serve.http_server import running
+from agent.testing.api import KEY, POLICY, FixedCatalogue, Said, api_deps
 from flightloop.chat import Ask, ResponseExtension
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy

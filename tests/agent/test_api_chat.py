@@ -11,9 +11,9 @@ import openai
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.budgets import TenantBudgets
-from agent.fakes_api import KEY, OTHER_KEY, Said, ScriptedChat, api_deps
-from agent.serving import running
+from agent.run.budgets import TenantBudgets
+from agent.serve.http_server import running
+from agent.testing.api import KEY, OTHER_KEY, Said, ScriptedChat, api_deps
 from flightloop.chat import ResponseExtension
 from flightloop.errors import Interrupted, ModelUnavailable, Overloaded
 from flightloop.runs import Budget

@@ -10,9 +10,9 @@ import openai
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.budgets import TenantBudgets
-from agent.fakes_api import KEY, Said, api_deps
-from agent.serving import running
+from agent.run.budgets import TenantBudgets
+from agent.serve.http_server import running
+from agent.testing.api import KEY, Said, api_deps
 from flightloop.errors import ContextTooLong
 from flightloop.limits import CHOICES
 from flightloop.runs import Budget

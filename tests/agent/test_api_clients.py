@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.budgets import TenantBudgets
-from agent.chat_model import Capabilities
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
+from agent.models.chat_model import Capabilities
+from agent.run.budgets import TenantBudgets
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
 from flightloop.errors import InvalidRequest, Overloaded
 from flightloop.runs import Budget
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import httpx
 
 from agent.api import ApiDeps, create_app
-from agent.deltas import LocalDeltas
-from agent.fakes_api import KEY, api_deps
-from agent.journal import Claim
-from agent.serving import running
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import Claim
+from agent.serve.http_server import running
+from agent.testing.api import KEY, api_deps
 from flightloop.content import TextPart
 from flightloop.events import (
     CallsDecided,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 
 from agent.api import ApiDeps
-from agent.journal import new_id
+from agent.run.journal import new_id
 from flightloop.events import RunCreated
 from flightloop.runs import Caller, Parent
 from tests.agent.test_api_runs import answered, client, created, deps, refused

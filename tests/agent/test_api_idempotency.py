@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.fakes_api import KEY, api_deps
+from agent.testing.api import KEY, api_deps
 
 RUN = {"agent": "support", "input": "Where is my order?"}
 

@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import auth
-from agent.api import ApiDeps, create_app
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
+from agent.api import ApiDeps, auth, create_app
 from agent.store import sql_journal
+from agent.testing.api import KEY, OTHER_KEY, api_deps
 from flightloop.keys import Role
 
 RUN = {"agent": "support", "input": "Where is my order?"}

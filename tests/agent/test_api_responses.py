@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from agent.api import ApiDeps, create_app
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from agent.serving import running
+from agent.serve.http_server import running
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
 from flightloop.errors import ModelUnavailable, Overloaded
 from flightloop.sse import SSEDecoder
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
-from agent.readiness import Readiness
+from agent.reporting.readiness import Readiness
+from agent.testing.api import KEY, OTHER_KEY, api_deps
 from flightloop.events import (
     ApprovalRequested,
     CallsDecided,

@@ -26,10 +26,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent.api import create_app
-from agent.commands import cancel
-from agent.fakes_api import KEY, api_deps
-from agent.serving import running
+from agent.run.commands import cancel
+from agent.serve.http_server import running
 from agent.store import sql_journal
+from agent.testing.api import KEY, api_deps
 from flightloop.events import RunCreated
 from flightloop.runs import Budget, Run
 from tests.postgres import Postgres

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.commands import cancel, interrupt, resume
-from agent.journal import Journal
+from agent.run.commands import cancel, interrupt, resume
+from agent.run.journal import Journal
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import RunCreated, RunEnded
 from flightloop.runs import Budget, Run, RunStatus, StopReason

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.chat_model import Capabilities
-from agent.compaction import DIGEST_SHARE, ContextExhausted, compact
-from agent.context import RECALL, Conversation, Estimator, Exchange, Prompt, answer_room
-from agent.fakes import ScriptedChatModel, Turn, calls, text
-from agent.history import History
-from agent.run import fold
+from agent.loop.compaction import DIGEST_SHARE, ContextExhausted, compact
+from agent.loop.context import RECALL, Conversation, Estimator, Exchange, Prompt, answer_room
+from agent.models.chat_model import Capabilities
+from agent.run.history import History
+from agent.run.state import fold
+from agent.testing.fakes import ScriptedChatModel, Turn, calls, text
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.content import TextPart
 from flightloop.errors import ContextTooLong

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.auth import Keyring, key_from_file
+from agent.api.auth import Keyring, key_from_file
 from agent.config import Settings, load_settings
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, Unauthorized

@@ -14,8 +14,6 @@ from rich.console import Console
 
 from agent.admin.evals import Show, Wish, evaluate
 from agent.api import create_app
-from agent.budgets import Prices
-from agent.chat_model import Capabilities
 from agent.config import Settings
 from agent.evals.databases import prepare
 from agent.evals.dialogue import dialogue
@@ -25,11 +23,13 @@ from agent.evals.recording import Recording
 from agent.evals.tally import Tally
 from agent.evals.task import Call, RecordedCall, Task, TaskError, load, read
 from agent.evals.transcript import Transcript
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.project import Project, load_project
-from agent.serving import bind, running
+from agent.models.chat_model import Capabilities
+from agent.project.project import Project, load_project
+from agent.run.budgets import Prices
+from agent.serve.http_server import bind, running
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError

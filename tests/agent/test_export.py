@@ -10,13 +10,13 @@ import pytest
 
 from agent.admin.export import Wanted, export_runs
 from agent.config import Settings
-from agent.export import Exporter, Sample, pairs
-from agent.home import open_home
-from agent.journal import Journal
+from agent.lessons.export import Exporter, Sample, pairs
 from agent.lessons.moves import planned, reply
 from agent.lessons.oracle import Call, Plan, Say, Saying, Solution
 from agent.lessons.stage import Case, Stage, Turn
-from agent.project import load_project
+from agent.project.project import load_project
+from agent.run.journal import Journal
+from agent.serve.home import open_home
 from agent.store import memory_journal, sql_journal
 from flightloop.errors import ConfigError
 from flightloop.events import FeedbackGiven, OutcomeVerified

@@ -12,9 +12,9 @@ import pytest
 
 from agent.admin.graph import find, show_graph, tree
 from agent.config import load_settings
-from agent.facts import NO_LOOKUP, Lookup
-from agent.history import dump
-from agent.project import load_project
+from agent.loop.evidence_source import NO_LOOKUP, Lookup
+from agent.project.project import load_project
+from agent.run.history import dump
 from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.document import GroundednessEntry

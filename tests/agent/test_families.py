@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.journal import Journal
-from agent.spec import AgentSpec
-from agent.subagent import check, tool_name
+from agent.project.agent_spec import AgentSpec
+from agent.project.subagent import check, tool_name
+from agent.run.journal import Journal
 from flightloop.errors import ConfigError
 from flightloop.events import CancelRequested
 from flightloop.runs import Caller, Parent

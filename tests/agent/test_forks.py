@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent.fakes import RuleGuard, calls, on, text
-from agent.journal import Idempotency
-from agent.run import fold
+from agent.run.journal import Idempotency
+from agent.run.state import fold
+from agent.testing.fakes import RuleGuard, calls, on, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
 from flightloop.events import RunCreated

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agent.commands import cancel
-from agent.fakes import RuleGuard, calls, on, plan, text
+from agent.run.commands import cancel
+from agent.testing.fakes import RuleGuard, calls, on, plan, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.events import ToolResult

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent.commands import cancel, interrupt, resume
-from agent.fakes import RuleGuard, calls, on, text
+from agent.run.commands import cancel, interrupt, resume
+from agent.testing.fakes import RuleGuard, calls, on, text
 from flightloop.errors import Conflict
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunStatus, StopReason

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.journal import Idempotency, Journal, LeaseLost
+from agent.run.journal import Idempotency, Journal, LeaseLost
 from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
 from flightloop.events import (
     CallsDecided,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api import create_app
-from agent.fakes_api import KEY, api_deps
-from agent.journal import Journal, all_events
-from agent.store.page import page
+from agent.run.journal import Journal, all_events
+from agent.store.rules.page import page
+from agent.testing.api import KEY, api_deps
 from flightloop.events import ApprovalRequested, Judged
 from flightloop.verdicts import Action, Stage, Verdict
 from tests.agent.conftest import Clock, created

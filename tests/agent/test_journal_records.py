@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.journal import Journal, Projection
+from agent.run.journal import Journal, Projection
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import (
     ApprovalRequested,

@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agent.budgets import Exhausted, Prices, Reservation, Shared, TenantBudgets, Window, used_up
-from agent.journal import Claim, Journal, LeaseLost
-from agent.ledger import Completion
+from agent.run.budgets import Exhausted, Prices, Reservation, Shared, TenantBudgets, Window, used_up
+from agent.run.journal import Claim, Journal, LeaseLost
+from agent.run.ledger import Completion
 from agent.store import memory_journal
 from flightloop.chat import Usage
 from flightloop.events import CallsDecided, ModelCall, RunCreated, RunEnded

@@ -17,7 +17,6 @@ import pytest
 from agent.admin.lessons import write_lessons
 from agent.config import Settings
 from agent.evals.task import load
-from agent.intents import Intents
 from agent.lessons import goods
 from agent.lessons.desk import Desk, NoSuchOrder
 from agent.lessons.judging import Judging
@@ -27,8 +26,9 @@ from agent.lessons.oracle import Call, Oracle, OutOfStep, Plan, Say, Solution
 from agent.lessons.phrases import Phrases, Untold
 from agent.lessons.stage import Case, Stage, Turn
 from agent.lessons.talk import question
-from agent.project import EMBEDDED, Project, load_project
-from agent.spec import Example
+from agent.project.agent_spec import Example
+from agent.project.intents import Intents
+from agent.project.project import EMBEDDED, Project, load_project
 from agent.store import memory_journal
 from flightloop.answer import completed
 from flightloop.chat import ChatRequest

@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from agent.config import Settings
-from agent.logs import log_file, log_to_file
-from agent.project import LiveProject
+from agent.project.project import LiveProject
+from agent.reporting.logs import log_file, log_to_file
 from flightloop.cli.project import write_project
 
 log = structlog.get_logger()

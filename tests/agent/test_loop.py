@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent.budgets import Prices, TenantBudgets
-from agent.commands import resume
-from agent.fakes import calls, plan, text
-from agent.run import fold
+from agent.run.budgets import Prices, TenantBudgets
+from agent.run.commands import resume
+from agent.run.state import fold
+from agent.testing.fakes import calls, plan, text
 from flightloop.chat import Usage
 from flightloop.content import text_of
 from flightloop.errors import Conflict
@@ -303,7 +303,7 @@ async def test_released_text_is_published_while_it_is_decoded(make_bench: Callab
 
 
 def test_stop_reasons_of_budgets_are_all_resumable() -> None:
-    from agent.run import RESUMABLE
+    from agent.run.state import RESUMABLE
 
     assert {reason for reason in StopReason if reason.startswith("budget")} <= RESUMABLE
 

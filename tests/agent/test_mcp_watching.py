@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.api import create_app
-from agent.fakes import RuleGuard, calls, on, text
-from agent.fakes_api import KEY, api_deps
 from agent.mcp_server.watching import RunWatch
-from agent.serving import running
+from agent.serve.http_server import running
+from agent.testing.api import KEY, api_deps
+from agent.testing.fakes import RuleGuard, calls, on, text
 from flightloop import AsyncFlightloop
 from flightloop.content import text_of
 from flightloop.events import RunEvent

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent.fakes_api import Said, ScriptedChat
 from agent.models.measured import MeasuredChatModel
+from agent.testing.api import Said, ScriptedChat
 from flightloop.chat import ChatRequest
 from flightloop.errors import ModelUnavailable
 from observability import catalog

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.api import ApiDeps, create_app
-from agent.fakes import calls, text
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
 from agent.model_call.markup import CallAsText, Markup
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
+from agent.testing.fakes import calls, text
 from flightloop.content import text_of
 from flightloop.tool import tool
 

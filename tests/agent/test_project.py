@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.catalogue import ProjectCatalogue
-from agent.kits import Kits
-from agent.project import EMBEDDED, LiveProject, load_project
-from agent.readiness import Readiness, readiness
+from agent.loop.agent_runtime import Kits
+from agent.project.catalogue import ProjectCatalogue
+from agent.project.project import EMBEDDED, LiveProject, load_project
+from agent.reporting.readiness import Readiness, readiness
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, NotFound
 from flightloop.events import RunCreated

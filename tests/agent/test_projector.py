@@ -4,10 +4,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agent.commands import cancel
-from agent.journal import Journal
-from agent.overview import Overviews
-from agent.projector import Projector
+from agent.reporting.overview import Overviews
+from agent.reporting.projector import Projector
+from agent.run.commands import cancel
+from agent.run.journal import Journal
 from agent.store import memory_journal
 from flightloop.content import TextPart
 from flightloop.events import ApprovalRequested, CallsDecided, ModelCall, Replied, RunCreated, RunEnded

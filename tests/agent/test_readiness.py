@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.chat_model import Capabilities
-from agent.fakes import ScriptedChatModel
-from agent.fakes_api import api_deps
-from agent.readiness import Readiness, not_ready
+from agent.models.chat_model import Capabilities
+from agent.reporting.readiness import Readiness, not_ready
 from agent.store import memory_journal, sql_journal
+from agent.testing.api import api_deps
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import ModelCard
 from flightloop.errors import ModelUnavailable
 from tests.agent.test_api_runs import calling

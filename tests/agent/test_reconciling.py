@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.fakes import calls, text
-from agent.perform import RECONCILED, UNKNOWN, UNPERFORMED
+from agent.loop.perform import RECONCILED, UNKNOWN, UNPERFORMED
+from agent.testing.fakes import calls, text
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext, tool, tool_of
 from tools.registry import Registry

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from agent import compose
 from agent.admin.regressions import Request, write_regression
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, load
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.journal import Journal
-from agent.kits import Kit
-from agent.project import Project, load_project
-from agent.solo import Operator, Solo, agrees
+from agent.loop.agent_runtime import Kit
+from agent.loop.inline_runner import Operator, Solo, agrees
+from agent.project.project import Project, load_project
+from agent.run.journal import Journal
+from agent.serve import factories
 from agent.store import memory_journal
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from flightloop.events import RunCreated
@@ -117,7 +117,7 @@ async def test_a_run_that_goes_on_is_refused() -> None:
 
 async def test_the_command_appends_to_the_project_and_masks(project: Project, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", project=project.folder)
-    journal = compose.open_journal(settings)
+    journal = factories.open_journal(settings)
     [run] = await converse(project, journal, [plan("add", "add_reminder"), ADD, text("Added.")])
     await journal.close()
     said: list[str] = []
@@ -153,7 +153,7 @@ async def told(*command: str, at: Path = ROOT, **environ: str) -> tuple[int, str
         sys.executable,
         *command,
         cwd=at,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'agent/sdk'}", "COLUMNS": "160", **environ},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}", "COLUMNS": "160", **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -180,7 +180,7 @@ async def test_from_a_new_project_over_a_failed_run_to_a_task_that_finds_it(tmp_
     folder, home, lists = tmp_path / "notes", tmp_path / "home", ("list_reminders", "{}")
     # Its tools.py must not be taken for the package where one stands in the folder.
     project = load_project(folder, ())
-    journal = compose.open_journal(Settings(home=home, project=folder))
+    journal = factories.open_journal(Settings(home=home, project=folder))
     [run] = await converse(project, journal, [PLAN, LIST, text("Nothing is on your list.")])
     await journal.close()
     where = {"FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_PROJECT": str(folder)}

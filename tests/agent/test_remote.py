@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.models.remote import RemoteChatModel, RemoteConfig, base_url
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.errors import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.fakes import ScriptedChatModel, Turn
 from agent.models.retrying import COMPLETIONS, RUNS, Retries, RetryingChatModel
+from agent.testing.fakes import ScriptedChatModel, Turn
 from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta
 from flightloop.errors import ContextTooLong, FlightloopError, InternalError, ModelUnavailable, Overloaded
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.history import History
-from agent.run import RESUMABLE, TRANSITIONS, RunState, apply, fold, fold_state
+from agent.run.history import History
+from agent.run.state import RESUMABLE, TRANSITIONS, RunState, apply, fold, fold_state
 from flightloop.chat import Usage
 from flightloop.errors import Conflict
 from flightloop.events import (

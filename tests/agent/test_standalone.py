@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.project import write_project
 
 ROOT = Path(__file__).parents[2]

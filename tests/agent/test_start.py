@@ -17,7 +17,7 @@ httpcore.ConnectError: All connection attempts failed
 
 The above exception was the direct cause of the following exception:
 
-  File "agent/compose.py", line 80, in model_name
+  File "agent/serve/factories.py", line 80, in model_name
     raise ConfigError(
 """
 

@@ -19,14 +19,15 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import create_engine, event, text
 
-from agent.budgets import Prices, Reservation, Shared, Window
-from agent.ledger import Completion
-from agent.store import sql, sql_journal
-from agent.store.interrupts import reader
-from agent.store.migrate import migrate
-from agent.store.node import NodeLock
-from agent.store.tables import metadata
-from agent.store.urls import synchronous
+from agent.run.budgets import Prices, Reservation, Shared, Window
+from agent.run.ledger import Completion
+from agent.store import sql_journal
+from agent.store.sql import backend
+from agent.store.sql.interrupt_reader import reader
+from agent.store.sql.migrate import migrate
+from agent.store.sql.node import NodeLock
+from agent.store.sql.tables import metadata
+from agent.store.sql.urls import synchronous
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.events import CallsDecided, FeedbackGiven, Judged, ModelCall, RunCreated
@@ -80,7 +81,7 @@ async def test_forks_that_are_there_already_have_their_writes_in_one_place(any_u
     with engine.begin() as connection:
         context = MigrationContext.configure(connection)
         with Operations.context(context):
-            importlib.import_module("agent.store.migrations.versions.0006_forks").downgrade()
+            importlib.import_module("agent.store.sql.migrations.versions.0006_forks").downgrade()
         connection.execute(text("UPDATE alembic_version SET version_num = '0005_writes'"))
         document = json.dumps({"tool": "pay", "arguments": {}, "callers": [runs[2].id]})
         values = {"session_id": runs[2].session_id, "run_id": "child", "call_id": "c", "document": document}
@@ -187,8 +188,8 @@ async def test_the_runs_of_a_dead_worker_are_free_at_once(any_url: str) -> None:
 
 RESERVING = """
 import asyncio, os, sys
-from agent.budgets import Prices, Reservation, Shared, Window
-from agent.ledger import Completion
+from agent.run.budgets import Prices, Reservation, Shared, Window
+from agent.run.ledger import Completion
 from agent.store import sql_journal
 from flightloop.runs import Budget
 
@@ -279,11 +280,11 @@ async def test_a_writer_goes_on_with_another_connection(server: Postgres) -> Non
 async def test_a_lock_that_is_waited_for_too_long_spoils_nothing(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "PATIENCE_MS", 100)
+    monkeypatch.setattr(backend, "PATIENCE_MS", 100)
     url = server.database()
     journal, engine = sql_journal(url), create_engine(synchronous(url))
     with engine.connect() as other:
-        other.exec_driver_sql(f"SELECT pg_advisory_xact_lock({sql.WRITERS})")
+        other.exec_driver_sql(f"SELECT pg_advisory_xact_lock({backend.WRITERS})")
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="lock timeout"):
                 await journal.create(CREATED)

@@ -11,8 +11,8 @@ import pytest
 
 from agent.store import sql_journal
 from agent.store.journal import StoreJournal
-from agent.store.listener import Listener
-from agent.store.urls import synchronous
+from agent.store.sql.listener import Listener
+from agent.store.sql.urls import synchronous
 from flightloop.events import FeedbackGiven, RunCreated
 from flightloop.runs import Budget, Rating
 from tests.postgres import Postgres

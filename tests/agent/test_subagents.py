@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from agent.commands import cancel, interrupt, resume
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, text
-from agent.kits import Guards, Kit, kit_of
-from agent.project import Project
-from agent.solo import Solo
-from agent.spec import AgentSpec
+from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.inline_runner import Solo
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import Project
+from agent.project.subagent import run_id
+from agent.run.commands import cancel, interrupt, resume
 from agent.store import memory_journal
-from agent.subagent import run_id
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Budget, Run

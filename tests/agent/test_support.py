@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.commands import interrupt
-from agent.deltas import LocalDeltas
-from agent.facts import Lookup
-from agent.fakes import ScriptedChatModel, Turn, calls, plan, text
-from agent.journal import Journal
-from agent.kits import Kits
-from agent.project import LiveProject
+from agent.loop.agent_runtime import Kits
+from agent.loop.evidence_source import Lookup
+from agent.loop.worker import Worker, WorkerConfig
+from agent.project.project import LiveProject
+from agent.run.commands import interrupt
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import Journal
 from agent.store import sql_journal
-from agent.store.interrupts import reader
-from agent.worker import Worker, WorkerConfig
+from agent.store.sql.interrupt_reader import reader
+from agent.testing.fakes import ScriptedChatModel, Turn, calls, plan, text
 from flightloop.content import text_of
 from flightloop.events import Judged, RunCreated
 from flightloop.runs import Run

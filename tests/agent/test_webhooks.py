@@ -11,10 +11,10 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from agent.journal import Journal
-from agent.serving import running
+from agent.reporting.webhooks import DeliveryConfig, Endpoint, Webhook, deliver
+from agent.run.journal import Journal
+from agent.serve.http_server import running
 from agent.store import memory_journal, sql_journal
-from agent.webhooks import DeliveryConfig, Endpoint, Webhook, deliver
 from flightloop.content import TextPart
 from flightloop.errors import Conflict
 from flightloop.events import ModelCall, Replied, RunCreated, RunEnded

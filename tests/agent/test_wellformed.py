@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.api import ApiDeps
-from agent.fakes import calls, text
-from agent.fakes_server import ScriptedAnswer
+from agent.testing.fakes import calls, text
+from agent.testing.model_server import ScriptedAnswer
 from flightloop.chat import FunctionCall
 from flightloop.content import text_of
 from flightloop.tool import tool

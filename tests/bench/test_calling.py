@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agent.config import load_settings
-from agent.evals.shares import wilson
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.evals.confidence_interval import wilson
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from bench.calling.asking import CUT_OFF, MOST_TOKENS, Answer, AskFailed, Endpoint, FakeModel, Message, Tool, called
 from bench.calling.calibration import BINS, Point, error, reliability
 from bench.calling.categories import CATEGORIES, ROWS, Category, chosen, sample

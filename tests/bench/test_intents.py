@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.evals.task import TaskError
-from agent.intents import Intents
-from agent.project import EMBEDDED
+from agent.project.intents import Intents
+from agent.project.project import EMBEDDED
 from bench.intents import read
 
 

@@ -15,13 +15,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agent.deltas import LocalDeltas
-from agent.fakes import ScriptedChatModel, calls, text
-from agent.kits import Kits
-from agent.project import LiveProject, load_project
+from agent.loop.agent_runtime import Kits
+from agent.loop.worker import Worker, WorkerConfig
+from agent.project.project import LiveProject, load_project
+from agent.run.deltas import LocalDeltas
 from agent.store import sql_journal
-from agent.store.interrupts import reader
-from agent.worker import Worker, WorkerConfig
+from agent.store.sql.interrupt_reader import reader
+from agent.testing.fakes import ScriptedChatModel, calls, text
 from bench.__main__ import DATA, app
 from bench.engine.page import put
 from bench.errors import BenchError

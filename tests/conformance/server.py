@@ -16,10 +16,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api import create_app
-from agent.fakes_api import KEY, api_deps
 from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
-from agent.serving import bind, running
-from agent.signals import stop_on_signals
+from agent.serve.http_server import bind, running
+from agent.serve.signals import stop_on_signals
+from agent.testing.api import KEY, api_deps
 from tests.conformance.prescribed import PrescribedServer
 
 

@@ -9,7 +9,7 @@ from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ElicitRequestParams, ElicitResult, LoggingMessageNotificationParams
 
-from agent.serving import running
+from agent.serve.http_server import running
 from tests.conformance import client as suite_client
 from tests.conformance.server import serving
 

@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from agent.app import model_deployment
-from agent.chat_model import Capabilities
+from agent.models.chat_model import Capabilities
 from agent.serve.connections import interrupt_watch, metrics_sink
 from agent.serve.model import ServeChatModel
 from agent.store import sql_journal

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.evals.shares import wilson
+from agent.evals.confidence_interval import wilson
 from flightloop.errors import ConfigError
 from model.tuner.evaluation import Scored
 from model.tuner.gate.answers import LEAST, NAMES, compare_answers

@@ -32,7 +32,7 @@ def environ(server: FakeServer) -> dict[str, str]:
         **os.environ,
         "FLIGHTLOOP_URL": server.url,
         "FLIGHTLOOP_API_KEY": server.api_key,
-        "PYTHONPATH": str(Path(__file__).parents[2] / "agent/sdk"),
+        "PYTHONPATH": str(Path(__file__).parents[2] / "sdk"),
         "COLUMNS": "200",
     }
 

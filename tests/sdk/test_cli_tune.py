@@ -29,7 +29,7 @@ def platform(tmp_path: Path) -> Path:
 def test_arguments_and_exit_code_are_the_tuners(platform: Path, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "model").mkdir()  # of the working directory: not the platform's
     (tmp_path / "model" / "__init__.py").write_text("raise SystemExit('the wrong one')")
-    sdk = Path(__file__).parents[2] / "agent/sdk"
+    sdk = Path(__file__).parents[2] / "sdk"
     command = [sys.executable, "-P", "-c", "from flightloop.cli import main; main()", "tune", *arguments]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (platform, sdk)))}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)

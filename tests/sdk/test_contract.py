@@ -3,8 +3,8 @@
 import pytest
 
 from agent.api import create_app
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from agent.serving import bind, running
+from agent.serve.http_server import bind, running
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
 from flightloop import AsyncFlightloop, errors
 from flightloop.response_events import ResponseCompleted
 from flightloop.runs import Budget, RunStatus

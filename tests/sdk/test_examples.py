@@ -12,7 +12,7 @@ from flightloop.testing import FakeServer
 from flightloop.testing.scene import shop
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "agent/sdk/examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "sdk/examples").glob("*.py"))
 
 
 @pytest.fixture

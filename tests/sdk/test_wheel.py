@@ -16,7 +16,7 @@ import pytest
 
 from flightloop.testing import FakeServer
 
-SDK = Path(__file__).parents[2] / "agent/sdk"
+SDK = Path(__file__).parents[2] / "sdk"
 PROGRAM = """
 import sys
 from typing import assert_type

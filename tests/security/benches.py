@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.fakes import LocalHosts, ScriptedChatModel, Turn
-from agent.spec import AgentSpec
+from agent.project.agent_spec import AgentSpec
 from agent.store import memory_journal
+from agent.testing.fakes import LocalHosts, ScriptedChatModel, Turn
 from flightloop.tool import Tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from agent.fakes_server import ScriptedServer
+from agent.testing.model_server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ class Standalone:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def front(self) -> psutil.Process:
-        [front] = [child for child in self.children() if "agent.front" in child.cmdline()]
+        [front] = [child for child in self.children() if "agent.serve.front" in child.cmdline()]
         return front
 
 

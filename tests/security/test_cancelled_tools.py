@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import AsyncFlightloop
 from flightloop.events import RunEnded, ToolIntent, ToolResult
 from flightloop.runs import Run, RunStatus

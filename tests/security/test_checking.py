@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent import checking
-from agent.checking import TOO_LONG, Checking
-from agent.fakes import calls, text
+from agent.loop import argument_errors
+from agent.loop.argument_errors import TOO_LONG, Checking
+from agent.testing.fakes import calls, text
 from flightloop.chat import FunctionCall
 from flightloop.events import ToolResult
 from flightloop.tool import Effect, Tool, ToolSpec, tool, tool_of
@@ -90,7 +90,7 @@ async def test_many_short_checks_leave_the_loop() -> None:
 
 
 async def test_a_decisions_calls_are_checked_for_so_long_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "TOGETHER_S", 0.2)
+    monkeypatch.setattr(argument_errors, "TOGETHER_S", 0.2)
     toolbox = seen({"$ref": "#/$defs/node"}, seconds=0.05, **{"$defs": {"node": NODE}})
     found = await check(toolbox, 64)
     assert found.count([TOO_LONG]) == 64 - len(toolbox.threads) > 50
@@ -104,7 +104,7 @@ def odd(x: Any) -> str:
 
 
 async def test_a_run_goes_on_after_calls_that_took_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "TOGETHER_S", 0.02)
+    monkeypatch.setattr(argument_errors, "TOGETHER_S", 0.02)
     found = tool_of(odd)
     assert found is not None
     parameters = {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": DOUBLED}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.compose import tools_config
 from agent.config import Settings
+from agent.serve.factories import tools_config
 from flightloop.errors import ConfigError
 
 LOCAL = 5432

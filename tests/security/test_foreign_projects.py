@@ -19,7 +19,6 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from agent import compose
 from agent.admin.evals import Wish, evaluate
 from agent.admin.regressions import append
 from agent.admin.telling import tell
@@ -28,8 +27,9 @@ from agent.evals.databases import MOST_FILES, prepare
 from agent.evals.judging import judge
 from agent.evals.task import Expectation, Task, TaskError
 from agent.evals.transcript import Transcript
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.project import MOST_DOCUMENTS, LiveProject, load_project
+from agent.project.project import MOST_DOCUMENTS, LiveProject, load_project
+from agent.serve import factories
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.errors import ConfigError
 from tools.mcp.pins import FILE as PINS
 from tools.mcp.pins import write_pins
@@ -80,7 +80,7 @@ def test_a_project_around_the_home_does_not_see_it_while_it_is_loaded(project: P
     home = filled(project / place)
     paths = [str(home / "key"), str(home / "flightloop.db"), str(project / "agents" / "clerk.yaml")]
     (project / "tools.py").write_text(SEES.format(paths=paths))
-    loaded = compose.read_project(Settings(home=home, project=project))
+    loaded = factories.read_project(Settings(home=home, project=project))
     seen = loaded.registry.get("told").description
     assert KEY not in seen
     assert "instructions: Help." in seen, "what belongs to the project is there"
@@ -89,7 +89,7 @@ def test_a_project_around_the_home_does_not_see_it_while_it_is_loaded(project: P
 def test_another_platforms_home_is_not_shown_either(project: Path, tmp_path: Path) -> None:
     home = filled(project / ".flightloop")
     (project / "tools.py").write_text(SEES.format(paths=[str(home / "key")]))
-    loaded = compose.read_project(Settings(home=tmp_path / "mine", project=project))
+    loaded = factories.read_project(Settings(home=tmp_path / "mine", project=project))
     assert KEY not in loaded.registry.get("told").description
 
 
@@ -99,13 +99,13 @@ def test_a_journal_that_lies_elsewhere_is_not_shown(project: Path, tmp_path: Pat
         journal.write_text(KEY)
     (project / "tools.py").write_text(SEES.format(paths=list(map(str, journals))))
     settings = Settings(home=tmp_path / "home", project=project, database_url=f"sqlite:///{journals[0]}")
-    assert KEY not in compose.read_project(settings).registry.get("told").description
-    assert set(journals) <= set(compose.tools_config(settings).protected)
+    assert KEY not in factories.read_project(settings).registry.get("told").description
+    assert set(journals) <= set(factories.tools_config(settings).protected)
 
 
 def test_a_project_in_the_home_is_an_error_that_says_what_to_do(project: Path) -> None:
     with pytest.raises(ConfigError, match="keep the project elsewhere"):
-        compose.read_project(Settings(home=project.parent, project=project))
+        factories.read_project(Settings(home=project.parent, project=project))
 
 
 # -- evaluation -----------------------------------------------------------------------------------
@@ -275,8 +275,8 @@ def test_a_regression_is_not_written_through_a_link(tmp_path: Path) -> None:
 LIBRARIES = ("structlog", "typer", "yaml", "httpx", "pydantic", "numpy", "torch", "rich", "streamlit", "safetensors")
 STARTED = {
     "agent": ["--help"],
-    "agent.front": [],
-    "agent.tether": [],
+    "agent.serve.front": [],
+    "agent.serve.tether": [],
     "bench": ["--help"],
     "dashboards": [],
     "flightloop.testing": ["no port"],

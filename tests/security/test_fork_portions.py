@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, text
-from agent.journal import Idempotency
-from agent.run import fold
-from agent.spec import AgentSpec
-from agent.store import copying, forks
+from agent.project.agent_spec import AgentSpec
+from agent.run.journal import Idempotency
+from agent.run.state import fold
+from agent.store.rules import copying, forks
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, text
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import ModelCall, Replied, RunCreated, RunEnded

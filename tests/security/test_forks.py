@@ -14,15 +14,15 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.api import ApiDeps, create_app
-from agent.auth import Keyring
-from agent.catalogue import ProjectCatalogue
-from agent.deltas import LocalDeltas
-from agent.fakes import LocalHosts, ScriptedChatModel, Turn, calls, text
-from agent.fakes_api import KEY, api_deps
-from agent.kits import Kits
-from agent.project import LiveProject
+from agent.api.auth import Keyring
+from agent.loop.agent_runtime import Kits
+from agent.loop.worker import Worker, WorkerConfig
+from agent.project.catalogue import ProjectCatalogue
+from agent.project.project import LiveProject
+from agent.run.deltas import LocalDeltas
 from agent.store import StoreJournal, memory_journal
-from agent.worker import Worker, WorkerConfig
+from agent.testing.api import KEY, api_deps
+from agent.testing.fakes import LocalHosts, ScriptedChatModel, Turn, calls, text
 from flightloop.runs import RunStatus
 from guardrails.audit import verify
 from guardrails.guard import Guard

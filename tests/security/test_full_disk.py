@@ -17,12 +17,12 @@ import pytest
 
 from agent.api import create_app
 from agent.config import Settings
-from agent.fakes_api import KEY, api_deps
-from agent.fakes_server import ScriptedServer
-from agent.readiness import readiness
+from agent.reporting.readiness import readiness
 from agent.store import memory_journal, sql_journal
-from agent.store.room import LOOK_S, MIB, MOST, NEAR, PORTION, SIZE, Room
-from agent.store.urls import files_of
+from agent.store.sql.disk_room import LOOK_S, MIB, MOST, NEAR, PORTION, SIZE, Room
+from agent.store.sql.urls import files_of
+from agent.testing.api import KEY, api_deps
+from agent.testing.model_server import ScriptedServer
 from flightloop.errors import Overloaded, StoreUnavailable
 from flightloop.runs import ProjectInfo
 from tests.security.platforms import Standalone, environment, standalone

@@ -20,13 +20,13 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from agent import compose
-from agent.auth import key_from_file
+from agent.api.auth import key_from_file
 from agent.config import Settings
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
-from agent.home import MADE, open_home
-from agent.logs import log_to_file
+from agent.reporting.logs import log_to_file
+from agent.serve import factories
 from agent.serve.companion import companion
+from agent.serve.home import MADE, open_home
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import private
 from flightloop.errors import ConfigError
 from model.tuner.gate.shelf import Shelf
@@ -110,8 +110,8 @@ async def test_each_writer_keeps_its_files_to_itself(tmp_path: Path, unconfigure
     with open_umask():
         open_home(home)
         key_from_file(home / "key")
-        journal = compose.open_journal(settings)
-        compose.seed_shop(settings)
+        journal = factories.open_journal(settings)
+        factories.seed_shop(settings)
         await journal.close()
         if (file := log_to_file(settings, "api")) is not None:
             file.close()

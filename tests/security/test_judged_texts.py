@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from agent.api import create_app
-from agent.chat_model import Capabilities
-from agent.fakes_api import KEY, Said, ScriptedChat, api_deps
-from agent.history import dump
+from agent.models.chat_model import Capabilities
+from agent.run.history import dump
+from agent.testing.api import KEY, Said, ScriptedChat, api_deps
 from flightloop.chat import ChatMessage
 from flightloop.content import Table, TablePart, TextPart, text_of, with_text
 from flightloop.tool import Effect, ToolSpec

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.chat_model import Capabilities
-from agent.fakes import text
 from agent.model_call.call import MORE_CHARACTERS, TOKEN_CHARACTERS, GuardedCall, Way
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import Markup
 from agent.model_call.repetition import repeats
+from agent.models.chat_model import Capabilities
+from agent.testing.fakes import text
 from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta, Tags
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict

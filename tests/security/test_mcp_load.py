@@ -13,10 +13,10 @@ import pytest
 from mcp.types import TextResourceContents
 
 from agent.api.events import BATCH
-from agent.deltas import LocalDeltas
-from agent.fakes import calls, text
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
 from agent.mcp_server import http as mcp_http
+from agent.run.deltas import LocalDeltas
+from agent.testing.api import KEY, OTHER_KEY, api_deps
+from agent.testing.fakes import calls, text
 from flightloop.call import Call
 from flightloop.events import DeltaEvent, Judged, RunEvent
 from flightloop.keys import Caller, Role

@@ -7,9 +7,9 @@ import pytest
 
 from agent.api import create_app
 from agent.config import load_settings
-from agent.fakes_api import KEY, api_deps
+from agent.serve.http_server import running
 from agent.serve.prometheus import prometheus_config
-from agent.serving import running
+from agent.testing.api import KEY, api_deps
 
 NEARBY = ["127.0.0.1", "127.0.0.1:8000", "127.5.5.5", "localhost", "LOCALHOST:8000", "[::1]:8000", "[::1]"]
 FOREIGN = ["evil.example", "evil.example:8000", "localhost.evil.example", "10.0.0.5:8000", "127.0.0.1.evil.example",

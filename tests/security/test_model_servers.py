@@ -18,11 +18,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
 from agent.api import create_app
-from agent.fakes_api import KEY, api_deps
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.models.remote import MOST_OF_EVENT, MOST_OF_LIST, RemoteChatModel, RemoteConfig
 from agent.models.server_error import MOST_LOGGED
-from agent.serving import running
+from agent.serve.http_server import running
+from agent.testing.api import KEY, api_deps
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.answer import Answer
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest, ModelUnavailable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.history import dump
+from agent.run.history import dump
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard

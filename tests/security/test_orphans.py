@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
 from agent.serve.sweeper import left_of, sweep
-from agent.tether import tethered
+from agent.serve.tether import tethered
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import AsyncFlightloop
 from flightloop.events import ToolIntent
 from observability.config import TracingConfig

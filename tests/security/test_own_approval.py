@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.fakes_server import ScriptedAnswer, ScriptedServer
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import AsyncFlightloop
 from tests.security.platforms import environment, standalone
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from agent.compose import LOOKUP, seed_shop
 from agent.config import Settings
-from agent.home import open_home
+from agent.serve.factories import LOOKUP, seed_shop
+from agent.serve.home import open_home
 from flightloop.tool import ToolContext
 from tests.security.conftest import KEY
 from tools.config import ToolsConfig

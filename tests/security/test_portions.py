@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from agent.commands import cancel, interrupt, resume
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel
-from agent.journal import Lease
-from agent.run import fold
-from agent.spec import AgentSpec
-from agent.store import decisions, families, journal, memory_journal, sql_journal
+from agent.project.agent_spec import AgentSpec
+from agent.run.commands import cancel, interrupt, resume
+from agent.run.journal import Lease
+from agent.run.state import fold
+from agent.store import journal, memory_journal, sql_journal
+from agent.store.rules import child_runs, decisions
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.errors import Conflict, StoreUnavailable
 from flightloop.events import ApprovalRequested, CallsDecided, ModelCall, Replied, RunCreated, RunEnded, ToolIntent
@@ -164,7 +165,7 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         made = sql_journal(f"sqlite:///{tmp_path}/journal.db", clock=clock, poll_s=0.01)
     else:
         made = sql_journal(request.getfixturevalue("server").database(), clock=clock, poll_s=0.01)
-    monkeypatch.setattr(families, "MOST", FEW)
+    monkeypatch.setattr(child_runs, "MOST", FEW)
     monkeypatch.setattr(decisions, "EXPIRING", FEW)
     monkeypatch.setattr(journal, "REST_S", 0.001)
     desk = Desk(made, clock)

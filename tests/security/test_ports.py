@@ -20,8 +20,8 @@ from click import ClickException
 
 from agent.app import build
 from agent.config import load_settings
+from agent.serve.http_server import bind
 from agent.serve.proxy import PortShared, check_alone, check_proxy
-from agent.serving import bind
 from bench.platform import Platform
 from flightloop.errors import ConfigError
 from tests.security.platforms import ROOT, environment, free_port, on_ray

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import structlog
 
-from agent.bounded_http import HttpLimits
-from agent.fakes_server import ScriptedServer
 from agent.serve import bounded_proxy
+from agent.serve.bounded_http import HttpLimits
 from agent.serve.bounded_proxy import CALLBACK, VARIABLE, ask_for_limits, check_limits
+from agent.testing.model_server import ScriptedServer
 from tests.security.platforms import on_ray
 from tests.security.raw_http import asked, connected
 

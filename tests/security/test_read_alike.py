@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.intents import Intents
-from agent.project import load_project
+from agent.project.intents import Intents
+from agent.project.project import load_project
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
 from guardrails.document import ArgumentRule

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.fakes import RuleGuard, calls, on, text
-from agent.perform import UNKNOWN
+from agent.loop.perform import UNKNOWN
+from agent.testing.fakes import RuleGuard, calls, on, text
 from flightloop.events import ToolResult
 from flightloop.runs import Run
 from flightloop.tool import Effect, tool, tool_of

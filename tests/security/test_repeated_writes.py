@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent import past
-from agent.fakes import LocalHosts, calls, text
-from agent.past import read_past
-from agent.perform import ELSEWHERE
-from agent.subagent import tool_name
+from agent.loop.perform import ELSEWHERE
+from agent.project.subagent import tool_name
+from agent.run import past
+from agent.run.past import read_past
+from agent.testing.fakes import LocalHosts, calls, text
 from flightloop.content import text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Origin, Run, RunStatus

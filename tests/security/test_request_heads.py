@@ -11,12 +11,12 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from agent.api import create_app
-from agent.bounded_http import PIPELINED, HttpLimits
-from agent.fakes_api import KEY, api_deps
-from agent.front.app import Front
-from agent.front.forwarding import CallerOfFront, Forwarding
-from agent.front.process import api_socket
-from agent.serving import running
+from agent.serve.bounded_http import PIPELINED, HttpLimits
+from agent.serve.front.app import Front
+from agent.serve.front.forwarding import CallerOfFront, Forwarding
+from agent.serve.front.process import api_socket
+from agent.serve.http_server import running
+from agent.testing.api import KEY, api_deps
 from tests.security.platforms import scripted
 from tests.security.raw_http import asked, connected
 

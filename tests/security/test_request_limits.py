@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.api.admission import BATCH
-from agent.chat_model import Capabilities
-from agent.fakes_api import KEY, ScriptedChat, api_deps
-from agent.store.records import REASONS, together
+from agent.api.completions.admission import BATCH
+from agent.models.chat_model import Capabilities
+from agent.store.rules.records import REASONS, together
+from agent.testing.api import KEY, ScriptedChat, api_deps
 from flightloop import limits
 from flightloop.events import RunCreated
 from flightloop.runs import Budget

@@ -10,13 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import auth
-from agent.api import create_app
+from agent.api import auth, create_app
+from agent.api.auth import Keyring
 from agent.api.deps import ApiDeps
-from agent.auth import Keyring
-from agent.fakes_api import KEY, Said, api_deps
-from agent.serving import running
+from agent.serve.http_server import running
 from agent.store import memory_journal
+from agent.testing.api import KEY, Said, api_deps
 
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "Hello?"}]}
 STREAMS = [

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.fakes_api import KEY, api_deps
+from agent.testing.api import KEY, api_deps
 from flightloop import limits
 from flightloop.chat import ChatRequest, FunctionDef, ToolDef
 from flightloop.errors import ConfigError, InvalidRequest, Overloaded

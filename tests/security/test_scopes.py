@@ -11,7 +11,7 @@ import pytest
 
 from agent.api import create_app
 from agent.api.deps import ApiDeps
-from agent.fakes_api import KEY, OTHER_KEY, Said, api_deps
+from agent.testing.api import KEY, OTHER_KEY, Said, api_deps
 
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
 NAME = "x-flightloop-agent"

@@ -15,14 +15,14 @@ import psutil
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from agent import connections
 from agent.api import create_app
 from agent.api.body_limit import BodyLimit
-from agent.bounded_http import HttpLimits
-from agent.fakes_api import KEY, Said, api_deps
-from agent.fakes_server import ScriptedServer
-from agent.front.app import Front
-from agent.serving import running
+from agent.serve import open_connections
+from agent.serve.bounded_http import HttpLimits
+from agent.serve.front.app import Front
+from agent.serve.http_server import running
+from agent.testing.api import KEY, Said, api_deps
+from agent.testing.model_server import ScriptedServer
 from tests.security.platforms import ROOT, environment, scripted, until
 from tests.security.raw_http import connected
 
@@ -240,7 +240,7 @@ def test_a_full_server_drops_who_has_waited_for_longest() -> None:
         def drop(self) -> None:
             self.dropped = True
 
-    full = connections.Connections(3)
+    full = open_connections.Connections(3)
     answered, oldest, newer, newest = clients = [Client() for _ in range(4)]
     for client in clients[:3]:
         full.opened(client)
@@ -256,7 +256,7 @@ def test_a_full_server_drops_who_has_waited_for_longest() -> None:
 
 def test_no_more_files_are_open_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for files in (256, 1024, 4096, 2**20):
-        monkeypatch.setattr("agent.open_files.limit", lambda files=files: files)
-        both = connections.most_connections() + connections.most_passed_on()
-        assert both + connections.OTHERS <= files
-        assert connections.most_connections() <= connections.MOST
+        monkeypatch.setattr("agent.serve.open_files.limit", lambda files=files: files)
+        both = open_connections.most_connections() + open_connections.most_passed_on()
+        assert both + open_connections.OTHERS <= files
+        assert open_connections.most_connections() <= open_connections.MOST

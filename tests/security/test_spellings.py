@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, StringConstraints
 
-from agent.fakes import LocalHosts, calls, text
-from agent.understanding import TOO_LONG
+from agent.loop.understanding import TOO_LONG
+from agent.testing.fakes import LocalHosts, calls, text
 from flightloop.events import ApprovalRequested, ToolIntent, ToolResult
 from flightloop.tool import Effect, Permission, Tool, ToolContext, ToolSpec, tool, tool_of
 from tests.security.benches import ALLOWED, bench

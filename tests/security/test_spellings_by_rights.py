@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.fakes import calls, text
+from agent.testing.fakes import calls, text
 from flightloop.runs import Run
 from flightloop.tool import ToolContext
 from tests.agent.conftest import Bench

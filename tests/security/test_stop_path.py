@@ -22,16 +22,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from agent.api import ApiDeps, create_app
 from agent.config import Settings
-from agent.fakes_api import KEY, OTHER_KEY, Said, ScriptedChat, api_deps
-from agent.fakes_server import ScriptedServer
-from agent.front.app import BODY_BYTES, Front, answered_here
-from agent.front.forwarding import CLIENT, CallerOfFront, Forwarding
-from agent.front.process import FrontOrder, api_socket
-from agent.front.whole_request import PIECE, answers
-from agent.readiness import Readiness, Remembered
-from agent.serving import running
+from agent.reporting.readiness import Readiness, Remembered
+from agent.serve.front.app import BODY_BYTES, Front, answered_here
+from agent.serve.front.forwarding import CLIENT, CallerOfFront, Forwarding
+from agent.serve.front.process import FrontOrder, api_socket
+from agent.serve.front.whole_request import PIECE, answers
+from agent.serve.http_server import running
 from agent.store import sql_journal
-from agent.store.writer import HELD_S
+from agent.store.sql.writer import HELD_S
+from agent.testing.api import KEY, OTHER_KEY, Said, ScriptedChat, api_deps
+from agent.testing.model_server import ScriptedServer
 from flightloop.content import TextPart
 from flightloop.events import RunCreated
 from flightloop.runs import Budget
@@ -341,7 +341,7 @@ async def test_a_process_that_stands_still_holds_up_neither_stop_nor_probe(tmp_p
 
 async def test_without_its_front_the_platform_ends_and_says_so(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model, serving(tmp_path / "home", model) as (api, _):
-        [front] = [child for child in api.children() if "agent.front" in " ".join(child.cmdline())]
+        [front] = [child for child in api.children() if "agent.serve.front" in " ".join(child.cmdline())]
         front.kill()
         await asyncio.to_thread(psutil.wait_procs, [api])
         assert not api.is_running() or api.status() == psutil.STATUS_ZOMBIE

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from agent.api import create_app
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
-from agent.journal import Journal
-from agent.store import memory_journal, sql_journal, stops
+from agent.run.journal import Journal
+from agent.store import memory_journal, sql_journal
+from agent.store.rules import stops
+from agent.testing.api import KEY, OTHER_KEY, api_deps
 
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text as sql
 
-from agent.fakes import calls, text
-from agent.journal import Claim, Journal, Lease
-from agent.perform import UNKNOWN, UNPERFORMED
+from agent.loop.perform import UNKNOWN, UNPERFORMED
+from agent.run.journal import Claim, Journal, Lease
 from agent.store import memory_journal, sql_journal
-from agent.store.presence import AdvisoryPresence
+from agent.store.sql.worker_liveness import AdvisoryPresence
+from agent.testing.fakes import calls, text
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.events import CallsDecided, ModelCall, ToolIntent, ToolResult
 from flightloop.runs import Run

@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.api import create_app
 from agent.api.body_limit import TENANT, HeldBodies
 from agent.api.deps import ApiDeps
-from agent.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, text
-from agent.fakes_api import KEY, OTHER_KEY, api_deps
-from agent.front.app import Front
-from agent.spec import AgentSpec
+from agent.project.agent_spec import AgentSpec
+from agent.serve.front.app import Front
 from agent.store import memory_journal, sql_journal
+from agent.testing.api import KEY, OTHER_KEY, api_deps
+from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, text
 from flightloop.cli.project import write_project
 from flightloop.errors import Overloaded
 from flightloop.tool import ToolContext, tool

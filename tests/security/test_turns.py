@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api import ApiDeps, create_app, forking
-from agent.chat_model import Capabilities
-from agent.fakes_api import KEY, OTHER_KEY, ScriptedChat, api_deps
+from agent.models.chat_model import Capabilities
+from agent.testing.api import KEY, OTHER_KEY, ScriptedChat, api_deps
 from flightloop.events import RunCreated, RunEnded
 from flightloop.runs import Budget, RunStatus, StopReason
 from guardrails.turns import Turns

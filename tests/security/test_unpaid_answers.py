@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps, create_app
-from agent.api.owner import CompletionOwner
-from agent.fakes_api import KEY, ScriptedChat, api_deps
+from agent.api.completions.owner import CompletionOwner
 from agent.model_call.call import GuardedCall
+from agent.testing.api import KEY, ScriptedChat, api_deps
 from flightloop.answer import Answer
 from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta
 

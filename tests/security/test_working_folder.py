@@ -12,7 +12,7 @@ import pytest
 from click import Command, Context
 
 from agent.serve.folder import RELATIVE, leave_for_platform, make_absolute
-from agent.store.urls import absolute
+from agent.store.sql.urls import absolute
 from tests.security.platforms import ROOT, on_ray
 
 INSTALLED = {name for name in packages_distributions() if name.isidentifier()}

@@ -12,7 +12,7 @@ from tempfile import gettempdir
 import pytest
 
 from agent.admin.mcp import _pin
-from agent.project import LiveProject, load_project
+from agent.project.project import LiveProject, load_project
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolContext
 from tools.config import ToolsConfig

@@ -1,0 +1,89 @@
+"""Approvals and interrupts: where a person decides."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from agent.api.access import Deps, Operator, Viewer
+from agent.api.bodies import BodyRoute
+from agent.api.errors import documented
+from agent.api.idempotency import IdempotencyKey, once, tell_replayed
+from agent.api.pages import After, Limit, page_of
+from agent.run.journal import new_id
+from flightloop.errors import InvalidRequest
+from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
+from observability import catalog
+
+router = APIRouter(prefix="/v1", tags=["operators"], route_class=BodyRoute)
+Id = Annotated[str, Path(max_length=128)]
+
+
+@router.get("/approvals", responses=documented(404))
+async def list_approvals(
+    deps: Deps,
+    caller: Viewer,
+    status: Literal["pending", "approved", "denied", "expired"] | None = None,
+    run_id: Annotated[str | None, Query(description="The run whose call waits.", max_length=128)] = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Page[Approval]:
+    """Newest first."""
+    return await deps.journal.approvals(caller.tenant_id, status=status, run_id=run_id, after=after, limit=limit)
+
+
+@router.post("/approvals/{approval_id}", responses=documented(404, 409))
+async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
+    """Approves or denies a call; its run goes on by itself."""
+    return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
+
+
+@router.get("/interrupts", responses=documented(404))
+async def list_interrupts(
+    deps: Deps,
+    caller: Viewer,
+    active: Annotated[bool, Query(description="Latched ones only.")] = True,
+    after: After = None,
+    limit: Limit = 200,
+) -> Page[Interrupt]:
+    """Newest first."""
+    found = await deps.journal.interrupts(caller.tenant_id, active=active and after is None)
+    if active:  # the one that a page ended with may be cleared by now: it is still a place in the list
+        found = [item for item in found if item.cleared_at is None or item.id == after]
+    return page_of(found, lambda item: item.id, after, limit)
+
+
+@router.post("/interrupts", status_code=201, responses=documented(409, 413, 422, 503))
+async def raise_interrupt(
+    body: InterruptCreate,
+    request: Request,
+    response: Response,
+    deps: Deps,
+    caller: Operator,
+    idempotency_key: IdempotencyKey = None,
+) -> Interrupt:
+    """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared.
+
+    An agent is stopped by its name, whether the project has it or a completion names it (`x-flightloop-agent`).
+    """
+    if body.scope == "all" and body.target is not None:
+        raise InvalidRequest("target: scope 'all' has none", param="target")
+    if body.scope != "all" and not body.target:
+        raise InvalidRequest(f"target: scope '{body.scope}' needs one", param="target")
+    fresh, whose = new_id("int"), caller.tenant_id
+    with once(request, whose, body, idempotency_key) as idempotency:
+        raised = await deps.journal.raise_interrupt(
+            whose, body.scope, body.target, body.reason, caller.name, interrupt_id=fresh, idempotency=idempotency
+        )
+    if raised.id != fresh:
+        tell_replayed(response)
+    else:
+        deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope=body.scope)
+    return raised
+
+
+@router.delete("/interrupts/{interrupt_id}", responses=documented(404))
+async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Operator) -> Interrupt:
+    """Lets work go on again. What was stopped stays stopped: resume it."""
+    return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id)

@@ -1,0 +1,1 @@
+"""OpenAI's two protocols over the one guarded model call."""

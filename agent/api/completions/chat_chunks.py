@@ -1,0 +1,215 @@
+"""A guarded call of the model told as OpenAI's chunks.
+
+A call of a tool is held until its arguments are complete and judged. An ``ask`` is told to the caller, who is the
+one to perform the call or not (``flightloop.asks``); in a conversation that is tainted it is a refusal, since a program
+that performs every call would be the victim. Text is released as the policy says: ``held`` until the call has
+concluded, or ``live`` as soon as no rail can object to it any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+from agent.api.completions.admission import Admitted
+from agent.api.completions.owner import CompletionOwner
+from agent.api.deps import ApiDeps
+from agent.api.interrupted import unless_stopped
+from agent.loop.context import Estimator, Prompt
+from agent.model_call.call import GuardedCall, Way, invalid_call
+from agent.model_call.repetition import PENALTY
+from agent.models.retrying import COMPLETIONS, RetryingChatModel
+from flightloop.chat import (
+    Ask,
+    ChatChunk,
+    ChatMessage,
+    ChatRequest,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
+    FunctionDelta,
+    ResponseExtension,
+    ToolCall,
+    ToolCallDelta,
+)
+from flightloop.content import TextPart
+from flightloop.verdicts import Action, Stage
+from guardrails.holdback import StreamBlocked
+from guardrails.rails.calls import BY_EFFECT
+from guardrails.rails.claims import CORRECTION
+from guardrails.types import CallSubject, Ruling, Subject
+
+TRIES = 2
+"""Of an answer that can't be used: the model is told why, once."""
+
+
+async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> AsyncGenerator[ChatChunk, None]:
+    """One answer as OpenAI chunks: role, text, whole calls, an end with ``finish_reason``, usage.
+
+    An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
+
+    Args:
+        owner: of the answer's first call of the model; another try has an owner of its own.
+
+    Raises:
+        BudgetExhausted: the tenant's bounds leave no room for an answer.
+        Interrupted: an interrupt that matches was raised meanwhile.
+        InvalidCall: the model writes its calls as text.
+        FlightloopError: what the model raises.
+    """
+    way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
+    request, told = admitted.request, _Telling(deps, admitted)
+    for left in reversed(range(TRIES)):
+        prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
+        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens, told.shown)
+        told.call = call
+        try:
+            async with aclosing(call.text()) as pieces:
+                async for piece in pieces:
+                    if chunk := told.piece(piece):
+                        yield chunk
+        except StreamBlocked:
+            for chunk in told.refused():
+                yield chunk
+            return
+        # What was shown can't be taken back; at the end, what there was before the repetitions is better than nothing.
+        cut = call.repeated and (told.shown or (call.released and not left))
+        if call.problem is None or cut:
+            for chunk in await told.concluded():
+                yield chunk
+            return
+        request, owner = _asked_again(request, call), CompletionOwner(deps, admitted.tags)
+    assert call.problem is not None
+    raise invalid_call(call.problem)
+
+
+def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
+    kept = "" if call.repeated else call.released
+    said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
+    told = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
+    changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}
+    if call.repeated:
+        changes["frequency_penalty"] = max(request.frequency_penalty, PENALTY)
+    return request.model_copy(update=changes)
+
+
+class _Telling:
+    """What of a call's answer has been told, and what is told at its end. ``shown``: the text so far."""
+
+    def __init__(self, deps: ApiDeps, admitted: Admitted) -> None:
+        self.call: GuardedCall
+        self._deps = deps
+        self._admitted = admitted
+        self._begun = False
+        self._name = {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "model": admitted.request.model,
+        }
+        self.shown = ""
+
+    def piece(self, text: str) -> ChatChunk | None:
+        """The chunk that tells of a piece; the empty one, with which an answer begins, is told once."""
+        if text:
+            return self._show(text)
+        if self._begun:
+            return None
+        self._begun = True
+        return self._chunk(Delta(role="assistant", content=""))
+
+    def _show(self, text: str) -> ChatChunk:
+        self.shown += text
+        return self._chunk(Delta(content=text))
+
+    def refused(self) -> Iterator[ChatChunk]:
+        if not self.shown:
+            yield self._show(self._admitted.guard.policy.document.refusal)
+        yield from self._end("content_filter", None)
+
+    async def concluded(self) -> Sequence[ChatChunk]:
+        """The end of an answer whose text passed the stream's rails."""
+        call, answer = self.call, self.call.answer
+        answer.calls = [each.model_copy(update={"id": f"call_{uuid4().hex}"}) for each in answer.calls]
+        subjects = [_subject(self._admitted, each) for each in answer.calls]
+        concluding = call.conclude([each for each in subjects if isinstance(each, Subject)])
+        judged, final = await unless_stopped(self._deps, concluding, self._admitted.tags, self._admitted.epoch)
+        following = iter(judged)
+        rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
+        said = call.before + call.released
+        text = final.text if final is not None else said
+        refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
+        if refused or (call.live and text != said):  # what was shown cannot be redacted any more
+            return list(self.refused())
+        told = [self._show(text)] if text and not call.live else []
+        if answer.calls:
+            pairs = zip(answer.calls, rulings, strict=True)
+            told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))
+        reason = answer.finish_reason or "stop"
+        if answer.calls and reason != "length":
+            reason = "tool_calls"
+        asks = [ask for each, made in zip(answer.calls, rulings, strict=True) for ask in _asks(each, made)]
+        return [*told, *self._end(reason, self._logprobs(), asks)]
+
+    def _logprobs(self) -> ChoiceLogprobs | None:
+        """Tokens spell out the text: they only leave with a text that no rail has changed."""
+        answer = self.call.answer
+        spelt = "".join(token.token for token in answer.logprobs)
+        untouched = self.shown == answer.text == spelt and not answer.calls
+        return ChoiceLogprobs(content=answer.logprobs) if answer.logprobs and untouched else None
+
+    def _end(self, reason: str, logprobs: ChoiceLogprobs | None, asks: list[Ask] | None = None) -> Iterator[ChatChunk]:
+        answer = self.call.answer
+        last = self._chunk(finish_reason=reason, logprobs=logprobs)
+        last.flightloop = answer.extension
+        if asks:
+            last.flightloop = (answer.extension or ResponseExtension()).model_copy(update={"asks": asks})
+        yield last
+        if answer.usage is not None:
+            yield ChatChunk(**self._name, created=answer.created, usage=answer.usage)
+
+    def _chunk(self, delta: Delta | None = None, **fields: Any) -> ChatChunk:
+        answer = self.call.answer
+        choices = [ChunkChoice(delta=delta or Delta(), **fields)]
+        return ChatChunk(**self._name, created=answer.created, choices=choices)
+
+
+def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
+    if ruling.action is not Action.ASK:
+        return ruling.action is Action.BLOCK
+    is_call = any(verdict.stage is Stage.TOOL_CALL for verdict in ruling.verdicts)
+    return admitted.context.tainted or not is_call
+
+
+def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
+    """Why a person should decide about a call. Nobody has declared an effect of a caller's tool."""
+    for verdict in ruling.verdicts:
+        if verdict.action is Action.ASK and verdict.labels != [BY_EFFECT]:
+            yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")
+
+
+def _subject(admitted: Admitted, call: ToolCall) -> Subject | Ruling:
+    """What is to be judged; a ruling at once where no rail could."""
+    spec = admitted.specs.get(call.function.name)
+    if spec is None:
+        return _unjudged(f"{call.function.name} was not offered")
+    try:
+        subject = CallSubject(call.id, spec, call.function.parsed())
+    except ValueError:
+        return _unjudged(f"the arguments of {call.function.name} are not a JSON object")
+    return Subject(Stage.TOOL_CALL, "", admitted.context, subject)
+
+
+def _unjudged(reason: str) -> Ruling:
+    """What no rail can judge does not pass."""
+    return Ruling(Action.BLOCK, "", None, (), reason, False)
+
+
+def _delta(index: int, call: ToolCall, ruling: Ruling) -> ToolCallDelta:
+    # Arguments that no rail has changed leave as the model wrote them.
+    changed = ruling.arguments is not None and ruling.arguments != call.function.parsed()
+    arguments = json.dumps(ruling.arguments, ensure_ascii=False) if changed else call.function.arguments or "{}"
+    return ToolCallDelta(
+        index=index, id=call.id, type="function", function=FunctionDelta(name=call.function.name, arguments=arguments)
+    )

@@ -1,0 +1,173 @@
+"""Journaled runs as data to learn from: good ones as rows, good and bad ones of the same input as pairs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.lessons.row import Row, row_of
+from agent.loop.agent_runtime import Kit
+from agent.loop.context import Conversation
+from agent.loop.session import converse
+from agent.project.project import Project
+from agent.project.subagent import as_tool, tool_name
+from agent.run.history import History
+from agent.run.journal import PAGE, Journal, all_events
+from agent.testing.fakes import LocalHosts
+from flightloop.content import with_text
+from flightloop.events import OutcomeVerified, RunEvent
+from flightloop.runs import Rating, Run, RunStatus
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.types import GuardContext, Subject
+
+GOOD_SCORE, BAD_SCORE = 4, 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A run as a row. ``good``: what its outcome or its customer said of it; None where nobody did."""
+
+    run: Run
+    row: Row
+    good: bool | None
+
+    @property
+    def learnable(self) -> bool:
+        """Whether it ended well, as far as is known."""
+        return self.run.status is RunStatus.SUCCEEDED and self.good is not False
+
+    @property
+    def question(self) -> str:
+        """Equal for runs that began with the same messages."""
+        return repr((self.run.agent, self.row.messages[: self.row.begun]))
+
+    def data(self) -> dict[str, Any]:
+        """A training row with its ``source``."""
+        return {**self.row.data(), "source": self.run.agent}
+
+
+class Exporter:
+    """Reads a tenant's ended runs of the agents that the project has, as their models saw them.
+
+    Texts are what today's policy lets through, as they would be in a session's next run.
+    """
+
+    def __init__(self, journal: Journal, project: Project, tenant_id: str) -> None:
+        self._journal = journal
+        self._project = project
+        self._tenant_id = tenant_id
+        self._registry = project.tools.registry
+        self._kits: dict[str, Kit] = {}
+
+    async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:
+        """Newest first."""
+        after: str | None = None
+        while True:
+            page = await self._journal.runs(self._tenant_id, agent=agent, after=after, limit=PAGE)
+            for run in page.data:
+                # Runs that work for others are left out: what their models saw has passed policies of several agents.
+                if run.status.terminal and run.parent is None and run.agent in self._project.agents:
+                    sample = await self._sample(run)
+                    if sample is not None:
+                        yield sample
+            after = page.next_after
+            if not page.has_more:
+                return
+
+    async def _sample(self, run: Run) -> Sample | None:
+        """None for a run that decided nothing, or whose input may not be seen."""
+        kit = self._kit(run.agent)
+        conversation = await converse(self._journal, run, kit, None)
+        events = await all_events(self._journal, run.tenant_id, run.id)
+        history = History(run.id, events)
+        context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
+        ruling = await kit.guard.check(Subject(Stage.INPUT, conversation.input_text, context))
+        if not history.turns or ruling.action.severity >= Action.ASK.severity:
+            return None
+        if ruling.action is Action.REDACT:
+            conversation.user = with_text(conversation.user, ruling.text)
+        row = row_of(conversation, history, await _offered(kit, run, history, conversation))
+        return Sample(run, row, _judged(run, events))
+
+    def _kit(self, name: str) -> Kit:
+        if name not in self._kits:
+            agent = self._project.agent(name)
+            asked = [as_tool(self._project.agent(other)) for other in agent.agents]
+            tools = [*(self._registry.tool(tool) for tool in agent.tools), *asked]
+            self._kits[name] = Kit(agent, Guard(self._project.policy_of(agent)), LocalHosts(tools))
+        return self._kits[name]
+
+
+def pairs(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Preferences: for runs of the same input that went well and badly, the decision in which they part.
+
+    ``{"messages", "tools", "chosen", "rejected"}``: what both had seen, the good run's next message and the bad one's.
+    """
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.question].append(sample)
+    found = [
+        _parting(good.row, bad.row)
+        for group in groups.values()
+        for good in group
+        if good.learnable and good.good
+        for bad in group
+        if bad.good is False
+    ]
+    distinct = {repr(pair): pair for pair in found if pair is not None}
+    return list(distinct.values())
+
+
+def _parting(good: Row, bad: Row) -> dict[str, Any] | None:
+    for index, (right, wrong) in enumerate(zip(_plain(good), _plain(bad), strict=False)):
+        if right == wrong:
+            continue
+        if right["role"] != "assistant" or wrong["role"] != "assistant":
+            return None  # the world differed, not the decision
+        return {
+            "messages": _plain(good)[:index],
+            "tools": list(good.tools),
+            "chosen": right,
+            "rejected": wrong,
+        }
+    return None
+
+
+def _plain(row: Row) -> list[dict[str, Any]]:
+    """The messages without what only training reads."""
+    return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
+
+
+async def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -> list[Any]:
+    """The tools as the policy let the model see them in the end."""
+    toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
+    context = GuardContext(
+        run.tenant_id,
+        run.agent,
+        run.session_id,
+        run.id,
+        user_text=conversation.user_text,
+        plan=history.plan,
+        tainted=history.tainted,
+    )
+    writes = frozenset(name for name in names if toolbox.get(name).writes)
+    return await kit.guard.narrow(toolbox.definitions(names), context, writes)
+
+
+def _judged(run: Run, events: Sequence[RunEvent]) -> bool | None:
+    """What is known of how it went: a checked outcome counts more than a customer's word."""
+    if run.status in (RunStatus.FAILED, RunStatus.BLOCKED):
+        return False
+    outcomes = [event.solved for event in events if isinstance(event, OutcomeVerified)]
+    if outcomes:
+        return outcomes[-1]
+    return None if run.feedback is None else _liked(run.feedback)
+
+
+def _liked(feedback: Rating) -> bool | None:
+    if not feedback.resolved or feedback.score <= BAD_SCORE:
+        return False
+    return True if feedback.score >= GOOD_SCORE else None

@@ -1,0 +1,64 @@
+"""A run as a row to learn from: the messages that its last prompt had, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.loop.context import Conversation
+from agent.run.history import CallState, History, Turn
+from flightloop.chat import ToolDef
+from flightloop.events import CallsDecided
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation as docs/tuning.md describes it; all are JSON.
+
+    Attributes:
+        begun: messages before the run's own first decision.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...]
+    begun: int
+
+    def data(self) -> dict[str, Any]:
+        return {"messages": list(self.messages), "tools": list(self.tools)}
+
+
+def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef]) -> Row:
+    """All decisions that the last prompt showed are learned, examples and the session's earlier runs are not.
+
+    Each prompt since the run's last compaction is a beginning of these messages, so one row teaches them all.
+
+    Args:
+        conversation: of the run, with all that its prompts showed.
+        tools: those that the policy let the model see.
+    """
+    own = [wanted for turn in history.kept for wanted in _learned(turn)]
+    messages = conversation.prompt(history, tools).messages
+    shown = [message.model_dump(mode="json", exclude_none=True) for message in messages]
+    begun = len(shown) - len(own)
+    for message, wanted in zip(shown, [False] * begun + own, strict=True):
+        if message["role"] == "assistant" and not wanted:
+            message["weight"] = 0
+    return Row(tuple(shown), tuple(tool.model_dump(mode="json", exclude_none=True) for tool in tools), begun)
+
+
+def _learned(turn: Turn) -> list[bool]:
+    """For each message of a turn whether it is a decision to learn."""
+    decided = turn.decision
+    if not isinstance(decided, CallsDecided):
+        return [True]
+    if decided.calls:
+        return [all(map(_performed, turn.calls)), *[False] * len(turn.calls)]
+    return [False, False] if decided.text else [False]
+
+
+def _performed(call: CallState) -> bool:
+    """A call that the loop itself or a rail refused was the model's mistake; a tool's or a person's refusal was not."""
+    return call.intent is not None or call.request is not None

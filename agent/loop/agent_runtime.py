@@ -1,0 +1,177 @@
+"""What an agent's runs work with (spec, guard, tool hosts), kept in step with a changing project."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agent.loop.evidence_source import NO_LOOKUP, Lookup
+from agent.loop.gate import Hosts, Toolbox
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import LiveProject, Project
+from agent.project.subagent import Subagent, as_tool
+from flightloop.runs import Run
+from flightloop.tool import Tool, ToolContext
+from guardrails.layered import Layered
+from guardrails.policy import Policy
+from guardrails.types import Guarding
+from tools.host import ToolOutcome
+
+
+class OwnedHosts(Hosts, Protocol):
+    """Hosts that somebody has to start and close."""
+
+    async def __aenter__(self) -> Hosts: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Kit:
+    agent: AgentSpec
+    guard: Guarding
+    hosts: Hosts
+    lookup: Lookup = NO_LOOKUP
+    subagents: Mapping[str, Subagent] = field(default_factory=dict)
+
+
+class Guards:
+    """Guards by policy, each compiled once.
+
+    Args:
+        make: compiles a policy.
+    """
+
+    def __init__(self, make: Callable[[Policy], Guarding]) -> None:
+        self._make = make
+        self._made: dict[str, Guarding] = {}
+
+    def of(self, policy: Policy) -> Guarding:
+        if policy.sha256 not in self._made:
+            self._made[policy.sha256] = self._make(policy)
+        return self._made[policy.sha256]
+
+    def of_run(self, project: Project, run: Run) -> Guarding:
+        """What a run has to pass: its own policy, and those of the runs that it works for.
+
+        Raises:
+            NotFound: the project has lost one of the agents or policies.
+        """
+        callers = [(caller.agent, caller.policy) for caller in (run.parent.callers if run.parent else [])]
+        policies = [policy_named(project, agent, policy) for agent, policy in [*callers, (run.agent, run.policy)]]
+        own = policies[-1]
+        others = {policy.sha256: policy for policy in policies if policy.sha256 != own.sha256}
+        if not others:
+            return self.of(own)
+        return Layered([self.of(policy) for policy in (*others.values(), own)])
+
+
+def policy_named(project: Project, agent: str, policy: str | None) -> Policy:
+    """An agent's policy, or the one that is named instead. Raises NotFound."""
+    spec = project.agent(agent)
+    return project.policy_of(spec if policy is None else spec.model_copy(update={"policy": policy}))
+
+
+def kit_of(
+    project: Project, run: Run, hosts: Hosts, guards: Guards, lookup: Lookup = NO_LOOKUP, *, recorded: bool = False
+) -> Kit:
+    """What a run works with in a project.
+
+    Args:
+        hosts: of the project's tools.
+        lookup: what agents can look up.
+        recorded: the hosts also know what other agents answered: nobody is asked again.
+
+    Raises:
+        NotFound: the project has no such agent or policy.
+    """
+    spec = project.agent(run.agent)
+    asked = [project.agent(name) for name in spec.agents]
+    subagents = {agent.name: Subagent(agent, project.policy_of(agent).sha256) for agent in asked}
+    if asked:
+        hosts = WithAgents(hosts, [as_tool(agent, recorded=recorded) for agent in asked])
+    return Kit(spec, guards.of_run(project, run), hosts, lookup.of(spec), subagents)
+
+
+class WithAgents:
+    """Hosts whose toolbox has agents beside the tools. Implements ``agent.loop.gate.Hosts``."""
+
+    def __init__(self, hosts: Hosts, agents: Iterable[Tool]) -> None:
+        self._hosts = hosts
+        self.registry: Toolbox = hosts.registry.beside(agents)
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        return await self._hosts.call(name, arguments, context)
+
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        return await self._hosts.known_by(name, arguments, context)
+
+    async def kill(self, run_id: str) -> int:
+        return await self._hosts.kill(run_id)
+
+
+@dataclass(eq=False)
+class _Shift:
+    """One state of the project's tools and the runs that still use it."""
+
+    project: Project
+    hosts: OwnedHosts
+    users: int = 0
+
+
+class Kits:
+    """Hands out kits. A run keeps its kit to its end; hosts of an old project close after its last run.
+
+    Args:
+        make_guard: compiles a policy.
+        make_hosts: hosts for a project's tools.
+        lookup: what agents can look up.
+    """
+
+    def __init__(
+        self,
+        live: LiveProject,
+        make_guard: Callable[[Policy], Guarding],
+        make_hosts: Callable[[Project], OwnedHosts],
+        lookup: Lookup = NO_LOOKUP,
+    ) -> None:
+        self._live = live
+        self._guards = Guards(make_guard)
+        self._make_hosts = make_hosts
+        self._lookup = lookup
+        self._shift: _Shift | None = None
+        self._changing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def using(self, run: Run) -> AsyncIterator[Kit]:
+        """A run's kit as the project is now. Raises NotFound: it has no such agent or policy."""
+        shift = await self._current()
+        shift.users += 1
+        try:
+            yield kit_of(shift.project, run, shift.hosts, self._guards, self._lookup)
+        finally:
+            shift.users -= 1
+            if shift is not self._shift and shift.users == 0:
+                await shift.hosts.close()
+
+    async def close(self) -> None:
+        shift, self._shift = self._shift, None
+        if shift is not None:
+            await shift.hosts.close()
+
+    async def _current(self) -> _Shift:
+        async with self._changing:
+            project, shift = self._live.current(), self._shift
+            if shift is not None and project is shift.project:
+                return shift
+            if shift is not None and project.tools_sha256 == shift.project.tools_sha256:
+                shift.project = project  # only agents or policies changed: the hosts stay
+                return shift
+            hosts = self._make_hosts(project)
+            await hosts.__aenter__()
+            self._shift = _Shift(project, hosts)
+            if shift is not None and shift.users == 0:
+                await shift.hosts.close()
+            return self._shift

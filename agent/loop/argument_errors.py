@@ -1,0 +1,57 @@
+"""Holds the arguments of a decision's calls against their tools' schemas: neither of them is the platform's own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from agent.loop.gate import Toolbox
+from flightloop.chat import FunctionCall
+from guardrails.aside import LONG, aside, on_behalf_of
+from tools.validation import MOST_SECONDS
+
+TOGETHER_S = 2.0
+"""Of all calls of a decision, in processor time; ordinary ones take a thousandth."""
+IN_LOOP_S = 0.02
+"""From which on the rest of a decision's calls is checked in a thread, however short each takes."""
+TOO_LONG = "the arguments of all these calls take too long to check together: make fewer calls at once"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """``problems``: what is wrong with a call's arguments. ``form``: that they are performed in. ``identity``: what the
+    call is known by, as far as its tool's schema tells."""
+
+    problems: list[str]
+    form: dict[str, Any]
+    identity: dict[str, Any]
+
+
+class Checking:
+    """Of one decision. What may take long is checked in a thread, in turns with other tenants' work."""
+
+    def __init__(self, toolbox: Toolbox, tenant_id: str) -> None:
+        self._toolbox, self._tenant_id = toolbox, tenant_id
+        self._taken = 0.0
+
+    async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
+        """What is wrong with a call's arguments, or with what a guardrail made of them. Raises NotFound."""
+        return (await self.checked(call, arguments)).problems
+
+    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
+        """Raises NotFound."""
+        beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
+        with on_behalf_of(self._tenant_id):
+            checked, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)
+        self._taken += seconds
+        return checked
+
+    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[Checked, float]:
+        left, began = TOGETHER_S - self._taken, time.thread_time()
+        if left <= 0:
+            return Checked([TOO_LONG], arguments, arguments), 0.0
+        if problems := self._toolbox.problems(name, arguments, min(MOST_SECONDS, left)):
+            return Checked(problems, arguments, arguments), time.thread_time() - began
+        form = self._toolbox.canonical(name, arguments)
+        return Checked([], form, self._toolbox.identity(name, form)), time.thread_time() - began

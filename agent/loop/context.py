@@ -1,0 +1,241 @@
+"""The messages that the model sees: instructions, the session so far, this run's turns.
+
+They follow from the journal alone, so that whoever takes a run over asks what would have been asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.project.agent_spec import Example
+from agent.run.history import History, Turn, dump, result_text
+from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
+from flightloop.content import Content, TextPart, text_of
+from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
+from guardrails.rails.claims import CORRECTION
+
+CHARS_PER_TOKEN = 3.0
+"""Cautious for English; corrected by what the model really counts."""
+TOKENS_PER_MESSAGE = 8
+RESULT_SHARE = 0.4
+"""Of the context: a longer tool result is cut for the model (the journal keeps all of it)."""
+RECALL = "recall"
+"""The call that a digest answers: no tool, and a digest is no more to be trusted than the results in it."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier run of the session: what the user said, as guarded, and the final answer."""
+
+    user: str
+    answer: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Messages and the characters they hold, so that nobody counts a long history twice."""
+
+    messages: list[ChatMessage]
+    characters: int
+
+    @classmethod
+    def of(cls, messages: list[ChatMessage]) -> Prompt:
+        return cls(messages, sum(_size(message) for message in messages))
+
+    @classmethod
+    def asked(cls, messages: list[ChatMessage], tools: Sequence[ToolDef]) -> Prompt:
+        """Of a whole request: the tools' schemas count among its characters."""
+        own = cls.of(messages)
+        return cls(messages, own.characters + sum(len(_schema(tool)) for tool in tools))
+
+    @classmethod
+    def joined(cls, prompts: Sequence[Prompt]) -> Prompt:
+        messages = [message for prompt in prompts for message in prompt.messages]
+        return cls(messages, sum(prompt.characters for prompt in prompts))
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Tokens of a text, by a ratio that follows the model's own counts; None: nothing was counted yet."""
+
+    counted: float | None = None
+
+    @property
+    def chars_per_token(self) -> float:
+        return self.counted or CHARS_PER_TOKEN
+
+    def tokens(self, prompt: Prompt) -> int:
+        return self.of(prompt.characters, len(prompt.messages))
+
+    def of(self, characters: int, messages: int) -> int:
+        return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * messages
+
+    def learned(self, prompt: Prompt, tokens: int) -> Estimator:
+        """With the model's own count of a request. Never trusts more than 6 characters a token."""
+        content = tokens - TOKENS_PER_MESSAGE * len(prompt.messages)
+        if content > 0 and prompt.characters > 200:
+            return Estimator(round(min(6.0, max(0.5, prompt.characters / content)), 3))
+        return self
+
+
+@dataclass
+class Conversation:
+    """What stays the same within a run, and how its turns become messages.
+
+    ``user`` is the run's input as the guard let it through. ``context_length`` in tokens, None
+    where the model does not tell. The session's earlier runs are there in full, whatever the model sees of them.
+    """
+
+    instructions: str
+    user: Content
+    examples: Sequence[Example] = ()
+    planning: bool = True
+    earlier: Sequence[Exchange] = ()
+    context_length: int | None = None
+    _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
+    _turns: list[Prompt] = field(default_factory=list)
+    _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
+
+    @property
+    def user_text(self) -> str:
+        """All the user's own words in the session."""
+        return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
+
+    @property
+    def input_text(self) -> str:
+        return text_of(self.user)
+
+    def limit(self, history: History) -> int | None:
+        """Tokens that prompt and answer may have together; None while nobody knows."""
+        found = history.compacted
+        return self.context_length or (found.limit if found else None)
+
+    def prompt(self, history: History, tools: Sequence[ToolDef]) -> Prompt:
+        """The request's messages: what the last compaction left, and what came since.
+
+        The tools' schemas count among its characters.
+        """
+        digest = [digested(history.compacted)] if history.compacted else []
+        old = [prompt for _, prompt in self.exchanges(history)]
+        turns = self.turns(history, self.limit(history))
+        return Prompt.joined([self.head(tools), *old, self.current, *digest, *turns])
+
+    def head(self, tools: Sequence[ToolDef]) -> Prompt:
+        """What always stands first."""
+        if self._head is None or self._head[0] != tools:  # the tools seldom change
+            self._head = (tools, self._made_head(tools))
+        return self._head[1]
+
+    def _made_head(self, tools: Sequence[ToolDef]) -> Prompt:
+        system = ChatMessage(role="system", content=[TextPart(text=self.instructions)])
+        shown = [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
+        made = Prompt.of([system, *shown])
+        return Prompt(made.messages, made.characters + sum(len(_schema(tool)) for tool in tools))
+
+    @property
+    def current(self) -> Prompt:
+        return Prompt.of([ChatMessage(role="user", content=self.user)])
+
+    def exchanges(self, history: History) -> list[tuple[Exchange, Prompt]]:
+        """The session's earlier runs that stand in the prompt, oldest first."""
+        covered = history.compacted.runs if history.compacted else []
+        return [(one, _exchange(one)) for one in self.earlier if one.run_id not in covered]
+
+    def turns(self, history: History, limit: int | None) -> list[Prompt]:
+        """This run's turns that stand in the prompt, oldest first, as a context of ``limit`` tokens can take them."""
+        # Finished turns never change until a compaction, so each is made once.
+        if self._made_for != (history.compacted, limit):
+            self._made_for, self._turns = (history.compacted, limit), []
+        longest = None if limit is None else int(limit * RESULT_SHARE * CHARS_PER_TOKEN)
+        for turn in history.kept[len(self._turns) :]:
+            made = Prompt.of(_turn(turn, longest))
+            if turn.open:
+                return [*self._turns, made]
+            self._turns.append(made)
+        return list(self._turns)
+
+    def _example(self, number: int, example: Example) -> list[ChatMessage]:
+        names = [call.tool for call in example.calls]
+        planned = [_plan(example.goal, names)] if self.planning else []
+        calls = [
+            ToolCall(
+                id=f"example_{number}_{index}", function=FunctionCall(name=call.tool, arguments=dump(call.arguments))
+            )
+            for index, call in enumerate(example.calls)
+        ]
+        turns: list[ChatMessage] = []
+        for call, made in zip(example.calls, calls, strict=True):
+            turns += [ChatMessage(role="assistant", tool_calls=[made]), _result(made, dump(call.result))]
+        return [_message("user", example.user), *planned, *turns, _message("assistant", example.answer)]
+
+
+def answer_room(limit: int | None, wanted: int) -> int:
+    """Tokens for an answer: at most half of a small context."""
+    return wanted if limit is None else max(1, min(wanted, limit // 2))
+
+
+def digested(compacted: ContextCompacted) -> Prompt:
+    """The messages that a digest stands in: none if it is empty."""
+    if not compacted.digest:
+        return Prompt([], 0)
+    left_out = [f"({compacted.left_out} older lines are left out)"] if compacted.left_out else []
+    text = "\n".join(["What came before, in short:", *left_out, *compacted.digest])
+    call = ToolCall(id=RECALL, function=FunctionCall(name=RECALL, arguments="{}"))
+    return Prompt.of([ChatMessage(role="assistant", tool_calls=[call]), _result(call, text)])
+
+
+def _exchange(exchange: Exchange) -> Prompt:
+    answer = [_message("assistant", exchange.answer)] if exchange.answer else []
+    return Prompt.of([_message("user", exchange.user), *answer])
+
+
+def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
+    match turn.decision:
+        case Planned() as plan:
+            return [_plan(plan.goal, plan.tools)]
+        case Replied() as reply:
+            return [_message("assistant", reply.text)]
+        case CallsDecided() as decided if decided.calls:
+            asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=decided.calls)
+            answers = [
+                _result(state.call, _cut(result_text(state.result) if state.result else "error: no result", limit))
+                for state in turn.calls
+            ]
+            return [asked, *answers]
+        case CallsDecided() as unusable:
+            observation = _message("user", f"{CORRECTION} {unusable.problem}. Try again.")
+            return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
+
+
+def _plan(goal: str, tools: Sequence[str]) -> ChatMessage:
+    return _message("assistant", dump({"goal": goal, "tools": list(tools)})).model_copy(update={"name": "plan"})
+
+
+def _result(call: ToolCall, text: str) -> ChatMessage:
+    return ChatMessage(role="tool", tool_call_id=call.id, name=call.function.name, content=_parts(text))
+
+
+def _message(role: str, text: str) -> ChatMessage:
+    return ChatMessage.model_validate({"role": role, "content": _parts(text)})
+
+
+def _parts(text: str) -> list[TextPart]:
+    return [TextPart(text=text)] if text else []
+
+
+def _cut(text: str, limit: int | None) -> str:
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _size(message: ChatMessage) -> int:
+    calls = sum(len(call.function.name) + len(call.function.arguments) + 16 for call in message.tool_calls or [])
+    others = sum(1500 for part in message.content if not isinstance(part, TextPart))
+    return len(message.text) + calls + others
+
+
+def _schema(tool: ToolDef) -> str:
+    return tool.function.name + tool.function.description + dump(tool.function.parameters)

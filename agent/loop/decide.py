@@ -1,0 +1,319 @@
+"""One decision of the model: a plan, calls, or a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from agent.loop.compaction import compact
+from agent.loop.context import Conversation, Estimator, Prompt, answer_room
+from agent.loop.gate import Gate, Means, passed
+from agent.loop.leased_run import Book
+from agent.model_call.call import GuardedCall, invalid_call
+from agent.model_call.repetition import PENALTY, REPEATED
+from agent.run.history import dump
+from flightloop.answer import Answer
+from flightloop.chat import (
+    ChatRequest,
+    FunctionCall,
+    JsonSchemaFormat,
+    ResponseExtension,
+    ResponseFormat,
+    ToolCall,
+    ToolDef,
+)
+from flightloop.chat import Usage as TokenUsage
+from flightloop.errors import ContextTooLong
+from flightloop.events import CallsDecided, ModelCall, Planned, Replied
+from flightloop.verdicts import Action, Stage
+from guardrails.holdback import StreamBlocked
+from guardrails.rails import claims
+from guardrails.types import Ruling
+
+PLAN_TRIES = 2
+"""Unusable outputs after which a run goes on without a plan."""
+PLAN_TOOLS = 4
+GOAL_CHARS = 80
+CONTEXT_TRIES = 6
+SAY_WHAT_WAS_DONE = "say only what was done"
+NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
+ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
+
+
+@dataclass(frozen=True)
+class Plan:
+    event: Planned
+
+
+@dataclass(frozen=True)
+class CallTools:
+    """Without calls: the output could not be used, and ``event.problem`` says why."""
+
+    event: CallsDecided
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``blocked`` tells why a rail withheld the answer; ``event.text`` is then the refusal."""
+
+    event: Replied
+    blocked: str | None = None
+
+
+Decision = Plan | CallTools | Reply
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A finished model call. ``cut``: the budget, not the agent, set its length."""
+
+    call: GuardedCall
+    model: ModelCall
+    cut: bool
+
+    @property
+    def answer(self) -> Answer:
+        return self.call.answer
+
+
+async def decide(means: Means, gate: Gate, book: Book, conversation: Conversation) -> Decision:
+    """Asks the model for the next decision, checked and ready to be journaled.
+
+    Raises:
+        Exhausted: the budget has no room for another call.
+        ContextExhausted: the newest turn does not fit the model.
+        Interrupted: the emergency stop ended the answer.
+        InvalidCall: the model writes its calls as text.
+    """
+    planning = _plan_due(means, book)
+    tools = await gate.tools(planning=planning) if means.tools else []
+    asking = _Asking(means, gate, book, conversation, tools)
+    if tools and planning:
+        return await asking.plan()
+    return await asking.act()
+
+
+def _plan_due(means: Means, book: Book) -> bool:
+    history = book.history
+    if not means.agent.planning:
+        return False
+    if history.plans == 0:
+        return history.unusable < PLAN_TRIES
+    return history.failed_since_plan and history.plans <= means.agent.replans
+
+
+@dataclass(frozen=True)
+class _Asking:
+    means: Means
+    gate: Gate
+    book: Book
+    conversation: Conversation
+    tools: list[ToolDef]
+
+    async def plan(self) -> Decision:
+        names = [tool.function.name for tool in self.tools if self._may_plan(tool.function.name)]
+        if not names:
+            return await self.act()
+        schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
+        asked = await self._ask(ResponseFormat(type="json_schema", json_schema=schema), show=False)
+        parsed = _parsed_plan(asked.answer.text, names)
+        if parsed is None:
+            return _unusable(asked, "the plan was not a JSON object with goal and tools")
+        text = dump({"goal": parsed[0], "tools": list(parsed[1])})
+        ruling = await self.gate.check(Stage.PLAN, text, plan=parsed[1])
+        if ruling.action.severity >= Action.ASK.severity:
+            return _unusable(asked, f"the plan was refused: {ruling.reason}")
+        goal, planned = (_parsed_plan(ruling.text, names) or parsed) if ruling.action is Action.REDACT else parsed
+        return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
+
+    def _may_plan(self, name: str) -> bool:
+        """A plan that the policy locks to may be made anew, but what changes something is from the first one: results,
+        which a stranger may have written, came after it."""
+        history, locked = self.book.history, self.means.guard.policy.document.tools.lock_to_plan != "off"
+        adds = locked and history.plans > 0 and name not in history.first_plan
+        return not (adds and self.means.hosts.registry.get(name).writes)
+
+    async def act(self) -> Decision:
+        try:
+            asked = await self._ask(None, show=True)
+        except StreamBlocked as blocked:
+            reply = Replied(text=self._refusal, model=self._unfinished())
+            return Reply(reply, blocked=blocked.ruling.reason)
+        if asked.call.problem is not None:
+            return self._again(asked, asked.call.problem)
+        ruling = await self.gate.conclude(asked.call)
+        false = _false_claim(ruling)
+        if asked.answer.calls:
+            if words_only := self._words_only():  # a model that does not keep to ``tool_choice: none``
+                return self._again(asked, words_only)
+            text = "" if false else passed(ruling)
+            self.gate.release(asked.call, text)
+            return self._calls(asked, text)
+        if false and not self._was_told(false):
+            return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
+        if asked.cut and asked.answer.finish_reason == "length":
+            return _unusable(asked, "the budget cut it", passed(ruling))
+        if ruling is None:
+            return _unusable(asked, "it was empty")
+        if ruling.action.severity >= Action.ASK.severity:
+            return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
+        self.gate.release(asked.call, ruling.text)
+        return Reply(Replied(text=ruling.text, model=asked.model))
+
+    def _again(self, asked: _Asked, problem: str) -> CallTools:
+        """The model is told once why its answer can't be used. Raises InvalidCall: it has just been told."""
+        if self._was_told(problem):
+            raise invalid_call(problem)
+        return _unusable(asked, problem)
+
+    def _was_told(self, problem: str) -> bool:
+        """Whether one of the last answers could not be used either, for a reason that begins alike."""
+        return any(told.startswith(problem) for told in self._told())
+
+    def _told(self) -> Iterator[str]:
+        """What the model was told of its last answers, none of which could be used."""
+        for turn in reversed(self.book.history.turns):
+            if not isinstance(turn.decision, CallsDecided) or turn.decision.problem is None:
+                return
+            yield turn.decision.problem
+
+    def _words_only(self) -> str | None:
+        """Why the model may not call a tool now; None: it may. What it has claimed is not to be made true unasked."""
+        if self.book.history.repeats_failure:
+            return ANSWER_NOW
+        return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
+
+    def _calls(self, asked: _Asked, text: str) -> CallTools:
+        step = self.book.run.usage.steps + 1
+        calls = [
+            # The model's own ids may repeat; these are unique within the run.
+            ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
+            for index, call in enumerate(asked.answer.calls)
+        ]
+        return CallTools(CallsDecided(calls=calls, text=text, model=asked.model))
+
+    async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
+        refused: Prompt | None = None
+        for attempt in range(CONTEXT_TRIES):
+            prompt = await self._prompt(refused)
+            try:
+                return await self._ask_once(prompt, form, show=show)
+            except ContextTooLong:
+                if attempt + 1 == CONTEXT_TRIES:
+                    raise
+                refused = prompt
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _prompt(self, refused: Prompt | None) -> Prompt:
+        """Compacted first, in the journal, where not everything fits."""
+        history = self.book.history
+        compacted = compact(self.conversation, history, self.tools, self.means.agent.max_tokens, refused)
+        if compacted is not None:
+            await self.book.write(compacted)
+        return self.conversation.prompt(history, self.tools)
+
+    def _room(self) -> int:
+        return answer_room(self.conversation.limit(self.book.history), self.means.agent.max_tokens)
+
+    async def _ask_once(self, prompt: Prompt, form: ResponseFormat | None, *, show: bool) -> _Asked:
+        estimator, tools = Estimator(self.book.history.chars_per_token), self.tools
+        prompt_tokens = estimator.tokens(prompt)
+        room = self._room()
+        began = self.means.clock()
+        request = ChatRequest(
+            model=self.means.model_name,
+            messages=prompt.messages,
+            tools=tools or None,
+            # The tools stand in a request that may not call one, too: all prompts of a run begin alike.
+            tool_choice=("none" if form or self._words_only() else "auto") if tools else None,
+            response_format=form,
+            max_tokens=room,
+            temperature=self.means.agent.temperature,
+            frequency_penalty=PENALTY if self._was_told(REPEATED) else 0.0,
+            logprobs=self.means.model.capabilities.logprobs,
+        )
+        call = await self.gate.answer(request, prompt_tokens, show=show)
+        usage = call.answer.usage
+        learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
+        self.book.draft = None
+        model = _model_call(self.means, call.answer, prompt_tokens, began, learned)
+        return _Asked(call, model, cut=(call.request.max_tokens or 0) < room)
+
+    def _unfinished(self) -> ModelCall:
+        model = unfinished(self.means, self.book)
+        assert model is not None
+        return model
+
+    @property
+    def _refusal(self) -> str:
+        return self.means.guard.policy.document.refusal
+
+
+def unfinished(means: Means, book: Book) -> ModelCall | None:
+    """The figures of an answer that was broken off, with estimated tokens; None if there is none."""
+    draft, book.draft = book.draft, None
+    if draft is None:
+        return None
+    usage = _usage(draft.prompt_tokens, draft.answer.tokens)
+    return ModelCall(model=draft.request.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+
+
+def _false_claim(ruling: Ruling | None) -> str | None:
+    """Why an answer is replaced by what was done; None: it is not."""
+    found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
+    return found[0].reason if found and found[0].action is Action.REDACT else None
+
+
+def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
+    return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
+
+
+def _model_call(means: Means, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator) -> ModelCall:
+    usage = answer.usage or _usage(prompt_tokens, answer.tokens)
+    told = answer.extension or ResponseExtension()
+    return ModelCall(
+        model=means.model_name,
+        usage=usage,
+        seconds=max(0.0, (means.clock() - began).total_seconds()),
+        ttft_seconds=told.ttft_seconds,
+        queue_seconds=told.queue_seconds,
+        confidence=told.confidence,
+        withheld=told.withheld,
+        mean_entropy=told.mean_entropy,
+        max_entropy=told.max_entropy,
+        finish_reason=answer.finish_reason,
+        cost=means.prices.cost(usage),
+        chars_per_token=learned.counted,
+    )
+
+
+def _usage(prompt: int, completion: int) -> TokenUsage:
+    return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+def _plan_schema(names: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "goal": {"type": "string", "maxLength": GOAL_CHARS},
+            "tools": {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": PLAN_TOOLS},
+        },
+        "required": ["goal", "tools"],
+        "additionalProperties": False,
+    }
+
+
+def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Goal and tools; None for anything that isn't a plan. Unknown names are left out."""
+    try:
+        value = from_json(text)  # which takes no halves of characters
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("tools"), list):
+        return None
+    known = tuple(name for name in value["tools"] if name in names)
+    return str(value.get("goal", ""))[:GOAL_CHARS], known[:PLAN_TOOLS]

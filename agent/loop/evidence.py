@@ -1,0 +1,138 @@
+"""What a run's guard goes by: the user's words, results, and the calls that the model wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.loop.context import Conversation
+from agent.loop.leased_run import Book
+from agent.run.history import Turn, result_text
+from agent.run.past import writes_of
+from flightloop.events import ApprovalRequested
+from flightloop.tool import ToolContext
+from guardrails.types import GuardContext, Past, Write
+
+if TYPE_CHECKING:
+    from agent.loop.gate import Means
+
+
+class Evidence:
+    """Of one run; it follows the run's history, and is put together once for each change of that.
+
+    Args:
+        tools: what a tool is told when the run asks it for facts.
+    """
+
+    def __init__(self, means: Means, book: Book, conversation: Conversation, tools: ToolContext) -> None:
+        self._means = means
+        self._book = book
+        self._conversation = conversation
+        self._facts = means.lookup.facts(means.hosts, tools)
+        self._results: list[str] = []
+        self._trusted: list[str] = []
+        self._looked_up: list[str] = []
+        self._written: list[str] = []
+        self._written_by: dict[str, int] = {}  # the model's decision about this call
+        self._written_before: list[int] = []
+        self._turns = 0
+        self._memo: dict[object, object] = {}
+        self._context: GuardContext | None = None
+        self._events = -1
+        self._past: tuple[int, Past] | None = None
+        self._writers = tuple(
+            means.hosts.registry.get(name) for name in dict.fromkeys(self._callable()) if self._writes(name)
+        )
+
+    @property
+    def user_text(self) -> str:
+        """What a user said, to this run or to the one that it works for in the end."""
+        parent = self._book.run.parent
+        return self._conversation.user_text if parent is None else parent.user_text
+
+    def context(
+        self,
+        approval: ApprovalRequested | None = None,
+        plan: tuple[str, ...] | None = None,
+        under_way: Sequence[Write] = (),
+    ) -> GuardContext:
+        """
+        Args:
+            approval: that a person gave for the call that is judged.
+            plan: that is to be judged, in the place of the current one.
+            under_way: calls beside the one that is judged, which have no result yet.
+        """
+        if self._context is None or self._events != self._book.history.events:
+            self._context, self._events = self._read(), self._book.history.events
+        context = self._context
+        if self.user_text != context.user_text:  # a rail has redacted the input
+            context = self._context = replace(context, user_text=self.user_text)
+        if not (approval or under_way) and plan is None:
+            return context
+        return replace(
+            context,
+            approved_args=frozenset({approval.args_sha256} if approval else ()),
+            approved_for=frozenset(approval.asked if approval else ()),
+            plan=context.plan if plan is None else plan,
+            writes=(*context.writes, *under_way),
+        )
+
+    def _read(self) -> GuardContext:
+        run, history = self._book.run, self._book.history
+        self._read_calls(history.turns)
+        for result in history.results[len(self._results) :]:
+            self._results.append(result_text(result))
+            # An error repeats what the model or a person wrote.
+            if result.ok and self._is_trusted(result.tool):
+                self._trusted.append(self._results[-1])
+                self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
+            if result.tool in self._means.lookup.tools:
+                self._looked_up.append(self._results[-1])
+        return GuardContext(
+            tenant_id=run.tenant_id,
+            agent=run.agent,
+            session_id=run.session_id,
+            run_id=run.id,
+            user_text=self.user_text,
+            plan=history.plan,
+            tainted=history.tainted,
+            results=tuple(self._results),
+            trusted_results=tuple(self._trusted),
+            written=tuple(self._written),
+            written_before=tuple(self._written_before),
+            facts=self._facts,
+            looked_up=tuple(self._looked_up),
+            writers=self._writers,
+            writes=tuple(writes_of(history.turns, self._writes)) if self._writers else (),
+            past=self._session,
+            memo=self._memo,
+        )
+
+    def _read_calls(self, turns: Sequence[Turn]) -> None:
+        for turn in turns[self._turns :]:
+            self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
+            self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
+        self._turns = len(turns)
+
+    async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
+        asked, events = self._conversation.input_text, self._book.history.events
+        if args_sha256 is not None or tool is not None:
+            return await self._book.past(asked, args_sha256, tool)
+        if self._past is None or self._past[0] != events:
+            self._past = (events, await self._book.past(asked))
+        return self._past[1]
+
+    def _callable(self) -> Sequence[str]:
+        """Tools of the agent, and of those that it gives tasks to."""
+        below = [name for agent in self._means.subagents.values() for name in agent.spec.tools]
+        return [*self._means.tools, *below]
+
+    def _writes(self, name: str) -> bool:
+        """Asking another agent changes nothing by itself: that agent's calls do."""
+        toolbox = self._means.hosts.registry
+        return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
+
+    def _is_trusted(self, name: str) -> bool:
+        toolbox = self._means.hosts.registry
+        return name in toolbox and not toolbox.get(name).returns_untrusted

@@ -1,0 +1,237 @@
+"""The gate: the loop's only way to the model, to the tools and to the user.
+
+What passes is checked by the guard, and its verdicts go into the journal in the transaction of what they are about
+(the store turns them into audit records).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from agent.loop.context import Conversation
+from agent.loop.evidence import Evidence
+from agent.loop.evidence_source import NO_LOOKUP, Lookup
+from agent.loop.leased_run import Book
+from agent.model_call.call import GuardedCall, Way
+from agent.models.chat_model import ChatModel
+from agent.project.agent_spec import AgentSpec
+from agent.project.subagent import Subagent
+from agent.run.budgets import Prices, TenantBudgets, reserve
+from agent.run.deltas import Deltas
+from agent.run.history import CallState
+from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
+from flightloop.events import ApprovalRequested, DeltaEvent
+from flightloop.tool import Tool, ToolContext, ToolSpec
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
+from observability import semconv
+from observability.tracing import Tracing, traceparent
+from tools.host import ToolOutcome
+
+log = structlog.get_logger(__name__)
+
+
+class Toolbox(Protocol):
+    """What ``tools.registry.Registry`` offers the loop."""
+
+    def __contains__(self, name: str) -> bool: ...
+    def get(self, name: str) -> ToolSpec: ...
+    def definitions(self, names: Sequence[str]) -> list[ToolDef]: ...
+    def is_dear(self, name: str, characters: int) -> bool: ...
+    def problems(self, name: str, arguments: dict[str, Any], seconds: float = ...) -> list[str]: ...
+    def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
+    def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
+    def beside(self, others: Iterable[Tool]) -> Toolbox: ...
+
+
+class Hosts(Protocol):
+    """What ``tools.host.ToolHosts`` offers the loop."""
+
+    @property
+    def registry(self) -> Toolbox: ...
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome: ...
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None: ...
+    async def kill(self, run_id: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a run works with. ``data`` is the folder of the tools' data, ``epoch`` the interrupt
+    epoch at admission."""
+
+    agent: AgentSpec
+    guard: Guarding
+    model: ChatModel
+    model_name: str
+    hosts: Hosts
+    deltas: Deltas
+    prices: Prices
+    data: Path
+    clock: Callable[[], datetime]
+    tracing: Tracing
+    lookup: Lookup = NO_LOOKUP
+    epoch: int = 0
+    tenants: TenantBudgets = field(default_factory=TenantBudgets)
+    subagents: Mapping[str, Subagent] = field(default_factory=dict)
+    """By their names: agents that this one can give tasks to."""
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Names of all that the agent can call."""
+        return (*self.agent.tools, *(agent.tool for agent in self.subagents.values()))
+
+
+def passed(ruling: Ruling | None) -> str:
+    """What a ruling leaves of a text. Nobody is asked about texts: such a one is withheld."""
+    return "" if ruling is None or ruling.action.severity >= Action.ASK.severity else ruling.text
+
+
+class Gate:
+    def __init__(self, means: Means, book: Book, conversation: Conversation) -> None:
+        self._means = means
+        self._book = book
+        self._conversation = conversation
+        self._way = Way(means.model, means.guard, means.tracing)
+        self._evidence = Evidence(means, book, conversation, self._tool_context(f"{book.run.id}:facts"))
+
+    @property
+    def policy_sha256(self) -> str:
+        return self._means.guard.policy.sha256
+
+    @property
+    def user_text(self) -> str:
+        return self._evidence.user_text
+
+    async def tools(self, *, planning: bool = False) -> list[ToolDef]:
+        """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
+        may name: the current one binds calls only."""
+        toolbox, names = self._means.hosts.registry, self._means.tools
+        writes = frozenset(name for name in names if toolbox.get(name).writes)
+        return await self._means.guard.narrow(
+            toolbox.definitions(names), self._evidence.context(plan=names if planning else None), writes
+        )
+
+    async def check(
+        self,
+        stage: Stage,
+        text: str,
+        call: CallSubject | None = None,
+        approval: ApprovalRequested | None = None,
+        plan: tuple[str, ...] | None = None,
+        under_way: Sequence[Write] = (),
+        stopped: bool = False,
+    ) -> Ruling:
+        """The guard's ruling; its verdicts are journaled with the next write.
+
+        Args:
+            approval: of this very call, if a person gave one.
+            plan: the tools of the plan that is checked; otherwise the current one counts.
+            under_way: calls of the same decision that have no result yet.
+            stopped: see ``Subject.stopped``.
+        """
+        context = self._evidence.context(approval, plan, under_way)
+        ruling = await self._way.judge(Subject(stage, text, context, call, stopped))
+        await self.judged(ruling.verdicts, call.call_id if call else None)
+        return ruling
+
+    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
+        """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
+        policy holds answers. ``conclude`` it.
+
+        Raises:
+            Exhausted: the bounds leave no room for an answer.
+            StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
+            Interrupted: an interrupt ended it.
+            FlightloopError: the model's own errors.
+        """
+        run = self._book.run
+        tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+        extension = RequestExtension(tags=tags, epoch=self._means.epoch)
+        asked = request.model_copy(update={"flightloop": extension})
+        call = GuardedCall(self._way, self, self._evidence.context(), asked, prompt_tokens)
+        async with aclosing(call.text(shown=show)) as pieces:
+            async for piece in pieces:
+                self._publish(piece)
+        return call
+
+    async def conclude(self, call: GuardedCall) -> Ruling | None:
+        """The ruling on what an answer says; None: it says nothing."""
+        _, ruling = await call.conclude()
+        return ruling
+
+    def release(self, call: GuardedCall, text: str) -> None:
+        """An answer that is used, or the text beside its calls, goes out where the policy has held it until now."""
+        if not call.live:
+            self._publish(text)
+
+    # What `agent.model_call.Owner` does for a run.
+
+    async def reserve(self, call: GuardedCall) -> ChatRequest:
+        longest, prices = call.request.token_limit, self._means.prices
+        assert longest is not None
+        own = reserve(self._book.state, self._means.clock(), call.prompt_tokens, longest, prices)
+        granted = await self._book.reserve(own, prices, self._means.tenants)
+        self._book.draft = call
+        return call.request.model_copy(update={"max_tokens": granted.completion_tokens})
+
+    async def settle(self, call: GuardedCall) -> None:
+        """The journal does: a run pays with the event that tells of the answer."""
+
+    async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
+        """They go with the next write, in the transaction of what they are about."""
+        self._book.defer_verdicts(verdicts, call_id)
+
+    async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
+        """Performs a call whose intent is journaled."""
+        with self._means.tracing.tool(spec.name, state.call.id) as span:
+            self._means.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
+            outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
+            if outcome.traceback is not None:
+                subject = CallSubject(state.call.id, spec, arguments)
+                # It is kept and shown to people, so rails judge it. It taints nothing: no model reads it.
+                traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, subject)) or None
+                outcome = replace(outcome, traceback=traceback)
+                log.warning("a tool raised", tool=spec.name, tries=outcome.tries, exception=traceback)
+            if outcome.tries > 1:
+                span.set_attribute(semconv.TOOL_TRIES, outcome.tries)
+            if not outcome.ok:
+                self._means.tracing.failed(span, "timeout" if outcome.timed_out else "tool_error", outcome.traceback)
+            return outcome
+
+    async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """What the tool's own types make of a write's arguments, as far as that is known; nothing is performed.
+
+        Raises TimeoutError: it takes too long. Raises Unsure (``tools.host``).
+        """
+        if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
+            return None
+        return await self._means.hosts.known_by(spec.name, arguments, self._tool_context(state.key))
+
+    def _tool_context(self, key: str) -> ToolContext:
+        run = self._book.run
+        return ToolContext(
+            key=key,
+            tenant_id=run.tenant_id,
+            agent=run.agent,
+            session_id=run.session_id,
+            run_id=run.id,
+            data=self._means.data,
+            egress=self._means.guard.policy.document.egress.hosts,
+            traceparent=traceparent(),
+        )
+
+    def _publish(self, text: str) -> None:
+        if text:
+            run = self._book.run
+            now, step = self._means.clock(), run.usage.steps
+            delta = DeltaEvent(run_id=run.id, text=text, at=now, step=step, after=run.last_seq)
+            self._means.deltas.publish(delta)

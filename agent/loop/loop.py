@@ -1,0 +1,161 @@
+"""The loop: decide, journal, perform, until the run is no longer running."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.loop.compaction import ContextExhausted
+from agent.loop.context import Conversation
+from agent.loop.decide import CallTools, Plan, Reply, decide, unfinished
+from agent.loop.gate import Gate, Means, passed
+from agent.loop.leased_run import Book
+from agent.loop.perform import perform, perform_new
+from agent.run.budgets import Exhausted, Reservation, seconds_left
+from agent.run.journal import LeaseLost, Released
+from flightloop.content import Content, TextPart, with_text
+from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
+from flightloop.events import CallsDecided, RunEnded
+from flightloop.runs import Run, RunError, RunStatus, StopReason
+from flightloop.verdicts import Action, Stage
+
+
+@dataclass
+class Stop:
+    """What a run is told from outside its task; read between two steps."""
+
+    draining: bool = False
+    interrupted: bool = False
+
+
+class Loop:
+    """One run under one lease. ``drive`` returns when the run has ended, waits or is to be given back."""
+
+    def __init__(self, means: Means, book: Book, conversation: Conversation, stop: Stop) -> None:
+        self._means = means
+        self._book = book
+        self._conversation = conversation
+        self._gate = Gate(means, book, conversation)
+        self._stop = stop
+
+    async def drive(self) -> Run:
+        """Goes on until the run has ended (terminal), or is to be released (still running).
+
+        What the model or a tool does wrong is an observation, what bounds a run ends it; only our
+        own faults and a lost lease are raised.
+        """
+        try:
+            return await self._in_time()
+        except Exhausted as bound:
+            return await self._end(RunStatus.FAILED, bound.reason, bound.message)
+        except (ContextExhausted, ContextTooLong) as error:
+            return await self._end(RunStatus.FAILED, StopReason.CONTEXT, str(error))
+        except Interrupted as error:
+            return await self.interrupted(str(error))
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except FlightloopError as error:
+            return await self._end(RunStatus.FAILED, StopReason.ERROR, error.message, error.code)
+
+    async def interrupted(self, message: str = "the emergency stop") -> Run:
+        return await self._end(RunStatus.INTERRUPTED, StopReason.INTERRUPT, message, Interrupted.code)
+
+    async def _in_time(self) -> Run:
+        own = Reservation(seconds=seconds_left(self._book.state, self._means.clock()), steps=0)
+        held = await self._book.reserve(own, self._means.prices, self._means.tenants)
+        try:
+            async with asyncio.timeout(held.seconds) as bound:
+                return await self._steps()
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise Exhausted(held.late, f"the {held.seconds:g} seconds that were left have passed") from None
+
+    async def _steps(self) -> Run:
+        book = self._book
+        if (blocked := await self._refused_input()) is not None:
+            return await self._block(blocked)
+        run = await book.write()
+        while run.status is RunStatus.RUNNING:
+            if book.state.cancel_requested:
+                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+            if self._paused():
+                break
+            if book.history.last is not None and book.history.last.open:
+                run = await self._perform()  # left open by an earlier lease, or decided by a person since
+                continue
+            decision = await decide(self._means, self._gate, book, self._conversation)
+            match decision:
+                case Plan():
+                    book.decide(decision.event)
+                    run = await book.write()
+                case CallTools():
+                    run = await perform_new(self._means, self._gate, book, decision.event)
+                case Reply(blocked=None):
+                    book.decide(decision.event)
+                    run = await self._answer(decision)
+                case Reply():
+                    book.decide(decision.event)
+                    run = await self._block(decision.blocked or "")
+                case other:
+                    assert_never(other)
+        return run
+
+    def _paused(self) -> bool:
+        """Whether to leave the run to somebody: a person with an approval, another agent, another worker."""
+        return self.rest is not RunStatus.QUEUED or self._stop.draining
+
+    @property
+    def rest(self) -> Released:
+        """What the run is when it is given back now."""
+        last = self._book.history.last
+        waiting = [call for call in last.open if call.waits] if last is not None else []
+        if any(call.waits_for_person for call in waiting):
+            return RunStatus.WAITING_APPROVAL
+        return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
+
+    async def _refused_input(self) -> str | None:
+        """Checks the input; its verdicts are journaled once, also if a worker died after that."""
+        ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
+        if self._book.history.judged_input:
+            self._book.forget_deferred()
+        if ruling.action.severity >= Action.ASK.severity:
+            return ruling.reason
+        if ruling.action is Action.REDACT:
+            self._conversation.user = with_text(self._conversation.user, ruling.text)
+        return None
+
+    async def _perform(self) -> Run:
+        last = self._book.history.last
+        assert last is not None
+        return await perform(self._means, self._gate, self._book, last.calls)
+
+    async def _answer(self, reply: Reply) -> Run:
+        handed_over = any(
+            result.ok and result.tool in self._means.agent.escalation for result in self._book.history.results
+        )
+        reason = StopReason.ESCALATED if handed_over else StopReason.ANSWERED
+        output = [TextPart(text=reply.event.text)]
+        return await self._book.write(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
+
+    async def _block(self, reason: str) -> Run:
+        refusal: Content = [TextPart(text=self._means.guard.policy.document.refusal)]
+        error = RunError(code="guardrail_blocked", message=reason)
+        ended = RunEnded(status=RunStatus.BLOCKED, stop_reason=StopReason.GUARDRAIL, output=refusal, error=error)
+        return await self._book.write(ended)
+
+    async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
+        """Ends the run with what it has said so far, counting an answer that was broken off."""
+        said = self._book.draft.released if self._book.draft else self._said()
+        text = passed(await self._gate.check(Stage.FINAL, said, stopped=True)) if said else ""
+        if (model := unfinished(self._means, self._book)) is not None:
+            self._book.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
+        output: Content | None = [TextPart(text=text)] if text else None
+        error = RunError(code=code or str(reason), message=message)
+        ended = RunEnded(status=status, stop_reason=reason, output=output, error=error)
+        return await self._book.write(ended)
+
+    def _said(self) -> str:
+        decided = (turn.decision for turn in reversed(self._book.history.turns))
+        return next((one.text for one in decided if isinstance(one, CallsDecided) and one.text), "")

@@ -1,0 +1,346 @@
+"""Performs decided calls: guard, intent, effect, guard, result; in parallel, and after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from agent.loop.gate import Gate, Means
+from agent.loop.leased_run import Book
+from agent.loop.tool_results import guarded, result_of
+from agent.loop.understanding import Refused, Understanding
+from agent.project.subagent import Subagent, outcome, run_for
+from agent.run.budgets import share
+from agent.run.history import CallState, call_states, result_text
+from agent.run.journal import new_id
+from agent.run.state import RunState, apply
+from flightloop.errors import NotFound
+from flightloop.events import (
+    AgentReturned,
+    ApprovalRequested,
+    CallsDecided,
+    RunCreated,
+    RunEvent,
+    ToolIntent,
+    ToolResult,
+)
+from flightloop.runs import Run
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.guard import APPROVED
+from guardrails.types import CallSubject, Ruling, asked_about
+from tools.host import ToolOutcome
+
+T = TypeVar("T")
+LINGER_S = 0.005
+"""How long what was decided may wait for the results of calls without an effect: about as long as some commits take."""
+
+UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
+UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
+ELSEWHERE = "another run of this session has just made the same call: it was not made once more"
+CANCELLED = "the run was cancelled before it began"
+RECONCILED = "its answer was lost in a crash and asked for since"
+
+
+async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) -> Run:
+    """Brings calls to their results, each as far as it can go: one that waits for somebody stays open.
+
+    Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
+    tool's declared effect.
+    """
+    performing = _Performing(means, gate, book, book.state, calls)
+    await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
+    return await book.write()
+
+
+async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecided) -> Run:
+    """Performs calls that are decided now, as ``perform`` does.
+
+    The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
+    this one, and that of its results. Where no call has an effect that would have to be known before, both may be one.
+    """
+    most, decided = means.agent.parallel_calls, apply(book.state, decision)
+    states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
+    performing = _Performing(means, gate, book, decided, states)
+    book.decide(decision)
+    begun = await _together([performing.begin(state) for state in states[:most]])
+    book.defer([event for each in begun for event in each.events])
+    if not all(each.harmless for each in begun):
+        await book.write(children=[child for each in begun for child in each.children])
+        begun = await _together([performing.still(each) for each in begun])
+    async with _written_soon(book):
+        rest = [performing.one(state) for state in states[most:]]
+        await _together([*(performing.go_on(each) for each in begun), *rest])
+    return await book.write()
+
+
+@asynccontextmanager
+async def _written_soon(book: Book) -> AsyncIterator[None]:
+    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer.
+
+    A write that fails beside the block is told by the next one.
+    """
+    loop, late = asyncio.get_running_loop(), set[asyncio.Task[Run]]()
+    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(book.write())))
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # what was decided and found out so far isn't lost with what went wrong
+            await book.write()
+        raise
+    finally:
+        timer.cancel()
+        if late:
+            await asyncio.wait(late)  # not broken off: the book would be behind the journal
+            for task in late:
+                task.exception()
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of it side by side; the first failure is raised, and ends the others."""
+    if len(work) == 1:  # the usual case needs no task of its own
+        return [await work[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A call before its effect: what is to be journaled, and then the tool to call, if it comes to that."""
+
+    state: CallState
+    events: list[RunEvent]
+    children: list[RunCreated] = field(default_factory=list)
+    subject: CallSubject | None = None
+    refused: str | None = None
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
+        if self.subject is None:
+            return all(isinstance(event, ToolResult) for event in self.events)
+        spec = self.subject.spec  # what leaves the sandbox is on record before
+        return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
+
+
+@dataclass
+class _Performing:
+    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
+
+    means: Means
+    gate: Gate
+    book: Book
+    run: RunState
+    calls: Sequence[CallState]
+    limit: asyncio.Semaphore = field(init=False)
+    understanding: Understanding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.understanding = Understanding(self.means, self.gate, self.book.run.tenant_id)
+        self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
+
+    async def one(self, state: CallState) -> None:
+        async with self.limit:
+            if self.book.state.cancel_requested:
+                return  # the run ends with this step
+            if state.intent is not None:
+                await self._recover(state, state.intent)
+                return
+            begun = await self.begin(state)
+            await self.book.write(*begun.events, children=begun.children)
+            await self._perform(await self.still(begun))
+
+    async def begin(self, state: CallState) -> _Begun:
+        """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
+        try:
+            subject, ruling = await self._ruled(state)
+        except Refused as refused:
+            return _Begun(state, [self._failed(state, str(refused))])
+        if ruling.action is Action.ASK:
+            return _Begun(state, [self._request(state, subject, ruling)])
+        intent = self._intent(state, subject)
+        if subject.spec.agent is None:
+            return _Begun(state, [intent], subject=subject)
+        created = self._delegated(intent, self.means.subagents[subject.spec.agent])
+        return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
+
+    async def go_on(self, begun: _Begun) -> None:
+        async with self.limit:
+            await self._perform(begun)
+
+    async def _perform(self, begun: _Begun) -> None:
+        if begun.subject is not None and self.book.state.cancel_requested:
+            await self.book.write(self._failed(begun.state, CANCELLED))
+        elif begun.refused is not None:
+            await self.book.write(self._failed(begun.state, begun.refused))
+        elif begun.subject is not None:
+            await self._effect(begun.state, begun.subject)
+
+    async def still(self, begun: _Begun) -> _Begun:
+        """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
+        of two, the later one is not made, unless the guard allows it all the same."""
+        if begun.subject is None or not begun.subject.spec.writes:
+            return begun
+        call, past = begun.subject, [await self.book.past("", begun.subject.args_sha256)]
+        if call.hidden:
+            past.append(await self.book.past("", tool=call.spec.name))
+        if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
+            return begun
+        try:
+            _, ruling = await self._ruled(begun.state)
+        except Refused as refused:
+            return replace(begun, refused=str(refused))
+        return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
+
+    def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
+        """The run of another agent that works on the call; this one goes on when that has ended."""
+        names = {each.tool for each in self.means.subagents.values()}
+        unfinished = [state for state in self.calls if state.result is None]
+        asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
+        part = share(self.run, self.means.clock(), len(asked), len(unfinished))
+        return run_for(intent, self.book.run, agent, part, self.gate.user_text, tainted=self.book.history.tainted)
+
+    async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
+        tainted = await self.book.tainted(returned.performed_by)
+        await self._take(state, spec, intent.arguments, outcome(returned), tainted)
+
+    async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
+        """A call as it would be performed, and what the guard says of it now; raises Refused.
+
+        What the guard redacts is checked as the call that it has become: a person is asked about that one.
+        """
+        subject = await self.understanding.of(state)
+        ruling = await self._check(state, subject)
+        if ruling.arguments is None or ruling.arguments == subject.arguments:
+            return subject, ruling
+        subject = await self.understanding.redacted(state, subject.spec, ruling.arguments)
+        ruling = await self._check(state, subject)
+        if ruling.arguments is not None and ruling.arguments != subject.arguments:
+            raise Refused("guardrails don't agree on its arguments")
+        return subject, ruling
+
+    async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
+        """The guard's ruling; raises Refused for a block or a person's no."""
+        decided, digest = state.decided, subject.args_sha256
+        if decided is not None and decided.decision != "approve":
+            why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
+            raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
+        if digest in self.book.history.denied:  # nobody is worn down by being asked again
+            raise Refused("a person has denied the same call in this run; do not ask again")
+        approval = state.approval(digest, self.gate.policy_sha256)
+        under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=under_way)
+        if ruling.action is Action.BLOCK:
+            raise Refused(f"a guardrail refused it: {ruling.reason}")
+        return ruling
+
+    def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
+        return ApprovalRequested(
+            approval_id=new_id("apr"),
+            call_id=state.call.id,
+            tool=subject.spec.name,
+            arguments=subject.arguments,
+            reason=ruling.reason,
+            # With what the person has approved already: a call waits for all of it.
+            asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
+            args_sha256=subject.args_sha256,
+            policy_sha256=self.gate.policy_sha256,
+            expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
+        )
+
+    def _intent(self, state: CallState, subject: CallSubject) -> ToolIntent:
+        return ToolIntent(
+            call_id=state.call.id,
+            tool=subject.spec.name,
+            arguments=subject.arguments,
+            key=state.key,
+            effect=subject.spec.effect.value,
+            args_sha256=subject.args_sha256,
+            policy_sha256=self.gate.policy_sha256,
+            fence=self.book.lease.fence,
+            unsure=subject.unsure,
+        )
+
+    async def _recover(self, state: CallState, intent: ToolIntent) -> None:
+        """An intent without a result: what may be repeated is, under the same key."""
+        try:
+            spec = self.means.hosts.registry.get(intent.tool)
+        except NotFound as error:
+            await self.book.write(self._not_repeated(state, intent, error.message))
+            return
+        if state.returned is not None:
+            await self._returned(state, spec, intent, state.returned)
+        elif Effect.UNSAFE in (intent.effect, spec.effect):
+            await self._reconcile(state, spec, intent)
+        else:
+            await self._repeat(state, intent)
+
+    async def _repeat(self, state: CallState, intent: ToolIntent) -> None:
+        """Performs a call once more, if all that a new call has to pass lets it: agent, policy and approval may have
+        changed since its intent was journaled."""
+        try:
+            subject, ruling = await self._ruled(state)
+            if ruling.action is Action.ASK:
+                await self.book.write(self._request(state, subject, ruling))
+                return
+            if subject.arguments != intent.arguments:
+                raise Refused("a guardrail changes its arguments now: that would be another call")
+        except Refused as refused:
+            await self.book.write(self._not_repeated(state, intent, str(refused)))
+            return
+        await self._effect(state, subject)
+
+    def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
+        if intent.effect == Effect.PURE:
+            return self._failed(state, why)
+        return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
+
+    async def _reconcile(self, state: CallState, spec: ToolSpec, intent: ToolIntent) -> None:
+        """What became of a call that can't be repeated, if its tool names one that knows.
+
+        That it did not happen is final only if it can't happen any more: it may be under way where whoever began it
+        has not ended.
+        """
+        if spec.reconcile is None:
+            await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
+            return
+        arguments, asked = intent.arguments, self.means.hosts.registry.get(spec.reconcile)
+        known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
+        outcome = await self.gate.call(state, asked, known)
+        if not outcome.ok or outcome.content is None:
+            final = outcome.ok and intent.fence >= self.book.history.overtaken
+            await self.book.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
+            return
+        await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
+
+    async def _effect(self, state: CallState, subject: CallSubject) -> None:
+        spec, arguments = subject.spec, subject.arguments
+        await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
+
+    async def _take(
+        self,
+        state: CallState,
+        spec: ToolSpec,
+        arguments: dict[str, Any],
+        outcome: ToolOutcome,
+        tainted: bool = False,
+    ) -> None:
+        result = result_of(state.call.id, spec.name, outcome)
+        subject = CallSubject(state.call.id, spec, arguments)
+        ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
+        self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        if len(self.calls) > 1:
+            await asyncio.sleep(0)  # results of the same moment are written together
+        await self.book.write()
+
+    def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:
+        tool = state.call.function.name or "?"
+        return ToolResult(call_id=state.call.id, tool=tool, ok=False, error=error, uncertain=uncertain)

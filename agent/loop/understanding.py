@@ -1,0 +1,97 @@
+"""What a decision's calls ask for: a tool, valid arguments, and the hash that all spellings of the same call share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from agent.loop.argument_errors import Checked, Checking
+from agent.loop.gate import Gate, Means
+from agent.run.history import CallState
+from flightloop.errors import NotFound
+from flightloop.tool import ToolSpec
+from guardrails.types import CallSubject, Write, args_sha256
+from tools.host import Unsure
+
+TOO_LONG = "the tool took too long to look at these arguments: give fewer or shorter values"
+
+
+class Refused(Exception):
+    """The model's mistake, or a no of the guard or of a person: it becomes the call's result."""
+
+
+class Understanding:
+    """Of the calls of one decision; each is looked at once, however often it is asked about."""
+
+    def __init__(self, means: Means, gate: Gate, tenant_id: str) -> None:
+        self._means, self._gate = means, gate
+        self._checking = Checking(means.hosts.registry, tenant_id)
+        self._calls: dict[str, asyncio.Task[CallSubject]] = {}
+
+    async def of(self, state: CallState) -> CallSubject:
+        """A call as it would be performed. Raises Refused: it can't be."""
+        call_id = state.call.id
+        if call_id not in self._calls:
+            self._calls[call_id] = asyncio.create_task(self._understood(state))
+        task = self._calls[call_id]
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    async def redacted(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> CallSubject:
+        """The call that a guardrail has made of one. Raises Refused: it can't be performed."""
+        checked = await self._checking.checked(state.call.function, arguments)
+        if checked.problems:
+            told = "; ".join(checked.problems)
+            raise Refused(f"a guardrail redacted its arguments, which it can't be called with: {told}")
+        return await self._subject(state, spec, arguments, checked)
+
+    async def under_way(self, states: Sequence[CallState]) -> list[Write]:
+        """Those of the calls that have no result yet and could be performed."""
+        writes = []
+        for state in states:
+            if state.result is not None:
+                continue
+            if (begun := state.intent) is not None:
+                writes.append(
+                    Write(begun.tool, begun.arguments, ok=None, known_by=begun.args_sha256, unsure=begun.unsure)
+                )
+                continue
+            with suppress(Refused):
+                call = await self.of(state)
+                write = Write(call.spec.name, call.arguments, ok=None, known_by=call.args_sha256, unsure=call.unsure)
+                writes.append(write)
+        return writes
+
+    async def _understood(self, state: CallState) -> CallSubject:
+        name, toolbox = state.call.function.name, self._means.hosts.registry
+        if name not in self._means.tools:
+            raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._means.tools) or 'none'}")
+        try:
+            arguments = state.call.function.parsed()
+            spec = toolbox.get(name)
+            checked = await self._checking.checked(state.call.function, arguments)
+        except ValueError as error:
+            raise Refused(f"the arguments are not a JSON object: {error}") from error
+        except NotFound as error:
+            raise Refused(error.message) from error
+        if checked.problems:
+            raise Refused("; ".join(checked.problems))
+        return await self._subject(state, spec, checked.form, checked)
+
+    async def _subject(
+        self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], checked: Checked
+    ) -> CallSubject:
+        told, unsure = None, False
+        try:
+            told = await self._gate.known_by(state, spec, checked.form)
+        except TimeoutError:  # it may be another spelling of what was done or denied
+            raise Refused(TOO_LONG) from None
+        except Unsure:
+            unsure = True
+        known_by = args_sha256(spec.name, checked.identity if told is None else told)
+        return CallSubject(state.call.id, spec, arguments, known_by, unsure)

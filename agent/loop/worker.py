@@ -1,0 +1,390 @@
+"""The worker: claims runs, drives each in a task of its own, and stops them when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from agent.loop.agent_runtime import Kit, Kits
+from agent.loop.gate import Hosts, Means
+from agent.loop.leased_run import Book
+from agent.loop.loop import Loop, Stop
+from agent.loop.session import converse
+from agent.models.chat_model import ChatModel
+from agent.models.retrying import RUNS, RetryingChatModel
+from agent.run.budgets import Prices, TenantBudgets
+from agent.run.deltas import Deltas
+from agent.run.journal import Claim, Journal, Lease, LeaseLost
+from flightloop.chat import Tags
+from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
+from flightloop.events import RunEnded
+from flightloop.runs import Run, RunError, RunStatus, StopReason
+from guardrails.interrupt import InterruptWatch, matches
+from observability.tracing import Tracing, end_run
+
+log = structlog.get_logger(__name__)
+
+
+_LATE_S = 0.1
+"""Between two looks for a stop: this process was held up."""
+_ANSWER_S = 1.0
+"""For which the source of stops is waited then."""
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """Seconds, and the number of runs that a worker holds at a time."""
+
+    concurrency: int = 4
+    spare: int = 2
+    """Further runs, of tenants of which the worker holds none."""
+    lease_s: float = 30.0
+    poll_s: float = 0.5
+    """How long another process's new run may wait unnoticed."""
+    interrupt_poll_s: float = 0.02
+    cancel_poll_s: float = 0.1
+    cancel_grace_s: float = 0.4
+    """A call of a cancelled run may end by itself for so long; then its processes are ended."""
+    grace_s: float = 1.0
+    """At shutdown a run may finish its step for so long."""
+    context_length: int | None = None
+    """Tokens; None: what the model tells."""
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    """In a container, say, the next process may have the same number."""
+
+
+@dataclass(eq=False)
+class _Held:
+    """A claimed run and its task. ``tags``, of it and the runs that it works for, and ``epoch`` are what interrupts are
+    matched with."""
+
+    lease: Lease
+    tags: tuple[Tags, ...]
+    stop: Stop = field(default_factory=Stop)
+    epoch: int | None = None
+    """None until it is known what was raised before."""
+    task: asyncio.Task[None] | None = None
+    """None until it runs: a task that is cancelled before would never give its run back."""
+    hosts: Hosts | None = None
+    """Of its calls; None until it has any."""
+    cancelled_at: float | None = None
+    """When this worker learned that the run is cancelled, by the event loop's clock."""
+
+
+class Worker:
+    """One plain asyncio program: ``await run()`` until ``drain`` is called.
+
+    Args:
+        kits: what the project's agents work with, by name.
+        watch: the emergency stop; this worker polls it, nobody else has to.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        kits: Kits,
+        model: ChatModel,
+        model_name: str,
+        watch: InterruptWatch,
+        deltas: Deltas,
+        tracing: Tracing,
+        data: Path,
+        *,
+        prices: Prices = Prices(),  # noqa: B008  (frozen)
+        tenants: TenantBudgets = TenantBudgets(),  # noqa: B008
+        config: WorkerConfig | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._journal = journal
+        self._kits = kits
+        self._model = RetryingChatModel(model, RUNS)
+        self._model_name = model_name
+        self._watch = watch
+        self._deltas = deltas
+        self._tracing = tracing
+        self._data = data
+        self._prices = prices
+        self._tenants = tenants
+        self._config = config or WorkerConfig()
+        self._clock = clock
+        self._held: set[_Held] = set()
+        self._poll: asyncio.Task[None] | None = None
+        self._passed = 0.0
+        self._looking = ThreadPoolExecutor(1, "interrupts")  # no other work holds a stop up
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
+        self._freed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until drained; then every run is finished or given back."""
+        await self._look()
+        beside = [
+            asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
+            asyncio.create_task(self._forever(self._cancels, self._config.cancel_poll_s)),
+            asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
+            asyncio.create_task(self._forever(self._expire, 1.0)),
+            asyncio.create_task(self._forever(self._journal.end_families, 1.0)),
+            asyncio.create_task(self._forever(self._journal.drop_copies, 10.0)),
+        ]
+        try:
+            while not self._draining.is_set():
+                try:
+                    await self._take()
+                except Exception:
+                    log.exception("claiming failed")
+                    await self._unless_draining(self._config.poll_s)
+            await self._give_back()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Stops claiming; running runs finish their step and go back to the queue."""
+        self._draining.set()
+        for held in self._held:
+            held.stop.draining = True
+
+    async def _take(self) -> None:
+        """Claims one run, or waits for room or work.
+
+        Tenants of which this worker holds fewer runs go first, and those of which it holds none have places that the
+        others do not get: however much one asks for, another one's run begins.
+        """
+        self._freed.clear()
+        served = Counter(held.tags[0].tenant_id for held in self._held)
+        room = self._config.concurrency - len(self._held)
+        levels = sorted({0, *served.values()}) if room > 0 else [0]
+        besides = [[tenant for tenant, runs in served.items() if runs > most] for most in levels]
+        claim = await self._claim(besides) if room > -self._config.spare else None
+        if claim is None:
+            await self._wait(() if room > 0 else served.keys(), work=room > -self._config.spare)
+            return
+        run = claim.run
+        held = _Held(claim.lease, _tags(run), Stop(draining=self._draining.is_set()))
+        self._held.add(held)
+        self._tasks.add(task := asyncio.create_task(self._hold(held, claim)))
+        task.add_done_callback(self._tasks.discard)
+
+    async def _claim(self, besides: Sequence[Collection[str]]) -> Claim | None:
+        name, lease_s = self._config.name, self._config.lease_s
+        return await self._journal.claim(name, lease_s, besides, self._draining.is_set, self._held_runs)
+
+    @property
+    def _held_runs(self) -> list[str]:
+        return [held.lease.run_id for held in self._held]
+
+    async def _wait(self, besides: Collection[str], *, work: bool) -> None:
+        """Until a run has ended here, or there may be one to claim, if ``work`` is of use."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (self._freed, self._draining)]
+        if work:
+            waits.append(
+                asyncio.create_task(self._journal.wait_for_work(self._config.poll_s, besides, self._held_runs))
+            )
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _hold(self, held: _Held, claim: Claim) -> None:
+        """Drives a run to where it ends, waits or is given back. Raises nothing: a fault ends the run."""
+        held.task = asyncio.current_task()
+        structlog.contextvars.bind_contextvars(run_id=claim.run.id, agent=claim.run.agent)
+        try:
+            await self._drive(held, claim)
+        except LeaseLost:
+            log.warning("lease lost: another worker has the run")
+        except StoreUnavailable as error:
+            log.warning("the journal gives no answer, the run goes back to the queue", error=error.message)
+            await self._put_back(held)
+        except asyncio.CancelledError:
+            with suppress(FlightloopError):
+                if held.stop.interrupted:  # before the loop had begun
+                    told = RunError(code=Interrupted.code, message="the emergency stop")
+                    reason = StopReason.INTERRUPT
+                    ended = RunEnded(status=RunStatus.INTERRUPTED, stop_reason=reason, error=told)
+                    await self._journal.append(claim.run.id, [ended], claim.lease)
+                else:
+                    await self._journal.release(claim.lease)
+        except Exception as error:
+            log.exception("run failed by a fault of ours")
+            await self._fail(claim, error)
+        finally:
+            self._held.discard(held)
+            self._freed.set()
+
+    async def _put_back(self, held: _Held) -> None:
+        """Gives a run back once the journal answers again, for as long as the lease is ours; whoever takes the run
+        then finds out what was written and what was not."""
+        while True:
+            try:
+                return await self._journal.release(held.lease)
+            except LeaseLost:
+                return None
+            except StoreUnavailable:
+                await asyncio.sleep(self._config.poll_s)
+
+    async def _drive(self, held: _Held, claim: Claim) -> None:
+        run = claim.run
+        with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
+            async with self._kits.using(run) as kit:
+                held.hosts = kit.hosts
+                book = await Book.open(self._journal, run.tenant_id, claim.lease)
+                stops = await self._journal.stops(run)
+                held.epoch = stops.epoch
+                held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
+                length = self._config.context_length or self._model.capabilities.context_length
+                conversation = await converse(self._journal, run, kit, length)
+                loop = Loop(self._means(kit, run, stops.epoch), book, conversation, held.stop)
+                run = await self._until_stopped(held, loop, kit)
+            if run.status.terminal:
+                end_run(span, run.status, str(run.stop_reason))
+            else:
+                await self._journal.release(claim.lease, loop.rest, run.last_seq)
+
+    async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
+        try:
+            await self._ask_again()
+            if held.stop.interrupted or self._stopped(held):
+                held.stop.interrupted = True
+                return await loop.interrupted()
+            return await loop.drive()
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not held.stop.interrupted or current is None:
+                raise
+            current.uncancel()
+            await kit.hosts.kill(held.lease.run_id)
+            return await loop.interrupted()
+
+    def _means(self, kit: Kit, run: Run, epoch: int) -> Means:
+        return Means(
+            agent=kit.agent,
+            guard=kit.guard,
+            model=self._model,
+            model_name=run.model or self._model_name,
+            hosts=kit.hosts,
+            deltas=self._deltas,
+            prices=self._prices,
+            data=self._data,
+            clock=self._clock,
+            tracing=self._tracing,
+            lookup=kit.lookup,
+            epoch=epoch,
+            tenants=self._tenants,
+            subagents=kit.subagents,
+        )
+
+    async def _fail(self, claim: Claim, error: Exception) -> None:
+        code = error.code if isinstance(error, FlightloopError) else "internal_error"
+        told = RunError(code=code, message=f"{type(error).__name__}: {error}")
+        ended = RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.ERROR, error=told)
+        try:
+            await self._journal.append(claim.run.id, [ended], claim.lease)
+        except Exception:
+            # The journal itself may be what failed: the lease then expires and the run is tried again.
+            log.exception("the failed run could not be ended")
+
+    # -- what goes on beside ------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._looking, self._watch.poll)
+
+    async def _interrupts(self) -> None:
+        if self._poll is None or self._poll.done():
+            self._poll = asyncio.create_task(self._look())
+        # While the database gives no answer, leases and silence still end what has to end.
+        await asyncio.wait([self._poll], timeout=self._config.interrupt_poll_s)
+        clock = asyncio.get_running_loop().time
+        if clock() - self._passed > _LATE_S:
+            await self._ask_again()
+        self._passed = clock()
+        for held in list(self._held):
+            if held.stop.interrupted or held.task is None:
+                continue
+            if self._stopped(held):
+                held.stop.interrupted = True
+                held.task.cancel()
+            elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
+                held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
+
+    async def _ask_again(self) -> None:
+        """Where the source seems silent since this process was held up itself: what was asked then says nothing."""
+        for _ in range(2):  # the first may have been asked before
+            if self._watch.silent and self._poll is not None:
+                if self._poll.done():
+                    self._poll = asyncio.create_task(self._look())
+                await asyncio.wait([self._poll], timeout=_ANSWER_S)
+
+    async def _cancels(self) -> None:
+        """Ends the calls of cancelled runs that last; their runs then end with the step."""
+        if not self._held:
+            return
+        now, cancelled = asyncio.get_running_loop().time(), await self._journal.cancelled(self._config.name)
+        late = []
+        for held in self._held:
+            if held.lease.run_id not in cancelled:
+                continue
+            if held.cancelled_at is None:
+                held.cancelled_at = now
+            if held.hosts is not None and now - held.cancelled_at >= self._config.cancel_grace_s:
+                late.append(held.hosts.kill(held.lease.run_id))
+        await asyncio.gather(*late)
+
+    def _stopped(self, held: _Held) -> bool:
+        epoch = held.epoch
+        if self._watch.silent or epoch is None or self._watch.epoch() < epoch:
+            return self._watch.silent  # what it has read is older than what the journal has told since
+        return any(self._watch.stopped(tags, epoch) for tags in held.tags)
+
+    async def _renew(self) -> None:
+        for held in list(self._held):
+            try:
+                held.lease = await self._journal.renew(held.lease, self._config.lease_s)
+            except (LeaseLost, NotFound):
+                # Somebody else has it, or it has ended: whatever this task still does must not count.
+                if held in self._held and held.task is not None:
+                    held.task.cancel()
+
+    async def _expire(self) -> None:
+        await self._journal.expire_approvals()
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("what goes on beside the runs failed, will try again")
+            await asyncio.sleep(every_s)
+
+    async def _unless_draining(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._draining.wait(), seconds)
+
+    async def _give_back(self) -> None:
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=self._config.grace_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def _tags(run: Run) -> tuple[Tags, ...]:
+    own = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+    callers = run.parent.callers if run.parent else []
+    return own, *(own.model_copy(update={"agent": caller.agent, "run_id": caller.run_id}) for caller in callers)

@@ -1,0 +1,70 @@
+"""What a project offers, as the HTTP API tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from agent.project.project import LiveProject
+from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
+from guardrails.guard import Guard
+from guardrails.policy import Policy
+
+
+class ProjectCatalogue:
+    """Implements ``agent.api.deps.Catalogue`` over a live project; ``model`` is the agents' model's name."""
+
+    def __init__(self, live: LiveProject, make_guard: Callable[[Policy], Guard], model: str) -> None:
+        self._live = live
+        self._make_guard = make_guard
+        self._model = model
+        self._guards: dict[str, Guard] = {}
+        self._loaded: dict[str, datetime] = {}
+
+    def agents(self) -> list[AgentInfo]:
+        project = self._live.current()
+        return [
+            AgentInfo(
+                name=agent.name,
+                description=agent.description,
+                model=self._model,
+                tools=list(agent.tools),
+                agents=list(agent.agents),
+                policy=agent.policy,
+                policy_sha256=project.policy_of(agent).sha256,
+                budget=agent.budget.budget(),
+                session_budget=agent.session_budget,
+                planning=agent.planning,
+            )
+            for agent in project.agents.values()
+        ]
+
+    def tools(self) -> list[ToolInfo]:
+        return [
+            ToolInfo(
+                name=spec.name,
+                description=spec.description,
+                parameters=spec.parameters,
+                effect=spec.effect.value,
+                timeout_s=spec.timeout_s,
+                permissions=sorted(permission.value for permission in spec.permissions),
+                retries=spec.retries,
+            )
+            for spec in self._live.current().registry.specs()
+        ]
+
+    def policies(self) -> list[PolicyInfo]:
+        return [
+            policy.info(self._loaded.setdefault(policy.sha256, datetime.now(UTC)))
+            for policy in self._live.current().policies.values()
+        ]
+
+    def project(self) -> ProjectInfo:
+        return self._live.info()
+
+    def guard(self) -> Guard:
+        """Of the policy named ``default``."""
+        policy = self._live.current().policies["default"]
+        if policy.sha256 not in self._guards:
+            self._guards[policy.sha256] = self._make_guard(policy)
+        return self._guards[policy.sha256]

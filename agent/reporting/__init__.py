@@ -1,0 +1,1 @@
+"""What others are told of runs: figures, readiness, webhooks, logs."""

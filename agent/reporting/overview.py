@@ -1,0 +1,78 @@
+"""The console's figures: what ``GET /v1/overview`` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.run.journal import Journal
+from flightloop.overview import Figure, Overview
+from flightloop.runs import RunStatus
+from observability import catalog
+from observability.catalog import Tier
+from observability.values import Values
+
+
+class Overviews:
+    """
+    Args:
+        values: all figures, of the aggregator.
+        own: a tenant's figures, of the projection.
+        alone: whether a tenant is the only one: it also sees what only the aggregator has (gauges, interrupts raised).
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        values: Callable[[], Awaitable[Values]],
+        own: Callable[[str], Values],
+        alone: Callable[[str], bool],
+    ) -> None:
+        self._journal = journal
+        self._values = values
+        self._own = own
+        self._alone = alone
+
+    async def __call__(self, tenant_id: str) -> Overview:
+        everything = await self._values()
+        own = self._own(tenant_id)
+        mine = everything if self._alone(tenant_id) else own
+        return Overview(
+            at=datetime.now(UTC),
+            runs=await self._runs(tenant_id, own),
+            pending_approvals=await self._journal.pending_approvals(tenant_id),
+            interrupts=await self._journal.interrupts(tenant_id),
+            system=figures(everything, Tier.SYSTEM),
+            model=figures(everything, Tier.MODEL),
+            business=figures(mine, Tier.BUSINESS),
+            guardrail=figures(mine, Tier.GUARDRAIL, Tier.RUN, Tier.TOOL),
+        )
+
+    async def _runs(self, tenant_id: str, own: Values) -> dict[str, int]:
+        """Open runs as they are now; ended ones as counted, where a resumed run's earlier end counts, too."""
+        ended = own.by(catalog.RUN_ENDED, "status")
+        counts = {status.value: int(ended.get(status.value, 0)) for status in RunStatus if status.terminal}
+        still = await self._journal.open_runs(tenant_id)
+        return counts | {status.value: still.get(status, 0) for status in RunStatus if not status.terminal}
+
+
+def figures(values: Values, *tiers: Tier) -> list[Figure]:
+    """Every series of some tiers; a histogram's value is its mean."""
+    rows = [(catalog.BY_NAME[row["name"]], row) for row in values.to_json()]
+    return [_figure(metric.help, row) for metric, row in rows if metric.tier in tiers]
+
+
+def _figure(help: str, row: dict[str, Any]) -> Figure:
+    value = row.get("value")
+    if row.get("count"):
+        value = row["sum"] / row["count"]
+    return Figure(
+        name=row["name"],
+        value=value,
+        labels=row["labels"],
+        help=help,
+        count=row.get("count"),
+        p50=row.get("p50"),
+        p95=row.get("p95"),
+    )

@@ -1,0 +1,124 @@
+"""Whether a request could be served now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from agent.models.chat_model import ChatModel
+from agent.run.journal import Journal
+from agent.store.sql.disk_room import Room
+from flightloop.errors import FlightloopError
+from flightloop.runs import ProjectInfo
+
+TIMEOUT_S = 3.0
+"""Who asks waits a few seconds at most: a replica that is being replaced keeps its callers waiting."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Requests can be served if nothing is ``missing``, whatever is wrong with the project's files: the last good state
+    of it serves on."""
+
+    missing: list[str] = field(default_factory=list)
+    """What a request could not be served for, a sentence each."""
+    project: str | None = None
+    """What is wrong with the project's files."""
+
+
+async def readiness(
+    journal: Journal,
+    model: ChatModel | None,
+    project: Callable[[], ProjectInfo],
+    room: Room | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Readiness:
+    """
+    Args:
+        model: None where asking it would wake it up.
+        project: may read changed files, which takes time.
+        room: on the journal's disk.
+        timeout_s: longest wait for each.
+    """
+    missing, full, problem = await asyncio.gather(
+        not_ready(journal, model, timeout_s), _full(room or Room(), timeout_s), _problem(project, timeout_s)
+    )
+    return Readiness([*missing, *full], problem)
+
+
+async def _full(room: Room, timeout_s: float) -> list[str]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            lacking = await asyncio.to_thread(room.lacking)
+    except TimeoutError:
+        lacking = f"the journal's disk gives no answer within {timeout_s:g} s"
+    return [lacking] if lacking else []
+
+
+async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str | None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return (await asyncio.to_thread(project)).problem
+    except TimeoutError:
+        return f"the project's files take longer than {timeout_s:g} s to load"
+
+
+async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float = TIMEOUT_S) -> list[str]:
+    """What a request could not be served for, a sentence each.
+
+    Args:
+        model: None where asking it would wake it up.
+        timeout_s: longest wait for either.
+    """
+    missing = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            await journal.interrupt_snapshot()
+    except Exception as error:
+        missing.append(f"the journal cannot be read: {str(error) or type(error).__name__}")
+    if model is None:
+        return missing
+    try:
+        async with asyncio.timeout(timeout_s):
+            await model.models()
+    except TimeoutError:
+        missing.append(f"the model gives no answer within {timeout_s:g} s")
+    except FlightloopError as error:
+        missing.append(error.message)
+    return missing
+
+
+class Remembered:
+    """Readiness for those that wait only so long: where a check takes its time, what the one before found.
+
+    Args:
+        check: finds out anew.
+        patience_s: how long a check is waited for while there is an earlier finding.
+        kept_s: how old that finding may be.
+    """
+
+    def __init__(
+        self, check: Callable[[], Awaitable[Readiness]], patience_s: float = 0.1, kept_s: float = 10.0
+    ) -> None:
+        self._check = check
+        self._patience_s = patience_s
+        self._kept_s = kept_s
+        self._found = Readiness()
+        self._at = float("-inf")
+        self._checking: asyncio.Task[Readiness] | None = None
+
+    async def __call__(self) -> Readiness:
+        clock = asyncio.get_running_loop().time
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._look())
+        checking = self._checking
+        if clock() - self._at < self._kept_s:
+            await asyncio.wait({checking}, timeout=self._patience_s)
+            return self._found
+        return await asyncio.shield(checking)
+
+    async def _look(self) -> Readiness:
+        self._found = await self._check()
+        self._at = asyncio.get_running_loop().time()
+        return self._found

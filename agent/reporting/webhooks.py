@@ -1,0 +1,212 @@
+"""Webhooks: tells other systems what the journal holds, at least once and in its order.
+
+Each endpoint has a cursor of its own in the journal's database, which moves when an event was taken or given up: so
+nothing is lost at a restart, and a receiver that is down delays nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from agent.run.journal import Journal, Projection, Recorded
+from flightloop.errors import Conflict
+from flightloop.webhooks import key_of, sign
+from observability import catalog
+from observability.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+BATCH = 1000
+EventName = Literal["run.created", "run.resumed", "run.ended", "approval.requested", "approval.decided"]
+
+
+class Endpoint(BaseModel):
+    """Whom to tell. A new one is told what happens from then on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,40}$")
+    """Names the cursor: under another name, the endpoint is a new one."""
+    url: str
+    secret: SecretStr
+    events: tuple[EventName, ...] = ("run.ended", "approval.requested", "approval.decided")
+    tenant_id: str = "default"
+
+    @field_validator("url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or not parts.hostname:
+            raise ValueError("must be a URL with a host and no password")
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+            raise ValueError("must begin with https:// (http:// on this machine only)")
+        try:
+            _ = httpx.URL(value).host
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ValueError(f"is no URL that can be asked: {error}") from None
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _well_formed(cls, value: SecretStr) -> SecretStr:
+        key_of(value.get_secret_value())
+        return value
+
+
+@dataclass(frozen=True)
+class DeliveryConfig:
+    """Seconds, and tries of one event."""
+
+    poll_s: float = 0.5
+    timeout_s: float = 10.0
+    tries: int = 12
+    """1, 2, 4 … s apart, some half an hour; then the event is given up."""
+    longest_wait_s: float = 900.0
+
+
+class Webhook:
+    """Delivers to one endpoint. A second one, in another process, may send the same event once more.
+
+    Args:
+        client: follows no redirects.
+        sleep: waits between two tries.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        endpoint: Endpoint,
+        client: httpx.AsyncClient,
+        metrics: Metrics,
+        config: DeliveryConfig | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._endpoint = endpoint
+        self._client = client
+        self._metrics = metrics
+        self._config = config or DeliveryConfig()
+        self._sleep = sleep
+        self._clock = clock
+        self._name = f"webhook:{endpoint.name}"
+        self._position = 0
+        self._stored = 0
+        """The cursor in the database: what is behind it and in no need of telling may be read again."""
+        self._failed = 0
+
+    async def run(self) -> None:
+        """Until cancelled; a failure of ours is logged and tried again."""
+        loaded = False
+        while True:
+            try:
+                if not loaded:
+                    await self.load()
+                    loaded = True
+                await self.catch_up()
+            except Conflict:
+                loaded = False  # another process was faster
+            except Exception:
+                log.exception("webhooks could not be sent, will try again", endpoint=self._endpoint.name)
+                loaded = False
+            await asyncio.sleep(self._config.poll_s)
+
+    async def load(self) -> None:
+        """Goes to the stored cursor; for an endpoint that has none yet, to the journal's end."""
+        stored = await self._journal.projection(self._name)
+        if stored is None:
+            end = 0
+            while batch := await self._journal.read_all(end, BATCH):
+                end = batch[-1].position
+            stored = Projection(end, {"failed": 0})
+            await self._journal.save_projection(self._name, stored, 0)
+        self._position = self._stored = stored.cursor
+        self._failed = int(stored.state["failed"])
+
+    async def catch_up(self) -> None:
+        """Delivers what the journal holds by now. Raises Conflict: another process has moved the cursor."""
+        while batch := await self._journal.read_all(self._position, BATCH):
+            for recorded in batch:
+                if self._wanted(recorded):
+                    await self._deliver(recorded)
+                self._position = recorded.position
+            if self._position - self._stored >= BATCH:
+                await self._save(self._position)
+
+    async def _save(self, cursor: int, failed: int = 0) -> None:
+        await self._journal.save_projection(self._name, Projection(cursor, {"failed": failed}), self._stored)
+        self._stored, self._failed = cursor, failed
+
+    def _wanted(self, recorded: Recorded) -> bool:
+        event = recorded.event
+        return (
+            recorded.tenant_id == self._endpoint.tenant_id and event.type in self._endpoint.events and not event.copied
+        )
+
+    async def _deliver(self, recorded: Recorded) -> None:
+        """Returns when the event was taken or given up."""
+        while (problem := await self._sent(recorded)) is not None:
+            self._count("failed")
+            failed = self._failed + 1
+            told = {"endpoint": self._endpoint.name, "webhook_id": _id(recorded), "problem": problem, "tries": failed}
+            if failed >= self._config.tries:
+                log.error("webhook given up", **told)
+                self._count("given_up")
+                return await self._save(recorded.position)
+            log.warning("webhook not taken, will try again", **told)
+            await self._save(recorded.position - 1, failed)
+            await self._sleep(min(2.0 ** (failed - 1), self._config.longest_wait_s))
+        self._count("delivered")
+        return await self._save(recorded.position)
+
+    async def _sent(self, recorded: Recorded) -> str | None:
+        """What went wrong, if something did."""
+        body = _body(recorded)
+        signed = sign(self._endpoint.secret.get_secret_value(), _id(recorded), int(self._clock()), body)
+        headers = {"content-type": "application/json", **signed}
+        try:
+            async with asyncio.timeout(self._config.timeout_s):  # a receiver that drips bytes is down too
+                async with self._client.stream("POST", self._endpoint.url, content=body, headers=headers) as answer:
+                    return None if answer.is_success else f"status {answer.status_code}"
+        except (httpx.HTTPError, TimeoutError) as error:
+            return type(error).__name__
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.inc(catalog.SYSTEM_WEBHOOKS, endpoint=self._endpoint.name, outcome=outcome)
+
+
+async def deliver(journal: Journal, endpoints: Sequence[Endpoint], metrics: Metrics) -> None:
+    """To all endpoints, beside each other, until cancelled."""
+    config = DeliveryConfig()
+    async with httpx.AsyncClient(timeout=config.timeout_s, follow_redirects=False) as client:
+        await asyncio.gather(*(Webhook(journal, endpoint, client, metrics, config).run() for endpoint in endpoints))
+
+
+def _id(recorded: Recorded) -> str:
+    """The same at each try, whoever sends it."""
+    return f"msg_{recorded.event.run_id}_{recorded.event.seq}"
+
+
+def _body(recorded: Recorded) -> bytes:
+    event = recorded.event.model_dump(mode="json")
+    document = {"type": event["type"], "timestamp": event["at"], "data": {**event, "tenant_id": recorded.tenant_id}}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    return bool(re.fullmatch(r"[\d.]+|[\da-f:]+", host)) and ipaddress.ip_address(host).is_loopback

@@ -1,0 +1,236 @@
+"""Budgets: what may still be used, reserved before each model call.
+
+A run has bounds of its own, and shares those of its session and its tenant with other runs (``agent.run.ledger``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from agent.run.state import RunState
+from flightloop.chat import Usage
+from flightloop.runs import Budget, Run, StopReason
+from flightloop.usage import Amounts
+
+Whose = Literal["run", "session", "tenant"]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Euros for a million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def cost(self, usage: Usage) -> float:
+        return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / 1e6
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What the next model call may use at most; first as it is wanted, then as bounds leave it.
+
+    Attributes:
+        prompt_tokens: estimate of the request's length.
+        completion_tokens: the longest answer.
+        seconds: that the run may still be held; None without a bound.
+        steps: 0 reserves time alone.
+        late: what has ended the run when the seconds are over.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float | None = None
+    steps: int = 1
+    late: StopReason = StopReason.BUDGET_SECONDS
+
+    def amounts(self, prices: Prices) -> Amounts:
+        usage = Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
+        tokens = self.prompt_tokens + self.completion_tokens
+        return Amounts(steps=self.steps, tokens=tokens, seconds=self.seconds or 0.0, cost=prices.cost(usage))
+
+
+class Exhausted(Exception):
+    """A bound leaves no room for another call; ``reason`` is one of the budget's stop reasons."""
+
+    def __init__(self, reason: StopReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Window(StrEnum):
+    """The time in which a tenant's bounds hold, by the calendar in UTC."""
+
+    DAY = "day"
+    MONTH = "month"
+
+    def since(self, now: datetime) -> datetime:
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight if self is Window.DAY else midnight.replace(day=1)
+
+    def until(self, now: datetime) -> datetime:
+        longest = timedelta(days=1 if self is Window.DAY else 31)
+        return self.since(self.since(now) + longest)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The bounds that a call has in common with others."""
+
+    session: Budget = field(default_factory=Budget)
+    tenant: Budget = field(default_factory=Budget)
+    window: Window = Window.DAY
+
+    def hold(self, wanted: Reservation) -> bool:
+        """Whether one of them is about what is wanted."""
+        bounds = (self.session, self.tenant)
+        return any(bound.seconds is not None or (wanted.steps and bounded(bound)) for bound in bounds)
+
+
+@dataclass(frozen=True)
+class TenantBudgets:
+    """``each`` tenant's bounds, but for those that have their ``own``."""
+
+    each: Budget = field(default_factory=Budget)
+    own: Mapping[str, Budget] = field(default_factory=dict)
+    window: Window = Window.DAY
+
+    def of(self, tenant_id: str) -> Budget:
+        return self.own.get(tenant_id, self.each)
+
+    def shared_by(self, run: Run) -> Shared:
+        return Shared(run.session_budget, self.of(run.tenant_id), self.window)
+
+
+def resolve(agent: Budget, asked: Budget) -> Budget:
+    """A run's own bounds: the agent's, lowered where the client asked for less."""
+    lower = {}
+    for name in Budget.model_fields:
+        bounds = [bound for bound in (getattr(agent, name), getattr(asked, name)) if bound is not None]
+        lower[name] = min(bounds) if bounds else None
+    return Budget(**lower)
+
+
+def bounded(budget: Budget) -> bool:
+    return any(limit is not None for _, limit in budget)
+
+
+def used_up(bound: Budget, used: Amounts) -> str | None:
+    """The name of a bound that leaves nothing; None if there is none."""
+    for name in Budget.model_fields:
+        limit = getattr(bound, name)
+        if limit is not None and getattr(used, name) >= limit:
+            return name
+    return None
+
+
+def reserve(state: RunState, now: datetime, prompt_tokens: int, completion_tokens: int, prices: Prices) -> Reservation:
+    """Room for one model call, its answer shortened to what the run's own bounds leave.
+
+    Args:
+        prompt_tokens: estimate of the request's length.
+        completion_tokens: the longest answer wanted.
+
+    Raises:
+        Exhausted: not even an answer of one token fits.
+    """
+    return fit(Reservation(prompt_tokens, completion_tokens), state.run.budget, _taken(state, now), prices)
+
+
+def seconds_left(state: RunState, now: datetime) -> float | None:
+    """Seconds that the run's own bound still lets it be held; None without one. Raises Exhausted at none."""
+    return _in_time(Reservation(steps=0), state.run.budget, _taken(state, now).seconds, "run").seconds
+
+
+def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
+    """What another agent may use of what the run's own bounds leave.
+
+    Args:
+        agents: that work for the run at the same time.
+        calls: that are made with this one, of tools too: these use time as well.
+
+    Raises:
+        Exhausted: that is nothing.
+    """
+    taken, left = _taken(state, now), {}
+    for name, limit in state.run.budget:
+        if limit is None:
+            continue
+        part = (limit - getattr(taken, name)) / (calls if name == "seconds" else agents)
+        left[name] = int(part) if isinstance(limit, int) else part
+        if left[name] < 0 or (name != "cost" and not left[name]):
+            raise Exhausted(_reason("run", name), f"the run's {limit:g} {name} leave nothing for another agent")
+    return Budget(**left)
+
+
+def used(run: Run) -> Amounts:
+    """By the run and those that worked for it, without the steps that it took over from the run it was forked from."""
+    taken_over = run.origin.step if run.origin else 0
+    return Amounts.of(run.usage) + Amounts.of(run.delegated) + Amounts(steps=-taken_over)
+
+
+def _taken(state: RunState, now: datetime) -> Amounts:
+    held = (now - state.held_at).total_seconds() if state.held_at else 0.0
+    return used(state.run) + Amounts(seconds=max(0.0, held))
+
+
+def fit(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whose: Whose = "run") -> Reservation:
+    """What is wanted, shortened to what a bound leaves.
+
+    Args:
+        taken: used, or reserved by others.
+
+    Raises:
+        Exhausted: not even an answer of one token fits, or no time is left.
+    """
+    if wanted.steps:
+        wanted = _shortened(wanted, bound, taken, prices, whose)
+    return _in_time(wanted, bound, taken.seconds, whose)
+
+
+def _shortened(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whose: Whose) -> Reservation:
+    how = "used" if whose == "run" else "used or reserved"
+    if bound.steps is not None and taken.steps + wanted.steps > bound.steps:
+        raise Exhausted(_reason(whose, "steps"), f"the {whose}'s {bound.steps} steps are {how}")
+    room = wanted.completion_tokens
+    if bound.tokens is not None:
+        room = min(room, bound.tokens - taken.tokens - wanted.prompt_tokens)
+        if room < 1:
+            told = f"{taken.tokens} of the {whose}'s {bound.tokens} tokens are {how}"
+            needed = f"the next call needs about {wanted.prompt_tokens}"
+            raise Exhausted(_reason(whose, "tokens"), f"{told} and {needed}")
+    room = min(room, _affordable(bound, taken, wanted.prompt_tokens, prices, room))
+    if room < 1:
+        told = f"{taken.cost:.6f} of the {whose}'s {bound.cost:.6f} euros are {how}"
+        raise Exhausted(_reason(whose, "cost"), told)
+    return replace(wanted, completion_tokens=room)
+
+
+def _affordable(bound: Budget, taken: Amounts, prompt_tokens: int, prices: Prices, room: int) -> int:
+    """How many completion tokens the cost's bound leaves, at most ``room``."""
+    if bound.cost is None:
+        return room
+    left = (bound.cost - taken.cost) * 1e6 - prompt_tokens * prices.prompt
+    if prices.completion == 0:
+        return room if left >= 0 else 0
+    return min(room, int(left / prices.completion))
+
+
+def _in_time(wanted: Reservation, bound: Budget, taken_seconds: float, whose: Whose) -> Reservation:
+    if bound.seconds is None:
+        return wanted
+    left = bound.seconds - taken_seconds
+    if left <= 0:
+        raise Exhausted(_reason(whose, "seconds"), f"the {whose} has used its {bound.seconds:g} seconds")
+    if wanted.seconds is not None and wanted.seconds <= left:
+        return wanted
+    return replace(wanted, seconds=left, late=_reason(whose, "seconds"))
+
+
+def _reason(whose: Whose, bound: str) -> StopReason:
+    return StopReason(f"budget_{bound if whose == 'run' else whose}")

@@ -1,0 +1,86 @@
+"""What a run's session holds beside the run: the writes of its other runs, and the user's latest words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from agent.run.history import Turn, result_text
+from agent.run.journal import Journal
+from flightloop.content import text_of
+from flightloop.runs import Run
+from guardrails.types import Past, Write
+
+WRITES = 500
+"""Of a session and its forks, the newest."""
+ORIGINS = 16
+"""Of forks of forks, the nearest, whose writes count as the run's own. Those of others ask a person no less."""
+Writes = Callable[[str], bool]
+"""Whether a tool of this name changes something."""
+
+
+async def read_past(
+    journal: Journal, run: Run, asked: str, args_sha256: str | None = None, tool: str | None = None
+) -> Past:
+    """Raises StoreUnavailable.
+
+    Args:
+        asked: the run's input; of a run that works for another one, its first caller's input counts.
+        args_sha256: hash of a call; with it, its writes alone are read.
+        tool: that the writes are to be of.
+    """
+    if run.parent is not None:
+        asked = text_of((await journal.get(run.tenant_id, _first(run))).input)
+    others: list[Write] = []
+    family: list[Write] = []
+    delegated: list[Write] = []
+    found = await journal.writes(run, args_sha256, WRITES)
+    cut = len(found) == WRITES
+    found = [one for one in found if tool in (None, one.tool)]
+    line = await _line(journal, run) if any(one.kin and one.run_id != run.id for one in found) else {run.id}
+    for one in reversed(found):
+        if one.run_id == run.id:
+            if (args_sha256 or tool) and one.ok is None:
+                break  # the run's own call, which has just begun: the others came before it
+            continue
+        first = (*one.callers, one.run_id)[0]
+        write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
+        if not line.isdisjoint((one.run_id, *one.callers)):
+            delegated.append(write)
+        else:
+            others.append(write)
+            if one.kin:
+                family.append(write)
+    return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked, cut=cut)
+
+
+def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
+    """Calls that change something and have a result, in order."""
+    return [
+        Write(
+            state.call.function.name,
+            arguments,
+            state.result.ok,
+            result_text(state.result),
+            uncertain=state.result.uncertain,
+            known_by=state.intent.args_sha256 if state.intent is not None else None,
+            unsure=state.intent is not None and state.intent.unsure,
+        )
+        for turn in turns
+        for state in turn.calls
+        if state.result is not None and writes(state.call.function.name)
+        if (arguments := state.arguments) is not None
+    ]
+
+
+def _first(run: Run) -> str:
+    """The run that a user asked for."""
+    return run.parent.callers[0].run_id if run.parent is not None else run.id
+
+
+async def _line(journal: Journal, run: Run) -> set[str]:
+    """The run and those that it was forked from, whose work it goes on with."""
+    line = {run.id}
+    while run.origin is not None and len(line) < ORIGINS:
+        run = await journal.get(run.tenant_id, run.origin.run_id)
+        line.add(run.id)
+    return line

@@ -1,0 +1,227 @@
+"""uvicorn's HTTP/1.1 with limits, which it lacks: on the size of a request's head, on its time and on connections.
+
+They hold before anything is known of the caller. A head is counted while it arrives. Answers may take any time.
+"""
+
+from __future__ import annotations
+
+import json
+from asyncio import TimerHandle, Transport
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from agent.serve.open_connections import Connections
+from flightloop.errors import FlightloopError, InvalidRequest
+
+LINGER_S = 1.0
+"""Seconds between a refusal and the end of the connection: an immediate end discards the answer if the client sends."""
+PIPELINED = 8
+"""Requests that may wait behind the one that is being answered."""
+
+
+class HeadTooLarge(InvalidRequest):
+    code = "head_too_large"
+    status = 431
+
+
+class RequestTimeout(InvalidRequest):
+    code = "request_timeout"
+    status = 408
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """
+    Args:
+        head_bytes, head_fields: of a request line and its headers.
+        head_s: seconds that a head may take.
+        body_stall_s: seconds without any of a body.
+        body_rate: bytes a second of a body, on average, after its first ``body_stall_s``.
+    """
+
+    head_bytes: int = 64 * 1024
+    head_fields: int = 100
+    head_s: float = 10.0
+    body_stall_s: float = 30.0
+    body_rate: int = 16 * 1024
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection. Time limits apply while a request is being received."""
+
+    def __init__(self, connections: Connections, limits: HttpLimits, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._connections, self._limits = connections, limits
+        self._reading = True  # receiving a request, or waiting for one
+        self._fresh = 0  # bytes received since the last complete head or piece of a body
+        self._head, self._fields = 0, 0
+        self._body, self._body_began = 0, 0.0
+        self._deadline: float | None = None
+        self._timer: TimerHandle | None = None
+        self._problem: FlightloopError | None = None
+        self._refused = False
+
+    # -- the connection ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + self._limits.head_s
+        self._watch()
+        self._connections.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline = None
+        self._watch()
+        self._connections.closed(self)
+        super().connection_lost(exc)
+
+    def drop(self) -> None:
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._fresh += len(data)
+        if self._refused:
+            if self._fresh > 4 * self._limits.head_bytes:
+                self.transport.abort()
+            return
+        super().data_received(data)
+        if self._refused:
+            return
+        if self._fresh > self._limits.head_bytes:
+            self._refuse(self._too_large())
+        elif self._reading and self._deadline is None:
+            self._deadline = self.loop.time() + self._limits.head_s
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.waits(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._reading:
+            self._connections.answered(self)
+
+    # -- a request --------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading = True
+        self._head, self._fields = 0, 0
+        self._deadline = self.loop.time() + self._limits.head_s
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # of trailers as well
+        self._fields += 1
+        self._count(len(name) + len(value))
+        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what is behind the value
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            self._problem = InvalidRequest(f"more than {PIPELINED} requests wait on this connection")
+            raise self._problem
+        super().on_headers_complete()
+        self._fresh = 0
+        self._begin_body()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._fresh = 0
+        self._body += len(body)
+        stall, rate = self._limits.body_stall_s, self._limits.body_rate
+        self._deadline = min(self.loop.time(), self._body_began + self._body / rate) + stall
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:  # it was answered before its body was read
+            self._deadline = self.loop.time() + self._limits.head_s
+        else:
+            self._reading, self._deadline = False, None
+            self._connections.answered(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # else the next one of several is begun
+            self._reading = True
+            self._connections.waits(self)
+
+    def _begin_body(self) -> None:
+        self._body, self._body_began = 0, self.loop.time()
+        self._deadline = self._body_began + self._limits.body_stall_s
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > self._limits.head_bytes or self._fields > self._limits.head_fields:
+            self._problem = self._too_large()
+            raise self._problem
+
+    def _too_large(self) -> FlightloopError:
+        return HeadTooLarge(
+            f"the request's head is larger than {self._limits.head_bytes} bytes, or has more than"
+            f" {self._limits.head_fields} headers"
+        )
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Arms the timer. One that goes off before the deadline stays: each piece of a body moves the deadline back."""
+        if self._timer is not None and (self._deadline is None or self._timer.when() > self._deadline):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and self._deadline is not None:
+            self._timer = self.loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline is not None and self.loop.time() >= self._deadline:
+            if self.flow.read_paused:  # the server does not read
+                self._begin_body()
+            else:
+                self._refuse(RequestTimeout("the request was not sent in time"))
+        self._watch()
+
+    # -- refusal ----------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn when the parser or a callback above has raised."""
+        self._refuse(self._problem or InvalidRequest("this is not HTTP/1.1, or not valid"))
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answered without the upgrade. A warning for each would let anyone fill the log."""
+
+    def _refuse(self, error: FlightloopError) -> None:
+        self._refused, self._deadline = True, None
+        self._watch()
+        cycle = self.cycle
+        asked = self._fresh or not self._reading or (cycle is not None and not cycle.response_complete)
+        if not asked or self.pipeline or (cycle is not None and cycle.response_started and not cycle.response_complete):
+            self.transport.abort()  # nothing was asked, or another answer is being sent
+            return
+        if cycle is not None:
+            cycle.disconnected = True  # nothing else may answer it
+            cycle.message_event.set()
+        self.transport.write(_answer(error))
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.abort)
+        else:
+            self.transport.close()
+
+
+def _answer(error: FlightloopError) -> bytes:
+    body = json.dumps(error.body(), separators=(",", ":")).encode()
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

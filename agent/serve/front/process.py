@@ -1,0 +1,126 @@
+"""The front as a child of the process that serves the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from pydantic import SecretStr
+
+from agent.config import Settings
+from flightloop.errors import ConfigError
+from observability.metrics import Snapshot
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class FrontOrder:
+    """What the front is started with. ``model``: its name; ``api``: the Unix socket of the API."""
+
+    settings: Settings
+    model: str
+    api: str
+    listener: int
+
+    def written(self) -> bytes:
+        """As JSON, secrets in the clear: for a pipe between two processes."""
+        settings = self.settings.model_dump(mode="python")
+        return json.dumps({**vars(self), "settings": settings}, default=_plain).encode()
+
+    @classmethod
+    def read(cls, written: bytes) -> FrontOrder:
+        fields: dict[str, Any] = json.loads(written)
+        return cls(**{**fields, "settings": Settings(**fields["settings"])})
+
+
+@asynccontextmanager
+async def api_socket() -> AsyncIterator[socket.socket]:
+    """A listening Unix socket that only this user reaches."""
+    with tempfile.TemporaryDirectory(prefix="flightloop-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/api")
+        listener.listen(2048)
+        listener.setblocking(False)
+        yield listener
+
+
+@asynccontextmanager
+async def front_process(
+    settings: Settings, model: str, api: str, listener: socket.socket, sink: Callable[[Snapshot], object]
+) -> AsyncIterator[asyncio.Task[int]]:
+    """Starts the front on ``listener`` and, at the end, lets its open requests end.
+
+    Args:
+        sink: takes the front's figures.
+
+    Yields:
+        A task that ends with the process.
+
+    Raises:
+        ConfigError: it does not start.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "agent.serve.front",
+            str(theirs.fileno()),
+            pass_fds=(theirs.fileno(), listener.fileno()),
+            env=environment,
+            process_group=0,  # Ctrl-C is ours to handle
+        )
+    connection = Connection(ours.detach())
+    ended = asyncio.create_task(process.wait())
+    try:
+        connection.send_bytes(FrontOrder(settings, model, api, listener.fileno()).written())
+        ready = asyncio.create_task(asyncio.to_thread(_ready, connection, sink))
+        await ready
+        Thread(target=_pass_on, args=(connection, sink), name="front-figures", daemon=True).start()
+        yield ended
+    finally:
+        _tell_end(connection)
+        await ended
+
+
+def _plain(value: object) -> str:
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
+    """Raises ConfigError: what the front says is wrong, or that it ended."""
+    try:
+        while isinstance(problem := connection.recv(), Snapshot):  # where a start takes longer than an interval
+            sink(problem)
+    except (EOFError, OSError):
+        raise ConfigError("the process that answers callers ended while it started; its output says why") from None
+    if problem is not None:
+        raise ConfigError(problem)
+
+
+def _tell_end(connection: Connection) -> None:
+    """The front reads nothing else: a closed half of the connection is the sign."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has ended
+        half.shutdown(socket.SHUT_WR)
+
+
+def _pass_on(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
+    with connection:
+        try:
+            while True:
+                sink(connection.recv())
+        except (EOFError, OSError):
+            return

@@ -1,0 +1,116 @@
+"""An ASGI application on a socket of its own, inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from agent.serve.bounded_http import BoundedHttp, HttpLimits
+from agent.serve.open_connections import ACCEPTED, Connections, most_connections
+from flightloop.errors import ConfigError
+
+QUEUED = 2048
+"""Connections that the kernel holds until they are accepted."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever started it: a library does not own the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, setting: str = "FLIGHTLOOP") -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Args:
+        setting: what the names of the variables begin with that hold ``host`` and ``port``, for messages.
+
+    Raises:
+        ConfigError: one line, when the port is taken or the address is not ours.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(QUEUED)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(_why(host, port, error, setting)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _why(host: str, port: int, error: OSError, setting: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{setting}_PORT: port {port} on {host} is taken; set {setting}_PORT (or --port) to a free one"
+    if error.errno == errno.EACCES:
+        return f"{setting}_PORT: port {port} needs privileges; set {setting}_PORT to one above 1023"
+    return f"{setting}_HOST: cannot listen on {host}:{port} ({error.strerror})"
+
+
+def address(listener: socket.socket) -> str:
+    """The base URL of what listens there, or the path of a Unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return str(listener.getsockname())
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def running(
+    app: Any,
+    listener: socket.socket | None = None,
+    *,
+    grace_s: int = 5,
+    limits: HttpLimits | None = HttpLimits(),  # noqa: B008  (frozen)
+) -> AsyncIterator[str]:
+    """Serves ``app`` for as long as the context is open, and yields its base URL.
+
+    At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
+
+    Args:
+        limits: of requests; None where the front is the only caller: it enforces them itself.
+    """
+    listener = listener or bind("127.0.0.1", 0)
+    bounded: Any = limits and partial(BoundedHttp, Connections(most_connections()), limits)
+    config = uvicorn.Config(
+        app,
+        http=bounded or "httptools",
+        ws="none",
+        backlog=ACCEPTED,
+        log_config=None,
+        log_level="error",  # a warning for each malformed request would let anyone fill the log
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=grace_s,
+        server_header=False,
+        date_header=limits is not None,  # else the front's own would stand beside it
+        proxy_headers=False,  # a caller on this machine may not say that it is elsewhere
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if task.done():
+                await task
+                raise ConfigError("the HTTP server ended while it started")
+            await asyncio.sleep(0.005)
+        listener.listen(QUEUED)  # asyncio used the backlog for both this queue and the connections accepted in one turn
+        yield address(listener)
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

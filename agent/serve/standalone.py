@@ -1,0 +1,163 @@
+"""The whole platform without Ray, against a model server that runs elsewhere: this process, and the front before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+
+import structlog
+
+from agent.api import ApiDeps, create_app
+from agent.config import Settings
+from agent.loop.worker import Worker
+from agent.models.measured import MeasuredChatModel
+from agent.project.catalogue import ProjectCatalogue
+from agent.reporting.overview import Overviews
+from agent.reporting.projector import Projector
+from agent.reporting.readiness import readiness
+from agent.reporting.webhooks import deliver
+from agent.run.deltas import LocalDeltas
+from agent.serve import factories, open_files
+from agent.serve.front.forwarding import CallerOfFront
+from agent.serve.front.process import api_socket, front_process
+from agent.serve.garbage_collection import settle
+from agent.serve.home import open_home
+from agent.serve.http_server import address, bind, running
+from agent.serve.signals import stop_on_signals
+from flightloop.errors import InternalError
+from observability.aggregator import Aggregator
+from observability.metrics import Metrics
+from observability.reporter import Reporter
+from observability.system import SystemSampler
+from observability.tracing import Tracing, close, setup
+from observability.values import Values
+
+log = structlog.get_logger(__name__)
+STREAMS_S = 2
+"""What open requests get to end in when it stops; streams end at once."""
+
+
+async def serve(settings: Settings, started: Callable[[str], None]) -> None:
+    """API and worker until SIGINT or SIGTERM; then open streams end, runs go back, and no process is left.
+
+    Args:
+        started: told the API's base URL once it answers.
+
+    Raises:
+        ConfigError: a setting, the project or the model server is not usable, or the port is taken.
+    """
+    stop = stop_on_signals()
+    open_files.raise_limit()
+    open_home(settings.home)
+    settings.keyring()  # what is wrong with it is told before anything starts
+    listener = bind(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # tools are kept from it
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        live = factories.live_project(settings)
+        remote = factories.remote_model(settings)
+        stack.push_async_callback(remote.close)
+        name = await factories.model_name(settings, remote)
+        journal, room = factories.open_journal(settings), factories.make_room(settings)
+        stack.push_async_callback(journal.close)
+        factories.seed_shop(settings)
+
+        config = settings.observability()
+        metrics, aggregator = Metrics("api"), Aggregator(config.expiry_s)
+        sampler = SystemSampler(metrics)
+        reporter = Reporter(metrics, aggregator.ingest, config.interval_s, sampler.sample).start()
+        stack.callback(reporter.close)
+        provider = setup(config.tracing)
+        stack.callback(close, provider)
+
+        model = MeasuredChatModel(remote, metrics, name)
+        guards, deltas = factories.make_guards(model, name), LocalDeltas()
+        kits = factories.make_kits(settings, live, guards)
+        stack.push_async_callback(kits.close)
+        projector = Projector(journal, config, aggregator.ingest, metrics)
+        await stack.enter_async_context(_background(projector.run()))
+        await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
+        worker = factories.make_worker(
+            settings, journal, kits, model, name, deltas, Tracing(provider, settings.trace_content)
+        )
+        working = await stack.enter_async_context(_working(worker))
+
+        async def values() -> Values:
+            await projector.catch_up()  # whoever asks sees what has happened up to now
+            reporter.flush()
+            return aggregator.values()
+
+        async def expose(accept: str) -> tuple[bytes, str]:
+            await values()
+            return aggregator.expose(accept)
+
+        deps = ApiDeps(
+            journal=journal,
+            keys=journal.keys,
+            keyring=settings.keyring(journal.keys),
+            catalogue=ProjectCatalogue(live, guards, name),
+            model=model,
+            deltas=deltas,
+            metrics=metrics,
+            expose=expose,
+            overview=Overviews(journal, values, projector.values, projector.alone),
+            ready=lambda: readiness(journal, remote, live.info, room),
+            max_body_bytes=settings.max_body_bytes,
+            requests_per_minute=settings.requests_per_minute,
+            room=room,
+            prices=settings.prices,
+            tenants=settings.tenants,
+            tracing=Tracing(provider, settings.trace_content),
+            interrupt_max_silence_s=settings.interrupt_max_silence_s,
+        )
+        own = await stack.enter_async_context(api_socket())
+        await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S, limits=None))
+        settle()
+        front = front_process(settings, name, own.getsockname(), listener, aggregator.ingest)
+        await _serve_until(stop, working, worker, front, deps, lambda: started(address(listener)))
+
+
+async def _serve_until(
+    stop: asyncio.Event,
+    working: asyncio.Task[None],
+    worker: Worker,
+    front: AbstractAsyncContextManager[asyncio.Task[int]],
+    deps: ApiDeps,
+    started: Callable[[], None],
+) -> None:
+    async with front as fronting:
+        started()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopping, working, fronting}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        failed = fronting.done()
+        deps.closing.set()
+        worker.drain()  # side by side with the requests that are still open
+        log.info("stopping")
+    if working.done():
+        working.result()  # a worker that ended by itself failed
+    if failed:
+        raise InternalError("the process that answers callers has ended")
+
+
+@asynccontextmanager
+async def _background(work: object) -> AsyncIterator[None]:
+    task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def _working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """The worker's task; at the end it gives its runs back."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        worker.drain()
+        await asyncio.wait({task})

@@ -1,0 +1,50 @@
+"""What a person says about an approval, and what becomes of those about which nobody says anything."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from agent.store.backend import Transaction
+from agent.store.rules import records, runs
+from flightloop.runs import Approval, Run
+
+EXPIRING = 32
+"""Approvals that expire in one transaction: however many are due, other writes wait for so many."""
+
+
+def decide(
+    tx: Transaction,
+    tenant_id: str,
+    approval_id: str,
+    verdict: Literal["approve", "deny"],
+    by: str,
+    reason: str | None,
+    now: datetime,
+) -> tuple[Approval, Run]:
+    """Raises NotFound, or Conflict for an approval that is decided or overdue."""
+    approval = records.decidable(tx, tenant_id, approval_id, now)
+    closed, run = _close(tx, [approval], verdict, by, reason, now)
+    return closed[0], run
+
+
+def expire(tx: Transaction, now: datetime) -> list[tuple[list[Approval], Run]]:
+    """Expires the first of those that are due, each run's together."""
+    due: dict[str, list[Approval]] = {}
+    for approval in tx.overdue_approvals(now, EXPIRING):
+        due.setdefault(approval.run_id, []).append(approval)
+    return [_close(tx, group, "expire", "", "nobody decided in time", now) for group in due.values()]
+
+
+def _close(
+    tx: Transaction,
+    approvals: list[Approval],
+    verdict: Literal["approve", "deny", "expire"],
+    by: str,
+    reason: str | None,
+    now: datetime,
+) -> tuple[list[Approval], Run]:
+    """Of one run."""
+    row = runs.find(tx, approvals[0].run_id)
+    closed, events = records.decision(tx, approvals, row.status, verdict, by, reason, now)
+    return closed, runs.write(tx, row, events, now).row.state.run

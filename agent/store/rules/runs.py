@@ -1,0 +1,174 @@
+"""Writes about runs, each the body of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from agent.run.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
+from agent.run.state import UNHELD, apply
+from agent.store.backend import Transaction
+from agent.store.rules import child_runs, idempotency_records, records, spending, writes
+from agent.store.rules.row import Change, Row, advance, check_writer
+from flightloop.errors import Conflict, NotFound
+from flightloop.events import RunCreated, RunEnded, RunEvent, RunReleased, RunResumed, RunStarted
+from flightloop.runs import WAITING, Run, RunStatus, StopReason
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A run as it is to be written, but for the epoch. ``events``: those behind the first one that are not there yet.
+
+    ``documents``: these as JSON.
+    """
+
+    first: RunCreated
+    row: Row
+    events: Sequence[RunEvent] = ()
+    documents: Sequence[str] = ()
+
+
+def begin(created: RunCreated, now: datetime) -> Beginning:
+    """One that begins with nothing."""
+    first = stamped(created, now)
+    return Beginning(first, Row(apply(None, first), queued_at=now))
+
+
+def stamped(created: RunCreated, now: datetime) -> RunCreated:
+    """A run's first event."""
+    return created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
+
+
+def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now: datetime) -> Created:
+    earlier = idempotency_records.earlier(tx, new.first.tenant_id, idempotency, Run)
+    if earlier is not None:
+        return Created(earlier, replayed=True)
+    if tx.run(new.row.id) is not None:
+        raise Conflict(f"run {new.row.id} exists already")
+    epoch = {"epoch": tx.epoch()}
+    first, state = new.first.model_copy(update=epoch), new.row.state
+    run = state.run.model_copy(update=epoch)
+    tx.add_run(replace(new.row, state=replace(state, run=run)))
+    tx.add_events(run.tenant_id, [first, *new.events], [first.model_dump_json(), *new.documents])
+    idempotency_records.keep(tx, run.tenant_id, idempotency, run, now)
+    return Created(run)
+
+
+def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
+    """Raises NotFound; another tenant's run counts as none."""
+    row = tx.run(run_id)
+    if row is None or (tenant_id is not None and row.tenant_id != tenant_id):
+        raise NotFound(f"no run {run_id}")
+    return row
+
+
+def append(
+    tx: Transaction,
+    run_id: str,
+    events: Sequence[RunEvent],
+    lease: Lease | None,
+    children: Sequence[RunCreated],
+    now: datetime,
+) -> Change:
+    row = find(tx, run_id)
+    check_writer(row, events, lease)
+    if any(isinstance(event, RunResumed) for event in events):
+        child_runs.check_resume(tx, row)
+    events = [
+        event.model_copy(update={"epoch": tx.epoch()}) if isinstance(event, RunResumed) else event for event in events
+    ]
+    child_runs.check_new(tx, children)
+    over = child_runs.above(tx, row) if lease is not None else None
+    told = [child_runs.told(tx, over)] if over is not None else []
+    change = write(tx, row, [*told, *events], now)
+    for child in children:
+        create(tx, begin(child, now), None, now)
+    if children and child_runs.go_on(tx, run_id, now):
+        change = replace(change, unfinished=True)
+    return replace(change, events=change.events[len(told) :])
+
+
+def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
+    """Appends without asking for a lease, with everything that follows from the events."""
+    change = advance(row, events, now)
+    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would see to it
+        cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)
+        change = advance(row, [*events, cancelled], now)
+    tx.add_events(row.tenant_id, change.events)
+    records.follow(tx, change, now)
+    writes.follow(tx, row.state.run, change.events)
+    change = spending.settled(tx, row, change, now)
+    tx.save_run(change.row, row)
+    more = False
+    if change.row.status.terminal and not row.status.terminal:
+        more = child_runs.ended(tx, change.row.state.run, now)
+    elif change.row.state.cancel_requested and not row.state.cancel_requested:
+        more = child_runs.go_on(tx, row.id, now)
+    return replace(change, unfinished=more)
+
+
+def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:
+    """Whether the worker before has given the run back, or is known to be no more: nothing that it began goes on.
+
+    ``sure_s``: see `agent.store.sql.worker_liveness`. Leases of other workers are taken to be as long as the own ones.
+    """
+    if row.holder is None or row.lease_until is None:
+        return True
+    last_sign = row.lease_until - timedelta(seconds=ttl_s)
+    return row.holder in gone and (now - last_sign).total_seconds() < sure_s
+
+
+def claim_next(
+    tx: Transaction,
+    look: Callable[[Collection[str]], Row | None],
+    worker: str,
+    ttl_s: float,
+    now: datetime,
+    has_ended: Callable[[Row], bool],
+) -> Claim | bool:
+    """Claims what ``look`` finds besides some tenants' runs. False: there is none; True: look again.
+
+    One that is still to be told that a run above it is over is not claimed. Its family is gone on with for one
+    portion, and tenants whose turn it would have been wait meanwhile: other ones' runs begin.
+    """
+    passed = set[str]()
+    while (row := look(passed)) is not None:
+        if (over := child_runs.above(tx, row)) is None:
+            return claim(tx, row, worker, ttl_s, now, has_ended(row))
+        if not passed and not child_runs.go_on(tx, over, now) and not tx.over(row.id):
+            write(tx, row, [child_runs.told(tx, over)], now)  # it is not in the family of those that it names
+        passed.add(row.tenant_id)
+    return bool(passed)
+
+
+def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime, has_ended: bool) -> Claim:
+    fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
+    overtaken = not has_ended and row.holder != worker  # one's own work on it is over: else it is among those held
+    started = RunStarted(worker=worker, fence=fence, overtaken=overtaken)
+    change = spending.settled(tx, row, advance(row, [started], now), now)
+    held = replace(change.row, holder=worker, fence=fence, lease_until=until)
+    tx.add_events(row.tenant_id, change.events)
+    tx.save_run(held, row)
+    return Claim(held.state.run, Lease(row.id, worker, fence, until))
+
+
+def renew(tx: Transaction, lease: Lease, ttl_s: float, now: datetime) -> Lease:
+    row = find(tx, lease.run_id)
+    check_writer(row, [], lease)
+    until = now + timedelta(seconds=ttl_s)
+    tx.extend_lease(lease.run_id, until)
+    return replace(lease, expires_at=until)
+
+
+def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, now: datetime) -> Change:
+    row = find(tx, lease.run_id)
+    if row.fence != lease.fence or row.holder != lease.worker:
+        raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
+    events: list[RunEvent] = [RunReleased(status=status)]
+    # What the worker has not seen any more: an emergency stop of this run, or what it is to wait for.
+    if any(stop.scope == "run" and stop.target == row.id for stop in tx.interrupts(row.tenant_id, None)):
+        events.append(RunEnded(status=RunStatus.INTERRUPTED, stop_reason=StopReason.INTERRUPT))
+    elif status in WAITING and seen is not None and row.state.run.last_seq > seen:
+        events.append(RunResumed(by="approval" if status is RunStatus.WAITING_APPROVAL else "agent"))
+    return write(tx, row, events, now)

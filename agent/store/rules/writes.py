@@ -1,0 +1,59 @@
+"""A session's calls that change something, noted beside the events: whoever looks for one reads no run.
+
+A fork has a session of its own, but what it does counts where its line of origins began: however many forks of forks a
+session has, all that they have changed stands in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.run.history import result_text
+from agent.run.journal import Written
+from agent.store.backend import Transaction
+from flightloop.events import RunEvent, ToolIntent, ToolResult
+from flightloop.runs import Run
+from flightloop.tool import Effect
+
+TOLD = 4_000
+"""Characters of a result that are kept."""
+
+
+def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
+    """Notes what the events begin and end; asking another agent changes nothing by itself."""
+    pure = set()
+    for event in events:
+        if isinstance(event, ToolIntent) and event.performed_by is None:
+            if event.effect == Effect.PURE:
+                pure.add(event.call_id)
+            else:
+                session_id = tx.root_session(run.tenant_id, run.session_id)
+                tx.add_write(run.tenant_id, session_id, root(tx, run), _written(run, event))
+        elif isinstance(event, ToolResult) and event.call_id not in pure:
+            tx.end_write(run.id, event.call_id, event.ok, event.uncertain, _told(event))
+
+
+def _told(result: ToolResult) -> str:
+    return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL's texts hold no NUL
+
+
+def root(tx: Transaction, run: Run) -> str:
+    """The run that all goes back to that was asked for in the same words: by forks, and by calls of other agents."""
+    return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
+
+
+def of(tx: Transaction, run: Run, args_sha256: str | None, limit: int) -> list[Written]:
+    session_id = tx.root_session(run.tenant_id, run.session_id)
+    return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, limit)
+
+
+def _written(run: Run, intent: ToolIntent) -> Written:
+    return Written(
+        run_id=run.id,
+        callers=tuple(caller.run_id for caller in run.parent.callers) if run.parent else (),
+        call_id=intent.call_id,
+        tool=intent.tool,
+        arguments=intent.arguments,
+        args_sha256=intent.args_sha256,
+        unsure=intent.unsure,
+    )

@@ -1,0 +1,1 @@
+"""A backend in SQL: SQLite on one node, PostgreSQL beyond it."""

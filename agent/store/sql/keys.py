@@ -1,0 +1,53 @@
+"""API keys in the journal's database: their digests, never themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from agent.run.journal import Idempotency
+from agent.store.backend import Backend, Transaction
+from agent.store.rules import idempotency_records
+from flightloop.errors import NotFound
+from flightloop.keys import ApiKey
+
+
+class StoreKeys:
+    """Implements ``agent.api.auth.KeyStore``."""
+
+    def __init__(self, backend: Backend, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
+        self._clock = clock
+
+    async def add(
+        self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
+    ) -> ApiKey:
+        asking = tenant_id or key.tenant_id
+
+        def work(tx: Transaction) -> ApiKey:
+            first = idempotency_records.earlier(tx, asking, idempotency, ApiKey)
+            if first is not None:
+                return first
+            tx.add_key(key, sha256)
+            idempotency_records.keep(tx, asking, idempotency, key, self._clock())
+            return key
+
+        return await self._backend.write(work)
+
+    async def by_digest(self, sha256: str) -> ApiKey | None:
+        return await self._backend.read(lambda tx: tx.key_by_digest(sha256))
+
+    async def all(self, tenant_id: str) -> list[ApiKey]:
+        return await self._backend.read(lambda tx: tx.keys(tenant_id))
+
+    async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
+        def work(tx: Transaction) -> ApiKey:
+            found = next((key for key in tx.keys(tenant_id) if key.id == key_id), None)
+            if found is None:
+                raise NotFound(f"no key {key_id}")
+            if found.revoked_at is None:
+                found = found.model_copy(update={"revoked_at": self._clock()})
+                tx.save_key(found)
+            return found
+
+        return await self._backend.write(work)

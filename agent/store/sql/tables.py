@@ -1,0 +1,213 @@
+"""The journal's tables. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
+
+Every table carries ``tenant_id``; where a row serves all tenants it is ``*``. The schema itself is
+made by the migrations; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+ALL_TENANTS = "*"
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite increments INTEGER keys only
+
+
+def _amounts() -> list[Column[Any]]:
+    return [
+        Column("steps", BigInteger, nullable=False),
+        Column("tokens", BigInteger, nullable=False),
+        Column("seconds", Float, nullable=False),
+        Column("cost", Float, nullable=False),
+    ]
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("parent_id", String(64)),
+    Column("status", String(20), nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("held_at", Float),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("confident_calls", Integer, nullable=False),
+    Column("queued_at", Float, nullable=False),
+    Column("holder", String(128)),
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", Float),
+    Column("reserved", Boolean, nullable=False),
+    Column("settled_seconds", Float, nullable=False),
+    Index("ix_runs_claimable", "status", "queued_at"),
+    Index("ix_runs_tenant", "tenant_id", "number"),
+    Index("ix_runs_session", "tenant_id", "session_id", "number"),
+    Index("ix_runs_parent", "parent_id"),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", _Id, primary_key=True, autoincrement=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("run_id", "seq", name="uq_events_run_seq"),
+    sqlite_autoincrement=True,
+)
+
+writes = Table(
+    "writes",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("args_sha256", String(64), nullable=False),
+    Column("ok", Boolean),
+    Column("uncertain", Boolean, nullable=False),
+    Column("told", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("ix_writes_session", "tenant_id", "session_id", "number"),
+    Index("ix_writes_same", "tenant_id", "session_id", "args_sha256", "number"),
+    Index("ix_writes_call", "run_id", "call_id"),
+    sqlite_autoincrement=True,
+)
+"""Calls that change something; see ``agent.store.rules.writes``. Those of a fork have the session where it began."""
+
+forks = Table(
+    "forks",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128), nullable=False),
+    Column("root_id", String(64), nullable=False),
+    Column("root_session_id", String(128), nullable=False),
+    Column("copied_at", Float),
+    Index("ix_forks_session", "tenant_id", "session_id"),
+    Index("ix_forks_copied", "copied_at"),
+    sqlite_with_rowid=False,
+)
+"""Where forks, and forks of forks, began; see ``agent.store.backend.Fork``."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("ix_approvals_run", "run_id"),
+    Index("ix_approvals_tenant", "tenant_id", "status", "number"),
+    Index("ix_approvals_overdue", "status", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+)
+"""One row: the cluster-wide interrupt epoch, which grows with every raise and every clearing."""
+
+interrupts = Table(
+    "interrupts",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("cleared_at", Float),
+    Column("document", Text, nullable=False),
+    Index("ix_interrupts_cleared", "cleared_at"),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", String(64)),
+    Column("document", Text, nullable=False),
+    Index("ix_audit_run", "tenant_id", "run_id", "seq"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+"""What was answered under an idempotency key."""
+
+projections = Table(
+    "projections",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("document", Text, nullable=False),
+    Index("ix_keys_tenant", "tenant_id", "number"),
+    sqlite_autoincrement=True,
+)
+"""API keys by their digests."""
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("scope", String(8), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    *_amounts(),
+)
+"""What was used: of a ``session`` by its id, of a tenant by the ``day`` (2026-01-31, UTC)."""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_id", String(128)),
+    Column("holder", String(128), nullable=False),
+    *_amounts(),
+)
+"""What model calls that go on now may use; few at a time."""

@@ -1,0 +1,1 @@
+"""Stand-ins for tests: a scripted model, tool hosts in this process, an API over a journal in memory."""

@@ -33,7 +33,7 @@ from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
 from tools.registry import Registry
 
-EMBEDDED = Path(__file__).parent / "projects" / "support"
+EMBEDDED = Path(__file__).resolve().parents[2] / "examples" / "support"
 ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 """For messages of commands that took the embedded project, which they may not have been meant for."""
 BUILTIN_TOOLS = "tools.builtin"

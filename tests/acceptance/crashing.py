@@ -29,7 +29,8 @@ from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Journal
-from agent.store import StoreJournal, runs
+from agent.store import StoreJournal
+from agent.store.rules import runs
 from agent.store.backend import Backend, Transaction
 from agent.store.sql.backend import SqlBackend
 from agent.store.sql.interrupt_reader import reader

@@ -10,7 +10,7 @@ from flightloop.verdicts import Stage
 from guardrails.policy import DEFAULT_PATH, default_policy, load_policy, parse_policy
 
 MINIMAL = "name: mine\nversion: 1\n"
-SUPPORT = Path(guardrails.__file__).parents[1] / "agent" / "projects" / "support" / "policies" / "support.yaml"
+SUPPORT = Path(guardrails.__file__).parents[1] / "examples" / "support" / "policies" / "support.yaml"
 
 
 def test_a_minimal_policy_is_as_safe_as_the_default_one():

@@ -22,7 +22,7 @@ from agent.config import Settings
 from flightloop.errors import ConfigError
 from observability.metrics import Snapshot
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

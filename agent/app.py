@@ -17,7 +17,6 @@ from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from agent.config import Settings, load_settings
-from agent.reporting.logs import log_to_file
 from agent.serve.api import ApiHost
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
@@ -25,6 +24,7 @@ from agent.serve.factories import read_project
 from agent.serve.folder import leave_for_platform
 from agent.serve.home import open_home
 from agent.serve.ingress import FrontHost
+from agent.serve.logs import log_to_file
 from agent.serve.proxy import check_proxy, starts_a_cluster
 from agent.serve.session import make_private
 from agent.serve.worker import WorkerHost

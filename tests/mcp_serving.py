@@ -17,9 +17,9 @@ from agent.api import ApiDeps, create_app
 from agent.api.auth import Keyring
 from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
 from agent.mcp_server.server import FlightloopServer
+from agent.models.answer_chunks import Turn
 from agent.serve.http_server import bind, running
 from agent.testing.api import KEY, OTHER_KEY, api_deps
-from agent.testing.fakes import Turn
 from flightloop.tool import Tool
 from tests.agent.conftest import Bench
 from tests.security.benches import bench

@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,40 @@ def test_the_roots_are_this_checkout(name: str) -> None:
 def test_no_module_is_long() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in tracked("*.py")}
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    modules = {module_of(path): path for path in tracked("*.py") if path.relative_to(ROOT).parts[0] != "tests"}
+    arrows = {name: targets(path, modules.keys()) for name, path in modules.items()}
+    assert [(a, b) for a in arrows for b in arrows[a] if a < b and a in arrows[b]] == []
+
+
+def test_few_modules_lie_in_the_root_of_agent() -> None:
+    assert {path.name for path in tracked("agent/*.py") if path.parent == ROOT / "agent"} == {
+        "__init__.py", "__main__.py", "app.py", "config.py",
+    }  # fmt: skip
+
+
+def test_only_tests_and_measurements_import_fakes() -> None:
+    users = {path.relative_to(ROOT).parts[:2] for path in sources() if "agent.testing" in path.read_text()}
+    assert {user for user in users if user[0] != "bench"} <= {("agent", "testing")}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] == "sdk" else parts).removesuffix(".__init__")
+
+
+def targets(path: Path, modules: Collection[str]) -> set[str]:
+    """Modules of ours that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in modules else node.module for name in names}
+    return found & set(modules)
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

@@ -61,10 +61,12 @@ def up(
     prometheus_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT")] = 9090,
 ) -> None:
     """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
+    from agent.app import application
     from agent.serve.up import Extras, up
 
     settings = configured(host=host, port=port, project=project)
-    up(settings, Extras(console_port if console else None, prometheus_port if prometheus else None), typer.echo)
+    extras = Extras(console_port if console else None, prometheus_port if prometheus else None)
+    up(application, settings, extras, typer.echo)
     sys.stdout.flush()
     os._exit(0)  # everything has stopped; to take this interpreter apart would take seconds more
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.config import Settings, load_settings
-from agent.reporting.logs import log_to_stderr
+from agent.serve.logs import log_to_stderr
 
 
 def configured(**overrides: object) -> Settings:

@@ -14,8 +14,8 @@ from agent.evals.recording import Recording
 from agent.evals.task import Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
 from agent.loop.agent_runtime import Guards, Kit, OwnedHosts, kit_of
-from agent.loop.gate import Hosts
-from agent.loop.inline_runner import Operator, Solo, agrees
+from agent.loop.inline_runner import InlineRunner, Operator, agrees
+from agent.loop.run_dependencies import Hosts
 from agent.models.chat_model import ChatModel
 from agent.project.project import Project
 from agent.run.budgets import Prices
@@ -127,7 +127,7 @@ class Player:
             return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
 
         journal = memory_journal()
-        solo = Solo(journal, kit, data, NAME, self._model.prices)
+        solo = InlineRunner(journal, kit, data, NAME, self._model.prices)
         session, answer = new_id("ses"), ""
         exchanges: list[Exchange] = []
         for turn in task.turns:

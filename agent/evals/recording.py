@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.evals.task import RecordedCall
-from agent.loop.gate import Toolbox
+from agent.loop.run_dependencies import Toolbox
 from flightloop.runs import Approval
 from flightloop.tool import Effect, ToolContext
 from tools.host import ToolOutcome

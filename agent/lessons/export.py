@@ -10,12 +10,12 @@ from typing import Any
 from agent.lessons.row import Row, row_of
 from agent.loop.agent_runtime import Kit
 from agent.loop.context import Conversation
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.session import converse
 from agent.project.project import Project
 from agent.project.subagent import as_tool, tool_name
 from agent.run.history import History
 from agent.run.journal import PAGE, Journal, all_events
-from agent.testing.fakes import LocalHosts
 from flightloop.content import with_text
 from flightloop.events import OutcomeVerified, RunEvent
 from flightloop.runs import Rating, Run, RunStatus

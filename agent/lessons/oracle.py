@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.models.answer_chunks import Turn as Chunks
+from agent.models.answer_chunks import calls, plan, text
 from agent.models.chat_model import Capabilities
-from agent.testing.fakes import Turn as Chunks
-from agent.testing.fakes import calls, plan, text
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 
 NAME = "oracle"

@@ -9,13 +9,13 @@ from typing import Any
 from agent.lessons.oracle import NAME, Oracle, OutOfStep, Solution
 from agent.lessons.row import row_of
 from agent.loop.agent_runtime import Kit
-from agent.loop.inline_runner import Solo
+from agent.loop.inline_runner import InlineRunner
+from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.journal import Journal, new_id
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
-from agent.testing.fakes import LocalHosts
 from flightloop.chat import ChatRequest
 from flightloop.events import RunCreated
 from flightloop.runs import RunStatus
@@ -73,7 +73,7 @@ class Stage:
         Raises:
             OutOfStep: the case's solution does not fit what happened, such as a message that a rail refused.
         """
-        solo = Solo(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
+        solo = InlineRunner(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
         session, rows = new_id("lesson"), []
         self.asked.clear()
         for turn in case.turns:

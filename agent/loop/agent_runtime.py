@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.loop.evidence_source import NO_LOOKUP, Lookup
-from agent.loop.gate import Hosts, Toolbox
+from agent.loop.evidence_source import NO_EVIDENCE, EvidenceSource
+from agent.loop.run_dependencies import Hosts, Toolbox
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import LiveProject, Project
 from agent.project.subagent import Subagent, as_tool
@@ -33,7 +33,7 @@ class Kit:
     agent: AgentSpec
     guard: Guarding
     hosts: Hosts
-    lookup: Lookup = NO_LOOKUP
+    lookup: EvidenceSource = NO_EVIDENCE
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
 
 
@@ -75,7 +75,13 @@ def policy_named(project: Project, agent: str, policy: str | None) -> Policy:
 
 
 def kit_of(
-    project: Project, run: Run, hosts: Hosts, guards: Guards, lookup: Lookup = NO_LOOKUP, *, recorded: bool = False
+    project: Project,
+    run: Run,
+    hosts: Hosts,
+    guards: Guards,
+    lookup: EvidenceSource = NO_EVIDENCE,
+    *,
+    recorded: bool = False,
 ) -> Kit:
     """What a run works with in a project.
 
@@ -135,7 +141,7 @@ class Kits:
         live: LiveProject,
         make_guard: Callable[[Policy], Guarding],
         make_hosts: Callable[[Project], OwnedHosts],
-        lookup: Lookup = NO_LOOKUP,
+        lookup: EvidenceSource = NO_EVIDENCE,
     ) -> None:
         self._live = live
         self._guards = Guards(make_guard)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from agent.loop.gate import Toolbox
+from agent.loop.run_dependencies import Toolbox
 from flightloop.chat import FunctionCall
 from guardrails.aside import LONG, aside, on_behalf_of
 from tools.validation import MOST_SECONDS

@@ -11,8 +11,9 @@ from pydantic_core import from_json
 
 from agent.loop.compaction import compact
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
-from agent.loop.gate import Gate, Means, passed
-from agent.loop.leased_run import Book
+from agent.loop.gate import Gate, passed
+from agent.loop.leased_run import LeasedRun
+from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
 from agent.run.history import dump
@@ -80,7 +81,7 @@ class _Asked:
         return self.call.answer
 
 
-async def decide(means: Means, gate: Gate, book: Book, conversation: Conversation) -> Decision:
+async def decide(means: RunDependencies, gate: Gate, book: LeasedRun, conversation: Conversation) -> Decision:
     """Asks the model for the next decision, checked and ready to be journaled.
 
     Raises:
@@ -97,7 +98,7 @@ async def decide(means: Means, gate: Gate, book: Book, conversation: Conversatio
     return await asking.act()
 
 
-def _plan_due(means: Means, book: Book) -> bool:
+def _plan_due(means: RunDependencies, book: LeasedRun) -> bool:
     history = book.history
     if not means.agent.planning:
         return False
@@ -108,9 +109,9 @@ def _plan_due(means: Means, book: Book) -> bool:
 
 @dataclass(frozen=True)
 class _Asking:
-    means: Means
+    means: RunDependencies
     gate: Gate
-    book: Book
+    book: LeasedRun
     conversation: Conversation
     tools: list[ToolDef]
 
@@ -253,7 +254,7 @@ class _Asking:
         return self.means.guard.policy.document.refusal
 
 
-def unfinished(means: Means, book: Book) -> ModelCall | None:
+def unfinished(means: RunDependencies, book: LeasedRun) -> ModelCall | None:
     """The figures of an answer that was broken off, with estimated tokens; None if there is none."""
     draft, book.draft = book.draft, None
     if draft is None:
@@ -272,7 +273,9 @@ def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
 
 
-def _model_call(means: Means, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator) -> ModelCall:
+def _model_call(
+    means: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
+) -> ModelCall:
     usage = answer.usage or _usage(prompt_tokens, answer.tokens)
     told = answer.extension or ResponseExtension()
     return ModelCall(

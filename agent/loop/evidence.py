@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from agent.loop.context import Conversation
-from agent.loop.leased_run import Book
+from agent.loop.leased_run import LeasedRun
+from agent.loop.run_dependencies import RunDependencies
 from agent.run.history import Turn, result_text
 from agent.run.past import writes_of
 from flightloop.events import ApprovalRequested
 from flightloop.tool import ToolContext
 from guardrails.types import GuardContext, Past, Write
-
-if TYPE_CHECKING:
-    from agent.loop.gate import Means
 
 
 class Evidence:
@@ -25,7 +22,7 @@ class Evidence:
         tools: what a tool is told when the run asks it for facts.
     """
 
-    def __init__(self, means: Means, book: Book, conversation: Conversation, tools: ToolContext) -> None:
+    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, tools: ToolContext) -> None:
         self._means = means
         self._book = book
         self._conversation = conversation

@@ -48,7 +48,7 @@ class Checker(Protocol):
 
 
 @dataclass(frozen=True)
-class Lookup:
+class EvidenceSource:
     """
     Attributes:
         tools: that look facts up: their results tell nothing beyond.
@@ -59,9 +59,9 @@ class Lookup:
     tools: frozenset[str] = frozenset()
     read: Callable[[str, str], Sequence[Statement]] | None = None
 
-    def of(self, agent: AgentSpec) -> Lookup:
+    def of(self, agent: AgentSpec) -> EvidenceSource:
         """For an agent without any of these tools nothing is known: the facts may be another one's."""
-        return self if self.tools & set(agent.tools) else NO_LOOKUP
+        return self if self.tools & set(agent.tools) else NO_EVIDENCE
 
     def facts(self, checker: Checker, context: ToolContext) -> Facts:
         if not self.tools:
@@ -69,7 +69,7 @@ class Lookup:
         return partial(_asked, checker, context) if self.read is None else partial(_read, self.read)
 
 
-NO_LOOKUP = Lookup()
+NO_EVIDENCE = EvidenceSource()
 
 
 async def _read(read: Callable[[str, str], Sequence[Statement]], text: str, asked: str) -> Sequence[Statement]:

@@ -7,87 +7,30 @@ What passes is checked by the guard, and its verdicts go into the journal in the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from agent.loop.context import Conversation
 from agent.loop.evidence import Evidence
-from agent.loop.evidence_source import NO_LOOKUP, Lookup
-from agent.loop.leased_run import Book
+from agent.loop.leased_run import LeasedRun
+from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, Way
-from agent.models.chat_model import ChatModel
-from agent.project.agent_spec import AgentSpec
-from agent.project.subagent import Subagent
-from agent.run.budgets import Prices, TenantBudgets, reserve
-from agent.run.deltas import Deltas
+from agent.run.budgets import reserve
 from agent.run.history import CallState
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
-from flightloop.tool import Tool, ToolContext, ToolSpec
+from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.types import CallSubject, Guarding, Ruling, Subject, Write
+from guardrails.types import CallSubject, Ruling, Subject, Write
 from observability import semconv
-from observability.tracing import Tracing, traceparent
+from observability.tracing import traceparent
 from tools.host import ToolOutcome
 
 log = structlog.get_logger(__name__)
-
-
-class Toolbox(Protocol):
-    """What ``tools.registry.Registry`` offers the loop."""
-
-    def __contains__(self, name: str) -> bool: ...
-    def get(self, name: str) -> ToolSpec: ...
-    def definitions(self, names: Sequence[str]) -> list[ToolDef]: ...
-    def is_dear(self, name: str, characters: int) -> bool: ...
-    def problems(self, name: str, arguments: dict[str, Any], seconds: float = ...) -> list[str]: ...
-    def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
-    def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]: ...
-    def beside(self, others: Iterable[Tool]) -> Toolbox: ...
-
-
-class Hosts(Protocol):
-    """What ``tools.host.ToolHosts`` offers the loop."""
-
-    @property
-    def registry(self) -> Toolbox: ...
-
-    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome: ...
-    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None: ...
-    async def kill(self, run_id: str) -> int: ...
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a run works with. ``data`` is the folder of the tools' data, ``epoch`` the interrupt
-    epoch at admission."""
-
-    agent: AgentSpec
-    guard: Guarding
-    model: ChatModel
-    model_name: str
-    hosts: Hosts
-    deltas: Deltas
-    prices: Prices
-    data: Path
-    clock: Callable[[], datetime]
-    tracing: Tracing
-    lookup: Lookup = NO_LOOKUP
-    epoch: int = 0
-    tenants: TenantBudgets = field(default_factory=TenantBudgets)
-    subagents: Mapping[str, Subagent] = field(default_factory=dict)
-    """By their names: agents that this one can give tasks to."""
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        """Names of all that the agent can call."""
-        return (*self.agent.tools, *(agent.tool for agent in self.subagents.values()))
 
 
 def passed(ruling: Ruling | None) -> str:
@@ -96,7 +39,7 @@ def passed(ruling: Ruling | None) -> str:
 
 
 class Gate:
-    def __init__(self, means: Means, book: Book, conversation: Conversation) -> None:
+    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation) -> None:
         self._means = means
         self._book = book
         self._conversation = conversation

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from agent.loop.agent_runtime import Kit
 from agent.loop.context import Conversation
-from agent.loop.gate import Gate, Means
-from agent.loop.leased_run import Book
+from agent.loop.gate import Gate
+from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
+from agent.loop.run_dependencies import RunDependencies
 from agent.loop.session import converse
 from agent.models.chat_model import ChatModel
 from agent.run.budgets import Prices
@@ -35,7 +36,7 @@ def agrees(approval: Approval) -> None:
 class Driven:
     """A run that has ended, with what its last lease knew of it."""
 
-    book: Book
+    book: LeasedRun
     gate: Gate
     conversation: Conversation
 
@@ -45,7 +46,7 @@ class Driven:
 
 
 @dataclass(frozen=True)
-class Solo:
+class InlineRunner:
     """Drives the runs of a journal that nobody else works on.
 
     Args:
@@ -83,9 +84,9 @@ class Solo:
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
         """What became of a run, and what it is until somebody goes on with it."""
         kit = self.kit(claim.run)
-        book = await Book.open(self.journal, claim.run.tenant_id, claim.lease)
+        book = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
         conversation = await converse(self.journal, claim.run, kit, model.capabilities.context_length)
-        means = Means(
+        means = RunDependencies(
             agent=kit.agent,
             guard=kit.guard,
             model=model,

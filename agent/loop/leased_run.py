@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from agent.model_call.call import GuardedCall
 from agent.run.budgets import Prices, Reservation, TenantBudgets
 from agent.run.history import History
-from agent.run.journal import PAGE, Journal, Lease, all_events
+from agent.run.journal import PAGE, Journal, all_events
+from agent.run.lease import Lease
 from agent.run.past import read_past
 from agent.run.state import RunState, fold_state
 from flightloop.events import ChecksPassed, Judged, RunCreated, RunEvent
@@ -17,8 +18,8 @@ from flightloop.verdicts import Verdict, passed
 from guardrails.types import Past
 
 
-class Book:
-    """Everything the loop knows of one run; made by ``Book.open`` from the journal's events."""
+class LeasedRun:
+    """Everything the loop knows of one run; made by ``LeasedRun.open`` from the journal's events."""
 
     def __init__(self, journal: Journal, lease: Lease, state: RunState, history: History) -> None:
         self._journal = journal
@@ -34,7 +35,7 @@ class Book:
         self._failed: Exception | None = None
 
     @classmethod
-    async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> Book:
+    async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> LeasedRun:
         """Reads the run's events once; from then on every write keeps up by itself."""
         events = await all_events(journal, tenant_id, lease.run_id)
         return cls(journal, lease, fold_state(events), History(lease.run_id, events))

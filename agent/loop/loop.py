@@ -9,11 +9,13 @@ from typing import assert_never
 from agent.loop.compaction import ContextExhausted
 from agent.loop.context import Conversation
 from agent.loop.decide import CallTools, Plan, Reply, decide, unfinished
-from agent.loop.gate import Gate, Means, passed
-from agent.loop.leased_run import Book
+from agent.loop.gate import Gate, passed
+from agent.loop.leased_run import LeasedRun
 from agent.loop.perform import perform, perform_new
+from agent.loop.run_dependencies import RunDependencies
 from agent.run.budgets import Exhausted, Reservation, seconds_left
-from agent.run.journal import LeaseLost, Released
+from agent.run.journal import Released
+from agent.run.lease import LeaseLost
 from flightloop.content import Content, TextPart, with_text
 from flightloop.errors import ContextTooLong, FlightloopError, Interrupted, StoreUnavailable
 from flightloop.events import CallsDecided, RunEnded
@@ -32,7 +34,7 @@ class Stop:
 class Loop:
     """One run under one lease. ``drive`` returns when the run has ended, waits or is to be given back."""
 
-    def __init__(self, means: Means, book: Book, conversation: Conversation, stop: Stop) -> None:
+    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, stop: Stop) -> None:
         self._means = means
         self._book = book
         self._conversation = conversation

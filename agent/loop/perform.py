@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from agent.loop.gate import Gate, Means
-from agent.loop.leased_run import Book
+from agent.loop.gate import Gate
+from agent.loop.leased_run import LeasedRun
+from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import guarded, result_of
 from agent.loop.understanding import Refused, Understanding
 from agent.project.subagent import Subagent, outcome, run_for
@@ -46,7 +47,7 @@ CANCELLED = "the run was cancelled before it began"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
 
-async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) -> Run:
+async def perform(means: RunDependencies, gate: Gate, book: LeasedRun, calls: list[CallState]) -> Run:
     """Brings calls to their results, each as far as it can go: one that waits for somebody stays open.
 
     Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
@@ -57,7 +58,7 @@ async def perform(means: Means, gate: Gate, book: Book, calls: list[CallState]) 
     return await book.write()
 
 
-async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecided) -> Run:
+async def perform_new(means: RunDependencies, gate: Gate, book: LeasedRun, decision: CallsDecided) -> Run:
     """Performs calls that are decided now, as ``perform`` does.
 
     The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
@@ -79,7 +80,7 @@ async def perform_new(means: Means, gate: Gate, book: Book, decision: CallsDecid
 
 
 @asynccontextmanager
-async def _written_soon(book: Book) -> AsyncIterator[None]:
+async def _written_soon(book: LeasedRun) -> AsyncIterator[None]:
     """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer.
 
     A write that fails beside the block is told by the next one.
@@ -135,9 +136,9 @@ class _Begun:
 class _Performing:
     """``run``: as the decision leaves it. ``calls``: all of the decision's."""
 
-    means: Means
+    means: RunDependencies
     gate: Gate
-    book: Book
+    book: LeasedRun
     run: RunState
     calls: Sequence[CallState]
     limit: asyncio.Semaphore = field(init=False)

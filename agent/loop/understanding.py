@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from agent.loop.argument_errors import Checked, Checking
-from agent.loop.gate import Gate, Means
+from agent.loop.gate import Gate
+from agent.loop.run_dependencies import RunDependencies
 from agent.run.history import CallState
 from flightloop.errors import NotFound
 from flightloop.tool import ToolSpec
@@ -25,7 +26,7 @@ class Refused(Exception):
 class Understanding:
     """Of the calls of one decision; each is looked at once, however often it is asked about."""
 
-    def __init__(self, means: Means, gate: Gate, tenant_id: str) -> None:
+    def __init__(self, means: RunDependencies, gate: Gate, tenant_id: str) -> None:
         self._means, self._gate = means, gate
         self._checking = Checking(means.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CallSubject]] = {}

@@ -18,15 +18,16 @@ from typing import Any
 import structlog
 
 from agent.loop.agent_runtime import Kit, Kits
-from agent.loop.gate import Hosts, Means
-from agent.loop.leased_run import Book
+from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
+from agent.loop.run_dependencies import Hosts, RunDependencies
 from agent.loop.session import converse
 from agent.models.chat_model import ChatModel
 from agent.models.retrying import RUNS, RetryingChatModel
 from agent.run.budgets import Prices, TenantBudgets
 from agent.run.deltas import Deltas
-from agent.run.journal import Claim, Journal, Lease, LeaseLost
+from agent.run.journal import Claim, Journal
+from agent.run.lease import Lease, LeaseLost
 from flightloop.chat import Tags
 from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
 from flightloop.events import RunEnded
@@ -243,7 +244,7 @@ class Worker:
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
             async with self._kits.using(run) as kit:
                 held.hosts = kit.hosts
-                book = await Book.open(self._journal, run.tenant_id, claim.lease)
+                book = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
                 stops = await self._journal.stops(run)
                 held.epoch = stops.epoch
                 held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
@@ -271,8 +272,8 @@ class Worker:
             await kit.hosts.kill(held.lease.run_id)
             return await loop.interrupted()
 
-    def _means(self, kit: Kit, run: Run, epoch: int) -> Means:
-        return Means(
+    def _means(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
+        return RunDependencies(
             agent=kit.agent,
             guard=kit.guard,
             model=self._model,

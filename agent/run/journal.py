@@ -10,10 +10,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from flightloop.errors import Conflict
+from agent.run.lease import Lease
+from agent.run.ledger import Ledger
 from flightloop.events import (
     CancelRequested,
     FeedbackGiven,
@@ -27,7 +27,6 @@ from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
 
 if TYPE_CHECKING:
-    from agent.run.ledger import Ledger
     from agent.run.state import RunState
     from guardrails.interrupt import InterruptSnapshot
 
@@ -36,22 +35,6 @@ Released = Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL, RunStatus.WAITI
 """What a run may be when its worker gives it back."""
 WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
 """Events that may be appended from outside; RunEnded only while no worker holds the run."""
-
-
-class LeaseLost(Conflict):
-    """The run was claimed by another worker since, or given back: nothing was written."""
-
-    code = "lease_lost"
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A worker's right to write a run. ``fence`` grows with every claim of the run."""
-
-    run_id: str
-    worker: str
-    fence: int
-    expires_at: datetime
 
 
 @dataclass(frozen=True)

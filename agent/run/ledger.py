@@ -9,13 +9,11 @@ it: none outlives its call for longer than nobody asks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agent.run.budgets import Prices, Reservation, Shared, Window
+from agent.run.lease import Lease
 from flightloop.usage import Amounts, Spending
-
-if TYPE_CHECKING:
-    from agent.run.journal import Lease
 
 
 @dataclass(frozen=True)

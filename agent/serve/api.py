@@ -15,7 +15,6 @@ from agent.api.app import create_app
 from agent.api.deps import ApiDeps
 from agent.config import Settings
 from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.logs import log_to_file
 from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
 from agent.reporting.readiness import readiness
@@ -25,6 +24,7 @@ from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
 from agent.serve.factories import live_project, make_guards, make_room, open_journal
 from agent.serve.front.whole_request import answers
 from agent.serve.garbage_collection import settle
+from agent.serve.logs import log_to_file
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics, Snapshot
 from observability.reporter import Reporter

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.config import Settings
 from agent.loop.agent_runtime import Kits, OwnedHosts
-from agent.loop.evidence_source import Lookup
+from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.chat_model import ChatModel
 from agent.models.remote import RemoteChatModel, RemoteConfig
@@ -172,11 +172,11 @@ def tools_config(settings: Settings) -> ToolsConfig:
     )
 
 
-LOOKUP = Lookup(frozenset({search_knowledge.__name__}))
+LOOKUP = EvidenceSource(frozenset({search_knowledge.__name__}))
 """The knowledge of the data folder, which that tool searches and answers are held against."""
 
 
-def local_lookup(data: Path) -> Lookup:
+def local_lookup(data: Path) -> EvidenceSource:
     """The same, read in this process: for data that nobody else writes."""
     return replace(LOOKUP, read=Library(data).statements)
 

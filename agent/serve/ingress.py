@@ -17,7 +17,6 @@ from agent.api.errors import answer
 from agent.api.middleware import HEADER
 from agent.config import Settings
 from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.logs import log_to_file
 from agent.reporting.readiness import Remembered, readiness
 from agent.run.deltas import LocalDeltas
 from agent.serve.bounded_proxy import check_limits
@@ -25,6 +24,7 @@ from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.factories import live_project, make_guards, make_room, open_journal
 from agent.serve.front.app import Front
 from agent.serve.garbage_collection import settle
+from agent.serve.logs import log_to_file
 from agent.serve.model import translated
 from agent.serve.proxy import check_running
 from flightloop.errors import FlightloopError

@@ -15,13 +15,12 @@ from threading import Event
 import yaml
 from ray.serve import Application
 
-from agent.app import application
 from agent.config import Settings
-from agent.reporting.logs import log_file
 from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
 from agent.serve.http_server import bind
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
+from agent.serve.logs import log_file
 from agent.serve.prometheus import prometheus_config
 from agent.serve.start import END_STREAMS_S, end_streams, start
 from flightloop import private
@@ -39,12 +38,18 @@ class Extras:
     prometheus_port: int | None = 9090
 
 
-def up(settings: Settings, extras: Extras, tell: Callable[[str], None]) -> None:
+def up(
+    application: Callable[[Settings], Application],
+    settings: Settings,
+    extras: Extras,
+    tell: Callable[[str], None],
+) -> None:
     """Starts everything, tells the addresses, and returns after SIGINT or SIGTERM once all has stopped.
 
     Where Ray fails, this process is executed anew, which starts everything again: the journal knows what was under way.
 
     Args:
+        application: makes the application of the settings.
         tell: takes one line for the person who started it.
 
     Raises:

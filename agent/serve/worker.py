@@ -10,10 +10,10 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from agent.config import Settings
-from agent.reporting.logs import log_to_file
 from agent.serve.connections import API, connect_model, metrics_sink
 from agent.serve.factories import live_project, make_guards, make_kits, make_worker, open_journal, seed_shop
 from agent.serve.garbage_collection import settle
+from agent.serve.logs import log_to_file
 from flightloop.events import DeltaEvent
 from observability.metrics import Metrics
 from observability.reporter import Reporter

@@ -10,22 +10,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
 
-from agent.run.journal import (
-    Appended,
-    Claim,
-    Created,
-    Idempotency,
-    Lease,
-    Projection,
-    Recorded,
-    Released,
-    Written,
-    new_id,
-)
+from agent.run.journal import Appended, Claim, Created, Idempotency, Projection, Recorded, Released, Written, new_id
+from agent.run.lease import Lease
 from agent.run.state import OPEN
 from agent.store.backend import Backend, RunFilter, Transaction
 from agent.store.notifier import WORK, Signals, topics, wait_set
-from agent.store.rules import child_runs, decisions, forks, idempotency_records, records, runs, stops, writes
+from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, stops, writes
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
 from agent.store.rules.records import Entry
@@ -97,7 +87,7 @@ class StoreJournal:
         return made
 
     async def get(self, tenant_id: str, run_id: str) -> Run:
-        return (await self._backend.read(lambda tx: runs.find(tx, run_id, tenant_id))).state.run
+        return (await self._backend.read(lambda tx: appending.find(tx, run_id, tenant_id))).state.run
 
     async def runs(
         self,
@@ -115,7 +105,7 @@ class StoreJournal:
 
         def work(tx: Transaction) -> tuple[list[Run], bool]:
             if after is not None:
-                runs.find(tx, after, tenant_id)
+                appending.find(tx, after, tenant_id)
             return tx.page_runs(tenant_id, wanted, after, limit)
 
         return _page(*await self._backend.read(work))
@@ -141,7 +131,7 @@ class StoreJournal:
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         def work(tx: Transaction) -> list[RunEvent]:
-            runs.find(tx, run_id, tenant_id)
+            appending.find(tx, run_id, tenant_id)
             return tx.events(run_id, after, limit)
 
         return await self._backend.read(work)
@@ -200,14 +190,14 @@ class StoreJournal:
         self._tell(change.row.state.run)
 
     async def end_families(self) -> None:
-        for run_id in await self._backend.read(lambda tx: tx.with_untold(child_runs.MOST)):
+        for run_id in await self._backend.read(lambda tx: tx.with_untold(appending.MOST)):
             await self._end_family(run_id, REST_S)
 
     async def _end_family(self, run_id: str, pause_s: float) -> None:
         more = True
         while more:
             await asyncio.sleep(pause_s)
-            more = await self._backend.write(lambda tx: child_runs.go_on(tx, run_id, self._clock()))
+            more = await self._backend.write(lambda tx: appending.go_on(tx, run_id, self._clock()))
 
     async def drop_copies(self) -> None:
         await self._copying.sweep()

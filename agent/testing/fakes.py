@@ -3,76 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from agent.models.answer_chunks import Turn
 from agent.models.chat_model import Capabilities
-from agent.run.history import dump
 from flightloop.chat import (
     ChatChunk,
     ChatRequest,
-    ChunkChoice,
-    Delta,
-    FinishReason,
-    FunctionDelta,
     ModelCard,
-    ResponseExtension,
-    ToolCallDelta,
     ToolDef,
-    Usage,
 )
-from flightloop.tool import Tool, ToolContext, ToolRefused
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy, default_policy
 from guardrails.types import GuardContext, Ruling, Subject, severest
-from tools.host import ToolOutcome
-from tools.registry import Registry
-from tools.tracebacks import traceback_of
-from tools.validated import known_by
-
-Turn = list[ChatChunk | Exception | Awaitable[None]]
-"""One answer: chunks in order; an exception is raised at its place, an awaitable is waited for."""
-
-
-def text(*pieces: str, finish: FinishReason = "stop", usage: Usage | None = None, confidence: float = 0.9) -> Turn:
-    """An answer in words, one chunk a piece."""
-    return [
-        *(_chunk(Delta(content=piece)) for piece in pieces),
-        _last(finish, usage or _usage(len(pieces)), confidence),
-    ]
-
-
-def plan(goal: str, *tools: str) -> Turn:
-    return text(dump({"goal": goal, "tools": list(tools)}))
-
-
-def calls(*wanted: tuple[str, dict[str, Any] | str]) -> Turn:
-    """Tool calls by name and arguments (a string is sent as it is, valid or not)."""
-    deltas = [
-        ToolCallDelta(
-            index=index,
-            id=f"c{index}",
-            type="function",
-            function=FunctionDelta(name=name, arguments=given if isinstance(given, str) else dump(given)),
-        )
-        for index, (name, given) in enumerate(wanted)
-    ]
-    return [_chunk(Delta(tool_calls=deltas)), _last("tool_calls", _usage(10), 0.8)]
-
-
-def _chunk(delta: Delta) -> ChatChunk:
-    return ChatChunk(id="fake", created=0, model="fake", choices=[ChunkChoice(delta=delta)])
-
-
-def _last(finish: FinishReason, usage: Usage, confidence: float) -> ChatChunk:
-    choice = ChunkChoice(finish_reason=finish)
-    told = ResponseExtension(confidence=confidence)
-    return ChatChunk(id="fake", created=0, model="fake", choices=[choice], usage=usage, flightloop=told)
-
-
-def _usage(completion: int, prompt: int = 20) -> Usage:
-    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
 class ScriptExhausted(Exception):
@@ -170,61 +114,3 @@ def on(stage: Stage, answer: Action | str, *, tool: str | None = None) -> Rule:
         return answer if subject.stage is stage and named else None
 
     return rule
-
-
-@dataclass
-class LocalHosts:
-    """Runs tools in this process: plain functions in a thread, coroutines in the loop."""
-
-    tools: Sequence[Tool]
-    attempts: list[tuple[str, str]] = field(default_factory=list)
-    """Tool and key of every call that was begun."""
-    killed: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.registry = Registry(self.tools)
-        self._calls: dict[asyncio.Task[Any], str] = {}
-
-    async def __aenter__(self) -> LocalHosts:
-        return self
-
-    async def close(self) -> None:
-        pass
-
-    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        tool = self.registry.tool(name)
-        self.attempts.append((name, context.key))
-        given = {tool.context_parameter: context, **arguments} if tool.context_parameter else arguments
-        try:
-            if asyncio.iscoroutinefunction(tool.function):
-                return await self._in_loop(tool.function(**given), context.run_id)
-            return ToolOutcome(True, await asyncio.to_thread(tool.function, **given))
-        except ToolRefused as refused:
-            return ToolOutcome(False, error=str(refused))
-        except Exception as error:
-            told = traceback_of(error, tool.function)
-            return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told, uncertain=True)
-
-    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
-        return known_by(self.registry.tool(name), arguments, context, 64 * 1024)
-
-    async def kill(self, run_id: str) -> int:
-        """Ends a run's coroutines; what goes on in a thread can't be ended."""
-        self.killed.append(run_id)
-        calls = [call for call, owner in self._calls.items() if owner == run_id]
-        for call in calls:
-            call.cancel()
-        return len(calls)
-
-    async def _in_loop(self, work: Coroutine[Any, Any, Any], run_id: str) -> ToolOutcome:
-        call = asyncio.create_task(work)
-        self._calls[call] = run_id
-        try:
-            return ToolOutcome(True, await call)
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
-            return ToolOutcome(False, error="the call was stopped", killed=True)
-        finally:
-            del self._calls[call]

@@ -26,7 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.loop.agent_runtime import Kit
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker
+from agent.models.answer_chunks import calls, text
 from agent.models.chat_model import Capabilities, ChatModel
 from agent.models.measured import MeasuredChatModel
 from agent.project.agent_spec import AgentSpec, Limits
@@ -36,7 +38,7 @@ from agent.run.journal import new_id
 from agent.serve.garbage_collection import settle
 from agent.store import StoreJournal, memory_journal, sql_journal
 from agent.store.sql.interrupt_reader import reader
-from agent.testing.fakes import LocalHosts, PlainStream, calls, text
+from agent.testing.fakes import PlainStream
 from bench.engine.quiet import only_warnings
 from bench.peers.protocol import Answer, Task, serve
 from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, MODEL, QUESTION, TOOL, Load, Orders, timed

@@ -23,19 +23,21 @@ from typing import Any, Literal
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
+from agent.models.answer_chunks import calls, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Journal
 from agent.store import StoreJournal
-from agent.store.rules import runs
 from agent.store.backend import Backend, Transaction
+from agent.store.rules import runs
 from agent.store.sql.backend import SqlBackend
 from agent.store.sql.interrupt_reader import reader
 from agent.store.sql.urls import synchronous
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, on, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import Conflict, StoreUnavailable
 from flightloop.events import RunEvent

@@ -14,13 +14,15 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.loop.agent_runtime import Kit
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
+from agent.models.answer_chunks import Turn
 from agent.project.agent_spec import AgentSpec, Limits
 from agent.run.budgets import Prices, TenantBudgets
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Journal
 from agent.store import memory_journal, sql_journal
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn
+from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch

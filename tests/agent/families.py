@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.project.subagent import check
-from agent.testing.fakes import LocalHosts, RuleGuard
+from agent.testing.fakes import RuleGuard
 from flightloop.runs import Run
 from flightloop.tool import Tool
 from guardrails.policy import Policy, default_policy

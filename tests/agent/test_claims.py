@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.project.subagent import tool_name
-from agent.testing.fakes import calls, text
 from flightloop.content import text_of
 from flightloop.events import CallsDecided, ChecksPassed, Judged
 from flightloop.tool import ToolRefused, tool

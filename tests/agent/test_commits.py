@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.store import StoreJournal
-from agent.testing.fakes import calls, text
 from flightloop.errors import StoreUnavailable
 from flightloop.events import RunEvent
 from flightloop.runs import Run

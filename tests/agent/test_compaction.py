@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from agent.loop.compaction import DIGEST_SHARE, ContextExhausted, compact
 from agent.loop.context import RECALL, Conversation, Estimator, Exchange, Prompt, answer_room
+from agent.models.answer_chunks import Turn, calls, text
 from agent.models.chat_model import Capabilities
 from agent.run.history import History
 from agent.run.state import fold
-from agent.testing.fakes import ScriptedChatModel, Turn, calls, text
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.content import TextPart
 from flightloop.errors import ContextTooLong

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.loop.context import Conversation, Estimator, Exchange, Prompt
+from agent.models.answer_chunks import text
 from agent.models.chat_model import Capabilities
 from agent.run.budgets import Exhausted, Prices, reserve, resolve, seconds_left
 from agent.run.deltas import LocalDeltas
 from agent.run.history import History
 from agent.run.state import RunState
-from agent.testing.fakes import ScriptedChatModel, text
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall
 from flightloop.content import TextPart
 from flightloop.errors import ContextTooLong

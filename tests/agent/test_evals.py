@@ -23,12 +23,14 @@ from agent.evals.recording import Recording
 from agent.evals.tally import Tally
 from agent.evals.task import Call, RecordedCall, Task, TaskError, load, read
 from agent.evals.transcript import Transcript
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.project.project import Project, load_project
 from agent.run.budgets import Prices
 from agent.serve.http_server import bind, running
 from agent.testing.api import KEY, Said, ScriptedChat, api_deps
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project

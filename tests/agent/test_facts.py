@@ -12,7 +12,7 @@ import pytest
 
 from agent.admin.graph import find, show_graph, tree
 from agent.config import load_settings
-from agent.loop.evidence_source import NO_LOOKUP, Lookup
+from agent.loop.evidence_source import NO_EVIDENCE, EvidenceSource
 from agent.project.project import load_project
 from agent.run.history import dump
 from flightloop.errors import ConfigError
@@ -94,9 +94,9 @@ async def test_a_verdict_names_the_fact(library: Library) -> None:
 
 def test_only_who_can_look_things_up_is_held_against_them(library: Library) -> None:
     agent = load_project(None, ()).agent("support")
-    lookup = Lookup(frozenset({"search_knowledge"}), library.statements)
+    lookup = EvidenceSource(frozenset({"search_knowledge"}), library.statements)
     assert lookup.of(agent) is lookup
-    assert lookup.of(agent.model_copy(update={"tools": ("calculator",)})) is NO_LOOKUP
+    assert lookup.of(agent.model_copy(update={"tools": ("calculator",)})) is NO_EVIDENCE
 
 
 def test_the_command_shows_what_is_around_a_term(

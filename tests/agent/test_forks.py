@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.run.journal import Idempotency
 from agent.run.state import fold
-from agent.testing.fakes import RuleGuard, calls, on, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop.content import text_of
 from flightloop.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
 from flightloop.events import RunCreated

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from agent.models.answer_chunks import calls, plan, text
 from agent.run.commands import cancel
-from agent.testing.fakes import RuleGuard, calls, on, plan, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.events import ToolResult

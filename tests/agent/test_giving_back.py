@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.run.commands import cancel, interrupt, resume
-from agent.testing.fakes import RuleGuard, calls, on, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop.errors import Conflict
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunStatus, StopReason

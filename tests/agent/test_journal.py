@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.run.journal import Idempotency, Journal, LeaseLost
+from agent.run.journal import Idempotency, Journal
+from agent.run.lease import LeaseLost
 from flightloop.errors import Conflict, IdempotencyMismatch, NotFound
 from flightloop.events import (
     CallsDecided,

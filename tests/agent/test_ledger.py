@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.run.budgets import Exhausted, Prices, Reservation, Shared, TenantBudgets, Window, used_up
-from agent.run.journal import Claim, Journal, LeaseLost
+from agent.run.journal import Claim, Journal
+from agent.run.lease import LeaseLost
 from agent.run.ledger import Completion
 from agent.store import memory_journal
 from flightloop.chat import Usage

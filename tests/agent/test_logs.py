@@ -12,7 +12,7 @@ import structlog
 
 from agent.config import Settings
 from agent.project.project import LiveProject
-from agent.reporting.logs import log_file, log_to_file
+from agent.serve.logs import log_file, log_to_file
 from flightloop.cli.project import write_project
 
 log = structlog.get_logger()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, plan, text
 from agent.run.budgets import Prices, TenantBudgets
 from agent.run.commands import resume
 from agent.run.state import fold
-from agent.testing.fakes import calls, plan, text
 from flightloop.chat import Usage
 from flightloop.content import text_of
 from flightloop.errors import Conflict

@@ -35,10 +35,10 @@ from agent.api import create_app
 from agent.api.version import VERSION
 from agent.mcp_server.http import application, under_key
 from agent.mcp_server.server import FlightloopServer
+from agent.models.answer_chunks import calls, text
 from agent.run.deltas import LocalDeltas
 from agent.serve.http_server import running
 from agent.testing.api import KEY, api_deps
-from agent.testing.fakes import calls, text
 from flightloop import AsyncFlightloop
 from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, tool, tool_of

@@ -8,9 +8,10 @@ from typing import Any
 
 from agent.api import create_app
 from agent.mcp_server.watching import RunWatch
+from agent.models.answer_chunks import calls, text
 from agent.serve.http_server import running
 from agent.testing.api import KEY, api_deps
-from agent.testing.fakes import RuleGuard, calls, on, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop import AsyncFlightloop
 from flightloop.content import text_of
 from flightloop.events import RunEvent

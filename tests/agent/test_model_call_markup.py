@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from agent.api import ApiDeps, create_app
 from agent.model_call.markup import CallAsText, Markup
+from agent.models.answer_chunks import calls, text
 from agent.testing.api import KEY, Said, ScriptedChat, api_deps
-from agent.testing.fakes import calls, text
 from flightloop.content import text_of
 from flightloop.tool import tool
 

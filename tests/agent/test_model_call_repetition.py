@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model_call.repetition import PENALTY, Repeats, Repetition, repeats
+from agent.models.answer_chunks import text
 from agent.testing.api import Said, api_deps
-from agent.testing.fakes import text
 from flightloop.content import text_of
 from tests.agent.test_model_call_markup import ask
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.loop.perform import RECONCILED, UNKNOWN, UNPERFORMED
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext, tool, tool_of
 from tools.registry import Registry

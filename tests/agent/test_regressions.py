@@ -15,12 +15,14 @@ from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, load
 from agent.loop.agent_runtime import Kit
-from agent.loop.inline_runner import Operator, Solo, agrees
+from agent.loop.inline_runner import InlineRunner, Operator, agrees
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.project.project import Project, load_project
 from agent.run.journal import Journal
 from agent.serve import factories
 from agent.store import memory_journal
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, plan, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError, Conflict, InvalidRequest, NotFound
@@ -54,7 +56,7 @@ async def converse(
     registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     kit = Kit(project.agent("notes"), rules or RuleGuard(), hosts)
-    solo = Solo(journal, lambda run: kit, project.folder, "test")
+    solo = InlineRunner(journal, lambda run: kit, project.folder, "test")
     runs = []
     for number, turns in enumerate(script):
         said = SECOND if number else "Please remind me to call +49 170 1234567."

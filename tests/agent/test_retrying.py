@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent.models.answer_chunks import Turn
 from agent.models.retrying import COMPLETIONS, RUNS, Retries, RetryingChatModel
-from agent.testing.fakes import ScriptedChatModel, Turn
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta
 from flightloop.errors import ContextTooLong, FlightloopError, InternalError, ModelUnavailable, Overloaded
 

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from agent.models.answer_chunks import calls, text
 from agent.testing.api import Said, api_deps
-from agent.testing.fakes import calls, text
 from flightloop.tool import ToolRefused, tool
 from observability import semconv
 from observability.trace_id import trace_id_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.run.commands import cancel, resume
-from agent.testing.fakes import calls, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict, ModelUnavailable
 from flightloop.runs import Interrupt, RunStatus

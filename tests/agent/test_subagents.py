@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from agent.loop.agent_runtime import Guards, Kit, kit_of
-from agent.loop.inline_runner import Solo
+from agent.loop.inline_runner import InlineRunner
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.project.subagent import run_id
 from agent.run.commands import cancel, interrupt, resume
 from agent.store import memory_journal
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, Turn, calls, on, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Budget, Run
@@ -363,7 +365,7 @@ async def test_solo_drives_the_others_too() -> None:
     def kit(run: Run) -> Kit:
         return kit_of(project, run, LocalHosts([]), guards)
 
-    solo = Solo(memory_journal(), kit, None, "test")  # type: ignore[arg-type]
+    solo = InlineRunner(memory_journal(), kit, None, "test")  # type: ignore[arg-type]
     model = ScriptedChatModel([ASK, text("12 euros"), text("It costs 12 euros.")])
     driven = await solo.run(created(agent="desk"), model, "fake")
     assert text_of(driven.run.output or []) == "It costs 12 euros."

@@ -13,15 +13,16 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.loop.agent_runtime import Kits
-from agent.loop.evidence_source import Lookup
+from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
+from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.project.project import LiveProject
 from agent.run.commands import interrupt
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Journal
 from agent.store import sql_journal
 from agent.store.sql.interrupt_reader import reader
-from agent.testing.fakes import ScriptedChatModel, Turn, calls, plan, text
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.content import text_of
 from flightloop.events import Judged, RunCreated
 from flightloop.runs import Run
@@ -52,7 +53,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
-    lookup = Lookup(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
+    lookup = EvidenceSource(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
     made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
     yield made
     await made.close()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.api import ApiDeps
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from agent.testing.model_server import ScriptedAnswer
 from flightloop.chat import FunctionCall
 from flightloop.content import text_of

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.run.commands import interrupt
 from agent.store import StoreJournal
-from agent.testing.fakes import calls, text
 from flightloop.tool import tool
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from agent.loop.agent_runtime import Kits
 from agent.loop.worker import Worker, WorkerConfig
+from agent.models.answer_chunks import calls, text
 from agent.project.project import LiveProject, load_project
 from agent.run.deltas import LocalDeltas
 from agent.store import sql_journal
 from agent.store.sql.interrupt_reader import reader
-from agent.testing.fakes import ScriptedChatModel, calls, text
+from agent.testing.fakes import ScriptedChatModel
 from bench.__main__ import DATA, app
 from bench.engine.page import put
 from bench.errors import BenchError

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import Turn
 from agent.project.agent_spec import AgentSpec
 from agent.store import memory_journal
-from agent.testing.fakes import LocalHosts, ScriptedChatModel, Turn
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.tool import Tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy

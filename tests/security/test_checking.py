@@ -13,7 +13,7 @@ import pytest
 
 from agent.loop import argument_errors
 from agent.loop.argument_errors import TOO_LONG, Checking
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from flightloop.chat import FunctionCall
 from flightloop.events import ToolResult
 from flightloop.tool import Effect, Tool, ToolSpec, tool, tool_of

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import text
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Idempotency
 from agent.run.state import fold
 from agent.store.rules import copying, forks
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import ModelCall, Replied, RunCreated, RunEnded

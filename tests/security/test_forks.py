@@ -16,13 +16,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from agent.api import ApiDeps, create_app
 from agent.api.auth import Keyring
 from agent.loop.agent_runtime import Kits
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
+from agent.models.answer_chunks import Turn, calls, text
 from agent.project.catalogue import ProjectCatalogue
 from agent.project.project import LiveProject
 from agent.run.deltas import LocalDeltas
 from agent.store import StoreJournal, memory_journal
 from agent.testing.api import KEY, api_deps
-from agent.testing.fakes import LocalHosts, ScriptedChatModel, Turn, calls, text
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.runs import RunStatus
 from guardrails.audit import verify
 from guardrails.guard import Guard

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import Limits
 from agent.run.commands import interrupt
-from agent.testing.fakes import Turn, calls, text
 from flightloop.content import text_of
 from flightloop.errors import ModelUnavailable
 from flightloop.runs import Run

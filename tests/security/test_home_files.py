@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 
 from agent.api.auth import key_from_file
 from agent.config import Settings
-from agent.reporting.logs import log_to_file
 from agent.serve import factories
 from agent.serve.companion import companion
 from agent.serve.home import MADE, open_home
+from agent.serve.logs import log_to_file
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import private
 from flightloop.errors import ConfigError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from flightloop.events import ApprovalRequested
 from flightloop.runs import Approval, Run
 from flightloop.tool import tool

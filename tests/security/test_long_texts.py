@@ -17,8 +17,8 @@ from agent.model_call.call import MORE_CHARACTERS, TOKEN_CHARACTERS, GuardedCall
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import Markup
 from agent.model_call.repetition import repeats
+from agent.models.answer_chunks import text
 from agent.models.chat_model import Capabilities
-from agent.testing.fakes import text
 from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta, Tags
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agent.models.answer_chunks import calls, text
 from agent.serve.http_server import running
-from agent.testing.fakes import calls, text
 from flightloop.events import ToolResult
 from flightloop.tool import Effect, ToolContext, ToolSpec
 from tests.security.benches import bench

@@ -14,9 +14,9 @@ from mcp.types import TextResourceContents
 
 from agent.api.events import BATCH
 from agent.mcp_server import http as mcp_http
+from agent.models.answer_chunks import calls, text
 from agent.run.deltas import LocalDeltas
 from agent.testing.api import KEY, OTHER_KEY, api_deps
-from agent.testing.fakes import calls, text
 from flightloop.call import Call
 from flightloop.events import DeltaEvent, Judged, RunEvent
 from flightloop.keys import Caller, Role

@@ -18,9 +18,9 @@ from agent.api import ApiDeps, create_app
 from agent.config import MCP_PORT, Settings
 from agent.mcp_server.approvals import MOST_CHARACTERS, written
 from agent.mcp_server.http import allowed_hosts
+from agent.models.answer_chunks import calls, text
 from agent.serve.http_server import running
 from agent.testing.api import KEY, OTHER_KEY, api_deps
-from agent.testing.fakes import calls, text
 from flightloop import AsyncFlightloop
 from flightloop.errors import ConfigError
 from flightloop.events import ApprovalRequested

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.models.answer_chunks import calls, text
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.testing.api import api_deps
-from agent.testing.fakes import calls, text
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.chat import ChatRequest, FunctionCall
 from flightloop.errors import ModelUnavailable

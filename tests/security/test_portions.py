@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
 from agent.run.commands import cancel, interrupt, resume
-from agent.run.journal import Lease
+from agent.run.lease import Lease
 from agent.run.state import fold
 from agent.store import journal, memory_journal, sql_journal
-from agent.store.rules import child_runs, decisions
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel
+from agent.store.rules import appending, decisions
+from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.errors import Conflict, StoreUnavailable
 from flightloop.events import ApprovalRequested, CallsDecided, ModelCall, Replied, RunCreated, RunEnded, ToolIntent
@@ -165,7 +166,7 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         made = sql_journal(f"sqlite:///{tmp_path}/journal.db", clock=clock, poll_s=0.01)
     else:
         made = sql_journal(request.getfixturevalue("server").database(), clock=clock, poll_s=0.01)
-    monkeypatch.setattr(child_runs, "MOST", FEW)
+    monkeypatch.setattr(appending, "MOST", FEW)
     monkeypatch.setattr(decisions, "EXPIRING", FEW)
     monkeypatch.setattr(journal, "REST_S", 0.001)
     desk = Desk(made, clock)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from agent.loop.perform import UNKNOWN
-from agent.testing.fakes import RuleGuard, calls, on, text
+from agent.models.answer_chunks import calls, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop.events import ToolResult
 from flightloop.runs import Run
 from flightloop.tool import Effect, tool, tool_of

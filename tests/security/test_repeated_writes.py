@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from agent.loop.local_hosts import LocalHosts
 from agent.loop.perform import ELSEWHERE
+from agent.models.answer_chunks import calls, text
 from agent.project.subagent import tool_name
 from agent.run import past
 from agent.run.past import read_past
-from agent.testing.fakes import LocalHosts, calls, text
 from flightloop.content import text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Origin, Run, RunStatus

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from flightloop.runs import Run
 from flightloop.tool import ToolContext
 from tests.agent.conftest import Bench

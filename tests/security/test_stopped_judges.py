@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from agent.api import create_app
+from agent.models.answer_chunks import text
 from agent.run.commands import interrupt
 from agent.testing.api import KEY, FixedCatalogue, api_deps
-from agent.testing.fakes import text
 from flightloop.runs import Run
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from agent.loop.agent_runtime import Guards
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import calls, text
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.commands import interrupt, resume
 from agent.store import sql_journal
 from agent.store.rules import stops
-from agent.testing.fakes import LocalHosts, calls, text
 from flightloop.content import text_of
 from flightloop.errors import Conflict
 from flightloop.runs import Interrupt, Run

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import text as sql
 
 from agent.loop.perform import UNKNOWN, UNPERFORMED
-from agent.run.journal import Claim, Journal, Lease
+from agent.models.answer_chunks import calls, text
+from agent.run.journal import Claim, Journal
+from agent.run.lease import Lease
 from agent.store import memory_journal, sql_journal
 from agent.store.sql.worker_liveness import AdvisoryPresence
-from agent.testing.fakes import calls, text
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.events import CallsDecided, ModelCall, ToolIntent, ToolResult
 from flightloop.runs import Run

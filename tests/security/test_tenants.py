@@ -12,11 +12,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.api import create_app
 from agent.api.body_limit import TENANT, HeldBodies
 from agent.api.deps import ApiDeps
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import calls, text
 from agent.project.agent_spec import AgentSpec
 from agent.serve.front.app import Front
 from agent.store import memory_journal, sql_journal
 from agent.testing.api import KEY, OTHER_KEY, api_deps
-from agent.testing.fakes import LocalHosts, RuleGuard, ScriptedChatModel, calls, text
+from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.cli.project import write_project
 from flightloop.errors import Overloaded
 from flightloop.tool import ToolContext, tool

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from agent.testing.fakes import calls, text
+from agent.models.answer_chunks import calls, text
 from flightloop.events import ToolResult
 from flightloop.tool import tool, tool_of
 from tests.security.benches import bench

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from agent.models.answer_chunks import calls, text
 from agent.project.project import load_project
-from agent.testing.fakes import calls, text
 from flightloop.cli.render import whole
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolRefused, tool, tool_of

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from agent.api import ApiDeps
 from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.logs import log_to_stderr
 from agent.reporting.readiness import Remembered, readiness
 from agent.run.deltas import LocalDeltas
 from agent.serve import factories
@@ -21,6 +20,7 @@ from agent.serve.front.forwarding import Forwarding
 from agent.serve.front.process import FrontOrder
 from agent.serve.garbage_collection import settle
 from agent.serve.http_server import running
+from agent.serve.logs import log_to_stderr
 from flightloop.errors import ConfigError
 from observability.metrics import Metrics
 from observability.reporter import Reporter

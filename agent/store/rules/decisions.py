@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from agent.store.backend import Transaction
-from agent.store.rules import records, runs
+from agent.store.rules import appending, records
 from flightloop.runs import Approval, Run
 
 EXPIRING = 32
@@ -45,6 +45,6 @@ def _close(
     now: datetime,
 ) -> tuple[list[Approval], Run]:
     """Of one run."""
-    row = runs.find(tx, approvals[0].run_id)
+    row = appending.find(tx, approvals[0].run_id)
     closed, events = records.decision(tx, approvals, row.status, verdict, by, reason, now)
-    return closed, runs.write(tx, row, events, now).row.state.run
+    return closed, appending.write(tx, row, events, now).row.state.run

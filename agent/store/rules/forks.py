@@ -13,7 +13,7 @@ from datetime import datetime
 
 from agent.run.state import apply
 from agent.store.backend import Fork, Transaction
-from agent.store.rules import runs
+from agent.store.rules import appending, runs
 from agent.store.rules.row import Row, advance
 from flightloop.chat import Usage
 from flightloop.errors import Conflict, InvalidRequest, StoreUnavailable
@@ -75,7 +75,7 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
         Conflict: a call of the step has no result yet, or the step is the answer.
         InvalidRequest: the run has no such step.
     """
-    run = runs.find(tx, origin.run_id, created.tenant_id).state.run
+    run = appending.find(tx, origin.run_id, created.tenant_id).state.run
     if origin.step > run.usage.steps:
         raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} of them", param="step")
     first = runs.stamped(created, now)

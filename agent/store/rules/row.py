@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from agent.run.journal import WITHOUT_LEASE, Lease, LeaseLost
+from agent.run.journal import WITHOUT_LEASE
+from agent.run.lease import Lease, LeaseLost
 from agent.run.state import DECISIONS, RunState, apply
 from flightloop.errors import Conflict
 from flightloop.events import RunEnded, RunEvent
@@ -47,7 +48,7 @@ class Change:
     events: tuple[RunEvent, ...]
     """With seq, run_id, step and time."""
     unfinished: bool = False
-    """Runs below it are still to be told of its end (``agent.store.rules.child_runs``)."""
+    """Runs below it are still to be told of its end (``agent.store.rules.appending``)."""
 
 
 def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:

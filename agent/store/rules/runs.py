@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from agent.run.journal import Claim, Created, Idempotency, Lease, LeaseLost, Released, new_id
-from agent.run.state import UNHELD, apply
+from agent.run.journal import Claim, Created, Idempotency, Released, new_id
+from agent.run.lease import Lease, LeaseLost
+from agent.run.state import apply
 from agent.store.backend import Transaction
-from agent.store.rules import child_runs, idempotency_records, records, spending, writes
+from agent.store.rules import appending, idempotency_records, spending
 from agent.store.rules.row import Change, Row, advance, check_writer
-from flightloop.errors import Conflict, NotFound
+from flightloop.errors import Conflict
 from flightloop.events import RunCreated, RunEnded, RunEvent, RunReleased, RunResumed, RunStarted
 from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
@@ -55,14 +56,6 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
     return Created(run)
 
 
-def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
-    """Raises NotFound; another tenant's run counts as none."""
-    row = tx.run(run_id)
-    if row is None or (tenant_id is not None and row.tenant_id != tenant_id):
-        raise NotFound(f"no run {run_id}")
-    return row
-
-
 def append(
     tx: Transaction,
     run_id: str,
@@ -71,41 +64,22 @@ def append(
     children: Sequence[RunCreated],
     now: datetime,
 ) -> Change:
-    row = find(tx, run_id)
+    row = appending.find(tx, run_id)
     check_writer(row, events, lease)
     if any(isinstance(event, RunResumed) for event in events):
-        child_runs.check_resume(tx, row)
+        appending.check_resume(tx, row)
     events = [
         event.model_copy(update={"epoch": tx.epoch()}) if isinstance(event, RunResumed) else event for event in events
     ]
-    child_runs.check_new(tx, children)
-    over = child_runs.above(tx, row) if lease is not None else None
-    told = [child_runs.told(tx, over)] if over is not None else []
-    change = write(tx, row, [*told, *events], now)
+    appending.check_new(tx, children)
+    over = appending.above(tx, row) if lease is not None else None
+    told = [appending.told(tx, over)] if over is not None else []
+    change = appending.write(tx, row, [*told, *events], now)
     for child in children:
         create(tx, begin(child, now), None, now)
-    if children and child_runs.go_on(tx, run_id, now):
+    if children and appending.go_on(tx, run_id, now):
         change = replace(change, unfinished=True)
     return replace(change, events=change.events[len(told) :])
-
-
-def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
-    """Appends without asking for a lease, with everything that follows from the events."""
-    change = advance(row, events, now)
-    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would see to it
-        cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)
-        change = advance(row, [*events, cancelled], now)
-    tx.add_events(row.tenant_id, change.events)
-    records.follow(tx, change, now)
-    writes.follow(tx, row.state.run, change.events)
-    change = spending.settled(tx, row, change, now)
-    tx.save_run(change.row, row)
-    more = False
-    if change.row.status.terminal and not row.status.terminal:
-        more = child_runs.ended(tx, change.row.state.run, now)
-    elif change.row.state.cancel_requested and not row.state.cancel_requested:
-        more = child_runs.go_on(tx, row.id, now)
-    return replace(change, unfinished=more)
 
 
 def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:
@@ -134,10 +108,10 @@ def claim_next(
     """
     passed = set[str]()
     while (row := look(passed)) is not None:
-        if (over := child_runs.above(tx, row)) is None:
+        if (over := appending.above(tx, row)) is None:
             return claim(tx, row, worker, ttl_s, now, has_ended(row))
-        if not passed and not child_runs.go_on(tx, over, now) and not tx.over(row.id):
-            write(tx, row, [child_runs.told(tx, over)], now)  # it is not in the family of those that it names
+        if not passed and not appending.go_on(tx, over, now) and not tx.over(row.id):
+            appending.write(tx, row, [appending.told(tx, over)], now)  # it is not in the family of those that it names
         passed.add(row.tenant_id)
     return bool(passed)
 
@@ -154,7 +128,7 @@ def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime, h
 
 
 def renew(tx: Transaction, lease: Lease, ttl_s: float, now: datetime) -> Lease:
-    row = find(tx, lease.run_id)
+    row = appending.find(tx, lease.run_id)
     check_writer(row, [], lease)
     until = now + timedelta(seconds=ttl_s)
     tx.extend_lease(lease.run_id, until)
@@ -162,7 +136,7 @@ def renew(tx: Transaction, lease: Lease, ttl_s: float, now: datetime) -> Lease:
 
 
 def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, now: datetime) -> Change:
-    row = find(tx, lease.run_id)
+    row = appending.find(tx, lease.run_id)
     if row.fence != lease.fence or row.holder != lease.worker:
         raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
     events: list[RunEvent] = [RunReleased(status=status)]
@@ -171,4 +145,4 @@ def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, n
         events.append(RunEnded(status=RunStatus.INTERRUPTED, stop_reason=StopReason.INTERRUPT))
     elif status in WAITING and seen is not None and row.state.run.last_seq > seen:
         events.append(RunResumed(by="approval" if status is RunStatus.WAITING_APPROVAL else "agent"))
-    return write(tx, row, events, now)
+    return appending.write(tx, row, events, now)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from agent.store.backend import T, Transaction
-from agent.store.sql.connection import Kept
+from agent.store.sql.connection import PersistentConnection
 from agent.store.sql.disk_room import PORTION, SIZE, Room
 from agent.store.sql.listener import Listener
 from agent.store.sql.migrate import migrate
@@ -78,10 +78,12 @@ class SqlBackend:
         self._presence = presence(database_url)
         self._engine = _engine(database_url, READERS + 1)  # all of them kept, none is left for others
         dialect = self._engine.dialect.name
-        self._writer = Writer(Kept(self._engine, *WRITING[dialect], urgent=urgent and dialect == "sqlite"))
+        self._writer = Writer(
+            PersistentConnection(self._engine, *WRITING[dialect], urgent=urgent and dialect == "sqlite")
+        )
         self._reading = READING[dialect]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[int, PersistentConnection] = {}
         self._url = database_url
         self._listener: Listener | None = None
         driver: Any = self._engine.dialect.dbapi
@@ -140,7 +142,7 @@ class SqlBackend:
     def _read(self, work: Callable[[Transaction], T]) -> T:
         thread = get_ident()
         if thread not in self._kept:
-            self._kept[thread] = Kept(self._engine, self._reading)
+            self._kept[thread] = PersistentConnection(self._engine, self._reading)
         return self._kept[thread].transaction(lambda connection: work(SqlTransaction(connection)))
 
 

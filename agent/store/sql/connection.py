@@ -18,7 +18,7 @@ from agent.store.backend import T
 URGENT_S = 10.0
 
 
-class Kept:
+class PersistentConnection:
     """Belongs to one thread. Made when it is first needed, and again when it was lost.
 
     Args:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent.run.budgets import Prices, Reservation, Shared, Window
-from agent.run.journal import Lease
+from agent.run.lease import Lease
 from agent.run.ledger import Completion
 from agent.store.backend import Backend, Reserved, Transaction
-from agent.store.rules import runs, spending
+from agent.store.rules import appending, spending
 from agent.store.rules.row import check_writer
 from flightloop.usage import Amounts, Spending
 
@@ -26,7 +26,7 @@ class StoreLedger:
         gone = await self._gone()
 
         def work(tx: Transaction) -> Reservation:
-            row = runs.find(tx, lease.run_id)
+            row = appending.find(tx, lease.run_id)
             check_writer(row, [], lease)
             owner = Reserved(row.id, row.tenant_id, row.state.run.session_id, lease.worker)
             granted = spending.reserve(tx, owner, wanted, prices, shared, gone, self._clock())

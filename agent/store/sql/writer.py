@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from agent.store.backend import T, Transaction
-from agent.store.sql.connection import Kept, say
+from agent.store.sql.connection import PersistentConnection, say
 from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
 
@@ -38,7 +38,7 @@ class _Write:
 class Writer:
     """Runs until ``close``. ``connection``: with transactions that wait for the one before them."""
 
-    def __init__(self, connection: Kept) -> None:
+    def __init__(self, connection: PersistentConnection) -> None:
         self._connection = connection
         self._closed = False
         self._asked: SimpleQueue[_Write | None] = SimpleQueue()

@@ -1,4 +1,6 @@
-"""Runs that work for other runs: begun with a call, told of at their end, and ended with the run they work for.
+"""Appends events to a run, with all that follows from them, also for runs that work for it or that it works for.
+
+Runs that work for other runs are begun with a call, told of at their end, and ended with the run they work for.
 
 A family may be larger than one transaction should be: those below a run that ends are told in portions, from below, so
 that each run's report to the one above is complete. Until a run is told, it is neither claimed nor written any more
@@ -8,18 +10,46 @@ without noticing that one above it is over. So it makes no difference when the r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from agent.run.state import added
+from agent.run.state import UNHELD, added
 from agent.store.backend import Transaction
-from agent.store.rules import runs
-from agent.store.rules.row import Row
-from flightloop.errors import Conflict
-from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEvent, RunResumed
-from flightloop.runs import Run, RunStatus
+from agent.store.rules import records, spending, writes
+from agent.store.rules.row import Change, Row, advance
+from flightloop.errors import Conflict, NotFound
+from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
+from flightloop.runs import Run, RunStatus, StopReason
 
 MOST = 32
 """Runs, and approvals that end with them, of one portion. A run with more approvals is a portion by itself."""
+
+
+def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
+    """Raises NotFound; another tenant's run counts as none."""
+    row = tx.run(run_id)
+    if row is None or (tenant_id is not None and row.tenant_id != tenant_id):
+        raise NotFound(f"no run {run_id}")
+    return row
+
+
+def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
+    """Appends without asking for a lease, with everything that follows from the events."""
+    change = advance(row, events, now)
+    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would see to it
+        cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)
+        change = advance(row, [*events, cancelled], now)
+    tx.add_events(row.tenant_id, change.events)
+    records.follow(tx, change, now)
+    writes.follow(tx, row.state.run, change.events)
+    change = spending.settled(tx, row, change, now)
+    tx.save_run(change.row, row)
+    more = False
+    if change.row.status.terminal and not row.status.terminal:
+        more = ended(tx, change.row.state.run, now)
+    elif change.row.state.cancel_requested and not row.state.cancel_requested:
+        more = go_on(tx, row.id, now)
+    return replace(change, unfinished=more)
 
 
 def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
@@ -62,7 +92,7 @@ def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datet
         size = _size(tx, child, room)
         if size > room and (_tell_below(tx, child, event, now, room) < room or room < MOST):
             return 0  # the child itself comes once all below are told
-        runs.write(tx, runs.find(tx, child), [event], now)  # and with it those below
+        write(tx, find(tx, child), [event], now)  # and with it those below
         room -= min(size, room)
         if not room:
             break
@@ -108,4 +138,4 @@ def _report(tx: Transaction, run: Run, now: datetime) -> None:
     events: list[RunEvent] = [returned]
     if row.status is RunStatus.WAITING_AGENT:
         events.append(RunResumed(by="agent"))
-    runs.write(tx, row, events, now)
+    write(tx, row, events, now)

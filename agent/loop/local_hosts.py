@@ -1,0 +1,72 @@
+"""Tool hosts without a sandbox: tools run in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flightloop.tool import Tool, ToolContext, ToolRefused
+from tools.host import ToolOutcome
+from tools.registry import Registry
+from tools.tracebacks import traceback_of
+from tools.validated import known_by
+
+
+@dataclass
+class LocalHosts:
+    """Runs tools in this process: plain functions in a thread, coroutines in the loop."""
+
+    tools: Sequence[Tool]
+    attempts: list[tuple[str, str]] = field(default_factory=list)
+    """Tool and key of every call that was begun."""
+    killed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.tools)
+        self._calls: dict[asyncio.Task[Any], str] = {}
+
+    async def __aenter__(self) -> LocalHosts:
+        return self
+
+    async def close(self) -> None:
+        pass
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+        tool = self.registry.tool(name)
+        self.attempts.append((name, context.key))
+        given = {tool.context_parameter: context, **arguments} if tool.context_parameter else arguments
+        try:
+            if asyncio.iscoroutinefunction(tool.function):
+                return await self._in_loop(tool.function(**given), context.run_id)
+            return ToolOutcome(True, await asyncio.to_thread(tool.function, **given))
+        except ToolRefused as refused:
+            return ToolOutcome(False, error=str(refused))
+        except Exception as error:
+            told = traceback_of(error, tool.function)
+            return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told, uncertain=True)
+
+    async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
+        return known_by(self.registry.tool(name), arguments, context, 64 * 1024)
+
+    async def kill(self, run_id: str) -> int:
+        """Ends a run's coroutines; what goes on in a thread can't be ended."""
+        self.killed.append(run_id)
+        calls = [call for call, owner in self._calls.items() if owner == run_id]
+        for call in calls:
+            call.cancel()
+        return len(calls)
+
+    async def _in_loop(self, work: Coroutine[Any, Any, Any], run_id: str) -> ToolOutcome:
+        call = asyncio.create_task(work)
+        self._calls[call] = run_id
+        try:
+            return ToolOutcome(True, await call)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return ToolOutcome(False, error="the call was stopped", killed=True)
+        finally:
+            del self._calls[call]

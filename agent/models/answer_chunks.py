@@ -1,0 +1,61 @@
+"""Answers as the chunks of a stream, written by hand: of words, of a plan, or of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from agent.run.history import dump
+from flightloop.chat import (
+    ChatChunk,
+    ChunkChoice,
+    Delta,
+    FinishReason,
+    FunctionDelta,
+    ResponseExtension,
+    ToolCallDelta,
+    Usage,
+)
+
+Turn = list[ChatChunk | Exception | Awaitable[None]]
+"""One answer: chunks in order; an exception is raised at its place, an awaitable is waited for."""
+
+
+def text(*pieces: str, finish: FinishReason = "stop", usage: Usage | None = None, confidence: float = 0.9) -> Turn:
+    """An answer in words, one chunk a piece."""
+    return [
+        *(_chunk(Delta(content=piece)) for piece in pieces),
+        _last(finish, usage or _usage(len(pieces)), confidence),
+    ]
+
+
+def plan(goal: str, *tools: str) -> Turn:
+    return text(dump({"goal": goal, "tools": list(tools)}))
+
+
+def calls(*wanted: tuple[str, dict[str, Any] | str]) -> Turn:
+    """Tool calls by name and arguments (a string is sent as it is, valid or not)."""
+    deltas = [
+        ToolCallDelta(
+            index=index,
+            id=f"c{index}",
+            type="function",
+            function=FunctionDelta(name=name, arguments=given if isinstance(given, str) else dump(given)),
+        )
+        for index, (name, given) in enumerate(wanted)
+    ]
+    return [_chunk(Delta(tool_calls=deltas)), _last("tool_calls", _usage(10), 0.8)]
+
+
+def _chunk(delta: Delta) -> ChatChunk:
+    return ChatChunk(id="fake", created=0, model="fake", choices=[ChunkChoice(delta=delta)])
+
+
+def _last(finish: FinishReason, usage: Usage, confidence: float) -> ChatChunk:
+    choice = ChunkChoice(finish_reason=finish)
+    told = ResponseExtension(confidence=confidence)
+    return ChatChunk(id="fake", created=0, model="fake", choices=[choice], usage=usage, flightloop=told)
+
+
+def _usage(completion: int, prompt: int = 20) -> Usage:
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)

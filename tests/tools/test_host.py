@@ -91,14 +91,9 @@ async def test_what_a_tool_raises_is_an_outcome(hosts: ToolHosts, tmp_path: Path
 
 
 async def test_only_a_refusal_says_that_nothing_was_done(hosts: ToolHosts, tmp_path: Path) -> None:
-    async def uncertain(name: str, **arguments: object) -> bool:
-        return (await hosts.call(name, arguments, context(tmp_path))).uncertain
-
-    assert await uncertain("fail")
-    assert await uncertain("leave")
-    assert not await uncertain("refuse")
-    assert not await uncertain("add", a="x")
-    assert not await uncertain("add", a=1, b=2)
+    calls = (("fail", {}), ("leave", {}), ("refuse", {}), ("add", {"a": "x"}), ("add", {"a": 1}))
+    outcomes = [await hosts.call(name, given, context(tmp_path)) for name, given in calls]
+    assert [outcome.uncertain for outcome in outcomes] == [True, True, False, False, False]
 
 
 async def test_where_a_tool_raised_is_told_without_the_platform(hosts: ToolHosts, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 # make test   set up, run all tests
 # make crash  kill runs at every point of their journal, on both databases: some 30 minutes (docs/runtime.md)
 # make check  lint, types, import layers
+# make coverage  the tests without Ray and browser, and how much of the code they run
+# make lock   write deploy/constraints.txt anew: the newest versions that pyproject.toml allows
 # make train  train the embedded model's experts from nothing: some hours (docs/tuning.md)
 # make bench  measure the engine, beside others where they are installed (docs/performance.md)
 #
@@ -21,11 +23,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo up test crash check bench train format clean
+.PHONY: setup demo up test crash check types coverage lock bench train format clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml sdk/pyproject.toml deploy/setup.sh
+$(READY): pyproject.toml sdk/pyproject.toml deploy/setup.sh deploy/constraints.txt
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_INDEX="$(TORCH_INDEX)" sh deploy/setup.sh
 	@touch $@
 
@@ -41,12 +43,21 @@ test: $(READY)
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/acceptance/test_crashes.py --every-crash $(PYTEST_ARGS)
 
-check: $(READY)
+check: $(READY) types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(READY)
 	@$(BIN)/mypy sdk/flightloop
 	@$(BIN)/mypy --exclude '^sdk/' agent model tools guardrails observability dashboards bench
-	@$(BIN)/lint-imports
+
+coverage: $(READY)
+	@$(BIN)/python -m pytest -m "not ray and not browser" --cov --cov-report=term:skip-covered --cov-report=html:.flightloop/coverage $(PYTEST_ARGS)
+
+lock: $(READY)
+	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -e "sdk[cli]" -e ".[dev]"
+	@sh deploy/lock.sh $(BIN)/python > deploy/constraints.txt
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

@@ -12,7 +12,7 @@ from agent.api.deps import ApiDeps
 from agent.api.middleware import RequestEnvelope
 from agent.api.rates import Rates
 from agent.api.screening import Screening
-from agent.api.version import VERSION
+from flightloop.version import VERSION
 
 DESCRIPTION = (
     "Mission control for tool-using agents: runs, approvals, the emergency stop, and a guarded OpenAI-compatible"

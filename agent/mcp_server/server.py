@@ -21,12 +21,12 @@ from mcp.types import (
 )
 from pydantic import AnyUrl, ValidationError
 
-from agent.api.version import VERSION
 from agent.mcp_server import prompts, resources, tools
 from agent.mcp_server.access import ApiAccess, ClientOf
 from agent.mcp_server.client_log import set_level
 from flightloop import AsyncFlightloop
 from flightloop.errors import FlightloopError, NotFound, invalid_request
+from flightloop.version import VERSION
 
 INSTRUCTIONS = (
     "Agents that work on their own, each with its own tools and under its own policy. Start a run, then ask for its"

@@ -32,7 +32,6 @@ from mcp.types import (
 )
 
 from agent.api import create_app
-from agent.api.version import VERSION
 from agent.mcp_server.http import application, under_key
 from agent.mcp_server.server import FlightloopServer
 from agent.models.answer_chunks import calls, text
@@ -42,6 +41,7 @@ from agent.testing.api import KEY, api_deps
 from flightloop import AsyncFlightloop
 from flightloop.events import DeltaEvent
 from flightloop.tool import Tool, tool, tool_of
+from flightloop.version import VERSION
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
 from tests.security.platforms import ROOT, environment
 

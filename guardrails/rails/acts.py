@@ -51,6 +51,7 @@ _THIS_ONE = (
     r"(?:your|my|his|her|their|this|that|it|the(?=.{1,90}\b(?:for|to)\s))\b[^.!?\n]{0,80}?\b)"
 )
 """Before "is booked for Monday": a certain thing, and no rule about all of them."""
+_AT_THE_BEGINNING = r"(?<=^\W*(?:(?:yes|ok(?:ay)?|great|so|now|done|sure)\W+){0,2})"
 _UNREAL = regex.compile(
     r"\b(?:not|no|none|nothing|never|neither|nor|cannot|unable|without|nobody|if|when|once|whether|unless|until|"
     r"as\s+soon\s+as|in\s+case|please)\b|n['’]t\b",
@@ -230,6 +231,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
     have = r"(?:['’]ve|\s+have)?\s+"
     if past:
         yield rf"(?:I|we){have}{_ADVERBS}(?:{past})"
+        yield rf"{_AT_THE_BEGINNING}you(?:['’]ve|\s+have)\s+{_ADVERBS}(?:{past})"  # by now
         yield rf"(?:has|have|['’]ve)\s+{_ADVERBS}been\s+{_ADVERBS}(?:{past})"
         yield rf"(?:was|were)\s+{_ADVERBS}(?:{past})"
         yield rf"(?:is|are|['’]s)\s+(?:now|already|hereby|successfully)\s+{_ADVERBS}(?:{past})"

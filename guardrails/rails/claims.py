@@ -37,8 +37,16 @@ _DONE = regex.compile(
 )
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
-"""What a model is told whose answer was of no use. Said back to the user it is no answer."""
+UNSUPPORTED = "no successful call bears it out"
+_TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
+"""Parts of what a model is told whose answer was of no use. Said back to the user they are no answer."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
+_SENT = regex.compile(
+    r"\b(?:e-?mail|confirmation|message|sms|notification|receipt|invoice|link)\b[^.!?\n]{0,40}?"
+    r"\b(?:has|have)\s+(?:(?:just|now|already|also)\s+)?been\s+(?:e-?mailed|sent)\b",
+    regex.IGNORECASE,
+)
+"""Words alone send nothing, so this needs a call, whoever is said to have sent it."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
@@ -47,7 +55,8 @@ def claims_rail(document: PolicyDocument) -> Rail:
     async def check(subject: Subject) -> Judgement:
         context, text = subject.context, subject.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
-        echoed = CORRECTION in text and (context.run_id or acts) and CORRECTION not in context.user_text
+        repeated = next((part for part in _TOLD_TO_MODEL if part in text and part not in context.user_text), None)
+        echoed = repeated if context.run_id or acts else None
         if not (acts or echoed):
             return Judgement()
         said = await aside(most_characters(text), _said, text, acts)
@@ -56,9 +65,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
         past = await context.past()
         found = await aside(_characters(subject, past, said), _false, subject, past, said, acts)
         if echoed:
-            found = _Found(
-                [_Said(Claim(CORRECTION, CORRECTION, ""), {})], found.writes, "it repeats what the model was told"
-            )
+            found = _Found([_Said(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told")
         return _judgement(document.tools.false_claims, subject, found)
 
     return check
@@ -89,7 +96,9 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
         for claim in act.claims_in(clauses):
             found.setdefault(claim, {})[tool] = act
     claimed = {claim.clause for claim in found}
-    others = (one for one in _ELSEWHERE.claims_in(clauses) if in_first_person(one.clause) and one.clause not in claimed)
+    others = [one for one in _ELSEWHERE.claims_in(clauses) if in_first_person(one.clause)]
+    others += [Claim(sentence, clause, "sent") for sentence, clause in clauses if _SENT.search(clause)]
+    others = [one for one in dict.fromkeys(others) if one.clause not in claimed]
     return [*starmap(_Said, found.items()), *(_Said(claim, {}, elsewhere=True) for claim in others)]
 
 
@@ -144,7 +153,7 @@ def _judgement(action: Action, subject: Subject, found: _Found) -> Judgement:
         action=action,
         rail=RAIL,
         stage=subject.stage,
-        reason=found.reason or f"it says that {tools} was called, and no successful call bears it out",
+        reason=found.reason or f"it says that {tools} was called, and {UNSUPPORTED}",
         labels=[LABEL],
         spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],
     )

@@ -11,6 +11,7 @@ import regex
 
 from guardrails.rails.acts import Act, in_first_person
 from guardrails.rails.amounts import is_number
+from guardrails.rails.dates import dates_in
 from guardrails.rails.found import leaves
 from guardrails.rails.words import numbers_in, plain
 from guardrails.types import GuardContext, Past, Write
@@ -28,6 +29,8 @@ _PART = regex.compile(r"\b(?:parts?|towards?|in\s+all|in\s+total|altogether)\b|\
 _AMOUNT = regex.compile(r"amount|price|total|sum|cost|fee|money|eur|usd|gbp", regex.IGNORECASE)
 _NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+)?|""|\[\s?\]|\{\s?\})(?=\s?[,}\]])')
 """A field of a JSON object that says no: ``"cancelled": false``."""
+_END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
+"""A date behind one of these follows from the call's, and need not be one of them."""
 _WORDS = 30
 """Of an argument that is looked for among the runs of a clause's words; a longer one is looked for by itself."""
 
@@ -71,6 +74,11 @@ class _Call:
     def returned(self) -> set[float]:
         return numbers_in(self.write.told)
 
+    @cached_property
+    def dates(self) -> frozenset[tuple[int, int]]:
+        given = (leaf for value in self.write.arguments.values() for leaf in leaves(value))
+        return dates_in(self.write.told).union(*map(dates_in, given))
+
 
 class Done:
     """
@@ -95,7 +103,7 @@ class Done:
         named = self._phrases.within(plain(clause))
         counted = self._counted(named)
         missed = (named & self._failed).difference(*(call.arguments for call in counted))
-        return bool(counted) and not missed and self._amounts_agree(clause, counted)
+        return bool(counted) and not missed and self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
 
     def _counted(self, named: frozenset[str]) -> list[_Call]:
         """Where there is something to do now, what was done before is meant if the clause names an argument of it."""
@@ -136,6 +144,13 @@ class Done:
             self._sums[key] = given, given | returned | {round(sum(given), 2)}
         given, known = self._sums[key]
         return not given or bool(stated & known) or _PART.search(clause) is not None
+
+
+def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:
+    """Whether a date in a clause is one of those that calls with a date were made with, or returned."""
+    stated = dates_in(_END.sub(" ", clause))
+    known = frozenset[tuple[int, int]]().union(*(call.dates for call in calls)) if stated else frozenset()
+    return not (stated and known) or not stated.isdisjoint(known)
 
 
 class _Phrases:

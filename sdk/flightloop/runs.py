@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat
 
-from flightloop.content import Body, Content, Wire
+from flightloop.content import Body, Content, Wire, text_of
 from flightloop.limits import METADATA, check_metadata
 
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
@@ -216,6 +216,11 @@ class Run(Wire):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     last_seq: int = 0
+
+    @property
+    def output_text(self) -> str:
+        """The answer in words; empty while there is none."""
+        return text_of(self.output or [])
 
 
 class Approval(Wire):

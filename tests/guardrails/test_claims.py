@@ -210,3 +210,58 @@ async def test_what_no_tool_does_was_not_done_by_the_agent(said):
 )
 async def test_what_others_do_or_nobody_does_is_no_claim(said):
     assert not await is_false(said)
+
+
+BOOK = ToolSpec("book_repair", "Books a repair.", {"type": "object"}, Effect.KEYED)
+FIND = ToolSpec("find_repair", "Looks a repair up.", {"type": "object"}, Effect.PURE)
+
+
+def booked(day="16 December", told="{'repair': 3106, 'day': '2026-12-16'}"):
+    return Write("book_repair", {"service": "brake check", "day": day}, True, told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You have booked gear tuning for your Bianchi on 9 December. It is repair 2050.",
+        "Yes, you've booked a brake check.",
+    ],
+)
+async def test_what_a_customer_is_said_to_have_needs_a_call_too(text):
+    assert await is_false(text, writers=(BOOK,))
+    assert not await is_false(
+        text.replace("9 December", "16 December").replace("2050", "3106"), writers=(BOOK,), writes=(booked(),)
+    )
+    assert not await is_false("The repair you booked is in.", writers=(BOOK,))
+    assert not await is_false("Once you have booked a repair, bring the bike.", writers=(BOOK,))
+
+
+async def test_a_customer_may_have_what_was_looked_up():
+    assert not await is_false("You have booked a brake check.", writers=(BOOK,), results=('{"status": "booked"}',))
+
+
+@pytest.mark.parametrize("day", ["12 December", "the 12th of December", "Dec 12", "2026-12-12"])
+async def test_another_date_than_the_calls_is_false(day):
+    assert await is_false(f"I have booked a brake check for {day}.", writers=(BOOK,), writes=(booked(),))
+
+
+@pytest.mark.parametrize("day", ["16 December", "December 16th", "2026-12-16", "tomorrow", "16:30"])
+async def test_the_date_of_a_call_may_be_said(day):
+    assert not await is_false(f"I have booked a brake check for {day}.", writers=(BOOK,), writes=(booked(),))
+
+
+async def test_a_date_is_compared_with_dates_only():
+    call = Write("book_repair", {"day": "16"}, True, "booked")
+    assert not await is_false("I have booked it for 16 December.", writers=(BOOK,), writes=(call,))
+
+
+async def test_nothing_is_sent_by_words():
+    text = "Your confirmation email has been sent."
+    assert await is_false(text, writers=(BOOK,), results=('{"status": "booked"}',))
+    assert not await is_false(text, writers=(BOOK,), writes=(booked(),))
+    assert not await is_false("A confirmation email is sent by the hotel.", writers=(BOOK,))
+
+
+async def test_the_reason_of_a_correction_is_no_answer():
+    text = "That's wrong. It says that book_repair was called, and no successful call bears it out."
+    assert await is_false(text, writers=(BOOK,))

@@ -52,6 +52,5 @@ GUARDRAIL_SCORE = "flightloop.guardrail.score"
 
 CHAT = "chat"
 INVOKE_AGENT = "invoke_agent"
-PLAN = "plan"
 EXECUTE_TOOL = "execute_tool"
 GUARD = "guard"

@@ -145,11 +145,6 @@ class Tracing:
             yield span
 
     @contextmanager
-    def plan(self, step: int) -> Iterator[Span]:
-        with self._span(semconv.PLAN, {semconv.OPERATION: semconv.PLAN, semconv.STEP: step}) as span:
-            yield span
-
-    @contextmanager
     def chat(self, model: str, parent: str | None = None, remote: bool = False, **attributes: Any) -> Iterator[Span]:
         """A completion. ``parent``: traceparent of the caller in another process; ``remote``: over the network."""
         known = {

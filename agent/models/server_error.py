@@ -68,7 +68,9 @@ def _detail(told: str) -> dict[str, object]:
 def _too_long(limit: int | None) -> ContextTooLong:
     if limit is not None:
         return ContextTooLong.of(limit, "the model server finds more in the request")
-    return ContextTooLong("messages: this model's maximum context length is exceeded", param="messages")
+    return ContextTooLong(
+        "messages: this model's maximum context length is exceeded (context_length_exceeded)", param="messages"
+    )
 
 
 def _overlong(detail: dict[str, object]) -> bool:

@@ -55,7 +55,14 @@ class Asked(Wire):
         return value
 
 
+def type_required(schema: dict[str, Any]) -> None:
+    """For a part's JSON schema: its ``type`` has a default for Python, and has to be sent all the same."""
+    schema["required"] = sorted({"type", *schema.get("required", ())})
+
+
 class TextPart(Wire):
+    model_config = ConfigDict(json_schema_extra=type_required)
+
     type: Literal["text"] = "text"
     text: str
 
@@ -68,6 +75,8 @@ class ImageUrl(Asked):
 class ImagePart(Wire):
     """An image by URL or data URL, in the form that OpenAI's API takes."""
 
+    model_config = ConfigDict(json_schema_extra=type_required)
+
     type: Literal["image_url"] = "image_url"
     image_url: ImageUrl
 
@@ -79,6 +88,8 @@ class Table(Wire):
 
 class TablePart(Wire):
     """A table with named columns; each row has one scalar a column."""
+
+    model_config = ConfigDict(json_schema_extra=type_required)
 
     type: Literal["table"] = "table"
     table: Table

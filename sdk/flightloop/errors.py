@@ -83,14 +83,17 @@ class UnsupportedContent(InvalidRequest):
 
 
 class ContextTooLong(InvalidRequest):
-    """Clients tell it by its code, or by OpenAI's words: "this model's maximum context length is"."""
+    """Clients tell it by its code, in the error or in its message, or by OpenAI's words: "this model's maximum context
+    length is"."""
 
     code = "context_length_exceeded"
 
     @classmethod
     def of(cls, limit: int, given: str, param: str = "messages") -> ContextTooLong:
         """The error of a model that takes ``limit`` tokens; ``given`` says what was more, as in "the prompt has 9"."""
-        return cls(f"{param}: this model's maximum context length is {limit} tokens, but {given}", param=param)
+        return cls(
+            f"{param}: this model's maximum context length is {limit} tokens, but {given} ({cls.code})", param=param
+        )
 
 
 class Unauthorized(FlightloopError):

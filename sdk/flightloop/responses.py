@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 from pydantic_core import PydanticCustomError
 
 from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
-from flightloop.content import Asked, Many, Wire
+from flightloop.content import Asked, Many, Wire, type_required
 from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
 
 FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
@@ -32,6 +32,8 @@ _UNSUPPORTED: dict[str, tuple[object, str]] = {
 
 
 class InputText(Asked):
+    model_config = ConfigDict(json_schema_extra=type_required)
+
     type: Literal["input_text"] = "input_text"
     text: str
 

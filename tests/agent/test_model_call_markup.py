@@ -190,13 +190,22 @@ async def ask(deps: ApiDeps, **fields: Any) -> httpx.Response:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_completion_asks_the_model_again(streaming: str, stream: bool) -> None:
     deps = api_deps(Said('{"name": "find", "arguments": {}}'), Said("It was sent."), streaming=streaming)
-    answer = await ask(deps, stream=stream)
+    answer = await ask(deps, stream=stream, temperature=0)
     assert answer.status_code == 200
     assert "It was sent." in answer.text.replace('"},"finish_reason":null}]}\n\n', "") or "sent" in answer.text
     assert "arguments" not in answer.text
     assert isinstance(deps.model, ScriptedChat)
     assert "could not be used" in deps.model.requests[1].messages[-1].text
     assert answer.text.count('"role":"assistant"') == 1
+
+
+async def test_without_tools_the_same_is_drawn_again() -> None:
+    """What the model is told then would only be repeated to whoever asked."""
+    deps = api_deps(Said('{"name": "find", "arguments": {}}'), Said("It was sent."))
+    assert (await ask(deps, seed=7)).json()["choices"][0]["message"]["content"] == "It was sent."
+    assert isinstance(deps.model, ScriptedChat)
+    first, second = deps.model.requests
+    assert (first.seed, second.seed, second.messages) == (7, None, first.messages)
 
 
 async def test_the_final_rails_judge_what_the_first_try_has_shown() -> None:

@@ -88,6 +88,8 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
 
 def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
     kept = "" if call.repeated else call.released
+    if not (request.tools or kept or call.repeated or request.temperature == 0):
+        return request.model_copy(update={"seed": None})  # nothing to explain: another draw answers in words
     said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
     told = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
     changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}

@@ -297,7 +297,10 @@ class _Performing:
         except Refused as refused:
             await self.book.write(self._not_repeated(state, intent, str(refused)))
             return
-        await self._effect(state, subject)
+        outcome = await self.gate.call(state, subject.spec, subject.arguments)
+        if not outcome.ok and intent.effect != Effect.PURE:
+            outcome = replace(outcome, uncertain=True)  # whatever became of this one, the one before may have been done
+        await self._take(state, subject.spec, subject.arguments, outcome)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
         if intent.effect == Effect.PURE:

@@ -21,7 +21,6 @@ from ray.serve.context import _disconnect, _get_global_client
 
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.folder import at_platform
-from agent.serve.http_server import bind
 from agent.serve.proxy import check_alone, raylet
 from agent.serve.session import private_session
 from agent.serve.sweeper import swept
@@ -69,7 +68,6 @@ def local_cluster(host: str, port: int) -> Iterator[Callable[[], None]]:
             )
         with swept(context.address_info["session_dir"]):
             try:
-                bind(host, port).close()  # again, as late as can be: the proxy would share it
                 serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
                 check_alone(host, port, raylet())
                 yield _wait_for_loss

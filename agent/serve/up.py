@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -18,6 +18,7 @@ from ray.serve import Application
 from agent.config import Settings
 from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
+from agent.serve.held_port import held_port
 from agent.serve.http_server import bind
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.logs import log_file
@@ -55,24 +56,28 @@ def up(
     Raises:
         ConfigError: a port is taken, a setting can't be used, or a deployment does not start.
     """
-    _check_ports(settings, extras)
-    own = {port for port in (extras.console_port, extras.prometheus_port) if port}
-    settings = settings.model_copy(update={"reserved_ports": (*settings.reserved_ports, *own)})
-    app = application(settings)
-    try:
-        with suppress(KeyboardInterrupt), ExitStack() as stack:
-            try:
-                wait_for_loss = _start(stack, settings, extras, app, tell)
-            except KeyboardInterrupt:  # there is nothing yet to stop in order
+    if settings.port == 0:
+        raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
+    with held_port(settings.host, settings.port) as port:
+        extras = _with_free_ports(extras, tell, again=port.again)
+        own = {port for port in (extras.console_port, extras.prometheus_port) if port}
+        settings = settings.model_copy(update={"reserved_ports": (*settings.reserved_ports, *own)})
+        app = application(settings)
+        try:
+            with suppress(KeyboardInterrupt), ExitStack() as stack:
+                try:
+                    wait_for_loss = _start(stack, settings, extras, app, tell)
+                except KeyboardInterrupt:  # there is nothing yet to stop in order
+                    tell("stopping …")
+                    raise
+                with suppress(KeyboardInterrupt):
+                    wait_for_loss()
                 tell("stopping …")
-                raise
-            with suppress(KeyboardInterrupt):
-                wait_for_loss()
-            tell("stopping …")
-            within(2 * END_STREAMS_S, end_streams)
-    except ClusterLost as lost:
-        tell(f"Ray's {lost} has ended by itself. Starting everything again …")
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+                within(2 * END_STREAMS_S, end_streams)
+        except ClusterLost as lost:
+            tell(f"Ray's {lost} has ended by itself. Starting everything again …")
+            port.keep_over_exec()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _start(
@@ -128,11 +133,9 @@ def _interrupt_on_signals(stop: Event) -> None:
         interrupt()
 
 
-def _check_ports(settings: Settings, extras: Extras) -> None:
-    """Fails before anything has started rather than half way."""
-    if settings.port == 0:
-        raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
-    bind(settings.host, settings.port).close()
+def _with_free_ports(extras: Extras, tell: Callable[[str], None], *, again: bool) -> Extras:
+    """Fails before anything has started rather than half way. Where the platform is started again, it does without what
+    somebody else has taken the port of: it is more than its console."""
     prometheus_port = extras.prometheus_port if shutil.which("prometheus") else None
     for name, port in (("console", extras.console_port), ("prometheus", prometheus_port)):
         if port:
@@ -140,7 +143,12 @@ def _check_ports(settings: Settings, extras: Extras) -> None:
                 bind("127.0.0.1", port).close()
             except ConfigError:
                 ways = f"--{name}-port or FLIGHTLOOP_{name.upper()}_PORT, or do without by --no-{name}"
-                raise ConfigError(f"{name}: port {port} is taken; name another by {ways}") from None
+                taken = f"{name}: port {port} is taken; name another by {ways}"
+                if not again:
+                    raise ConfigError(taken) from None
+                tell(f"{taken}. Going on without it.")
+                extras = replace(extras, **{f"{name}_port": None})
+    return extras
 
 
 @contextmanager

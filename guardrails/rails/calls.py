@@ -164,6 +164,9 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSub
     filled = _filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
         if name not in filled:
+            if _has_unknown_default(call, name):
+                why = "must be given: the policy limits it, and its default is not known"
+                yield Action.BLOCK, "argument", f"{name} {why}"
             continue
         value = filled[name]
         if reason := violation(rule, value):
@@ -184,6 +187,13 @@ def _filled(call: CallSubject) -> dict[str, Any]:
     declared = call.spec.parameters.get("properties", {})
     defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
     return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
+
+
+def _has_unknown_default(call: CallSubject, name: str) -> bool:
+    """Whether only the tool's code knows what it takes in the place of an argument: a ``default_factory``, a server."""
+    declared = call.spec.parameters.get("properties", {}).get(name)
+    required = call.spec.parameters.get("required", ())
+    return isinstance(declared, dict) and "default" not in declared and name not in required
 
 
 def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:

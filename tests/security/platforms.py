@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Of a platform whose state, home and caches are in ``folder``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLIGHTLOOP_", "RAY_"))}
-    paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "agent" / "sdk"), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "sdk"), os.environ.get("PYTHONPATH")]))
     own = {"PYTHONPATH": paths, "HOME": str(folder), "FLIGHTLOOP_HOME": str(folder / "home")}
     return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1", **more}
 

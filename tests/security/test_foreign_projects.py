@@ -293,7 +293,7 @@ def test_files_of_the_working_folder_are_no_libraries_of_the_platform(tmp_path: 
     trace = tmp_path / "trace"
     for name in (*LIBRARIES, *sys.stdlib_module_names):
         (tmp_path / f"{name}.py").write_text(f"open({str(trace)!r}, 'a').write('{name} ')\nraise SystemExit(9)\n")
-    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent" / "sdk")])}
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "sdk")])}
     environment = {**os.environ, **paths, "FLIGHTLOOP_CONSOLE_PORT": "none"}
     command = [sys.executable, "-m", module, *STARTED[module]]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=100)

@@ -78,7 +78,7 @@ async def test_a_platform_leaves_nothing_open(tmp_path: Path) -> None:
     )
     async with scripted.serving() as url:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
-        roots = os.pathsep.join([str(ROOT), str(ROOT / "agent" / "sdk")])
+        roots = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
         own = {"FLIGHTLOOP_HOME": str(home), "FLIGHTLOOP_MODEL_URL": url, "FLIGHTLOOP_API_KEY": KEY}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agent", "serve", "--port", "0", cwd=ROOT,

@@ -171,7 +171,8 @@ def test_an_address_stands_in_somebodys_words_sign_by_sign(said: str, given: str
 
 async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
     rules = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}, arguments: {pay: {amount: {maximum: 500}}}}\n'
-    for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.ALLOW)):
+    """Where only its code knows what that is, the call has to say it."""
+    for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.BLOCK)):
         declared = {"type": "number"} if default is None else {"type": "number", "default": default}
         spec = ToolSpec("pay", "Pays.", {"type": "object", "properties": {"amount": declared}}, Effect.UNSAFE)
         subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), CallSubject("c", spec, {}))

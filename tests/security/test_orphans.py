@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -57,7 +59,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_a_tethered_program_ends_with_its_parent(tmp_path: Path) -> None:
-    parent = "import subprocess, sys, time; from agent.tether import tethered; print(subprocess.Popen(tethered("
+    parent = "import subprocess, sys, time; from agent.serve.tether import tethered; print(subprocess.Popen(tethered("
     code = f"{parent}{LONG!r}), stdout=subprocess.PIPE).stdout.readline(), flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], env=environment(tmp_path), stdout=subprocess.PIPE) as started:
         assert started.stdout is not None
@@ -168,6 +170,7 @@ async def test_a_killed_platform_leaves_nothing_and_starts_again(tmp_path: Path)
             family = family_of(platform)
             assert {"127.0.0.1"} == {address for one in family if one.name() in RAYS for address in listening(one)}
             (gcs,) = [one for one in family if one.name() == "gcs_server"]
+            assert not answers_strangers(gcs)
             gcs.kill()
             await until(lambda: platform.said.count("Ctrl-C stops everything") == 2, timeout_s=120)
             assert "Ray's gcs_server has ended by itself" in platform.said
@@ -194,6 +197,23 @@ def test_a_stop_during_the_start(tmp_path: Path) -> None:
         assert platform.end(signal.SIGINT) == 0
     assert gone(family)
     assert platform.said.endswith("stopping …\n"), platform.said
+
+
+def answers_strangers(process: psutil.Process) -> bool:
+    """Whether it says anything to HTTP/2's greeting of somebody without a certificate of the cluster."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    (port,) = {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as line,
+            context.wrap_socket(line) as client,
+        ):
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\4" + bytes(5))
+            return client.recv(1) != b""
+    except OSError:
+        return False
 
 
 def listening(process: psutil.Process) -> list[str]:

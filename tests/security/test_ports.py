@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from click import ClickException
 
 from agent.app import build
 from agent.config import load_settings
+from agent.serve.held_port import held_port
 from agent.serve.http_server import bind
 from agent.serve.proxy import PortShared, check_alone, check_proxy
 from bench.platform import Platform
@@ -46,6 +48,53 @@ def test_a_port_that_others_would_share_is_taken() -> None:
             bind("127.0.0.1", port)
         with pytest.raises(ConfigError, match="is taken"):
             bind("0.0.0.0", port)
+
+
+GO_ON = """
+import os, sys
+from agent.serve.held_port import held_port
+with held_port("127.0.0.1", int(sys.argv[1])) as port:
+    if "again" not in sys.argv:
+        port.keep_over_exec()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+    print(len(os.listdir("/proc/self/fd")))
+"""
+
+
+def binds_as_another_user(port: int) -> bool:
+    """Asked of a child of ours: another user may not be able to start this Python."""
+    if (child := os.fork()) == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        try:
+            with shared(port):
+                os._exit(0)
+        except OSError as error:
+            os._exit(error.errno)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, errno.EADDRINUSE)
+    return status == 0
+
+
+def test_a_held_port_is_this_users_alone() -> None:
+    port = free_port()
+    with held_port("127.0.0.1", port):
+        with pytest.raises(ConfigError, match="is taken"), held_port("127.0.0.1", port):
+            pass
+        with shared(port), socket.create_connection(("127.0.0.1", port)):  # a program of ours, as Serve's proxy is
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        if os.geteuid() == 0:
+            assert binds_as_another_user(port) is False
+    bind("127.0.0.1", port).close()
+
+
+def test_a_held_port_stays_held_where_the_process_is_executed_anew() -> None:
+    command = [sys.executable, "-c", GO_ON, str(free_port())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "5", done.stderr  # stdin, stdout, stderr, the port, and the folder that is listed
 
 
 @pytest.mark.parametrize(("name", "value"), [("port", "8123"), ("port", "0"), ("host", "0.0.0.0")])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agent.serve.session import FOLDER, TOKEN, TOKENS, make_private, private_session
+from agent.serve.session import CERTIFICATES, FOLDER, TOKEN, TOKENS, make_private, private_session
 from flightloop.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (FOLDER, *TOKENS):
+    for name in (FOLDER, *TOKENS, *CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
     # Undone afterwards, too, where the code sets them.
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -64,3 +67,49 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
     os.environ[FOLDER] = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="can't be used"):
         make_private()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_only_processes_of_the_same_cluster_get_an_answer(tmp_path: Path, known: bool) -> None:
+    """Mutual TLS: an authority for each start, by which servers know clients and clients servers."""
+    os.environ[FOLDER] = str(tmp_path)
+    make_private()
+    authority, certificate, key = (os.environ[name] for name in CERTIFICATES[1:])
+    assert mode(Path(key)) == 0o600
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
+    serving.load_cert_chain(certificate, key)
+    serving.verify_mode = ssl.CERT_REQUIRED
+    asking = ssl.create_default_context(cafile=authority)
+    if known:
+        asking.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        answered = threads.submit(_answer, listener, serving)
+        with socket.create_connection(listener.getsockname()) as line:
+            try:
+                with asking.wrap_socket(line, server_hostname="127.0.0.1") as client:
+                    said = client.recv(5)
+            except OSError:
+                said = b""
+        assert said == (b"hello" if known else b"")
+        assert answered.result() is known
+
+
+def _answer(listener: socket.socket, context: ssl.SSLContext) -> bool:
+    line, _ = listener.accept()
+    with line:
+        try:
+            with context.wrap_socket(line, server_side=True) as server:
+                server.sendall(b"hello")
+                return True
+        except ssl.SSLError:
+            return False
+
+
+def test_a_cluster_after_another_has_a_token_and_certificates_of_its_own(tmp_path: Path) -> None:
+    os.environ[FOLDER] = str(tmp_path)
+    with private_session():
+        first = {name: os.environ[name] for name in (TOKEN, *CERTIFICATES)}
+    assert not os.environ.keys() & first.keys()
+    with private_session():
+        assert os.environ[TOKEN] != first[TOKEN]
+        assert os.environ["RAY_TLS_SERVER_KEY"] != first["RAY_TLS_SERVER_KEY"]

@@ -325,6 +325,37 @@ async def test_whose_tool_raised_after_it(make_bench: Callable[..., Any]) -> Non
     assert [result.uncertain for result in results] == [False, True]
 
 
+async def test_whose_repetition_failed_after_its_first_result_was_lost(make_bench: Callable[..., Any]) -> None:
+    inside = asyncio.Event()
+
+    @tool(effect="keyed")
+    async def order(what: str) -> str:
+        """Orders something."""
+        done.append(what)
+        if len(done) == 2:
+            raise ToolRefused("the shop is closed")
+        inside.set()
+        await asyncio.Event().wait()
+        return ""
+
+    bench = make_bench([calls(("order", {"what": "tea"}))] * 2, [order], guard=Guard(default_policy()))
+    run = await bench.start("Tea, please")
+    old = bench.worker("old", concurrency=1)
+    lost = asyncio.create_task(old.run())
+    await asyncio.wait_for(inside.wait(), 10)
+    old.drain()
+    bench.clock.forward(31)
+    await lost
+
+    async def asks() -> bool:
+        return (await bench.get(run)).status is RunStatus.WAITING_APPROVAL
+
+    await bench.until(asks, bench.worker("new"))
+    assert done == ["tea", "tea"]  # both under the first call's key
+    (result,) = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert (result.error, result.uncertain) == ("the shop is closed", True)
+
+
 class Impatient(LocalHosts):
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         await super().call(name, arguments, context)

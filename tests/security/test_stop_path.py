@@ -293,7 +293,7 @@ async def test_the_stop_waits_for_one_transaction_and_not_for_all_that_wait(tmp_
 @asynccontextmanager
 async def serving(home: Path, model: str) -> AsyncIterator[tuple[psutil.Process, str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
-    path = os.pathsep.join([str(ROOT), str(ROOT / "agent" / "sdk")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

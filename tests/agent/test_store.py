@@ -337,8 +337,9 @@ async def test_sqlite_refuses_a_second_node_while_the_first_one_lives(url: str) 
 
 async def test_a_dead_program_holds_no_lock(url: str) -> None:
     database = Path(url.removeprefix("sqlite:///"))
-    died = f"import os; from pathlib import Path; from agent.store.sql.node import NodeLock; NodeLock(Path({str(database)!r}),"
-    subprocess.run([sys.executable, "-c", f"{died} 'another-kernel there'); os._exit(1)"], cwd=ROOT)  # noqa: ASYNC221
+    imports = "import os; from pathlib import Path; from agent.store.sql.node import NodeLock"
+    died = f"{imports}; NodeLock(Path({str(database)!r}), 'another-kernel there'); os._exit(1)"
+    subprocess.run([sys.executable, "-c", died], cwd=ROOT)  # noqa: ASYNC221
     assert Path(f"{database}.node").read_text() == "another-kernel there"  # noqa: ASYNC240
     await sql_journal(url).close()
 

@@ -1,4 +1,5 @@
-"""Whether the user's latest words forbid a call: "don't cancel it", "move it without cancelling", "leave 203 alone".
+"""Whether the user's latest words forbid a call: "don't cancel it", "move it without cancelling", "leave 203 alone";
+or only ask whether it was done: "is it cancelled?".
 
 Only what is sure counts as forbidding. What it is about is not always said: where a call may be meant, a person
 decides; one with other arguments than those that are named ("don't cancel 203 but 204") is not meant.
@@ -19,6 +20,7 @@ from guardrails.rails.acts import LONGEST, Act, joined, sentences
 from guardrails.rails.found import leaves
 from guardrails.rails.verbs import gerunds, participles
 from guardrails.rails.words import plain
+from guardrails.rails.yes import asks_whether
 from guardrails.spelling import most_characters
 from guardrails.types import CallSubject, Judgement, Rail, Subject
 
@@ -55,13 +57,23 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         asked = (await subject.context.past(call.args_sha256)).asked
-        if not await aside(most_characters(asked), forbids, asked, call):
+        reason = await aside(most_characters(asked), why_not, asked, call)
+        if reason is None:
             return Judgement()
-        reason = "the user's latest words forbid it"
         verdict = Verdict(action=action, rail="forbidden", stage=subject.stage, reason=reason, labels=[LABEL])
         return Judgement((verdict,))
 
     return check
+
+
+def why_not(asked: str, call: CallSubject) -> str | None:
+    """Why somebody's words speak against a call; None: they don't."""
+    if forbids(asked, call):
+        return "the user's latest words forbid it"
+    act = Act.of(call.spec)
+    if act is not None and asks_whether(asked, act):
+        return "the user's latest words ask whether it was done, and not for it"
+    return None
 
 
 def forbids(asked: str, call: CallSubject) -> bool:

@@ -136,6 +136,19 @@ def last_writes(context: GuardContext, past: Past) -> list[Write]:
     return own or [one for one in past.writes if one.run_id == past.writes[-1].run_id]
 
 
+def asks_whether(asked: str, act: Act) -> bool:
+    """Whether somebody's words ask whether something was done, and nowhere speak of doing it."""
+    said = [one for one in sentences(asked) if len(one) <= LONGEST]
+    questions = [one for one in said[-_LAST:] if not _GENERAL.search(one) and _asks_for(act, one)]
+    others = (one for one in said if one not in questions)
+    return bool(questions) and not any(_doing(act.verbs).search(one) for one in others)
+
+
+@lru_cache(maxsize=1024)
+def _doing(verbs: tuple[str, ...]) -> regex.Pattern[str]:
+    return regex.compile(rf"\b(?:{joined(verbs) or '(?!)'}|again)\b", regex.IGNORECASE)
+
+
 def _asks(sentence: str, acts: Mapping[str, Act]) -> dict[str, Act] | None:
     """The acts that a question asks about; None: it does not ask whether something was done."""
     if _GENERAL.search(sentence):

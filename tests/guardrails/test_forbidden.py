@@ -4,7 +4,7 @@ from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.rails.forbidden import LABEL, forbids
+from guardrails.rails.forbidden import LABEL, forbids, why_not
 from guardrails.types import CallSubject, GuardContext, Past, Subject
 
 
@@ -92,6 +92,41 @@ def test_what_forbids_a_call_or_may_mean_it(asked, call):
 )
 def test_what_does_not(asked, call):
     assert not forbids(asked, call)
+
+
+@pytest.mark.parametrize(
+    ("asked", "call"),
+    [
+        ("Is it booked?", book("Ada")),
+        ("So, was it cancelled?", cancel(311)),
+        ("Thanks! Did you move it?", move(311)),
+        ("Have you cancelled 311?", cancel(311)),
+        ("Did you move it? And have you cancelled 312?", cancel(312)),
+    ],
+)
+def test_what_only_asks_whether_it_was_done(asked, call):
+    assert why_not(asked, call) == "the user's latest words ask whether it was done, and not for it"
+
+
+@pytest.mark.parametrize(
+    ("asked", "call"),
+    [
+        ("Can you cancel it?", cancel(311)),
+        ("Could I have my booking cancelled?", cancel(311)),
+        ("Is it possible to cancel booking 311?", cancel(311)),
+        ("Would you please move it to Friday?", move(311)),
+        ("Is it booked? If not, please book it.", book("Ada")),
+        ("Did you cancel it? Please cancel 312 as well.", cancel(312)),
+        ("Was it cancelled? Then book it again.", book("Ada")),
+        ("Is it booked?", cancel(311)),
+        ("Cancel it, please.", cancel(311)),
+        ("What about cancelling 311?", cancel(311)),
+        ("How is it cancelled?", cancel(311)),
+        ("", cancel(311)),
+    ],
+)
+def test_what_may_ask_for_it(asked, call):
+    assert why_not(asked, call) is None
 
 
 async def ruled(call, asked="Don't cancel it.", tools="", **context):

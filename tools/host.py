@@ -359,7 +359,7 @@ class _Tries:
             async with asyncio.timeout(self._left()):
                 answer = await host.request(_request(self.spec, self.arguments, self.context))
             healthy = True
-            raised = answer.traceback is not None
+            raised = answer.raised or answer.traceback is not None
             told = ToolOutcome(
                 answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback, uncertain=raised
             )

@@ -52,6 +52,8 @@ class Answer(BaseModel):
     note: str | None
     traceback: str | None = None
     """Of what the tool raised; None: it refused, its arguments were wrong, or all went well."""
+    raised: bool = False
+    """It raised something else than a refusal once it had begun, wherever that came from."""
 
     def within(self, limit: int) -> Answer:
         """With a content of at most ``limit`` bytes as JSON, short sentences and a traceback that steers no terminal:
@@ -91,9 +93,10 @@ class Server:
             return _failed(str(refusal))
         except ValidationError as error:
             said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-            return _failed("; ".join(said), traceback_of(error, tool.function))
+            traceback = traceback_of(error, tool.function)
+            return _failed("; ".join(said), traceback, raised=traceback is not None or not is_of_arguments(error, tool))
         except BaseException as error:  # a tool may also exit or interrupt itself: its host goes on
-            return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function))
+            return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function), raised=True)
         return _told(content, note)
 
 
@@ -137,9 +140,14 @@ def _told(content: Any, note: str | None = None) -> dict[str, Any]:
     return {"ok": True, "content": content, "error": None, "note": note}
 
 
-def _failed(message: str, traceback: str | None = None) -> dict[str, Any]:
+def _failed(message: str, traceback: str | None = None, *, raised: bool = False) -> dict[str, Any]:
     error = message[:MESSAGE_CHARACTERS]
-    return {"ok": False, "content": None, "error": error, "note": None, "traceback": traceback}
+    return {"ok": False, "content": None, "error": error, "note": None, "traceback": traceback, "raised": raised}
+
+
+def is_of_arguments(error: ValidationError, tool: Tool) -> bool:
+    """Whether it is about the call's arguments, by the name that pydantic gives it then, and not of the tool's own."""
+    return error.title == getattr(tool.function, "__name__", None)
 
 
 def _text(value: Any) -> str:

@@ -61,13 +61,21 @@ def up(
     prometheus_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT")] = 9090,
 ) -> None:
     """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
-    from agent.app import application
-    from agent.serve.up import Extras, up
+    from agent.serve.held_port import INHERITED
+    from agent.serve.session import certified
 
-    settings = configured(host=host, port=port, project=project)
-    extras = Extras(console_port if console else None, prometheus_port if prometheus else None)
-    up(application, settings, extras, typer.echo)
+    environment = dict(os.environ)  # as it was before Ray wrote into it
+    with certified():
+        from agent.app import application
+        from agent.serve.up import Extras, up
+
+        settings = configured(host=host, port=port, project=project)
+        extras = Extras(console_port if console else None, prometheus_port if prometheus else None)
+        again = up(application, settings, extras, typer.echo)
     sys.stdout.flush()
+    if again:
+        held = {INHERITED: os.environ[INHERITED]}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment | held)
     os._exit(0)  # everything has stopped; to take this interpreter apart would take seconds more
 
 

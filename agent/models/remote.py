@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -72,7 +73,8 @@ class RemoteChatModel:
 
     def __init__(self, config: RemoteConfig, client: httpx.AsyncClient | None = None) -> None:
         self._config = config
-        self._base = base_url(config.url)
+        self._url = base_url(config.url)
+        self._base = _shown(self._url)
         headers = {"authorization": f"Bearer {config.api_key}"} if config.api_key else {}
         timeout = httpx.Timeout(config.timeout_s, connect=min(10.0, config.timeout_s))
         self._client = client or httpx.AsyncClient(timeout=timeout, headers=headers)
@@ -172,7 +174,7 @@ class RemoteChatModel:
     ) -> AsyncIterator[httpx.Response]:
         """An answer's stream; leaving it tells the server to stop decoding."""
         plain = {"accept-encoding": "identity"}  # a few bytes unpacked may be gigabytes
-        async with self._client.stream(method, f"{self._base}{path}", json=payload, headers=plain) as response:
+        async with self._client.stream(method, f"{self._url}{path}", json=payload, headers=plain) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ModelUnavailable(f"{self._base} sends compressed answers, which it was asked not to")
             if response.status_code >= 400:
@@ -285,3 +287,9 @@ def base_url(url: str) -> str:
     """``url`` without a slash at its end, with ``/v1`` where it names a host alone."""
     trimmed = url.rstrip("/")
     return trimmed if httpx.URL(trimmed).path.strip("/") else f"{trimmed}/v1"
+
+
+def _shown(url: str) -> str:
+    """An address without the name and the password that it may hold: errors are told to callers."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -22,8 +22,9 @@ class HeldPort:
 
     def keep_over_exec(self) -> None:
         """The program that is executed in this process holds the port from its beginning on."""
-        self._socket.set_inheritable(True)
-        os.environ[INHERITED] = str(self._socket.fileno())
+        descriptor = os.dup(self._socket.fileno())
+        os.set_inheritable(descriptor, True)
+        os.environ[INHERITED] = str(descriptor)
 
 
 @contextmanager

@@ -6,10 +6,12 @@ the user's home, in a file that everybody may read where that is open. Whoever h
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from flightloop.errors import ConfigError
 
 FOLDER, TOKEN = "RAY_TMPDIR", "RAY_AUTH_TOKEN"
 TOKENS = (TOKEN, "RAY_AUTH_TOKEN_PATH")
+MODE = "RAY_AUTH_MODE"
 CERTIFICATES = ("RAY_USE_TLS", "RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
 PREFIX = "r"
 """Short: the names of Ray's sockets have 107 bytes with all folders above them."""
@@ -32,21 +35,22 @@ def private_session() -> Iterator[None]:
     Raises:
         ConfigError: others could put another folder in its place.
     """
-    before = dict(os.environ)
+    before = os.environ.get(FOLDER)
     folder = make_private()
     try:
         yield
     finally:
-        for name in (FOLDER, TOKEN, *CERTIFICATES):  # the next cluster has others
-            os.environ.pop(name, None)
-            if name in before:
-                os.environ[name] = before[name]
+        if before is None:
+            del os.environ[FOLDER]
+        else:
+            os.environ[FOLDER] = before
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_private() -> Path:
-    """Makes the folder, a token and certificates for clusters that this process starts from now on; call it before Ray
-    starts, since its processes inherit the environment. A token and certificates that are set are kept.
+    """Makes the folder for clusters that this process starts from now on, and, once, a token and certificates, both of
+    which Ray reads once a process. Call it before Ray starts, since its processes inherit the environment. What is set
+    is kept.
 
     Raises:
         ConfigError: see ``private_session``.
@@ -56,9 +60,34 @@ def make_private() -> Path:
     os.environ[FOLDER] = folder = tempfile.mkdtemp(prefix=PREFIX, dir=above)
     if not any(os.environ.get(name) for name in TOKENS):
         os.environ[TOKEN] = secrets.token_hex(32)
-    if not any(name in os.environ for name in CERTIFICATES):
-        os.environ.update(make_certificates(Path(folder)))
+    certify()
     return Path(folder)
+
+
+def certify() -> Path | None:
+    """Makes certificates for the clusters of this process, unless some are set. Ray reads the variables once a process,
+    where a mode of authentication is set already when it is imported: call it before that.
+
+    Returns:
+        Their folder; None: there are some, or Ray may not see them any more.
+    """
+    if any(name in os.environ for name in CERTIFICATES) or ("ray" in sys.modules and MODE in os.environ):
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="flightloop-ray-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.update(make_certificates(folder))
+    return folder
+
+
+@contextmanager
+def certified() -> Iterator[None]:
+    """``certify`` for a process that ends, or is executed anew, without what is to be done at its exit."""
+    folder = certify()
+    try:
+        yield
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(above: Path) -> None:

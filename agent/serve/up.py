@@ -44,10 +44,12 @@ def up(
     settings: Settings,
     extras: Extras,
     tell: Callable[[str], None],
-) -> None:
+) -> bool:
     """Starts everything, tells the addresses, and returns after SIGINT or SIGTERM once all has stopped.
 
-    Where Ray fails, this process is executed anew, which starts everything again: the journal knows what was under way.
+    Returns:
+        Whether it is to be started again, in this process executed anew: a server of Ray's has ended. The journal knows
+        what was under way, and the port is kept (`agent.serve.held_port`).
 
     Args:
         application: makes the application of the settings.
@@ -77,7 +79,8 @@ def up(
         except ClusterLost as lost:
             tell(f"Ray's {lost} has ended by itself. Starting everything again …")
             port.keep_over_exec()
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+            return True
+    return False
 
 
 def _start(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, get_args, get_type_hints, overload
 
 from pydantic import ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
@@ -261,6 +261,8 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
         if hints[parameter.name] is ToolContext:
             context = parameter.name
             continue
+        if _mentions_context(hints[parameter.name]):
+            raise TypeError(f"{function.__name__}: parameter {parameter.name}: hint it as ToolContext and nothing else")
         required = parameter.default is inspect.Parameter.empty
         info = FieldInfo.from_annotation(hints[parameter.name])
         info.default = ... if required else parameter.default
@@ -269,6 +271,11 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
     model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
     schema = TypeAdapter(model).json_schema()
     return _without_titles(schema), context
+
+
+def _mentions_context(hint: Any) -> bool:
+    """The model would be asked for what the platform knows: whose call it is."""
+    return hint is ToolContext or any(map(_mentions_context, get_args(hint)))
 
 
 def _without_titles(node: Any) -> Any:

@@ -7,11 +7,11 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,7 @@ async def test_an_agent_of_elsewhere_starts_a_run_and_reads_its_result(mode: str
 
 
 async def test_the_version_is_the_projects(url: str) -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert pyproject["project"]["version"] == VERSION
+    assert version("flightloop") == VERSION
     async with connected(url) as client:
         assert (client.server_info.name, client.server_info.version) == ("flightloop", VERSION)
 

@@ -154,6 +154,15 @@ async def test_errors_that_another_try_may_help_are_told_as_such(
     assert len(server.requests) == 1
 
 
+async def test_an_error_names_the_server_without_its_password() -> None:
+    model = RemoteChatModel(RemoteConfig("http://bob:s3cret@127.0.0.1:1/v1"))
+    with pytest.raises(ModelUnavailable) as caught:
+        await text_of(model, ask())
+    await model.close()
+    assert "http://127.0.0.1:1/v1" in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
 async def test_no_server_is_unavailable() -> None:
     model = RemoteChatModel(RemoteConfig("http://127.0.0.1:1/v1"))
     with pytest.raises(ModelUnavailable, match=r"127\.0\.0\.1:1"):

@@ -118,7 +118,15 @@ async def test_each_tenant_has_a_server_of_its_own(deployment: Deployment, tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    ["FLIGHTLOOP_API_KEY", "FLIGHTLOOP_TENANT_KEYS", "RAY_AUTH_TOKEN", "flightloop_api_key", "Flightloop_Api_Key"],
+    [
+        "FLIGHTLOOP_API_KEY",
+        "FLIGHTLOOP_TENANT_KEYS",
+        "RAY_AUTH_TOKEN",
+        "flightloop_api_key",
+        "Flightloop_Api_Key",
+        "PGPASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+    ],
 )
 def test_a_server_gets_no_variable_of_the_platform(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, KEY)

@@ -6,19 +6,21 @@ import os
 import socket
 import ssl
 import stat
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from agent.serve.session import CERTIFICATES, FOLDER, TOKEN, TOKENS, make_private, private_session
+from agent.serve.session import CERTIFICATES, FOLDER, MODE, TOKEN, TOKENS, certified, make_private, private_session
 from flightloop.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (FOLDER, *TOKENS, *CERTIFICATES):
+    for name in (FOLDER, MODE, *TOKENS, *CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
     # Undone afterwards, too, where the code sets them.
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -105,11 +107,22 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> bool:
             return False
 
 
-def test_a_cluster_after_another_has_a_token_and_certificates_of_its_own(tmp_path: Path) -> None:
+def test_certificates_are_made_once_a_process_and_go_with_it(tmp_path: Path) -> None:
+    """As Ray reads them, and the token."""
     os.environ[FOLDER] = str(tmp_path)
-    with private_session():
-        first = {name: os.environ[name] for name in (TOKEN, *CERTIFICATES)}
-    assert not os.environ.keys() & first.keys()
-    with private_session():
-        assert os.environ[TOKEN] != first[TOKEN]
-        assert os.environ["RAY_TLS_SERVER_KEY"] != first["RAY_TLS_SERVER_KEY"]
+    with certified():
+        with private_session():
+            first = {name: os.environ[name] for name in (TOKEN, *CERTIFICATES)}
+        with private_session():
+            assert first == {name: os.environ[name] for name in first}
+        folder = Path(first["RAY_TLS_SERVER_KEY"]).parent
+        assert mode(folder) == 0o700
+    assert not folder.exists()
+
+
+def test_certificates_that_ray_would_not_see_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one part of it read the variables before, and another one reads them later, nobody would answer."""
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    os.environ[MODE] = "token"
+    with certified():
+        assert not os.environ.keys() & {*CERTIFICATES}

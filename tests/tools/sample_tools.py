@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from tenacity import retry, stop_after_attempt
+
 from flightloop.tool import ToolContext, ToolRefused, tool
 
 
@@ -278,3 +280,16 @@ def flaky_briefly(context: ToolContext) -> int:
 def hang_with_retries(context: ToolContext) -> int:
     """Waits for ever, though it may be tried again."""
     return flaky(context, 99, "hang")
+
+
+@tool(effect="keyed")
+def wait_elsewhere() -> Any:
+    """Fails in a library, with no frame of its own left."""
+    return asyncio.wait_for(asyncio.Event().wait(), 0.01)
+
+
+@tool(effect="keyed")
+@retry(stop=stop_after_attempt(1))
+def try_once() -> None:
+    """Fails in a library, which keeps its own failure as the cause."""
+    raise OSError("the line is dead")

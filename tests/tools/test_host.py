@@ -91,9 +91,10 @@ async def test_what_a_tool_raises_is_an_outcome(hosts: ToolHosts, tmp_path: Path
 
 
 async def test_only_a_refusal_says_that_nothing_was_done(hosts: ToolHosts, tmp_path: Path) -> None:
-    calls = (("fail", {}), ("leave", {}), ("refuse", {}), ("add", {"a": "x"}), ("add", {"a": 1}))
+    failing = [(name, {}) for name in ("fail", "leave", "wait_elsewhere", "try_once")]
+    calls = (*failing, ("refuse", {}), ("add", {"a": "x"}), ("add", {"a": 1}))
     outcomes = [await hosts.call(name, given, context(tmp_path)) for name, given in calls]
-    assert [outcome.uncertain for outcome in outcomes] == [True, True, False, False, False]
+    assert [outcome.uncertain for outcome in outcomes] == [True] * 4 + [False] * 3
 
 
 async def test_where_a_tool_raised_is_told_without_the_platform(hosts: ToolHosts, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from flightloop.errors import ConfigError, NotFound
-from flightloop.tool import tool, tool_of
+from flightloop.tool import ToolContext, tool, tool_of
 from tools.registry import Registry
 
 
@@ -145,3 +145,14 @@ def test_a_wrong_word_of_a_declaration_is_told_with_the_right_ones(given: dict[s
     with pytest.raises(ValueError, match=r"no (effect|permission) is named") as wrong:
         tool(**given)(note)
     assert str(wrong.value) == said
+
+
+@pytest.mark.parametrize("hint", [ToolContext | None, Annotated[ToolContext, "mine"], list[ToolContext]])
+def test_a_context_that_the_model_would_be_asked_for_is_refused(hint: Any) -> None:
+    def whose(context: Any) -> str:
+        """Tells whose call it is."""
+        return ""
+
+    whose.__annotations__["context"] = hint
+    with pytest.raises(TypeError, match="hint it as ToolContext"):
+        tool(effect="pure")(whose)

@@ -28,7 +28,8 @@ from observability.bounded_yaml import YamlProblem, read_yaml
 from tools.sandbox.endpoints import parse
 
 FILE = "mcp.yaml"
-PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_")
+PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_", "PG", "OTEL_", "AWS_", "AZURE_", "GOOGLE_")
+"""The platform's own settings, and those that its database driver, exporters and storage clients read."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 

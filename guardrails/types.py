@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from flightloop.chat import ToolDef
-from flightloop.tool import Permission, ToolSpec
+from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy
 from guardrails.spelling import most_characters
@@ -161,8 +161,11 @@ def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
 class CallSubject:
     """A tool call; at stage ``tool_result`` the call that the result belongs to.
 
-    ``known_by``: the hash that all spellings of the call share; None: of the arguments as they are. ``unsure``: other
-    spellings of it may have other hashes.
+    Attributes:
+        known_by: the hash that all spellings of the call share; None: of the arguments as they are.
+        unsure: other spellings of it may have other hashes.
+        spelt_alike: whether other arguments are the same by the tool's schema as it is now. What its types make of them
+            may differ from one moment to the next, and the hash of an earlier call is that of an earlier schema.
     """
 
     call_id: str
@@ -170,21 +173,24 @@ class CallSubject:
     arguments: dict[str, Any]
     known_by: str | None = None
     unsure: bool = False
+    spelt_alike: Callable[[dict[str, Any]], bool] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def args_sha256(self) -> str:
         return self.known_by or args_sha256(self.spec.name, self.arguments)
 
-    @property
-    def hidden(self) -> bool:
-        """Whether the same call may have been made under another hash: its types may need more than they have before a
-        call."""
-        return self.unsure or not self.spec.permissions <= {Permission.FILES}
+    def is_same(self, tool: str, digest: str, arguments: dict[str, Any]) -> bool:
+        """Whether a call is this one: by its hash, its arguments as they are, or these by the schema."""
+        if digest == self.args_sha256:
+            return True
+        if tool != self.spec.name:
+            return False
+        return arguments == self.arguments or (self.spelt_alike is not None and self.spelt_alike(arguments))
 
     def may_be(self, write: Write) -> bool:
         """Whether a write is the same call, as far as one can tell."""
-        unknown = self.unsure or write.unsure
-        return write.args_sha256 == self.args_sha256 or (unknown and write.tool == self.spec.name)
+        unknown = (self.unsure or write.unsure) and write.tool == self.spec.name
+        return unknown or self.is_same(write.tool, write.args_sha256, write.arguments)
 
     def may_be_done(self, writes: Iterable[Write]) -> bool:
         """Whether one of the writes may be this call, and may have had its effect."""

@@ -190,9 +190,8 @@ class _Performing:
         of two, the later one is not made, unless the guard allows it all the same."""
         if begun.subject is None or not begun.subject.spec.writes:
             return begun
-        call, past = begun.subject, [await self.book.past("", begun.subject.args_sha256)]
-        if call.hidden:
-            past.append(await self.book.past("", tool=call.spec.name))
+        call = begun.subject
+        past = [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
         if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
             return begun
         try:
@@ -230,13 +229,15 @@ class _Performing:
 
     async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
         """The guard's ruling; raises Refused for a block or a person's no."""
-        decided, digest = state.decided, subject.args_sha256
+        decided = state.decided
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        if digest in self.book.history.denied:  # nobody is worn down by being asked again
+        denied = self.book.history.denied
+        if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
+            # Nobody is worn down by being asked again.
             raise Refused("a person has denied the same call in this run; do not ask again")
-        approval = state.approval(digest, self.gate.policy_sha256)
+        approval = state.approval(subject.args_sha256, subject.arguments, self.gate.policy_sha256)
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
         ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:

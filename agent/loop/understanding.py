@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from agent.loop.argument_errors import Checked, Checking
@@ -95,4 +96,12 @@ class Understanding:
         except Unsure:
             unsure = True
         known_by = args_sha256(spec.name, checked.identity if told is None else told)
-        return CallSubject(state.call.id, spec, arguments, known_by, unsure)
+        return CallSubject(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
+
+    def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
+        """Whether arguments, which an earlier schema may have allowed, are the same by the present one."""
+        toolbox = self._means.hosts.registry
+        try:
+            return toolbox.identity(tool, toolbox.canonical(tool, arguments)) == checked.identity
+        except (NotFound, ValueError, RecursionError):
+            return False

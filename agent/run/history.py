@@ -41,13 +41,14 @@ class CallState:
     returned: AgentReturned | None = None
     result: ToolResult | None = None
 
-    def approval(self, args_sha256: str, policy_sha256: str) -> ApprovalRequested | None:
-        """What a person approved, if it is exactly this, under this policy."""
+    def approval(self, args_sha256: str, arguments: dict[str, Any], policy_sha256: str) -> ApprovalRequested | None:
+        """What a person approved, if it is exactly this, under this policy. The hash of the same arguments may be
+        another one by now, where the tool's types make something new of them each time."""
         asked, decided = self.request, self.decided
-        if asked is None or decided is None or decided.decision != "approve":
+        if asked is None or decided is None or decided.decision != "approve" or asked.policy_sha256 != policy_sha256:
             return None
-        same = (asked.args_sha256, asked.policy_sha256) == (args_sha256, policy_sha256)
-        return asked if same else None
+        same = asked.args_sha256 == args_sha256 or asked.arguments == arguments
+        return asked.model_copy(update={"args_sha256": args_sha256}) if same else None
 
     @property
     def arguments(self) -> dict[str, Any] | None:
@@ -110,7 +111,7 @@ class History:
         self.judged_input = False
         self.compacted: ContextCompacted | None = None  # the last one
         self.chars_per_token: float | None = None  # of the last prompt that the model has counted
-        self.denied: set[str] = set()
+        self.denied: list[ApprovalRequested] = []
         """Hashes of the calls to which a person said no."""
         self.overtaken = 0
         """Fence of the last worker that took the run from one that may still be at it."""
@@ -172,7 +173,7 @@ class History:
             call = self._calls[event.call_id]
             call.decided = event
             if event.decision == "deny" and call.request is not None:
-                self.denied.add(call.request.args_sha256)
+                self.denied.append(call.request)
         else:  # what was not decided by then is closed: a run that is resumed asks anew
             for call in self.last.open if self.last else ():
                 if call.waits_for_person:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Verdict
-from guardrails.aside import aside
+from guardrails.aside import LONG, aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Past, Rail, Subject
+from guardrails.types import Judgement, Rail, Subject
 
 LABEL = "repeated"
 REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
@@ -16,6 +16,10 @@ UNSURE = (
     "this session may have made the same call already, in other words: the tool's types can't tell its calls from each "
     "other before they are made"
 )
+
+
+FEW = 20
+"""Writes that are compared with a call beside other work."""
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
@@ -32,14 +36,17 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         past = await context.past(call.args_sha256)
-        of_tool = await context.past(tool=call.spec.name) if call.hidden else Past()
+        of_tool = await context.past(tool=call.spec.name)
         own = (*context.writes, *past.delegated, *past.family, *of_tool.delegated, *of_tool.family)
-        if not (call.may_be_done(own) or (call.unsure and of_tool.cut)):
-            before = call.may_be_done((*past.writes, *of_tool.writes))
+        others = (*past.writes, *of_tool.writes)
+        many = LONG if len(own) + len(others) > FEW else 0
+        if not (await aside(many, call.may_be_done, own) or (call.unsure and of_tool.cut)):
+            before = await aside(many, call.may_be_done, others)
             if not before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
-        known = {write.args_sha256 for write in (*own, *past.writes) if write.may_be_done}
-        reason = REPEATED if call.args_sha256 in known else UNSURE
+        done = [write for write in (*own, *others) if write.may_be_done]
+        known = any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in done)
+        reason = REPEATED if known else UNSURE
         return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))
 
     return check

@@ -64,7 +64,7 @@ async def judged(
         results: of the run; by default those of its calls.
     """
 
-    async def past(args_sha256: str | None = None) -> Past:
+    async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return Past(writes=tuple(before), asked=asked)
 
     told = [write.told for write in now if write.ok] if results is None else results

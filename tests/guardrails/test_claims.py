@@ -21,7 +21,7 @@ def guard(tools=""):
 
 
 def past(asked="", writes=(), delegated=()):
-    async def read(args_sha256=None):
+    async def read(args_sha256=None, tool=None):
         return Past(writes=tuple(writes), delegated=tuple(delegated), asked=asked)
 
     return read

@@ -130,7 +130,7 @@ def test_what_may_ask_for_it(asked, call):
 
 
 async def ruled(call, asked="Don't cancel it.", tools="", **context):
-    async def past(args_sha256=None):
+    async def past(args_sha256=None, tool=None):
         return Past(asked=asked)
 
     policy = parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n")

@@ -16,7 +16,7 @@ ADD = CallSubject("c", REMIND, {"text": "milk"})
 
 
 def agreed(said: str, asked: str) -> Judgement:
-    async def past(args_sha256: str | None = None) -> Past:
+    async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return Past(writes=(ADDED,), asked=asked)
 
     return final(said, past=past)
@@ -46,7 +46,7 @@ def test_a_yes_is_not_compared_with_calls_one_by_one() -> None:
         writes = tuple(Write("add_reminder", {"text": f"x{i} " + "y" * 400}, False, "{}") for i in range(many))
         results = tuple('{"reminder":"added"}' * 10 for _ in range(many))
 
-        async def past(args_sha256: str | None = None) -> Past:
+        async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
             return Past(writes=writes, asked="Did you add it?")
 
         final("Yes, I added x 123. " * many, past=past, results=results)

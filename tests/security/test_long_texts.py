@@ -186,7 +186,7 @@ async def test_long_words_of_a_user_are_searched_beside_the_loop() -> None:
     arguments = {"text": "milk"}
     asked = "Then nothing. " * 14_000 + "Add a reminder."
 
-    async def past(args_sha256: str | None = None) -> Past:
+    async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return Past(writes=(Write("add_reminder", arguments, True, "{}"),), asked=asked)
 
     call = CallSubject("c", REMIND, arguments)

@@ -29,8 +29,8 @@ class HeldPort:
 
 @contextmanager
 def held_port(host: str, port: int) -> Iterator[HeldPort]:
-    """Keeps the port from other users. It is bound without listening: connections are refused, and programs of this
-    user that set SO_REUSEPORT, as Serve's proxy does, can listen there.
+    """Binds the port without listening, so that other users can't bind it. Connections are refused, until a program of
+    this user that sets SO_REUSEPORT, as Serve's proxy does, listens there.
 
     Raises:
         ConfigError: somebody has it.

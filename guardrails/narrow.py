@@ -44,7 +44,7 @@ def unread_characters(document: PolicyDocument, tools: Sequence[ToolDef], contex
 
 
 def _blocked(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
-    off_plan = document.tools.lock_to_plan == "block" and tool not in context.plan
+    off_plan = document.tools.lock_to_plan == "block" and not context.plans(tool)
     return off_plan or (context.tainted and document.tools.tainted_writes == "block")
 
 

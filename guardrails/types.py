@@ -85,6 +85,7 @@ class Past:
         writes: of other runs.
         family: of these, the ones that the same words of the user led to, and those of other forks of the same run.
         delegated: of runs that work for this one, and of those that it was forked from.
+        denied: calls of runs that the same words led to, to which a person said no.
         asked: the user's latest words.
         cut: there are older ones that were not read.
     """
@@ -92,6 +93,7 @@ class Past:
     writes: tuple[Write, ...] = ()
     family: tuple[Write, ...] = ()
     delegated: tuple[Write, ...] = ()
+    denied: tuple[Write, ...] = ()
     asked: str = ""
     cut: bool = False
 
@@ -113,7 +115,8 @@ class GuardContext:
     """The run that a subject belongs to.
 
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
-    plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
+    plan, and ``callers_plan`` those in the plans of the runs it works for, where their policies lock to the plan;
+    ``results`` the tool results so far, as text; ``trusted_results`` those among them that
     come from tools whose results no stranger can write; ``written`` the names and arguments of calls that
     the model wrote, and ``written_before`` how many of them each trusted result came after;
     ``approved_args`` the ``args_sha256`` that a person approved under this policy, when ``approved_for`` is what the
@@ -129,6 +132,7 @@ class GuardContext:
     run_id: str = ""
     user_text: str = ""
     plan: tuple[str, ...] = ()
+    callers_plan: tuple[str, ...] | None = None
     tainted: bool = False
     results: tuple[str, ...] = ()
     trusted_results: tuple[str, ...] = ()
@@ -142,6 +146,10 @@ class GuardContext:
     writes: tuple[Write, ...] = ()
     past: ReadPast = no_past
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
+
+    def plans(self, tool: str) -> bool:
+        """Whether a tool is in the run's plan, and in those of its callers where they are locked to theirs."""
+        return tool in self.plan and (self.callers_plan is None or tool in self.callers_plan)
 
     @cached_property
     def characters(self) -> int:

@@ -103,7 +103,10 @@ class _Identity:
             return value
         if isinstance(value, dict):
             parts = self._parts(schemas)
-            return {name: self.of(inner, parts.of_property(name), left - 1) for name, inner in value.items()}
+            forms = {name: self.of(inner, parts.of_property(name), left - 1) for name, inner in value.items()}
+            if not parts.several_objects:
+                return forms
+            return {name: form for name, form in forms.items() if form not in self._defaults(parts.of_property(name))}
         if isinstance(value, list):
             parts = self._parts(schemas)
             items = [self.of(item, parts.of_item(index), left - 1) for index, item in enumerate(value)]
@@ -113,6 +116,15 @@ class _Identity:
         if isinstance(value, int | float) and not isinstance(value, bool) and schemas:
             return number_form(Decimal(repr(value))) if self._parts(schemas).number_or_text else value
         return value
+
+    def _defaults(self, schemas: Schemas) -> list[Any]:
+        """The forms of a property's defaults. Where an object may be of several kinds, `tools.canonical` fills in none
+        of them: a property with its default counts as left out."""
+        parts = self._parts(schemas)
+        if parts.default_forms is None:
+            parts.default_forms = []  # a default of a schema that refers to itself is read once
+            parts.default_forms = [self.of(default, schemas, LEVELS) for default in parts.defaults]
+        return parts.default_forms
 
     def _parts(self, schemas: Schemas) -> _Parts:
         key = tuple(map(id, schemas))  # of parts of the root, which stays
@@ -151,6 +163,9 @@ class _Parts:
         self.number_or_text = "string" in kinds and bool(kinds & NUMBERS)
         self.formats = [name for name in _FORMATS if any(part.get("format") == name for part in parts)]
         self.unique = any(part.get("uniqueItems") is True for part in parts)
+        self.defaults = [part["default"] for part in parts if "default" in part]
+        self.default_forms: list[Any] | None = None
+        self.several_objects = sum("properties" in part for part in parts) > 1
         self._properties: dict[str, list[Any]] = {}
         self._others = [part["additionalProperties"] for part in parts if "additionalProperties" in part]
         for part in parts:

@@ -93,6 +93,7 @@ class Evidence:
             run_id=run.id,
             user_text=self.user_text,
             plan=history.plan,
+            callers_plan=self._callers_plan(),
             tainted=history.tainted,
             results=tuple(self._results),
             trusted_results=tuple(self._trusted),
@@ -119,6 +120,14 @@ class Evidence:
         if self._past is None or self._past[0] != events:
             self._past = (events, await self._book.past(asked))
         return self._past[1]
+
+    def _callers_plan(self) -> tuple[str, ...] | None:
+        """What the callers' plans allow. They can't name this agent's own sub-agents, which change nothing by
+        themselves."""
+        parent = self._book.run.parent
+        if parent is None or parent.plan is None:
+            return None
+        return (*parent.plan, *(agent.tool for agent in self._means.subagents.values()))
 
     def _callable(self) -> Sequence[str]:
         """Tools of the agent, and of those that it gives tasks to."""

@@ -54,6 +54,14 @@ class Gate:
     def user_text(self) -> str:
         return self._evidence.user_text
 
+    @property
+    def locked_plan(self) -> tuple[str, ...] | None:
+        """The tools that the run's plan and its callers' plans name, if a policy locks to the plan."""
+        if self._means.guard.policy.document.tools.lock_to_plan == "off":
+            return None
+        context = self._evidence.context()
+        return tuple(name for name in context.plan if context.plans(name))
+
     async def tools(self, *, planning: bool = False) -> list[ToolDef]:
         """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
         may name: the current one binds calls only."""

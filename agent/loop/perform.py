@@ -33,7 +33,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import APPROVED
-from guardrails.types import CallSubject, Ruling, asked_about
+from guardrails.types import CallSubject, Past, Ruling, asked_about
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -191,7 +191,7 @@ class _Performing:
         if begun.subject is None or not begun.subject.spec.writes:
             return begun
         call = begun.subject
-        past = [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
+        past = await self._past(call)
         if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
             return begun
         try:
@@ -206,7 +206,15 @@ class _Performing:
         unfinished = [state for state in self.calls if state.result is None]
         asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
         part = share(self.run, self.means.clock(), len(asked), len(unfinished))
-        return run_for(intent, self.book.run, agent, part, self.gate.user_text, tainted=self.book.history.tainted)
+        return run_for(
+            intent,
+            self.book.run,
+            agent,
+            part,
+            self.gate.user_text,
+            tainted=self.book.history.tainted,
+            plan=self.gate.locked_plan,
+        )
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
         tainted = await self.book.tainted(returned.performed_by)
@@ -233,9 +241,7 @@ class _Performing:
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        denied = self.book.history.denied
-        if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
-            # Nobody is worn down by being asked again.
+        if await self._is_denied(subject):  # nobody is worn down by being asked again
             raise Refused("a person has denied the same call in this run; do not ask again")
         approval = state.approval(subject.args_sha256, subject.arguments, self.gate.policy_sha256)
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
@@ -243,6 +249,20 @@ class _Performing:
         if ruling.action is Action.BLOCK:
             raise Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
+
+    async def _is_denied(self, subject: CallSubject) -> bool:
+        """Whether a person has said no to the call, in this run or in one that works for the same user's words."""
+        denied = self.book.history.denied
+        if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
+            return True
+        if self.book.run.parent is None and not self.means.subagents:
+            return False
+        denied_elsewhere = [write for past in await self._past(subject) for write in past.denied]
+        return any(subject.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
+
+    async def _past(self, call: CallSubject) -> list[Past]:
+        """The session's newest writes with the call's hash, and its newest of the same tool."""
+        return [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(

@@ -93,7 +93,14 @@ def as_tool(agent: AgentSpec, *, recorded: bool = False) -> Tool:
 
 
 def run_for(
-    intent: ToolIntent, caller: Run, agent: Subagent, share: Budget, user_text: str, *, tainted: bool
+    intent: ToolIntent,
+    caller: Run,
+    agent: Subagent,
+    share: Budget,
+    user_text: str,
+    *,
+    tainted: bool,
+    plan: Sequence[str] | None = None,
 ) -> RunCreated:
     """The run that works on a call.
 
@@ -103,6 +110,7 @@ def run_for(
         share: what it may use of the caller's budget.
         user_text: what the user said to the caller, or to the run that that one works for.
         tainted: whether the caller had read something that looks like an instruction.
+        plan: the tools that the caller's plan names, if its policy locks to the plan.
     """
     above: Sequence[Caller] = caller.parent.callers if caller.parent else ()
     callers = [*above, Caller(run_id=caller.id, agent=caller.agent, policy=caller.policy)]
@@ -115,7 +123,13 @@ def run_for(
         budget=resolve(agent.spec.budget.budget(), share),
         session_budget=resolve(agent.spec.session_budget, caller.session_budget),
         policy_sha256=agent.policy_sha256,
-        parent=Parent(call_id=intent.call_id, callers=callers, user_text=user_text, tainted=tainted),
+        parent=Parent(
+            call_id=intent.call_id,
+            callers=callers,
+            user_text=user_text,
+            tainted=tainted,
+            plan=None if plan is None else list(plan),
+        ),
         model=caller.model,
         traceparent=caller.traceparent,
     )

@@ -85,7 +85,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Written:
-    """A call that changes something, from its intent on.
+    """A call that changes something, from its intent on, or one that a person has denied.
 
     Attributes:
         callers: runs that the call's run works for.
@@ -93,6 +93,7 @@ class Written:
         uncertain: it may have had its effect although it is not ``ok``.
         told: the beginning of the result or the error, as the model reads it.
         unsure: other spellings of it may have other hashes.
+        denied: a person said no to it: it was not made.
         kin: its run and the one that asks were forked from the same one, at whatever remove, or work for such runs.
     """
 
@@ -107,6 +108,7 @@ class Written:
     told: str = ""
     kin: bool = False
     unsure: bool = False
+    denied: bool = False
 
 
 class Journal(Protocol):

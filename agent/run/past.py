@@ -33,6 +33,7 @@ async def read_past(
     others: list[Write] = []
     family: list[Write] = []
     delegated: list[Write] = []
+    denied: list[Write] = []
     found = await journal.writes(run, args_sha256, WRITES)
     cut = len(found) == WRITES
     found = [one for one in found if tool in (None, one.tool)]
@@ -44,13 +45,23 @@ async def read_past(
             continue
         first = (*one.callers, one.run_id)[0]
         write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
-        if not line.isdisjoint((one.run_id, *one.callers)):
+        if one.denied:
+            if first == _first(run):
+                denied.append(write)
+        elif not line.isdisjoint((one.run_id, *one.callers)):
             delegated.append(write)
         else:
             others.append(write)
             if one.kin:
                 family.append(write)
-    return Past(writes=tuple(others), family=tuple(family), delegated=tuple(delegated), asked=asked, cut=cut)
+    return Past(
+        writes=tuple(others),
+        family=tuple(family),
+        delegated=tuple(delegated),
+        denied=tuple(denied),
+        asked=asked,
+        cut=cut,
+    )
 
 
 def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:

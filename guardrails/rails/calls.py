@@ -156,7 +156,7 @@ def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> 
 
 
 def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
-    if document.tools.lock_to_plan != "off" and call.spec.writes and call.spec.name not in context.plan:
+    if document.tools.lock_to_plan != "off" and call.spec.writes and not context.plans(call.spec.name):
         yield Action(document.tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
 
 

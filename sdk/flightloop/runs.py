@@ -172,6 +172,8 @@ class Parent(Wire):
     """What the user said to the first of them: a task is a model's words, not the user's."""
     tainted: bool = False
     """Whether that run had read something that looks like an instruction before."""
+    plan: list[str] | None = None
+    """Tools that the plans of the callers name, where a caller's policy locks to the plan; None: no policy does."""
 
     @property
     def run_id(self) -> str:

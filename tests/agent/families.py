@@ -43,13 +43,14 @@ def family_of(
     agents: Iterable[AgentSpec],
     tools: Iterable[Callable[..., Any]] = (),
     guards: Callable[[Policy], Guarding] | None = None,
+    policies: Iterable[Policy] = (),
 ) -> Any:
     """The bench, whose agents these are; the first one is its own."""
     declared: list[Tool] = [one.__flightloop_tool__ for one in tools]  # type: ignore[attr-defined]
     named = {one.name: one for one in agents}
     check(named)
-    policies = {"default": default_policy(), "strict": STRICT}
-    project = Project(bench.tmp_path, named, policies, (), Registry(declared), "")
+    known = {policy.name: policy for policy in (replace(default_policy(), name="default"), STRICT, *policies)}
+    project = Project(bench.tmp_path, named, known, (), Registry(declared), "")
     bench.hosts = LocalHosts(declared)
     bench.kits = FamilyKits(project, bench.hosts, Guards(guards or (lambda policy: RuleGuard(policy=policy))))
     bench.agent = next(iter(named.values()))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from agent.store.backend import Transaction
-from agent.store.rules import appending, records
+from agent.store.rules import appending, records, writes
 from flightloop.runs import Approval, Run
 
 EXPIRING = 32
@@ -47,4 +47,7 @@ def _close(
     """Of one run."""
     row = appending.find(tx, approvals[0].run_id)
     closed, events = records.decision(tx, approvals, row.status, verdict, by, reason, now)
+    if verdict == "deny":
+        for approval in closed:
+            writes.deny(tx, row.state.run, approval)
     return closed, appending.write(tx, row, events, now).row.state.run

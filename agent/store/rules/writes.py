@@ -12,7 +12,7 @@ from agent.run.history import result_text
 from agent.run.journal import Written
 from agent.store.backend import Transaction
 from flightloop.events import RunEvent, ToolIntent, ToolResult
-from flightloop.runs import Run
+from flightloop.runs import Approval, Run
 from flightloop.tool import Effect
 
 TOLD = 4_000
@@ -33,6 +33,22 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
             tx.end_write(run.id, event.call_id, event.ok, event.uncertain, _told(event))
 
 
+def deny(tx: Transaction, run: Run, approval: Approval) -> None:
+    """Notes a call that a person has denied: the other runs of the family must not make it either."""
+    session_id = tx.root_session(run.tenant_id, run.session_id)
+    written = Written(
+        run_id=run.id,
+        callers=_callers(run),
+        call_id=approval.call_id,
+        tool=approval.tool,
+        arguments=approval.arguments,
+        args_sha256=approval.args_sha256,
+        ok=False,
+        denied=True,
+    )
+    tx.add_write(run.tenant_id, session_id, root(tx, run), written)
+
+
 def _told(result: ToolResult) -> str:
     return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL's texts hold no NUL
 
@@ -47,10 +63,14 @@ def of(tx: Transaction, run: Run, args_sha256: str | None, limit: int) -> list[W
     return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, limit)
 
 
+def _callers(run: Run) -> tuple[str, ...]:
+    return tuple(caller.run_id for caller in run.parent.callers) if run.parent else ()
+
+
 def _written(run: Run, intent: ToolIntent) -> Written:
     return Written(
         run_id=run.id,
-        callers=tuple(caller.run_id for caller in run.parent.callers) if run.parent else (),
+        callers=_callers(run),
         call_id=intent.call_id,
         tool=intent.tool,
         arguments=intent.arguments,

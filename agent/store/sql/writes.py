@@ -34,6 +34,7 @@ class SqlWrites:
             "run_id": written.run_id,
             "call_id": written.call_id,
             "args_sha256": written.args_sha256,
+            "ok": written.ok,
             "uncertain": written.uncertain,
             "told": written.told,
         }
@@ -43,6 +44,7 @@ class SqlWrites:
             "callers": written.callers,
             "root": root,
             "unsure": written.unsure,
+            "denied": written.denied,
         }
         values["document"] = json.dumps(document)
         self._connection.execute(insert(t.writes).values(values))
@@ -73,5 +75,6 @@ def _written(row: Any, root: str) -> Written:
         uncertain=row.uncertain,
         told=row.told,
         unsure=document.get("unsure", False),
+        denied=document.get("denied", False),
         kin=document.get("root", (*document["callers"], row.run_id)[0]) == root,
     )

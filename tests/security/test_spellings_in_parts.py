@@ -12,6 +12,8 @@ import pytest
 from pydantic import BaseModel, Field, PlainValidator, StringConstraints, WithJsonSchema
 
 from flightloop.tool import ToolContext, tool, tool_of
+from tools.canonical import canonical
+from tools.identity import identity
 from tools.validated import known_by
 
 CONTEXT = ToolContext("run:0:0", "default", "desk", "session", "run", Path("/data"))
@@ -79,3 +81,42 @@ def test_what_is_made_for_a_call_and_what_it_is_called_with_do_not_tell_calls_ap
     forms = [known_by(declared, one_call, CONTEXT, 65536) for one_call in (one, same, other)]
     assert forms[0] == forms[1] != forms[2]
     assert forms[0] is not None
+
+
+SHAPES = {
+    "properties": {
+        "where": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"city": {"type": "string"}, "floor": {"type": "integer", "default": 0}},
+                },
+                {"type": "object", "properties": {"box": {"type": "string"}, "country": {"default": "DE"}}},
+            ]
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ({"city": "Bonn"}, {"city": "Bonn", "floor": 0}),
+        ({"box": "7"}, {"box": "7", "country": "DE"}),
+    ],
+)
+def test_a_default_of_one_of_several_kinds_of_object_counts_as_left_out(short: Any, long: Any) -> None:
+    forms = [identity(canonical({"where": where}, SHAPES), SHAPES) for where in (short, long, {**long, "floor": 3})]
+    assert forms[0] == forms[1] != forms[2]
+
+
+def test_defaults_of_a_schema_that_refers_to_itself_end() -> None:
+    node: dict[str, Any] = {
+        "anyOf": [{"properties": {"a": {"$ref": "#/$defs/N"}, "b": {"$ref": "#/$defs/N"}}}, {"properties": {"c": {}}}],
+        "default": {"a": {"b": {}}, "b": {"a": {}}},
+    }
+    schema = {"properties": {"n": {"$ref": "#/$defs/N"}}, "$defs": {"N": node}}
+    value: Any = {}
+    for _ in range(20):
+        value = {"a": value, "b": {}}
+    assert identity({"n": value}, schema)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
 from flightloop.tool import Effect, Tool, ToolContext, ToolSpec, tool, tool_of
-from tools.canonical import canonical
 from tools.identity import MOST_PARTS, identity
 from tools.registry import Registry
 from tools.validated import known_by
@@ -262,42 +261,3 @@ def test_a_registry_tells_what_the_schema_does() -> None:
     registry = Registry([make(type="object", properties={"amount": MONEY})])
     assert registry.canonical("pay", {"amount": "5.0"}) == {"amount": "5.0"}
     assert registry.identity("pay", {"amount": "5.0"}) == {"amount": 5}
-
-
-SHAPES = {
-    "properties": {
-        "where": {
-            "anyOf": [
-                {
-                    "type": "object",
-                    "properties": {"city": {"type": "string"}, "floor": {"type": "integer", "default": 0}},
-                },
-                {"type": "object", "properties": {"box": {"type": "string"}, "country": {"default": "DE"}}},
-            ]
-        }
-    }
-}
-
-
-@pytest.mark.parametrize(
-    ("short", "long"),
-    [
-        ({"city": "Bonn"}, {"city": "Bonn", "floor": 0}),
-        ({"box": "7"}, {"box": "7", "country": "DE"}),
-    ],
-)
-def test_a_default_of_one_of_several_kinds_of_object_counts_as_left_out(short: Any, long: Any) -> None:
-    forms = [identity(canonical({"where": where}, SHAPES), SHAPES) for where in (short, long, {**long, "floor": 3})]
-    assert forms[0] == forms[1] != forms[2]
-
-
-def test_defaults_of_a_schema_that_refers_to_itself_end() -> None:
-    node: dict[str, Any] = {
-        "anyOf": [{"properties": {"a": {"$ref": "#/$defs/N"}, "b": {"$ref": "#/$defs/N"}}}, {"properties": {"c": {}}}],
-        "default": {"a": {"b": {}}, "b": {"a": {}}},
-    }
-    schema = {"properties": {"n": {"$ref": "#/$defs/N"}}, "$defs": {"N": node}}
-    value: Any = {}
-    for _ in range(20):
-        value = {"a": value, "b": {}}
-    assert identity({"n": value}, schema)

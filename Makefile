@@ -1,6 +1,7 @@
 # make demo   set up, start everything on the embedded model, work on ten tasks, stop
 # make up     set up, start everything and stay
-# make test   set up, run all tests
+# make test   set up, run the tests that need neither Ray nor a browser nor much time
+# make test-full  all tests, as .ci/run does
 # make crash  kill runs at every point of their journal, on both databases: some 30 minutes (docs/runtime.md)
 # make check  lint, types, import layers
 # make coverage  the tests without Ray and browser, and how much of the code they run
@@ -11,19 +12,19 @@
 # TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
 # BENCH_ARGS=...    another measurement, or options of this one: python -m bench --help
-# TEST_WORKERS=2    processes that run tests side by side; without it, one after the other
+# TEST_WORKERS=2    processes that run tests side by side (2 where nothing is said); 0: one test after the other
 # DATA=FOLDER       the archives of the public sets that training reads
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-TEST_WORKERS ?= 0
+TEST_WORKERS ?= 2
 BENCH_ARGS ?= engine --json .flightloop/bench/engine.json
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo up test crash check types coverage lock bench train format clean
+.PHONY: setup demo up test test-full crash check types coverage lock bench train format clean
 
 setup: $(READY)
 
@@ -37,8 +38,18 @@ demo: $(READY)
 up: $(READY)
 	@$(BIN)/python -m agent up
 
+PYTEST := $(BIN)/python -m pytest
+SIDE_BY_SIDE := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not ray and not browser and not slow" $(PYTEST_ARGS)
+
+# Tests that start Ray share its ports and run one after the other.
+test-full: $(READY)
+	@failed=0; \
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not ray" $(PYTEST_ARGS) || failed=$$?; \
+	$(PYTEST) -m ray $(PYTEST_ARGS) || failed=$$?; \
+	exit $$failed
 
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/acceptance/test_crashes.py --every-crash $(PYTEST_ARGS)

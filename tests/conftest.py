@@ -14,13 +14,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=4, help="Requests of a kind that the API is tried with.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (``-n``) a file's tests stay together, and so do those that start Ray: they share ports."""
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
     """PostgreSQL, one for all tests."""

@@ -194,8 +194,8 @@ def tools(
     port: Port = 8000,
 ) -> None:
     """Tool calling by the Berkeley Function Calling Leaderboard, through the platform's own endpoint."""
-    from bench.calling.run import Wish, measure
     from bench.engine.quiet import only_warnings
+    from bench.tools.run import Wish, measure
 
     only_warnings()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -215,8 +215,8 @@ def tuner(
 ) -> None:
     """The tuner's speed and memory, beside transformers and peft on the same processor."""
     from bench.engine.quiet import only_warnings
-    from bench.tuning.duel import DUELS
-    from bench.tuning.run import Wish, measure
+    from bench.tuner.duel import DUELS
+    from bench.tuner.run import Wish, measure
 
     only_warnings()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -12,16 +12,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import Message, Scope
 
 from agent.api.app import create_app
-from agent.api.deps import ApiDeps
 from agent.config import Settings
-from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
-from agent.reporting.readiness import readiness
 from agent.reporting.webhooks import deliver
 from agent.run.deltas import LocalDeltas
+from agent.serve.api_dependencies import ApiParts
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
-from agent.serve.factories import live_project, make_guards, make_room, open_journal
+from agent.serve.factories import live_project, make_room, open_journal
 from agent.serve.front.whole_request import answers
 from agent.serve.garbage_collection import settle
 from agent.serve.logs import log_to_file
@@ -54,31 +51,14 @@ class ApiHost:
         self._deltas = LocalDeltas()
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
         self._journal, room = open_journal(settings), make_room(settings)
-        guards, live = make_guards(model, name), live_project(settings)
         probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
         self._provider = setup(settings.observability().tracing)
         self._projector = Projector(
             self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
         )
-        self._deps = ApiDeps(
-            journal=self._journal,
-            keys=self._journal.keys,
-            keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(live, guards, name),
-            model=model,
-            deltas=self._deltas,
-            metrics=self._metrics,
-            expose=self._expose,
-            overview=Overviews(self._journal, self._values, self._projector.values, self._projector.alone),
-            ready=partial(readiness, self._journal, probed, live.info, room),
-            max_body_bytes=settings.max_body_bytes,
-            requests_per_minute=settings.requests_per_minute,
-            room=room,
-            prices=settings.prices,
-            tenants=settings.tenants,
-            tracing=Tracing(self._provider, settings.trace_content),
-            interrupt_max_silence_s=settings.interrupt_max_silence_s,
-        )
+        parts = ApiParts(settings, live_project(settings), self._journal, room, model, name, probed, self._metrics)
+        tracing = Tracing(self._provider, settings.trace_content)
+        self._deps = parts.api(self._deltas, tracing, self._projector, self._values, self._expose)
         self._app = create_app(self._deps)
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()

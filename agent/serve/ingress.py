@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -12,16 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import HeldBodies
 from agent.api.completions.cancellation import first_of
-from agent.api.deps import ApiDeps
 from agent.api.errors import answer
 from agent.api.middleware import HEADER
 from agent.config import Settings
-from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.readiness import Remembered, readiness
-from agent.run.deltas import LocalDeltas
+from agent.serve.api_dependencies import ApiParts
 from agent.serve.bounded_proxy import check_limits
 from agent.serve.connections import connect_model, metrics_sink
-from agent.serve.factories import live_project, make_guards, make_room, open_journal
+from agent.serve.factories import live_project, make_room, open_journal
 from agent.serve.front.app import Front
 from agent.serve.garbage_collection import settle
 from agent.serve.logs import log_to_file
@@ -57,21 +53,8 @@ class FrontHost:
         room = make_room(settings, keeps=True)
         self._journal = open_journal(settings, urgent=True, room=room)
         probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
-        guards, live = make_guards(model, name), live_project(settings)
-        self._deps = ApiDeps(
-            journal=self._journal,
-            keys=self._journal.keys,
-            keyring=settings.keyring(self._journal.keys),
-            catalogue=ProjectCatalogue(live, guards, name),
-            model=model,
-            deltas=LocalDeltas(),
-            metrics=self._metrics,
-            expose=_api_alone,
-            overview=_api_alone,
-            ready=Remembered(partial(readiness, self._journal, probed, live.info, room)),
-            max_body_bytes=settings.max_body_bytes,
-            requests_per_minute=settings.requests_per_minute,
-        )
+        parts = ApiParts(settings, live_project(settings), self._journal, room, model, name, probed, self._metrics)
+        self._deps = parts.front()
         self._handle = api
         self._api = HandleApp(api, settings.max_body_bytes)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=SystemSampler(self._metrics).sample).start()
@@ -155,7 +138,3 @@ async def _gone(receive: Receive) -> None:
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
-
-
-async def _api_alone(_: str) -> NoReturn:
-    raise AssertionError("the API's deployment answers this")

@@ -12,13 +12,11 @@ from agent.api import ApiDeps, create_app
 from agent.config import Settings
 from agent.loop.worker import Worker
 from agent.models.measured import MeasuredChatModel
-from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
-from agent.reporting.readiness import readiness
 from agent.reporting.webhooks import deliver
 from agent.run.deltas import LocalDeltas
 from agent.serve import factories, open_files
+from agent.serve.api_dependencies import ApiParts
 from agent.serve.front.forwarding import CallerOfFront
 from agent.serve.front.process import api_socket, front_process
 from agent.serve.garbage_collection import settle
@@ -78,9 +76,8 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(_background(projector.run()))
         await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
-        worker = factories.make_worker(
-            settings, journal, kits, model, name, deltas, Tracing(provider, settings.trace_content)
-        )
+        tracing = Tracing(provider, settings.trace_content)
+        worker = factories.make_worker(settings, journal, kits, model, name, deltas, tracing)
         working = await stack.enter_async_context(_working(worker))
 
         async def values() -> Values:
@@ -92,25 +89,8 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
             await values()
             return aggregator.expose(accept)
 
-        deps = ApiDeps(
-            journal=journal,
-            keys=journal.keys,
-            keyring=settings.keyring(journal.keys),
-            catalogue=ProjectCatalogue(live, guards, name),
-            model=model,
-            deltas=deltas,
-            metrics=metrics,
-            expose=expose,
-            overview=Overviews(journal, values, projector.values, projector.alone),
-            ready=lambda: readiness(journal, remote, live.info, room),
-            max_body_bytes=settings.max_body_bytes,
-            requests_per_minute=settings.requests_per_minute,
-            room=room,
-            prices=settings.prices,
-            tenants=settings.tenants,
-            tracing=Tracing(provider, settings.trace_content),
-            interrupt_max_silence_s=settings.interrupt_max_silence_s,
-        )
+        parts = ApiParts(settings, live, journal, room, model, name, remote, metrics)
+        deps = parts.api(deltas, tracing, projector, values, expose)
         own = await stack.enter_async_context(api_socket())
         await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S, limits=None))
         settle()

@@ -8,13 +8,9 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
-from agent.api import ApiDeps
-from agent.project.catalogue import ProjectCatalogue
-from agent.reporting.readiness import Remembered, readiness
-from agent.run.deltas import LocalDeltas
 from agent.serve import factories
+from agent.serve.api_dependencies import ApiParts
 from agent.serve.front.app import Front
 from agent.serve.front.forwarding import Forwarding
 from agent.serve.front.process import FrontOrder
@@ -41,31 +37,14 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
         interval = settings.observability().interval_s
         reporter = Reporter(metrics, connection.send, interval, SystemSampler(metrics).sample).start()
         stack.callback(reporter.close, attempts=1)
-        guards, live = factories.make_guards(remote, order.model), factories.live_project(settings)
-        deps = ApiDeps(
-            journal=journal,
-            keys=journal.keys,
-            keyring=settings.keyring(journal.keys),
-            catalogue=ProjectCatalogue(live, guards, order.model),
-            model=remote,
-            deltas=LocalDeltas(),
-            metrics=metrics,
-            expose=_api_alone,
-            overview=_api_alone,
-            ready=Remembered(lambda: readiness(journal, remote, live.info, room)),
-            max_body_bytes=settings.max_body_bytes,
-            requests_per_minute=settings.requests_per_minute,
-        )
+        live = factories.live_project(settings)
+        deps = ApiParts(settings, live, journal, room, remote, order.model, remote, metrics).front()
         stop = asyncio.Event()
         asyncio.get_running_loop().add_reader(connection.fileno(), stop.set)
         async with running(Front(deps, api), socket.socket(fileno=order.listener)):
             settle()
             connection.send(None)
             await stop.wait()
-
-
-async def _api_alone(_: str) -> NoReturn:
-    raise AssertionError("the API's process answers this")
 
 
 def main() -> None:

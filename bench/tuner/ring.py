@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.engine.contest import OURS, Taken, Told
 from bench.peers.environment import PeerError
-from bench.tuning.duel import ALONE, DUELS, Outcome, Trainer, fight
+from bench.tuner.duel import ALONE, DUELS, Outcome, Trainer, fight
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.calling.categories import ROWS, Category
 from bench.errors import BenchError
 from bench.rows import Row
+from bench.tools.categories import ROWS, Category
 from model.tuner.gate.benches import read_benches
 
 PARTS = ("bfcl_live_ast", "bfcl_irrelevance")

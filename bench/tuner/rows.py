@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bench.engine.contest import OURS
 from bench.rows import Row
-from bench.tuning.duel import ALONE, BEST_OF, DUELS, WARM_STEPS, Duel, Outcome
+from bench.tuner.duel import ALONE, BEST_OF, DUELS, WARM_STEPS, Duel, Outcome
 
 NOBODY = Duel("")
 

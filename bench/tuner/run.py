@@ -19,10 +19,10 @@ from bench.peers.checkpoint import dense_checkpoint
 from bench.peers.environment import PeerError
 from bench.peers.training import write
 from bench.rows import Row
-from bench.tuning.duel import DUELS, WARM_STEPS, Outcome
-from bench.tuning.ring import Ring
-from bench.tuning.rows import rows
-from bench.tuning.workload import lessons
+from bench.tuner.duel import DUELS, WARM_STEPS, Outcome
+from bench.tuner.ring import Ring
+from bench.tuner.rows import rows
+from bench.tuner.workload import lessons
 from model.weights.tiny import embedded_tokenizer
 
 PAGE = "tuning.md"

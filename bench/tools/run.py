@@ -13,23 +13,23 @@ from pathlib import Path
 from rich.console import Console
 
 from agent.config import load_settings
-from bench.calling.asking import Endpoint, Model
-from bench.calling.bars import Bars
-from bench.calling.calibration import reliability
-from bench.calling.categories import Category, chosen, sample
-from bench.calling.checker import Case, Checker
-from bench.calling.diagram import draw
-from bench.calling.experts import perplexity_ratio
-from bench.calling.gain import mean_before, preference_gain
-from bench.calling.outputs import Outputs
-from bench.calling.page import fragment, outcomes
-from bench.calling.play import Played, play_all
-from bench.calling.tally import FREE, Tally, points, rows
 from bench.engine.page import put
 from bench.errors import BenchError
 from bench.peers.peer import Peer
 from bench.platform import Platform
 from bench.rows import Row
+from bench.tools.asking import Endpoint, Model
+from bench.tools.bars import Bars
+from bench.tools.calibration import reliability
+from bench.tools.categories import Category, chosen, sample
+from bench.tools.checker import Case, Checker
+from bench.tools.diagram import draw
+from bench.tools.experts import perplexity_ratio
+from bench.tools.gain import mean_before, preference_gain
+from bench.tools.outputs import Outputs
+from bench.tools.page import fragment, outcomes
+from bench.tools.play import Played, play_all
+from bench.tools.tally import FREE, Tally, points, rows
 from flightloop import Flightloop
 from flightloop.errors import ConfigError
 

@@ -18,21 +18,21 @@ from rich.console import Console
 from agent.config import load_settings
 from agent.evals.confidence_interval import wilson
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
-from bench.calling.asking import CUT_OFF, MOST_TOKENS, Answer, AskFailed, Endpoint, FakeModel, Message, Tool, called
-from bench.calling.calibration import BINS, Point, error, reliability
-from bench.calling.categories import CATEGORIES, ROWS, Category, chosen, sample
-from bench.calling.checker import Case, Checker
-from bench.calling.diagram import draw
-from bench.calling.experts import perplexity_ratio
-from bench.calling.page import fragment, outcomes
-from bench.calling.play import Played
-from bench.calling.run import Wish, measure, play
-from bench.calling.tally import FREE, Tally, points, rows
 from bench.engine.page import BEGIN, END
 from bench.errors import BenchError
 from bench.peers.environment import PeerError, python_of
 from bench.peers.peer import Peer
 from bench.rows import Row
+from bench.tools.asking import CUT_OFF, MOST_TOKENS, Answer, AskFailed, Endpoint, FakeModel, Message, Tool, called
+from bench.tools.calibration import BINS, Point, error, reliability
+from bench.tools.categories import CATEGORIES, ROWS, Category, chosen, sample
+from bench.tools.checker import Case, Checker
+from bench.tools.diagram import draw
+from bench.tools.experts import perplexity_ratio
+from bench.tools.page import fragment, outcomes
+from bench.tools.play import Played
+from bench.tools.run import Wish, measure, play
+from bench.tools.tally import FREE, Tally, points, rows
 from flightloop import Flightloop
 
 SIMPLE, IRRELEVANCE, TURNS = chosen(["simple_python", "irrelevance", "multi_turn_base"])

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.calling.categories import chosen
-from bench.calling.gain import PARTS, mean_before, preference_gain
 from bench.errors import BenchError
 from bench.rows import Row, write
+from bench.tools.categories import chosen
+from bench.tools.gain import PARTS, mean_before, preference_gain
 from flightloop.errors import ConfigError
 
 LIVE = ["live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.evals.confidence_interval import wilson
-from bench.calling.calibration import Point, error, reliability
-from bench.calling.categories import ROWS, Category, Kind
-from bench.calling.play import Played
 from bench.rows import Row
+from bench.tools.calibration import Point, error, reliability
+from bench.tools.categories import ROWS, Category, Kind
+from bench.tools.play import Played
 
 FREE = "_free"
 """Ends the names of rows that were measured without the grammar."""

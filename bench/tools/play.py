@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from bench.calling.asking import Answer, AskFailed, Message, Model
-from bench.calling.categories import Kind
-from bench.calling.checker import Case, Checker, Verdict
+from bench.tools.asking import Answer, AskFailed, Message, Model
+from bench.tools.categories import Kind
+from bench.tools.checker import Case, Checker, Verdict
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Played:
         case: that was put.
         right: as the leaderboard's checker says; False where a request failed.
         why: what is wrong, empty where nothing is.
-        failure: kind of the request's failure (`bench.calling.asking.AskFailed`), None if all were answered.
+        failure: kind of the request's failure (`bench.tools.asking.AskFailed`), None if all were answered.
         turns: the answers of each turn.
         seconds: from the first request to the verdict.
     """

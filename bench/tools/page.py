@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from bench.calling.tally import Tally
 from bench.rows import Row, as_markdown, figure, markdown
+from bench.tools.tally import Tally
 
 Tallies = Mapping[str, Sequence[Tally]]
 """By the suffix of the rows' names: each configuration's."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from bench.calling.asking import Answer, Call, Message, Tool
-from bench.calling.categories import Category
 from bench.peers.peer import Peer
+from bench.tools.asking import Answer, Call, Message, Tool
+from bench.tools.categories import Category
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from bench.peers.protocol import Desk
 from bench.peers.run_tuner import OurTuner
 from bench.peers.training import Lesson, by_length, read, write
 from bench.rows import Row
-from bench.tuning.duel import DUELS
-from bench.tuning.run import Wish, measure
-from bench.tuning.workload import LENGTHS, lessons
+from bench.tuner.duel import DUELS
+from bench.tuner.run import Wish, measure
+from bench.tuner.workload import LENGTHS, lessons
 from model.weights.tiny import embedded_tokenizer, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from bench.calling.calibration import BINS, Bin, error
 from bench.engine.plot import STYLE
+from bench.tools.calibration import BINS, Bin, error
 
 SIDE = 400
 WIDTH, HEIGHT = 620, 540

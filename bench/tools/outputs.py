@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from bench.calling.play import Played
+from bench.tools.play import Played
 
 
 class Outputs:

@@ -1,0 +1,94 @@
+"""Builds what the HTTP API is given, for every way to start it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from agent.api.deps import ApiDeps
+from agent.config import Settings
+from agent.models.chat_model import ChatModel
+from agent.project.catalogue import ProjectCatalogue
+from agent.project.project import LiveProject
+from agent.reporting.overview import Overviews
+from agent.reporting.projector import Projector
+from agent.reporting.readiness import Readiness, Remembered, readiness
+from agent.run.deltas import LocalDeltas
+from agent.serve.factories import make_guards
+from agent.store import StoreJournal
+from agent.store.sql.disk_room import Room
+from observability.metrics import Metrics
+from observability.tracing import Tracing
+from observability.values import Values
+
+
+@dataclass(frozen=True)
+class ApiParts:
+    """What the front and the API have in common.
+
+    Attributes:
+        model: answers completions; ``name`` is what it is called.
+        probed: the model that readiness asks; None: one that may sleep, which a probe would wake up.
+        room: on the journal's disk.
+    """
+
+    settings: Settings
+    live: LiveProject
+    journal: StoreJournal
+    room: Room
+    model: ChatModel
+    name: str
+    probed: ChatModel | None
+    metrics: Metrics
+
+    def front(self) -> ApiDeps:
+        """For the process that answers stops and probes itself and passes on the rest."""
+        return self._made(LocalDeltas(), ready=Remembered(self._ready), expose=_api_alone, overview=_api_alone)
+
+    def api(
+        self,
+        deltas: LocalDeltas,
+        tracing: Tracing,
+        projector: Projector,
+        values: Callable[[], Awaitable[Values]],
+        expose: Callable[[str], Awaitable[tuple[bytes, str]]],
+    ) -> ApiDeps:
+        """For the process that answers everything.
+
+        Args:
+            values: the present values of all metrics.
+            expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
+        """
+        return self._made(
+            deltas,
+            ready=self._ready,
+            expose=expose,
+            overview=Overviews(self.journal, values, projector.values, projector.alone),
+            room=self.room,
+            prices=self.settings.prices,
+            tenants=self.settings.tenants,
+            tracing=tracing,
+            interrupt_max_silence_s=self.settings.interrupt_max_silence_s,
+        )
+
+    async def _ready(self) -> Readiness:
+        return await readiness(self.journal, self.probed, self.live.info, self.room)
+
+    def _made(self, deltas: LocalDeltas, **more: Any) -> ApiDeps:
+        return ApiDeps(
+            journal=self.journal,
+            keys=self.journal.keys,
+            keyring=self.settings.keyring(self.journal.keys),
+            catalogue=ProjectCatalogue(self.live, make_guards(self.model, self.name), self.name),
+            model=self.model,
+            deltas=deltas,
+            metrics=self.metrics,
+            max_body_bytes=self.settings.max_body_bytes,
+            requests_per_minute=self.settings.requests_per_minute,
+            **more,
+        )
+
+
+async def _api_alone(_: str) -> NoReturn:
+    raise AssertionError("the API's process answers this")

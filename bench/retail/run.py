@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agent.serve.home import open_home
 from bench.engine.page import put
 from bench.errors import BenchError
 from bench.platform import Platform
@@ -109,6 +110,7 @@ def _through_a_platform(
     """The conversations, and the name of the model that led them."""
     home, shop = folder / "home", image(retail.shop)
     database = home / "data" / FILE
+    open_home(home)  # before the database is there: a home that holds files already may be somebody else's
     project = write_project(folder / "project", retail.policy)
     settings = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     renew(database, shop)

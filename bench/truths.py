@@ -40,6 +40,12 @@ def shows_markup(text: str) -> bool:
     return any(isinstance(one, dict) and {"name", "goal", "tools", "function"} & one.keys() for one in found)
 
 
+def markup_row(answers: Sequence[str], suffix: str = "") -> Row:
+    """``markup_shown``: answers in which a user reads a call or a plan. None is right."""
+    shown = sum(map(shows_markup, answers))
+    return Row(f"markup_shown{suffix}", shown, "answers", higher_is_better=False, cases=len(answers))
+
+
 def false_claims(exchanges: Sequence[Exchange]) -> Iterator[str]:
     """Sentences of a conversation's answers that say a write was made, of which none has succeeded by then."""
     done: set[str] = set()
@@ -67,7 +73,7 @@ def rows(conversations: Sequence[Sequence[Exchange]]) -> list[Row]:
     answers = [text_of(one.run.output or []) for exchanges in conversations for one in exchanges]
     claims = [claim for exchanges in conversations for claim in false_claims(exchanges)]
     return [
-        Row("markup_shown", sum(map(shows_markup, answers)), "answers", higher_is_better=False, cases=len(answers)),
+        markup_row(answers),
         Row(
             "support_false_claims",
             len(claims),

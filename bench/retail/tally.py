@@ -13,6 +13,7 @@ from rich.table import Table
 from agent.evals.confidence_interval import wilson
 from bench.retail.play import Played
 from bench.rows import Row, as_markdown, median_row
+from bench.truths import markup_row
 
 NOTE = "scripted customer: not tau2-bench's official setting, not to be compared with its leaderboard"
 
@@ -33,6 +34,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
         found.append(_share("retail_told", told, "tasks that want something told"))
     return [
         *found,
+        markup_row([turn.answer for one in played for turn in one.turns]),
         Row("retail_turns", len(seconds) / len(played), "turns", higher_is_better=False, note=NOTE),
         Row("retail_turn_seconds", sum(seconds) / len(seconds), "s", higher_is_better=False, note=NOTE),
         replace(median_row("retail_turn_seconds_median", seconds, "s", higher_is_better=False), note=NOTE),

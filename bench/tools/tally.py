@@ -11,6 +11,7 @@ from bench.rows import Row
 from bench.tools.calibration import Point, error, reliability
 from bench.tools.categories import ROWS, Category, Kind
 from bench.tools.play import Played
+from bench.truths import markup_row
 
 FREE = "_free"
 """Ends the names of rows that were measured without the grammar."""
@@ -66,6 +67,7 @@ def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[
     made += [
         *_calibration(tallies, suffix),
         Row(f"bfcl_failures{suffix}", failures.total(), "cases", higher_is_better=False, note=told or None),
+        markup_row([answer.text for tally in tallies for each in tally.played for answer in each.answers], suffix),
         Row(f"bfcl_requests_per_second{suffix}", asked / seconds, "requests/s"),
     ]
     return made

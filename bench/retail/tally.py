@@ -34,7 +34,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
         found.append(_share("retail_told", told, "tasks that want something told"))
     return [
         *found,
-        markup_row([turn.answer for one in played for turn in one.turns]),
+        replace(markup_row([turn.answer for one in played for turn in one.turns]), note=NOTE),
         Row("retail_turns", len(seconds) / len(played), "turns", higher_is_better=False, note=NOTE),
         Row("retail_turn_seconds", sum(seconds) / len(seconds), "s", higher_is_better=False, note=NOTE),
         replace(median_row("retail_turn_seconds_median", seconds, "s", higher_is_better=False), note=NOTE),

@@ -6,7 +6,7 @@ import asyncio
 
 from agent.config import Settings
 from agent.run.deltas import LocalDeltas
-from agent.serve import factories
+from agent.serve import factories, open_files
 from agent.serve.signals import stop_on_signals
 from observability.tracing import Tracing, close, setup
 
@@ -18,6 +18,7 @@ async def work(settings: Settings) -> None:
         ConfigError: a setting, the project or the model server is not usable.
     """
     stop = stop_on_signals()
+    open_files.raise_limit()
     live = factories.live_project(settings)
     model = factories.remote_model(settings)
     name = await factories.model_name(settings, model)

@@ -26,7 +26,7 @@ from guardrails.rails.injection import injection_rail
 from guardrails.rails.normalise import normalise_rail
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.watch import detector_of
-from guardrails.types import Judge, Judgement, Rail, Subject
+from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
@@ -68,7 +68,7 @@ def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:
     return [detector for detector in found if detector], strip
 
 
-async def _nothing(subject: Subject) -> Judgement:
+async def _nothing(checked: Checked) -> Judgement:
     """A stage whose policy says ``rails: []``: allowed on purpose."""
     return Judgement()
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from flightloop.chat import ToolDef
 from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.policy import Policy
-from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject, severest
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
 
 class Layered:
@@ -23,11 +23,11 @@ class Layered:
         self._guards = guards
         self.policy = _policy([guard.policy for guard in guards])
 
-    async def check(self, subject: Subject) -> Ruling:
+    async def check(self, checked: Checked) -> Ruling:
         rulings: list[Ruling] = []
         for guard in self._guards:
-            rulings.append(ruling := await guard.check(subject))
-            subject = _passed_on(subject, ruling)
+            rulings.append(ruling := await guard.check(checked))
+            checked = _passed_on(checked, ruling)
         return _together(rulings)
 
     async def narrow(
@@ -61,14 +61,14 @@ class _Streams:
         return _together([stream.ruling() for stream in self._streams])
 
 
-def _passed_on(subject: Subject, ruling: Ruling) -> Subject:
-    call, context = subject.call, subject.context
+def _passed_on(checked: Checked, ruling: Ruling) -> Checked:
+    call, context = checked.call, checked.context
     if call is not None and ruling.arguments is not None and ruling.arguments != call.arguments:
-        changed = CallSubject(call.call_id, call.spec, ruling.arguments)
+        changed = CheckedCall(call.call_id, call.spec, ruling.arguments)
         if call.args_sha256 in context.approved_args:  # a person approved it as it was before the redaction
             context = replace(context, approved_args=context.approved_args | {changed.args_sha256})
         call = changed
-    return replace(subject, text=ruling.text, call=call, context=replace(context, tainted=ruling.tainted))
+    return replace(checked, text=ruling.text, call=call, context=replace(context, tainted=ruling.tainted))
 
 
 def _together(rulings: Sequence[Ruling]) -> Ruling:

@@ -110,7 +110,7 @@ async def no_past(args_sha256: str | None = None, tool: str | None = None) -> Pa
 
 @dataclass(frozen=True)
 class GuardContext:
-    """The run that a subject belongs to.
+    """The run that a checked text or call belongs to.
 
     ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
     plan; ``results`` the tool results so far, as text; ``trusted_results`` those among them that
@@ -120,7 +120,7 @@ class GuardContext:
     person was asked about (see ``asked_about``). ``facts`` knows what
     the agent can look up; ``looked_up`` are those among the results that come from there. ``writers`` are the tools
     with which the agent can change something, ``writes`` their calls in this run, in order; ``past`` reads the rest of
-    the session. ``memo`` keeps what rails work out about these texts for the run's next subjects.
+    the session. ``memo`` keeps what rails work out about these texts for the run's next checks.
     """
 
     tenant_id: str = "default"
@@ -158,7 +158,7 @@ def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class CallSubject:
+class CheckedCall:
     """A tool call; at stage ``tool_result`` the call that the result belongs to.
 
     Attributes:
@@ -198,15 +198,15 @@ class CallSubject:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One thing to check. ``text`` is empty at stage ``tool_call``, where ``call`` is the subject."""
+class Checked:
+    """The text or call under check. At stage ``tool_call`` it is ``call``, and ``text`` is empty."""
 
     stage: Stage
     text: str
     context: GuardContext
-    call: CallSubject | None = None
+    call: CheckedCall | None = None
     stopped: bool = False
-    """Whoever it is about was stopped: no model is asked about it any more, and what would need one is refused."""
+    """The run was stopped: no model is asked any more, and a check that needs one refuses."""
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ class Judgement:
         return severest(verdict.action for verdict in self.verdicts)
 
 
-Rail = Callable[[Subject], Awaitable[Judgement]]
-"""Checks one subject. Combinators return a Rail again."""
+Rail = Callable[[Checked], Awaitable[Judgement]]
+"""Checks a text or call. Combinators return a Rail again."""
 
 Judge = Callable[[str], Awaitable[str]]
 """A prompt to a model; its answer as text."""
@@ -270,7 +270,7 @@ class Guarding(Protocol):
     @property
     def policy(self) -> Policy: ...
 
-    async def check(self, subject: Subject) -> Ruling: ...
+    async def check(self, checked: Checked) -> Ruling: ...
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]: ...

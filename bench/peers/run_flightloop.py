@@ -51,7 +51,7 @@ from flightloop.verdicts import Action
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy
-from guardrails.types import GuardContext, Ruling, Subject
+from guardrails.types import Checked, GuardContext, Ruling
 from observability.aggregator import Aggregator
 from observability.config import ObservabilityConfig, TracingConfig
 from observability.metrics import Metrics
@@ -152,9 +152,9 @@ class Ungated:
 
     policy = default_policy()
 
-    async def check(self, subject: Subject) -> Ruling:
-        arguments = subject.call.arguments if subject.call else None
-        return Ruling(Action.ALLOW, subject.text, arguments, (), "", subject.context.tainted)
+    async def check(self, checked: Checked) -> Ruling:
+        arguments = checked.call.arguments if checked.call else None
+        return Ruling(Action.ALLOW, checked.text, arguments, (), "", checked.context.tainted)
 
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()

@@ -24,7 +24,7 @@ from guardrails.rails.normalise import normalise
 from guardrails.rails.said import Said
 from guardrails.rails.words import stands_in
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
+from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail, severest
 
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
@@ -52,10 +52,10 @@ _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](
 def arguments_rail(document: PolicyDocument) -> Rail:
     """Allow-list, plan lock, argument rules and ask rules."""
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = _call(subject), subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = _call(checked), checked.context
         problems = await aside(
-            _characters(subject, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
+            _characters(checked, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
             lambda: [
                 *_not_allowed(document, context, call.spec.name),
                 *_off_plan(document, context, call),
@@ -63,7 +63,7 @@ def arguments_rail(document: PolicyDocument) -> Rail:
                 *_asked(document, context, call),
             ],
         )
-        return _judgement("arguments", subject, problems)
+        return _judgement("arguments", checked, problems)
 
     return check
 
@@ -71,18 +71,18 @@ def arguments_rail(document: PolicyDocument) -> Rail:
 def origin_rail(document: PolicyDocument) -> Rail:
     """Where a sink argument's value comes from, and whether a tainted run may write."""
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = _call(subject), subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = _call(checked), checked.context
         problems: list[Problem] = []
         if call.spec.sinks and document.tools.sinks is not Action.ALLOW:
-            for name in await aside(_characters(subject, evidence=True), _unknown_sinks, call, context):
+            for name in await aside(_characters(checked, evidence=True), _unknown_sinks, call, context):
                 reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
         if context.tainted and watched and document.tools.tainted_writes is not Action.ALLOW:
             reason = "a tool result looked like an instruction, and this call changes something"
             problems.append((document.tools.tainted_writes, "tainted", reason))
-        return _judgement("origin", subject, problems)
+        return _judgement("origin", checked, problems)
 
     return check
 
@@ -90,17 +90,17 @@ def origin_rail(document: PolicyDocument) -> Rail:
 def egress_rail(document: PolicyDocument) -> Rail:
     """Addresses in the arguments of a tool that reaches the network, and in any sink argument."""
 
-    async def check(subject: Subject) -> Judgement:
-        call = _call(subject)
+    async def check(checked: Checked) -> Judgement:
+        call = _call(checked)
         reaches = Permission.NETWORK in call.spec.permissions
         watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-        named = await aside(_characters(subject), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
+        named = await aside(_characters(checked), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
         problems: list[Problem] = [
             (Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts")
             for host, port in named
             if not permitted(host, document.egress.hosts, port)
         ]
-        return _judgement("egress", subject, problems)
+        return _judgement("egress", checked, problems)
 
     return check
 
@@ -108,11 +108,11 @@ def egress_rail(document: PolicyDocument) -> Rail:
 def plan_rail(document: PolicyDocument) -> Rail:
     """A plan may only name tools that its agent may call."""
 
-    async def check(subject: Subject) -> Judgement:
+    async def check(checked: Checked) -> Judgement:
         problems = [
-            problem for tool in subject.context.plan for problem in _not_allowed(document, subject.context, tool)
+            problem for tool in checked.context.plan for problem in _not_allowed(document, checked.context, tool)
         ]
-        return _judgement("plan", subject, problems)
+        return _judgement("plan", checked, problems)
 
     return check
 
@@ -130,23 +130,23 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
-def _characters(subject: Subject, *, evidence: bool = False) -> int:
+def _characters(checked: Checked, *, evidence: bool = False) -> int:
     """Of what is searched: the arguments, and the ``evidence`` if they are looked for there."""
-    own = sum(map(most_characters, leaves(_call(subject).arguments)))
-    return own + subject.context.characters if evidence else own
+    own = sum(map(most_characters, leaves(_call(checked).arguments)))
+    return own + checked.context.characters if evidence else own
 
 
-def _unknown_sinks(call: CallSubject, context: GuardContext) -> list[str]:
+def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
     """Sink arguments for whose values nobody vouches."""
     given = {name: leaves(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None}
     said = Said.of(context) if given else None
     return [name for name, values in given.items() if said and not all(map(said.vouches_for, values))]
 
 
-def _call(subject: Subject) -> CallSubject:
-    if subject.call is None:
+def _call(checked: Checked) -> CheckedCall:
+    if checked.call is None:
         raise ValueError("a tool call without its call")
-    return subject.call
+    return checked.call
 
 
 def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> Iterator[Problem]:
@@ -155,12 +155,12 @@ def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> 
         yield Action.BLOCK, "allow_list", f"{tool} is not allowed for agent {context.agent!r}"
 
 
-def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     if document.tools.lock_to_plan != "off" and call.spec.writes and call.spec.name not in context.plan:
         yield Action(document.tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
 
 
-def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     filled = _filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
         if name not in filled:
@@ -175,21 +175,21 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSub
             yield Action.BLOCK, "argument", f"{name} does not stand in the user's own words"
 
 
-def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     for rule in document.tools.ask:
         if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, _filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
             yield Action.ASK, label, rule.reason or f"the policy wants a person to decide about {call.spec.name}"
 
 
-def _filled(call: CallSubject) -> dict[str, Any]:
+def _filled(call: CheckedCall) -> dict[str, Any]:
     """The arguments, with what the tool itself puts in the place of those that are left out."""
     declared = call.spec.parameters.get("properties", {})
     defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
     return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
 
 
-def _has_unknown_default(call: CallSubject, name: str) -> bool:
+def _has_unknown_default(call: CheckedCall, name: str) -> bool:
     """Whether only the tool's code knows what it takes in the place of an argument: a ``default_factory``, a server."""
     declared = call.spec.parameters.get("properties", {}).get(name)
     required = call.spec.parameters.get("required", ())
@@ -246,11 +246,11 @@ def _bare(text: str) -> Iterator[Address]:
                 yield from addresses_of(f"https://{address}")
 
 
-def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:
+def _judgement(rail: str, checked: Checked, problems: list[Problem]) -> Judgement:
     verdict = Verdict(
         action=severest(action for action, _, _ in problems),
         rail=rail,
-        stage=subject.stage,
+        stage=checked.stage,
         reason="; ".join(dict.fromkeys(reason for _, _, reason in problems)),
         labels=list(dict.fromkeys(label for _, label, _ in problems)),
     )

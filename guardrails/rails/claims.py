@@ -26,7 +26,7 @@ from guardrails.rails.objects import Objects
 from guardrails.rails.verbs import ELSEWHERE
 from guardrails.rails.yes import Yes, last_writes, yes_in
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Past, Rail, Subject, Write
+from guardrails.types import Checked, Judgement, Past, Rail, Write
 
 RAIL = "claims"
 LABEL = "false_claim"
@@ -52,8 +52,8 @@ _SHOWN = 200
 
 
 def claims_rail(document: PolicyDocument) -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        context, text = subject.context, subject.text
+    async def check(checked: Checked) -> Judgement:
+        context, text = checked.context, checked.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
         repeated = next((part for part in _TOLD_TO_MODEL if part in text and part not in context.user_text), None)
         echoed = repeated if context.run_id or acts else None
@@ -63,10 +63,10 @@ def claims_rail(document: PolicyDocument) -> Rail:
         if not (said or echoed or yes_in(text)):
             return Judgement()
         past = await context.past()
-        found = await aside(_characters(subject, past, said), _false, subject, past, said, acts)
+        found = await aside(_characters(checked, past, said), _false, checked, past, said, acts)
         if echoed:
             found = _Found([_Said(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told")
-        return _judgement(document.tools.false_claims, subject, found)
+        return _judgement(document.tools.false_claims, checked, found)
 
     return check
 
@@ -102,18 +102,18 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
     return [*starmap(_Said, found.items()), *(_Said(claim, {}, elsewhere=True) for claim in others)]
 
 
-def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
+def _characters(checked: Checked, past: Past, said: Sequence[_Said]) -> int:
     """Of all that claims are compared with; a call that a claim is compared with counts as some, too."""
-    writes = (*subject.context.writes, *past.delegated, *past.writes)
+    writes = (*checked.context.writes, *past.delegated, *past.writes)
     compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
-    return most_characters(subject.text) + most_characters(past.asked) + subject.context.characters + compared
+    return most_characters(checked.text) + most_characters(past.asked) + checked.context.characters + compared
 
 
-def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
-    context = subject.context
+def _false(checked: Checked, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
+    context = checked.context
     own = (*context.writes, *past.delegated)
     told = Told(context)
-    yes = Yes.of(subject.text, past.asked, acts)
+    yes = Yes.of(checked.text, past.asked, acts)
     if yes is not None and not yes.borne_out(context, past, told):
         false = [_Said(Claim(yes.sentence, yes.sentence, ""), yes.acts)]
         return _Found(false, last_writes(context, past))
@@ -142,17 +142,17 @@ def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[st
     return _Found([one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)], own)
 
 
-def _judgement(action: Action, subject: Subject, found: _Found) -> Judgement:
+def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
     false = found.false
     if not false:
-        return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=subject.stage),))
+        return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=checked.stage),))
     told = list(dict.fromkeys(one.claim.sentence for one in false))
-    starts = [(subject.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
+    starts = [(checked.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
     tools = " or ".join(dict.fromkeys(tool for one in false for tool in one.tools)) or "a tool"
     verdict = Verdict(
         action=action,
         rail=RAIL,
-        stage=subject.stage,
+        stage=checked.stage,
         reason=found.reason or f"it says that {tools} was called, and {UNSUPPORTED}",
         labels=[LABEL],
         spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],

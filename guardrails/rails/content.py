@@ -19,7 +19,7 @@ from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.document import ContentEntry
 from guardrails.ngrams import BUCKETS, features, windows
-from guardrails.types import Judge, Judgement, Rail, Subject
+from guardrails.types import Checked, Judge, Judgement, Rail
 
 CATEGORIES = ("toxicity", "hate")
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "content.safetensors"
@@ -58,16 +58,16 @@ def load_content_model(path: Path) -> ContentModel:
 def content_rail(entry: ContentEntry, judge: Judge | None) -> Rail:
     path = Path(entry.weights) if entry.weights else DEFAULT_WEIGHTS
 
-    async def check(subject: Subject) -> Judgement:
-        scores = await aside(len(subject.text), load_content_model(path).scores, subject.text)
+    async def check(checked: Checked) -> Judgement:
+        scores = await aside(len(checked.text), load_content_model(path).scores, checked.text)
         score = scores["toxicity"]
         action, reason = Action.ALLOW, ""
         if entry.block_at is not None and score >= entry.block_at:
             action, reason = Action.BLOCK, f"offensive language: {score:.2f}"
         elif entry.judge_from is not None and score >= entry.judge_from:
-            action, reason = await _judged(None if subject.stopped else judge, subject.text)
+            action, reason = await _judged(None if checked.stopped else judge, checked.text)
         return Judgement(
-            (Verdict(action=action, rail="content", stage=subject.stage, reason=reason, scores=scores),),
+            (Verdict(action=action, rail="content", stage=checked.stage, reason=reason, scores=scores),),
         )
 
     return check

@@ -22,7 +22,7 @@ from guardrails.rails.verbs import gerunds, participles
 from guardrails.rails.words import plain
 from guardrails.rails.yes import asks_whether
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, Judgement, Rail, Subject
+from guardrails.types import Checked, CheckedCall, Judgement, Rail
 
 LABEL = "forbidden"
 _NOT = r"(?:do\s+not|don['’]?t|never|please\s+not|rather\s+not)"
@@ -52,21 +52,21 @@ _NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
 def forbidden_rail(document: PolicyDocument) -> Rail:
     action, harmless = document.tools.forbidden_writes, document.tools.harmless
 
-    async def check(subject: Subject) -> Judgement:
-        call = subject.call
+    async def check(checked: Checked) -> Judgement:
+        call = checked.call
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
-        asked = (await subject.context.past(call.args_sha256)).asked
+        asked = (await checked.context.past(call.args_sha256)).asked
         reason = await aside(most_characters(asked), why_not, asked, call)
         if reason is None:
             return Judgement()
-        verdict = Verdict(action=action, rail="forbidden", stage=subject.stage, reason=reason, labels=[LABEL])
+        verdict = Verdict(action=action, rail="forbidden", stage=checked.stage, reason=reason, labels=[LABEL])
         return Judgement((verdict,))
 
     return check
 
 
-def why_not(asked: str, call: CallSubject) -> str | None:
+def why_not(asked: str, call: CheckedCall) -> str | None:
     """Why somebody's words speak against a call; None: they don't."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
@@ -76,7 +76,7 @@ def why_not(asked: str, call: CallSubject) -> str | None:
     return None
 
 
-def forbids(asked: str, call: CallSubject) -> bool:
+def forbids(asked: str, call: CheckedCall) -> bool:
     """Whether somebody's words forbid a call."""
     act = Act.of(call.spec)
     if act is None or not act.verbs:
@@ -143,7 +143,7 @@ def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Patte
     return regex.compile(every, regex.IGNORECASE), regex.compile(rf"{verb}\b", regex.IGNORECASE)
 
 
-def _values(call: CallSubject) -> frozenset[str]:
+def _values(call: CheckedCall) -> frozenset[str]:
     return frozenset(text for value in call.arguments.values() for leaf in leaves(value) if (text := plain(leaf)))
 
 

@@ -1,4 +1,4 @@
-"""Makes a rail of a finder: over a subject's text, and over the arguments of a call."""
+"""Makes a rail of a finder: over a text, and over the arguments of a call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.finders import Finder, Finding, merged, redact
 from guardrails.rails.normalise import unescaped_places
-from guardrails.types import GuardContext, Judgement, Rail, Subject
+from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 MOST_SPANS = 256
 """Places that a verdict lists: what is recorded of a text stays small beside it."""
@@ -70,28 +70,28 @@ def verdict_of(detector: Detector, stage: Stage, findings: list[Finding]) -> Ver
 def detector_rail(detector: Detector) -> Rail:
     """Verdict spans refer to the text as this rail got it; for a call they refer to the value they were found in."""
 
-    async def check(subject: Subject) -> Judgement:
-        text, context = subject.text, subject.context
-        if subject.stage is Stage.TOOL_CALL and subject.call is not None:
-            given = subject.call.arguments
+    async def check(checked: Checked) -> Judgement:
+        text, context = checked.text, checked.context
+        if checked.stage is Stage.TOOL_CALL and checked.call is not None:
+            given = checked.call.arguments
             characters = sum(map(len, leaves(given))) + context.characters
-            return await aside(characters, _check_arguments, detector, subject, given)
+            return await aside(characters, _check_arguments, detector, checked, given)
         findings = await aside(len(text), detector.found, text)
         if findings:  # the evidence is only searched for what was found
             findings = await aside(len(text) + context.characters, detector.left, text, findings, context)
         replaced = detector.action is Action.REDACT and bool(findings)
         return Judgement(
-            (verdict_of(detector, subject.stage, findings),), text=redact(text, findings) if replaced else None
+            (verdict_of(detector, checked.stage, findings),), text=redact(text, findings) if replaced else None
         )
 
     return check
 
 
-def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, Any]) -> Judgement:
+def _check_arguments(detector: Detector, checked: Checked, arguments: dict[str, Any]) -> Judgement:
     found: list[Finding] = []
 
     def visit(text: str) -> str:
-        findings = detector.spans(text, subject.context)
+        findings = detector.spans(text, checked.context)
         found.extend(findings)
         return redact(text, findings)
 
@@ -99,9 +99,9 @@ def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, 
         clean = map_scalars(arguments, visit)
     except KeysClash:
         reason = "two names within the arguments would be the same without what was found"
-        return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=subject.stage, reason=reason),))
+        return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=checked.stage, reason=reason),))
     replaced = detector.action is Action.REDACT and bool(found)
-    return Judgement((verdict_of(detector, subject.stage, found),), arguments=clean if replaced else None)
+    return Judgement((verdict_of(detector, checked.stage, found),), arguments=clean if replaced else None)
 
 
 class KeysClash(Exception):

@@ -18,7 +18,7 @@ from guardrails.aside import aside
 from guardrails.document import GroundednessEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.words import EMAIL, number_of, numbers_in
-from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject
+from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement
 
 _MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}
 _MONTHS |= {name.lower(): index for index, name in enumerate(month_abbr) if name} | {"sept": 9}
@@ -79,8 +79,8 @@ class Evidence:
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
     """``scores["groundedness"]``: supported claims / claims, 1 is good; absent where nothing was claimed."""
 
-    async def check(subject: Subject) -> Judgement:
-        text, context = subject.text, subject.context
+    async def check(checked: Checked) -> Judgement:
+        text, context = checked.text, checked.context
         known = await context.facts(text, context.user_text)
         claimed = await aside(len(text), lambda: list(claims(text)))
         stated = [claim for claim in claimed if not any(_overlap(claim, one) for one in known)]
@@ -98,7 +98,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         verdict = Verdict(
             action=entry.action if score < entry.minimum else Action.ALLOW,
             rail="groundedness",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=_reason(unsupported, wrong, count),
             spans=sorted(spans, key=lambda span: span.start)[:MOST_SPANS],
             scores={"groundedness": round(score, 4)} if count else {},

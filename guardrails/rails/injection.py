@@ -23,7 +23,7 @@ from guardrails.document import InjectionEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.normalise import normalise, unescaped
 from guardrails.spelling import FORMULAS, most_characters
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 RULES_PATH = Path(__file__).with_name("injection.yaml")
 WINDOW = 600
@@ -130,16 +130,16 @@ def _score(rules_hit: Iterable[Rule]) -> float:
 
 
 def injection_rail(entry: InjectionEntry) -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        hits = await aside(most_characters(subject.text), scan, subject.text, subject.stage is Stage.TOOL_RESULT)
-        untrusted = entry.taint_untrusted and subject.call is not None and subject.call.spec.returns_untrusted
+    async def check(checked: Checked) -> Judgement:
+        hits = await aside(most_characters(checked.text), scan, checked.text, checked.stage is Stage.TOOL_RESULT)
+        untrusted = entry.taint_untrusted and checked.call is not None and checked.call.spec.returns_untrusted
         tainted = untrusted or (entry.taint_at is not None and hits.score >= entry.taint_at)
         action = _action(entry, hits.score)
         labels = [*hits.labels, *(["tainted"] if tainted else [])]
         verdict = Verdict(
             action=action,
             rail="injection",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=f"looks like instructions to the model: {', '.join(hits.labels)}" if hits.labels else "",
             spans=list(hits.spans),
             scores={"injection": hits.score},

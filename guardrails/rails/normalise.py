@@ -12,7 +12,7 @@ from functools import lru_cache
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.spelling import compatible
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 _RANGES = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -114,15 +114,15 @@ def _written(escape: re.Match[str]) -> str | None:
 
 
 def normalise_rail() -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        clean = await aside(len(subject.text), visible, subject.text)
-        if clean == subject.text:
-            return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=subject.stage),))
-        hidden = sum(character in _INVISIBLE for character in subject.text)
+    async def check(checked: Checked) -> Judgement:
+        clean = await aside(len(checked.text), visible, checked.text)
+        if clean == checked.text:
+            return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=checked.stage),))
+        hidden = sum(character in _INVISIBLE for character in checked.text)
         verdict = Verdict(
             action=Action.REDACT,
             rail="normalise",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=f"{hidden} invisible characters removed" if hidden else "letters in disguise written plainly",
             labels=["invisible"] if hidden else [],
         )

@@ -8,7 +8,7 @@ from guardrails.aside import LONG, aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 LABEL = "repeated"
 REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
@@ -31,8 +31,8 @@ def repeats_rail(document: PolicyDocument) -> Rail:
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = subject.call, subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = checked.call, checked.context
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         past = await context.past(call.args_sha256)
@@ -47,7 +47,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         done = [write for write in (*own, *others) if write.may_be_done]
         known = any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in done)
         reason = REPEATED if known else UNSURE
-        return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))
+        return Judgement((Verdict(action=action, rail="repeats", stage=checked.stage, reason=reason, labels=[LABEL]),))
 
     return check
 

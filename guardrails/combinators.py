@@ -1,7 +1,7 @@
-"""Rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
+"""Builds rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
 
 The severest action wins. A rail that raises, or returns anything but a ``Judgement``, has made no
-decision, and no decision is a block.
+decision, and a missing decision blocks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import Checked, Judgement, Rail
 
 FAIL_OPEN = "fail_open"
-"""Label of a verdict that allows because the policy lets this stage fail open."""
+"""Label of a verdict that allows only because the policy lets the stage fail open."""
 
 Clock = Callable[[], float]
 
@@ -34,7 +34,7 @@ def failure(checked: Checked, rail: str, reason: str, fail_open: bool = False) -
 def named(
     name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time.perf_counter, policy_sha256: str = ""
 ) -> Rail:
-    """Times the rail, names its verdicts and its policy, and turns its failure into a verdict."""
+    """Wraps a rail: times it, stamps its verdicts with name and policy, and turns its failure into a verdict."""
 
     async def check(checked: Checked) -> Judgement:
         began = clock()
@@ -57,9 +57,9 @@ def named(
 
 
 def chain(*rails: Rail) -> Rail:
-    """One after the other, each on what the one before left; a block ends the chain.
+    """Runs rails in order, each on the output of the one before. A block ends the chain.
 
-    Without rails there is no decision: the chain blocks.
+    A chain without rails makes no decision, so it blocks.
     """
 
     async def check(checked: Checked) -> Judgement:
@@ -80,9 +80,8 @@ def chain(*rails: Rail) -> Rail:
 def parallel(*rails: Rail) -> Rail:
     """Runs each rail on the same text or call, whatever the others say.
 
-    They take turns: rails seldom wait, and a task for each costs more than most of them.
-
-    Two rails that both replace the same thing cannot be reconciled: that is a block.
+    The rails run one after the other: they seldom wait, and a task for each costs more than most of them.
+    If two rails replace the same thing, the result is a block.
     """
 
     async def check(checked: Checked) -> Judgement:
@@ -103,7 +102,7 @@ def parallel(*rails: Rail) -> Rail:
 
 
 def for_tools(names: Iterable[str], rail: Rail) -> Rail:
-    """The rail for calls and results of these tools (exact names); others pass."""
+    """Applies the rail to calls and results of these tools (exact names); others pass."""
     chosen = frozenset(names)
 
     async def check(checked: Checked) -> Judgement:
@@ -114,7 +113,7 @@ def for_tools(names: Iterable[str], rail: Rail) -> Rail:
 
 
 def for_stages(stages: Iterable[Stage], rail: Rail) -> Rail:
-    """The rail at these stages; other stages pass."""
+    """Applies the rail at these stages; other stages pass."""
     chosen = frozenset(stages)
 
     async def check(checked: Checked) -> Judgement:

@@ -1,4 +1,4 @@
-"""A constitution: the model criticises its own answer by written principles and revises it."""
+"""Constitution: the model checks its answer against written principles and revises it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: Rail) -> Rail:
-    """Critique, then at most ``max_revisions`` times revise, recheck with the other rails and criticise again.
+    """Critiques an answer, then at most ``max_revisions`` times revises it, rechecks it with the other rails and
+    critiques it again.
 
-    An answer that still breaks a principle, or that the judge gives no clear word on, is blocked.
+    Blocks an answer that still breaks a principle, or that gets no clear answer from the judge.
     """
 
     async def check(checked: Checked) -> Judgement:
@@ -45,7 +46,7 @@ def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: 
 
 
 async def _objection(constitution: Constitution, judge: Judge, text: str) -> str | None:
-    """What the judge objects to; None where it says OK. Anything unclear is an objection."""
+    """The judge's objection; None when it answers OK. An unclear answer counts as an objection."""
     answer = (await judge(_critique_prompt(constitution, text))).strip()
     if answer.upper().rstrip(".!") == "OK":
         return None

@@ -1,4 +1,4 @@
-"""The guard: one compiled policy, asked at every stage. Fails closed."""
+"""The guard: runs a compiled policy at every stage. Fails closed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from guardrails.policy import Policy
 from guardrails.types import Checked, GuardContext, Judge, Judgement, Rail, Ruling, asked_about, severest
 
 APPROVED = "approved"
-"""Label of a verdict that would have asked, had a person not approved this call already."""
+"""Label of a verdict that would ask, if a person had not approved this call already."""
 
 
 class Guard:
-    """Judges every step of a run by one policy. Immutable; shared by all runs under that policy.
+    """Checks every step of a run against one policy. Immutable; shared by all runs under that policy.
 
     Args:
-        judge: a model to ask in the grey band and for the constitution. A policy that needs one
-            blocks without it.
-        clock: seconds, for measuring a stage's time.
-        rails: rails of stages to use instead of the policy's, for programs that bring their own.
+        judge: model for the grey band of the content rail and for the constitution. Without it, a policy
+            that needs one blocks.
+        clock: seconds, to measure a stage's time.
+        rails: rails that replace those of the policy at some stages, for programs with their own checks.
     """
 
     def __init__(
@@ -46,8 +46,11 @@ class Guard:
         self._detectors, self._strip = detectors(policy.document)
 
     async def check(self, checked: Checked) -> Ruling:
-        """The ruling on one text or call: an exception, an overrun, or no decision is a block, unless the policy
-        lets the stage fail open, which the verdict then says. Never raises but on cancellation."""
+        """The ruling on one text or call. Raises only when cancelled.
+
+        An exception, a timeout or a missing decision blocks, unless the policy lets the stage fail open; the
+        verdict then has the label ``fail_open``.
+        """
         judgement = await self._judged(checked)
         verdicts = tuple(self._stamped(verdict, checked.stage) for verdict in _approved(checked, judgement.verdicts))
         action = severest(verdict.action for verdict in verdicts)
@@ -65,13 +68,13 @@ class Guard:
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]:
-        """The tools to offer the model, their schemas narrowed; see ``guardrails.narrow``."""
+        """The tools to offer to the model, with narrowed schemas; see ``guardrails.narrow``."""
         document = self.policy.document
         with on_behalf_of(context.tenant_id):
             return await aside(unread_characters(document, tools, context), narrow, document, tools, context, writes)
 
     def stream(self, context: GuardContext) -> HoldBack:
-        """A hold-back for one answer; in a policy with held streams it releases all at the end."""
+        """A hold-back for one answer. Under a policy with held streams it releases everything at the end."""
         return HoldBack(
             self._detectors,
             context,
@@ -81,7 +84,7 @@ class Guard:
         )
 
     def _stamped(self, verdict: Verdict, stage: Stage) -> Verdict:
-        """With policy and stage; most have them, and a copy takes as long as many a rail."""
+        """Adds policy and stage. Most verdicts have them; a copy costs as much as many a rail."""
         if (verdict.policy_sha256, verdict.stage) == (self.policy.sha256, stage):
             return verdict
         return verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": stage})
@@ -104,7 +107,7 @@ class Guard:
             return Judgement((failure(checked, "stage", reason, stage.fail_open),))
         if not isinstance(judgement, Judgement):
             return Judgement((failure(checked, "stage", "made no decision", stage.fail_open),))
-        if self._clock() - began > limit:  # rails that never waited cannot be cut short, but count as late all the same
+        if self._clock() - began > limit:  # a rail that never awaits cannot be cancelled, but still counts as late
             overrun = failure(checked, "timeout", late, stage.fail_open)
             return replace(judgement, verdicts=(*judgement.verdicts, overrun))
         return judgement
@@ -115,8 +118,10 @@ def _verdict(checked: Checked, rail: str, reason: str) -> Verdict:
 
 
 def _approved(checked: Checked, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """What a person approved, by the very arguments and under this policy, is not asked again. What the person was not
-    asked about, since it has come up later, is."""
+    """Allows what a person approved for these arguments under this policy.
+
+    A question that came up only after the approval is still asked.
+    """
     call, context = checked.call, checked.context
     if checked.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in context.approved_args:
         return verdicts

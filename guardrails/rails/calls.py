@@ -1,4 +1,4 @@
-"""What may be called, and with what: the rails of stage tool_call, and the plan's."""
+"""Rails of stage tool_call and of the plan: which tools may be called, and with which arguments."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _BEFORE_HOST = regex.compile(
 )
 _NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
 BY_EFFECT = "effect"
-"""Label of what is asked because of a tool's declared effect."""
+"""Label of a question that is due to a tool's declared effect."""
 FIRST_NUMBER = 1 << 24
-"""1.0.0.0: a smaller number alone is a number."""
+"""1.0.0.0 as an integer. Smaller integers aren't read as addresses."""
 _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
 
 
 def arguments_rail(document: PolicyDocument) -> Rail:
-    """Allow-list, plan lock, argument rules and ask rules."""
+    """Checks the allow-list, the plan lock, argument rules and ask rules."""
 
     async def check(checked: Checked) -> Judgement:
         call, context = _call(checked), checked.context
@@ -69,7 +69,7 @@ def arguments_rail(document: PolicyDocument) -> Rail:
 
 
 def origin_rail(document: PolicyDocument) -> Rail:
-    """Where a sink argument's value comes from, and whether a tainted run may write."""
+    """Checks where a sink argument's value comes from, and whether a tainted run may write."""
 
     async def check(checked: Checked) -> Judgement:
         call, context = _call(checked), checked.context
@@ -88,7 +88,7 @@ def origin_rail(document: PolicyDocument) -> Rail:
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
-    """Addresses in the arguments of a tool that reaches the network, and in any sink argument."""
+    """Checks addresses in the arguments of tools that reach the network, and in all sink arguments."""
 
     async def check(checked: Checked) -> Judgement:
         call = _call(checked)
@@ -106,7 +106,7 @@ def egress_rail(document: PolicyDocument) -> Rail:
 
 
 def plan_rail(document: PolicyDocument) -> Rail:
-    """A plan may only name tools that its agent may call."""
+    """Checks that a plan names only tools that its agent may call."""
 
     async def check(checked: Checked) -> Judgement:
         problems = [
@@ -118,7 +118,7 @@ def plan_rail(document: PolicyDocument) -> Rail:
 
 
 def violation(rule: ArgumentRule, value: Any) -> str | None:
-    """What is wrong with a value by its rule, apart from its origin."""
+    """Why a value breaks its rule, apart from its origin; None if it doesn't."""
     checks = (
         (rule.enum is None or any(_same(value, item) for item in rule.enum), f"is not one of {rule.enum}"),
         (rule.const is None or _same(value, rule.const), f"is not {rule.const!r}"),
@@ -131,13 +131,13 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
 
 
 def _characters(checked: Checked, *, evidence: bool = False) -> int:
-    """Of what is searched: the arguments, and the ``evidence`` if they are looked for there."""
+    """Characters to search: the arguments, and with ``evidence`` the texts that they are looked up in."""
     own = sum(map(most_characters, leaves(_call(checked).arguments)))
     return own + checked.context.characters if evidence else own
 
 
 def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
-    """Sink arguments for whose values nobody vouches."""
+    """Sink arguments whose values have no trusted origin."""
     given = {name: leaves(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None}
     said = Said.of(context) if given else None
     return [name for name, values in given.items() if said and not all(map(said.vouches_for, values))]
@@ -145,7 +145,7 @@ def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
 
 def _call(checked: Checked) -> CheckedCall:
     if checked.call is None:
-        raise ValueError("a tool call without its call")
+        raise ValueError("stage tool_call needs a call")
     return checked.call
 
 
@@ -183,14 +183,14 @@ def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -
 
 
 def _filled(call: CheckedCall) -> dict[str, Any]:
-    """The arguments, with what the tool itself puts in the place of those that are left out."""
+    """The arguments, with the tool's defaults for those that are left out."""
     declared = call.spec.parameters.get("properties", {})
     defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
     return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
 
 
 def _has_unknown_default(call: CheckedCall, name: str) -> bool:
-    """Whether only the tool's code knows what it takes in the place of an argument: a ``default_factory``, a server."""
+    """Whether an argument's default is known only to the tool's code (``default_factory``) or to a server."""
     declared = call.spec.parameters.get("properties", {}).get(name)
     required = call.spec.parameters.get("required", ())
     return isinstance(declared, dict) and "default" not in declared and name not in required
@@ -202,7 +202,7 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
         for leaf in leaves(value):
             plain = _as_clients_read(leaf)
             found = {*addresses_in(leaf), *addresses_in(plain)}
-            # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
+            # A bare name counts as an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
             for text in {leaf, plain} if named or name in sinks else ():
                 if not is_url(text):
                     found.update(_bare(text))
@@ -213,13 +213,13 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
 
 
 def _as_clients_read(text: str) -> str:
-    """A host or a URL as those who connect take it: other dots, backslashes, and blanks that they pass over."""
+    """A host or URL as clients read it, who accept other dots and backslashes and skip blanks."""
     plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
     return regex.sub(r"(?<!\.)\.++(?=[:/?#]|$)", "", plain)
 
 
 def _hosts_of(text: str) -> Iterator[str]:
-    """What may be the host and port in each word of a text: without scheme, user and path."""
+    """Possible host and port in each word of a text: without scheme, user and path."""
     for word in regex.split(r"[\s,;=|<>(){}'\"]+", unquote(text)):
         for rest in {word, _BEFORE_HOST.sub("", word)}:
             host = regex.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
@@ -240,7 +240,7 @@ def _bare(text: str) -> Iterator[Address]:
     elif is_address(text.strip()):
         yield from addresses_of("https://" + address_text(text.strip(), 443))
     elif _NUMBERS.fullmatch(text):
-        with suppress(OSError):  # 16909060, 1.2.772 and 0x1020304 are 1.2.3.4 to the C library
+        with suppress(OSError):  # the C library reads 16909060, 1.2.772 and 0x1020304 as 1.2.3.4
             address = IPv4Address(inet_aton(text))
             if "." in text or int(address) >= FIRST_NUMBER:
                 yield from addresses_of(f"https://{address}")

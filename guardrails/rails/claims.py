@@ -1,10 +1,10 @@
-"""Whether an answer says that something was done which was not.
+"""Detects answers that say something was done that was not.
 
-A sentence that says so (`guardrails.rails.acts`) needs a successful call: of this run, or of an earlier one of the
-session if the user did not ask for another call now. A passive sentence ("the order was cancelled") may rest on what a
-tool has looked up instead. Where an agent says that it did something that none of its tools is known to do ("I have
-refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the tools' own ``claims``;
-other wordings pass.
+Such a sentence (`guardrails.rails.acts`) needs a successful call: one of this run, or one of an earlier run of
+the session unless the user asks for another call now. A passive sentence ("the order was cancelled") may
+also rest on what a tool has looked up. If an agent says that it did something that none of its tools is known
+to do ("I have refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the
+tools' own ``claims``; it doesn't detect other wordings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from guardrails.types import Checked, Judgement, Past, Rail, Write
 RAIL = "claims"
 LABEL = "false_claim"
 MOST_CLAIMS = 1000
-"""Of an answer that are compared with the calls. What else it says was done counts as not done."""
+"""Most claims of an answer that are compared with the calls. Further claims count as false."""
 _DONE = regex.compile(
     r"^(?:all\s+|it['’]?s\s+|that['’]?s\s+)?(?:done|all\s+set|sorted|taken\s+care\s+of)\b", regex.IGNORECASE
 )
@@ -39,19 +39,21 @@ NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 UNSUPPORTED = "no successful call bears it out"
 _TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
-"""Parts of what a model is told whose answer was of no use. Said back to the user they are no answer."""
+"""Parts of the message to a model whose answer was unusable. An answer that repeats them is rejected."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SENT = regex.compile(
     r"\b(?:e-?mail|confirmation|message|sms|notification|receipt|invoice|link)\b[^.!?\n]{0,40}?"
     r"\b(?:has|have)\s+(?:(?:just|now|already|also)\s+)?been\s+(?:e-?mailed|sent)\b",
     regex.IGNORECASE,
 )
-"""Words alone send nothing, so this needs a call, whoever is said to have sent it."""
+"""Words alone don't send anything, so this needs a call, whoever is said to have sent it."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
 
 def claims_rail(document: PolicyDocument) -> Rail:
+    """Checks that what an answer says was done was done by a successful call."""
+
     async def check(checked: Checked) -> Judgement:
         context, text = checked.context, checked.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
@@ -73,7 +75,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
 
 @dataclass(frozen=True)
 class _Said:
-    """A claim, and the tools that it may be about; none: some tool. ``elsewhere``: and none is known to do that."""
+    """A claim and the tools that it may be about. No tools: any tool; with ``elsewhere``, no tool is known to do it."""
 
     claim: Claim
     tools: Mapping[str, Act]
@@ -103,7 +105,7 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
 
 
 def _characters(checked: Checked, past: Past, said: Sequence[_Said]) -> int:
-    """Of all that claims are compared with; a call that a claim is compared with counts as some, too."""
+    """Characters that the claims are compared with. Each call that a claim is compared with counts too."""
     writes = (*checked.context.writes, *past.delegated, *past.writes)
     compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
     return most_characters(checked.text) + most_characters(past.asked) + checked.context.characters + compared
@@ -131,7 +133,7 @@ def _false(checked: Checked, past: Past, said: Sequence[_Said], acts: Mapping[st
         clause = one.claim.clause
         answers = yes is not None and one.claim.sentence == yes.sentence and yes.acts.keys() & one.tools.keys()
         if answers and not in_first_person(clause):
-            return True  # "yes, it was cancelled", and the question was found to be right
+            return True  # "yes, it was cancelled": the question was checked
         if not any(done[tool].supports(clause) for tool in one.tools):
             return False
         return any(done[tool].looked_up(clause) for tool in one.tools) or objects.agree(clause, together[clause])
@@ -161,7 +163,7 @@ def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
 
 
 def what_was_done(writes: Iterable[Write]) -> str:
-    """Calls that have ended, for the user, one line each."""
+    """Calls that have ended, one per line, as text for the user."""
     lines = []
     for write in writes:
         call = f"{write.tool.replace('_', ' ')}{_shown(write.arguments)}"

@@ -1,7 +1,7 @@
 """Offensive language: a linear classifier over hashed n-grams, and a judge for the grey band.
 
-A first pass, not a verdict on meaning: it knows words and spellings, so quotation and counter-speech
-score high and polite malice scores low. See ``guardrails/weights/README.md``.
+The classifier knows words and spellings, not meaning. So quotations and counter-speech score high, and
+polite malice scores low. See ``guardrails/weights/README.md``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "content.safetensors"
 
 @dataclass(frozen=True)
 class ContentModel:
-    """``weights``: int8 (categories, BUCKETS); ``scale`` and ``bias``: float32 (categories,)."""
+    """Weights of the classifier. ``weights``: int8 (categories, BUCKETS); ``scale``, ``bias``: float32
+    (categories,)."""
 
     weights: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
     def scores(self, text: str) -> dict[str, float]:
-        """Probability of each category, 0..1: the highest over the text's windows."""
+        """Probability of each category, 0..1: the maximum over the text's windows."""
         best = np.max([self._window(piece) for piece in windows(text)], axis=0)
         return {category: round(float(value), 4) for category, value in zip(CATEGORIES, best, strict=True)}
 
@@ -47,11 +48,11 @@ class ContentModel:
 
 @cache
 def load_content_model(path: Path) -> ContentModel:
-    """Raises OSError or ValueError where the file is missing or not such a model: the rail then blocks."""
+    """Loads the classifier. Raises OSError or ValueError if the file is missing or invalid; the rail then blocks."""
     tensors = load_file(path)
     model = ContentModel(tensors["weights"], tensors["scale"], tensors["bias"])
     if model.weights.shape != (len(CATEGORIES), BUCKETS) or model.weights.dtype != np.int8:
-        raise ValueError(f"{path}: not a content model: weights {model.weights.dtype} {model.weights.shape}")
+        raise ValueError(f"{path}: not a content classifier: weights {model.weights.dtype} {model.weights.shape}")
     return model
 
 

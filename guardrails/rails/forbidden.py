@@ -1,8 +1,8 @@
-"""Whether the user's latest words forbid a call: "don't cancel it", "move it without cancelling", "leave 203 alone";
-or only ask whether it was done: "is it cancelled?".
+"""Detects calls that the user's latest words forbid ("don't cancel it", "move it without cancelling", "leave 203
+alone") or only ask about ("is it cancelled?").
 
-Only what is sure counts as forbidding. What it is about is not always said: where a call may be meant, a person
-decides; one with other arguments than those that are named ("don't cancel 203 but 204") is not meant.
+Only clear wordings count. If it is unclear which call they mean, a person decides. Calls with other arguments
+than those named ("don't cancel 203 but 204") pass.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _OTHERS = regex.compile(
     r"\b(?:i|we|they|he|she|people|who|why|(?<!\bthat\s)you|is|are|was|were|has|have|had|been)\s+(?:\w{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Right before it: somebody's habit or a suggestion ("I never cancel", "why don't you")."""
+"""Directly before a verb: a habit or a suggestion ("I never cancel", "why don't you")."""
 _EITHER_WAY = regex.compile(r"\b(?:or|whether|why)\s+$", regex.IGNORECASE)
 _ADVERBS = r"(?:(?:ever|please|yet|now|go\s+and|actually|dare\s+to|dare|\w{1,20}\s+or)\s+){0,2}"
 _ONLY = regex.compile(
     r"\s+(?:but|except(?:\s+for)?|other\s+than|apart\s+from|instead|rather)\b|[.!?;\n]\s", regex.IGNORECASE
 )
-"""Ends what is forbidden; what follows it is not."""
+"""Ends the forbidden part; what follows is not forbidden."""
 _LET_BE = regex.compile(
     r"\b(?:leave|keep)\s+([^.!?;\n]{1,60}?)\s+(?:alone|untouched|unchanged|as\s+(?:it|they)\s+(?:is|are))\b"
     r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
@@ -46,10 +46,11 @@ _LET_BE = regex.compile(
 _NUMBER = regex.compile(r"\d+")
 _DATED = regex.compile(r"\d+(?: \d+)+")
 _NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
-"""A word with a capital that begins no sentence."""
+"""A capitalised word that doesn't begin a sentence."""
 
 
 def forbidden_rail(document: PolicyDocument) -> Rail:
+    """Checks that the user's latest words don't forbid a call, or only ask about it."""
     action, harmless = document.tools.forbidden_writes, document.tools.harmless
 
     async def check(checked: Checked) -> Judgement:
@@ -67,7 +68,7 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
 
 
 def why_not(asked: str, call: CheckedCall) -> str | None:
-    """Why somebody's words speak against a call; None: they don't."""
+    """Why somebody's words speak against a call; None if they don't."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
     act = Act.of(call.spec)
@@ -91,14 +92,14 @@ def forbids(asked: str, call: CheckedCall) -> bool:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What is said beside what is forbidden. ``other``: "but …", right behind it."""
+    """A clause outside the forbidden part. ``other``: "but …", directly after it."""
 
     text: str
     other: bool
 
 
 def _divided(said: Iterable[str], act: Act, values: frozenset[str]) -> tuple[list[str], list[_Rest]]:
-    """What is said to be left undone, and the rest."""
+    """Divides clauses into what is forbidden and the rest."""
     banned, rest = [], []
     pattern, verb = _forbidding(act.verbs)
     for sentence in said:
@@ -125,7 +126,7 @@ def _spoken_of(before: str, match: regex.Match[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
-    """What forbids an act with these verbs, and the verbs alone."""
+    """Patterns of prohibitions with these verbs, and of the verbs alone."""
     base, doing = joined(verbs), joined(form for verb in verbs for form in gerunds(verb))
     done = joined(form for verb in verbs for form in participles(verb))
     to_do = rf"(?:(?:you|anyone|anybody|us)\s+)?to\s+(?:{base})"
@@ -153,7 +154,7 @@ def _within(text: str, values: Iterable[str]) -> frozenset[str]:
 
 
 def _means(clause: str, values: frozenset[str]) -> bool:
-    """Whether what is forbidden may be this call: not where it names others of the same kind."""
+    """Whether the forbidden act may be this call: not if the clause names other values of the same kind."""
     return bool(_within(clause, values)) or _kinds(_named(clause)).isdisjoint(_kinds(values))
 
 
@@ -163,13 +164,13 @@ def _named(clause: str) -> Iterator[str]:
 
 
 def _kinds(values: Iterable[str]) -> frozenset[str]:
-    """What values are, roughly: a number, digits in groups (a date, a time), words."""
+    """Rough kinds of values: a number, groups of digits (a date, a time), words."""
     return frozenset(
         "number" if value.isdecimal() else "date" if _DATED.fullmatch(value) else "words" for value in values
     )
 
 
 def _wants(rest: Iterable[_Rest], act: Act, banned: Iterable[str], values: frozenset[str]) -> bool:
-    """Whether the other words ask for the call by a value that is not forbidden."""
+    """Whether the other clauses ask for the call with a value that is not forbidden."""
     free = values.difference(*(_within(clause, values) for clause in banned))
     return any(_within(one.text, free) and (one.other or act.wanted_in(one.text)) for one in rest)

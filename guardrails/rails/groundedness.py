@@ -1,8 +1,9 @@
-"""Whether what an answer states stands somewhere: its numbers, identifiers, dates and e-mail addresses must
-occur in the run's tool results, documents or the user's own words. A lexical check, not an entailment.
+"""Checks that an answer's statements have evidence: its numbers, identifiers, dates and e-mail addresses must
+occur in the run's tool results, in documents or in the user's own words. The check is lexical, not an entailment.
 
-Where the context has facts about what a number is stated of, these decide: that the number stands somewhere in what was
-looked up is not enough, and need not be. Other tools may still say otherwise: an order's price may be an older one."""
+Where the context has facts about a number, the facts decide instead: it is then neither sufficient nor necessary
+that the number occurs in what was looked up. Other tools may still support it: an order's price may be an older one.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +39,17 @@ _ORDINAL = regex.compile(r"\d+(?:st|nd|rd|th)", regex.IGNORECASE)
 
 @dataclass(frozen=True)
 class Claim:
+    """A statement at characters [start, end) of an answer."""
+
     start: int
     end: int
     kind: str
     values: frozenset[object]
-    """Readings of it: one of them must stand in the evidence."""
+    """Its possible readings. One of them must occur in the evidence."""
 
 
 def claims(text: str) -> list[Claim]:
-    """What an answer states that can be looked up. Counts below ten and list numbers are not looked up."""
+    """Statements of an answer that need evidence. Counts below ten and list numbers don't."""
     found: list[Claim] = []
     taken = bytearray(len(text))
     for match in _LIST_MARK.finditer(text):
@@ -60,7 +63,7 @@ def claims(text: str) -> list[Claim]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What can be stated, by kind."""
+    """Values that the evidence supports, by kind."""
 
     known: dict[str, frozenset[object]]
 
@@ -77,7 +80,7 @@ class Evidence:
 
 
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
-    """``scores["groundedness"]``: supported claims / claims, 1 is good; absent where nothing was claimed."""
+    """Checks an answer's claims. ``scores["groundedness"]`` is the supported share; absent without claims."""
 
     async def check(checked: Checked) -> Judgement:
         text, context = checked.text, checked.context
@@ -119,7 +122,7 @@ def _overlap(claim: Claim, one: Statement) -> bool:
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:
-    """Those whose numbers neither a tool that looked nothing up gave, nor the user."""
+    """Statements whose numbers come neither from the user nor from a tool other than the one that looked them up."""
     told = numbers_in("\n".join(result for result in context.results if result not in context.looked_up))
     said = told | numbers_in(context.user_text)
     return [one for one in against if not one.numbers or not set(one.numbers) <= (told if one.strict else said)]
@@ -137,7 +140,7 @@ def _dates(text: str) -> Iterator[Claim]:
         for match in pattern.finditer(text):
             month = str(_MONTHS[match["month"].lower()])
             yield from _date_claim(match, [(match["year"], month, match["day"])])
-    for match in _NUMERIC.finditer(text):  # both ways to read 03/04/2024
+    for match in _NUMERIC.finditer(text):  # both readings of 03/04/2024
         yield from _date_claim(match, [(match[3], match[2], match[1]), (match[3], match[1], match[2])])
 
 

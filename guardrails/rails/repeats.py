@@ -1,4 +1,4 @@
-"""Whether a call repeats a write that its session has made already."""
+"""Detects a call that repeats a write of the same session."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ UNSURE = (
 
 
 FEW = 20
-"""Writes that are compared with a call beside other work."""
+"""Up to this many writes are compared without a thread."""
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
-    """A write with the arguments of one that succeeded, is under way, or may have had its effect; one whose spellings
-    can't be told from each other, with any arguments.
+    """Checks a write against the session's earlier ones: those that succeeded, are under way, or may have had their
+    effect.
 
-    The user's latest words may ask for what an earlier run has done, but not for the same twice by one run,
-    those that work for it, and its forks.
+    Writes with the same arguments repeat each other; if their spellings can't be told apart, all calls of the tool do.
+    The user's latest words may ask again for what an earlier run did. They never justify the same write twice within
+    one run, the runs that work for it, and its forks.
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 

@@ -11,7 +11,7 @@ from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: Rail) -> Rail:
-    """Critiques an answer, then at most ``max_revisions`` times revises it, rechecks it with the other rails and
+    """Critiques an answer; at most ``max_revisions`` times revises it, rechecks it with the other rails and repeats.
     critiques it again.
 
     Blocks an answer that still breaks a principle, or that gets no clear answer from the judge.

@@ -70,7 +70,7 @@ def test_another_models_weights_are_refused(tmp_path):
         "bias": np.zeros(1, np.float32),
     }
     save_file(small, tmp_path / "small.safetensors")
-    with pytest.raises(ValueError, match="not a content model"):
+    with pytest.raises(ValueError, match="not a content classifier"):
         load_content_model(tmp_path / "small.safetensors")
 
 

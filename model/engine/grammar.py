@@ -100,7 +100,8 @@ def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
         if not tools:
             known = ", ".join(names) or "none"
             raise InvalidRequest(
-                f"tool_choice names {choice.function.name!r}, which is not in tools; known: {known}", param="tool_choice"
+                f"tool_choice names {choice.function.name!r}, which is not in tools; known: {known}",
+                param="tool_choice",
             )
     return tools
 

@@ -43,6 +43,7 @@ class StepBatch:
 
 class Runner(Protocol):
     """Computes the steps of a model."""
+
     def run(self, batch: StepBatch) -> Tensor:
         """Logits (N, V), float32, sequence after sequence and row after row. The caller may overwrite them.
 

@@ -1,4 +1,4 @@
-"""Who takes part, who is compared with whom, and what the figures are meant to reach."""
+"""The measured runtimes, which of them are compared, and the targets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ AGAINST: Mapping[str, Sequence[str]] = {
     "memory": ("langgraph_memory", "pydantic_ai", "openai_agents"),
     "guarded": ("durable",),
 }
-"""Of each of our modes, whom it is compared with: durable with durable. The first is the row's own peer."""
+"""Subjects to compare each of our modes with: durable ones with durable ones. The first is the row's own peer."""
 PEERS: tuple[str, ...] = ("langgraph", "pydantic_ai", "openai_agents", "dbos")
 
 TARGETS: Mapping[str, Target] = {

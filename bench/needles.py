@@ -94,10 +94,10 @@ _DEEDS = (
 class Needle:
     """A fact. ``depth``: its position, from 0 at the beginning of the text to 1 at its end."""
 
-    sentence: str
-    question: str
-    opening: str
-    answer: str
+    sentence: str  # states the fact in the haystack
+    question: str  # asks for the fact
+    opening: str  # beginning of the answer, given to the model
+    answer: str  # expected continuation
     depth: float
 
     def found_in(self, text: str) -> bool:

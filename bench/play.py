@@ -27,8 +27,8 @@ class Played:
     """A finished task. ``turn_seconds``: wall-clock time of each of the customer's turns."""
 
     task: Task
-    judgement: Judgement
-    exchanges: tuple[Exchange, ...]
+    judgement: Judgement  # whether the shop's final state is right
+    exchanges: tuple[Exchange, ...]  # the customer's messages with the runs that answered them
     turn_seconds: tuple[float, ...]
 
     @property

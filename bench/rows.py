@@ -31,7 +31,7 @@ class Row:
     """What a reader of the figure must know."""
     interval: tuple[float, float] | None = None
     """95 % confidence interval of a share of ``cases``."""
-    cases: int | None = None
+    cases: int | None = None  # sample size of a share
 
     @property
     def ratio(self) -> float | None:

@@ -24,9 +24,9 @@ SHOWN: dict[str, tuple[str, Callable[[float | None], str]]] = {
 class Bound:
     """Use of a limit in ``SHOWN``. ``limit`` None: unlimited."""
 
-    name: str
+    name: str  # key in ``SHOWN``
     used: float
-    reserved: float
+    reserved: float  # by running calls
     limit: float | None
 
     @property

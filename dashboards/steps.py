@@ -26,8 +26,8 @@ class CallView:
     performed_by: str | None = None
     """The run of another agent that performs it."""
     result: ev.ToolResult | None = None
-    asked: ev.ApprovalRequested | None = None
-    decided: ev.ApprovalDecided | None = None
+    asked: ev.ApprovalRequested | None = None  # the question for approval
+    decided: ev.ApprovalDecided | None = None  # the decision on it
 
     @property
     def state(self) -> str:
@@ -48,7 +48,7 @@ class StepView:
     number: int
     decision: Decision | None = None
     verdicts: list[Verdict] = field(default_factory=list)
-    calls: dict[str, CallView] = field(default_factory=dict)
+    calls: dict[str, CallView] = field(default_factory=dict)  # by call id
     compacted: ev.ContextCompacted | None = None
     """After this step, a summary replaced the oldest part of the model's context."""
 

@@ -80,9 +80,9 @@ class ContentEntry(RailEntry):
     """
 
     rail: Literal["content"]
-    block_at: Share | None = None
+    block_at: Share | None = None  # toxicity from which on a text is blocked
     judge_from: Share | None = None
-    weights: str | None = None
+    weights: str | None = None  # file of the classifier's weights; default: the built-in one
 
     @model_validator(mode="after")
     def _band(self) -> ContentEntry:
@@ -98,9 +98,9 @@ class InjectionEntry(RailEntry):
     """
 
     rail: Literal["injection"]
-    taint_at: Share | None = 0.5
-    ask_at: Share | None = None
-    block_at: Share | None = None
+    taint_at: Share | None = 0.5  # score from which on a result taints the run
+    ask_at: Share | None = None  # score from which on a person is asked
+    block_at: Share | None = None  # score from which on the text is blocked
     taint_untrusted: bool = False
 
 
@@ -246,15 +246,15 @@ class ToolsPolicy(Strict):
     allow: dict[str, tuple[str, ...]]
     """Agent (or ``*``) → tools (or ``*``). An agent that isn't named may call nothing."""
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
-    ask: tuple[AskRule, ...] = ()
-    lock_to_plan: Literal["off", "ask", "block"] = "off"
+    ask: tuple[AskRule, ...] = ()  # calls that a person decides about
+    lock_to_plan: Literal["off", "ask", "block"] = "off"  # for writes with tools that are not in the plan
     tainted_writes: Action = Action.ASK
     """For a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
     repeated_writes: Action = Action.ASK
     """For a write that the session has made already, unless the user asks for it again. Not for ``harmless`` tools."""
     forbidden_writes: Action = Action.ASK
     """For a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
-    harmless: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()  # tools whose writes need no protection
     sinks: Action = Action.ASK
     """For a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
@@ -315,12 +315,12 @@ class PolicyDocument(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     version: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
     description: str = ""
-    streaming: Literal["held", "live"] = "held"
+    streaming: Literal["held", "live"] = "held"  # held: release an answer at its end; live: while it is generated
     stages: Stages
     tools: ToolsPolicy
     egress: Egress
     constitution: Constitution = Field(default_factory=Constitution)
-    refusal: str = "I'm sorry, I can't help with that."
+    refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
         """The whole document as JSON data, including defaults."""

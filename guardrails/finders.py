@@ -52,9 +52,9 @@ class Pattern:
     a text made of beginnings alone would otherwise be read to its end from each of them.
     """
 
-    label: str
+    label: str  # label of its findings
     expression: str
-    refine: Refine = whole
+    refine: Refine = whole  # selects the parts of a match that count
     ignore_case: bool = False
     ends_alike: bool = False
 

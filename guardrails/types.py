@@ -241,8 +241,8 @@ class Ruling:
     text: str
     arguments: dict[str, Any] | None
     verdicts: tuple[Verdict, ...]
-    reason: str
-    tainted: bool
+    reason: str  # joined reasons of the verdicts with that action
+    tainted: bool  # whether the run is tainted from now on
 
 
 def asked_about(verdict: Verdict) -> str:

@@ -20,7 +20,7 @@ class RunFacts:
     began: float  # creation or resumption
     steps: int = 0
     tokens: int = 0
-    confidence_sum: float = 0.0
+    confidence_sum: float = 0.0  # over decisions that have a confidence
     confidence_count: int = 0
     status: str | None = None  # None: it hasn't ended
     stop_reason: str | None = None

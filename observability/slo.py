@@ -51,8 +51,8 @@ class Burn:
 
     factor: float
     """How many times faster than allowed the budget burns."""
-    long: str
-    short: str
+    long: str  # window of the alert
+    short: str  # second window, which ends the alert soon
     severity: str
     """Decides who is alerted, and how."""
 

@@ -47,12 +47,12 @@ class ToolOutcome:
     content: Any = None
     error: str | None = None
     note: str | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # duration of all attempts
     timed_out: bool = False
-    killed: bool = False
+    killed: bool = False  # stopped by an interrupt or a cancelled run
     traceback: str | None = None
     """Traceback of the tool: untrusted, and not for the model."""
-    tries: int = 1
+    tries: int = 1  # number of attempts
     uncertain: bool = False
     """It is not ``ok``, but its effect may have happened."""
 

@@ -47,9 +47,9 @@ class Answer(BaseModel):
 
     call: str
     ok: bool
-    content: Any
-    error: str | None
-    note: str | None
+    content: Any  # JSON result
+    error: str | None  # a sentence for the model
+    note: str | None  # a hint for the model, for instance that the result was cut
     traceback: str | None = None
     """Traceback of the tool; None if it refused, its arguments were wrong, or it succeeded."""
     raised: bool = False

@@ -13,10 +13,10 @@ from bench.rows import Row
 class Target:
     """A bound on a row's ratio or value."""
 
-    what: str
+    what: str  # description for tables
     bound: float
-    side: Literal["at least", "at most"]
-    of: Literal["ratio", "value"] = "ratio"
+    side: Literal["at least", "at most"]  # whether the bound is a minimum or a maximum
+    of: Literal["ratio", "value"] = "ratio"  # the figure of the row that is bounded
 
     def figure(self, row: Row) -> float | None:
         """The figure to compare with the bound; None if the row has no peer's value."""

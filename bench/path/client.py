@@ -26,11 +26,11 @@ class Heard:
     ``waited``: seconds from the request's arrival in the engine to its first token, as reported by the engine.
     """
 
-    asked: float
-    first: float
-    last: float
+    asked: float  # when the request was sent
+    first: float  # when the first text arrived
+    last: float  # when the last text arrived
     tokens: int
-    pieces: int
+    pieces: int  # chunks with text
     waited: float | None
 
 

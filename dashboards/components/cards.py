@@ -18,7 +18,7 @@ class Reading:
 
     label: str
     value: str
-    help: str = ""
+    help: str = ""  # tooltip
     curve: Sequence[float] = field(default=())
 
 

@@ -30,7 +30,7 @@ class Detector:
     name: str
     finder: Finder
     action: Action
-    watch: Watch = keep_none
+    watch: Watch = keep_none  # drops findings that the context allows
 
     def spans(self, text: str, context: GuardContext) -> list[Finding]:
         return self.left(text, self.found(text), context)

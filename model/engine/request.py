@@ -55,16 +55,16 @@ class SamplingParams:
 class EngineRequest:
     """A completion to produce."""
 
-    id: str
-    prompt: tuple[int, ...]
+    id: str  # unique in the engine
+    prompt: tuple[int, ...]  # token ids
     sampling: SamplingParams
     grammar: str | None = None
     """A grammar of ``model.engine.grammar``; None: free text."""
-    tags: Tags = field(default_factory=Tags)
+    tags: Tags = field(default_factory=Tags)  # identify the request for interrupts and metrics
     priority: Priority = "interactive"
     epoch: int | None = None
     """Interrupt epoch at its admission; None: the present one."""
-    trace_id: str | None = None
+    trace_id: str | None = None  # for exemplars of metrics
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class Summary:
     completion_tokens: int
     cached_tokens: int
     """Prompt tokens found in the prefix cache."""
-    queue_seconds: float
+    queue_seconds: float  # time until the first step
     ttft_seconds: float | None
     """Time to the first token; None if there was no token."""
     confidence: float | None
     likelihood: float | None
     mean_entropy: float | None
     max_entropy: float | None
-    drafted_tokens: int = 0
+    drafted_tokens: int = 0  # draft tokens that were verified
     accepted_tokens: int = 0
     """Drafted tokens that were accepted. Each saved at most one step."""
 
@@ -114,7 +114,7 @@ class EngineOutput:
     text: str = ""
     """May trail the tokens: an unfinished character or a possible stop text is held back."""
     finish: Finish | None = None
-    interrupted: bool = False
+    interrupted: bool = False  # ended by the emergency stop
     error: FlightloopError | None = None
     summary: Summary | None = None
     """Comes with the last output, which has a ``finish`` or an ``error``."""

@@ -14,10 +14,10 @@ class Sequence:
     """``tokens`` are prompt and answer; the first ``computed`` of them are in the KV cache."""
 
     request: EngineRequest
-    arrival: int
-    epoch: int
+    arrival: int  # order of arrival
+    epoch: int  # interrupt epoch at its admission
     tokens: list[int] = field(default_factory=list)
-    blocks: HeldBlocks = field(default_factory=HeldBlocks)
+    blocks: HeldBlocks = field(default_factory=HeldBlocks)  # its KV blocks
     keys: list[bytes] = field(default_factory=list)
     """Prefix keys of the full blocks of ``tokens``, computed on demand."""
     computed: int = 0
@@ -25,7 +25,7 @@ class Sequence:
     """Number of leading blocks that are published for reuse."""
     cached: int | None = None
     """Prompt tokens found in the cache at the first admission; None before it."""
-    preemptions: int = 0
+    preemptions: int = 0  # how often it lost its blocks
 
     rank: tuple[int, int] = field(init=False)
     """Smaller ranks go first."""

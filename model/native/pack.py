@@ -26,10 +26,10 @@ Weights = Int4Rows | Int8Rows
 class Packed:
     """A matrix, or those of all experts one after the other. Owns the memory that `matrix` points to."""
 
-    codes: Tensor
-    scale: Tensor | None
-    outputs: int
-    groups: int
+    codes: Tensor  # quantised weights as bytes
+    scale: Tensor | None  # scales of the codes
+    outputs: int  # rows of one matrix
+    groups: int  # groups of 32 inputs
 
     @property
     def matrix(self) -> Matrix:

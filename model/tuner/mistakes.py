@@ -34,8 +34,8 @@ class Answered:
     """``asked``: the row up to the question. ``confidence`` of the answer; None if the model doesn't report it."""
 
     asked: Row
-    right: dict[str, Any]
-    given: dict[str, Any]
+    right: dict[str, Any]  # the right answer
+    given: dict[str, Any]  # the model's answer
     confidence: float | None
 
     @property

@@ -47,12 +47,12 @@ class Node:
     are in the measure's unit.
     """
 
-    id: str
+    id: str  # unique in the graph
     kind: Kind
-    name: str
+    name: str  # as shown
     source: str
     text: str = ""
-    measure: Measure | None = None
+    measure: Measure | None = None  # what ``values`` measure
     values: tuple[float, ...] = ()
 
 

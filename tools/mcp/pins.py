@@ -86,8 +86,8 @@ class McpTool:
 
     spec: ToolSpec
     server: str
-    name: str
-    pin: Pin
+    name: str  # the server's name of the tool
+    pin: Pin  # its approved description
 
     def as_tool(self) -> Tool:
         return performed_elsewhere(self.spec)

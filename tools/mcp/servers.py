@@ -38,9 +38,9 @@ class Server(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()  # program and arguments, with standard input and output as transport
     env: dict[str, str] = Field(default_factory=dict)
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://")  # address for streamable HTTP
     headers: dict[str, str] = Field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     """Hosts that a program may connect to, as in ``@tool(hosts=…)``."""
@@ -48,7 +48,7 @@ class Server(BaseModel):
     """Absolute paths that a program may read and write."""
     tools: dict[str, Effect] = Field(min_length=1)
     """Tools that may be called, by the server's names, with the effect of a call."""
-    timeout_s: float = Field(default=30.0, gt=0)
+    timeout_s: float = Field(default=30.0, gt=0)  # limit of a request
 
     @model_validator(mode="after")
     def _reached_in_one_way(self) -> Server:

@@ -18,10 +18,10 @@ OUTER_TASKS = 80
 class Limits:
     """Sizes in bytes, CPU in seconds; None: unlimited."""
 
-    memory: int
+    memory: int  # address space
     file_size: int
-    open_files: int
-    processes: int | None = None
+    open_files: int  # file descriptors
+    processes: int | None = None  # of the user
     cpu: int | None = None
 
     def apply(self) -> None:

@@ -39,11 +39,11 @@ ANSWER = struct.Struct("QqiI")
 class Notice:
     """A pending call. Every method raises OSError with the error number for the caller."""
 
-    listener: int
+    listener: int  # descriptor of the seccomp listener
     id: int
-    thread: int
-    call: int
-    arguments: tuple[int, ...]
+    thread: int  # id of the calling thread
+    call: int  # number of the system call
+    arguments: tuple[int, ...]  # six registers
 
     def check(self) -> None:
         """Raises OSError if the caller has ended, since its thread number may have been reused."""

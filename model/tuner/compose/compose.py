@@ -60,13 +60,13 @@ def _row(situation: Situation, scene: Scene, messages: list[Message]) -> Row:
 class Scene:
     """A conversation being composed: its tools, all in one style, and its domain."""
 
-    domains: Sequence[Domain]
+    domains: Sequence[Domain]  # all domains, for tools that don't fit
     domain: Domain
     style: Style
-    source: Source
+    source: Source  # draws values
     tools: list[Dressed]
-    calls: int = 0
-    settled: bool = False
+    calls: int = 0  # number of calls so far, for their ids
+    settled: bool = False  # the tools are fixed
 
     def again(self, fitting: bool) -> Scene:
         """The same tools for another wish, which one of them fits (``fitting``) or none."""

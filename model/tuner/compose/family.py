@@ -33,18 +33,18 @@ class Parameter(_Strict):
     """A parameter of a tool."""
 
     type: Type
-    about: str = ""
+    about: str = ""  # description
     value: str | list[Any] | dict[Any, Any] | None = None
     """How values are made: a kind, a range, a list, or a mapping from arguments to wordings."""
     also: list[str] = Field(default_factory=list)
     """Other names that a definition may use."""
     optional: bool = False
-    default: Any = None
+    default: Any = None  # value if it is left out
     enum: bool = False
     """The definition lists the values."""
     many: str | None = None
     """For an array: how many values."""
-    items: Type = "string"
+    items: Type = "string"  # type of an array's elements
     parameters: dict[str, Parameter] | None = None
     """For an object: its fields."""
     each: str | None = None
@@ -79,12 +79,12 @@ class Failure(_Strict):
 
 class Tool(_Strict):
     name: str = Field(pattern=r"^[A-Za-z][\w.]*$")
-    about: str = ""
+    about: str = ""  # description
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    asks: list[str | Ask] = Field(min_length=1)
-    incomplete: list[Incomplete] = Field(default_factory=list)
-    result: dict[str, Any] = Field(default_factory=dict)
-    answers: list[str] = Field(default_factory=list)
+    asks: list[str | Ask] = Field(min_length=1)  # wordings of requests for it
+    incomplete: list[Incomplete] = Field(default_factory=list)  # requests with missing values
+    result: dict[str, Any] = Field(default_factory=dict)  # fields of its result, and how their values are made
+    answers: list[str] = Field(default_factory=list)  # wordings of the assistant's answer
     error: Failure | None = None
 
     @property

@@ -13,7 +13,7 @@ BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x1000
 """What some readers strip from both ends of a link target: controls and everything Unicode or JavaScript calls
 blank."""
 GROWTH = 6
-"""Most characters that one character becomes in `compatible`."""
+"""Maximum number of characters that one character becomes in `compatible`."""
 FORMULAS = "\ufdfa\ufdfb"
 """Signs that stand for whole sentences of 18 and 8 characters: a text of them alone would grow as many times."""
 _JOINS = r"[\p{M}\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]"

@@ -44,8 +44,8 @@ class ModelConfig:
         block_size: tokens per block of the KV cache.
         kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
-        step_tokens: most tokens per step, prompts and answers together, at least one per slot. Longer prompts are
-            processed in chunks, between which the other answers continue.
+        step_tokens: maximum number of tokens per step, prompts and answers together, at least one per slot. Longer
+            prompts are processed in chunks, between which the other answers continue.
         draft_tokens: steps with fewer tokens are filled up to this number with draft tokens; 0: no drafts.
         queue: requests that may wait, counted over the same and higher priorities; further ones are rejected.
         threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
@@ -57,8 +57,8 @@ class ModelConfig:
         global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
         global_heads: (layer, key/value head) of single heads that see everything; ``"auto"``: if no layers are named
             either, the heads measured to carry retrieval, for models where they are known (`model.nn.windows`).
-        call_confidence: least probability, by the model's own figures, of calls in requests that leave it to the model
-            whether to call. Below it, the model answers in words. 0: all calls are made.
+        call_confidence: minimum probability, by the model's own figures, of calls in requests that leave the choice to
+            the model. Below it, the model answers in words. 0: all calls are made.
         stream_interval_ms: after the first token, up to five tokens are collected into one chunk for at most this many
             milliseconds; 0: each token is sent at once. Sending a chunk takes as long as some tokens of the embedded
             model.

@@ -75,7 +75,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
     Args:
         request: its messages, tools, tool choice and response format are used.
         tokenizer: the model's tokenizer.
-        limit: most tokens of prompt and answer together.
+        limit: maximum number of tokens of prompt and answer together.
 
     Raises:
         UnsupportedContent: a part that a text model can't take.

@@ -9,7 +9,7 @@ from typing import Any
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 _REFERENCES = 32
-"""Most references to follow in a row."""
+"""Maximum number of references to follow in a row."""
 
 
 def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ JOURNAL = "flightloop.db"
 SECRETS = ".env"
 """Beginning of the names of files with a program's keys and passwords, beside its code."""
 MOST_ENTRIES = 500_000
-"""Most entries to search below a folder: about a second of work."""
+"""Maximum number of entries to search below a folder: about a second of work."""
 
 
 def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 MOST_PARTS = 64
-"""Most parts of a schema that apply to one value: alternatives, and targets of references."""
+"""Maximum number of parts of a schema that apply to one value: alternatives, and targets of references."""
 ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 NUMBERS = frozenset({"number", "integer"})
 _SORTED = json.JSONEncoder(sort_keys=True)

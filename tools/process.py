@@ -31,7 +31,7 @@ SPARE_FRAME_BYTES = 1024 * 1024
 BROKEN = "the tool's process broke its line to the worker"
 LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
-"""Most answers that belong to no call and are skipped."""
+"""Maximum number of answers that belong to no call and are skipped."""
 EPITAPH_S = 0.5
 """Time for a host whose pipe has ended to exit by itself, which tells the reason."""
 

@@ -66,7 +66,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def weight(schema: Mapping[str, Any]) -> float:
-    """Most checks per value; infinite if the schema's size doesn't show it."""
+    """Maximum number of checks per value; infinite if the schema's size doesn't show it."""
     endless = any(map(_leads_on, _mappings(schema)))
     return math.inf if endless else values(schema)
 

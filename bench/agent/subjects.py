@@ -13,10 +13,10 @@ class Subject:
     """A runtime in one of its modes.
 
     Attributes:
-        program: of `bench.peers`.
-        mode: of that program.
-        shown: how it is called in rows and tables.
-        messages: most messages of a run that it is asked for; beyond, what grows with the square takes minutes a run.
+        program: program in `bench.peers`.
+        mode: mode of the program.
+        shown: name in rows and tables.
+        messages: longest run to measure, in messages; beyond it, quadratic costs take minutes per run.
     """
 
     program: str

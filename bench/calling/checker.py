@@ -38,7 +38,7 @@ class Checker:
 
     Attributes:
         version: version of the leaderboard's package.
-        most_steps: most answers per turn; a longer conversation is ended.
+        most_steps: maximum number of answers per turn; a longer conversation is ended.
     """
 
     def __init__(self, peer: Peer) -> None:

@@ -13,7 +13,7 @@ from bench.rows import Row
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 178, 60, 84
 LABEL_GAP = 15
-"""Least distance of two labels beside the lines' ends."""
+"""Minimum distance of two labels beside the lines' ends."""
 
 _NAMES = {"llama_cpp": "llama.cpp Q4_1", "vllm": "vLLM bfloat16", "transformers": "transformers bfloat16"}
 _COLOURS = {

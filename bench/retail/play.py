@@ -20,7 +20,7 @@ from flightloop.events import RunEvent
 from flightloop.runs import Run, StopReason
 
 MOST_TURNS = 16
-"""Most turns of the customer; then the conversation ends."""
+"""Maximum number of turns of the customer; then the conversation ends."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Wish:
         against: names of duels; empty: only ours.
         steps: steps per round.
         rounds: rounds per trainer and duel.
-        step_tokens: most tokens per step.
+        step_tokens: maximum number of tokens per step.
         threads: threads of every trainer; None: one per processor.
         docs: folder of the page to insert the figures into.
         ours, other: programs of `bench.peers`.

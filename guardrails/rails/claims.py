@@ -31,7 +31,7 @@ from guardrails.types import Checked, Judgement, Past, Rail, Write
 RAIL = "claims"
 LABEL = "false_claim"
 MOST_CLAIMS = 1000
-"""Most claims of an answer that are compared with the calls. Further claims count as false."""
+"""Maximum number of claims of an answer that are compared with the calls. Further claims count as false."""
 _DONE = regex.compile(
     r"^(?:all\s+|it['’]?s\s+|that['’]?s\s+)?(?:done|all\s+set|sorted|taken\s+care\s+of)\b", regex.IGNORECASE
 )
@@ -75,7 +75,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
 
 @dataclass(frozen=True)
 class _Said:
-    """A claim and the tools that it may be about. No tools: any tool; with ``elsewhere``, no tool is known to do it."""
+    """A claim and the tools that it may be about; if empty, any tool. ``elsewhere``: no tool is known to do it."""
 
     claim: Claim
     tools: Mapping[str, Act]

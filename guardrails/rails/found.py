@@ -13,7 +13,7 @@ from guardrails.rails.normalise import unescaped_places
 from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 MOST_SPANS = 256
-"""Most places that a verdict lists, so that records stay small compared with the text."""
+"""Maximum number of places that a verdict lists, so that records stay small compared with the text."""
 
 Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
 """For a context, returns a filter that drops the findings that this context allows."""

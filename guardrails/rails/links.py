@@ -19,7 +19,7 @@ from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
-"""Most links that are read from a result: a text of links alone takes long to read and delays others."""
+"""Maximum number of links that are read from a result: a text of links alone takes long to read and delays others."""
 MOST_TAG = 100
 """Longest name of a tag, in characters."""
 _IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)

@@ -20,7 +20,7 @@ _PIECE = regex.compile(r"[^\W_]+")
 _LAST_LABEL = regex.compile(r"^(?:https?://)?[^/?#]*\.([^\W_]+)(?=[:/?#]|$)")
 _SHORT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 MOST_PARTS = 100
-"""Most parts of a value. Longer lists are never trusted."""
+"""Maximum number of parts of a value. Longer lists are never trusted."""
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(

@@ -69,7 +69,7 @@ _OTHER = regex.compile(
     rf"{_LEAD}(?:can|could|do|does|is|are|will|would|may|should|shall|am|must)\b.*\?$", regex.IGNORECASE
 )
 _LAST = 10
-"""Most questions, and failed calls, that are checked: the last ones."""
+"""Maximum number of questions, and failed calls, that are checked: the last ones."""
 
 
 @dataclass(frozen=True)

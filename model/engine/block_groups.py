@@ -32,7 +32,7 @@ class Span:
         return -(-self.sinks // block_size)
 
     def most_blocks(self, block_size: int, step_tokens: int, max_context: int) -> int:
-        """Most blocks that a sequence holds if a step adds at most ``step_tokens`` tokens."""
+        """Maximum number of blocks per sequence if a step adds at most ``step_tokens`` tokens."""
         near = -(-(self.window + step_tokens) // block_size) + 1
         return min(self.sink_blocks(block_size) + near, -(-max_context // block_size))
 

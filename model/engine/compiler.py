@@ -33,7 +33,7 @@ PROCESSES = 2
 """Compiler processes, so that one slow schema doesn't block all others."""
 WAITING = 16
 MOST = 8
-"""Most schemas per tenant that are being compiled or wait; equal ones count once."""
+"""Maximum number of schemas per tenant that are compiled or waiting; equal ones count once."""
 CACHED = 256
 COMMAND = (sys.executable, "-P", "-m", "model.engine.compiling")
 _ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ SIZES = (3, 2)
 """Lengths of the last tokens to look up; longer matches are tried first."""
 
 LONGEST = 16
-"""Most tokens of a draft."""
+"""Maximum number of tokens of a draft."""
 
 _FIRST, _PAUSE, _LONGEST_PAUSE = 4, 4, 64
 

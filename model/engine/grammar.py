@@ -25,7 +25,7 @@ from model.engine.schema import Schema, check_schema, embed, free_object
 from model.prompt import CALL_CLOSE, CALL_OPEN
 
 MAX_CALLS = 8
-"""Most calls of one turn if ``parallel_tool_calls`` is on."""
+"""Maximum number of calls of one turn if ``parallel_tool_calls`` is on."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _CALL_MARKS = (

@@ -20,7 +20,7 @@ class SamplingParams:
     """How tokens are sampled.
 
     Attributes:
-        max_tokens: most tokens of the answer; the context limit may end it sooner.
+        max_tokens: maximum number of tokens of the answer; the context limit may end it sooner.
         temperature: 0 is greedy.
         top_p: sample from the smallest set of tokens with this total probability.
         seed: the same seed gives the same tokens in any batch; None picks one.

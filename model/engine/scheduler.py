@@ -58,8 +58,8 @@ class Scheduler:
 
     Args:
         pool: must hold the blocks of the longest possible sequence.
-        slots: most sequences that run at once.
-        step_tokens: most tokens per step, at least ``slots``.
+        slots: maximum number of sequences that run at once.
+        step_tokens: maximum number of tokens per step, at least ``slots``.
         draft_tokens: steps are filled up to this number of tokens with drafts.
     """
 

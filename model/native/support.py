@@ -8,9 +8,9 @@ from model.nn.shape import DecoderConfig
 HEAD_WIDTHS = (32, 64, 128)
 MOST_EXPERTS = 512
 MOST_GROUPED = 64
-"""Most query heads that share a key/value head."""
+"""Maximum number of query heads that share a key/value head."""
 MOST_MASKED = 32
-"""Most key/value heads of a layer with single heads that see everything."""
+"""Maximum number of key/value heads of a layer with single heads that see everything."""
 
 
 def obstacle(shape: DecoderConfig) -> str | None:

@@ -26,7 +26,7 @@ from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
 GATHERED = 8
-"""Most tokens per chunk, whatever the interval: an emergency stop can't hold back a chunk that was sent."""
+"""Maximum number of tokens per chunk, whatever the interval: an emergency stop can't take back a chunk."""
 MOST_PATIENCE = 4.0
 """Factor by which chunks may grow, in tokens and time, while many answers stream at once. They delay no tokens of the
 engine, but each chunk costs the processes behind it as much as several tokens cost the engine."""
@@ -105,8 +105,8 @@ class ChatServer:
         engine: stepped by this server's thread only.
         loaded: the model.
         name: the model's name in requests.
-        call_confidence: least confidence of calls (`model.serve.unsure`), 0..1; 0: all calls are made.
-        interval_s: most seconds to collect tokens for a chunk while a single answer streams. With several answers it is
+        call_confidence: minimum confidence of calls (`model.serve.unsure`), 0..1; 0: all calls are made.
+        interval_s: maximum time to collect tokens for a chunk while a single answer streams. With several answers it is
             longer, since a chunk costs the processes behind this one about as much as a token costs the engine. 0: one
             token per chunk, or more if the reader is busy.
     """

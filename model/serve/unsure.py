@@ -31,7 +31,7 @@ async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[C
     Args:
         ask: streams an answer.
         request: a request that fulfils ``may_choose``.
-        least: least probability of the calls, 0..1: the product over those of their tokens that were the model's
+        least: minimum probability of the calls, 0..1: the product over those of their tokens that were the model's
             choice.
     """
     began = time.monotonic()

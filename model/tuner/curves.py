@@ -22,7 +22,7 @@ SMOOTH, LEAST = 0.02, 11
 BINS = 250
 """Columns of the picture; in each, the faint line spans the lowest and the highest loss of its steps."""
 LABEL_GAP = 34
-"""Least distance of two labels of two lines each."""
+"""Minimum distance of two labels of two lines each."""
 NAME = 22
 """Longest name, in characters."""
 

@@ -70,7 +70,7 @@ def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[lis
     Args:
         path: a JSONL file in the format of `model.tuner.examples.read`.
         tokenizer: the model's tokenizer.
-        longest: most tokens of a row.
+        longest: maximum number of tokens of a row.
 
     Raises:
         ConfigError: the file can't be read, or has no valid row.

@@ -18,7 +18,7 @@ from model.prompt import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
 
 BadRows = Literal["refuse", "skip"]
 SHOWN = 5
-"""Most bad rows in an error message."""
+"""Maximum number of bad rows in an error message."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
     Args:
         path: the file.
         tokenizer: the model's tokenizer.
-        longest: most tokens of a row.
+        longest: maximum number of tokens of a row.
         bad_rows: whether a bad row is an error or skipped.
 
     Raises:

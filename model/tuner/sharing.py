@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from model.tuner.examples import Example, common
 
 ALIKE = 64
-"""Least common prefix of the conversations of a group, in tokens."""
+"""Shortest common prefix of the conversations of a group, in tokens."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ Trained = Literal["experts", "lora", "both"]
 CHECKPOINT, EXPERTS, LORA = "checkpoint.safetensors", "experts.safetensors", "lora.safetensors"
 HISTORY = "history.jsonl"
 SHARE = 0.5
-"""Most of a step's tokens that conversations with a common prefix may take: a larger share would be cheaper still, but
+"""Largest share of a step's tokens for conversations with a common prefix: a larger one would be cheaper still, but
 each step should see many kinds."""
 
 

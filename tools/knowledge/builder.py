@@ -19,7 +19,7 @@ _CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*
 _JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
 _UNITS = {"EUR"}
 MOST_JOINTS = 12
-"""Most places to split a sentence: each costs a search of the rest."""
+"""Maximum number of places to split a sentence: each costs a search of the rest."""
 
 
 def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:

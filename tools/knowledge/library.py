@@ -24,7 +24,7 @@ from tools.shop.database import FILE
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 10_000
-"""Most file names to sort, of which the first are read."""
+"""Maximum number of file names to sort, of which the first are read."""
 
 Stamps = dict[Path, tuple[int, int]]
 """By file: time of change in nanoseconds, size in bytes."""

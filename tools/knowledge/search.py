@@ -13,7 +13,7 @@ from tools.knowledge.names import Names
 from tools.knowledge.words import placed_words, words
 
 MOST_CARDS, MOST_GOODS = 2, 10
-"""Most lines about products in an answer, and products in a line about a category."""
+"""Maximum number of lines about products in an answer, and products in a line about a category."""
 NEIGHBOUR = 0.75
 """Bonus for a passage related to what the query names, as a share of its document's best score."""
 LEAST = 0.4

@@ -23,7 +23,7 @@ SENTENCE, AROUND = 0.5, 0.25
 """Weights of words in the same sentence (for a rule, also in its heading) and of words before it; words beside the
 number have weight 1."""
 LEAST = 0.45
-"""Least share of the words' weights that a rule on the same subject must have."""
+"""Minimum share of the words' weights that a rule on the same subject must have."""
 NEAR = 0.8
 """Rules with at least this share of the best one's score are as good as the best."""
 

@@ -13,9 +13,9 @@ from typing import Any
 LONGEST_LINE = 2 * 1024 * 1024
 WINDOW_S = 10.0
 MOST_EVENTS, MOST_PINGS = 500, 10
-"""Most notifications and pings in ``WINDOW_S``; more are dropped."""
+"""Maximum number of notifications and pings in ``WINDOW_S``; more are dropped."""
 MOST_LINES, MOST_BYTES = 2000, 8 * 1024 * 1024
-"""Most lines and bytes in ``WINDOW_S``; a server that sends more is ended."""
+"""Maximum number of lines and bytes in ``WINDOW_S``; a server that sends more is ended."""
 
 
 class TooMuch(Exception):

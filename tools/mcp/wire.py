@@ -27,9 +27,9 @@ MOST_ERROR_BYTES = 64 * 1024
 WINDOW_S = 60.0
 PAUSE_S = 1.0
 MOST_RESUMED = 30
-"""Most broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server asks for."""
+"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server asks for."""
 MOST_ANSWERED = MOST_PINGS * 6
-"""Most requests of the server that are answered in ``WINDOW_S``."""
+"""Maximum number of requests of the server that are answered in ``WINDOW_S``."""
 MOST_REDIRECTS = 20
 
 

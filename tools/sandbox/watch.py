@@ -21,9 +21,9 @@ from tools.ending import below
 EVERY_S = 0.1
 BLOCK, KILOBYTE = 512, 1024
 SOCKET_BYTES = 256 * 1024
-"""Most data that may wait in a socket, with buffers of the default size."""
+"""Largest amount of data that may wait in a socket, with buffers of the default size."""
 MOST_QUEUES = 128
-"""Most epoll instances. The kernel counts their watches per user, together with the platform's own if they share it."""
+"""Maximum number of epoll instances. The kernel counts their watches per user, which may be the platform's too."""
 MOST_FILES = 20_000
 """Like `view.SCRATCH_FILES`: counting more would take too long."""
 

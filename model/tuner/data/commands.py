@@ -39,7 +39,7 @@ from observability.metrics import Metrics
 
 app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
 SHOWN = 5
-"""Most bad records and matches that are printed; the report has all."""
+"""Maximum number of bad records and matches that are printed; the report has all."""
 AT_ONCE = 32
 """Answers that the model writes at a time."""
 _NO_LIMIT = sys.maxsize

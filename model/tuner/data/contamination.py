@@ -64,7 +64,7 @@ class Watch:
         return None
 
     def shared(self, row: Row) -> Iterator[tuple[str, str]]:
-        """Name of the set and of the function, for each tool that a set has too, with the same parameters."""
+        """Set and name of each function that a benchmark offers too, with the same parameters."""
         for tool in row.get("tools") or ():
             for name in self._functions.get(signature_of(tool["function"]), ()):
                 yield name, tool["function"]["name"]

@@ -48,7 +48,7 @@ def convert(
         folder: folder of the unpacked archive.
         split: part of the set; None: the training part.
         seed: seed of random choices: rows, and tools in addition to the needed ones.
-        most: most rows; if there are more, a random sample.
+        most: maximum number of rows; if there are more, a random sample.
         fits: whether a row is short enough. Longer ones are cut if the set allows it, otherwise they are bad.
         told: called with the number of records read so far.
 

@@ -41,9 +41,8 @@ def yaml_of(text: str) -> Any:
 
     Raises:
         YamlProblem: it isn't YAML, has more than ``LEVELS`` levels or an invalid value; it has aliases, with which a
-            small
-            file can expand to a huge one; or it has parts that are easily misread: a duplicate key, a merge of
-                mappings, a number in base 8 or 60.
+            small file can expand to a huge one; or it has parts that are easily misread: a duplicate key, a merge of
+            mappings, a number in base 8 or 60.
     """
     try:
         return _read(text, _Fast)

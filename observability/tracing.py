@@ -176,8 +176,7 @@ class Tracing:
         Args:
             kind: kind of failure, such as ``timeout``.
             traceback: traceback in the tool, each exception on an unindented line (``tools.tracebacks``). Messages may
-                contain
-                personal data, so only exception names are kept unless content capture is on.
+                contain personal data, so only exception names are kept unless content capture is on.
         """
         fail(span, kind)
         if traceback:

@@ -18,8 +18,7 @@ def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
     Args:
         arguments: valid by the schema.
         schema: a tool's parameters. Defaults are also found behind internal references, and in alternatives of which
-            only
-            one is an object or a list.
+            only one is an object or a list.
     """
     return _Form(schema).of(arguments, schema, LEVELS)  # type: ignore[no-any-return]
 

@@ -52,8 +52,7 @@ class Registry:
 
     Raises:
         ConfigError: two tools have the same name, the schema of a tool's parameters is unusable, or a tool's calls are
-            to be
-            reconciled by an unsuitable tool.
+            to be reconciled by an unsuitable tool.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:

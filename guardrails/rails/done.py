@@ -33,7 +33,7 @@ _NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+
 _END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
 """A date after one of these words follows from the call and need not be one of its dates."""
 _WORDS = 30
-"""Arguments of up to this many words are looked up among all word runs of a clause; longer ones are searched as text."""
+"""Arguments of up to this many words are looked up among the word runs of a clause, longer ones searched as text."""
 
 
 @dataclass(frozen=True)

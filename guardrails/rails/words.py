@@ -134,8 +134,7 @@ class Value:
     Attributes:
         number: its value; None if there is only one way to write it.
         parts: what commas, semicolons and line breaks separate; empty if there are more than MOST_PARTS, or if an
-            e-mail
-            address is enclosed in something.
+            e-mail address is enclosed in something.
     """
 
     number: Decimal | None

@@ -36,8 +36,7 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
 
     Raises:
         ConfigError: layers or heads that the model doesn't have; "auto" for a model without measured heads; or a
-            context
-            of more than `MOST_STRETCH` times the model's own.
+            context of more than `MOST_STRETCH` times the model's own.
     """
     window = config.attention_window
     shape = replace(shape, retrieved=config.attention_retrieved)

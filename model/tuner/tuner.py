@@ -50,8 +50,7 @@ class Recipe:
     Attributes:
         epochs: passes over the examples.
         learning_rate: peak, between the warm-up and the decay to zero (Hägele et al., 2024). Experts trained without
-            the
-            decay can be trained on more data later.
+            the decay can be trained on more data later.
         batch_tokens: tokens per step.
         warm_up, fall: shares of the steps for warm-up and decay.
         clip: largest norm of the gradient.
@@ -59,8 +58,7 @@ class Recipe:
         seed: seed of the examples' order.
         recompute: recompute layers for their gradients: less memory, a third more time.
         balance: change of an expert's bias per step: up if it had less than its share of the tokens, down if it had
-            more
-            (Wang et al., 2024); 0: none.
+            more (Wang et al., 2024); 0: none.
         sharpness, anchor: of preferences, see `model.tuner.preference.Preference`.
         checkpoint_s: seconds between two checkpoints.
     """

@@ -51,8 +51,7 @@ class View:
         devices: device files.
         owner: user and group of scratch.
         ids: descriptor of a user namespace (`identity.mapped`) that shows root's files in ``readable`` as the owner's,
-            if
-            the file system supports it; None: files keep their owners.
+            if the file system supports it; None: files keep their owners.
     """
 
     readable: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""``python -m bench NAME --json FILE``: measures, prints a table, writes rows."""
+"""``python -m bench NAME --json FILE``: runs a measurement, prints a table and writes rows."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from bench.rows import Row, show, write
 from flightloop.errors import FlightloopError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measurements.")
-Json = Annotated[Path | None, typer.Option("--json", help="Write the rows there.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
 WIDTH = 120
-"""Columns of the table where no terminal says how many there are."""
+"""Columns of the table without a terminal."""
 DATA = Path("../shared/data")
-Port = Annotated[int, typer.Option(help="Port for the platform that is started.")]
+Port = Annotated[int, typer.Option(help="Port of the started platform.")]
 
 
 @app.command()
 def support(
     json: Json = None,
-    tasks: Annotated[Path | None, typer.Option(help="A task file, JSONL; none: the one of the repository.")] = None,
-    load: Annotated[bool, typer.Option("--load", help="Conversations a day, too: customers come at random.")] = False,
+    tasks: Annotated[Path | None, typer.Option(help="A task file, JSONL; default: the repository's.")] = None,
+    load: Annotated[
+        bool, typer.Option("--load", help="Also measure conversations per day, with customers at random times.")
+    ] = False,
     port: Port = 8000,
 ) -> None:
-    """Customer-service tasks with a verified end state, and messages' intents."""
+    """Customer-service tasks with verified end states, and classification of intents."""
     from bench.support import measure
 
     console = Console()
@@ -42,17 +44,17 @@ def support(
 @app.command()
 def retail(
     json: Json = None,
-    data: Annotated[Path, typer.Option(help="Folder with tau2-bench's retail data, or with its archive.")] = DATA,
+    data: Annotated[Path, typer.Option(help="Folder with tau2-bench's retail data or its archive.")] = DATA,
     split: Annotated[str, typer.Option(help="test, train or base.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="The split's first tasks; none: all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the split's first tasks; default: all.")] = None,
     outputs: Annotated[Path | None, typer.Option(help="File for the conversations, JSON lines.")] = None,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose tool-calling.md takes the figures.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of tool-calling.md, to put figures in.")] = None,
     port: Port = 8000,
 ) -> None:
-    """tau2-bench's retail tasks with a scripted customer: not its official setting, no figures for its leaderboard.
+    """tau2-bench's retail tasks with a scripted customer: not its official setting, not comparable with its
+    leaderboard.
 
-    That benchmark's customer is a language model; this one follows a script. Nothing that is measured here can be
-    compared with the leaderboard.
+    In that benchmark, the customer is a language model; here it follows a script.
     """
     from bench.retail.run import Wish, measure
 
@@ -64,16 +66,16 @@ def retail(
 @app.command()
 def agent(
     json: Json = None,
-    against: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
+    against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Short runs, few rounds, for a first look.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Of each runtime, in turns with the others.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per runtime, in turns.")] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="For databases: on the disk that is to be measured."),
+        typer.Option(exists=True, file_okay=False, help="Folder for databases, on the disk to measure."),
     ] = None,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose runtime.md takes the figures.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of runtime.md, to put figures in.")] = None,
 ) -> None:
-    """What a step of a run costs, beside other agent runtimes, and how soon a killed worker's run goes on."""
+    """Costs of a run's step compared with other agent runtimes, and time to resume the run of a killed worker."""
     from bench.agent.run import QUICK, Wish, measure
     from bench.agent.subjects import PEERS
     from bench.engine.quiet import only_warnings
@@ -88,7 +90,7 @@ def agent(
 
 @app.command()
 def scaling(json: Json = None, port: Port = 8000) -> None:
-    """Replicas under the load of 16 streams, and after it."""
+    """Scaling to two replicas under the load of 16 streams, and back."""
     from bench.scaling import measure
 
     console = Console()
@@ -97,7 +99,7 @@ def scaling(json: Json = None, port: Port = 8000) -> None:
 
 @app.command()
 def deciding(json: Json = None, port: Port = 8000) -> None:
-    """Whether tools are called without a temperature as at 0, and whether calls show as text."""
+    """Whether requests without a temperature call tools like those at 0, and whether calls appear as text."""
     from bench.deciding import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -106,7 +108,7 @@ def deciding(json: Json = None, port: Port = 8000) -> None:
 
 @app.command()
 def stopping(json: Json = None, port: Port = 8000) -> None:
-    """Tokens and time after the emergency stop."""
+    """Tokens and time until answers end after an emergency stop."""
     from bench.stopping import measure
 
     console = Console()
@@ -116,11 +118,13 @@ def stopping(json: Json = None, port: Port = 8000) -> None:
 @app.command()
 def holding_up(
     json: Json = None,
-    kinds: Annotated[str, typer.Option(help="Of requests, with commas; without: all.")] = "",
-    ray: Annotated[bool, typer.Option("--ray", help="A deployment on Ray, not `python -m agent serve`.")] = False,
+    kinds: Annotated[str, typer.Option(help="Comma-separated kinds of requests; default: all.")] = "",
+    ray: Annotated[
+        bool, typer.Option("--ray", help="A deployment on Ray, instead of `python -m agent serve`.")
+    ] = False,
     port: Port = 8000,
 ) -> None:
-    """How late a stop and a probe are answered while another tenant sends the worst requests."""
+    """Latency of a stop and a probe while another tenant sends the worst requests."""
     from bench.holding_up import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -130,11 +134,11 @@ def holding_up(
 @app.command()
 def path(
     json: Json = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of the platform and the engine, in turns.")] = 5,
-    firsts: Annotated[int, typer.Option(min=20, help="Answers whose first token is waited for.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of platform and engine, in turns.")] = 5,
+    firsts: Annotated[int, typer.Option(min=20, help="Answers to measure the first token of.")] = 100,
     port: Port = 8000,
 ) -> None:
-    """What lies between the engine and a client's socket: tokens per second, and the delay of the first one."""
+    """Overhead between the engine and a client's socket: tokens per second, and delay of the first token."""
     from bench.engine.quiet import only_warnings
     from bench.path.run import Wish, measure
 
@@ -150,14 +154,14 @@ def path(
 @app.command()
 def engine(
     json: Json = None,
-    rows: Annotated[str, typer.Option(help="Names, with commas; a name that ends in _ takes all that begin so.")] = "",
-    peers: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="Less of everything, for a first look.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of every engine; none: all processors.")] = None,
+    rows: Annotated[str, typer.Option(help="Comma-separated names; a name that ends in _ is a prefix.")] = "",
+    peers: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller measurement, for a first look.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads per engine; default: all processors.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with WikiText-2 and the essays of the needle test.")] = DATA,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose performance.md and .svg take the figures.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of performance.md and .svg, to put figures in.")] = None,
 ) -> None:
-    """The engine's speed, alone and beside llama.cpp, vLLM and transformers on the same processor."""
+    """Speed of the engine compared with llama.cpp, vLLM and transformers on the same processor."""
     from bench.engine.bench import QUICK, Size
     from bench.engine.page import fill
     from bench.engine.quiet import only_warnings
@@ -183,17 +187,17 @@ def engine(
 @app.command()
 def tools(
     json: Json = None,
-    cases: Annotated[int | None, typer.Option(min=1, help="Of each category, an even sample; none: all.")] = None,
-    categories: Annotated[str, typer.Option(help="Names, with commas; without: all.")] = "",
-    without_grammar: Annotated[bool, typer.Option("--without-grammar", help="Measure the same without, too.")] = False,
-    url: Annotated[str | None, typer.Option(help="Of a running platform; none: one is started.")] = None,
-    outputs: Annotated[Path | None, typer.Option(help="Folder for all answers, to look at the mistakes.")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases per category, evenly sampled; default: all.")] = None,
+    categories: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+    without_grammar: Annotated[bool, typer.Option("--without-grammar", help="Also measure without grammar.")] = False,
+    url: Annotated[str | None, typer.Option(help="URL of a running platform; default: start one.")] = None,
+    outputs: Annotated[Path | None, typer.Option(help="Folder for all answers, to inspect mistakes.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with WikiText-2.")] = DATA,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose tool-calling.md and .svg take the figures.")] = None,
-    before: Annotated[Path | None, typer.Option(help="Rows of the stage of tuning before: what was gained.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of tool-calling.md and .svg, to put figures in.")] = None,
+    before: Annotated[Path | None, typer.Option(help="Rows of the previous tuning stage, to compute the gain.")] = None,
     port: Port = 8000,
 ) -> None:
-    """Tool calling by the Berkeley Function Calling Leaderboard, through the platform's own endpoint."""
+    """Tool calling by the Berkeley Function Calling Leaderboard, through the platform's API."""
     from bench.engine.quiet import only_warnings
     from bench.tools.run import Wish, measure
 
@@ -206,14 +210,14 @@ def tools(
 @app.command()
 def tuner(
     json: Json = None,
-    against: Annotated[str, typer.Option(help="Names, with commas, or none; without: all.")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Of one round.")] = 2,
-    rounds: Annotated[int, typer.Option(min=1, help="Of each trainer, in turns with ours.")] = 5,
-    tokens: Annotated[int, typer.Option(min=1, help="Of one step, at most.")] = 4096,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of every trainer; none: all processors.")] = None,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose tuning.md takes the figures.")] = None,
+    against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per trainer, in turns.")] = 5,
+    tokens: Annotated[int, typer.Option(min=1, help="Most tokens per step.")] = 4096,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads per trainer; default: all processors.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder of tuning.md, to put figures in.")] = None,
 ) -> None:
-    """The tuner's speed and memory, beside transformers and peft on the same processor."""
+    """Speed and memory of the tuner compared with transformers and peft on the same processor."""
     from bench.engine.quiet import only_warnings
     from bench.tuner.duel import DUELS
     from bench.tuner.run import Wish, measure

@@ -1,4 +1,4 @@
-"""Conversations a day: customers come at random, whole tasks each, and nobody waits long for an answer."""
+"""Measures conversations per day: customers arrive at random times, and none waits long for an answer."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from flightloop.content import text_of
 from flightloop.events import ApprovalRequested
 
 PATIENCE_S = 3.0
-"""The 95th percentile of a turn must not be above it."""
+"""Highest permitted 95th percentile of a turn, in seconds."""
 WINDOW_S, LEAST = 45.0, 20
-"""How long customers come at one rate, and how many of them at least."""
+"""Duration of a window with constant arrival rate, and least number of customers in it."""
 FIRST_RATE = 0.5
-"""Conversations a second."""
+"""First arrival rate, in conversations per second."""
 STEPS = 6
 MOST_WAITING = 64
-"""Conversations at a time, beyond which a rate is too high whatever the turns took."""
+"""If more conversations than these are open, the rate is too high, however long turns take."""
 SECONDS_A_DAY = 86_400
 SEED = 11
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """What customers at one rate went through. ``seconds``: of each of their turns."""
+    """Outcome of a window at one rate. ``seconds``: duration of each turn."""
 
     rate: float
     seconds: tuple[float, ...]
@@ -51,10 +51,10 @@ class Crowd:
 
 
 async def measure(client: AsyncFlightloop, tasks: Sequence[Task], console: Console) -> Row:
-    """The row ``support_per_day``: the highest rate found at which customers are served in time.
+    """The row ``support_per_day``: the highest rate found at which turns are fast enough.
 
     Raises:
-        FlightloopError: the platform refuses a request.
+        FlightloopError: the platform rejects a request.
     """
 
     async def at(rate: float) -> Crowd:
@@ -73,8 +73,8 @@ async def measure(client: AsyncFlightloop, tasks: Sequence[Task], console: Conso
 async def highest(
     at: Callable[[float], Awaitable[Crowd]], first: float = FIRST_RATE, steps: int = STEPS
 ) -> Crowd | None:
-    """The crowd of the highest rate that is served: doubled until one is not, or halved until one is, then halfway
-    between the two. None where no rate is."""
+    """The crowd of the highest rate that is served: doubles the rate until it is too high, or halves it until it is
+    not, and then tries the rate halfway between. None if no rate is served."""
     best: Crowd | None = None
     too_high: float | None = None
     rate = first
@@ -90,7 +90,7 @@ async def highest(
 
 
 async def come(client: AsyncFlightloop, tasks: Sequence[Task], rate: float, random: Random) -> Crowd:
-    """Lets customers come for a window, and waits until the last one has gone."""
+    """Lets customers arrive for a window, and waits for the last conversation to end."""
     waiting: set[asyncio.Task[None]] = set()
     seconds: list[float] = []
     came, ends = 0, time.perf_counter() + WINDOW_S
@@ -106,7 +106,7 @@ async def come(client: AsyncFlightloop, tasks: Sequence[Task], rate: float, rand
 
 
 async def _converse(client: AsyncFlightloop, task: Task, seconds: list[float]) -> None:
-    """One customer: says the task's turns, each as soon as the one before is answered."""
+    """Plays one customer: sends each turn of the task as soon as the previous one is answered."""
     session = f"load-{task.id}-{uuid.uuid4().hex[:8]}"
     answer = ""
     for turn in task.turns:

@@ -1,4 +1,4 @@
-"""Which metrics of the catalogue an exposition has no value of."""
+"""Finds catalogue metrics without a value in an exposition."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from observability.catalog import CATALOG, Kind
 
 
 def without_value(exposition: str) -> set[str]:
-    """Names of the catalogue's metrics that have no sample; of histograms, also those that observed nothing.
+    """Names of catalogue metrics without a sample, and of histograms without observations.
 
     Args:
-        exposition: Prometheus text, as ``/metrics`` answers.
+        exposition: Prometheus text, as returned by ``/metrics``.
     """
     highest: dict[str, float] = {}
     for family in text_string_to_metric_families(exposition):

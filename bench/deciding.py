@@ -1,4 +1,5 @@
-"""``python -m bench deciding``: tools called without a temperature as at 0, and calls that show as text."""
+"""``python -m bench deciding``: compares tool calls without a temperature and at 0, and looks for calls shown as
+text."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ OTHER: tuple[Callable[[random.Random], str], ...] = (
 
 
 def measure(console: Console, port: int) -> list[Row]:
-    """Starts a platform and stops it. Raises PlatformFailed: it did not start."""
+    """Starts and stops a platform around the measurements. Raises PlatformFailed if it doesn't start."""
     with (
         tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder,
         console.status("starting") as status,
@@ -68,7 +69,7 @@ def measure(console: Console, port: int) -> list[Row]:
 
 
 def _called(client: Flightloop, model: str, console: Console) -> Row:
-    """Requests that call a tool at 0, and how many of these do without a temperature."""
+    """Of the requests that call a tool at temperature 0, the share that also does without a temperature."""
     at = random.Random(SEED)
     called, both = 0, 0
     for number in track(range(REQUESTS), "deciding", console=console):
@@ -103,7 +104,7 @@ def _prompts(at: random.Random) -> Iterator[str]:
 
 
 def _answer(client: Flightloop, model: str, message: str, tools: list[dict[str, Any]], **more: Any) -> Any:
-    """The message; None: the platform gave none, as of a model that goes on to write calls as text."""
+    """The message; None if the platform withheld it, as when a model writes calls as text."""
     asked = [{"role": "user", "content": message}]
     try:
         return client.chat.completions.create(model=model, messages=asked, tools=tools, **more).choices[0].message

@@ -1,4 +1,4 @@
-"""``make demo``: the support agent at work on ten tasks, each step shown, each outcome checked."""
+"""``make demo``: the support agent solves ten tasks; each step is shown and each outcome checked."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from flightloop.overview import Figure, Overview
 SEED = 20_26
 COUNT = 10
 PROMETHEUS_PORT = 9090
-"""What ``up`` takes where ``FLIGHTLOOP_PROMETHEUS_PORT`` says nothing."""
+"""Default Prometheus port of ``up``, unless ``FLIGHTLOOP_PROMETHEUS_PORT`` is set."""
 
 
 class Narrator:
-    """Prints what happens in a task; passed checks are counted, the others shown."""
+    """Prints the events of a task. Counts passed checks and shows the others."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,7 +59,7 @@ class Narrator:
 
 
 def main() -> int:
-    """Exits 0 when the platform worked, whatever the model solved."""
+    """Returns 0 if the platform worked, whatever the model solved."""
     console = Console(highlight=False)
     home = Path(os.environ.get("FLIGHTLOOP_HOME", ".flightloop"))
     tasks = random.Random(SEED).sample(load(TASKS), COUNT)
@@ -81,18 +81,18 @@ def main() -> int:
     except (PlatformFailed, FlightloopError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 1
-    console.print(f"Stopped cleanly. Start it to stay with: make up   ({len(played)} tasks were played)")
+    console.print(f"Stopped cleanly. To start it and keep it running: make up   ({len(played)} tasks were played)")
     return 0
 
 
 def options(console: Console) -> list[str]:
-    """Without Prometheus where somebody else has its port; a port that was asked for is not given up so."""
+    """Options of ``up``. Leaves Prometheus out if its default port is taken, but not if the user chose the port."""
     if not os.environ.get("FLIGHTLOOP_PROMETHEUS_PORT") and shutil.which("prometheus"):
         try:
             bind("127.0.0.1", PROMETHEUS_PORT).close()
         except ConfigError:
             console.print(
-                f"Prometheus is left out: port {PROMETHEUS_PORT} is taken; FLIGHTLOOP_PROMETHEUS_PORT names another"
+                f"Prometheus is left out: port {PROMETHEUS_PORT} is taken; set FLIGHTLOOP_PROMETHEUS_PORT to another"
             )
             return ["--no-prometheus"]
     return []
@@ -100,13 +100,13 @@ def options(console: Console) -> list[str]:
 
 def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Played]:
     addresses = f"API {platform.url}   console {platform.console}   metrics {platform.url}/metrics"
-    console.print(f"flightloop is up: {addresses}", soft_wrap=True)  # a link that is cut can't be followed
+    console.print(f"flightloop is up: {addresses}", soft_wrap=True)  # keeps the link whole
     played: list[Played] = []
     with Flightloop(base_url=platform.url, api_key=platform.key) as client:
         [card] = client.models.list().data
         if card.parameters and card.active_parameters:
             share = card.active_parameters / card.parameters
-            console.print(f"model {card.id}: {card.parameters / 1e6:.0f} M parameters, {share:.0%} active for a token")
+            console.print(f"model {card.id}: {card.parameters / 1e6:.0f} M parameters, {share:.0%} active per token")
         player = Player(client, platform.home / "data" / "shop.db", Narrator(console))
         for number, task in enumerate(tasks, start=1):
             console.print(Rule(f"task {number} of {len(tasks)}: {task.id}", align="left", style="dim"))
@@ -115,7 +115,7 @@ def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Playe
             _verdict(console, played[-1], time.perf_counter() - began)
         solved = sum(one.judgement.solved for one in played)
         console.print(Rule(style="dim"))
-        console.print(f"[bold]{solved} of {len(played)} tasks solved[/bold] (the shop's database ended as it should)")
+        console.print(f"[bold]{solved} of {len(played)} tasks solved[/bold] (judged by the shop's database)")
         for table in tiers(client.overview()):
             console.print(table)
     console.print(addresses, soft_wrap=True)
@@ -132,7 +132,7 @@ def _verdict(console: Console, played: Played, seconds: float) -> None:
 
 
 def tiers(overview: Overview) -> list[Table]:
-    """A table for each tier; series without a value are left out."""
+    """A table per tier, without empty series."""
     return [
         _tier(name, figures)
         for name, figures in (("System", overview.system), ("Model", overview.model), ("Business", overview.business))

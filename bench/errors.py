@@ -1,7 +1,7 @@
-"""What a measurement refuses; the message says what to change."""
+"""Error of measurements; its message says what to change."""
 
 from __future__ import annotations
 
 
 class BenchError(ValueError):
-    """A request that can't be measured, or a page that can't take the figures."""
+    """A measurement that is not possible, or a page that can't take the figures."""

@@ -1,4 +1,4 @@
-"""The worst requests that the API accepts, by kind, and a process that sends one kind without a pause."""
+"""The most expensive requests that the API accepts, by kind, and a process that sends one kind without pause."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flightloop import limits
 
 AT_ONCE = 8
 LONGEST = 199_000
-"""Characters of one message that the default policy still reads."""
+"""Longest message that the default policy accepts, in characters."""
 SLOW_WORDS = "4 1 1 1 "
-"""What takes the guards longest of all texts that were tried: each digit could begin a card number."""
+"""The text that takes the guards longest of all that were tried: each digit could begin a card number."""
 
 Flood = tuple[str, str, Callable[[str], dict[str, Any] | None]]
-"""Method, path, and the body for a model's name."""
+"""Method, path, and a function that makes the body for a model's name."""
 
 
 def _chat(**fields: Any) -> Flood:
@@ -92,7 +92,7 @@ FLOODS: dict[str, Flood] = {
 
 
 def flood(url: str, key: str, model: str, kind: str, stop: Event, sent: Any) -> None:
-    """The body of a process: sends requests of a kind, several at once, until ``stop`` is set.
+    """Body of a process that sends requests of a kind, several at once, until ``stop`` is set.
 
     Args:
         sent: a shared array that counts answers by the first digit of their status.

@@ -1,6 +1,6 @@
-"""``python -m bench holding-up``: how late a stop and a probe are answered while another tenant sends the worst.
+"""``python -m bench holding-up`` measures latency of a stop and a probe while another tenant sends the worst requests.
 
-The model is a scripted server in a process of its own: what is measured is the platform before it.
+The model is a scripted server in a process of its own, since the platform before it is measured.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from bench.rows import Row, median_row
 ROUNDS = 25
 PAUSE_S = 0.2
 LEAD_S = 2.0
-"""Between the flood's beginning and the first stop."""
+"""Seconds from the start of the flood to the first stop."""
 OTHER = "a-key-of-the-flooding-tenant"
 MODEL = "scripted"
 
 
 def measure(console: Console, port: int, kinds: Sequence[str], *, ray: bool) -> list[Row]:
-    """
+    """Runs the measurement.
+
     Args:
-        kinds: of ``bench.floods.FLOODS``; none: all.
-        ray: a deployment on Ray instead of ``python -m agent serve``.
+        kinds: kinds of requests in ``bench.floods.FLOODS``; empty: all.
+        ray: use a deployment on Ray instead of ``python -m agent serve``.
 
     Raises:
         PlatformFailed: the platform did not start, or answered a stop or a probe with an error.
@@ -79,7 +80,8 @@ def _serve_model(connection: Connection) -> None:
 
 
 def _flooded(platform: Platform, kind: str) -> tuple[dict[str, list[float]], list[int]]:
-    """Milliseconds of each round's stop, its clearing and a probe; answers to the flood by their first digit."""
+    """Milliseconds of stop, clearing and probe per round; and answers to the flood by the first digit of their
+    status."""
     context = multiprocessing.get_context("spawn")
     stop, sent = context.Event(), context.Array("i", 6)
     arguments = (platform.url, OTHER, MODEL, kind, stop, sent)
@@ -98,7 +100,7 @@ def _flooded(platform: Platform, kind: str) -> tuple[dict[str, list[float]], lis
 
 
 def _settle(platform: Platform) -> None:
-    """Waits for what the flood left behind: a stop of it ends its runs."""
+    """Ends what is left of the flood: a stop of its tenant ends its runs."""
     headers = {"authorization": f"Bearer {OTHER}"}
     with httpx.Client(base_url=platform.url, headers=headers, timeout=120) as client:
         stop = client.post("/v1/interrupts", json={"reason": "the flood is over"}).json()

@@ -1,4 +1,4 @@
-"""How many messages the model finds the right intent of, by a completion that can only name one."""
+"""Measures the share of messages whose intent the model finds by a constrained completion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.rows import Row
 from flightloop import Flightloop
 
 MESSAGES = Path(__file__).parent / "tasks" / "intents.jsonl"
-"""Held out: no lesson has these wordings."""
+"""Held out: no training text has these wordings."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Message:
 
 
 def read(path: Path = MESSAGES) -> list[Message]:
-    """Raises TaskError: the file can't be read, or a line is no ``{"text", "intent"}``."""
+    """Reads messages. Raises TaskError: the file can't be read, or a line isn't ``{"text", "intent"}``."""
     try:
         return [Message(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, TypeError) as error:
-        raise TaskError(f"{path}: can't be read: {error}") from None
+        raise TaskError(f"{path}: cannot be read: {error}") from None
 
 
 def measure(client: Flightloop, messages: Sequence[Message]) -> Row:
-    """The row ``intents``: the share of messages whose intent the model names.
+    """The row ``intents``: share of messages whose intent the model finds.
 
     Raises:
-        FlightloopError: the platform refuses a request.
+        FlightloopError: the platform rejects a request.
     """
     intents = Intents.read(EMBEDDED)
     model = client.models.list().data[0].id

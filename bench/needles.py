@@ -1,9 +1,9 @@
-"""How many facts hidden in long essays a model still finds (needles in a haystack, Kamradt, 2023).
+"""Measures how many facts hidden in long essays a model finds (needles in a haystack, Kamradt, 2023).
 
-A haystack is a run of Paul Graham's essays with sentences between theirs, each of which says one fact: an order's
-number, a pass key, a phone number, a secret word, what to do in a city. The model is asked for each by itself, through
-the engine, greedily; its answer is begun for it, as RULER does (Hsieh et al., 2024), since a small model would rather
-talk about the text. A needle is found when the answer goes on with exactly the fact.
+A haystack is a sequence of sentences from Paul Graham's essays, with sentences in between that state one fact each: an
+order's number, a pass key, a phone number, a secret word, what to do in a city. The model is asked for each separately,
+through the engine, greedily. The beginning of its answer is given, as in RULER (Hsieh et al., 2024), since a small
+model would rather talk about the text. A needle is found if the answer continues with exactly the fact.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from model.prompt import encode
 from model.weights.tokenizer import Tokenizer
 
 MOST_TOKENS = 16
-"""Of an answer: enough for the longest fact."""
+"""Limit of an answer: enough for the longest fact."""
 HEAD = "Read the text and answer the question at the end.\n\n"
 
-# Sentence, question, opening of the answer, and the rest of it.
+# Sentence, question, beginning of the answer, and its continuation.
 _KINDS = (
     (
         "The order number of {thing} is {number}.",
@@ -92,16 +92,16 @@ _DEEDS = (
 
 @dataclass(frozen=True)
 class Needle:
-    """One fact. ``depth`` is where it lies, 0 at the beginning of the text and 1 at its end."""
+    """A fact. ``depth``: its position, from 0 at the beginning of the text to 1 at its end."""
 
-    sentence: str
-    question: str
-    opening: str
-    answer: str
+    sentence: str  # states the fact in the haystack
+    question: str  # asks for the fact
+    opening: str  # beginning of the answer, given to the model
+    answer: str  # expected continuation
     depth: float
 
     def found_in(self, text: str) -> bool:
-        """Whether what follows ``opening`` is the answer."""
+        """Whether the continuation of ``opening`` is the answer."""
         return re.match(rf"\W*{re.escape(self.answer)}\b", text) is not None
 
 
@@ -112,13 +112,13 @@ class Haystack:
 
 
 def essays(folder: Path) -> list[str]:
-    """The essays, one a text, in the order of their names.
+    """The essays' texts, sorted by name.
 
     Args:
-        folder: holds ``needle-essays.tar.xz``, or what is in it.
+        folder: folder with ``needle-essays.tar.xz`` or its content.
 
     Raises:
-        BenchError: they aren't there.
+        BenchError: they are missing.
     """
     archive = folder / "needle-essays.tar.xz"
     if archive.is_file():
@@ -129,21 +129,21 @@ def essays(folder: Path) -> list[str]:
     else:
         texts = [path.read_text("utf-8", "replace") for path in sorted(folder.rglob("PaulGrahamEssays/*.txt"))]
     if not texts:
-        raise BenchError(f"neither {archive} nor PaulGrahamEssays is in {folder}; name its folder: --data DIR")
+        raise BenchError(f"neither {archive} nor PaulGrahamEssays is in {folder}; give its folder with --data DIR")
     return [" ".join(text.split()) for text in texts]
 
 
 def haystacks(
     texts: Sequence[str], tokenizer: Tokenizer, *, tokens: int, needles: int, seeds: Sequence[int]
 ) -> Iterator[Haystack]:
-    """One haystack for each seed.
+    """Creates a haystack per seed.
 
     Args:
-        texts: what they are made of.
-        tokenizer: of the model, to measure with.
-        tokens: of each haystack's text, its needles included.
-        needles: in each, spread evenly over depths from 0.08 to 0.92.
-        seeds: each settles essays, facts, and which fact lies where.
+        texts: the essays.
+        tokenizer: the model's tokenizer, for the length.
+        tokens: tokens per haystack, including its needles.
+        needles: needles per haystack, evenly spread over depths from 0.08 to 0.92.
+        seeds: each determines essays, facts, and their order.
     """
     for seed in seeds:
         rng = random.Random(seed)
@@ -153,7 +153,7 @@ def haystacks(
 
 
 def find(engine: Engine, haystack: Haystack) -> list[bool]:
-    """Which of a haystack's needles the engine's model finds. The engine must do nothing else meanwhile."""
+    """For each needle, whether the engine's model finds it. The engine must be idle otherwise."""
     return [needle.found_in(_answer(engine, haystack.text, needle)) for needle in haystack.needles]
 
 
@@ -193,7 +193,7 @@ def _needles(rng: random.Random, count: int) -> Iterator[Needle]:
 
 
 def _straw(rng: random.Random, texts: Sequence[str], tokenizer: Tokenizer, tokens: int) -> list[str]:
-    """Sentences of essays in a random order, whole ones, of at most so many tokens together."""
+    """Whole sentences of essays in random order, with at most ``tokens`` tokens together."""
     chosen: list[str] = []
     for text in rng.sample(texts, len(texts)):
         for sentence in re.split(r"(?<=[.!?])\s+", text):

@@ -1,4 +1,4 @@
-"""How well a model predicts a text, through the runner that serves it: kernels, cache and chunks included.
+"""Scores a model's prediction of a text, through the runner that serves it: kernels, cache and chunks included.
 
 Suffixes: C tokens of a chunk, V vocabulary.
 """
@@ -41,16 +41,16 @@ def score(
     answer: bool = False,
     told: Callable[[int], None] = lambda done: None,
 ) -> Score:
-    """Scores a text in windows that don't overlap (`bench.peers.protocol.windows`).
+    """Scores a text in windows without overlap (`bench.peers.protocol.windows`).
 
     Args:
-        runner: of the model; its blocks from 0 on are overwritten.
-        tokens: the text; must hold a window.
-        block_size: tokens in one block of the runner's cache.
-        context: tokens of a window.
-        chunk: tokens of a step.
-        answer: take the text as an answer's, not a prompt's; kernels may round the two differently.
-        told: gets the tokens that are done, now and then.
+        runner: runner of the model; its blocks from 0 on are overwritten.
+        tokens: the text, at least one window.
+        block_size: tokens per block of the runner's cache.
+        context: tokens per window.
+        chunk: tokens per step.
+        answer: process the text like an answer instead of a prompt; kernels may round the two differently.
+        told: called now and then with the number of finished tokens.
     """
     blocks = tuple(range(-(-context // block_size)))
     nll, count = 0.0, 0

@@ -1,4 +1,4 @@
-"""A whole platform in processes of its own, for demonstrations, measurements and acceptance tests."""
+"""Runs a whole platform in processes of its own, for demos, measurements and acceptance tests."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ STOP_TIMEOUT_S = 60.0
 
 
 class PlatformFailed(RuntimeError):
-    """It did not start, or did not stop; the message ends with the last lines of its log."""
+    """The platform did not start or stop; the message includes the last lines of its log."""
 
 
 @dataclass
 class Platform:
-    """Runs ``python -m agent up`` (or ``serve``) from entering to leaving the context, or to the end of its thread.
+    """Runs ``python -m agent up`` (or ``serve``) while the context is open, or until its thread ends.
 
     Args:
         home: folder of its state; its log is ``platform.log`` there.
-        port: of the HTTP API.
+        port: port of the HTTP API.
         options: further command-line options of ``up``.
-        environment: settings, added to this process's environment.
-        progress: told now and then what is being waited for, with the seconds so far.
-        command: ``up``, or ``serve``, which does without Ray and needs a model's URL.
+        environment: settings in addition to this process's environment.
+        progress: called now and then with the present activity and the seconds so far.
+        command: ``up``, or ``serve``, which runs without Ray and needs a model's URL.
 
     Raises:
-        ConfigError: on entering, when the port is taken.
+        ConfigError: on entering, if the port is taken.
         PlatformFailed: it did not start, or did not stop.
     """
 
@@ -66,7 +66,7 @@ class Platform:
 
     @property
     def console(self) -> str | None:
-        """The link that logs in to the console once; None until ``up`` has told it."""
+        """Login link of the console, valid once; None until ``up`` has printed it."""
         found = re.search(r"^Console +(\S+)", self.log.read_text(errors="replace"), re.MULTILINE)
         return found[1] if found else None
 
@@ -80,14 +80,14 @@ class Platform:
         return self._process.pid
 
     def __enter__(self) -> Platform:
-        # Whoever has the port already would answer in this platform's place.
+        # Another program on the port would answer in place of this platform.
         bind("127.0.0.1", self.port).close()
         private.folder(self.home)
         environment = {**os.environ, "FLIGHTLOOP_HOME": str(self.home.resolve()), **self.environment}
         command = tethered([sys.executable, "-m", "agent", self.command, "--port", str(self.port), *self.options])
-        with open(self.log, "wb", opener=private.opener) as log:  # ``up`` tells the console's login link there
-            os.fchmod(log.fileno(), 0o600)  # one that is there keeps its mode otherwise
-            # A session of its own: Ctrl-C reaches this process alone, which then stops it in order.
+        with open(self.log, "wb", opener=private.opener) as log:  # ``up`` prints the console's login link there
+            os.fchmod(log.fileno(), 0o600)  # an existing file keeps its mode otherwise
+            # A session of its own: Ctrl-C reaches only this process, which then stops the platform properly.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -123,7 +123,7 @@ class Platform:
     def stop(self, by: signal.Signals = signal.SIGINT) -> int | None:
         """Asks it to stop, waits, and returns its exit code; None if it was not running.
 
-        What does not stop in time is killed, and that raises PlatformFailed.
+        If it doesn't stop in time, it is killed, and this raises PlatformFailed.
         """
         process = self._process
         if process is None:

@@ -1,4 +1,4 @@
-"""Plays a task's customer against a running platform and checks where the shop ended."""
+"""Plays a task's customer against a running platform, and checks the final state of the shop."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OPERATOR = "decided by the task runner, as the task says"
 
 @dataclass(frozen=True)
 class Played:
-    """A task that was played to its end. ``turn_seconds``: wall time of each of the customer's turns."""
+    """A finished task. ``turn_seconds``: wall-clock time of each of the customer's turns."""
 
     task: Task
-    judgement: Judgement
-    exchanges: tuple[Exchange, ...]
+    judgement: Judgement  # whether the shop's final state is right
+    exchanges: tuple[Exchange, ...]  # the customer's messages with the runs that answered them
     turn_seconds: tuple[float, ...]
 
     @property
@@ -38,12 +38,12 @@ class Played:
 
 @dataclass(frozen=True)
 class Player:
-    """Plays one task at a time: before each, the shop is made as new.
+    """Plays one task at a time, each with a fresh shop.
 
     Args:
-        client: of the platform.
-        database: the shop's file in the platform's home, which this process must be able to write.
-        told: gets what the customer says and what the run then does, event by event.
+        client: client of the platform.
+        database: the shop's file in the platform's home, writable for this process.
+        told: called with what the customer says and with each event of the runs.
     """
 
     client: Flightloop
@@ -51,11 +51,11 @@ class Player:
     told: Callable[[str | RunEvent], None] = lambda what: None
 
     def play(self, task: Task) -> Played:
-        """Says the task's turns in one session, each after the answer to the one before.
+        """Sends the task's turns in one session, each after the answer to the one before.
 
         Raises:
             TaskError: the task's SQL is wrong, its results are recorded, or it names another database than the shop's.
-            FlightloopError: the platform refuses a request.
+            FlightloopError: the platform rejects a request.
         """
         task = self._on_the_shop(task)
         reseed(self.database)
@@ -83,13 +83,13 @@ class Player:
         return Played(task, judgement, tuple(exchanges), tuple(seconds))
 
     def _on_the_shop(self, task: Task) -> Task:
-        """The task with the shop as its database: of all in the platform's data, it alone is made as new."""
+        """The task with the shop as its database, the only one in the platform's data that is recreated."""
         if task.recorded is not None:
-            raise TaskError(f"task {task.id}: has recorded results; 'python -m agent eval' plays it")
+            raise TaskError(f"task {task.id}: has recorded results; use 'python -m agent eval'")
         shop = self.database.name
         for name in (task.database, *(expectation.database for expectation in task.expect)):
             if name not in (None, shop):
-                raise TaskError(f"task {task.id}: database: {name} is not the shop's; 'python -m agent eval' plays it")
+                raise TaskError(f"task {task.id}: database: {name} is not the shop's; use 'python -m agent eval'")
         return task.model_copy(update={"database": shop})
 
 
@@ -102,13 +102,13 @@ def say(
     *,
     approve: bool = True,
 ) -> Run:
-    """One of the customer's turns: the run that it starts, once it has ended.
+    """Sends one of the customer's turns. Returns its run, once it has ended.
 
     Args:
-        approve: what the operator decides about every approval.
+        approve: the operator's decision on every approval.
 
     Raises:
-        FlightloopError: the platform refuses a request.
+        FlightloopError: the platform rejects a request.
     """
     run = client.runs.create(agent=agent, input=said, session_id=session)
     for event in client.runs.stream(run.id):

@@ -1,4 +1,4 @@
-"""Rows of a measurement, as a table for people and as JSON for whoever compares."""
+"""Rows of a measurement, shown as a table or written as JSON."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
-
-    ``spread`` and ``peer_spread`` are half the distance between the quartiles, None for a single value or a share;
-    ``interval`` is where a share of ``cases`` lies with 95 % confidence; ``note`` says what a reader of the figure must
-    know.
-    """
+    """A figure."""
 
     name: str
     value: float
     unit: str
     peer: str | None = None
+    """What it is compared with."""
     peer_value: float | None = None
     higher_is_better: bool = True
     spread: float | None = None
+    """Half the distance between the quartiles; None for a single value or a share."""
     peer_spread: float | None = None
+    """The same for the peer's value."""
     note: str | None = None
+    """What a reader of the figure must know."""
     interval: tuple[float, float] | None = None
-    cases: int | None = None
+    """95 % confidence interval of a share of ``cases``."""
+    cases: int | None = None  # sample size of a share
 
     @property
     def ratio(self) -> float | None:
@@ -40,12 +40,12 @@ class Row:
 
 
 def median_row(name: str, values: Sequence[float], unit: str, *, higher_is_better: bool) -> Row:
-    """The median of several measurements with its spread."""
+    """A row with the median of several measurements and their spread."""
     return Row(name, statistics.median(values), unit, higher_is_better=higher_is_better, spread=spread_of(values))
 
 
 def spread_of(values: Sequence[float]) -> float | None:
-    """Half the distance between the quartiles, None for a single value."""
+    """Half the distance between the quartiles; None for a single value."""
     if len(values) < 2:
         return None
     low, _, high = statistics.quantiles(values, n=4)
@@ -66,13 +66,13 @@ def show(rows: Sequence[Row], console: Console, title: str) -> None:
 
 
 def figure(value: float, spread: float | None = None, interval: tuple[float, float] | None = None) -> str:
-    """A value as it is read: four digits, and the spread or the interval where there is one."""
+    """A value with four digits, and with its spread or interval if there is one."""
     around = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
     return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "") + around
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for the documentation."""
+    """A Markdown table for the documentation."""
     return markdown(["row", "value", "cases", "peer", "note"], [_cells(row) for row in rows])
 
 
@@ -81,7 +81,7 @@ def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def write(rows: Sequence[Row], file: Path) -> None:
-    """JSON: a list of objects with the row's fields and its ratio."""
+    """Writes JSON: a list of objects with the row's fields and its ratio."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2) + "\n")
 

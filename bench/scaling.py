@@ -1,4 +1,4 @@
-"""``python -m bench scaling``: how soon load brings a second replica of the model, and its end removes it."""
+"""``python -m bench scaling`` measures how soon load starts a second replica of the model, and its end removes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STREAMS = 16
 """Two replicas' worth of slots."""
 ANSWER_TOKENS = 100
 SETTLED_S = 20.0
-"""How long the load goes on once the second replica runs."""
+"""How long the load continues after the second replica has started."""
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 240.0
 LOOK_S = 0.5
@@ -32,7 +32,7 @@ DEPLOYMENT = "Model"
 
 @dataclass
 class Load:
-    """What the streams did so far."""
+    """Results of the streams so far."""
 
     done: int = 0
     errors: list[str] = field(default_factory=list)
@@ -47,10 +47,10 @@ class Load:
 def measure(console: Console, port: int) -> list[Row]:
     """Starts a platform of one or two replicas, loads it, lets it rest, and stops it.
 
-    The platform's own gauges are read; they are renewed every few seconds, which both times include.
+    Reads the platform's own gauges, whose update interval of a few seconds adds to both times.
 
     Raises:
-        PlatformFailed: the platform did not start, or did not scale within the time allowed.
+        PlatformFailed: the platform did not start, or did not scale in time.
     """
     environment = {"FLIGHTLOOP_REPLICAS_MIN": "1", "FLIGHTLOOP_REPLICAS_MAX": "2"}
     with (
@@ -85,14 +85,14 @@ def measure(console: Console, port: int) -> list[Row]:
 
 
 class Watch:
-    """Looks at the model's replicas; ``utilisation``: what each look found, 1.0 when all slots are taken."""
+    """Polls the model's replicas. ``utilisation``: all readings; 1.0 if all slots are taken."""
 
     def __init__(self, client: Flightloop) -> None:
         self._client = client
         self.utilisation: list[float] = []
 
     def until(self, replicas: int, timeout_s: float, failure: str) -> float:
-        """Seconds until that many replicas run; raises PlatformFailed after ``timeout_s``."""
+        """Seconds until this number of replicas runs. Raises PlatformFailed after ``timeout_s``."""
         began = time.monotonic()
         while self._look() != replicas:
             if time.monotonic() - began > timeout_s:
@@ -121,7 +121,7 @@ class Watch:
 
 @contextmanager
 def held(client: Flightloop, load: Load) -> Iterator[None]:
-    """Keeps ``STREAMS`` streams open: each begins anew when it has ended, until the context ends."""
+    """Keeps ``STREAMS`` streams open while the context is open: a finished one is restarted."""
     stop = Event()
     [card] = client.models.list().data
 

@@ -1,4 +1,4 @@
-"""``python -m bench stopping``: how soon an answer ends once the emergency stop is raised."""
+"""``python -m bench stopping`` measures how soon an answer ends after an emergency stop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flightloop import Flightloop
 REPETITIONS = 5
 TOKENS = 500
 BEFORE = 20
-"""Pieces of the answer that have come when the signal is sent."""
+"""Pieces of the answer before the signal is sent."""
 TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """One answer that was stopped: tokens that came after the signal was sent and after it was acknowledged;
-    milliseconds from sending it to its acknowledgement, to the last token, and to the stream's end."""
+    """A stopped answer: tokens after sending the signal and after its acknowledgement; milliseconds from sending it to
+    its acknowledgement, to the last token, and to the stream's end."""
 
     after_signal: int
     after_acknowledgement: int
@@ -35,10 +35,10 @@ class Stopped:
 
 
 def measure(console: Console, port: int) -> list[Row]:
-    """Starts a platform, stops answers with ``POST /v1/interrupts`` as the CLI does, and stops the platform.
+    """Starts a platform, stops answers with ``POST /v1/interrupts`` like the CLI, and stops the platform.
 
     Raises:
-        PlatformFailed: the platform did not start, or an answer went on.
+        PlatformFailed: the platform did not start, or an answer was not stopped.
     """
     with (
         tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder,
@@ -55,7 +55,7 @@ def measure(console: Console, port: int) -> list[Row]:
 
 
 def stop_one(client: Flightloop, model: str) -> Stopped:
-    """Starts a long answer, stops everything in the middle, and lifts the stop.
+    """Starts a long answer, raises a stop in the middle, and clears it.
 
     Raises:
         PlatformFailed: the answer ended by itself, or not at all.
@@ -71,7 +71,7 @@ def stop_one(client: Flightloop, model: str) -> Stopped:
         ended = time.time()
         client.interrupts.clear(interrupt.id)
     if not answer.interrupted:
-        raise PlatformFailed(f"the answer was not stopped, it ended with: {answer.error or 'its natural end'}")
+        raise PlatformFailed(f"the answer was not stopped; it ended with: {answer.error or 'its natural end'}")
     return Stopped(
         after_signal=answer.after(sent),
         after_acknowledgement=answer.after(acknowledged),

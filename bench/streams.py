@@ -1,4 +1,4 @@
-"""Completions that are read in the background, each piece with the moment it came."""
+"""Completions that are read in the background, with the arrival time of each piece."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ STORY: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Write a very long story about a ship that crosses all the oceans."}],
     "response_format": {"type": "json_schema", "json_schema": {"name": "story", "schema": SENTENCES}},
 }
-"""A request whose answer no model can end soon: its form wants 200 sentences."""
+"""A request for a long answer: its schema requires 200 sentences."""
 
 
 class Answer:
-    """One streamed completion of the embedded model. ``arrivals``: when each piece of text came, in seconds since the
-    epoch.
+    """A streamed completion of the embedded model. ``arrivals``: arrival of each piece, in seconds since the epoch.
 
-    The default policy releases text as it comes; a piece has the tokens that have gathered meanwhile.
+    The default policy streams live; a piece contains the tokens collected since the last one.
 
     Args:
-        client: of the platform.
+        client: client of the platform.
         model: the model's name.
-        max_tokens: the answer's bound.
+        max_tokens: limit of the answer.
     """
 
     def __init__(self, client: Flightloop, model: str, max_tokens: int) -> None:
@@ -47,7 +46,7 @@ class Answer:
         self._reader.start()
 
     def wait_for(self, pieces: int, timeout_s: float) -> None:
-        """Returns when that much has come, or the answer has ended.
+        """Waits for this number of pieces, or the answer's end.
 
         Raises:
             TimeoutError: neither happened in time.
@@ -57,7 +56,7 @@ class Answer:
                 raise TimeoutError(f"{len(self.arrivals)} of {pieces} pieces came within {timeout_s:.0f} s")
 
     def wait(self, timeout_s: float) -> None:
-        """Returns when the answer has ended; raises TimeoutError."""
+        """Waits for the answer's end. Raises TimeoutError."""
         self._reader.join(timeout_s)
         if self._reader.is_alive():
             raise TimeoutError(f"the answer did not end within {timeout_s:.0f} s")
@@ -67,7 +66,7 @@ class Answer:
         return isinstance(self.error, Interrupted)
 
     def after(self, moment: float) -> int:
-        """Tokens that came later than ``moment``, in seconds since the epoch."""
+        """Tokens that arrived after ``moment``, in seconds since the epoch."""
         late = [piece for at, piece in zip(self.arrivals, self._pieces, strict=True) if at > moment]
         return len(embedded_tokenizer().encode("".join(late)))
 

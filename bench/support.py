@@ -1,4 +1,4 @@
-"""``python -m bench support``: customer-service tasks, each with the shop's state that counts as solved."""
+"""``python -m bench support`` plays customer-service tasks; each is solved if the shop reaches a given state."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ TASKS = Path(__file__).parent / "tasks" / "support.jsonl"
 
 
 def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:
-    """Starts a platform over a home of its own, plays all tasks, has messages classified, and stops it.
+    """Starts a platform with a separate home, plays all tasks, classifies messages, and stops it.
 
-    ``FLIGHTLOOP_MODEL_URL`` and its companions choose the model, as always.
+    ``FLIGHTLOOP_MODEL_URL`` and related settings choose the model, as usual.
 
     Args:
-        load: whether customers also come at random, at rate after rate.
+        load: also measure with customers at random times, at several rates.
 
     Raises:
-        TaskError: the file can't be used.
+        TaskError: the task file is invalid.
         PlatformFailed: the platform did not start.
     """
     tasks, messages = read_tasks(tasks_file or TASKS), intents.read()
@@ -93,7 +93,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
 
 
 def outcomes(played: Sequence[Played]) -> Table:
-    """Solved and all, by the kind that the ids begin with."""
+    """Solved tasks and all, by kind (the prefix of the ids)."""
     kinds: dict[str, list[Played]] = {}
     for one in played:
         kinds.setdefault(one.task.id.rsplit("-", 1)[0], []).append(one)

@@ -1,4 +1,4 @@
-"""Whether answers are in words and true, by checks that share nothing with the guard's own."""
+"""Checks whether answers are in words and true, independently of the guard's own checks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MARKUP = re.compile(
     r"\"(?:arguments|parameters)\"\s*:|\"tool_calls\"\s*:",
     re.IGNORECASE,
 )
-"""What no answer to a customer has, whatever a chat template calls it."""
+"""Markup of any chat template, which no answer to a customer may contain."""
 ACTS: Mapping[str, str] = {
     "cancel_order": r"cancel(?:l?ed)|cancellation (?:is|has been) (?:done|complete|confirmed)",
     "refund_order": r"refunded|issued (?:a|the|your) refund|refund (?:has been|was|is) (?:issued|made|processed)",
     "change_address": r"(?:changed|updated|corrected)\b.{0,40}\baddress|address (?:has been|was|is now) \w*ed",
     "hand_over": r"(?:handed|passed|forwarded|escalated)\b.{0,40}\b(?:over|on|to)\b",
 }
-"""Words of the support agent's writes, by the tool that does them."""
+"""Wordings for the support agent's writes, by tool."""
 _SPEAKER = r"\b(?:i|we)(?:['’]ve| have)?(?: \w+){{0,3}} (?:{words})|\b(?:has|have) been(?: \w+){{0,2}} (?:{words})"
 _NOT = re.compile(r"\b(?:not|never|no|cannot|unable|if|whether|once)\b|n['’]t\b", re.IGNORECASE)
 
 
 def shows_markup(text: str) -> bool:
-    """Whether an answer has call markup in it, or is a call or a plan as a whole."""
+    """Whether an answer contains call markup, or is as a whole a call or a plan."""
     if MARKUP.search(text):
         return True
     try:
@@ -47,7 +47,7 @@ def markup_row(answers: Sequence[str], suffix: str = "") -> Row:
 
 
 def false_claims(exchanges: Sequence[Exchange]) -> Iterator[str]:
-    """Sentences of a conversation's answers that say a write was made, of which none has succeeded by then."""
+    """Sentences of answers that claim a write of a kind that has not succeeded by then."""
     done: set[str] = set()
     looked_up = ""
     for exchange in exchanges:
@@ -69,7 +69,7 @@ def _claims(sentence: str, tool: str, looked_up: str) -> bool:
 
 
 def rows(conversations: Sequence[Sequence[Exchange]]) -> list[Row]:
-    """``markup_shown`` and ``support_false_claims``, of which none is right."""
+    """The rows ``markup_shown`` and ``support_false_claims``, which should be 0."""
     answers = [text_of(one.run.output or []) for exchanges in conversations for one in exchanges]
     claims = [claim for exchanges in conversations for claim in false_claims(exchanges)]
     return [

@@ -1,7 +1,8 @@
-"""``python -m dashboards``: the operator console on http://127.0.0.1:8501. It asks each visitor for an API key.
+"""``python -m dashboards`` starts the operator console on http://127.0.0.1:8501, where visitors log in by an API key.
 
-``FLIGHTLOOP_URL`` names the platform, ``FLIGHTLOOP_CONSOLE_PORT`` another port, ``FLIGHTLOOP_CONSOLE_ADDRESS``
-another address than 127.0.0.1, and ``FLIGHTLOOP_CONSOLE_HOSTS`` the hosts under which a proxy serves it.
+Environment variables: ``FLIGHTLOOP_URL`` is the platform's address, ``FLIGHTLOOP_CONSOLE_PORT`` and
+``FLIGHTLOOP_CONSOLE_ADDRESS`` are the port and address to bind to, and ``FLIGHTLOOP_CONSOLE_HOSTS`` lists the
+host names under which a proxy serves the console.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class ConsoleSettings:
     port: int = PORT
     address: str = ADDRESS
     hosts: tuple[str, ...] = ()
-    """Further names under which browsers reach it."""
+    """Further host names under which browsers reach the console."""
 
     def streamlit(self) -> dict[str, object]:
-        """Streamlit's options. Those given here win over its files and its environment variables."""
+        """Streamlit's options. They take precedence over its files and environment variables."""
         return {
             "server.port": self.port,
             "server.address": self.address,
@@ -39,34 +40,35 @@ class ConsoleSettings:
 
 
 def settings(environ: Mapping[str, str]) -> ConsoleSettings:
-    """Raises SystemExit, which names the variable, where a value can't be used."""
+    """Reads the settings. Raises SystemExit with the variable's name if a value is invalid."""
     port = environ.get("FLIGHTLOOP_CONSOLE_PORT", str(PORT))
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SystemExit(f"FLIGHTLOOP_CONSOLE_PORT must be a port number, it is {port!r}")
+        raise SystemExit(f"FLIGHTLOOP_CONSOLE_PORT must be a port number; it is {port!r}")
     hosts = tuple(environ.get("FLIGHTLOOP_CONSOLE_HOSTS", "").lower().replace(",", " ").split())
     for host in hosts:
         if not re.fullmatch(r"[a-z0-9.-]+", host):
-            raise SystemExit(f"FLIGHTLOOP_CONSOLE_HOSTS takes host names without scheme and port, one is {host!r}")
+            raise SystemExit(f"FLIGHTLOOP_CONSOLE_HOSTS must be host names without scheme and port; one is {host!r}")
     return ConsoleSettings(int(port), environ.get("FLIGHTLOOP_CONSOLE_ADDRESS", ADDRESS), hosts)
 
 
 def check_free(address: str, port: int) -> None:
-    """Raises SystemExit, with a line that says so, where somebody else listens."""
+    """Raises SystemExit with a message if the port is taken."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of closed connections counts not
+            # Lingering closed connections don't block the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
         why = f"the console cannot listen on {address}:{port} ({error.strerror})"
-        raise SystemExit(f"error: {why}; name a free port by FLIGHTLOOP_CONSOLE_PORT") from None
+        raise SystemExit(f"error: {why}; set FLIGHTLOOP_CONSOLE_PORT to a free port") from None
 
 
 def main() -> None:
     chosen = settings(os.environ)
-    for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would take a key from there
+    for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would read a key from them
         os.environ.pop(name, None)
-    left = link.receive(os.environ)  # before anything else runs in this process
+    left = link.receive(os.environ)  # before any other code runs in this process
     if left is not None:
         link.offer(left)
     check_free(chosen.address, chosen.port)
@@ -81,7 +83,7 @@ def serve(chosen: ConsoleSettings) -> None:
     from dashboards.origin import OwnOrigin
 
     sys.path.insert(0, str(HERE.parent))
-    os.chdir(HERE)  # Streamlit also reads settings from the working folder, whose they may not be
+    os.chdir(HERE)  # Streamlit also reads settings from the working folder, which may belong to somebody else
     guard = Middleware(OwnOrigin, address=chosen.address, names=chosen.hosts)
     st.App(HERE / "console.py", middleware=[guard]).run(config=chosen.streamlit())
 

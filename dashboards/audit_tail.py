@@ -1,4 +1,4 @@
-"""The end of the audit log, read forward as it grows, with its hash chain checked on the way."""
+"""Follows the audit log and checks its hash chain."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ PAGES_AT_ONCE = 5
 
 
 class AuditTail:
-    """Keeps the latest records. Threads may share one."""
+    """Keeps the latest records. Thread-safe."""
 
     def __init__(self, client: Flightloop, kept: int = 500) -> None:
         self._client, self._lock = client, Lock()
         self._last: AuditRecord | None = None
         self.records: deque[AuditRecord] = deque(maxlen=kept)
         self.broken_at: int | None = None
-        """Sequence number of the first record that does not continue the one before it."""
+        """Sequence number of the first record that doesn't continue the one before it; None if there is none."""
         self.read = 0
 
     def refresh(self) -> bool:
-        """Reads on, a bounded number of pages; True once the end is reached.
+        """Reads a bounded number of further pages. True once the end is reached.
 
         Raises:
-            FlightloopError: the API could not be asked.
+            FlightloopError: the API request failed.
         """
         with self._lock:
             for _ in range(PAGES_AT_ONCE):

@@ -1,7 +1,7 @@
-"""What a visitor's API key gives: the client and what outlives a page.
+"""A visitor's connection: the client of an API key, and what is kept between pages.
 
-It is kept in the browser session alone. Nothing here is shared between sessions: two visitors may have different
-roles and tenants, so a client or an answer of one is never shown to the other.
+It lives in the browser session only. Sessions share nothing: visitors may have different roles and
+tenants, so a client or an answer of one is never shown to another.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from flightloop.settings import resolve
 
 T = TypeVar("T")
 PLACE = "connection"
-"""Where it is in ``st.session_state``."""
+"""Its key in ``st.session_state``."""
 
 
 class Recent(Generic[T]):
-    """An answer that is asked for again after ``ttl_s`` seconds."""
+    """Caches an answer for ``ttl_s`` seconds."""
 
     def __init__(self, ask: Callable[[], T], ttl_s: float) -> None:
         self._ask, self._ttl_s = ask, ttl_s
@@ -45,7 +45,7 @@ class Recent(Generic[T]):
 
 
 class Connection:
-    """The platform as one key sees it. Its client is closed when nothing uses the connection any more."""
+    """The platform as seen with one key. The client is closed when the connection is no longer used."""
 
     def __init__(self, client: Flightloop, caller: Caller) -> None:
         self.client, self.caller = client, caller
@@ -60,7 +60,7 @@ def platform() -> str:
     """The platform's address.
 
     Raises:
-        ConfigError: FLIGHTLOOP_URL is none.
+        ConfigError: FLIGHTLOOP_URL is not a valid address.
     """
     return resolve(api_key="unused").base_url
 
@@ -69,11 +69,11 @@ def connect(api_key: str) -> None:
     """Connects this browser session.
 
     Raises:
-        FlightloopError: the platform does not know the key, or could not be asked.
+        FlightloopError: the platform rejects the key, or the request failed.
     """
-    # An empty key would make the client take the one of this process's own environment or folder.
+    # With an empty key, the client would use that of this process's environment or folder.
     if not re.fullmatch(r"[!-~]{1,1000}", api_key):
-        raise Unauthorized("an API key is one word of letters, digits and signs")
+        raise Unauthorized("an API key is one word of ASCII letters, digits and punctuation")
     client = Flightloop(platform(), api_key, timeout_s=20.0, retries=1)
     try:
         caller = client.whoami()
@@ -84,7 +84,7 @@ def connect(api_key: str) -> None:
 
 
 def disconnect() -> None:
-    """Forgets the key and everything that was read with it."""
+    """Forgets the key and everything read with it."""
     st.session_state.clear()
 
 
@@ -93,7 +93,7 @@ def connected() -> bool:
 
 
 def current() -> Connection:
-    """This browser session's. Without one, the page begins again, which shows the login."""
+    """This browser session's connection. Without one, reruns the page, which then shows the login."""
     if not connected():
         st.rerun()
     found: Connection = st.session_state[PLACE]
@@ -125,7 +125,7 @@ def _situation(api: Flightloop) -> Situation:
 
 
 def situation() -> Situation:
-    """How things stand, at most a second old."""
+    """The platform's situation, at most a second old."""
     found = current().situation()
     history().add(found.overview)
     return found
@@ -141,10 +141,10 @@ def agents() -> list[AgentInfo]:
 
 @contextmanager
 def answered(doing: str) -> Iterator[None]:
-    """Shows an error of the API in place of what could not be shown.
+    """Shows an error banner if the API fails inside the context.
 
     Args:
-        doing: what failed, to go after "Can't".
+        doing: what failed, to follow "Can't".
     """
     try:
         yield

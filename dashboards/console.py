@@ -1,4 +1,4 @@
-"""The operator console: navigation, and what every page shows beside itself; the login, until there is a key."""
+"""Entry page of the operator console: navigation and the parts that all pages share, or the login."""
 
 from __future__ import annotations
 

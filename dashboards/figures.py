@@ -1,4 +1,4 @@
-"""Reading an overview: one number out of a metric's labelled values, and numbers as people read them."""
+"""Reads numbers out of an overview, and formats numbers for people."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def mean(values: list[float]) -> float:
 
 
 def value(overview: Overview, name: str, reduce: Reduce = sum, **labels: str) -> float | None:
-    """One number for a metric, over the figures whose labels match; None: nobody measured it."""
+    """One number from a metric's values whose labels match; None if there are none."""
     found = [item.value for item in _matching(overview, name, labels) if item.value is not None]
     return reduce(found) if found else None
 
 
 def average(overview: Overview, name: str) -> float | None:
-    """The mean of a histogram, over all its label values."""
+    """Mean of a histogram over all its label values."""
     found = [(item.value, item.count or 1) for item in _matching(overview, name, {}) if item.value is not None]
     return sum(each * count for each, count in found) / sum(count for _, count in found) if found else None
 
 
 def p95(overview: Overview, name: str) -> float | None:
-    """The worst 95th percentile of a histogram over its label values."""
+    """Highest 95th percentile of a histogram over its label values."""
     found = [item.p95 for item in _matching(overview, name, {}) if item.p95 is not None]
     return max(found, default=None)
 
 
 def by_label(overview: Overview, name: str, label: str) -> dict[str, float]:
-    """Sums by one label's values."""
+    """Sums by the values of a label."""
     sums: dict[str, float] = defaultdict(float)
     for item in _matching(overview, name, {}):
         if item.value is not None:
@@ -87,7 +87,7 @@ def size(number: float | None) -> str:
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """How long ago, in the largest unit that fits."""
+    """Time since then, in the largest unit that fits."""
     if moment is None:
         return NOTHING
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()
@@ -98,7 +98,7 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 
 def ahead(moment: datetime, now: datetime | None = None) -> str:
-    """How long until then, in the largest unit that fits."""
+    """Time until then, in the largest unit that fits."""
     left = (moment - (now or datetime.now(UTC))).total_seconds()
     for length, unit in LENGTHS:
         if left >= length:

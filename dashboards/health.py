@@ -1,4 +1,4 @@
-"""Is all well? Rules over what the API tells, each with the place where one can act."""
+"""Health rules over the API's answers, each with the page on which to act."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flightloop.usage import Spending
 
 RECENT = timedelta(hours=1)
 LEAST_RUNS = 5
-"""Fewer ended runs than these say nothing about a share."""
+"""With fewer ended runs, shares are not meaningful."""
 
 
 class Level(IntEnum):
@@ -30,18 +30,18 @@ class Finding:
     title: str
     detail: str
     page: str | None = None
-    """File of the page where one can act, below ``dashboards/``."""
+    """File of the page on which to act, below ``dashboards/``."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything that the rules look at."""
+    """Input of the rules."""
 
     overview: Overview
     interrupts: Sequence[Interrupt]
     approvals: Sequence[Approval]
     runs: Sequence[Run]
-    """The latest, newest first."""
+    """The latest runs, newest first."""
     now: datetime
     tenant: Spending = field(default_factory=Spending)
     project: ProjectInfo | None = None
@@ -51,7 +51,7 @@ Rule = Callable[[Situation], Iterator[Finding]]
 
 
 def findings(situation: Situation) -> list[Finding]:
-    """What is not as it should be, worst first; empty: all is well."""
+    """Everything that needs attention, worst first; empty if all is well."""
     found = [finding for rule in RULES for finding in rule(situation)]
     return sorted(found, key=lambda finding: -finding.level)
 
@@ -77,11 +77,11 @@ def project(situation: Situation) -> Iterator[Finding]:
 
 
 def broken(found: ProjectInfo) -> Iterator[Finding]:
-    """Files that can't be used: what serves is not what they say."""
+    """Project files that cannot be used; the platform keeps serving the last valid version."""
     if found.problem and found.broken_since:
         since, loaded = found.broken_since.astimezone(), found.loaded_at.astimezone()
         title = f"The project's files can't be used since {since:%H:%M}"
-        yield Finding(Level.WARNING, title, f"What was loaded at {loaded:%H:%M} serves on. {found.problem}")
+        yield Finding(Level.WARNING, title, f"The version of {loaded:%H:%M} stays in use. {found.problem}")
 
 
 def approvals(situation: Situation) -> Iterator[Finding]:
@@ -104,10 +104,10 @@ def failures(situation: Situation) -> Iterator[Finding]:
 
 
 def budget(situation: Situation) -> Iterator[Finding]:
-    """The tenant's, which runs and completions share."""
+    """The tenant's budget, which runs and completions share."""
     tenant, bounds = situation.tenant, spending.bounds(situation.tenant)
     raised = "raise it with FLIGHTLOOP_TENANT_BUDGET"
-    anew = f"it begins anew {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
+    anew = f"it resets {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
     if spent := [bound.label.lower() for bound in bounds if bound.exhausted]:
         title = f"The tenant's budget of {' and '.join(spent)} is exhausted"
         yield Finding(Level.CRITICAL, title, f"Model calls that need it are refused; {anew}")
@@ -118,19 +118,19 @@ def budget(situation: Situation) -> Iterator[Finding]:
 
 
 def _little_left(bound: Bound, situation: Situation, anew: str) -> Finding:
-    """A bound is seldom met exactly: what is left can be too little for the next call."""
+    """A limit is seldom used up exactly: the rest may be too little for the next call."""
     since = max(situation.now - RECENT, situation.tenant.since or situation.now - RECENT)
     ended = [run for run in situation.runs if run.stop_reason is StopReason.BUDGET_TENANT]
     refused = sum(run.ended_at is not None and run.ended_at >= since for run in ended)
     what = bound.label.lower()
     if bound.taken:
-        title = f"All that is left of the tenant's budget of {what} is reserved"
-        detail = f"Runs that want more end, until calls that go on have ended; {anew}"
+        title = f"The rest of the tenant's budget of {what} is reserved"
+        detail = f"Runs that need more end until running calls have finished; {anew}"
     else:
         title = f"{int(100 * bound.share)} % of the tenant's budget of {what} is used"
         detail = f"{bound.text(bound.left or 0)} left; {anew}"
     if refused:
-        return Finding(Level.CRITICAL, title, f"{refused} of the latest runs ended for want of budget. {detail}")
+        return Finding(Level.CRITICAL, title, f"{refused} of the latest runs ended for lack of budget. {detail}")
     return Finding(Level.WARNING, title, detail)
 
 
@@ -159,7 +159,7 @@ def kv_cache(situation: Situation) -> Iterator[Finding]:
 def stale(situation: Situation) -> Iterator[Finding]:
     age = figures.value(situation.overview, "system_metrics_age_seconds", max)
     if age is not None and age > 60:
-        detail = "A process stopped reporting: the figures below may be old"
+        detail = "A process stopped reporting; the figures below may be outdated"
         yield Finding(Level.WARNING, f"No metrics for {age:.0f} s", detail)
 
 

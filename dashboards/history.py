@@ -1,4 +1,4 @@
-"""The last minutes of a few figures, for the small curves on the overview."""
+"""Last minutes of some figures, for the small curves on the overview."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT = 120
 
 
 class History:
-    """Samples by time. Threads may share one; samples closer than a second count once."""
+    """Samples over time. Thread-safe. Of samples less than a second apart, only one is kept."""
 
     def __init__(self) -> None:
         self._samples: deque[Overview] = deque(maxlen=KEPT)
@@ -25,12 +25,12 @@ class History:
                 self._samples.append(overview)
 
     def curve(self, name: str, reduce: figures.Reduce = sum) -> list[float]:
-        """A gauge's values over time."""
+        """Values of a gauge over time."""
         found = [figures.value(sample, name, reduce) for sample in list(self._samples)]
         return [each for each in found if each is not None]
 
     def rate(self, name: str, **labels: str) -> list[float]:
-        """A counter's growth per second between the samples; a restart counts as none."""
+        """Growth of a counter per second between samples; 0 across a restart."""
         samples = list(self._samples)
         rates: list[float] = []
         for before, after in pairwise(samples):

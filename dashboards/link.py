@@ -1,7 +1,7 @@
-"""The login link: a token that is exchanged once, and within its time, for the deployment's API key.
+"""Login link: a token that can be exchanged once, for a limited time, for the deployment's API key.
 
-``python -m agent up`` makes the token, prints the link, and leaves token and key in a socket that this process
-inherits. Neither is on a command line or in an environment, which others can read, nor on a disk.
+``python -m agent up`` creates the token, prints the link, and passes token and key in a socket that this
+process inherits. So neither is on a command line, in an environment or on disk, where others could read it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from flightloop.errors import Unauthorized
 FD = "FLIGHTLOOP_CONSOLE_LINK_FD"
 """Number of the inherited socket, in the environment."""
 PARAMETER = "token"
-"""Of the console's address."""
+"""Query parameter of the token in the console's address."""
 LONGEST = 65_536
 
 
 class LoginLink:
-    """Threads may share one. The key is forgotten once it is given away, or after its time.
+    """A login link. Thread-safe. It forgets the key once it is used or has expired.
 
     Args:
-        token: what the link carries.
-        key: what it is exchanged for.
+        token: the token in the link.
+        key: the API key that it is exchanged for.
         lifetime_s: seconds from now.
     """
 
@@ -42,26 +42,26 @@ class LoginLink:
         self._timer.start()
 
     def exchange(self, token: str) -> str:
-        """The key, for the first who brings the token.
+        """Returns the key to the first caller with the token.
 
         Raises:
-            Unauthorized: the token is another one, was used before, or came too late.
+            Unauthorized: the token is wrong, was used before, or has expired.
         """
         if not hmac.compare_digest(self._token, token.encode(errors="replace")):
-            raise Unauthorized("This link is not that of the console's start.")
+            raise Unauthorized("This link belongs to another start of the console.")
         with self._lock:
             if self._clock() >= self._until:
                 self._key = None
             key, self._key = self._key, None
             if key is None:
                 raise Unauthorized(self._why_not)
-            self._why_not = "This link has been used: it logs in once."
+            self._why_not = "This link has been used; it is valid only once."
         self._timer.cancel()
         return key
 
     @property
     def spent(self) -> bool:
-        """Whether the key is forgotten."""
+        """Whether the link was used or has expired."""
         return self._key is None
 
     def _forget(self) -> None:
@@ -70,12 +70,12 @@ class LoginLink:
 
 
 def receive(environ: MutableMapping[str, str]) -> LoginLink | None:
-    """The link that whoever started this process left for it; None: no link.
+    """The link that the parent process left for this one; None if there is none.
 
-    Reads the socket to its end and closes it, so that it can be read once.
+    Reads the socket to its end and closes it, so that it can be read only once.
 
     Raises:
-        SystemExit: the variable names no such socket, or there is no link in it.
+        SystemExit: the variable doesn't name such a socket, or the socket contains no link.
     """
     number = environ.pop(FD, None)
     if number is None:
@@ -86,7 +86,7 @@ def receive(environ: MutableMapping[str, str]) -> LoginLink | None:
         return LoginLink(str(document["token"]), str(document["key"]), float(document["seconds"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(
-            f"{FD}={number}: holds no login link ({type(error).__name__}); `python -m agent up` sets it, leave it unset"
+            f"{FD}={number}: no login link ({type(error).__name__}); leave it unset, `python -m agent up` sets it"
         ) from None
 
 
@@ -94,15 +94,15 @@ _offered: list[LoginLink] = []
 
 
 def offer(link: LoginLink) -> None:
-    """Makes it the link of this process."""
+    """Makes this the link of the process."""
     _offered[:] = [link]
 
 
 def exchange(token: str) -> str:
-    """As ``LoginLink.exchange``, of this process's link.
+    """Like ``LoginLink.exchange``, for this process's link.
 
     Raises:
-        Unauthorized: also where there is none.
+        Unauthorized: also if there is no link.
     """
     if not _offered:
         raise Unauthorized("This console was started without a link.")

@@ -1,4 +1,4 @@
-"""Logging in: by an API key that the visitor types, or by the login link."""
+"""Logs visitors in by an API key or by the login link."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dashboards import connection, link
 from flightloop.errors import FlightloopError, Overloaded, Unauthorized
 
 WRONG: RateLimitItem = RateLimitItemPerMinute(20)
-"""Wrong keys and links of all visitors together: an address says nothing about who is on this computer."""
+"""Limit of wrong keys and links per minute for all visitors together: addresses don't distinguish users of this
+computer."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -23,11 +24,11 @@ def _limiter() -> MovingWindowRateLimiter:
 
 
 def with_key(api_key: str) -> None:
-    """Logs this browser session in.
+    """Logs this browser session in with a key.
 
     Raises:
         Overloaded: too many wrong keys and links in the last minute; this one was not tried.
-        FlightloopError: the platform does not know the key, or could not be asked.
+        FlightloopError: the platform rejects the key, or the request failed.
     """
     _admit()
     try:
@@ -38,10 +39,10 @@ def with_key(api_key: str) -> None:
 
 
 def with_link() -> FlightloopError | None:
-    """Logs this browser session in if the address carries a token, which is taken out of it.
+    """Logs this browser session in if the address has a token, and removes the token from the address.
 
     Returns:
-        Why the link logs nobody in.
+        Why the link is not valid; None on success or without a token.
     """
     token = st.query_params.get(link.PARAMETER)
     if token is None:

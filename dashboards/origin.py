@@ -1,8 +1,8 @@
-"""Which requests the console answers: those whose Host is its own, and whose Origin, where they have one, is that host.
+"""Protects the console from requests of other sites: the Host, and the Origin if there is one, must be the console's.
 
-A page of another site can make a visitor's browser send requests here, and with DNS that it changes (DNS rebinding)
-even ones that look like its own. Streamlit's own check takes every port of this computer for the same origin, and
-covers the websocket alone.
+A page of another site can make a visitor's browser send requests here; by DNS rebinding, they even look
+like the console's own. Streamlit's own check accepts every port of this computer as the same origin, and
+covers only the websocket.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 REFUSED = (
-    "The console does not answer this request: its Host or Origin is another one than the console's address."
-    " FLIGHTLOOP_CONSOLE_HOSTS names further hosts under which the console is reached.\n"
+    "The console rejects this request, because its Host or Origin is not the console's address."
+    " Set FLIGHTLOOP_CONSOLE_HOSTS to further hosts under which the console is reached.\n"
 )
 HEADERS = {
     "content-security-policy": "frame-ancestors 'none'; img-src 'self' data: blob:",
-    "referrer-policy": "same-origin",  # the login link's token is told to nobody
+    "referrer-policy": "same-origin",  # keeps the login link's token private
     "x-content-type-options": "nosniff",
 }
 
 
 class OwnOrigin:
-    """ASGI middleware: 403 for other requests, over HTTP and at a websocket's opening.
+    """ASGI middleware: answers other requests with 403, both over HTTP and when a websocket opens.
 
     Args:
-        address: that the console listens on.
-        names: further hosts under which it is reached, as through a proxy.
+        address: the address that the console listens on.
+        names: further hosts under which it is reached, for instance through a proxy.
     """
 
     def __init__(self, app: ASGIApp, address: str, names: Collection[str] = ()) -> None:
@@ -53,7 +53,7 @@ class OwnOrigin:
         if self._is_own(Headers(scope=scope)):
             await self._app(scope, receive, hardened)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: answered with a 403
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted, so the answer is a 403
         else:
             await PlainTextResponse(REFUSED, 403)(scope, receive, hardened)
 
@@ -72,7 +72,7 @@ class OwnOrigin:
     def _is_host(self, name: str) -> bool:
         if name in LOOPBACK or name in self._names or name == self._address:
             return True
-        # Listening everywhere: a number can't be made to mean another computer, as a name can.
+        # Listening on all addresses: DNS cannot make a number lead to another computer, as it can a name.
         return self._everywhere and _ip(name) is not None
 
 

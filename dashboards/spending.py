@@ -1,4 +1,4 @@
-"""What a tenant has used of its budget, one bound at a time."""
+"""What a tenant has used of its budget, limit by limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboards import figures
 from flightloop.usage import Spending
 
 NEARLY = 0.8
-"""Share of a bound from which on somebody should know."""
+"""Share of a limit from which on the console warns."""
 
 SHOWN: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "steps": ("Steps", figures.count),
@@ -17,16 +17,16 @@ SHOWN: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "seconds": ("Working time", figures.seconds),
     "cost": ("Cost", figures.euros),
 }
-"""Each of a budget's bounds: its name for people, and how its amounts are written."""
+"""Limits of a budget: label and format of the amounts."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One of ``SHOWN``. ``limit`` None: nothing bounds it."""
+    """Use of a limit in ``SHOWN``. ``limit`` None: unlimited."""
 
-    name: str
+    name: str  # key in ``SHOWN``
     used: float
-    reserved: float
+    reserved: float  # by running calls
     limit: float | None
 
     @property
@@ -38,7 +38,7 @@ class Bound:
 
     @property
     def share(self) -> float:
-        """Used, of the bound; 0 without one."""
+        """Share of the limit that is used; 0 without a limit."""
         return self.part(self.used)
 
     def part(self, amount: float) -> float:
@@ -48,7 +48,7 @@ class Bound:
 
     @property
     def left(self) -> float | None:
-        """What is neither used nor reserved; None without a bound."""
+        """What is neither used nor reserved; None without a limit."""
         return None if self.limit is None else max(self.limit - self.used - self.reserved, 0)
 
     @property
@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def taken(self) -> bool:
-        """Nothing is left until calls that go on have ended."""
+        """Whether nothing is left until running calls have finished."""
         return not self.exhausted and self.part(self.used + self.reserved) >= 1
 
     @property
@@ -66,6 +66,6 @@ class Bound:
 
 
 def bounds(tenant: Spending) -> list[Bound]:
-    """All four, bounded or not."""
+    """All four, including unlimited ones."""
     of = [(getattr(tenant.used, name), getattr(tenant.reserved, name), getattr(tenant.budget, name)) for name in SHOWN]
     return [Bound(name, *amounts) for name, amounts in zip(SHOWN, of, strict=True)]

@@ -1,4 +1,4 @@
-"""A run's events, grouped the way an operator reads them: steps with verdicts and calls, and bars over time."""
+"""Groups a run's events for display: steps with verdicts and calls, and bars over time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ Decision = ev.Planned | ev.CallsDecided | ev.Replied
 
 @dataclass
 class CallView:
-    """One tool call, as far as it has come."""
+    """A tool call and its progress."""
 
     call_id: str
     tool: str
     arguments: dict[str, Any]
     verdicts: list[Verdict] = field(default_factory=list)
     intent_at: datetime | None = None
+    """When its effect was about to begin."""
     performed_by: str | None = None
-    """The run of another agent that works on it."""
+    """The run of another agent that performs it."""
     result: ev.ToolResult | None = None
-    asked: ev.ApprovalRequested | None = None
-    decided: ev.ApprovalDecided | None = None
+    asked: ev.ApprovalRequested | None = None  # the question for approval
+    decided: ev.ApprovalDecided | None = None  # the decision on it
 
     @property
     def state(self) -> str:
@@ -42,14 +43,14 @@ class CallView:
 
 @dataclass
 class StepView:
-    """Step 0 is the input; every other one begins with a decision of the model."""
+    """Step 0 is the input; every other step begins with a decision of the model."""
 
     number: int
     decision: Decision | None = None
     verdicts: list[Verdict] = field(default_factory=list)
-    calls: dict[str, CallView] = field(default_factory=dict)
+    calls: dict[str, CallView] = field(default_factory=dict)  # by call id
     compacted: ev.ContextCompacted | None = None
-    """Behind it, a digest took the place of what was oldest for the model."""
+    """After this step, a summary replaced the oldest part of the model's context."""
 
     @property
     def title(self) -> str:
@@ -70,7 +71,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class Bar:
-    """Seconds since the run's first event. ``kind``: queue, model, tool, agent or person."""
+    """A time span of a run, in seconds since its first event. ``kind``: queue, model, tool, agent or person."""
 
     label: str
     kind: str
@@ -125,7 +126,7 @@ def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
 
 
 def bars_of(events: Sequence[ev.RunEvent], until: datetime) -> list[Bar]:
-    """What took time; something that has not ended reaches to ``until``."""
+    """What took time in a run. What has not ended extends to ``until``."""
     timed = [(event.at, event) for event in events if event.at]
     if not timed:
         return []
@@ -139,12 +140,12 @@ def bars_of(events: Sequence[ev.RunEvent], until: datetime) -> list[Bar]:
             spans.begin(at, *start)
         elif end := _ends(event):
             spans.end(at, *end)
-    spans.end_all(until, "still going on")
+    spans.end_all(until, "still running")
     return sorted(spans.bars, key=lambda bar: (bar.start, bar.end))
 
 
 class _Spans:
-    """Open spans by key, and the bars of those that ended."""
+    """Open spans by key, and the bars of ended ones."""
 
     def __init__(self, zero: datetime) -> None:
         self.zero = zero

@@ -1,4 +1,4 @@
-"""Long work in a thread: searching a long text takes a moment, in which the event loop serves others."""
+"""Runs long text searches in a thread, so that the event loop stays free."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from weakref import WeakKeyDictionary
 from guardrails.turns import Turns
 
 _MOST, _EACH = 4, 3
-"""Threads, and those that one tenant's texts may take: one is left for the others' at any time."""
+"""Threads in all, and threads that one tenant may use at a time: one is always left for the other tenants."""
 _THREADS = ThreadPoolExecutor(max_workers=_MOST, thread_name_prefix="guard")
-"""Of its own: whoever ends a tool or looks for a stop waits for no search."""
+"""A pool of its own: ending a tool or looking for a stop never waits behind a search."""
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
 _TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = 4096
-"""Characters from which on a text is searched in a thread; below, the way there takes longer than the search."""
+"""Texts of this many characters or more are searched in a thread. Below it, the switch takes longer than the search."""
 
 
 @contextmanager
 def on_behalf_of(tenant_id: str) -> Iterator[None]:
-    """Whose texts are searched meanwhile."""
+    """Counts the searches inside the context towards this tenant's share of the threads."""
     token = _TENANT.set(tenant_id)
     try:
         yield
@@ -37,9 +37,9 @@ def on_behalf_of(tenant_id: str) -> Iterator[None]:
 
 
 async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the function returns, called in a thread if its text has many characters. Raises what it raises.
+    """Returns what the function returns, and calls it in a thread if its text has ``LONG`` characters or more.
 
-    The tenants take turns: one whose texts take long makes no other one's wait for all of them.
+    Raises what the function raises. Tenants take turns: long texts of one tenant don't delay the others.
     """
     if characters < LONG:
         return function(*args, **kwargs)
@@ -48,9 +48,9 @@ async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwar
     await turns.take(tenant_id)
 
     def ended(work: Future[T]) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and with it go its turns
+        with suppress(RuntimeError):  # the loop is closed, and its turns are gone with it
             loop.call_soon_threadsafe(turns.give_back, tenant_id)
 
     work = _THREADS.submit(partial(contextvars.copy_context().run, function, *args, **kwargs))
-    work.add_done_callback(ended)  # not when nobody waits for it any more: a thread goes on to its end
+    work.add_done_callback(ended)  # not when the caller is cancelled: the thread runs to its end
     return await asyncio.wrap_future(work)

@@ -1,4 +1,4 @@
-"""The audit log's hash chain: each record is sealed together with its predecessor's seal."""
+"""Hash chain of the audit log: each record's hash includes the hash of the record before it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def seal(
     others: Sequence[Verdict] = (),
     passed: Passed | None = None,
 ) -> str:
-    """The seal of a record with these fields after that predecessor. Hex.
+    """Hash of a record with these fields, in hex.
 
-    The time counts in UTC (a naive one is taken as UTC), so that a database may keep it either way.
+    Times are compared in UTC (naive ones are taken as UTC), so that a database may store them either way.
     """
     moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     fields = {
@@ -41,7 +41,7 @@ def seal(
         "call_id": call_id,
         "verdict": verdict.model_dump(mode="json"),
     }
-    if others:  # left out where there are none, as before there could be any
+    if others:  # left out when empty: records older than this field keep their hash
         fields["others"] = [other.model_dump(mode="json") for other in others]
     if passed is not None:
         fields["passed"] = passed.model_dump(mode="json")
@@ -92,10 +92,10 @@ def sealed(
 
 
 def verify(records: Iterable[AuditRecord], after: AuditRecord | None = None) -> int | None:
-    """The ``seq`` of the first record that was changed, or before which one is missing; None if all is well.
+    """The ``seq`` of the first record that was changed or has a gap before it; None for an intact chain.
 
     Args:
-        records: in order, the whole chain, or what follows ``after``.
+        records: the whole chain in order, or the part that follows ``after``.
     """
     for record in records:
         expected = sealed(

@@ -1,7 +1,7 @@
-"""Rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
+"""Builds rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
 
 The severest action wins. A rail that raises, or returns anything but a ``Judgement``, has made no
-decision, and no decision is a block.
+decision, and a missing decision blocks.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import replace
 from typing import Any
 
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 FAIL_OPEN = "fail_open"
-"""Label of a verdict that allows because the policy lets this stage fail open."""
+"""Label of a verdict that allows only because the policy lets the stage fail open."""
 
 Clock = Callable[[], float]
 
 
-def failure(subject: Subject, rail: str, reason: str, fail_open: bool = False) -> Verdict:
+def failure(checked: Checked, rail: str, reason: str, fail_open: bool = False) -> Verdict:
     """The verdict for a rail that made no decision."""
     return Verdict(
         action=Action.ALLOW if fail_open else Action.BLOCK,
         rail=rail,
-        stage=subject.stage,
+        stage=checked.stage,
         reason=reason,
         labels=[FAIL_OPEN] if fail_open else ["fail_closed"],
     )
@@ -34,18 +34,18 @@ def failure(subject: Subject, rail: str, reason: str, fail_open: bool = False) -
 def named(
     name: str, rail: Rail, *, fail_open: bool = False, clock: Clock = time.perf_counter, policy_sha256: str = ""
 ) -> Rail:
-    """Times the rail, names its verdicts and its policy, and turns its failure into a verdict."""
+    """Wraps a rail: times it, stamps its verdicts with name and policy, and turns its failure into a verdict."""
 
-    async def check(subject: Subject) -> Judgement:
+    async def check(checked: Checked) -> Judgement:
         began = clock()
         try:
-            judgement: Any = await rail(subject)
+            judgement: Any = await rail(checked)
         except Exception as error:
-            judgement = Judgement((failure(subject, name, f"failed: {type(error).__name__}: {error}", fail_open),))
+            judgement = Judgement((failure(checked, name, f"failed: {type(error).__name__}: {error}", fail_open),))
         decided = (
             judgement
             if isinstance(judgement, Judgement)
-            else Judgement((failure(subject, name, "made no decision", fail_open),))
+            else Judgement((failure(checked, name, "made no decision", fail_open),))
         )
         stamps = {"milliseconds": round(1000 * (clock() - began), 3), "policy_sha256": policy_sha256}
         verdicts = tuple(
@@ -57,15 +57,15 @@ def named(
 
 
 def chain(*rails: Rail) -> Rail:
-    """One after the other, each on what the one before left; a block ends the chain.
+    """Runs rails in order, each on the output of the one before. A block ends the chain.
 
-    Without rails there is no decision: the chain blocks.
+    A chain without rails makes no decision, so it blocks.
     """
 
-    async def check(subject: Subject) -> Judgement:
+    async def check(checked: Checked) -> Judgement:
         if not rails:
-            return Judgement((failure(subject, "chain", "made no decision: no rails"),))
-        total, current = Judgement(), subject
+            return Judgement((failure(checked, "chain", "made no decision: no rails"),))
+        total, current = Judgement(), checked
         for rail in rails:
             judgement = await rail(current)
             total = _join(total, judgement)
@@ -78,46 +78,46 @@ def chain(*rails: Rail) -> Rail:
 
 
 def parallel(*rails: Rail) -> Rail:
-    """Each on the same subject, whatever the others say of it. They take turns: rails seldom wait, and a task for each
-    costs more than most of them.
+    """Runs each rail on the same text or call, whatever the others say.
 
-    Two rails that both replace the same thing cannot be reconciled: that is a block.
+    The rails run one after the other: they seldom wait, and a task for each costs more than most of them.
+    If two rails replace the same thing, the result is a block.
     """
 
-    async def check(subject: Subject) -> Judgement:
+    async def check(checked: Checked) -> Judgement:
         if not rails:
-            return Judgement((failure(subject, "parallel", "made no decision: no rails"),))
+            return Judgement((failure(checked, "parallel", "made no decision: no rails"),))
         total = Judgement()
         for rail in rails:
-            judgement = await rail(subject)
+            judgement = await rail(checked)
             clash = (total.text is not None and judgement.text is not None) or (
                 total.arguments is not None and judgement.arguments is not None
             )
             total = _join(total, judgement)
             if clash:
-                total = _join(total, Judgement((failure(subject, "parallel", "two rails replaced the same thing"),)))
+                total = _join(total, Judgement((failure(checked, "parallel", "two rails replaced the same thing"),)))
         return total
 
     return check
 
 
 def for_tools(names: Iterable[str], rail: Rail) -> Rail:
-    """The rail for calls and results of these tools (exact names); others pass."""
+    """Applies the rail to calls and results of these tools (exact names); others pass."""
     chosen = frozenset(names)
 
-    async def check(subject: Subject) -> Judgement:
-        applies = subject.call is not None and subject.call.spec.name in chosen
-        return await rail(subject) if applies else Judgement()
+    async def check(checked: Checked) -> Judgement:
+        applies = checked.call is not None and checked.call.spec.name in chosen
+        return await rail(checked) if applies else Judgement()
 
     return check
 
 
 def for_stages(stages: Iterable[Stage], rail: Rail) -> Rail:
-    """The rail at these stages; other stages pass."""
+    """Applies the rail at these stages; other stages pass."""
     chosen = frozenset(stages)
 
-    async def check(subject: Subject) -> Judgement:
-        return await rail(subject) if subject.stage in chosen else Judgement()
+    async def check(checked: Checked) -> Judgement:
+        return await rail(checked) if checked.stage in chosen else Judgement()
 
     return check
 
@@ -131,11 +131,11 @@ def _join(first: Judgement, second: Judgement) -> Judgement:
     )
 
 
-def _after(subject: Subject, judgement: Judgement) -> Subject:
+def _after(checked: Checked, judgement: Judgement) -> Checked:
     if judgement.text is not None:
-        subject = replace(subject, text=judgement.text)
-    if judgement.arguments is not None and subject.call is not None:
-        subject = replace(subject, call=replace(subject.call, arguments=judgement.arguments))
+        checked = replace(checked, text=judgement.text)
+    if judgement.arguments is not None and checked.call is not None:
+        checked = replace(checked, call=replace(checked.call, arguments=judgement.arguments))
     if judgement.tainted:
-        subject = replace(subject, context=replace(subject.context, tainted=True))
-    return subject
+        checked = replace(checked, context=replace(checked.context, tainted=True))
+    return checked

@@ -26,11 +26,11 @@ from guardrails.rails.injection import injection_rail
 from guardrails.rails.normalise import normalise_rail
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.watch import detector_of
-from guardrails.types import Judge, Judgement, Rail, Subject
+from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
-    """The one rail of a stage: the structural ones that no policy can leave out, then the listed ones."""
+    """Builds the rail of a stage: the built-in checks, which no policy can leave out, then the listed rails."""
     document = policy.document
     fail_open = document.stages.of(stage).fail_open
 
@@ -62,14 +62,14 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
 
 
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:
-    """The stream's detectors, and whether invisible characters are stripped first."""
+    """Detectors of the stream stage, and whether invisible characters are stripped first."""
     found = [detector_of(entry, document.egress.hosts) for entry in document.stages.stream.rails]
     strip = any(isinstance(entry, NormaliseEntry) for entry in document.stages.stream.rails)
     return [detector for detector in found if detector], strip
 
 
-async def _nothing(subject: Subject) -> Judgement:
-    """A stage whose policy says ``rails: []``: allowed on purpose."""
+async def _nothing(checked: Checked) -> Judgement:
+    """Rail of a stage with ``rails: []``: allows everything on purpose."""
     return Judgement()
 
 

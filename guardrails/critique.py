@@ -1,4 +1,4 @@
-"""A constitution: the model criticises its own answer by written principles and revises it."""
+"""Constitution: the model checks its answer against written principles and revises it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ from dataclasses import replace
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.document import Constitution
-from guardrails.types import Judge, Judgement, Rail, Subject
+from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: Rail) -> Rail:
-    """Critique, then at most ``max_revisions`` times revise, recheck with the other rails and criticise again.
+    """Critiques an answer; at most ``max_revisions`` times revises it, rechecks it with the other rails and repeats.
+    critiques it again.
 
-    An answer that still breaks a principle, or that the judge gives no clear word on, is blocked.
+    Blocks an answer that still breaks a principle, or that gets no clear answer from the judge.
     """
 
-    async def check(subject: Subject) -> Judgement:
-        if judge is None or subject.stopped:
-            return _blocked(subject, "the constitution needs a judge, and there is none")
-        text, revisions = subject.text, 0
+    async def check(checked: Checked) -> Judgement:
+        if judge is None or checked.stopped:
+            return _blocked(checked, "the constitution needs a judge, and there is none")
+        text, revisions = checked.text, 0
         verdicts: tuple[Verdict, ...] = ()
         while (objection := await _objection(constitution, judge, text)) is not None:
             if revisions == constitution.max_revisions:
-                return replace(_blocked(subject, f"after {revisions} revisions: {objection}"), text=None)
+                return replace(_blocked(checked, f"after {revisions} revisions: {objection}"), text=None)
             revisions += 1
             text = (await judge(_revision_prompt(constitution, text, objection))).strip()
             if not text:
-                return _blocked(subject, "the revision was empty")
-            rechecked = await recheck(replace(subject, text=text))
+                return _blocked(checked, "the revision was empty")
+            rechecked = await recheck(replace(checked, text=text))
             verdicts += rechecked.verdicts
             if rechecked.action in (Action.BLOCK, Action.ASK):
-                return Judgement((*verdicts, *_blocked(subject, "the revision broke another rail").verdicts))
+                return Judgement((*verdicts, *_blocked(checked, "the revision broke another rail").verdicts))
             text = text if rechecked.text is None else rechecked.text
         own = Verdict(
             action=Action.REDACT if revisions else Action.ALLOW,
             rail="constitution",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=f"revised {revisions} times" if revisions else "",
         )
         return Judgement((*verdicts, own), text=text if revisions else None)
@@ -45,7 +46,7 @@ def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: 
 
 
 async def _objection(constitution: Constitution, judge: Judge, text: str) -> str | None:
-    """What the judge objects to; None where it says OK. Anything unclear is an objection."""
+    """The judge's objection; None when it answers OK. An unclear answer counts as an objection."""
     answer = (await judge(_critique_prompt(constitution, text))).strip()
     if answer.upper().rstrip(".!") == "OK":
         return None
@@ -76,5 +77,5 @@ def _revision_prompt(constitution: Constitution, text: str, objection: str) -> s
     )
 
 
-def _blocked(subject: Subject, reason: str) -> Judgement:
-    return Judgement((Verdict(action=Action.BLOCK, rail="constitution", stage=subject.stage, reason=reason),))
+def _blocked(checked: Checked, reason: str) -> Judgement:
+    return Judgement((Verdict(action=Action.BLOCK, rail="constitution", stage=checked.stage, reason=reason),))

@@ -1,8 +1,8 @@
-"""The language of a policy: a strict pydantic document, written in YAML.
+"""Schema of a policy: a strict pydantic document, written in YAML.
 
-Unknown keys and unknown rails are errors that name the field. A stage or section that a policy
-leaves out is taken from the built-in default policy, so that leaving out can never mean "no check";
-``rails: []`` says that a stage has none.
+Unknown keys and unknown rails are errors that name the field. Stages and sections that a policy
+leaves out come from the built-in default policy, so an omission never removes a check. To have no
+rails at a stage, write ``rails: []``.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ class Strict(BaseModel):
 
 
 class RailEntry(Strict):
-    """Common to all rails. ``tools``: only for calls and results of these tools."""
+    """Fields of all rails. ``tools``: apply only to calls and results of these tools."""
 
     tools: tuple[str, ...] | None = None
 
 
 class NormaliseEntry(RailEntry):
-    """NFKC, and invisible or direction-changing characters removed (at stage stream: the latter only)."""
+    """Normalises to NFKC and removes invisible or direction-changing characters (stage stream: removal only)."""
 
     rail: Literal["normalise"]
 
 
 class SecretsEntry(RailEntry):
-    """Credentials: detect-secrets' patterns and own ones."""
+    """Credentials: patterns of detect-secrets and additional ones."""
 
     rail: Literal["secrets"]
     action: Action = Action.REDACT
 
 
 class PiiEntry(RailEntry):
-    """Personal data. ``keep``: leave what already stands in the user's own words or in the run's tool results."""
+    """Personal data. ``keep``: allow values that occur in the user's own words or in the run's tool results."""
 
     rail: Literal["pii"]
     action: Action = Action.REDACT
@@ -58,7 +58,7 @@ class PiiEntry(RailEntry):
 
 
 class TermsEntry(RailEntry):
-    """Words and phrases, matched whole and without regard to case."""
+    """Words and phrases, matched as a whole, ignoring case."""
 
     rail: Literal["terms"]
     terms: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=1)
@@ -66,7 +66,7 @@ class TermsEntry(RailEntry):
 
 
 class LinksEntry(RailEntry):
-    """Links to hosts that are neither in ``egress`` nor in what ``keep`` names: an answer's way to leak."""
+    """Links to hosts that are neither in ``egress`` nor in the sources in ``keep``. Such links can leak data."""
 
     rail: Literal["links"]
     action: Action = Action.REDACT
@@ -74,34 +74,39 @@ class LinksEntry(RailEntry):
 
 
 class ContentEntry(RailEntry):
-    """Offensive language, by a trained classifier. Scores ``toxicity`` and ``hate``; of the former,
-    from ``judge_from`` to ``block_at``, a judge decides."""
+    """Offensive language, by a trained classifier with the scores ``toxicity`` and ``hate``.
+
+    A judge decides about toxicity between ``judge_from`` and ``block_at``.
+    """
 
     rail: Literal["content"]
-    block_at: Share | None = None
+    block_at: Share | None = None  # toxicity from which on a text is blocked
     judge_from: Share | None = None
-    weights: str | None = None
+    weights: str | None = None  # file of the classifier's weights; default: the built-in one
 
     @model_validator(mode="after")
     def _band(self) -> ContentEntry:
         if self.judge_from is not None and (self.block_at is None or self.judge_from > self.block_at):
-            raise ValueError("judge_from needs a block_at that is not below it")
+            raise ValueError("judge_from needs a block_at that is equal or higher")
         return self
 
 
 class InjectionEntry(RailEntry):
-    """Instructions to the model, by rules. Scores ``injection``. ``taint_untrusted``: a result of a tool
-    that returns strangers' text taints the run even without a hit."""
+    """Instructions to the model, found by rules. Scores ``injection``.
+
+    ``taint_untrusted``: results of tools that return text from outside taint the run even without a hit.
+    """
 
     rail: Literal["injection"]
-    taint_at: Share | None = 0.5
-    ask_at: Share | None = None
-    block_at: Share | None = None
+    taint_at: Share | None = 0.5  # score from which on a result taints the run
+    ask_at: Share | None = None  # score from which on a person is asked
+    block_at: Share | None = None  # score from which on the text is blocked
     taint_untrusted: bool = False
 
 
 class GroundednessEntry(RailEntry):
-    """Numbers, identifiers, dates and e-mails of an answer must stand in its evidence. Scores ``groundedness``."""
+    """Numbers, identifiers, dates and e-mail addresses of an answer must occur in its evidence. Scores
+    ``groundedness``."""
 
     rail: Literal["groundedness"]
     minimum: Share = 1.0
@@ -122,13 +127,16 @@ AnyEntry = Annotated[
 ]
 
 LONGEST_MS = 600_000
-"""That a stage may take."""
+"""Upper limit of a stage's ``timeout_ms``."""
 STREAMABLE = ("normalise", "secrets", "pii", "terms", "links")
-"""Rails that can judge text while it arrives."""
+"""Rails that can check text while it arrives."""
 
 
 class StagePolicy(Strict):
-    """``max_chars``: a longer text is blocked unread. ``fail_open``: a failed rail or an overrun allows."""
+    """Rails and limits of a stage.
+
+    ``max_chars``: longer texts are blocked unread. ``fail_open``: allow when a rail fails or the time runs out.
+    """
 
     rails: tuple[AnyEntry, ...]
     timeout_ms: int = Field(default=2000, ge=1, le=LONGEST_MS)
@@ -152,15 +160,18 @@ class Stages(Strict):
     def _streamable(self) -> Stages:
         for index, entry in enumerate(self.stream.rails):
             if entry.rail not in STREAMABLE:
-                raise ValueError(f"stream.rails.{index}: {entry.rail} cannot judge text while it arrives")
+                raise ValueError(f"stream.rails.{index}: {entry.rail} cannot check a stream")
             if getattr(entry, "action", None) is Action.ASK:
-                raise ValueError(f"stream.rails.{index}: a stream cannot wait for a person")
+                raise ValueError(f"stream.rails.{index}: ask is not possible: a stream cannot wait for a person")
         return self
 
 
 class ArgumentRule(Strict):
-    """Limits of one argument. ``from_user_words``: its value must stand in the user's own words;
-    ``kind`` then narrows the choice, while decoding, to the values of that kind found there."""
+    """Limits of one argument.
+
+    ``from_user_words``: the value must occur in the user's own words. While decoding, ``kind`` narrows the
+    choice to the values of that kind that occur there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -180,7 +191,7 @@ class ArgumentRule(Strict):
         if empty := [name for name, limit in given.items() if limit is None]:
             raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one or leave it out")
         if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
-            raise ValueError("says nothing about the argument: give a limit, or leave the rule out")
+            raise ValueError("the rule has no limit: give one, or leave the rule out")
         return value
 
     @field_validator("pattern")
@@ -195,8 +206,9 @@ class ArgumentRule(Strict):
 
 
 class ReadRule(Strict):
-    """Where the value is found that an omitted argument, or one that equals one of ``when``, stands for: in
-    ``field`` of an earlier result whose ``key`` equals the call's argument of that name."""
+    """Where to look up the value of an argument that is omitted or equals one of ``when``: in ``field`` of an
+    earlier result whose ``key`` equals the call's argument of that name.
+    """
 
     when: tuple[Limit, ...] = ()
     key: str
@@ -204,9 +216,11 @@ class ReadRule(Strict):
 
 
 class AskRule(Strict):
-    """A person decides about calls of ``tool``, or of tools with ``effect``; with ``argument`` only
-    above ``above``, or where the argument isn't a number. ``read``: see ``ReadRule``; what cannot be
-    read is asked about."""
+    """Calls that a person decides about: calls of ``tool``, or of tools with ``effect``.
+
+    With ``argument``, only calls whose value is above ``above`` or isn't a number. ``read``: see ``ReadRule``;
+    a value that cannot be read needs a person too.
+    """
 
     tool: str | None = None
     effect: Effect | None = None
@@ -218,7 +232,7 @@ class AskRule(Strict):
     @model_validator(mode="after")
     def _complete(self) -> AskRule:
         if (self.tool is None) == (self.effect is None):
-            raise ValueError("names either a tool or an effect")
+            raise ValueError("give either tool or effect")
         if (self.argument is None) != (self.above is None):
             raise ValueError("argument and above go together")
         if self.read is not None and self.argument is None:
@@ -227,40 +241,41 @@ class AskRule(Strict):
 
 
 class ToolsPolicy(Strict):
-    """``allow``: agent (or ``*``) → tools (or ``*``); an agent that isn't named may call nothing.
-    ``sinks``: what to do when an argument that says where something goes has an unknown origin.
-    ``tainted_writes``: what to do with a write once a result looked like an instruction. ``repeated_writes``: what to
-    do with a write that the session has made already, unless the user asks for it again. ``forbidden_writes``: what to
-    do with a write that the user's latest words forbid. None of them applies to ``harmless`` tools. ``false_claims``:
-    what to do with an answer that says something was done and was not; ``redact`` puts what was done in its place."""
+    """Which tools each agent may call, with which arguments, and what happens to risky calls."""
 
     allow: dict[str, tuple[str, ...]]
+    """Agent (or ``*``) → tools (or ``*``). An agent that isn't named may call nothing."""
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
-    ask: tuple[AskRule, ...] = ()
-    lock_to_plan: Literal["off", "ask", "block"] = "off"
+    ask: tuple[AskRule, ...] = ()  # calls that a person decides about
+    lock_to_plan: Literal["off", "ask", "block"] = "off"  # for writes with tools that are not in the plan
     tainted_writes: Action = Action.ASK
+    """For a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
     repeated_writes: Action = Action.ASK
+    """For a write that the session has made already, unless the user asks for it again. Not for ``harmless`` tools."""
     forbidden_writes: Action = Action.ASK
-    harmless: tuple[str, ...] = ()
+    """For a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
+    harmless: tuple[str, ...] = ()  # tools whose writes need no protection
     sinks: Action = Action.ASK
+    """For a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
+    """For an answer that claims something was done that was not; ``redact`` replaces it by what was done."""
 
     @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:
-            raise ValueError("a call cannot be redacted here: allow, ask or block")
+            raise ValueError("a call cannot be redacted here; use allow, ask or block")
         return value
 
     @field_validator("false_claims")
     @classmethod
     def _no_ask(cls, value: Action) -> Action:
         if value is Action.ASK:
-            raise ValueError("nobody is asked about an answer: allow, redact or block")
+            raise ValueError("ask is not possible for an answer; use allow, redact or block")
         return value
 
     def reads_evidence(self, tool: str, effect: Effect) -> bool:
-        """Whether a rule about calls of a tool looks into the user's words or into results."""
+        """Whether a rule about calls of a tool reads the user's words or results."""
         arguments = self.arguments.get(tool, {}).values()
         asks = (rule for rule in self.ask if tool == rule.tool or effect is rule.effect)
         return any(rule.from_user_words for rule in arguments) or any(rule.read is not None for rule in asks)
@@ -270,7 +285,7 @@ class ToolsPolicy(Strict):
 
 
 class Egress(Strict):
-    """Hosts that may be reached, as ``flightloop.egress`` reads them: ``host``, ``host:port``, ``*.host``."""
+    """Hosts that may be reached, in the format of ``flightloop.egress``: ``host``, ``host:port``, ``*.host``."""
 
     hosts: tuple[str, ...] = ()
 
@@ -283,7 +298,7 @@ class Egress(Strict):
 
 
 class Constitution(Strict):
-    """Principles that the model itself checks its answer against, and revises it by."""
+    """Principles that the model checks its answer against and revises it by."""
 
     enabled: bool = False
     principles: tuple[str, ...] = ()
@@ -292,7 +307,7 @@ class Constitution(Strict):
     @model_validator(mode="after")
     def _not_empty(self) -> Constitution:
         if self.enabled and not self.principles:
-            raise ValueError("principles: none are given")
+            raise ValueError("principles: give at least one")
         return self
 
 
@@ -300,19 +315,19 @@ class PolicyDocument(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     version: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
     description: str = ""
-    streaming: Literal["held", "live"] = "held"
+    streaming: Literal["held", "live"] = "held"  # held: release an answer at its end; live: while it is generated
     stages: Stages
     tools: ToolsPolicy
     egress: Egress
     constitution: Constitution = Field(default_factory=Constitution)
-    refusal: str = "I'm sorry, I can't help with that."
+    refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, defaults written out."""
+        """The whole document as JSON data, including defaults."""
         return self.model_dump(mode="json", by_alias=True)
 
     def arguments_named(self) -> Iterator[tuple[str, str, str]]:
-        """Fields, and the tools and arguments that they name."""
+        """Triples of a field's path, and the tool and argument that it names."""
         for tool, rules in self.tools.arguments.items():
             for name in rules:
                 yield f"tools.arguments.{tool}.{name}", tool, name
@@ -323,7 +338,8 @@ class PolicyDocument(Strict):
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
 
     def tools_named(self) -> Iterator[tuple[str, str]]:
-        """Fields and the tools that they name: ``("tools.ask.0.tool", "refund_order")``; ``*`` is none."""
+        """Pairs of a field's path and a tool that it names, such as ``("tools.ask.0.tool", "refund_order")``, without
+        ``*``."""
         lists: dict[str, Iterable[str]] = {f"tools.allow.{agent}": names for agent, names in self.tools.allow.items()}
         lists["tools.arguments"] = self.tools.arguments
         lists |= {f"tools.ask.{index}.tool": [rule.tool] for index, rule in enumerate(self.tools.ask) if rule.tool}

@@ -1,4 +1,4 @@
-"""Stand-ins for what the guard is given, for tests and experiments."""
+"""Fakes of the guard's dependencies, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from guardrails.interrupt import InterruptSnapshot
 
 @dataclass
 class ScriptedJudge:
-    """A judge that gives these answers in order, and raises when they run out. Keeps the prompts."""
+    """Judge that gives these answers in order and records the prompts. Raises when the answers run out."""
 
     answers: Sequence[str]
     prompts: list[str] = field(default_factory=list)
@@ -24,7 +24,7 @@ class ScriptedJudge:
 
 @dataclass
 class SteppingClock:
-    """Seconds that pass only when told to, and by ``step`` at every look."""
+    """Clock that advances only by hand, and by ``step`` seconds at each reading."""
 
     now: float = 0.0
     step: float = 0.0
@@ -36,7 +36,7 @@ class SteppingClock:
 
 @dataclass
 class SnapshotSource:
-    """An interrupt source that can be cut off."""
+    """Interrupt source that can be made unreachable."""
 
     snapshot: InterruptSnapshot
     reachable: bool = True

@@ -1,10 +1,10 @@
-"""Finders: where in a text something stands that a rail watches for, whole or while it arrives.
+"""Finders: locate what a rail looks for, in a whole text or in one that still arrives.
 
-A finder's answer at a position depends on the text from there on (and a character or two before),
-never on what was found elsewhere. So a text can be judged piece by piece: what starts before the
-first *live* position, from which more text could still make or lengthen a match, is settled.
-Liveness is asked of ``regex``: a full match with ``partial=True`` from a position says whether the
-rest of the text is the beginning of a match.
+What a finder finds at a position depends only on the text from there on (and a character or two
+before), never on other findings. So a text can be checked piece by piece. A position is *live* while
+more text could still create or lengthen a match there; everything before the first live position is
+settled. ``regex`` decides: a full match with ``partial=True`` tells whether the rest of the text is
+the beginning of a match.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import regex
 
 AFTER_ESCAPE = r"(?<=\\[bfnrt]|\\u[0-9a-fA-F]{4})"
 SHORT = 16
-"""Characters below which one search for any pattern is quicker than one for each: names and numbers in arguments."""
+"""Below this many characters (names and numbers in arguments), one search for all patterns is quicker than one each."""
 Window = tuple[int, int]
 Refine = Callable[[str], Iterable[Window]]
-"""A matched text; the parts of it that are really meant (a checksum holds). None are left: no finding."""
+"""Maps a matched text to the parts that count, for instance those with a valid checksum. None: no finding."""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Characters [start, end) of a text, and what stands there."""
+    """Characters [start, end) of a text and the label of what was found there."""
 
     start: int
     end: int
@@ -34,10 +34,10 @@ class Finding:
 
 class Finder(Protocol):
     def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
-        """Everything that begins at ``start`` or later, and before ``before``, taking the text as complete."""
+        """All findings that start in [``start``, ``before``), if the text is complete."""
 
     def live(self, text: str, start: int = 0) -> int:
-        """The first position from ``start`` on where more text could change a finding; else the length."""
+        """The first position from ``start`` on where more text could change a finding; otherwise the length."""
 
 
 def whole(matched: str) -> Iterator[Window]:
@@ -46,15 +46,15 @@ def whole(matched: str) -> Iterator[Window]:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One labelled regular expression. It must begin and end within bounded look-around.
+    """One labelled regular expression. Its look-around must be bounded.
 
-    ``ends_alike``: matches that begin within another one end with it. They are left out: a text of nothing but
-    beginnings would be read to its end from each of them.
+    ``ends_alike``: a match that begins within another ends with it. Such matches are skipped, because
+    a text made of beginnings alone would otherwise be read to its end from each of them.
     """
 
-    label: str
+    label: str  # label of its findings
     expression: str
-    refine: Refine = whole
+    refine: Refine = whole  # selects the parts of a match that count
     ignore_case: bool = False
     ends_alike: bool = False
 
@@ -64,7 +64,7 @@ class Pattern:
 
 
 def not_after(characters: str) -> str:
-    r"""A look-behind: none of these characters stands before. The letter of an escape in JSON is none of them: in
+    r"""A look-behind: none of these characters precedes. The letter of a JSON escape doesn't count: in
     ``\nsk-…`` a line begins with the key."""
     return rf"(?:(?<![{characters}])|{AFTER_ESCAPE})"
 
@@ -96,7 +96,7 @@ class PatternFinder:
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:
-    """Overlapping findings as one, which keeps the label of the one that starts first (the longest, at a tie)."""
+    """Joins overlapping findings. The label is that of the first one, or of the longest that starts there."""
     result: list[Finding] = []
     for finding in sorted(findings, key=lambda item: (item.start, -item.end, item.label)):
         if result and finding.start < result[-1].end:

@@ -1,7 +1,7 @@
-"""Releases a stream's text only when nothing in it can still become part of a finding.
+"""Releases streamed text only when nothing in it can still become part of a finding.
 
-What comes out, over any way to cut the text into pieces, is what the same detectors make of the
-whole text, and no character of a redacted or blocked span is ever released.
+However the text is cut into pieces, the output equals what the same detectors make of the whole
+text. No character of a redacted or blocked span is ever released.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from guardrails.rails.normalise import Visible
 from guardrails.types import GuardContext, Ruling, severest
 
 OFTEN = 256
-"""Characters that may be open and are looked at again with each piece."""
+"""Up to this many open characters are searched again with each piece."""
 
 
 class StreamBlocked(Exception):
-    """A detector blocks the stream; nothing more may be released but ``before``: the text up to what it found."""
+    """A detector blocks the stream. Only ``before`` may still be released: the text up to the finding."""
 
     def __init__(self, ruling: Ruling, before: str = "") -> None:
         super().__init__(ruling.reason)
@@ -28,7 +28,7 @@ class StreamBlocked(Exception):
 
 
 class HoldBack:
-    """``push`` pieces, then ``finish``; each returns text that may be shown.
+    """Takes text by ``push`` and then ``finish``; each returns text that may be shown.
 
     Args:
         held: release nothing before ``finish``.
@@ -51,16 +51,16 @@ class HoldBack:
         self._visible: Callable[[str], str] = Visible().push if strip else str
         self._sha256 = policy_sha256
         self._text = ""
-        self._released = 0  # everything before it is out
-        self._judged = [0] * len(detectors)  # every finding of a detector that begins before it is known
+        self._released = 0  # characters before this position are released
+        self._judged = [0] * len(detectors)  # by detector: all findings that begin before this position are known
         self._open: list[tuple[Detector, Finding]] = []
-        """Findings that are known and not settled."""
+        """Known findings that are not settled."""
         self._live, self._due = [0] * len(detectors), [0] * len(detectors)
         self._hits: list[tuple[Detector, Finding]] = []
         self._blocked: StreamBlocked | None = None
 
     def push(self, text: str) -> str:
-        """Takes the next piece; returns what is settled.
+        """Takes the next piece and returns the text that is settled.
 
         Raises:
             StreamBlocked: a blocking finding is settled. Every later call raises it too.
@@ -74,12 +74,13 @@ class HoldBack:
         for index, detector in enumerate(self._detectors):
             if length >= self._due[index]:
                 self._live[index] = live = detector.finder.live(self._text, self._live[index])
-                # What stays open is looked at again once it has grown by a quarter, or each piece would cost all of it.
+                # Open text is searched again after it grew by a quarter: searching all of it with each piece is
+                # quadratic.
                 self._due[index] = length + (length - live) // 4 if length - live > OFTEN else 0
         return self._release(self._live)
 
     def finish(self) -> str:
-        """The end of the text: returns the rest.
+        """Ends the text and returns the rest.
 
         Raises:
             StreamBlocked: as ``push``.
@@ -94,25 +95,27 @@ class HoldBack:
         return len(self._text) - self._released
 
     def ruling(self) -> Ruling:
-        """What the detectors found in what has been settled so far; of no text at all, as where an answer is only
-        calls, there is no verdict. Spans refer to the stripped text."""
+        """The ruling on the text that is settled so far. Spans refer to the stripped text.
+
+        There are no verdicts without text, as in an answer that consists of calls only.
+        """
         verdicts = tuple(self._verdict(detector) for detector in self._detectors) if self._text else ()
         action = severest(verdict.action for verdict in verdicts)
         reason = "; ".join(verdict.reason for verdict in verdicts if verdict.action is action and verdict.reason)
         return Ruling(action, "", None, verdicts, reason, self._context.tainted)
 
     def _release(self, final: Sequence[int]) -> str:
-        # What begins before a detector's position is final for it, so that each beginning is looked at once.
+        # What begins before a detector's position is final for it, so each beginning is searched once.
         for index, (detector, keep) in enumerate(zip(self._detectors, self._keep, strict=True)):
             if final[index] > self._judged[index]:
                 if candidates := detector.finder.find(self._text, self._judged[index], final[index]):
                     self._open += [(detector, finding) for finding in keep(self._text, candidates)]
                 self._judged[index] = final[index]
         boundary = min(final, default=len(self._text))
-        if not self._open:  # as nearly always
+        if not self._open:  # by far the most frequent case
             shown, self._released = self._text[self._released : boundary], boundary
             return shown
-        # A finding across the boundary moves it to its own beginning, and that may meet another one.
+        # A finding across the boundary moves the boundary to its beginning, where it may meet another finding.
         for _, finding in sorted(self._open, key=lambda item: -item[1].end):
             if finding.start < boundary < finding.end:
                 boundary = finding.start

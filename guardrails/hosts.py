@@ -1,4 +1,4 @@
-"""Hosts that a text names, and whether a policy lets them be reached."""
+"""Finds the hosts that a text names, and whether a policy permits them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLASH, _COLON = spelt("/\\"), spelt(":")
 
 
 def _schemes(gap: str) -> tuple[str, str]:
-    """Patterns of what readers of Markdown make links of by itself, and of what only a target has."""
+    """Patterns of the schemes that Markdown readers link by themselves, and of those that only link targets have."""
     http, ws, ftp = (gap.join(map(spelt, scheme)) for scheme in ("http", "ws", "ftp"))
     secure = f"(?:{gap}{spelt('s')})?"
     return f"(?:{http}{secure}|{ftp})", f"{ws}{secure}"
@@ -24,19 +24,19 @@ def _schemes(gap: str) -> tuple[str, str]:
 
 _PAGE, _SOCKET = _schemes("")
 BARE_START = f"(?:{_PAGE}|{not_after('a-z')}{_SOCKET}){_COLON}{_SLASH}{{1,4}}"
-"""A page's also right behind a letter, where some readers see a link."""
+"""The scheme of a page may follow a letter, since some readers see a link there."""
 _LEAD = f"(?:[<>]|{spelt(BLANKS | {chr(34), chr(39)})})"
 LEADING = f"{_LEAD}*"
-"""What may stand before a target: within a quotation a line begins with its sign."""
+"""What may precede a target: lines of a quotation begin with its sign."""
 _TARGET = rf"(?<=(?:\]\(|\]:|=|,|url{spelt('(')}|@import){LEADING})"
-"""Before what Markdown, HTML and CSS follow."""
+"""What precedes a target in Markdown, HTML and CSS."""
 _NO_SCHEME = rf"{_SLASH}(?:{_GAP}{_SLASH}){{1,3}}{_GAP}"
 _FOLLOWED = rf"(?:{_NO_SCHEME}|(?:{'|'.join(_schemes(_GAP))}){_GAP}{_COLON}(?:{_GAP}{_SLASH}){{0,4}})"
 START = rf"(?=[hwf/&]|\\(?!;))(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
 MOST_CHARS = 2000
-"""Of a link after its scheme and user."""
+"""Longest part of a link after its scheme and user, in characters."""
 _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
-"""Whatever stands before an @ is no host, even where a text would end a link there."""
+"""Text before an @ is never the host, even where a text would end a link there."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
 URL = START + _USER + BODY
 _NAME = r"(?>www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24})"
@@ -47,25 +47,26 @@ DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _URL = regex.compile(URL, regex.IGNORECASE)
 
 Address = tuple[str, int]
-"""A host, as ``flightloop.egress.plain_host`` writes it, and a port."""
+"""Host in the form of ``flightloop.egress.plain_host``, and port."""
 
 
 def addresses_of(url: str) -> frozenset[Address]:
-    """The addresses that a client might connect to: several where clients disagree about a backslash or a reference.
+    """The addresses that clients may connect to: several where they disagree about a backslash or a character
+    reference.
 
-    ``http://good.com@evil.com`` goes to evil.com; a name that isn't ASCII is compared in its IDNA
-    form, so that a look-alike is another host. What is no URL has the host "".
+    ``http://good.com@evil.com`` leads to evil.com. A name that isn't ASCII is compared in its IDNA form,
+    so a look-alike is another host. A text that isn't a URL has the host "".
     """
     readings = {url, as_read(url)}
     return frozenset(_address_of(each) for each in readings | {each.replace("\\", "/") for each in readings})
 
 
 def addresses_in(text: str) -> frozenset[Address]:
-    """Addresses of all URLs in a text, and of bare ``www.`` names and IPv4 addresses: where nothing names a port, it is
-    that of HTTPS."""
+    """Addresses of all URLs, bare ``www.`` names and IPv4 addresses in a text. The default port is that of HTTPS."""
     found = frozenset().union(*(addresses_of(match.group()) for match in _URL.finditer(text)))
     hosts = {host for host, _ in found}
-    bare = [match.group() for match in BARE.finditer(text)]  # also within URLs, whose own host is known with its port
+    # Includes those within URLs, whose host is known with its port.
+    bare = [match.group() for match in BARE.finditer(text)]
     others = [addresses_of("https://" + each) for each in bare if ":" in each or plain_host(each) not in hosts]
     return found.union(*others)
 
@@ -76,17 +77,17 @@ def is_url(text: str) -> bool:
 
 
 def hosts_of(url: str) -> frozenset[str]:
-    """As ``addresses_of``, without the ports."""
+    """Like ``addresses_of``, without the ports."""
     return frozenset(host for host, _ in addresses_of(url))
 
 
 def hosts_in(text: str) -> frozenset[str]:
-    """As ``addresses_in``, without the ports."""
+    """Like ``addresses_in``, without the ports."""
     return frozenset(host for host, _ in addresses_in(text))
 
 
 def permitted(host: str, entries: Iterable[str], port: int = 443) -> bool:
-    """Whether a policy's egress list allows a host on a port (``flightloop.egress``)."""
+    """Whether the hosts of an egress policy allow a host and port (``flightloop.egress``)."""
     return permits(entries, host, port)
 
 

@@ -1,8 +1,8 @@
-"""The emergency stop as seen by whatever must stop: latched, and obeyed when its source falls silent.
+"""The emergency stop, for the code that has to stop: latched, and in force when its source is unreachable.
 
-An interrupt raised after something was admitted stops it, even when it has been cleared since; one
-that is active stops everything it matches. A source that could not be read for ``max_silence_s``
-stops everything: what cannot be told to stop must not go on.
+An interrupt stops everything that was admitted before it, even when it has been cleared since. An
+active one stops everything it matches. When the source could not be read for ``max_silence_s``,
+everything stops, since an interrupt could not get through.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ANY_TENANT = "*"
 
 @dataclass(frozen=True)
 class InterruptSnapshot:
-    """``epoch`` only ever grows; ``interrupts`` are the active ones and those cleared within the last hour."""
+    """State of the interrupts. ``epoch`` only grows; ``interrupts`` are active or were cleared within the last hour."""
 
     epoch: int
     interrupts: tuple[Interrupt, ...]
 
 
 def matches(interrupt: Interrupt, tags: Tags) -> bool:
-    """Whether an interrupt covers what carries these tags. Tenants never stop each other; ``*`` stops all."""
+    """Whether an interrupt covers work with these tags. Tenants never stop each other; the tenant ``*`` stops all."""
     if interrupt.tenant_id not in (ANY_TENANT, tags.tenant_id):
         return False
     if interrupt.scope == "all":
@@ -36,10 +36,10 @@ def matches(interrupt: Interrupt, tags: Tags) -> bool:
 
 
 class InterruptWatch:
-    """Keeps the latest snapshot. ``poll`` where a step begins; the other methods never read the source.
+    """Keeps the latest snapshot. Call ``poll`` when a step begins; the other methods never read the source.
 
     Args:
-        read: gives the current snapshot; raises where the source cannot be reached.
+        read: returns the current snapshot; raises when the source is unreachable.
         max_silence_s: seconds without a snapshot after which everything counts as stopped.
         clock: monotonic seconds.
     """
@@ -54,7 +54,7 @@ class InterruptWatch:
         self._heard: float | None = None
 
     def poll(self) -> None:
-        """Takes a new snapshot. A failure, or an epoch that went backwards, counts as silence."""
+        """Reads a new snapshot. A failure, or an epoch that decreased, counts as silence."""
         try:
             snapshot = self._read()
         except Exception:
@@ -68,12 +68,14 @@ class InterruptWatch:
 
     @property
     def silent(self) -> bool:
-        """The source has never been heard, or not for longer than allowed. Who was held up itself, and did not ask
-        meanwhile, polls once more before that counts."""
+        """Whether the source was never read, or not for longer than allowed.
+
+        A caller that was itself delayed polls once more before it relies on this.
+        """
         return self._heard is None or self._clock() - self._heard > self._max_silence_s
 
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
-        """Whether what was admitted at that epoch has to stop."""
+        """Whether work that was admitted at that epoch has to stop."""
         return self.silent or any(
             (interrupt.epoch > admitted_epoch or interrupt.cleared_at is None) and matches(interrupt, tags)
             for interrupt in self._snapshot.interrupts

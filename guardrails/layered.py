@@ -1,4 +1,4 @@
-"""Several guards as one: a step has to pass all of them, in their order, and the severest of their actions holds."""
+"""Several guards as one: each step has to pass all of them in order, and the severest action holds."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import replace
 from flightloop.chat import ToolDef
 from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.policy import Policy
-from guardrails.types import CallSubject, GuardContext, Guarding, GuardStream, Ruling, Subject, severest
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
 
 class Layered:
-    """A run's guard where it works for another one.
+    """Guard of a run that works for another run.
 
     Args:
-        guards: the run's own one is the last. What one redacts, the next one does not see.
+        guards: the run's own guard is last. What one guard redacts, the next one doesn't see.
     """
 
     def __init__(self, guards: Sequence[Guarding]) -> None:
         self._guards = guards
         self.policy = _policy([guard.policy for guard in guards])
 
-    async def check(self, subject: Subject) -> Ruling:
+    async def check(self, checked: Checked) -> Ruling:
         rulings: list[Ruling] = []
         for guard in self._guards:
-            rulings.append(ruling := await guard.check(subject))
-            subject = _passed_on(subject, ruling)
+            rulings.append(ruling := await guard.check(checked))
+            checked = _passed_on(checked, ruling)
         return _together(rulings)
 
     async def narrow(
@@ -61,14 +61,14 @@ class _Streams:
         return _together([stream.ruling() for stream in self._streams])
 
 
-def _passed_on(subject: Subject, ruling: Ruling) -> Subject:
-    call, context = subject.call, subject.context
+def _passed_on(checked: Checked, ruling: Ruling) -> Checked:
+    call, context = checked.call, checked.context
     if call is not None and ruling.arguments is not None and ruling.arguments != call.arguments:
-        changed = CallSubject(call.call_id, call.spec, ruling.arguments)
-        if call.args_sha256 in context.approved_args:  # a person approved it as it was before the redaction
+        changed = CheckedCall(call.call_id, call.spec, ruling.arguments)
+        if call.args_sha256 in context.approved_args:  # a person approved the arguments before the redaction
             context = replace(context, approved_args=context.approved_args | {changed.args_sha256})
         call = changed
-    return replace(subject, text=ruling.text, call=call, context=replace(context, tainted=ruling.tainted))
+    return replace(checked, text=ruling.text, call=call, context=replace(context, tainted=ruling.tainted))
 
 
 def _together(rulings: Sequence[Ruling]) -> Ruling:
@@ -85,8 +85,11 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
 
 
 def _policy(policies: Sequence[Policy]) -> Policy:
-    """The last one's, which may reach no host that another forbids, and holds answers and plans as another does; its
-    hash is that of all."""
+    """The last policy, restricted by the others: egress hosts that all permit, and the strictest streaming and plan
+    lock.
+
+    Its hash covers all policies.
+    """
     *others, own = policies
     allowed = tuple(entry for text in own.document.egress.hosts for entry in _common(text, others))
     egress = own.document.egress.model_copy(update={"hosts": allowed})
@@ -100,7 +103,7 @@ def _policy(policies: Sequence[Policy]) -> Policy:
 
 
 def _common(text: str, others: Sequence[Policy]) -> Iterator[str]:
-    """What the other policies leave of an egress entry: all of it, or some of its ports."""
+    """The part of an egress entry that the other policies permit: all of it, or some of its ports."""
     entry = EgressEntry.parse(text)
     lists = [policy.document.egress.hosts for policy in others]
     left = [port for port in sorted(entry.ports) if all(permits(hosts, entry.host, port) for hosts in lists)]

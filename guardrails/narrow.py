@@ -1,4 +1,4 @@
-"""Policy as data for decoding: what a policy forbids is taken out of the tools' JSON Schemas."""
+"""Applies a policy to decoding: narrows the tools' JSON Schemas to what the policy permits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 def narrow(
     document: PolicyDocument, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
 ) -> list[ToolDef]:
-    """The tools that the model may be offered, with their schemas narrowed. ``tools`` stay as they are.
+    """The tools to offer to the model, with narrowed schemas. ``tools`` is not changed.
 
     Args:
-        writes: names of the tools that change something; those that would be blocked outright (off a
-            locked plan, or in a tainted run) are dropped, too.
+        writes: names of the tools that change something. Those that would be blocked outright (off a
+            locked plan, or in a tainted run) are dropped.
     """
     allowed = document.tools.allowed(context.agent)
     return [
@@ -33,7 +33,8 @@ def narrow(
 
 
 def unread_characters(document: PolicyDocument, tools: Sequence[ToolDef], context: GuardContext) -> int:
-    """Of the user's words that `narrow` is going to search; none where no rule wants it, or it has been done."""
+    """Characters of the user's words that `narrow` has yet to search; 0 if no rule needs them or the result is
+    known."""
     unread = any(
         _has_choices(rule) and _key(rule, context) not in context.memo
         for tool in tools
@@ -58,7 +59,7 @@ def _narrowed(tool: ToolDef, rules: dict[str, ArgumentRule], context: GuardConte
 
 
 def _schema(schema: dict[str, Any], rule: ArgumentRule, context: GuardContext) -> dict[str, Any]:
-    """The schema with the rule's limits; a limit that the tool itself sets tighter stays."""
+    """The schema with the rule's limits. A tighter limit of the tool itself stays."""
     narrowed = dict(schema)
     if rule.enum is not None:
         own = schema.get("enum")
@@ -84,7 +85,7 @@ def _has_choices(rule: ArgumentRule) -> bool:
 
 
 def _choices(rule: ArgumentRule, context: GuardContext) -> list[Any]:
-    """Values of the rule's kind in the user's own words, looked for once a run; none where there are too many."""
+    """Values of the rule's kind in the user's own words, searched once a run; empty if there are too many."""
     key = _key(rule, context)
     found = context.memo.get(key)
     if not isinstance(found, list):
@@ -110,7 +111,7 @@ def _values(rule: ArgumentRule, text: str) -> list[Any]:
 
 
 def _few(found: Iterable[T]) -> list[T]:
-    """Each once; none where they are more than MAX_CHOICES, and no more are looked for then."""
+    """Distinct items; empty if there are more than MAX_CHOICES, and then the search ends early."""
     unique: dict[T, None] = {}
     for one in found:
         unique[one] = None

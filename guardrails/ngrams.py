@@ -22,18 +22,18 @@ Indices = npt.NDArray[np.uint32]
 
 
 def prepare(text: str) -> str:
-    """Lower case, without links, handles and HTML entities (they tell where a text comes from, not what it says)."""
+    """Lower case, without links, handles and HTML entities, which tell a text's source and not its meaning."""
     return _REPEATED.sub(r"\1\1", " ".join(_NOISE.sub(" ", text).lower().split()))
 
 
 def features(text: str) -> Indices:
-    """The distinct buckets that a text's n-grams fall into, sorted. Shape (n,), values below ``BUCKETS``."""
+    """Sorted distinct buckets of a text's n-grams. Shape (n,), values below ``BUCKETS``."""
     clean = prepare(text)
     return np.unique(np.concatenate([_words(clean), *_characters(clean)]) % BUCKETS)
 
 
 def windows(text: str, size: int = 280, stride: int = 200) -> Iterator[str]:
-    """Overlapping pieces about as long as the texts the classifier was trained on."""
+    """Overlapping pieces, about as long as the classifier's training texts."""
     for start in range(0, max(1, len(text) - size + stride), stride):
         yield text[start : start + size]
 

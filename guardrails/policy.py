@@ -1,4 +1,4 @@
-"""Loads a policy: YAML in, an immutable ``Policy`` with its hash out."""
+"""Loads a policy from YAML into an immutable ``Policy`` with a hash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_PATH = Path(__file__).parent / "policies" / "default.yaml"
 
 @dataclass(frozen=True)
 class Policy:
-    """``sha256`` is the hash of the canonical document: the same whatever the YAML looked like."""
+    """A policy. ``sha256`` is the hash of its canonical document, independent of the YAML's formatting."""
 
     name: str
     version: str
@@ -47,15 +47,15 @@ def policy_of(document: PolicyDocument) -> Policy:
 
 
 def unhurried(policy: Policy) -> Policy:
-    """The policy with ten minutes for each stage: for work that nobody waits for, and whose outcome must not depend on
-    how busy the machine is."""
+    """The policy with ten minutes for each stage, for offline work whose outcome must not depend on how busy the
+    machine is."""
     document = policy.document
     stages = {name: stage.model_copy(update={"timeout_ms": LONGEST_MS}) for name, stage in document.stages}
     return policy_of(document.model_copy(update={"stages": document.stages.model_copy(update=stages)}))
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:
-    """Reads a policy from YAML text; sections and stages it leaves out come from the default policy.
+    """Reads a policy from YAML text. Missing sections and stages come from the default policy.
 
     Raises:
         ConfigError: not YAML, or a field is unknown, missing or wrong; names the line and the field.
@@ -65,7 +65,7 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
 
 
 def load_policy(path: Path) -> Policy:
-    """Reads a policy file.
+    """Reads a policy from a file.
 
     Raises:
         ConfigError: as ``parse_policy``, or the file cannot be read.
@@ -79,7 +79,7 @@ def load_policy(path: Path) -> Policy:
 
 @cache
 def default_policy() -> Policy:
-    """The built-in policy, for agents that name none."""
+    """The built-in policy, for agents that don't name one."""
     return policy_of(_validated(_default_mapping(), _default_document()))
 
 

@@ -1,4 +1,4 @@
-"""Characters as Markdown and HTML may write them: plain, escaped, by number or by name; texts as they are compared."""
+"""Ways to write a character in Markdown and HTML (plain, escaped, by number, by name), and texts made comparable."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from html.entities import html5
 import regex
 
 BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x10000) if chr(code).isspace()} | {"\ufeff"}
-"""What some reader takes off both ends of a target: controls and all that Unicode and JavaScript call blank."""
+"""What some readers strip from both ends of a link target: controls and everything Unicode or JavaScript calls
+blank."""
 GROWTH = 6
-"""Characters that one becomes at most in `compatible`."""
+"""Maximum number of characters that one character becomes in `compatible`."""
 FORMULAS = "\ufdfa\ufdfb"
-"""Whole sentences as one sign, of 18 and 8 characters: a text of them alone would be so many times as long."""
+"""Signs that stand for whole sentences of 18 and 8 characters: a text of them alone would grow as many times."""
 _JOINS = r"[\p{M}\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]"
-"""What may become one with the character before it, or change places with one."""
+"""Characters that may combine or change places with the character before them."""
 _PIECES = regex.compile(rf"[{FORMULAS}]+|[^{FORMULAS}]{{1,256}}{_JOINS}{{0,64}}")
 _ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def spelt(characters: Collection[str], *, escaped: bool = True) -> str:
-    """A pattern of one of the characters, however it is written, in any case.
+    """A pattern of one of the characters, however it is written, ignoring case.
 
-    Readers differ: some take backslashes off before they read references, and some need no semicolon.
+    Readers differ: some remove backslashes before they decode references, and some need no semicolon.
 
     Args:
-        escaped: a backslash may stand before it, which the pattern then takes as a part of it.
+        escaped: the pattern includes a backslash before the character.
     """
     codes = sorted({ord(case) for one in characters for case in (one.lower(), one.upper())})
     decimal, hexadecimal = ("|".join(format(code, base) for code in codes) for base in "dx")
@@ -40,20 +41,20 @@ def spelt(characters: Collection[str], *, escaped: bool = True) -> str:
 
 
 def as_read(text: str) -> str:
-    """The text without Markdown's escapes and HTML's references."""
+    """The text with Markdown's escapes and HTML's references decoded."""
     return unescape(_ESCAPE.sub(r"\1", text))
 
 
 def compatible(text: str) -> str:
-    """NFKC, in which `FORMULAS` stay as they are, in time and space that grow with the text.
+    """NFKC without `FORMULAS`, in linear time and space.
 
-    Python takes the square of the marks that stand on one letter, in which no other thread runs: beyond some hundred
-    they are taken for several letters' marks.
+    Python needs quadratic time for the combining marks on one letter and holds the GIL meanwhile. Runs of more than
+    some hundred marks are therefore split, as if they belonged to several letters.
     """
     pieces = (match.group() for match in _PIECES.finditer(text))
     return "".join(one if one[0] in FORMULAS else unicodedata.normalize("NFKC", one) for one in pieces)
 
 
 def most_characters(text: str) -> int:
-    """That a search reads of a text which is compared."""
+    """Upper bound on the characters that a search reads when it compares a text."""
     return len(text) if text.isascii() else GROWTH * len(text)

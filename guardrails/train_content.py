@@ -1,11 +1,11 @@
-"""Trains the content classifier: logistic regression over hashed n-grams, one output a category.
+"""Trains the content classifier: logistic regression over hashed n-grams, one output per category.
 
     python -m guardrails.train_content --davidson labeled_data.csv --toxigen prompts/ --support train.csv --output FILE
 
-``toxicity`` is learnt from Davidson et al. (hateful or offensive against neither), ``hate`` from
-ToxiGen's prompts (hateful against neutral statements about the same groups) and Davidson's hateful
-tweets. Customer-service requests are negatives of both, so that a shop's language is not foreign.
-Prints AUC on a held-out tenth of each source and, with ``--across``, on a source left out of training.
+``toxicity`` is trained on Davidson et al. (hateful or offensive against neither), ``hate`` on ToxiGen's
+prompts (hateful against neutral statements about the same groups) and Davidson's hateful tweets.
+Customer-service requests are negatives of both, so that shop language scores low. Prints the AUC on a
+held-out tenth of each source and, with ``--across``, on a source left out of training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from guardrails.rails.content import CATEGORIES
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = np.nan
-"""Label of a category that a source says nothing about."""
+"""Label of a category that a source doesn't annotate."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def support(path: Path) -> list[Example]:
 
 
 def train(examples: Sequence[Example], epochs: int, seed: int) -> tuple[Floats, Floats]:
-    """AdaGrad on the logistic loss, one text at a time; a text's features weigh 1/sqrt(n) each.
+    """AdaGrad on the logistic loss, one text at a time. Each of a text's n features has the value 1/sqrt(n).
 
     Returns weights of shape (categories, BUCKETS) and biases of shape (categories,).
     """
@@ -109,7 +109,7 @@ def scores(texts: Sequence[str], weights: Floats, biases: Floats, row: int) -> F
 
 
 def auc(positive: Floats, negative: Floats) -> float:
-    """The chance that a positive scores above a negative; ties count half."""
+    """Probability that a positive scores above a negative; ties count half."""
     values = np.concatenate([positive, negative])
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
@@ -118,7 +118,7 @@ def auc(positive: Floats, negative: Floats) -> float:
 
 
 def quantised(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """int8 weights and one scale a category; weights beyond the 99.99th percentile are clipped."""
+    """int8 weights and one scale per category. Weights beyond the 99.99th percentile are clipped."""
     scale = np.array([np.quantile(np.abs(row[row != 0]), 0.9999) / 127 for row in weights], dtype=np.float32)
     return np.clip(np.rint(weights / scale[:, None]), -127, 127).astype(np.int8), scale
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to have work done that takes a while: the tenants' in rotation, whatever each has waiting."""
+"""Fair turns for slow work: tenants rotate, however much each has waiting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """
+    """Limits concurrent work, in all and per tenant.
+
     Args:
-        most: that may be taken at a time.
-        each: that one tenant may take at a time; None: as many as there are.
+        most: turns that may be taken at a time.
+        each: turns that one tenant may take at a time; None: no limit of its own.
     """
 
     def __init__(self, most: int, each: int | None = None) -> None:
@@ -23,16 +24,16 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """Of all tenants; those who were cancelled count until their turn comes."""
+        """Waiting turns of all tenants. Cancelled ones count until their turn comes."""
         return sum(map(len, self._waiting.values()))
 
     def waits(self, tenant_id: str) -> int:
-        """Likewise of one."""
+        """Waiting turns of one tenant."""
         return len(self._waiting.get(tenant_id, ()))
 
     @asynccontextmanager
     async def one(self, tenant_id: str) -> AsyncIterator[None]:
-        """A turn, for as long as the context is open. Nothing that a client decides belongs into it."""
+        """Holds a turn while the context is open. Don't wait for a client inside."""
         await self.take(tenant_id)
         try:
             yield
@@ -40,7 +41,7 @@ class Turns:
             self.give_back(tenant_id)
 
     async def take(self, tenant_id: str) -> None:
-        """Waits for a turn, which lasts until it is given back."""
+        """Waits for a turn and takes it until ``give_back``."""
         if self._free and self._taken[tenant_id] < self._each:
             self._begin(tenant_id)
             return
@@ -49,7 +50,7 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came at the same moment
+            if turn.done() and not turn.cancelled():  # the turn came at the moment of the cancellation
                 self.give_back(tenant_id)
             raise
 
@@ -75,4 +76,4 @@ class Turns:
     def _end(self, tenant_id: str) -> None:
         self._taken[tenant_id] -= 1
         if not self._taken[tenant_id]:
-            del self._taken[tenant_id]  # or whoever ever asked would be kept
+            del self._taken[tenant_id]  # or every tenant that ever asked would be kept

@@ -1,4 +1,4 @@
-"""What the guard is asked about, and what it answers."""
+"""Types of the guard's input and output."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from guardrails.spelling import most_characters
 
 
 class Statement(Protocol):
-    """A number at characters [start, end) of a text of which a source of facts knows whether it is right.
+    """A number in a text, at characters [start, end), that a source of facts can confirm or refute.
 
-    ``numbers`` as they are written; ``fact``: what the source has, and where. ``strict``: a wrong one is wrong even if
-    the user said it before.
+    ``numbers``: the readings of it as written. ``fact``: what the source says, and where. ``strict``: a wrong
+    number is an error even if the user said it before.
     """
 
     @property
@@ -38,35 +38,31 @@ class Statement(Protocol):
 
 
 Facts = Callable[[str, str], Awaitable[Sequence[Statement]]]
-"""Of a text, and of the user's words that it answers: the statements in it that something is known about."""
+"""Maps a text and the user's words that it answers to the statements in it that the source knows about."""
 
 
 async def no_facts(text: str, asked: str) -> Sequence[Statement]:
-    """Of who knows nothing."""
+    """Null object: returns no statements."""
     return ()
 
 
 @dataclass(frozen=True)
 class Write:
-    """A call of a tool that changes something, and what became of it.
+    """A call of a tool that changes something, and its outcome."""
 
-    Attributes:
-        ok: it succeeded; None: it has not ended yet.
-        uncertain: it is not ``ok``, and may have had its effect all the same.
-        told: the result or the error, as the model reads it.
-        run_id: of an earlier call of the session, the run that a user asked for and that led to it.
-        known_by: the hash that all spellings of the call share; None: of the arguments as they are.
-        unsure: other spellings of it may have other hashes.
-    """
-
-    tool: str
+    tool: str  # its tool's name
     arguments: dict[str, Any]
-    ok: bool | None
+    ok: bool | None  # whether it succeeded; None: it has not ended
     told: str = ""
+    """The result or error, as the model reads it."""
     run_id: str = ""
+    """For an earlier call of the session: the run of the user's request that led to it."""
     uncertain: bool = False
+    """It is not ``ok``, but may still have had its effect."""
     known_by: str | None = None
+    """Hash that all spellings of the call share; None: the hash of the arguments as given."""
     unsure: bool = False
+    """Other spellings of the call may have other hashes."""
 
     @property
     def may_be_done(self) -> bool:
@@ -82,12 +78,12 @@ class Past:
     """What a run's session holds beside the run.
 
     Attributes:
-        writes: of other runs.
-        family: of these, the ones that the same words of the user led to, and those of other forks of the same run.
-        delegated: of runs that work for this one, and of those that it was forked from.
-        denied: calls of runs that the same words led to, to which a person said no.
+        writes: writes of other runs.
+        family: those among ``writes`` that belong to the same user request, or to other forks of the same run.
+        delegated: writes of runs that work for this one, and of those it was forked from.
+        denied: calls that a person denied to other runs of the same user request.
         asked: the user's latest words.
-        cut: there are older ones that were not read.
+        cut: older writes exist that were not read.
     """
 
     writes: tuple[Write, ...] = ()
@@ -99,53 +95,57 @@ class Past:
 
 
 class ReadPast(Protocol):
-    """Reads a session's past: its newest writes, or its newest with this hash of tool and arguments, or those of them
-    that are of this tool."""
+    """Reads a session's past: its newest writes, or the newest with this hash of tool and arguments. With a tool, only
+    writes of that tool."""
 
     async def __call__(self, args_sha256: str | None = None, tool: str | None = None) -> Past: ...
 
 
 async def no_past(args_sha256: str | None = None, tool: str | None = None) -> Past:
-    """Of a run without a session."""
+    """Past of a run without a session."""
     return Past()
 
 
 @dataclass(frozen=True)
 class GuardContext:
-    """The run that a subject belongs to.
-
-    ``user_text`` holds all the user's own words in the session; ``plan`` the tools of the current
-    plan, and ``callers_plan`` those in the plans of the runs it works for, where their policies lock to the plan;
-    ``results`` the tool results so far, as text; ``trusted_results`` those among them that
-    come from tools whose results no stranger can write; ``written`` the names and arguments of calls that
-    the model wrote, and ``written_before`` how many of them each trusted result came after;
-    ``approved_args`` the ``args_sha256`` that a person approved under this policy, when ``approved_for`` is what the
-    person was asked about (see ``asked_about``). ``facts`` knows what
-    the agent can look up; ``looked_up`` are those among the results that come from there. ``writers`` are the tools
-    with which the agent can change something, ``writes`` their calls in this run, in order; ``past`` reads the rest of
-    the session. ``memo`` keeps what rails work out about these texts for the run's next subjects.
-    """
+    """What a rail knows about the run that a checked text or call belongs to."""
 
     tenant_id: str = "default"
     agent: str = ""
     session_id: str = ""
     run_id: str = ""
     user_text: str = ""
+    """All of the user's own words in the session."""
     plan: tuple[str, ...] = ()
+    """Tools of the current plan."""
     callers_plan: tuple[str, ...] | None = None
+    """Tools in the plans of the runs that this one works for; None: no policy of theirs locks to the plan."""
     tainted: bool = False
+    """A tool result looked like instructions, or came from an untrusted source."""
     results: tuple[str, ...] = ()
+    """Tool results so far, as text."""
     trusted_results: tuple[str, ...] = ()
+    """Results of tools that return no text from outside."""
     written: tuple[str, ...] = ()
+    """Names and arguments of the calls that the model wrote."""
     written_before: tuple[int, ...] = ()
+    """For each trusted result, how many items of ``written`` came before it."""
     approved_args: frozenset[str] = frozenset()
+    """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()
+    """What the person was asked about (see ``asked_about``)."""
     facts: Facts = no_facts
+    """Statements that the agent's data can confirm or refute."""
     looked_up: tuple[str, ...] = ()
+    """Results that come from the same data as ``facts``."""
     writers: tuple[ToolSpec, ...] = ()
+    """Tools with which the agent can change something."""
     writes: tuple[Write, ...] = ()
+    """Calls of ``writers`` in this run, in order."""
     past: ReadPast = no_past
+    """Reads the rest of the session."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
+    """What rails derive from these texts, kept for the run's next checks."""
 
     def plans(self, tool: str) -> bool:
         """Whether a tool is in the run's plan, and in those of its callers where they are locked to theirs."""
@@ -153,12 +153,12 @@ class GuardContext:
 
     @cached_property
     def characters(self) -> int:
-        """Of the evidence and of what the model wrote, which some rails search as well."""
+        """Characters of the evidence and of what the model wrote, which some rails search too."""
         return sum(map(most_characters, (self.user_text, *self.results, *self.written)))
 
 
 def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
-    """Hash of one call's tool and arguments: what an approval is bound to. Hex."""
+    """Hash of a call's tool and arguments, in hex. Approvals are bound to it."""
     canonical = json.dumps(
         {"arguments": arguments, "tool": tool}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )
@@ -166,29 +166,28 @@ def args_sha256(tool: str, arguments: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class CallSubject:
-    """A tool call; at stage ``tool_result`` the call that the result belongs to.
-
-    Attributes:
-        known_by: the hash that all spellings of the call share; None: of the arguments as they are.
-        unsure: other spellings of it may have other hashes.
-        spelt_alike: whether other arguments are the same by the tool's schema as it is now. What its types make of them
-            may differ from one moment to the next, and the hash of an earlier call is that of an earlier schema.
-    """
+class CheckedCall:
+    """A tool call; at stage ``tool_result`` the call that the result belongs to."""
 
     call_id: str
     spec: ToolSpec
     arguments: dict[str, Any]
     known_by: str | None = None
+    """Hash that all spellings of the call share; None: the hash of the arguments as given."""
     unsure: bool = False
+    """Other spellings of the call may have other hashes."""
     spelt_alike: Callable[[dict[str, Any]], bool] | None = field(default=None, compare=False, repr=False)
+    """Whether other arguments mean the same by the tool's present schema.
+
+    An earlier call's hash was made with an earlier schema, and types may convert differently over time.
+    """
 
     @cached_property
     def args_sha256(self) -> str:
         return self.known_by or args_sha256(self.spec.name, self.arguments)
 
     def is_same(self, tool: str, digest: str, arguments: dict[str, Any]) -> bool:
-        """Whether a call is this one: by its hash, its arguments as they are, or these by the schema."""
+        """Whether a call equals this one: by hash, by its arguments, or by their meaning in the schema."""
         if digest == self.args_sha256:
             return True
         if tool != self.spec.name:
@@ -196,33 +195,33 @@ class CallSubject:
         return arguments == self.arguments or (self.spelt_alike is not None and self.spelt_alike(arguments))
 
     def may_be(self, write: Write) -> bool:
-        """Whether a write is the same call, as far as one can tell."""
+        """Whether a write may be the same call."""
         unknown = (self.unsure or write.unsure) and write.tool == self.spec.name
         return unknown or self.is_same(write.tool, write.args_sha256, write.arguments)
 
     def may_be_done(self, writes: Iterable[Write]) -> bool:
-        """Whether one of the writes may be this call, and may have had its effect."""
+        """Whether one of the writes may be this call and may have had its effect."""
         return any(write.may_be_done and self.may_be(write) for write in writes)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One thing to check. ``text`` is empty at stage ``tool_call``, where ``call`` is the subject."""
+class Checked:
+    """The text or call under check. At stage ``tool_call`` it is ``call``, and ``text`` is empty."""
 
     stage: Stage
     text: str
     context: GuardContext
-    call: CallSubject | None = None
+    call: CheckedCall | None = None
     stopped: bool = False
-    """Whoever it is about was stopped: no model is asked about it any more, and what would need one is refused."""
+    """The run was stopped: no model is asked any more, and a check that needs one refuses."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a rail says: its verdicts, and the replacement if it redacts.
+    """A rail's decision: its verdicts, and the replacement if it redacts.
 
-    A rail that does not apply returns ``Judgement()``: a decision to allow, without a verdict.
-    ``text`` and ``arguments`` are None where they stay as they are.
+    A rail that doesn't apply returns ``Judgement()``, which allows without a verdict. ``text`` and
+    ``arguments`` are None if they stay as they are.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -235,37 +234,37 @@ class Judgement:
         return severest(verdict.action for verdict in self.verdicts)
 
 
-Rail = Callable[[Subject], Awaitable[Judgement]]
-"""Checks one subject. Combinators return a Rail again."""
+Rail = Callable[[Checked], Awaitable[Judgement]]
+"""Checks a text or call. Combinators return rails again."""
 
 Judge = Callable[[str], Awaitable[str]]
-"""A prompt to a model; its answer as text."""
+"""Sends a prompt to a model and returns its answer."""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """The guard's decision: the severest action of all verdicts, and what to go on with."""
+    """The guard's decision: the severest action of all verdicts, and the text and arguments to continue with."""
 
     action: Action
     text: str
     arguments: dict[str, Any] | None
     verdicts: tuple[Verdict, ...]
-    reason: str
-    tainted: bool
+    reason: str  # joined reasons of the verdicts with that action
+    tainted: bool  # whether the run is tainted from now on
 
 
 def asked_about(verdict: Verdict) -> str:
-    """What a person is asked about, as one of several lines."""
+    """A verdict as one line of the question to a person."""
     return f"{verdict.rail}: {verdict.reason}"
 
 
 def severest(actions: Iterable[Action]) -> Action:
-    """The severest of some actions; ALLOW where there is none."""
+    """The severest of the actions; ALLOW if there are none."""
     return max(actions, key=lambda action: action.severity, default=Action.ALLOW)
 
 
 class GuardStream(Protocol):
-    """Holds an answer back while it is decoded: see ``guardrails.holdback``."""
+    """Holds back an answer while it is decoded: see ``guardrails.holdback``."""
 
     def push(self, text: str) -> str: ...
     def finish(self) -> str: ...
@@ -273,12 +272,12 @@ class GuardStream(Protocol):
 
 
 class Guarding(Protocol):
-    """What a guard does for a run."""
+    """Interface of a guard."""
 
     @property
     def policy(self) -> Policy: ...
 
-    async def check(self, subject: Subject) -> Ruling: ...
+    async def check(self, checked: Checked) -> Ruling: ...
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
     ) -> list[ToolDef]: ...

@@ -1,4 +1,4 @@
-"""A YAML file that somebody wrote by hand: its value, and the lines of its fields for messages about mistakes."""
+"""A hand-written YAML file: its value, and the lines of its fields for error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from observability.bounded_yaml import YamlProblem, yaml_of
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """``source`` names the file in messages."""
+    """Parsed YAML. ``source`` names the file in messages."""
 
     source: str
     text: str
@@ -26,14 +26,14 @@ class YamlDocument:
 
     @classmethod
     def parse(cls, text: str, source: str) -> YamlDocument:
-        """Raises ConfigError: it is not YAML; names the line."""
+        """Parses YAML. Raises ConfigError with the line if it is invalid."""
         try:
             return cls(source, text, yaml_of(text))
         except YamlProblem as problem:
             raise ConfigError(f"{source}{problem.place}: not YAML: {problem}") from problem
 
     def at(self, field: Iterable[str | int]) -> str:
-        """``FILE:LINE`` of a field, or of the deepest part of its path that is there."""
+        """``FILE:LINE`` of a field, or of the deepest existing part of its path."""
         node, line = self._root, 1
         for step in field:
             found = _below(node, step)
@@ -43,7 +43,7 @@ class YamlDocument:
         return f"{self.source}:{line}"
 
     def refused(self, error: ValidationError, model: type[BaseModel], whole: str) -> ConfigError:
-        """What is wrong with a value that is no ``model``, field by field; ``whole``: what the document is called."""
+        """Turns a validation error of ``model`` into one message, field by field. ``whole``: name of the document."""
         found = [(".".join(map(str, item["loc"])) or whole, _told(item, model)) for item in error.errors()]
         told = "; ".join(f"{field}: {message}" for field, message in found)
         return ConfigError(f"{self.at(error.errors()[0]['loc'])}: {told}", param=found[0][0])
@@ -63,14 +63,14 @@ def _told(problem: ErrorDetails, model: type[BaseModel]) -> str:
 
 @cache
 def _fields(model: type[BaseModel]) -> frozenset[str]:
-    """Names of the model's fields, and of those below it."""
+    """Names of the model's fields, including nested ones."""
     schema = model.model_json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
 def _below(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | None:
-    """The line and the value of one of a node's entries."""
+    """Line and value of an entry of a node."""
     if isinstance(node, yaml.MappingNode):
         entries = ((key.start_mark.line + 1, value) for key, value in node.value if key.value == str(step))
         return next(entries, None)

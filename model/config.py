@@ -1,7 +1,7 @@
-"""What a model is loaded with: one frozen record, checked when it is made.
+"""Configuration of a model: one frozen record, validated when created.
 
-"auto" values are resolved by the pure functions below, from facts that the caller passes in; nothing here reads the
-environment or imports torch.
+The pure functions below resolve "auto" values from facts that the caller passes in. Nothing here reads
+the environment or imports torch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from flightloop.errors import ConfigError
 
 EMBEDDED = "embedded"
 SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
-"""The embedded model's trained experts and routers (docs/model-card.md)."""
+"""Trained experts and routers of the embedded model (docs/model-card.md)."""
 SHIPPED_CALL_CONFIDENCE = 0.1
-"""Of the shipped experts, 0..1, by conversations that they were not trained on (docs/model-card.md)."""
+"""Call confidence of the shipped experts, 0..1, from conversations outside their training set (docs/model-card.md)."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
@@ -27,42 +27,43 @@ NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"})
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """How to load and run one model.
+    """How to load and run a model.
 
     Attributes:
         model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
             (config.json, *.safetensors, tokenizer.json).
-        dtype: format of the weights; ``"auto"`` picks what is fastest on this processor for short agent steps.
-        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; None leaves them
+        dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
+        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`. None leaves them
             untrained, which is a no-op (embedded model only).
-        lora: path of a safetensors file with low-rank changes to the model's matrices, which are added when it is
-            loaded; None: none.
-        routed_experts: routed experts per layer of the embedded model; 0 leaves it the dense model that it comes from.
-        expert_width: hidden width of one routed expert of the embedded model.
-        active_experts: routed experts that one token goes through.
+        lora: path of a safetensors file with low-rank changes (LoRA), which are added to the weights when they are
+            loaded; None: no changes.
+        routed_experts: routed experts per layer of the embedded model; 0 keeps its dense base model.
+        expert_width: hidden width of a routed expert of the embedded model.
+        active_experts: routed experts that are active per token.
         slots: sequences that run in one batch.
-        block_size: tokens in one block of the KV cache.
+        block_size: tokens per block of the KV cache.
         kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
-        step_tokens: most tokens of one step, prompts and answers together, but at least one a slot: longer prompts come
-            in chunks, between which the other answers go on.
-        draft_tokens: a step of fewer tokens is filled up to so many with guesses at the next ones; 0: none are made.
-        queue: requests that may wait, counted over the same and higher priorities; more are refused.
-        threads: threads of one replica's products; ``"auto"``: see `resolve_threads`.
-        attention_window: how many of the latest tokens a key/value head sees unless ``global_layers`` or
-            ``global_heads`` name it; 0: all heads see everything.
-        attention_sinks: the first tokens, which layers with a window see as well.
-        attention_retrieved: how many tokens of a long context a head that sees everything reads when it writes an
-            answer, those that match best, beside the newest; a multiple of 64, 0: all. Taken by the kernels only.
+        step_tokens: maximum number of tokens per step, prompts and answers together, at least one per slot. Longer
+            prompts are processed in chunks, between which the other answers continue.
+        draft_tokens: steps with fewer tokens are filled up to this number with draft tokens; 0: no drafts.
+        queue: requests that may wait, counted over the same and higher priorities; further ones are rejected.
+        threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
+        attention_window: how many of the latest tokens a key/value head sees unless it is in ``global_layers`` or
+            ``global_heads``; 0: all heads see everything.
+        attention_sinks: number of first tokens that layers with a window see too.
+        attention_retrieved: number of tokens of a long context that a head without a window reads when it writes an
+            answer: the best matches, beside the newest tokens. A multiple of 64; 0: all. Kernels only.
         global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
-        global_heads: (layer, key/value head) of single heads that do; ``"auto"``: where no layers are named either,
-            those measured to carry retrieval, for the models where that is known (`model.nn.windows`).
-        call_confidence: probability that calls must have by the model's own figures to be made where a request leaves
-            to it whether to call; below, it answers in words. 0: all are made.
-        stream_interval_ms: most milliseconds in which tokens of an answer gather into one chunk, up to five, after the
-            first; 0: they don't. A chunk's way to the client takes as much time as some tokens of the embedded model.
-        shards: processes that the routed experts are split over.
-        seed: of the untrained experts and routers.
+        global_heads: (layer, key/value head) of single heads that see everything; ``"auto"``: if no layers are named
+            either, the heads measured to carry retrieval, for models where they are known (`model.nn.windows`).
+        call_confidence: minimum probability, by the model's own figures, of calls in requests that leave the choice to
+            the model. Below it, the model answers in words. 0: all calls are made.
+        stream_interval_ms: after the first token, up to five tokens are collected into one chunk for at most this many
+            milliseconds; 0: each token is sent at once. Sending a chunk takes as long as some tokens of the embedded
+            model.
+        shards: processes that share the routed experts.
+        seed: seed of untrained experts and routers.
         cache: folder of the compiled kernels.
     """
 
@@ -135,7 +136,7 @@ class ModelConfig:
             for number in pair:
                 _at_least("global_heads", number, 0)
         if self.routed_experts == 0 and self.experts is not None:
-            raise ConfigError("experts names trained experts, but routed_experts is 0", param="experts")
+            raise ConfigError("experts is a file of trained experts, but routed_experts is 0", param="experts")
         if self.active_experts > self.routed_experts > 0:
             raise ConfigError(
                 f"active_experts ({self.active_experts}) must not exceed routed_experts ({self.routed_experts})",
@@ -153,10 +154,10 @@ def _at_least(field: str, value: object, least: int) -> None:
 
 
 def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
-    """The weights' format for a processor where torch runs the model; for the kernels see `model.weights.form`.
+    """Format of the weights on a processor where torch runs the model; for the kernels see `model.weights.form`.
 
-    int8 has bfloat16 activations, decodes fastest by torch, and prefills as fast as bfloat16
-    (docs/decisions/0003-int8-kernel.md); where the processor has no bfloat16 of its own, both are slower than float32.
+    int8 uses bfloat16 activations; in torch it decodes fastest and prefills as fast as bfloat16
+    (docs/decisions/0003-int8-kernel.md). On processors without bfloat16, both are slower than float32.
 
     Args:
         dtype: as configured.
@@ -168,12 +169,12 @@ def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
 
 
 def resolve_threads(threads: int | Literal["auto"], cores: int, *, processes: int = 1, kernels: bool = False) -> int:
-    """Threads of one process that runs a model: at least 1, and "auto" at most 8.
+    """Threads of a process that runs a model: at least 1; "auto" gives at most 8.
 
-    torch's threads wait for each other spinning, so that one of them without a core stalls all: on two busy cores, two
-    took 50 times as long as one (docs/decisions/0003-int8-kernel.md). They get the process's share of the cores less
-    one, which is for everything else (API, agents, tools). Those of our kernels don't wait for a thread that has no
-    core (docs/decisions/0009-kernels.md), and get the whole share.
+    torch's threads spin while they wait for each other, so a single one without a core stalls all of them: on two busy
+    cores, two threads took 50 times as long as one (docs/decisions/0003-int8-kernel.md). They get the process's share
+    of the cores except one, which stays for everything else (API, agents, tools). The kernels' threads don't wait for a
+    thread without a core (docs/decisions/0009-kernels.md) and get the whole share.
     """
     if threads != "auto":
         return threads
@@ -181,9 +182,10 @@ def resolve_threads(threads: int | Literal["auto"], cores: int, *, processes: in
 
 
 def resolve_kv_blocks(config: ModelConfig) -> int:
-    """Blocks in the KV cache: as configured, or half of what all slots need at full context, but enough for one.
+    """Blocks in the KV cache: as configured, or half of what all slots need at full context, but enough for one
+    sequence.
 
-    Most sequences are far shorter than the longest; the engine makes those wait that don't fit.
+    Most sequences are far shorter than the longest; the engine queues those that don't fit.
     """
     if config.kv_blocks != "auto":
         return config.kv_blocks

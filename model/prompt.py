@@ -1,6 +1,6 @@
-"""The prompt format: how messages and tools become the text that the model was trained on.
+"""Prompt format: renders messages and tools as the text format that the model was trained on.
 
-ChatML, as SmolLM2 reads it::
+ChatML, as SmolLM2 expects it::
 
     <|im_start|>system
     {system text}
@@ -16,14 +16,14 @@ ChatML, as SmolLM2 reads it::
     <tool_response>{"name": "find_orders", "content": [...]}</tool_response><|im_end|>
     <|im_start|>assistant
 
-A message is rendered without regard to what follows it, so a later step's prompt extends an earlier
-one's, and the KV cache of the shared beginning is reused. A JSON schema stands in the first turn, since
-requests that want one differ in what follows: many messages to classify, many answers to judge. A call
-that is forced concerns one answer and comes last, as a system message.
+A message is rendered independently of what follows it, so a later step's prompt extends an earlier one's,
+and the KV cache of the common prefix is reused. A JSON schema goes into the first turn, since requests with
+one differ in what follows: many messages to classify, many answers to judge. A forced call concerns a
+single answer and comes last, as a system message.
 
-A message of the assistant with the name ``plan`` is a plan and stands between ``<plan>`` and ``</plan>``.
-A request for one (``response_format`` with that name) needs no words: its prompt ends with ``<plan>``,
-so that what is asked for reads like the plans of the conversation so far.
+An assistant message with the name ``plan`` is a plan and goes between ``<plan>`` and ``</plan>``. A request
+for a plan (``response_format`` with that name) needs no instructions: its prompt ends with ``<plan>``, so
+that the answer continues like the plans of the conversation so far.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ROLES = {"developer": "system"}
 
 
 class TextEncoder(Protocol):
-    """The tokenizer, as far as prompts need it; ``encode`` must read no special token out of a text."""
+    """The part of a tokenizer that prompts need. ``encode`` must not recognise special tokens in a text."""
 
     special: dict[str, int]
 
@@ -60,7 +60,7 @@ class TextEncoder(Protocol):
 
 
 def render(request: ChatRequest) -> str:
-    """The prompt as text, for reading; the model is given `encode`'s ids, where a text can't forge a turn.
+    """The prompt as text, for people to read. The model gets the ids of `encode`, where text can't forge a turn.
 
     Raises:
         UnsupportedContent: a part that a text model can't take.
@@ -73,9 +73,9 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
     """The prompt as token ids.
 
     Args:
-        request: whose messages, tools, tool choice and response format count.
-        tokenizer: of the model.
-        limit: most tokens of prompt and answer together.
+        request: its messages, tools, tool choice and response format are used.
+        tokenizer: the model's tokenizer.
+        limit: maximum number of tokens of prompt and answer together.
 
     Raises:
         UnsupportedContent: a part that a text model can't take.
@@ -93,7 +93,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
 
 
 def turns_of(request: ChatRequest) -> list[tuple[str, str]]:
-    """Role and text of each turn of the prompt, the answer's own left out."""
+    """Role and text of each turn of the prompt, without the answer's turn."""
     messages = request.messages
     turns = []
     if not messages or messages[0].role not in ("system", "developer"):
@@ -110,12 +110,12 @@ def turns_of(request: ChatRequest) -> list[tuple[str, str]]:
 
 
 def call_text(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
-    """How the assistant writes calls (name, arguments)."""
+    """Text of the assistant's calls, given as (name, arguments)."""
     return CALL_OPEN + _json([{"name": name, "arguments": arguments} for name, arguments in calls]) + CALL_CLOSE
 
 
 def plan_text(goal: str, tools: Sequence[str]) -> str:
-    """The content of a plan, as the answer to a request for one and as a message named ``plan``."""
+    """Content of a plan, both in an answer to a request for one and in a message named ``plan``."""
     return _json({"goal": goal, "tools": list(tools)})
 
 
@@ -154,7 +154,7 @@ def _content_text(message: ChatMessage, index: int) -> str:
 
 
 def _as_written(text: str) -> str:
-    """JSON in the layout that the grammar lets the model write."""
+    """JSON in the layout that the grammar enforces."""
     try:
         return _json(json.loads(text))
     except ValueError:
@@ -167,7 +167,7 @@ def _response_text(text: str, name: str | None) -> str:
     except ValueError:
         content = text
     body = _json({"name": name, "content": content} if name else {"content": content})
-    # A result may quote anything, but it can't close its own bracket.
+    # A result may quote anything, but must not close its own bracket.
     return RESPONSE_OPEN + body.replace("</", "<\\/") + RESPONSE_CLOSE
 
 

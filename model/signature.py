@@ -1,4 +1,4 @@
-"""JSON Schemas as short signatures: a small model has no room for the schemas themselves."""
+"""Renders JSON Schemas as short signatures, since a small model has no room for the schemas themselves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from flightloop.chat import FunctionDef
 
-_DEPTH = 4  # levels of nesting that are spelled out
+_DEPTH = 4  # levels of nesting that are rendered
 _NAMES = {"object": "object", "array": "any[]", "null": "null"}
 
 
 def signature(function: FunctionDef) -> str:
-    """``name(parameter: type, optional?: type) - description``, and a line for each parameter that is described."""
+    """``name(parameter: type, optional?: type) - description``, and a line for each parameter with a description."""
     schema = function.parameters
     inner = ", ".join(_members(schema, schema, _DEPTH))
     about = _words(function.description)
@@ -22,12 +22,12 @@ def signature(function: FunctionDef) -> str:
 
 
 def type_text(schema: dict[str, Any]) -> str:
-    """A schema's type, in the style of TypeScript."""
+    """A schema's type, in TypeScript's style."""
     return _type(schema, schema, _DEPTH)
 
 
 def _described(schema: dict[str, Any], root: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
-    """The parameters that have a description, those of objects by their path."""
+    """Parameters with a description; nested ones by their path."""
     for name, below in (schema.get("properties") or {}).items():
         if not isinstance(below, dict) or depth == 0:
             continue

@@ -1,4 +1,4 @@
-"""``python -m observability``: writes the dashboards, the alert rules and the metrics' documentation anew."""
+"""``python -m observability`` regenerates the dashboards, the alert rules and the metrics documentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(root: Path) -> None:
         changed = not path.exists() or path.read_text(encoding="utf-8") != text
         if changed:
             path.write_text(text, encoding="utf-8")
-        print(f"{'written' if changed else 'as it was'}: {path.relative_to(root)}")
+        print(f"{'written' if changed else 'unchanged'}: {path.relative_to(root)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Adds up what the processes of a deployment report. Plain and thread-safe: Ray only wraps it.
+"""Merges the metrics of a deployment's processes. Plain and thread-safe: Ray only wraps it.
 
-Snapshots are cumulative, so a lost, late or repeated one does no harm. What a process counted stays
-counted after its death; its gauges expire.
+Snapshots are cumulative, so lost, late or repeated ones do no harm. Counters of a process survive its
+end; its gauges expire.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class _Reported:
 
 
 class Aggregator:
-    """
+    """Merges snapshots of processes.
+
     Args:
-        expiry_s: after this silence (seconds) a process's gauges no longer hold.
-        remember: how many silent processes may still come back; the longest silent beyond that are
-            folded into one sum, and what they report later is rejected.
-        clock: seconds, monotonic: a suspended laptop must not make everybody dead.
+        expiry_s: seconds without a snapshot after which a process's gauges are dropped.
+        remember: how many silent processes are kept apart. Beyond that, those silent the longest are
+            folded into one sum, and later snapshots of them are rejected.
+        clock: monotonic seconds, so that a suspended laptop doesn't expire every process.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Aggregator:
         self._remember = remember
         self._clock = clock
         self._lock = Lock()
-        self._reported: OrderedDict[str, _Reported] = OrderedDict()  # by time of the last report
+        self._reported: OrderedDict[str, _Reported] = OrderedDict()  # in the order of the last snapshot
         self._folded: OrderedDict[str, None] = OrderedDict()
         self._past = Series()
         self._limits = LabelLimits()
@@ -57,10 +58,10 @@ class Aggregator:
         self._own.initialise(CATALOG)
 
     def ingest(self, snapshot: Snapshot) -> bool:
-        """Takes a process's figures over; False if they are older than those at hand, came too late, or
-        hold labels that this version's catalogue doesn't allow.
+        """Stores a snapshot. False if it is older than the present one, came too late, or has labels that this
+        version's catalogue doesn't allow.
 
-        The same sequence number again replaces the figures and shows that the process lives.
+        A repeated sequence number replaces the figures and shows that the process is alive.
         """
         with self._lock:
             known = self._reported.get(snapshot.incarnation)
@@ -78,16 +79,16 @@ class Aggregator:
             return self._count("accepted")
 
     def values(self) -> Values:
-        """All figures, merged."""
+        """All series, merged."""
         with self._lock:
             return Values(self._merged())
 
     def render(self, openmetrics: bool = False) -> bytes:
-        """The exposition: Prometheus text, or OpenMetrics with exemplars."""
+        """The exposition as Prometheus text, or as OpenMetrics with exemplars."""
         return self.expose(OPENMETRICS if openmetrics else "")[0]
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition in the format that an ``Accept`` header asks for, and its content type."""
+        """The exposition in the format of an ``Accept`` header, and its content type."""
         return encode(self.values().series, accept)
 
     def _count(self, result: str) -> bool:

@@ -1,4 +1,4 @@
-"""The Grafana dashboards as data: one a tier, each panel a question and the PromQL that answers it."""
+"""Grafana dashboards as data: one per tier; each panel has a title and PromQL queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """``kind`` and ``unit`` are Grafana's ids; ``width`` is in 24ths of the page."""
+    """A panel. ``kind`` and ``unit`` are Grafana's ids; ``width`` is in 24ths of the page."""
 
     title: str
     kind: str
@@ -29,7 +29,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the top of the page, filled with the values of a metric's label."""
+    """A drop-down filter at the top of a dashboard, filled with the values of a metric's label."""
 
     name: str
     metric: Metric

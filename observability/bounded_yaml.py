@@ -1,4 +1,4 @@
-"""YAML that strangers may have written, read within limits. It lies here because every package above may import it."""
+"""Reads untrusted YAML within limits. It lies here because all packages above may import it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DOCUMENT_BYTES = 256 * 1024
 LEVELS = 64
 _MERGE = "tag:yaml.org,2002:merge"
 _MISREAD = compiled(r"[-+]?0[0-7_]+|.*:.*")
-"""Numbers that YAML reads to the base of eight or sixty: 0100 is 64, and 1:40 is 100."""
+"""Numbers that YAML reads in base 8 or 60: 0100 is 64, and 1:40 is 100."""
 
 
 class YamlProblem(ValueError):
-    """A text is not YAML, or not such as is read. ``line``: where, if that is known."""
+    """A text is not YAML, or uses parts of YAML that are rejected here. ``line``: where, if known."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem)
@@ -27,22 +27,22 @@ class YamlProblem(ValueError):
 
     @property
     def place(self) -> str:
-        """``:LINE``, to follow a file's name."""
+        """``:LINE``, to append to a file's name."""
         return f":{self.line}" if self.line else ""
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file says. Raises OSError, as ``plain.read``, UnicodeDecodeError and YamlProblem."""
+    """The value of a YAML file. Raises OSError, the errors of ``plain.read``, UnicodeDecodeError and YamlProblem."""
     return yaml_of(plain.read_text(path, DOCUMENT_BYTES))
 
 
 def yaml_of(text: str) -> Any:
-    """What a YAML document says.
+    """The value of a YAML document.
 
     Raises:
-        YamlProblem: it is none, has more than ``LEVELS`` levels or a value that is none of its kind; it has aliases,
-            with which a small file stands for a huge one; or it says what is easily read as something else: a key
-            twice in one mapping, a merge of mappings, a number to the base of eight or sixty.
+        YamlProblem: it isn't YAML, has more than ``LEVELS`` levels or an invalid value; it has aliases, with which a
+            small file can expand to a huge one; or it has parts that are easily misread: a duplicate key, a merge of
+            mappings, a number in base 8 or 60.
     """
     try:
         return _read(text, _Fast)
@@ -51,7 +51,7 @@ def yaml_of(text: str) -> Any:
 
 
 def _read_slowly(text: str) -> Any:
-    """By the loader that knows better what is wrong, and where. Raises YamlProblem."""
+    """Uses the Python loader, whose messages are better. Raises YamlProblem."""
     try:
         return _read(text, _Slow)
     except yaml.MarkedYAMLError as error:
@@ -68,47 +68,47 @@ def _read(text: str, loader: Any) -> Any:
     for event in yaml.parse(text, Loader=loader):
         line = event.start_mark.line + 1  # type: ignore[union-attr]  # every event of a text has one
         if isinstance(event, yaml.AliasEvent):
-            raise YamlProblem(f"aliases (*{event.anchor}) are not read: repeat the text", line)
+            raise YamlProblem(f"aliases (*{event.anchor}) are not allowed: repeat the text", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > LEVELS:
-            raise YamlProblem(f"there are more than {LEVELS} levels", line)
+            raise YamlProblem(f"more than {LEVELS} levels", line)
     return yaml.load(text, Loader=loader)
 
 
 class _Plain(SafeConstructor):
-    """Values as whoever looks at the text reads them."""
+    """Constructs values without YAML's surprising readings."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if key.tag == _MERGE:
-                raise YamlProblem("merges (<<) are not read: write the keys where they belong", line)
+                raise YamlProblem("merges (<<) are not allowed: write the keys where they belong", line)
             name = self.construct_object(key, deep=True)
             if not hasattr(name, "__hash__") or name.__hash__ is None:
-                raise YamlProblem("a list or a mapping is no key", line)
+                raise YamlProblem("a list or a mapping cannot be a key", line)
             if name in seen:
-                raise YamlProblem(f"the key {_shown(name)} stands twice, in line {seen[name]} before: keep one", line)
+                raise YamlProblem(f"duplicate key {_shown(name)}, first in line {seen[name]}: keep one", line)
             seen[name] = line
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode) and _MISREAD.fullmatch(node.value):
-            told = f"{node.value[:100]} is a number to another base than ten in YAML"
+            told = f"{node.value[:100]} is not a decimal number in YAML"
             raise YamlProblem(f"{told}: write it without zeros and colons, or quote it", node.start_mark.line + 1)
         of_kind = self.construct_yaml_int if node.tag.endswith(":int") else self.construct_yaml_float
         return of_kind(node)  # type: ignore[arg-type]  # it says what is wrong with another node
 
 
 class _Slow(_Plain, yaml.SafeLoader):
-    """In Python: its messages are the better ones."""
+    """Loader in Python: slower, with better messages."""
 
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Fast(_Plain, _BASE):  # type: ignore[misc]  # which it is, is known only here
-    """In C where that is there."""
+class _Fast(_Plain, _BASE):  # type: ignore[misc]  # the base is known only at run time
+    """Loader in C, where available."""
 
 
 for _kind in ("int", "float"):

@@ -1,9 +1,9 @@
-"""Every metric that flightloop exposes: name, tier, help, labels, buckets. Others import the constants.
+"""Catalogue of all metrics: name, tier, help, labels, buckets. Other modules import its constants.
 
 Names follow Prometheus: one prefix, base units, ``_total`` on counters. A label has a bounded set of
-values; ids of runs, users or sessions are never labels (traces are reached through exemplars).
+values. Ids of runs, users or sessions are never labels (exemplars lead to traces).
 
-Buckets of durations: OpenTelemetry's GenAI conventions, extended where a small model on CPUs is slower.
+Duration buckets: OpenTelemetry's GenAI conventions, extended for small models on slower CPUs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Tier(StrEnum):
 
 
 class Merge(StrEnum):
-    """How a gauge's values from several processes become one."""
+    """How values of a gauge from several processes are combined."""
 
     SUM = "sum"
     MEAN = "mean"
@@ -41,9 +41,9 @@ class Merge(StrEnum):
 
 @dataclass(frozen=True)
 class Label:
-    """A label: its ``values`` if they are known beforehand, else at most ``limit`` of them.
+    """A label: its ``values`` if they are known in advance, otherwise at most ``limit`` values.
 
-    A value beyond the limit is recorded as ``other``. ``default`` stands for a label left out.
+    Values beyond the limit are recorded as ``other``. ``default`` replaces a missing label.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. ``buckets`` are the upper bounds of a histogram, without infinity, in its unit."""
+    """A metric. ``buckets`` are a histogram's upper bounds in its unit, without infinity."""
 
     name: str
     kind: Kind
@@ -214,7 +214,7 @@ MODEL_TOKENS = _counter(
 MODEL_DRAFT_TOKENS = _counter(
     Tier.MODEL,
     "draft_tokens",
-    "Guesses at the next tokens that a step checked on the way; accepted ones came true.",
+    "Draft tokens that a decoding step verified, by whether they were accepted.",
     MODEL,
     Label("kind", ("drafted", "accepted")),
 )
@@ -286,7 +286,7 @@ GUARDRAIL_SECONDS = _histogram(Tier.GUARDRAIL, "seconds", "Time a rail took.", S
 GUARDRAIL_APPROVALS = _counter(
     Tier.GUARDRAIL,
     "approvals",
-    "Approvals asked of a person, and how they were decided.",
+    "Approvals requested, and how they were decided.",
     Label("decision", ("requested", "approve", "deny", "expire")),
 )
 GUARDRAIL_APPROVALS_PENDING = _gauge(
@@ -322,7 +322,7 @@ RUN_DECISIONS = _counter(
     Tier.RUN, "decisions", "Decisions of the model.", AGENT, Label("kind", ("plan", "calls", "reply"))
 )
 RUN_COMPACTIONS = _counter(
-    Tier.RUN, "compactions", "Times that a digest took the place of what no longer fitted the model.", AGENT
+    Tier.RUN, "compactions", "Times that a summary replaced history that no longer fitted the model's context.", AGENT
 )
 RUN_CONFIDENCE = _histogram(Tier.RUN, "confidence", "Confidence of a run's decisions.", RATIO_BUCKETS, AGENT)
 
@@ -332,26 +332,26 @@ TOOL_CALLS = _counter(
 )
 TOOL_SECONDS = _histogram(Tier.TOOL, "seconds", "Time a tool took.", DURATION_BUCKETS, Label("tool", limit=40))
 TOOL_TAINTED = _counter(
-    Tier.TOOL, "tainted", "Tool results in which a rail found an instruction.", Label("tool", limit=40)
+    Tier.TOOL, "tainted", "Tool results in which a rail found instructions.", Label("tool", limit=40)
 )
 TOOL_RETRIES = _counter(
-    Tier.TOOL, "retries", "Times that a failed call was tried again, as its tool allows.", Label("tool", limit=40)
+    Tier.TOOL, "retries", "Retries of failed calls whose tools allow them.", Label("tool", limit=40)
 )
 
-# Business. What a person may still revise (a verification, a rating) is a gauge: it counts runs as they stand now.
-BUSINESS_RUNS = _gauge(Tier.BUSINESS, "runs", "Ended runs by how they stand now.", AGENT, Label("outcome", OUTCOMES))
+# Business. What can still be revised (a verification, a rating) is a gauge of the present state.
+BUSINESS_RUNS = _gauge(Tier.BUSINESS, "runs", "Ended runs by their present outcome.", AGENT, Label("outcome", OUTCOMES))
 BUSINESS_RATINGS = _gauge(
     Tier.BUSINESS, "ratings", "Rated runs by their score.", AGENT, Label("score", ("1", "2", "3", "4", "5"))
 )
 BUSINESS_RESOLVED = _gauge(
     Tier.BUSINESS,
     "resolved",
-    "Rated runs by whether the user says it was resolved.",
+    "Rated runs by whether the user calls them resolved.",
     AGENT,
     Label("resolved", ("yes", "no")),
 )
 BUSINESS_RESOLUTIONS = _gauge(
-    Tier.BUSINESS, "resolutions", "Accepted resolutions: verified, or resolved by the user's word.", AGENT
+    Tier.BUSINESS, "resolutions", "Accepted resolutions: verified, or called resolved by the user.", AGENT
 )
 BUSINESS_COST_EUROS = _counter(
     Tier.BUSINESS, "cost_euros", "Cost of the model calls of all runs, failed ones included.", AGENT

@@ -8,25 +8,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BusinessConfig:
-    """Inputs of the return on investment. Change a figure, change the version: it labels the result.
-
-    Costs are in euros.
-    """
+    """Inputs of the return on investment, in euros. Change the version with the figures: it labels the result."""
 
     version: str = "default-1"
     human_cost_per_conversation: float = 6.0
-    """What it costs when a person handles the conversation."""
+    """Cost of a conversation that a person handles."""
     platform_cost_per_hour: float = 0.10
-    """Machines and operation, whether or not runs go on."""
+    """Machines and operation, busy or idle."""
     prompt_cost_per_1k_tokens: float = 0.0
     completion_cost_per_1k_tokens: float = 0.0
-    """Prices of a remote model; the embedded one is paid by the platform's hour."""
+    """Prices of a remote model. The embedded model is covered by the platform's cost."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name != "version" and not 0 <= value < float("inf"):
-                raise ValueError(f"BusinessConfig.{item.name} must be a cost in euros of at least 0, not {value}")
+                raise ValueError(f"BusinessConfig.{item.name} must be a cost in euros, at least 0; it is {value}")
 
     def model_cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Euros for the tokens of a model call."""
@@ -38,44 +35,50 @@ class BusinessConfig:
         return model_cost + self.platform_cost_per_hour * seconds / 3600
 
     def roi(self, resolutions: float, total_cost: float) -> float | None:
-        """(resolutions * human cost - total cost) / total cost; None where nothing was spent."""
+        """(resolutions * human cost - total cost) / total cost; None without cost."""
         return (resolutions * self.human_cost_per_conversation - total_cost) / total_cost if total_cost else None
 
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """How verdicts are read, and how many ended runs may still be verified, rated or resumed."""
+    """How verdicts are read, and how many ended runs are remembered."""
 
     groundedness_category: str = "groundedness"
-    """Score category that holds supported claims / claims: 1 is good, unlike other scores."""
+    """Score category with the supported share of claims. Here 1 is good, unlike in other categories."""
     toxicity_rails: tuple[str, ...] = ("content", "toxicity")
-    """Rails whose highest category score is an answer's toxicity."""
+    """Rails whose highest category score counts as an answer's toxicity."""
     toxicity_threshold: float = 0.5
+    """An answer above this score counts as toxic."""
     remembered_runs: int = 10_000
+    """Ended runs that can still be verified, rated or resumed; older ones are forgotten."""
 
 
 @dataclass(frozen=True)
 class TracingConfig:
-    """Where spans go: OTLP over HTTP if ``endpoint`` is given, else JSON lines in ``directory``, else nowhere.
+    """Where spans go: OTLP over HTTP if ``endpoint`` is set, else JSON lines in ``directory``, else nowhere."""
 
-    ``capture_content`` puts prompts, arguments and answers into spans: off, since they are personal data.
-    """
-
-    service: str = "flightloop"
+    service: str = "flightloop"  # ``service.name`` of the spans
     endpoint: str | None = None
     """Base URL of an OTLP/HTTP receiver, such as ``http://127.0.0.1:4318``."""
     headers: tuple[tuple[str, str], ...] = ()
+    """Names and values of HTTP headers for the endpoint."""
     directory: Path | None = None
+    """Folder for trace files, used without an endpoint."""
     max_bytes: int = 32 * 1024 * 1024
-    backups: int = 4
+    """Size at which a trace file is rotated."""
+    backups: int = 4  # rotated files that are kept
     capture_content: bool = False
+    """Records prompts, arguments and answers in spans. They are personal data, so this is off by default."""
 
 
 @dataclass(frozen=True)
 class ObservabilityConfig:
+    """Settings of metrics and traces in all processes."""
+
     interval_s: float = 5.0
-    """Time between two snapshots of a process: at most this much of its figures dies with it."""
+    """Seconds between two snapshots of a process: the most that is lost when it crashes."""
     expiry_s: float = 30.0
+    """Seconds without a snapshot after which a process's gauges are dropped."""
     business: BusinessConfig = field(default_factory=BusinessConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
     tracing: TracingConfig = field(default_factory=TracingConfig)

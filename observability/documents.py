@@ -1,4 +1,4 @@
-"""Files that are written from the catalogue, so that they can't disagree with it."""
+"""Generates the files that derive from the catalogue, so that they agree with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS_PAGE = Path("docs/metrics.md")
 
 
 def generated(root: Path) -> dict[Path, str]:
-    """Every generated file below the repository's root, and what it should hold."""
+    """Content of every generated file, by its path below the repository's root."""
     files = {root / f"dashboards/grafana/{board.uid}.json": dashboard_json(board) for board in BOARDS}
     files[root / "deploy/prometheus/rules.yml"] = rules_yaml()
     page = (root / METRICS_PAGE).read_text(encoding="utf-8")

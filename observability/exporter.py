@@ -1,4 +1,4 @@
-"""A bare HTTP server for ``/metrics``, for a process that has no API of its own."""
+"""Minimal HTTP server for ``/metrics``, for processes without an API."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 Expose = Callable[[str], tuple[bytes, str]]
-"""From an ``Accept`` header to the exposition and its content type: ``Aggregator.expose``."""
+"""Maps an ``Accept`` header to the exposition and its content type: ``Aggregator.expose``."""
 
 
 class Exporter:
-    """Serves one page in a thread; a context manager.
+    """Serves ``/metrics`` in a thread; a context manager.
 
     Args:
-        expose: makes the page anew for every scrape.
+        expose: produces the page for each scrape.
         host: address to bind to.
-        port: 0 takes a free one; see ``port`` afterwards.
+        port: 0 picks a free one, which ``port`` then returns.
     """
 
     def __init__(self, expose: Expose, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -42,7 +42,7 @@ def _handler(expose: Expose) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
-                self.send_error(404, "only /metrics is here")
+                self.send_error(404, "only /metrics exists here")
                 return
             body, content_type = expose(self.headers.get("Accept", ""))
             self.send_response(200)
@@ -52,6 +52,6 @@ def _handler(expose: Expose) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """A scrape every few seconds is no news."""
+            """Logs nothing: scrapes come every few seconds."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Series as Prometheus text or OpenMetrics (which alone carries exemplars)."""
+"""Formats series as Prometheus text or OpenMetrics (only the latter has exemplars)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def encode(series: Series, accept: str = "") -> tuple[bytes, str]:
-    """The exposition in the format that an ``Accept`` header asks for, and its content type."""
+    """The exposition in the format of an ``Accept`` header, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SeriesCollector(series))
     encoder, content_type = choose_encoder(accept)

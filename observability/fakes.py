@@ -1,4 +1,4 @@
-"""Stand-ins for tests: a workload that touches every metric, a Grafana server that remembers."""
+"""Fakes for tests: a workload that records every metric, and an in-memory Grafana server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from observability.metrics import Metrics
 from observability.trace_id import trace_id_of
 
 EXAMPLES = {"status": ("200", "503"), "expert": ("0", "1", "2"), "outcome": ("stop", "tool_calls")}
-"""Values for labels whose own aren't known beforehand; any other gets one."""
+"""Values of labels without values known in advance; other labels get a generated one."""
 
 
 def record_everything(metrics: Metrics) -> None:
-    """Adds to every series of the catalogue: a counter and a histogram once, a gauge becomes 0.5."""
+    """Records in every metric of the catalogue: adds one to counters and histograms, sets gauges to 0.5."""
     trace_id = trace_id_of("run_fake")
     for metric in CATALOG:
         axes = (label.values or EXAMPLES.get(label.name, (f"some_{label.name}",)) for label in metric.labels)
@@ -34,7 +34,7 @@ def record_everything(metrics: Metrics) -> None:
 
 @dataclass
 class FakeGrafana:
-    """Speaks the endpoints that ``grafana.push`` calls, as Grafana's HTTP API describes them.
+    """Implements the endpoints that ``grafana.push`` calls.
 
     Source: Grafana documentation, "Dashboard HTTP API" and "Folder HTTP API".
     """
@@ -104,6 +104,6 @@ def _grafana_handler(grafana: FakeGrafana) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(text)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Tests are quiet."""
+            """Logs nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Dashboards as Grafana's JSON, and their way into a Grafana server through its HTTP API."""
+"""Converts dashboards to Grafana's JSON and pushes them to a Grafana server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def dashboard(board: Board) -> dict[str, Any]:
-    """A board as the JSON that Grafana imports, provisions, or takes through its API."""
+    """A board as JSON for Grafana's import, provisioning and API."""
     return {
         "uid": board.uid,
         "title": board.title,
@@ -39,7 +39,7 @@ def dashboard_json(board: Board) -> str:
 
 
 def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: float = 10.0) -> list[str]:
-    """Puts the boards into the folder ``flightloop`` of a Grafana server, over what is there.
+    """Writes the boards into the folder ``flightloop`` of a Grafana server and replaces existing ones.
 
     Args:
         url: the server's address, such as ``http://127.0.0.1:3000``.
@@ -49,7 +49,7 @@ def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: fl
         The addresses of the dashboards.
 
     Raises:
-        Unauthorized: Grafana refuses the token.
+        Unauthorized: Grafana rejects the token.
         ConnectionFailed: no answer, or another error.
     """
     api = GrafanaApi.from_url(url, credential=token, timeout=timeout_s)
@@ -62,11 +62,11 @@ def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: fl
             for board in boards
         ]
     except GrafanaUnauthorizedError as error:
-        raise Unauthorized(f"Grafana at {url} refuses the token: it needs the role Editor ({error})") from error
+        raise Unauthorized(f"Grafana at {url} rejects the token, which needs the role Editor ({error})") from error
     except (GrafanaException, OSError) as error:
         raise ConnectionFailed(f"Grafana at {url}: {error}") from error
     finally:
-        api.client.s.close()  # the client has no close of its own
+        api.client.s.close()  # the client has no method for this
     return [url.rstrip("/") + answer["url"] for answer in answers]
 
 
@@ -102,7 +102,7 @@ def _variable(variable: Variable) -> dict[str, Any]:
 
 
 def _laid_out(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
-    """From left to right; a panel that doesn't fit starts a new row."""
+    """Places panels from left to right. A panel that doesn't fit starts a new row."""
     made: list[dict[str, Any]] = []
     x = y = row_height = 0
     for number, panel in enumerate(panels, start=1):

@@ -1,4 +1,4 @@
-"""A bound on the values of each label: series cost memory in every process and in Prometheus."""
+"""Limits the values of each label, since series cost memory in every process and in Prometheus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OTHER = "other"
 
 
 class LabelLimits:
-    """Admits the first values of a label, up to its limit; every later one becomes ``other``."""
+    """Admits the first values of a label up to its limit; later values become ``other``."""
 
     def __init__(self) -> None:
         self.overflowed = 0
@@ -18,12 +18,12 @@ class LabelLimits:
         """The value to record.
 
         Raises:
-            ValueError: the label's values are known beforehand, and this is none of them.
+            ValueError: the label has a fixed set of values, and this isn't one of them.
         """
         if label.values:
             if value in label.values:
                 return str(value)
-            raise ValueError(f"{metric.name}: {label.name}={value!r} is none of {', '.join(label.values)}")
+            raise ValueError(f"{metric.name}: {label.name}={value!r} is not one of {', '.join(label.values)}")
         seen = self._seen.setdefault((metric.name, label.name), set())
         if value in seen or value == OTHER:
             return value
@@ -34,7 +34,7 @@ class LabelLimits:
         return OTHER
 
     def admit(self, metric: Metric, values: tuple[str, ...]) -> None:
-        """Takes over values that an earlier life of the store had admitted."""
+        """Readmits the values that a restored store had admitted before."""
         for label, value in zip(metric.labels, values, strict=True):
             if not label.values and value != OTHER:
                 self._seen.setdefault((metric.name, label.name), set()).add(value)

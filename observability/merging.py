@@ -10,15 +10,15 @@ from observability.series import Key, Series
 
 
 def merge(parts: Iterable[Series], limits: LabelLimits, stale: Iterable[Series] = ()) -> Series:
-    """Counters and histograms of all, gauges of ``parts`` only, by the metric's rule.
+    """Merges counters and histograms of all parts, and gauges of ``parts`` only, by each metric's rule.
 
     Args:
-        parts: the living.
-        limits: bounds the labels over all parts; the same object every time keeps the choice stable.
-        stale: those whose gauges no longer hold.
+        parts: series of live processes.
+        limits: bounds the label values over all parts. Reuse one object to keep the choice stable.
+        stale: series of processes whose gauges have expired.
 
     Raises:
-        ValueError: labels that the catalogue doesn't allow (another version recorded them).
+        ValueError: labels that the catalogue doesn't allow, recorded by another version.
     """
     made = Series()
     gauges: dict[Key, list[float]] = {}

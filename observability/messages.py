@@ -1,4 +1,4 @@
-"""Messages as attributes of spans: ``gen_ai.input.messages`` and ``gen_ai.output.messages`` as JSON.
+"""Formats messages as span attributes: ``gen_ai.input.messages`` and ``gen_ai.output.messages`` as JSON.
 
 Source: OpenTelemetry semantic conventions for generative AI, "Recording content on attributes".
 """
@@ -12,16 +12,16 @@ from typing import Any
 from flightloop.chat import ChatMessage, ToolCall
 
 MOST_CHARS = 16_384
-"""Of one text, one call's arguments or one result: collectors refuse large spans. What is cut ends with an ellipsis."""
+"""Longest text, arguments of a call, or result; collectors reject large spans. Cut texts end with an ellipsis."""
 
 
 def input_messages(messages: Iterable[ChatMessage]) -> str:
-    """What a model was asked."""
+    """The model's input."""
     return _json([{"role": message.role, "parts": _parts(message)} for message in messages])
 
 
 def output_messages(text: str, calls: Sequence[ToolCall], finish_reason: str | None) -> str:
-    """What it answered: one message."""
+    """The model's output as one message."""
     said = [{"type": "text", "content": _cut(text)}] if text else []
     parts = [*said, *map(_call, calls)]
     return _json([{"role": "assistant", "parts": parts, "finish_reason": finish_reason or "error"}])

@@ -1,4 +1,4 @@
-"""The recorder of one process. Passed as an argument, never global; safe to use from any thread."""
+"""Metrics recorder of a process. It is passed as an argument, never global, and thread-safe."""
 
 from __future__ import annotations
 
@@ -14,26 +14,22 @@ from observability.series import Exemplar, Series
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All figures of a process, cumulative since it began. Picklable; ``series`` is a copy of its own.
+    """Cumulative figures of a process since its start. Picklable."""
 
-    ``sequence`` grows with every snapshot, so that a late one is told from a new one. ``final`` says that
-    the process ends: nothing follows. ``at`` is in seconds since the epoch.
-    """
-
-    process: str
-    incarnation: str
-    sequence: int
-    at: float
-    series: Series
-    final: bool = False
+    process: str  # role
+    incarnation: str  # distinguishes restarts of the role
+    sequence: int  # grows with every snapshot, which orders late ones
+    at: float  # seconds since the epoch
+    series: Series  # a copy
+    final: bool = False  # the process ends: this is its last snapshot
 
 
 class Metrics:
-    """Counts what happens in a process.
+    """Records the metrics of a process.
 
     Args:
         process: the process's role (``api``, ``worker``, ``replica`` …).
-        incarnation: an id that no other start of a process shares; made up if not given.
+        incarnation: unique id of this start of the process; generated if not given.
         clock: seconds since the epoch.
     """
 

@@ -1,4 +1,4 @@
-"""Round trips between nodes. Who pings whom is decided where the nodes are known (one actor a node)."""
+"""Measures round trips between nodes. The caller, which knows the nodes, decides which node pings which."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from observability.metrics import Metrics
 MAX_PAIRS = 64
 
 Ping = Callable[[], object]
-"""Returns when the answer is there; raises if none comes."""
+"""Returns when the answer arrives; raises if there is none."""
 
 
 def tcp_ping(host: str, port: int, timeout_s: float = 2.0) -> Ping:
-    """A ping by opening a TCP connection: one round trip, and any listening server answers it."""
+    """A ping that opens a TCP connection: one round trip, answered by any listening server."""
 
     def ping() -> None:
         socket.create_connection((host, port), timeout_s).close()
@@ -26,12 +26,12 @@ def tcp_ping(host: str, port: int, timeout_s: float = 2.0) -> Ping:
 
 
 def time_pings(pings: Mapping[str, Ping], clock: Callable[[], float] = time.perf_counter) -> dict[str, float | None]:
-    """Seconds that one ping to each target took; None for one that raised."""
+    """Duration of one ping to each target in seconds; None if it raised."""
     return {target: _seconds(ping, clock) for target, ping in pings.items()}
 
 
 def record(metrics: Metrics, source: str, times: Mapping[str, float | None]) -> None:
-    """Counts what ``time_pings`` measured at ``source``."""
+    """Records the results of ``time_pings`` at ``source``."""
     for target, seconds in times.items():
         labels = {"source": source, "target": target}
         metrics.inc(SYSTEM_NETWORK_FAILURES, float(seconds is None), **labels)
@@ -40,9 +40,9 @@ def record(metrics: Metrics, source: str, times: Mapping[str, float | None]) -> 
 
 
 def pairs(nodes: Iterable[str], limit: int = MAX_PAIRS) -> list[tuple[str, str]]:
-    """Ordered pairs of nodes to measure; of a large cluster a bounded, fixed choice, to spare series.
+    """Ordered pairs of nodes to measure. In a large cluster it is a fixed selection, to limit the series.
 
-    A node that is alone is measured against itself: the way between two of its processes.
+    A single node is paired with itself: it measures the latency between two of its processes.
     """
     names = sorted(nodes)
     return [(names[0], names[0])] if len(names) == 1 else list(islice(permutations(names, 2), limit))
@@ -52,6 +52,6 @@ def _seconds(ping: Ping, clock: Callable[[], float]) -> float | None:
     began = clock()
     try:
         ping()
-    except Exception:  # whatever the transport raises, there was no answer
+    except Exception:  # any exception of the transport means no answer
         return None
     return clock() - began

@@ -1,7 +1,7 @@
-"""Run, tool, guardrail and business figures as a pure fold of journal events.
+"""Projects journal events to run, tool, guardrail and business figures.
 
-Exact after any crash: store ``state()`` with the journal's position, and go on from there. Figures are
-kept per tenant; the exposition shows their sum.
+A pure fold, exact after any crash: store ``state()`` together with the journal's position, and continue
+from there. Figures are kept per tenant; the exposition shows their sum.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ UNKNOWN = RunFacts(tenant="", agent="unknown", began=0.0)
 
 
 class JournalProjection:
-    """
+    """Figures of all tenants, folded from journal events.
+
     Args:
         config: how verdicts are read.
-        business: inputs of costs and ROI; they change no state, only what ``values`` shows.
+        business: inputs of costs and ROI. They affect ``values`` only, not the state.
     """
 
     def __init__(self, config: ProjectionConfig | None = None, business: BusinessConfig | None = None) -> None:
@@ -82,16 +83,16 @@ class JournalProjection:
         self._business = business or BusinessConfig()
         self._tenants: dict[str, Series] = {}
         self._periods: dict[str, list[float]] = {}
-        self._runs: OrderedDict[str, RunFacts] = OrderedDict()  # ended ones in the order of their end
+        self._runs: OrderedDict[str, RunFacts] = OrderedDict()  # ended runs in the order of their end
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def apply(self, position: int, tenant: str, event: RunEvent) -> None:
-        """Folds one event in. ``position`` grows over the whole journal; what was applied is skipped."""
+        """Applies an event. ``position`` grows over the whole journal; positions already applied are skipped."""
         if position <= self.position:
             return
         self.position = position
         if event.copied:
-            return  # it was counted in the run where it happened
+            return  # counted already in the run that it comes from
         series = self._tenants.setdefault(tenant, Series())
         if event.at:
             at = event.at.timestamp()
@@ -101,11 +102,11 @@ class JournalProjection:
 
     @property
     def tenants(self) -> set[str]:
-        """Those with events."""
+        """Tenants with events."""
         return set(self._tenants)
 
     def values(self, tenant: str | None = None) -> Values:
-        """The figures of one tenant, or of all."""
+        """Figures of one tenant, or of all."""
         tenants = self._tenants if tenant is None else {tenant: self._tenants.get(tenant, Series())}
         made = merge(tenants.values(), LabelLimits())
         if periods := [self._periods[name] for name in tenants if name in self._periods]:
@@ -115,13 +116,13 @@ class JournalProjection:
         return Values(made)
 
     def snapshot(self) -> Snapshot:
-        """All tenants' figures for the aggregator. Projections of the same journal replace each other."""
+        """Figures of all tenants for the aggregator. Snapshots of the same journal replace each other."""
         series = self.values().series
         end = max((period[1] for period in self._periods.values()), default=0.0)
         return Snapshot("journal", "journal", self.position, end, series)
 
     def state(self) -> dict[str, Any]:
-        """The whole fold as JSON."""
+        """The state of the fold as JSON."""
         return {
             "position": self.position,
             "tenants": {name: series.state() for name, series in self._tenants.items()},
@@ -157,7 +158,7 @@ class JournalProjection:
             values.series.set(BUSINESS_COST_PER_RESOLUTION_EUROS, cost / resolutions, {})
 
     def _facts(self, run_id: str) -> RunFacts:
-        """A run that was forgotten counts under the agent ``unknown``."""
+        """Facts about a run. Forgotten runs count under the agent ``unknown``."""
         return self._runs.get(run_id, UNKNOWN)
 
     def _created(self, series: Series, tenant: str, event: RunCreated) -> None:
@@ -192,7 +193,7 @@ class JournalProjection:
             series.observe(metric, value, agent, self._exemplar(event, value))
         facts.tally(series, -1)
         facts.status, facts.stop_reason = event.status.value, event.stop_reason.value
-        if facts.asked:  # the end of a run closes its approvals without a word of their own
+        if facts.asked:  # the end of a run closes its open approvals without further events
             series.inc(GUARDRAIL_APPROVALS, facts.asked, {"decision": "expire"})
             facts.asked = 0
         facts.tally(series, 1)

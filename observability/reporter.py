@@ -1,4 +1,4 @@
-"""Pushes a process's snapshots to a sink, every interval and once more at the end."""
+"""Pushes a process's snapshots to a sink at intervals, and once at the end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ log = logging.getLogger(__name__)
 
 
 class Reporter:
-    """A thread of its own; a context manager.
+    """Reports in a thread; a context manager.
 
     Args:
-        metrics: what is reported.
-        sink: takes a snapshot (``Aggregator.ingest``, or a call to the actor around it); may raise.
+        metrics: the metrics to report.
+        sink: receives snapshots (``Aggregator.ingest``, or a call of its actor); may raise.
         interval_s: seconds between two snapshots.
-        sample: called before each snapshot, for gauges that somebody has to read (``SystemSampler.sample``).
+        sample: called before each snapshot to update gauges (``SystemSampler.sample``).
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Reporter:
         return self
 
     def flush(self) -> bool:
-        """Pushes a snapshot now; False if the sink failed. Nothing is lost then: the next one holds it all."""
+        """Pushes a snapshot now. False if the sink failed; the next snapshot then contains everything."""
         return self._push(final=False)
 
     def close(self, attempts: int = 5, pause_s: float = 0.2) -> None:
-        """Stops and pushes the final snapshot, trying again if the sink fails.
+        """Stops and pushes the final snapshot, with retries.
 
         Raises:
-            ConnectionError: the sink failed every time, so that the last interval's figures are lost.
+            ConnectionError: all attempts failed; the figures of the last interval are lost.
         """
         if self._thread.is_alive():
             self._stop.set()
@@ -58,7 +58,7 @@ class Reporter:
                 return
             if attempt + 1 < attempts:
                 Event().wait(pause_s)
-        raise ConnectionError(f"the final figures of {self._metrics.process} could not be delivered")
+        raise ConnectionError(f"cannot deliver the final metrics of {self._metrics.process}")
 
     def __enter__(self) -> Reporter:
         return self.start()
@@ -75,9 +75,9 @@ class Reporter:
             if self._sample:
                 self._sample()
             self._sink(self._metrics.snapshot(final))
-        except Exception as error:  # a sink is remote: anything can be wrong with it, and work must go on
+        except Exception as error:  # the sink is remote and may raise anything; reporting must go on
             if not self._failing:
-                log.warning("metrics of %s could not be delivered, will try again: %s", self._metrics.process, error)
+                log.warning("cannot deliver the metrics of %s, will retry: %s", self._metrics.process, error)
             self._failing = True
             return False
         self._failing = False

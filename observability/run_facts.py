@@ -1,4 +1,4 @@
-"""What the projection remembers of one run, and what follows from it for the business figures."""
+"""What the projection remembers of a run, and its part in the business figures."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from observability.series import Series
 
 @dataclass
 class RunFacts:
-    """Times are in seconds since the epoch; ``steps`` and ``tokens`` since the last (re)start."""
+    """Facts about a run. Times are in seconds since the epoch; ``steps`` and ``tokens`` count since the last
+    (re)start."""
 
     tenant: str
     agent: str
-    began: float
+    began: float  # creation or resumption
     steps: int = 0
     tokens: int = 0
-    confidence_sum: float = 0.0
+    confidence_sum: float = 0.0  # over decisions that have a confidence
     confidence_count: int = 0
-    status: str | None = None
+    status: str | None = None  # None: it hasn't ended
     stop_reason: str | None = None
-    solved: bool | None = None
-    score: int | None = None
-    resolved: bool | None = None
+    solved: bool | None = None  # whether a check found its end state right; None: not checked
+    score: int | None = None  # rating, 1 to 5
+    resolved: bool | None = None  # whether the user calls it resolved
     asked: int = 0
-    """Approvals that wait for a person."""
+    """Approvals that are pending."""
     trace_id: str | None = None
-    """Of a caller's trace that it belongs to."""
+    """Trace of the caller that the run belongs to."""
 
     @property
     def confidence(self) -> float | None:
-        """Mean over the run's decisions that had one."""
+        """Mean over the run's decisions that have a confidence."""
         return self.confidence_sum / self.confidence_count if self.confidence_count else None
 
     @property
     def outcome(self) -> str | None:
-        """How an ended run stands now. Only what somebody checked is ``verified``; an answer is ``assumed``."""
+        """Present outcome of an ended run. ``verified`` needs a check; a mere answer is ``assumed``."""
         if self.status is None:
             return None
         if self.stop_reason == StopReason.ESCALATED:
@@ -51,11 +52,11 @@ class RunFacts:
 
     @property
     def accepted(self) -> bool:
-        """A resolution: verified, or answered and resolved by the user's word."""
+        """Whether it counts as a resolution: verified, or answered and called resolved by the user."""
         return self.outcome == "verified" or (self.outcome == "assumed" and self.resolved is True)
 
     def tally(self, series: Series, sign: int) -> None:
-        """Adds what this run contributes to the gauges (or takes it out again, before it changes)."""
+        """Adds this run's share of the gauges with ``sign`` 1; removes it with -1, before the run changes."""
         agent = {"agent": self.agent}
         if self.outcome is None:
             series.inc(RUN_OPEN, sign, agent)
@@ -67,5 +68,5 @@ class RunFacts:
             series.inc(BUSINESS_RESOLVED, sign, {**agent, "resolved": "yes" if self.resolved else "no"})
 
     def state(self) -> list[Any]:
-        """The fields in their order, as JSON: ``RunFacts(*state)`` is the same again."""
+        """The fields in order, as JSON; ``RunFacts(*state)`` restores them."""
         return list(vars(self).values())

@@ -1,6 +1,6 @@
-"""Names of spans' attributes. All ``gen_ai.*`` are still in development: this module alone knows them.
+"""Names of span attributes. The ``gen_ai.*`` ones are not stable yet, so only this module has them.
 
-Source: OpenTelemetry semantic conventions for generative AI. ``flightloop.*`` is our own, where there is none.
+Source: OpenTelemetry semantic conventions for generative AI. ``flightloop.*`` names are our own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_RESULT = "gen_ai.tool.call.result"
 
 CONTENT = frozenset({INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_ARGUMENTS, TOOL_RESULT})
-"""Attributes that hold people's words: recorded only where content capture is on."""
+"""Attributes with personal data, recorded only if content capture is on."""
 
 EVALUATION_EVENT = "gen_ai.evaluation.result"
 EVALUATION_NAME = "gen_ai.evaluation.name"

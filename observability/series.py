@@ -1,6 +1,6 @@
-"""A store of series: the figures of one process, of one journal, or of all of them together.
+"""Stores the series of a process, of a journal, or of all of them merged.
 
-Plain data, not thread-safe, JSON in and out. Keys are ``(metric name, label values in the metric's order)``.
+Plain data, not thread-safe, serialised as JSON. Keys are ``(metric name, label values in the metric's order)``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Key = tuple[str, tuple[str, ...]]
 
 
 class Exemplar(NamedTuple):
-    """A trace that shows what a figure means. ``at`` is in seconds since the epoch."""
+    """A trace that is an example of a figure. ``at`` is in seconds since the epoch."""
 
     trace_id: str
     value: float
@@ -26,7 +26,7 @@ class Exemplar(NamedTuple):
 
 @dataclass
 class Histogram:
-    """``counts`` per bucket, not cumulative, the last one for infinity; exemplars by bucket index."""
+    """``counts`` per bucket, not cumulative, the last for infinity; ``exemplars`` by bucket index."""
 
     counts: list[int]
     total: float = 0.0
@@ -57,7 +57,7 @@ def bucket_of(metric: Metric, value: float) -> int:
 
 
 class Series:
-    """Scalars and histograms by key. What goes in is checked against the catalogue."""
+    """Scalars and histograms by key, checked against the catalogue."""
 
     def __init__(self) -> None:
         self.scalars: dict[Key, float] = {}
@@ -66,22 +66,22 @@ class Series:
         self.limits = LabelLimits()
 
     def inc(self, metric: Metric, amount: float, labels: Mapping[str, str], exemplar: Exemplar | None = None) -> None:
-        """Adds to a counter, or moves a gauge (then ``amount`` may be negative).
+        """Adds to a counter, or moves a gauge (by a negative ``amount`` too).
 
         Raises:
-            ValueError: labels that aren't the metric's, a histogram, or a counter that would fall.
+            ValueError: labels that the metric doesn't have, a histogram, or a negative amount for a counter.
         """
         if metric.kind is Kind.HISTOGRAM:
-            raise ValueError(f"{metric.name} is a histogram: observe it")
+            raise ValueError(f"{metric.name} is a histogram: use observe")
         if metric.kind is Kind.COUNTER and not 0 <= amount < float("inf"):
-            raise ValueError(f"{metric.name} is a counter: it can't change by {amount}")
+            raise ValueError(f"{metric.name} is a counter, which cannot change by {amount}")
         key = self._key(metric, labels)
         self.scalars[key] += amount
         if exemplar:
             self.exemplars[key] = exemplar
 
     def set(self, metric: Metric, value: float, labels: Mapping[str, str]) -> None:
-        """Raises ValueError for labels that aren't the metric's, and for another kind of metric."""
+        """Sets a gauge. Raises ValueError for wrong labels or another kind of metric."""
         if metric.kind is not Kind.GAUGE:
             raise ValueError(f"{metric.name} is a {metric.kind}, not a gauge")
         self.scalars[self._key(metric, labels)] = float(value)
@@ -89,11 +89,11 @@ class Series:
     def observe(
         self, metric: Metric, value: float, labels: Mapping[str, str], exemplar: Exemplar | None = None
     ) -> None:
-        """Raises ValueError for labels that aren't the metric's, another kind of metric, or NaN."""
+        """Adds an observation to a histogram. Raises ValueError for wrong labels, another kind of metric, or NaN."""
         if metric.kind is not Kind.HISTOGRAM:
             raise ValueError(f"{metric.name} is a {metric.kind}, not a histogram")
         if value != value:
-            raise ValueError(f"{metric.name}: not a number")
+            raise ValueError(f"{metric.name}: the value is not a number")
         histogram = self.histograms[self._key(metric, labels)]
         index = bucket_of(metric, value)
         histogram.counts[index] += 1
@@ -102,7 +102,7 @@ class Series:
             histogram.exemplars[index] = exemplar
 
     def initialise(self, metrics: Iterable[Metric]) -> None:
-        """Sets up at 0 what is known beforehand: counters and histograms whose labels all are."""
+        """Starts counters and histograms at 0 whose label values are all known in advance."""
         for metric in metrics:
             if metric.kind is not Kind.GAUGE and all(label.values for label in metric.labels):
                 for values in product(*(label.values for label in metric.labels)):
@@ -116,7 +116,7 @@ class Series:
 
     def _key(self, metric: Metric, labels: Mapping[str, str]) -> Key:
         known = BY_NAME.get(metric.name)
-        if known is not metric and known != metric:  # a constant that was pickled is another object
+        if known is not metric and known != metric:  # unpickling a constant creates another object
             raise ValueError(f"{metric.name} is not in the catalogue")
         if unknown := set(labels) - set(metric.label_names):
             has = ", ".join(metric.label_names) or "none"
@@ -133,9 +133,9 @@ class Series:
         return key
 
     def _start(self, metric: Metric, key: Key) -> None:
-        """Starts a series, and at 0 its siblings: rates need a first sample before the first event."""
+        """Starts a series, and its siblings at 0, since rates need a sample before the first event."""
         known = [label for label in metric.labels if label.values]
-        if len(known) != 1:  # most pairs of several known labels (status and reason) are impossible
+        if len(known) != 1:  # with several fixed labels (status and reason), most combinations are impossible
             return self.zero(metric, key)
         for values in product(*(label.values or (value,) for label, value in zip(metric.labels, key[1], strict=True))):
             self.zero(metric, (metric.name, values))
@@ -145,7 +145,7 @@ class Series:
         return len(self.scalars) + len(self.histograms)
 
     def copy(self) -> Series:
-        """A snapshot: figures and exemplars, without the memory of label values."""
+        """A copy of figures and exemplars, without the admitted label values."""
         made = Series()
         made.scalars = dict(self.scalars)
         made.histograms = {key: histogram.copy() for key, histogram in self.histograms.items()}
@@ -153,7 +153,7 @@ class Series:
         return made
 
     def state(self) -> dict[str, Any]:
-        """The figures as JSON, without exemplars; ``from_state`` brings them back exactly."""
+        """The figures as JSON, without exemplars; ``from_state`` restores them exactly."""
         return {
             "scalars": [[name, list(values), value] for (name, values), value in self.scalars.items()],
             "histograms": [
@@ -164,7 +164,7 @@ class Series:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Series:
-        """Figures of metrics that the catalogue no longer has, or whose shape changed, are left out."""
+        """Restores figures. Skips metrics that the catalogue no longer has or whose shape changed."""
         made = cls()
         for name, values, value in state["scalars"]:
             if (metric := BY_NAME.get(name)) and len(metric.labels) == len(values):

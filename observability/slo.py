@@ -1,8 +1,8 @@
-"""Service levels as data, and the Prometheus rules that follow from them.
+"""Service levels as data, and the Prometheus rules generated from them.
 
-Alerts on the error budget's burn rate over two windows each, after the Google SRE workbook: both windows
-must be over the threshold, and the short one makes the alert end soon after its cause. A minimum of
-events keeps one failure in a quiet night from paging anybody.
+Alerts on the error budget's burn rate over two windows, after the Google SRE workbook: both windows
+must be above the threshold, and the short one ends the alert soon after its cause. A minimum number of
+events avoids paging for a single failure in a quiet night.
 """
 
 from __future__ import annotations
@@ -22,36 +22,39 @@ HEADER = "# Written by `python -m observability` from observability/slo.py: chan
 
 @dataclass(frozen=True)
 class Slo:
-    """A service level. ``good`` and ``all`` are PromQL rates, with ``{window}`` for the range.
-
-    ``objective`` is the share of good events in 30 days. ``minimum``: events in the long window below
-    which no alert goes off.
-    """
+    """A service level."""
 
     name: str
     help: str
+    """What a good event is."""
     objective: float
+    """Share of good events over 30 days."""
     good: str
+    """PromQL rate of good events, with ``{window}`` for the range."""
     all: str
+    """PromQL rate of all events, likewise."""
     minimum: float = 10
+    """Events in the long window below which no alert fires."""
 
     def __post_init__(self) -> None:
         if not 0 < self.objective < 1:
             raise ValueError(f"{self.name}: objective must be between 0 and 1, not {self.objective}")
 
     def burns(self) -> list[Burn]:
-        """Those that can happen: of a loose objective, no share of bad events burns the budget that fast."""
+        """Burn rates that are possible: under a loose objective, the budget cannot burn that fast."""
         return [burn for burn in BURNS if burn.factor * (1 - self.objective) < 1]
 
 
 @dataclass(frozen=True)
 class Burn:
-    """``factor``: how many times faster than allowed the budget burns. The severity says who is told how."""
+    """A burn-rate alert over two windows."""
 
     factor: float
-    long: str
-    short: str
+    """How many times faster than allowed the budget burns."""
+    long: str  # window of the alert
+    short: str  # second window, which ends the alert soon
     severity: str
+    """Decides who is alerted, and how."""
 
 
 BURNS = (
@@ -65,7 +68,7 @@ WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert on a state rather than on a budget. ``lasting``: how long it must hold."""
+    """An alert on a state instead of a budget. ``lasting``: how long the state must last."""
 
     name: str
     expr: str
@@ -106,7 +109,7 @@ SLOS = (
     ),
     Slo(
         "run_completion",
-        "Runs that did not fail; what a guardrail, a person or a budget stopped is no failure of the platform.",
+        "Runs that did not fail; those stopped by a guardrail, a person or a budget count as good.",
         0.95,
         _rate(c.RUN_ENDED, 'stop_reason!="error"'),
         _rate(c.RUN_ENDED),
@@ -169,20 +172,20 @@ ALERTS = (
         f"sum(increase({c.MODEL_TOXIC.name}[1h])) > 3",
         "0m",
         "ticket",
-        "Several answers of the last hour were over the toxicity threshold.",
+        "Several answers in the last hour exceeded the toxicity threshold.",
     ),
     Alert(
         "FlightloopSeriesOverflow",
         f'count by (metric) (label_replace({" or ".join(_overflowed())}, "metric", "$1", "__name__", "(.+)")) > 0',
         "15m",
         "ticket",
-        "{{ $labels.metric }} has more label values than its limit: the rest is summed up as 'other'.",
+        "{{ $labels.metric }} has more label values than its limit; the rest is counted as 'other'.",
     ),
 )
 
 
 def rules() -> dict[str, Any]:
-    """Recording rules and alerts, as Prometheus reads them."""
+    """Recording rules and alerts in Prometheus' format."""
     return {
         "groups": [
             {"name": "flightloop-slo-records", "interval": "30s", "rules": [r for slo in SLOS for r in _records(slo)]},

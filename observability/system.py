@@ -1,4 +1,4 @@
-"""The system tier of one process and its node: CPU, memory, allocator, GPU."""
+"""Samples CPU, memory, allocator and GPU of a process and its node."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TorchStats = Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
 class GpuReading(NamedTuple):
-    """Utilisation in 0..1 (None where the device tells none), memory in bytes."""
+    """State of a GPU. ``utilisation`` is in 0..1 (None if the device doesn't report it); memory is in bytes."""
 
     device: str
     utilisation: float | None
@@ -40,13 +40,13 @@ class GpuReading(NamedTuple):
 
 
 class SystemSampler:
-    """Reads the machine into gauges; call ``sample`` before each snapshot.
+    """Reads the machine's state into gauges. Call ``sample`` before each snapshot.
 
     Args:
-        metrics: where the figures go; its ``process`` names the role.
-        node: the node's name in labels; the host's name if not given.
-        torch_stats: allocator statistics, from a process that uses torch on a GPU.
-        gpus: reads the node's GPUs; NVML by default, which gives none where there is no driver.
+        metrics: destination; its ``process`` is the role in labels.
+        node: the node's name in labels; default: the host's name.
+        torch_stats: allocator statistics, in processes that use torch on a GPU.
+        gpus: reads the node's GPUs; default: NVML, which reports none without a driver.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SystemSampler:
         self._gpus = gpus or NvmlGpus().read
         self._process = psutil.Process()
         self._cpu_seconds = 0.0
-        psutil.cpu_percent(None)  # the first call only sets the start of the period
+        psutil.cpu_percent(None)  # the first call only starts the measured period
 
     def sample(self) -> None:
         metrics, role = self._metrics, self._metrics.process
@@ -129,7 +129,7 @@ def heap_fragmentation() -> float | None:
 
 
 class NvmlGpus:
-    """The node's NVIDIA GPUs; none where the driver is missing. Never raises: figures aren't worth a crash."""
+    """The node's NVIDIA GPUs; none without a driver. Never raises, since metrics must not crash a process."""
 
     def __init__(self) -> None:
         self._nvml = _nvml()
@@ -141,7 +141,7 @@ class NvmlGpus:
         try:
             return [self._one(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
         except nvml.NVMLError as error:
-            log.warning("NVML gives no figures any more: %s", error)
+            log.warning("NVML stopped reporting: %s", error)
             self._nvml = None
             return []
 
@@ -151,7 +151,7 @@ class NvmlGpus:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         try:
             busy = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-        except nvml.NVMLError_NotSupported:  # a MIG slice has no utilisation of its own
+        except nvml.NVMLError_NotSupported:  # a MIG slice doesn't report its utilisation
             busy = None
         return GpuReading(f"gpu{index}", busy, int(memory.used), int(memory.total))
 

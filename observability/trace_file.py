@@ -1,4 +1,4 @@
-"""Spans as JSON lines in a file that is rotated by size: traces without a collector."""
+"""Writes spans as JSON lines to a file rotated by size, for traces without a collector."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from flightloop import private
 
 
 class FileSpanExporter(SpanExporter):
-    """One file a process (``SERVICE-PID.jsonl``), so that no two write the same one.
+    """Writes one file per process (``SERVICE-PID.jsonl``).
 
     Args:
-        directory: made if it isn't there, readable by its owner only.
+        directory: created if missing, readable by its owner only.
         service: first part of the file's name.
-        max_bytes: a file that would grow beyond is rotated to ``.1``, ``.2`` …
-        backups: how many rotated files are kept.
+        max_bytes: size at which a file is rotated to ``.1``, ``.2`` …
+        backups: number of rotated files to keep.
     """
 
     def __init__(self, directory: Path, service: str, max_bytes: int, backups: int) -> None:

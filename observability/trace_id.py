@@ -1,4 +1,4 @@
-"""A run's trace: its caller's, or one whose id follows from the run's, so that any process finds it."""
+"""The trace id of a run: its caller's, or derived from the run's id, so that any process can find it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[
 
 
 def valid_traceparent(header: str | None) -> str | None:
-    """The header if it names a caller's span; W3C trace context, 3.2.2, has others ignored."""
+    """The header if it is valid. W3C trace context, 3.2.2, says to ignore others."""
     return header if header and _TRACEPARENT.fullmatch(header) else None
 
 
@@ -17,7 +17,7 @@ def trace_id_of(run_id: str, traceparent: str | None = None) -> str:
     """32 hexadecimal digits, never all zero (which W3C trace context forbids).
 
     Args:
-        traceparent: of the caller's span that the run belongs to.
+        traceparent: header of the caller's span that the run belongs to.
     """
     if traceparent is not None and (found := _TRACEPARENT.fullmatch(traceparent)):
         return found[1]

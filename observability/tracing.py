@@ -1,4 +1,4 @@
-"""Traces: a run's is its caller's, or has an id derived from the run's. Spans follow OpenTelemetry's GenAI conventions.
+"""Traces runs by OpenTelemetry's GenAI conventions. A run's trace is its caller's, or has an id derived from the run's.
 
 ::
 
@@ -40,7 +40,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class RunIds(IdGenerator):
-    """Random ids, but for a trace that is started as a run's."""
+    """Generates random ids, except for traces of runs."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -54,7 +54,7 @@ class RunIds(IdGenerator):
 
     @contextmanager
     def of_run(self, run_id: str) -> Iterator[None]:
-        """While a root span is started: no await inside, so a thread's variable is enough."""
+        """Sets the trace id while a root span is started. There is no await inside, so a thread-local is enough."""
         self._next.trace_id = int(trace_id_of(run_id), 16)
         try:
             yield
@@ -63,9 +63,9 @@ class RunIds(IdGenerator):
 
 
 def setup(config: TracingConfig) -> TracerProvider:
-    """A provider that exports as configured, ``untraced`` where nothing is; it is returned, not installed globally.
+    """A tracer provider as configured; ``untraced`` if nothing is. It isn't installed globally.
 
-    ``close`` it at the end of the process: that exports what is left.
+    Call ``close`` at the end of the process to export what is left.
     """
     exporter = _exporter(config)
     if exporter is None:
@@ -78,14 +78,14 @@ def setup(config: TracingConfig) -> TracerProvider:
 
 
 def close(provider: TracerProvider, within_s: float = CLOSE_S) -> None:
-    """Exports what is left, for so long at most: a collector that does not answer must not hold up the end."""
+    """Exports what is left within ``within_s`` seconds: an unresponsive collector must not delay the exit."""
     closing = threading.Thread(target=provider.shutdown, name="tracing-close", daemon=True)
     closing.start()
     closing.join(within_s)
 
 
 def untraced() -> TracerProvider:
-    """A provider whose spans nobody sees: they are not made."""
+    """A provider that creates no spans."""
     return TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
 
 
@@ -100,16 +100,16 @@ def _exporter(config: TracingConfig) -> SpanExporter | None:
 
 
 def traceparent() -> str | None:
-    """The current span as a W3C header, for another process; None outside of a span."""
+    """The current span as a W3C header for another process; None outside of a span."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
 
 
 class Tracing:
-    """The spans that flightloop makes. Each method is a context manager that gives the span.
+    """Creates flightloop's spans. Each method is a context manager that yields the span.
 
-    An exception marks its span as failed and goes on.
+    An exception marks its span as failed and propagates.
     """
 
     def __init__(self, provider: TracerProvider, capture_content: bool = False) -> None:
@@ -122,10 +122,10 @@ class Tracing:
     def run(
         self, run_id: str, agent: str, session_id: str, tenant_id: str = "default", parent: str | None = None
     ) -> Iterator[Span]:
-        """A worker's turn at a run. A run that several workers held has several, in one trace.
+        """A worker's turn at a run. Runs that several workers held have several turns in one trace.
 
         Args:
-            parent: traceparent of the caller; None: it is a root span.
+            parent: the caller's traceparent; None starts a root span.
         """
         if not self._on:
             yield INVALID_SPAN
@@ -146,7 +146,8 @@ class Tracing:
 
     @contextmanager
     def chat(self, model: str, parent: str | None = None, remote: bool = False, **attributes: Any) -> Iterator[Span]:
-        """A completion. ``parent``: traceparent of the caller in another process; ``remote``: over the network."""
+        """A completion. ``parent``: traceparent of a caller in another process; ``remote``: the model is reached by
+        network."""
         known = {
             semconv.OPERATION: semconv.CHAT,
             semconv.REQUEST_MODEL: model,
@@ -173,9 +174,9 @@ class Tracing:
         """Marks a tool's span as failed.
 
         Args:
-            kind: of the failure, such as ``timeout``.
-            traceback: where the tool raised, each exception on a line that is not indented (``tools.tracebacks``). What
-                they say may be people's words: only their names are kept, unless capture is on.
+            kind: kind of failure, such as ``timeout``.
+            traceback: traceback in the tool, each exception on an unindented line (``tools.tracebacks``). Messages may
+                contain personal data, so only exception names are kept unless content capture is on.
         """
         fail(span, kind)
         if traceback:
@@ -188,13 +189,14 @@ class Tracing:
     def judged(
         self, stage: str, policy_version: str, began_ns: int, verdicts: Sequence[Verdict], parent: str | None = None
     ) -> None:
-        """A check of the guard that has ended, with its verdicts.
+        """Records a finished check of the guard, with its verdicts.
 
-        One whose verdicts are all plain leaves no span: there are ten of these a call, and the journal has their times.
+        A check whose verdicts are all unremarkable leaves no span: there are ten per call, and the journal has their
+        times.
 
         Args:
-            began_ns: nanoseconds since 1970.
-            parent: traceparent of what was judged, where no span is open.
+            began_ns: start in nanoseconds since 1970.
+            parent: traceparent of the checked step, if no span is open.
         """
         if not self._on or all(verdict.plain for verdict in verdicts):
             return
@@ -206,7 +208,8 @@ class Tracing:
         span.end()
 
     def content(self, span: Span, **attributes: Callable[[], str]) -> None:
-        """Attributes with people's words, by their name in ``semconv`` in lower case: made only if capture is on."""
+        """Sets attributes with personal data, by lower-case name in ``semconv``. Computed only if content capture is
+        on."""
         if self._capture_content and span.is_recording():
             span.set_attributes({getattr(semconv, name.upper()): value() for name, value in attributes.items()})
 
@@ -235,7 +238,7 @@ def _without_messages(traceback: str) -> str:
 
 
 def _add_verdict(span: Span, verdict: Verdict) -> None:
-    """A rail's verdict as an event of the guard's span, and its scores as evaluations."""
+    """Adds a verdict to the guard's span as an event, and its scores as evaluations."""
     span.add_event(
         "flightloop.guardrail",
         {
@@ -249,7 +252,7 @@ def _add_verdict(span: Span, verdict: Verdict) -> None:
 
 
 def add_evaluation(span: Span, name: str, score: float, label: str = "") -> None:
-    """A figure of quality (confidence, groundedness, toxicity) as the conventions' evaluation event."""
+    """Adds a quality score (confidence, groundedness, toxicity) as the conventions' evaluation event."""
     known: dict[str, str | float] = {semconv.EVALUATION_NAME: name, semconv.EVALUATION_SCORE: score}
     if label:
         known[semconv.EVALUATION_LABEL] = label
@@ -257,7 +260,7 @@ def add_evaluation(span: Span, name: str, score: float, label: str = "") -> None
 
 
 def add_usage(span: Span, model: str, input_tokens: int, output_tokens: int, finish_reason: str | None) -> None:
-    """What a completion used, on its span."""
+    """Adds a completion's usage to its span."""
     span.set_attributes(
         {
             semconv.RESPONSE_MODEL: model,
@@ -269,13 +272,13 @@ def add_usage(span: Span, model: str, input_tokens: int, output_tokens: int, fin
 
 
 def end_run(span: Span, status: RunStatus, stop_reason: str) -> None:
-    """How the run ended, on its span; a failed run's span is an error."""
+    """Adds a run's end to its span; a failed run's span is an error."""
     if status is RunStatus.FAILED:
         fail(span, stop_reason)
 
 
 def fail(span: Span, error_type: str) -> None:
-    """Marks a span as failed, by a name of few values: an error's own words may be a stranger's."""
+    """Marks a span as failed, by an error type of few values: the message may contain personal data."""
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     span.set_status(Status(StatusCode.ERROR, error_type))
 

@@ -1,4 +1,4 @@
-"""Reading figures out of series: sums, quantiles, breakdowns by a label."""
+"""Reads figures from series: sums, quantiles, breakdowns by a label."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from observability.series import Histogram, Key, Series
 
 
 class Values:
-    """A read-only view. A figure that nobody reported is None, never a made-up 0."""
+    """A read-only view. A figure that was never reported is None, not 0."""
 
     def __init__(self, series: Series) -> None:
         self.series = series
 
     def value(self, metric: Metric, **labels: str) -> float | None:
-        """Sum of the counters or gauges that have these labels."""
+        """Sum of counters or gauges with these labels."""
         found = [value for key, value in self.series.scalars.items() if _matches(metric, key, labels)]
         return sum(found) if found else None
 
     def mean(self, metric: Metric, **labels: str) -> float | None:
-        """Mean of the gauges that have these labels; of a histogram, the mean of its observations."""
+        """Mean of gauges with these labels; for a histogram, the mean of its observations."""
         if metric.buckets:
             histogram = self.histogram(metric, **labels)
             return histogram.total / histogram.count if histogram and histogram.count else None
@@ -29,7 +29,7 @@ class Values:
         return sum(found) / len(found) if found else None
 
     def by(self, metric: Metric, label: str, **labels: str) -> dict[str, float]:
-        """Sums of counters or gauges by the values of one label, in order of appearance."""
+        """Sums of counters or gauges by the values of a label, in order of appearance."""
         index = metric.label_names.index(label)
         sums: dict[str, float] = {}
         for key, value in self.series.scalars.items():
@@ -38,7 +38,7 @@ class Values:
         return sums
 
     def histogram(self, metric: Metric, **labels: str) -> Histogram | None:
-        """The histograms that have these labels, added up."""
+        """Sum of the histograms with these labels."""
         found = [histogram for key, histogram in self.series.histograms.items() if _matches(metric, key, labels)]
         if not found:
             return None
@@ -48,7 +48,7 @@ class Values:
         return total
 
     def quantile(self, metric: Metric, share: float, **labels: str) -> float | None:
-        """Quantile by linear interpolation inside its bucket, as Prometheus' histogram_quantile does.
+        """Quantile by linear interpolation within its bucket, like Prometheus' histogram_quantile.
 
         In the last bucket, which has no upper bound, it is the highest bound.
         """
@@ -66,7 +66,7 @@ class Values:
         return metric.buckets[-1]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Every series: name, labels and value; a histogram has count, sum, p50 and p95."""
+        """All series with name, labels and value; histograms with count, sum, p50 and p95."""
         rows = [_row(key, lambda key: {"value": self.series.scalars[key]}) for key in self.series.scalars]
         return rows + [_row(key, self._summary) for key in self.series.histograms]
 

@@ -1,4 +1,4 @@
-"""One form for arguments that mean the same, whatever the types of their tool: a call is shown and performed in it."""
+"""Canonical form of arguments by their tool's schema: calls are shown and executed in this form."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 _REFERENCES = 32
-"""That are followed, one to the next."""
+"""Maximum number of references to follow in a row."""
 
 
 def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Whole numbers as integers, and the schema's defaults where nothing is given.
+    """Converts whole numbers to integers, and fills in the schema's defaults.
 
     Args:
         arguments: valid by the schema.
-        schema: a tool's parameters. Defaults are found behind references within it, and behind alternatives of which
-            one alone is an object or a list.
+        schema: a tool's parameters. Defaults are also found behind internal references, and in alternatives of which
+            only one is an object or a list.
     """
     return _Form(schema).of(arguments, schema, LEVELS)  # type: ignore[no-any-return]
 
@@ -43,7 +43,7 @@ class _Form:
         return value
 
     def _part(self, schema: Any, keyword: str) -> Mapping[str, Any]:
-        """The part of a schema that has the keyword: itself, what it refers to, or its only alternative."""
+        """The part of a schema that has the keyword: itself, its reference's target, or its only alternative."""
         for _ in range(_REFERENCES):
             if not isinstance(schema, dict) or keyword in schema:
                 break

@@ -1,13 +1,13 @@
-"""The process that runs tools: ``python -m tools.child SETTINGS``, started by `tools.process`.
+"""Process that runs tools: ``python -m tools.child SETTINGS``, started by `tools.process`.
 
-It is three processes:
+It consists of three processes:
 
-- The outer one leads the process group, drains what tools print, and performs what they may do by notice only.
-- The middle one makes the PID namespace. It is a process of its own because whoever makes one can't start threads.
-- The inner one enters the sandbox and only then loads what a project wrote. It serves one call at a time, or describes
-  its tools, or becomes the program of an MCP server.
+- The outer one leads the process group, reads what tools print, and performs restricted system calls for them.
+- The middle one creates the PID namespace. It is separate because the creator of one can't start threads.
+- The inner one enters the sandbox and only then loads a project's code. It serves one call at a time, describes its
+  tools, or becomes the program of an MCP server.
 
-Frames travel over pipes that tools have no name for: their stdin is empty, and their stdout and stderr are the drain.
+Frames travel over pipes that tools don't see: their stdin is empty, and their stdout and stderr are read and logged.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from tools.sandbox.limits import join_group
 from tools.sandbox.syscalls import NUMBERS
 
 PRINTED_BYTES = 64 * 1024
-"""What is kept of everything that a host's tools print."""
+"""Bytes kept of everything that a host's tools print."""
 PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
-"""Variable that holds, as JSON, the variables of a program to be started in the sandbox."""
+"""Environment variable with the environment of a program to be started in the sandbox, as JSON."""
 TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
-"""What the outer process ends with where the tool took too much of something."""
+"""Exit codes of the outer process if the tool exceeded a limit."""
 TOLD_TO_END = {signal.SIGTERM}
 ENDING = Lock()
 OWN_FILESYSTEM = b"\1"
-"""Sent with the listener: scratch is a file system by itself."""
+"""Sent with the listener: scratch is a file system of its own."""
 
 
 def main() -> NoReturn:
@@ -62,7 +62,7 @@ def main() -> NoReturn:
     outer, inner = socket.socketpair()
     if middle := os.fork():
         inner.close()
-        # The worker must see the line end when the inner process does.
+        # The worker must see the end of the pipe when the inner process ends.
         for descriptor in (0, 1, sink):
             os.close(descriptor)
         Thread(target=_end_when_told, daemon=True).start()
@@ -96,28 +96,28 @@ def main() -> NoReturn:
 
 
 def _end_together(parent: int) -> None:
-    """The outer process ends with the worker, and what tools have started with it, wherever they put themselves."""
+    """Makes the outer process end with the worker, together with all processes that tools have started."""
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_TO_END)  # `_end_when_told` waits for it
+    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_TO_END)  # `_end_when_told` waits for these signals
     adopt_orphans()
     die_with_parent(parent, signal.SIGTERM)
 
 
 def _end_when_told() -> NoReturn:
-    """In a thread of its own: a handler would wait for whatever the main thread waits for."""
+    """Waits for a signal in a thread of its own: a handler would wait for whatever blocks the main thread."""
     signal.sigwait(TOLD_TO_END)
     _end_with(1)
 
 
 def _end_with(status: int) -> NoReturn:
-    """Ends the outer process once nothing is left below it. The first thread that comes here says how it ended."""
+    """Ends the outer process once no descendants are left. The first thread that calls it sets the exit code."""
     ENDING.acquire()
     end_below(os.getpid())
     os._exit(status)
 
 
 def _with_own_stdout() -> tuple[int, int]:
-    """Puts a pipe in the place of stdout. Returns where to read what is said, and the worker's own pipe."""
+    """Replaces stdout by a pipe. Returns the end to read from, and the worker's own pipe."""
     saying, said = os.pipe()
     heard = os.dup(1)
     os.dup2(said, 1)
@@ -126,7 +126,7 @@ def _with_own_stdout() -> tuple[int, int]:
 
 
 def _pass_lines(saying: int, heard: int) -> None:
-    """Passes on what an MCP server says, as far as the worker can take it."""
+    """Passes on an MCP server's output within the limits of `tools.mcp.lines`."""
     from tools.mcp.lines import Lines, TooMuch
 
     lines = Lines()
@@ -142,7 +142,8 @@ def _pass_lines(saying: int, heard: int) -> None:
 
 
 def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, grouped: bool) -> None:
-    """In the outer process: performs what the inner one may do by notice only, once it has sent its listener."""
+    """Runs in the outer process: performs the inner process's restricted system calls, once it has sent its
+    listener."""
     told, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     if not descriptors:
         return
@@ -157,7 +158,8 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
             Thread(target=_watch, args=(confinement, middle, grouped, own_filesystem), daemon=True).start()
         handlers = {**Metadata(confinement["scratch"], own_filesystem=own_filesystem).handlers()}
         if confinement["hosts"]:
-            from tools.sandbox.connections import Connections, endpoints_of  # some megabytes
+            # Imported here, since it takes some megabytes.
+            from tools.sandbox.connections import Connections, endpoints_of
 
             connections = Connections(endpoints_of(confinement["hosts"], settings["platform"]))
             handlers[numbers["connect"]] = connections.connect
@@ -166,7 +168,7 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
                 handlers[numbers[call]] = lambda notice: errno.EAGAIN if ENDING.locked() else GO_ON
         Supervisor(descriptors[0], handlers).run()
     finally:
-        os.close(descriptors[0])  # what asks from now on is refused
+        os.close(descriptors[0])  # later notices fail
 
 
 def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_filesystem: bool) -> None:
@@ -181,14 +183,14 @@ def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_files
     )
     try:
         taken = watch.run()
-    except BaseException:  # nobody would watch any more
+    except BaseException:  # nobody would supervise the tool any more
         _end_with(1)
     if taken is not None:
         _end_with(TOO_MUCH[taken])
 
 
 def _drain(source: int, middle: int) -> NoReturn:
-    """Reads until nobody can print any more; what is over the cap is dropped."""
+    """Reads until all writers have ended. Drops output above the limit."""
     left = PRINTED_BYTES
     while chunk := os.read(source, 65536):
         kept = chunk[:left]
@@ -199,7 +201,7 @@ def _drain(source: int, middle: int) -> NoReturn:
 
 
 def _status_of(child: int) -> int:
-    """What a child ends with, once it has ended."""
+    """Exit status of a child; waits for its end."""
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) % 256
 
@@ -222,13 +224,13 @@ def _work(
 ) -> None:
     try:
         entered = _enter(confinement, prepared, line)
-        if not settings.get("describe"):  # told before anything of a project is loaded, which could say what it likes
+        if not settings.get("describe"):  # sent before a project's code is loaded, which could write anything
             _send(writing, {"entered": list(entered.in_force)})
-        # Loaded here and not at the top, so that the outer process stays small.
+        # Imported here, so that the outer process stays small.
         from tools.registry import Registry
         from tools.serving import Server, spec_to_json
 
-        # A host goes on with the code that was good when it was asked for, whatever a file holds by now.
+        # A host keeps the code of the time when it was requested, even if a file has changed since.
         code = None if settings.get("describe") else (frames.read(reading) or {}).get("code")
         registry = Registry.load(settings["sources"], code)
     except Exception as error:
@@ -249,11 +251,11 @@ def _work(
         clean = empty(scratch)
         _send(writing, answer)
         if not clean:
-            return  # a fresh host takes its place
+            return  # a fresh host replaces it
 
 
 def _become(command: list[str], confinement: Confinement, prepared: Prepared, line: socket.socket) -> NoReturn:
-    """Starts a program in the place of this process, with its stdin and stdout."""
+    """Replaces this process by a program, with its stdin and stdout."""
     environment = json.loads(os.environ.pop(PROGRAM_ENVIRONMENT, "{}"))
     try:
         _enter(confinement, prepared, line)
@@ -269,7 +271,7 @@ def _send(writing: BinaryIO, message: dict[str, Any]) -> None:
 
 
 def _end_leftovers() -> None:
-    """Ends what a tool left running: as first of the PID namespace this process reaches all others in it."""
+    """Kills what a tool left running: as first process of the PID namespace, this one reaches all others in it."""
     try:
         os.kill(-1, signal.SIGKILL)
         while os.waitpid(-1, 0)[0]:

@@ -1,4 +1,4 @@
-"""Configuration of the tool hosts: one frozen dataclass, made in the composition root."""
+"""Configuration of tool hosts: one frozen dataclass, created in the composition root."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tools.sandbox.confinement import MECHANISMS
 
 @dataclass(frozen=True)
 class ToolsConfig:
-    """Bounds of the processes that run tools. Sizes are bytes, times seconds."""
+    """Limits of the processes that run tools. Sizes are in bytes, times in seconds."""
 
     spare: int = 1
-    """Idle hosts kept ready for each isolation class, for whichever tenant comes."""
+    """Idle hosts per isolation class that are ready for any tenant."""
     idle: int = 8
-    """Idle hosts of one class that wait for a further call of their tenant; the one that waited longest ends first."""
+    """Idle hosts per class that wait for further calls of their tenant; the one idle the longest ends first."""
     max_hosts: int = 8
-    """Hosts of one class at work at the same time; further calls wait."""
+    """Busy hosts per class; further calls wait."""
     max_calls: int = 500
-    """Calls that a host serves before a fresh one takes its place."""
+    """Calls that a host serves before it is replaced."""
     start_timeout_s: float = 60.0
     max_result_bytes: int = 64 * 1024
-    """A result beyond it is cut, with a note."""
+    """Longer results are cut, with a note."""
     memory_bytes: int = 2 * 1024**3
     """Address space of one process."""
     file_bytes: int = 256 * 1024**2
@@ -33,22 +33,22 @@ class ToolsConfig:
     processes: int = 64
     """Processes and threads of one host."""
     scratch_bytes: int = 256 * 1024**2
-    """What a call may write into its scratch folder."""
+    """Size of a call's scratch folder."""
     mechanisms: tuple[str, ...] = MECHANISMS
-    """Ways of isolation that may be used, where the system offers them."""
+    """Isolation mechanisms to use if the system has them."""
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Variables that tools see besides the few that every host gets; nothing else of the worker's is passed on."""
     protected: tuple[Path, ...] = ()
-    """Files and folders that no host sees, wherever they lie: the deployment's home."""
+    """Files and folders that no host sees, wherever they are: the deployment's home."""
     reserved_ports: tuple[int, ...] = ()
-    """Ports of this machine that are the platform's; no host connects to them."""
+    """The platform's ports on this machine; no host may connect to them."""
     barred_hosts: tuple[tuple[str, int], ...] = ()
-    """Hosts and ports elsewhere that are the platform's, as its database's."""
+    """The platform's hosts and ports elsewhere, such as its database's."""
 
     def __post_init__(self) -> None:
         for name in ("spare", "idle", "max_hosts", "max_calls", "start_timeout_s", "max_result_bytes", "open_files"):
             if getattr(self, name) < (0 if name in ("spare", "idle") else 1):
-                raise ConfigError(f"tools.{name}: must be positive, not {getattr(self, name)}", param=name)
+                raise ConfigError(f"tools.{name}: must be positive; it is {getattr(self, name)}", param=name)
         unknown = set(self.mechanisms) - set(MECHANISMS)
         if unknown:
             known = ", ".join(MECHANISMS)

@@ -1,7 +1,7 @@
-"""The registry of a project whose code this process does not run.
+"""Describes a project's tools without running its code in this process.
 
-A module is executed when it is imported, with everything its process may do. A project's files are therefore imported
-in a sandbox that has neither network nor data, and only the descriptions of their tools come back.
+Importing a module executes it with all rights of its process. So a project's files are imported in a
+sandbox without network and data, and only the descriptions of their tools come back.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from tools.sandbox.isolation import Isolation
 from tools.serving import spec_from_json
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Of the descriptions of a file's tools."""
+"""Limit for the descriptions of a file's tools."""
 NOTHING = Isolation(hosts=(), folders=(), subprocesses=False)
 
 
 @dataclass(frozen=True)
 class LoadedTools:
-    """Tools of modules as they were at one moment. Hosts go on with them, whatever the files hold by now."""
+    """Tools of modules as of one moment. Hosts keep using them, even if the files change."""
 
     sources: tuple[str, ...]
     """Import paths, and real paths of files."""
     code: Mapping[str, str]
-    """Of the files, by their paths."""
+    """Source code of the files, by path."""
     registry: Registry
 
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig) -> LoadedTools:
-    """Raises ConfigError, as ``described`` does."""
+    """Loads tools. Raises ConfigError like ``described``."""
     paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
     code = {path: text for path in paths if path.endswith(".py") and (text := _code(Path(path))) is not None}
     return LoadedTools(paths, code, described(paths, config))
 
 
 def _code(path: Path) -> str | None:
-    """None where it can't be read: loading it tells why."""
+    """Source code of a file; None if it can't be read, which loading it will report."""
     try:
         return decode_source(plain.read(path))
     except (OSError, ValueError, SyntaxError):
@@ -60,13 +60,13 @@ def _code(path: Path) -> str | None:
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
-    """Tools of modules: those given by an import path are imported here, files (``…/tools.py``) in a sandbox.
+    """Registry of the tools of modules. Import paths are imported here, files (``…/tools.py``) in a sandbox.
 
     Args:
-        config: says what the code of files may not see.
+        config: defines what the files' code may not see.
 
     Raises:
-        ConfigError: a source can't be imported or holds no tool, or this system has no sandbox for it.
+        ConfigError: a source can't be imported or has no tool, or this system has no sandbox for it.
     """
     tools: list[Tool] = []
     for source in map(str, sources):
@@ -79,10 +79,10 @@ def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
 
 
 def file_of(source: str | Path) -> Path:
-    """The file by the real path of its folder, which its tools may read.
+    """The file, with the real path of its folder, which its tools may read.
 
     Raises:
-        ConfigError: it is a link: the folder that it leads to is not the project's.
+        ConfigError: it is a link, which may lead out of the project's folder.
     """
     path = Path(source)
     path = path.parent.resolve() / path.name
@@ -110,13 +110,12 @@ def _of_file(path: Path, stamp: tuple[int, int], config: ToolsConfig) -> tuple[T
     try:
         return tuple(performed_elsewhere(spec_from_json(one)) for one in told["tools"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"tools of {path} can't be loaded: they are described wrongly: {error}", param="tools"
-        ) from None
+        raise ConfigError(f"tools of {path} can't be loaded: invalid description: {error}", param="tools") from None
 
 
 def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
-    """Raises ConfigError: there is no sandbox, or no answer."""
+    """Description of a file's tools from a sandboxed process. Raises ConfigError if there is no sandbox, or no
+    answer."""
     scratch = make_scratch()
     try:
         confinement = confinement_of(NOTHING, config, scratch, [path.parent], data=None)
@@ -134,7 +133,7 @@ def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
 
 
 def _output(command: list[str], environment: dict[str, str], folder: Path, timeout_s: float) -> tuple[bytes, bytes]:
-    """What a program writes to its standard output, `MOST_BYTES` of it, and to its standard error."""
+    """A program's standard output, up to `MOST_BYTES`, and its standard error."""
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Ends processes with all that came of them, and removes the folders that they leave."""
+"""Ends processes with all their descendants, and removes folders that they leave."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BETWEEN_ROUNDS_S = 0.002
 ENDS_ITSELF_S = 2.0
 EMPTY_S = 10.0
 THREADS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="ending")
-"""For what ends hosts and removes what they leave: a stop waits for no other work."""
+"""Threads that end hosts and remove their folders, so that a stop waits for no other work."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def below(pid: int) -> Iterator[int]:
-    """The processes that descend from one, whichever of its threads started them."""
+    """All descendants of a process, by any of its threads."""
     waiting = [pid]
     while waiting:
         for thread in _entries(f"/proc/{waiting.pop()}/task"):
@@ -32,10 +32,10 @@ def below(pid: int) -> Iterator[int]:
 
 
 def end_below(pid: int) -> None:
-    """SIGKILL to everything that descends from a process, whatever group or session it is in, until nothing is left.
+    """Sends SIGKILL to all descendants of a process, in any group or session, until none is left.
 
-    What loses its parent on the way becomes a child of the process, if it has asked for that as `tools.child` does, and
-    is found in the next round.
+    Descendants whose parent ends become children of the process, if it has asked for that as `tools.child` does, and
+    are found in the next round.
     """
     for _ in range(MOST_ROUNDS):
         living = [one for one in below(pid) if _lives(one)]
@@ -47,7 +47,8 @@ def end_below(pid: int) -> None:
 
 
 def end_tree(pid: int) -> None:
-    """Ends a host (`tools.child`): first it is told to do so itself, as it can keep what it ends from starting more."""
+    """Ends a host (`tools.child`). First asks it to end itself, since it can keep its descendants from starting
+    more."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + ENDS_ITSELF_S
@@ -60,7 +61,7 @@ def end_tree(pid: int) -> None:
 
 
 def end_started(command: Sequence[str]) -> None:
-    """Ends a child of this process that a library has started with a command, which no other one has (`end_tree`)."""
+    """Ends the child of this process that a library started with this command, which must be unique (`end_tree`)."""
     wanted = os.fsencode("\0".join(command)) + b"\0"
     for thread in _entries("/proc/self/task"):
         with suppress(OSError):
@@ -70,17 +71,17 @@ def end_started(command: Sequence[str]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder that a tool could fill."""
+    """Removes a folder that a tool could write to."""
     empty(folder)
     with suppress(OSError):
         folder.rmdir()
 
 
 def empty(folder: Path) -> bool:
-    """Removes what lies in a folder that a tool could fill; whether all of it could be removed.
+    """Removes the content of a folder that a tool could write to. Returns whether all of it could be removed.
 
-    Deep folders are flattened, level by level: to descend into them would take more calls, names or descriptors than
-    there are. Everything is named relative to an open folder, so that no link leads out of it, whoever puts one there.
+    Flattens deep folders level by level, since descending into them could take too many calls, names or descriptors.
+    Addresses everything relative to an open folder, so that no link leads out of it, whoever puts one there.
     """
     try:
         top = os.open(folder, FOLDER)
@@ -96,7 +97,8 @@ def empty(folder: Path) -> bool:
 
 
 def _remove_entry(top: int, name: str) -> bool:
-    """Removes a file or an empty folder; of a folder, the folders in it go into ``top``. Whether some did."""
+    """Removes a file or an empty folder. Moves subfolders of a folder into ``top``, and returns whether there were
+    any."""
     moved = False
     with suppress(OSError):
         if _unlinked(name, top):
@@ -116,7 +118,7 @@ def _remove_entry(top: int, name: str) -> bool:
 
 
 def _unlinked(name: str, folder: int) -> bool:
-    """False where it is a folder."""
+    """Removes a file; returns False for a folder."""
     try:
         os.unlink(name, dir_fd=folder)
     except IsADirectoryError:
@@ -125,7 +127,7 @@ def _unlinked(name: str, folder: int) -> bool:
 
 
 def _open_up(name: str, folder: int) -> None:
-    """Lets this user into a folder that a tool has locked."""
+    """Gives this user access to a folder whose permissions a tool removed."""
     found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if os.fstat(found).st_mode & 0o700 != 0o700:
@@ -143,7 +145,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _lives(pid: int) -> bool:
-    """Whether one of its threads does: the first one may end before the others."""
+    """Whether a thread of the process is alive: the first one may end before the others."""
     return any(_runs(thread.path) for thread in _entries(f"/proc/{pid}/task"))
 
 

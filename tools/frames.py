@@ -1,4 +1,4 @@
-"""Frames between worker and tool host: four bytes of length, big-endian, then that much JSON in UTF-8."""
+"""Frames between worker and tool host: a length of four bytes, big-endian, then JSON of that length in UTF-8."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 HEADER = struct.Struct(">I")
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
-"""Half of a pair of UTF-16 may stand alone in JSON; text that holds one can't be written as UTF-8."""
+"""A surrogate half, which may stand alone in JSON but can't be encoded in UTF-8."""
 
 
 class FrameError(Exception):
-    """The other side sent what is no frame, or one over the limit."""
+    """The other side sent an invalid frame, or one above the limit."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -23,7 +23,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def read(pipe: BinaryIO) -> dict[str, Any] | None:
-    """The next frame, or None at the end of the pipe. For the host, which trusts the worker: without a limit."""
+    """The next frame, or None at the end of the pipe. Without a limit, since the host trusts the worker."""
     head = pipe.read(HEADER.size)
     if len(head) < HEADER.size:
         return None
@@ -31,7 +31,7 @@ def read(pipe: BinaryIO) -> dict[str, Any] | None:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """The first frame of what was read. Raises FrameError: there is none."""
+    """The first frame of the data. Raises FrameError if there is none."""
     if len(data) < HEADER.size:
         raise FrameError("the pipe ended")
     (length,) = HEADER.unpack_from(data)
@@ -39,32 +39,32 @@ def decode(data: bytes) -> dict[str, Any]:
 
 
 async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
-    """The next frame of at most ``limit`` bytes.
+    """Reads the next frame of at most ``limit`` bytes.
 
     Raises:
-        FrameError: it is longer, or no JSON object.
+        FrameError: it is longer, or isn't a JSON object.
         EOFError: the pipe ended.
     """
     try:
         (length,) = HEADER.unpack(await reader.readexactly(HEADER.size))
         if length > limit:
-            raise FrameError(f"a frame of {length} bytes; at most {limit} are taken")
+            raise FrameError(f"a frame of {length} bytes exceeds the limit of {limit}")
         return _decode(await reader.readexactly(length))
     except asyncio.IncompleteReadError as error:
         raise EOFError("the pipe ended") from error
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(body.decode(), parse_constant=_no_number)  # of bytes json takes halves of characters too
+        message = json.loads(body.decode(), parse_constant=_no_number)  # for bytes, json would accept surrogate halves
         if HALF_CHARACTER.search(body):
             json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise FrameError(f"a JSON object was expected, not {type(message).__name__}")
+        raise FrameError(f"expected a JSON object, not {type(message).__name__}")
     return message

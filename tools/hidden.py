@@ -1,4 +1,4 @@
-"""What lies below the folders that a tool is shown and is nevertheless kept from it: keys and journals of platforms."""
+"""Finds files in shared folders that tools must not see: keys and journals of platforms."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 from tools.sandbox.confinement import SandboxError
 
 HOME = ".flightloop"
-"""A platform's home where nothing else is said."""
+"""Default name of a platform's home."""
 JOURNAL = "flightloop.db"
-"""How a journal and the files beside it begin, in a home of whatever name."""
+"""Beginning of the names of a journal and its side files, in a home of any name."""
 SECRETS = ".env"
-"""How files begin in which a program's keys and passwords lie beside its code."""
+"""Beginning of the names of files with a program's keys and passwords, beside its code."""
 MOST_ENTRIES = 500_000
-"""That are looked at below one folder: about a second of work."""
+"""Maximum number of entries to search below a folder: about a second of work."""
 
 
 def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
-    """Homes of platforms, known by their name or by the journal in them, and journals in the folder itself.
+    """Homes of platforms, recognised by name or by a journal in them, and journals in the folder itself.
 
-    No link is followed: the sandbox shows what is behind one only if that is shared too. A folder that can be
-    entered and not listed is hidden as well, since a tool that guesses names could open what is in it.
+    Links are not followed: the sandbox shows their targets only if these are shared too. A folder that can be
+    entered but not listed is hidden as well, since a tool that guesses names could open its files.
 
     Args:
-        code: it holds programs and modules of others: their files of secrets are hidden too.
+        code: the folder contains programs and modules of others; hide their files of secrets too.
 
     Raises:
-        SandboxError: the folder holds too much to be looked through.
+        SandboxError: the folder has too many entries to search.
     """
     left, waiting = MOST_ENTRIES, [folder]
     while waiting:
@@ -43,8 +43,8 @@ def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
         left -= found.entries
         if left <= 0:
             raise SandboxError(
-                f"{folder} holds more than {MOST_ENTRIES} files and folders, too many to be looked through for keys "
-                "and journals of platforms, which no tool may reach: use a smaller folder"
+                f"{folder} has more than {MOST_ENTRIES} files and folders, too many to search for keys "
+                "and journals of platforms, which tools must not reach: use a smaller folder"
             )
         if found.journals and here != folder:
             yield here
@@ -55,7 +55,7 @@ def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
 
 @dataclass
 class _Folder:
-    """What was found in it. ``entries``: how many were looked at."""
+    """Findings in a folder. ``entries``: number of entries searched."""
 
     entries: int = 0
     folders: list[Path] = field(default_factory=list)
@@ -65,7 +65,7 @@ class _Folder:
 
 
 def _listed(folder: Path, most: int, secrets: str | None) -> _Folder:
-    """Its first entries. Raises OSError."""
+    """Searches the first ``most`` entries of a folder. Raises OSError."""
     found = _Folder()
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -1,7 +1,7 @@
-"""Tool hosts: a pool of processes for each isolation class, beside the worker.
+"""Tool hosts: a pool of processes per isolation class, beside the worker.
 
-Every call runs in a host of its own while it lasts, and a host serves one tenant. A timeout, a cancelled task or
-`ToolHosts.kill` ends the host's whole group; a fresh one takes its place.
+A call has its host to itself, and a host serves one tenant. A timeout, a cancelled task or `ToolHosts.kill` ends the
+host's whole process group; a fresh host replaces it.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from tools.serving import Answer, context_to_json
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-"""Before another try of a call."""
+"""Pauses before retries of a call."""
 KNOWN_BY_S = 5.0
-"""For which a tool's types may look at the arguments of a call that is still to be decided about."""
+"""Time limit for a tool's types to process the arguments of a call before the decision about it."""
 
 
 class Unsure(Exception):
-    """A tool's types could not say what a call is: it may be another spelling of any other call of the tool."""
+    """A tool's types could not identify a call: it may be another spelling of any other call of the tool."""
 
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What became of a call. ``content`` is JSON; ``error`` and ``note`` are sentences for the model."""
+    """Outcome of a call. ``content`` is JSON; ``error`` and ``note`` are sentences for the model."""
 
     ok: bool
     content: Any = None
     error: str | None = None
     note: str | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # duration of all attempts
     timed_out: bool = False
-    killed: bool = False
+    killed: bool = False  # stopped by an interrupt or a cancelled run
     traceback: str | None = None
-    """Where the tool raised: untrusted text, and not for the model."""
-    tries: int = 1
+    """Traceback of the tool: untrusted, and not for the model."""
+    tries: int = 1  # number of attempts
     uncertain: bool = False
-    """It is not ``ok``, and its effect may have happened all the same."""
+    """It is not ``ok``, but its effect may have happened."""
 
 
 class HostPool:
-    """Hosts of one isolation class: spare ones for whoever comes first, and those that each serve one tenant.
+    """Hosts of one isolation class: spare ones for any tenant, and those that serve one tenant.
 
-    At most ``config.max_hosts`` are at work at the same time, and one fewer for one tenant, so that its calls leave
-    room for another's, however long they take.
+    At most ``config.max_hosts`` are busy at the same time, and one fewer for a single tenant, so that its long calls
+    leave room for others.
     """
 
     def __init__(self, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None) -> None:
@@ -78,7 +78,7 @@ class HostPool:
         self._closed = False
 
     async def acquire(self, tenant: str) -> HostProcess:
-        """A host for one call of a tenant, to be given back by `release`. Raises HostFailed if none can start."""
+        """A host for one call of a tenant; return it with `release`. Raises HostFailed if none can start."""
         await self._shares[tenant].acquire()
         try:
             await self._slots.acquire()
@@ -98,7 +98,7 @@ class HostPool:
             self.refill()
 
     async def release(self, host: HostProcess, healthy: bool) -> None:
-        """Takes a host back; one that ended, served its share, or is not as it was is replaced."""
+        """Takes a host back. Replaces it if it ended, reached its number of calls, or was changed by a call."""
         self._slots.release()
         self._shares[host.tenant or ""].release()
         if healthy and self._reusable(host):
@@ -111,14 +111,14 @@ class HostPool:
         self.refill()
 
     async def end(self, run_id: str) -> None:
-        """Ends the hosts that wait and have worked for a run: what it left in them, the run's stop is meant for too."""
+        """Ends idle hosts that have worked for a run: the run's stop also applies to what it left in them."""
         served = [host for host in self._idle if run_id in host.runs]
         for host in served:
             self._idle.remove(host)
         await asyncio.gather(*(host.kill() for host in served))
 
     def refill(self) -> None:
-        """Starts what is missing of the spare hosts, in the background."""
+        """Starts missing spare hosts in the background."""
         missing = self._config.spare - len(self._spare) - len(self._starting)
         for _ in range(0 if self._closed else missing):
             task = asyncio.create_task(self._start_spare())
@@ -140,12 +140,12 @@ class HostPool:
         await asyncio.gather(*(host.kill() for host in hosts))
 
     def _reusable(self, host: HostProcess) -> bool:
-        # Without a PID namespace what a call left running goes on beside the next one.
+        # Without a PID namespace, processes that a call left behind would run on beside the next call.
         alone = NAMESPACES in host.in_force or not self._isolation.subprocesses
         return host.alive and alone and host.calls < self._config.max_calls and not self._closed and host.unchanged()
 
     async def _waiting(self, tenant: str) -> HostProcess | None:
-        """An idle host of this tenant, the one used last, or a spare one."""
+        """An idle host of this tenant, most recently used first, or a spare one."""
         for host in reversed(self._idle):
             if host.tenant == tenant and host.alive:
                 self._idle.remove(host)
@@ -164,7 +164,7 @@ class HostPool:
         try:
             self._spare.append(await self._start())
         except HostFailed as error:
-            log.warning("no spare tool host (%s): %s", self._isolation, error)
+            log.warning("cannot start a spare tool host (%s): %s", self._isolation, error)
 
 
 @dataclass(eq=False)
@@ -175,11 +175,11 @@ class _Call:
 
 
 class ToolHosts:
-    """Runs tools out of process; an async context manager.
+    """Runs tools in separate processes; an async context manager.
 
     Args:
-        tools: that were loaded; or import paths or files of modules, which are loaded now (`describe.load_tools`).
-        data: the deployment's folder of tool data, for which spare hosts are started; a call's folder may lie in it.
+        tools: loaded tools; or import paths or files of modules, which are loaded now (`describe.load_tools`).
+        data: the deployment's folder of tool data, for spare hosts. A call's folder may be inside it.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class ToolHosts:
         self._calls: set[_Call] = set()
 
     async def __aenter__(self) -> ToolHosts:
-        """Starts the spare hosts and waits for them; one that can't start fails the calls that need it.
+        """Starts the spare hosts and waits for them. If one can't start, the calls that need it will fail.
 
         Hosts of tools whose connections depend on an agent's policy start with their first call.
         """
@@ -213,7 +213,7 @@ class ToolHosts:
         await self.close()
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        """Runs a tool. Never raises for what the tool does; a cancelled call kills its host's group.
+        """Runs a tool. Never raises for what the tool does. If cancelled, kills its host's process group.
 
         Raises:
             NotFound: no tool has that name.
@@ -235,15 +235,17 @@ class ToolHosts:
             self._calls.discard(entry)
 
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
-        """What a call is known by: the same for all arguments of which the tool's types make the same values. The tool
-        is not called; the code of its types runs in a host with the tool's folders, without network and programs.
+        """Identity of a call: the same for all arguments that the tool's types convert to the same values.
+
+        Doesn't call the tool; the code of its types runs in a host with the tool's folders, but without network and
+        programs.
 
         Returns:
-            None: nothing more is known than the schema tells. The tool takes no such arguments.
+            None: the schema says all that is known, or the tool rejects these arguments.
 
         Raises:
             NotFound: no tool has that name.
-            Unsure: the types failed, where with all the tool's rights they might not have.
+            Unsure: the types failed; with all of the tool's rights they might succeed.
             TimeoutError: it takes longer than `KNOWN_BY_S`, or than a call may.
         """
         spec = self.registry.get(name)
@@ -262,11 +264,11 @@ class ToolHosts:
             raise Unsure from None
         finally:
             self._calls.discard(entry)
-        told = answer.content  # by the project's code
+        told = answer.content  # output of the project's code
         if answer.ok and isinstance(told, dict) and levels(told) <= LEVELS + 1:
             return told
         if answer.ok and told is None and plain.permissions == spec.permissions:
-            return None  # a call would fail as well
+            return None  # a call would fail too
         raise Unsure
 
     async def _known_by(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Answer:
@@ -284,7 +286,7 @@ class ToolHosts:
                 await asyncio.shield(pool.release(host, healthy))
 
     async def kill(self, run_id: str) -> int:
-        """Ends a run's calls and the processes behind them; returns how many calls there were."""
+        """Ends a run's calls and their processes. Returns the number of calls."""
         calls = [call for call in self._calls if call.run_id == run_id]
         for call in calls:
             call.killed = True
@@ -322,7 +324,7 @@ class ToolHosts:
 
 @dataclass(frozen=True)
 class _Tries:
-    """A call's tries: the first one, and those that its tool's ``retries`` allow while ``timeout_s`` lasts."""
+    """Attempts of a call: the first one, and as many more as the tool's ``retries`` allow within ``timeout_s``."""
 
     pool: HostPool
     spec: ToolSpec
@@ -331,7 +333,7 @@ class _Tries:
     began: float = field(default_factory=time.monotonic)
 
     async def made(self, host: HostProcess) -> ToolOutcome:
-        """The last try's outcome, with the seconds of all of them. ``host``: for the first one."""
+        """Outcome of the last attempt, with the seconds of all. ``host``: host of the first attempt."""
         tries = 1
         outcome, again = await self._one(host)
         uncertain = outcome.uncertain
@@ -341,7 +343,7 @@ class _Tries:
             try:
                 host = await self.pool.acquire(self.context.tenant_id)
             except HostFailed:
-                break  # what the tool itself said tells more
+                break  # the tool's own message is more helpful
             tries += 1
             outcome, again = await self._one(host)
             uncertain = uncertain or outcome.uncertain
@@ -352,7 +354,7 @@ class _Tries:
         return self.spec.timeout_s - (time.monotonic() - self.began)
 
     async def _one(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
-        """One try's outcome, and whether another one may turn out better."""
+        """Outcome of one attempt, and whether a retry may help."""
         host.runs.add(self.context.run_id)
         healthy = False
         try:
@@ -379,6 +381,6 @@ def _request(spec: ToolSpec, arguments: dict[str, Any], context: ToolContext, **
 
 
 def backoff(tries: int) -> float:
-    """Seconds to wait after so many tries: twice as long each time, and between half of it and all by chance."""
+    """Seconds to wait after so many attempts: doubles each time, with random jitter between half of it and all."""
     longest: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
     return longest * random.uniform(0.5, 1.0)

@@ -1,6 +1,6 @@
-"""What a call is known by: one form for all spellings that its tool takes for the same arguments.
+"""Identity of a call: one form for all spellings that its tool treats as the same arguments.
 
-It is hashed and compared, and no tool is called with it: a time of day keeps the zone that the model gave it.
+The form is hashed and compared, never passed to the tool: a time keeps the zone that the model wrote.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 MOST_PARTS = 64
-"""Of a schema that say something of the same value: alternatives, and what they refer to."""
+"""Maximum number of parts of a schema that apply to one value: alternatives, and targets of references."""
 ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 NUMBERS = frozenset({"number", "integer"})
 _SORTED = json.JSONEncoder(sort_keys=True)
@@ -28,18 +28,18 @@ Schemas = Sequence[Mapping[str, Any]]
 
 
 def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with one spelling for each number, moment and set that the schema tells of.
+    """Arguments with one spelling for each number, moment and set in the schema.
 
     Args:
         arguments: in the form of `tools.canonical`.
-        schema: a tool's parameters. Where it leaves a choice, whatever one of the alternatives takes for the same is
-            the same: to hold too much for alike asks a person once more, to hold too little does a thing twice.
+        schema: a tool's parameters. With alternatives, values are equal if any alternative treats them as equal: false
+            matches cost one more question to a person, while missed ones can cause an effect twice.
     """
     return _Identity(schema).of(arguments, [schema], LEVELS)  # type: ignore[no-any-return]
 
 
 def number_form(number: Decimal) -> int | str:
-    """Equal numbers have one, however many digits they are written with."""
+    """The same for equal numbers, however many digits they are written with."""
     sign, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int):
         return str(number).lower()
@@ -54,10 +54,10 @@ def number_form(number: Decimal) -> int | str:
 
 
 def moment_form(moment: datetime.datetime) -> str:
-    """The same for all zones; one without a zone stays without."""
+    """The same for all time zones; a moment without a zone stays without."""
     try:
         return (moment if moment.utcoffset() is None else moment.astimezone(datetime.UTC)).isoformat()
-    except OverflowError:  # at either end of the calendar
+    except OverflowError:  # near the limits of the calendar
         return moment.isoformat()
 
 
@@ -72,7 +72,7 @@ def duration_form(duration: datetime.timedelta) -> str:
 
 
 def set_form(items: Iterable[Any]) -> list[Any]:
-    """Items in the form that counts, each once and in one order."""
+    """Distinct items in sorted order, in their identity forms."""
     return [item for _, item in sorted({_SORTED.encode(item): item for item in items}.items())]
 
 
@@ -90,7 +90,7 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], str]]] = {
     "ipv4": (ipaddress.IPv4Address, str),
     "ipv6": (ipaddress.IPv6Address, str),
 }
-"""Of texts: the type that reads them as a tool's process does, and how its values are written."""
+"""Formats of strings: the type that parses them in the tool's process, and the spelling of its values."""
 
 
 class _Identity:
@@ -127,7 +127,7 @@ class _Identity:
         return parts.default_forms
 
     def _parts(self, schemas: Schemas) -> _Parts:
-        key = tuple(map(id, schemas))  # of parts of the root, which stays
+        key = tuple(map(id, schemas))  # the root stays alive, so the ids of its parts are stable
         if key not in self._known:
             self._known[key] = _Parts(self._found(schemas))
         return self._known[key]
@@ -155,7 +155,7 @@ class _Identity:
 
 
 class _Parts:
-    """All that a schema says of one value."""
+    """All parts of a schema that apply to one value."""
 
     def __init__(self, parts: Schemas) -> None:
         self._parts = parts

@@ -1,4 +1,4 @@
-"""What a tool's process is started with: command, environment, and the sandbox that it enters."""
+"""Prepares the start of a tool's process: command, environment and sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEVER_FOLDERS = (
 )  # fmt: skip
 SCRATCH = "flightloop-tool-"
 LONGEST_ARGUMENT = 128 * 1024
-"""Of a program, in bytes: MAX_ARG_STRLEN of execve(2)."""
+"""Longest argument of a program in bytes: MAX_ARG_STRLEN of execve(2)."""
 
 
 def confinement_of(
@@ -38,12 +38,12 @@ def confinement_of(
     Args:
         scratch: its folder for temporary files.
         readable: what it may read besides Python and the system's programs: the project.
-        data: the deployment's folder of tool data, which is given to the users of hosts where the worker is root.
+        data: the deployment's folder of tool data. If the worker is root, it is shared with the users of hosts.
         programs: programs and their libraries, as far as everybody may read them.
 
     Raises:
-        SandboxError: a folder that a tool asks for can't be given to it, or holds too much to be looked through.
-        OSError: the folder of tool data can't be given.
+        SandboxError: a folder that a tool asks for is not allowed, or has too many entries to search.
+        OSError: the folder of tool data can't be shared.
     """
     own = (*config.protected, Path.home() / ".ray")
     libraries = reading.libraries()
@@ -57,7 +57,7 @@ def confinement_of(
         share(data)
     protected = (*own, *_hidden(readable, libraries, programs))
     allowed = reading.without((*reading.interpreter(), *libraries, *readable), protected)
-    # A folder that is shared already stays as it is shared.
+    # A folder that is shared already stays as it is.
     installed = [path for path in programs if path.is_file() or not reading.lies_in(path, allowed)]
     return Confinement(
         hosts=isolation.hosts,
@@ -74,7 +74,7 @@ def confinement_of(
 
 
 def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Sequence[Path]) -> Iterator[Path]:
-    """What no tool sees of the folders that it may read. Raises SandboxError."""
+    """What is hidden from tools in the folders that they may read. Raises SandboxError."""
     for folder in filter(Path.is_dir, readable):
         yield from hidden_below(folder)
     for folder in filter(Path.is_dir, (*libraries, *programs)):
@@ -85,7 +85,7 @@ def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Seque
 
 
 def _of_others() -> list[Path]:
-    """Scratch of all hosts, Ray's files, and where programs are looked for."""
+    """Scratch folders of all hosts, Ray's files, and folders of programs."""
     temporary = Path(tempfile.gettempdir())
     rays = [Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray", Path("/tmp/ray"), temporary / "ray"]
     programs = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(entry)]
@@ -93,37 +93,39 @@ def _of_others() -> list[Path]:
 
 
 def _check_folder(folder: Path, never: Sequence[Path]) -> None:
-    """Raises SandboxError: a tool could write there what others run, or read what no tool may."""
+    """Raises SandboxError if a tool could write what others execute there, or read what no tool may."""
     clash = reading.overlaps(folder, never) or reading.in_hidden(folder, Path.home())
     if clash is not None:
         raise SandboxError(
-            f"folders: {folder} holds or lies in {clash}, which no tool may reach; name a narrower folder"
+            f"folders: {folder} contains or is inside {clash}, which tools must not reach; use a narrower folder"
         )
     if folder != folder.resolve():
-        raise SandboxError(f"folders: {folder} leads to {folder.resolve()}; name that")
+        raise SandboxError(f"folders: {folder} is a link to {folder.resolve()}; use that path")
     home = folder if HOME in folder.parts else next(hidden_below(folder), None) if folder.is_dir() else None
     if home is not None:
         raise SandboxError(
-            f"folders: {folder} holds or lies in {home}, where a platform may have its keys; name a narrower folder"
+            f"folders: {folder} contains or is inside {home}, where a platform may have its keys; use a narrower folder"
         )
 
 
 def _check_data(data: Path, never: Sequence[Path]) -> None:
-    """Raises SandboxError. The folder may lie in the home and in the project, but nothing of them may lie in it."""
+    """Raises SandboxError if the folder contains parts of the home or the project. It may be inside them."""
     clash = reading.within(data, never)
     if clash is not None:
-        raise SandboxError(f"the folder of tool data, {data}, holds {clash}, which no tool may reach; name another one")
+        raise SandboxError(
+            f"the folder of tool data, {data}, contains {clash}, which tools must not reach; use another folder"
+        )
 
 
 def share(data: Path) -> None:
-    """Lets hosts write a folder of tool data, where the worker is root and they are not. Raises OSError."""
+    """Lets hosts write a folder of tool data if the worker is root. Raises OSError."""
     ids = identity.ids()
     if ids is not None and data.exists():
         identity.share(data, ids.group)
 
 
 def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -> list[str]:
-    """The command line of `tools.child`, as a child of this process. Raises SandboxError: it is too long."""
+    """Command line of `tools.child`, as a child of this process. Raises SandboxError if it is too long."""
     told = {
         "confinement": confinement.as_json(),
         "platform": {"reserved": list(config.reserved_ports), "barred": [list(one) for one in config.barred_hosts]},
@@ -132,12 +134,14 @@ def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -
     }
     text = json.dumps(told)
     if len(text) >= LONGEST_ARGUMENT:
-        raise SandboxError(f"its hosts and folders take {len(text)} characters; at most {LONGEST_ARGUMENT} can be told")
+        raise SandboxError(
+            f"its hosts and folders take {len(text)} characters; at most {LONGEST_ARGUMENT} can be passed"
+        )
     return [sys.executable, "-P", "-m", "tools.child", text]
 
 
 def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
-    """Nothing of the worker's environment but where programs and modules are: keys and passwords stay out."""
+    """Only the paths of programs and modules from the worker's environment: keys and passwords stay out."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": os.pathsep.join(reading.search_path()),
@@ -147,11 +151,11 @@ def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
         "TMPDIR": str(scratch),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "RES_OPTIONS": "use-vc",  # names are asked for over TCP: there is no UDP in the sandbox
+        "RES_OPTIONS": "use-vc",  # DNS over TCP, since the sandbox has no UDP
         **config.environment,
     }
 
 
 def make_scratch() -> Path:
-    """An empty folder for one host; by its real path, since the sandbox has no links."""
+    """An empty folder for one host, by its real path, since the sandbox has no links."""
     return Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()

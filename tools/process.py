@@ -1,4 +1,4 @@
-"""One tool host as the worker sees it: a group of processes that serves calls until it is killed."""
+"""A tool host from the worker's side: a process group that serves calls until it is killed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SPARE_FRAME_BYTES = 1024 * 1024
 BROKEN = "the tool's process broke its line to the worker"
 LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
-"""That answer no call, and are passed over."""
+"""Maximum number of answers that belong to no call and are skipped."""
 EPITAPH_S = 0.5
-"""How long a host whose line has ended may take to end by itself, and so tell why."""
+"""Time for a host whose pipe has ended to exit by itself, which tells the reason."""
 
 
 class HostFailed(Exception):
-    """A host could not start, or ended or misbehaved in the middle of a call; the message says how."""
+    """A host could not start, or ended or misbehaved during a call; the message says how."""
 
 
 class _Entered(BaseModel):
@@ -56,35 +56,35 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class HostProcess:
-    """A running host; made by `start`. Serves one call at a time."""
+    """A running host, created by `start`. Serves one call at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, config: ToolsConfig, scratch: Path) -> None:
         self._process = process
         self._config = config
         self._scratch = scratch
-        # JSON escapes can make six bytes of one.
+        # A JSON escape takes up to six bytes per byte.
         self._frame_limit = 6 * config.max_result_bytes + SPARE_FRAME_BYTES
         self._printed = asyncio.ensure_future(self._read_printed())
         self._inner: int | None = None
         self._vitals: Vitals | None = None
         self.calls = 0
         self.runs: set[str] = set()
-        """That it has worked for."""
+        """Runs that it has worked for."""
         self.tenant: str | None = None
-        """Whose calls it serves, from its first one on."""
+        """Tenant that it serves since its first call."""
         self.in_force: tuple[str, ...] = ()
 
     @classmethod
     async def start(
         cls, isolation: Isolation, tools: LoadedTools, config: ToolsConfig, data: Path | None = None
     ) -> HostProcess:
-        """Starts a host with the tools loaded.
+        """Starts a host with loaded tools.
 
         Args:
             data: the deployment's folder of tool data.
 
         Raises:
-            HostFailed: a source can't be loaded, or the isolation isn't to be had here.
+            HostFailed: a source can't be loaded, or the isolation is not available here.
         """
         scratch = make_scratch()
         try:
@@ -131,21 +131,21 @@ class HostProcess:
         return self._process.returncode is None
 
     def unchanged(self) -> bool:
-        """Whether the last call left nothing running and the host as it was, and said one thing."""
+        """Whether the last call left no processes, no changes to the host, and exactly one answer."""
         assert self._process.stdout is not None
         if self._process.stdout._buffer:  # type: ignore[attr-defined]
-            log.warning("tool host %s is replaced: it said more than its answer", self.pid)
+            log.warning("replacing tool host %s: it sent more than its answer", self.pid)
             return False
         now = Vitals.of(self._inner) if self._inner else None
         if self._vitals is None or now is None:
             return self.alive and self._vitals is now
         changed = self._vitals.changed(now)
         if changed is not None:
-            log.warning("tool host %s is replaced: a call changed its %s", self.pid, changed)
+            log.warning("replacing tool host %s: a call changed its %s", self.pid, changed)
         return changed is None
 
     def pause(self) -> None:
-        """Holds the process that ran the tool until `resume`, with what may go on in it."""
+        """Stops the process that ran the tool, and what may still run in it, until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -160,10 +160,10 @@ class HostProcess:
         """Sends a call ``{"tool", "arguments", "context"}`` and waits for its answer.
 
         Raises:
-            HostFailed: the host ended, or answered what is no answer.
+            HostFailed: the host ended, or sent an invalid answer.
         """
         self.calls += 1
-        call = token_hex(8)  # so that what an earlier call has left behind does not look like the answer
+        call = token_hex(8)  # distinguishes the answer from output of earlier calls
         await self._say({"call": call, **message})
         for _ in range(MOST_STRAY_ANSWERS):
             answer = await self._told(Answer)
@@ -180,7 +180,7 @@ class HostProcess:
             raise HostFailed(await self._epitaph()) from None
 
     async def kill(self) -> None:
-        """SIGKILL to all that came of the host; returns when it is gone and its scratch removed."""
+        """Kills all processes of the host. Returns when they are gone and the scratch folder is removed."""
         await asyncio.shield(self._ended())
 
     async def _ended(self) -> None:
@@ -194,10 +194,10 @@ class HostProcess:
         leave_group(self.pid)
 
     def _close_pipes(self) -> None:
-        """asyncio waits for their ends, which a process that could not be found would put off.
+        """Closes the pipes one by one, since asyncio waits for their ends, which a surviving process could delay.
 
-        One by one: to close the transport as a whole also waits for the process, without asyncio's watcher, which then
-        may find none and takes the host for one that ended with 255.
+        Closing the transport as a whole would also wait for the process without asyncio's watcher, which then may not
+        find it and report exit code 255.
         """
         assert self._process.stdin is not None
         if not self._process.stdin.is_closing():
@@ -206,7 +206,7 @@ class HostProcess:
             self._process._transport.get_pipe_transport(descriptor).close()  # type: ignore[attr-defined]
 
     async def _told(self, kind: type[M]) -> M:
-        """The next frame, as what it must be. A tool may write frames too, so it is looked at closely."""
+        """The next frame, validated. A tool may write frames too, so nothing in it is trusted."""
         assert self._process.stdout is not None
         try:
             told = await frames.receive(self._process.stdout, self._frame_limit)
@@ -237,7 +237,7 @@ class HostProcess:
         return "the tool's process ended before it answered"
 
     async def _read_printed(self) -> None:
-        """What tools print goes to the log; the host cuts it (`tools.child.PRINTED_BYTES`)."""
+        """Logs what tools print; the host limits it (`tools.child.PRINTED_BYTES`)."""
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.read(4096):
             log.debug("tool host %s printed: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
@@ -248,5 +248,5 @@ def _size(amount: int) -> str:
 
 
 def folders_of(sources: Sequence[str]) -> list[Path]:
-    """The folders of the sources that are files: a project's tools may read what lies beside them."""
+    """Folders of the sources that are files: a project's tools may read the files beside them."""
     return [Path(source).resolve().parent for source in sources if source.endswith(".py")]

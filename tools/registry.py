@@ -1,4 +1,4 @@
-"""The registry: every tool that a deployment knows, by name, and what is wrong with a call's arguments."""
+"""Registry of a deployment's tools by name; checks arguments of calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, v
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 DEAR = 20_000
-"""Parts of a schema times characters of arguments: fewer are checked in some milliseconds."""
+"""Product of a schema's parts and the arguments' characters below which a check takes only milliseconds."""
 WORDS = {
     "string": "a text",
     "integer": "a whole number",
@@ -39,20 +39,20 @@ WORDS = {
 
 
 def performed_elsewhere(spec: ToolSpec) -> Tool:
-    """A tool for a registry alone, which looks at the spec: something else than a function performs its calls."""
+    """A tool for registries, which only use its spec: something else than a function performs its calls."""
     return Tool(spec, _no_function)
 
 
 def _no_function() -> None:
-    raise AssertionError("its calls are performed elsewhere")
+    raise AssertionError("this tool has no function; its calls are performed elsewhere")
 
 
 class Registry:
     """Tools by name.
 
     Raises:
-        ConfigError: two tools have the same name, the schema of one's parameters cannot be worked with, or one names a
-            tool to reconcile its calls with that can't.
+        ConfigError: two tools have the same name, the schema of a tool's parameters is unusable, or a tool's calls are
+            to be reconciled by an unsuitable tool.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -70,34 +70,34 @@ class Registry:
 
     @classmethod
     def load(cls, sources: Sequence[str | Path], code: Mapping[str, str] | None = None) -> Registry:
-        """Tools of modules, each given by its import path (``tools.builtin``) or by its file (``…/tools.py``).
+        """Tools of modules, given by import path (``tools.builtin``) or file (``…/tools.py``).
 
-        Importing executes them, here: the platform's own processes ask `tools.describe` for a project's.
+        Executes the modules in this process; for a project's code, the platform uses `tools.describe` instead.
 
-        A module's tools are those of its ``TOOLS``, or else all the ``@tool`` functions defined in it.
+        A module's tools are its ``TOOLS``, or else all ``@tool`` functions defined in it.
 
         Args:
-            code: what is executed in the place of files, by their paths.
+            code: source code to execute in place of files, by path.
 
         Raises:
-            ConfigError: a source can't be imported or holds no tool.
+            ConfigError: a source can't be imported or has no tool.
         """
         given = code or {}
         return cls(tool for source in sources for tool in _tools_in(_import(source, given.get(str(source))), source))
 
     def beside(self, others: Iterable[Tool]) -> Registry:
-        """These tools and others. Raises ConfigError: two have the same name."""
+        """These tools and others. Raises ConfigError if two have the same name."""
         return Registry([*self._tools.values(), *others])
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
     def get(self, name: str) -> ToolSpec:
-        """Raises NotFound, with the known names."""
+        """Spec of a tool. Raises NotFound with the known names."""
         return self.tool(name).spec
 
     def tool(self, name: str) -> Tool:
-        """A tool with its function. Raises NotFound, with the known names."""
+        """A tool with its function. Raises NotFound with the known names."""
         if name not in self._tools:
             known = ", ".join(sorted(self._tools)) or "none"
             raise NotFound(f"no tool is named {name!r}; known tools: {known}", param="tool")
@@ -110,7 +110,7 @@ class Registry:
         return [tool.spec for tool in self._tools.values()]
 
     def definitions(self, names: Iterable[str]) -> list[ToolDef]:
-        """What a model is shown of the named tools, in the given order. Raises NotFound."""
+        """Definitions of the named tools for a model, in the given order. Raises NotFound."""
         return [
             ToolDef(function=FunctionDef(name=spec.name, description=spec.description, parameters=spec.parameters))
             for spec in map(self.get, names)
@@ -129,11 +129,11 @@ class Registry:
             raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
 
     def is_dear(self, name: str, characters: int) -> bool:
-        """Whether it may take long to check arguments of so many characters."""
+        """Whether checking arguments of this length may take long."""
         return self._weights.get(name, 0) * characters > DEAR
 
     def problems(self, name: str, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
-        """What is wrong with a call's arguments, in words for a model; empty if nothing is. Raises NotFound."""
+        """What is wrong with a call's arguments, in words for a model; empty if they are valid. Raises NotFound."""
         self.get(name)
         try:
             errors = errors_of(self._validators[name], arguments, seconds)
@@ -143,13 +143,13 @@ class Registry:
         return list(said)[:MAX_PROBLEMS]
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arguments without problems, in the form that they are shown and performed in. Raises NotFound."""
+        """Valid arguments in the form in which they are shown and executed. Raises NotFound."""
         plain, full = canonical(arguments, {}), canonical(arguments, self.get(name).parameters)
-        refused = full != plain and self.problems(name, full)  # a default that its own schema does not allow
+        refused = full != plain and self.problems(name, full)  # a default that its own schema doesn't allow
         return plain if refused else full
 
     def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What a call with arguments in that form is known by, as far as the schema tells. Raises NotFound."""
+        """Identity of a call with arguments in canonical form, as far as the schema tells. Raises NotFound."""
         return identity(arguments, self.get(name).parameters)
 
 
@@ -157,7 +157,7 @@ def _check_parameters(spec: ToolSpec) -> None:
     try:
         check(spec.parameters)
         check_schema(spec.parameters)
-    except Exception as problem:  # RecursionError, OverflowError: whoever wrote it may be a stranger
+    except Exception as problem:  # includes RecursionError and OverflowError: the schema may come from outside
         told = problem.message if isinstance(problem, SchemaError) else str(problem)[:500]
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
 
@@ -173,7 +173,7 @@ def _import(source: str | Path, code: str | None) -> ModuleType:
 
 
 def _line_in(error: BaseException, file: str) -> str:
-    """``:LINE`` of a file in which an error came about; nothing where it did elsewhere."""
+    """``:LINE`` of the place in the file that raised an error; "" if it is elsewhere."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f":{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
@@ -181,19 +181,18 @@ def _line_in(error: BaseException, file: str) -> str:
 
 
 def _import_file(path: Path, code: str | None) -> ModuleType:
-    """Executes a file anew each time, under a name of its own, so that a changed file is picked up; or the code that
-    was in it before."""
+    """Executes a file, or the given earlier code of it, under a unique module name, so that changes are picked up."""
     name = f"flightloop_project_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # type hints and pickles look their module up there
+    sys.modules[name] = module  # type hints and pickle look up the module there
     try:
         if code is None:
             spec.loader.exec_module(module)
         else:
-            # Tracebacks quote it; without a time, what is in the file by now does not take its place.
+            # Tracebacks quote the source; without a time, it isn't replaced by the file's present content.
             linecache.cache[str(path)] = len(code), None, code.splitlines(keepends=True), str(path)
             exec(compile(code, str(path), "exec"), module.__dict__)
     except BaseException:
@@ -212,10 +211,10 @@ def _tools_in(module: ModuleType, source: str | Path) -> list[Tool]:
         for entry in declared:
             tool = _as_tool(entry)
             if tool is None:
-                raise ConfigError(f"{source}: TOOLS holds {entry!r}, which has no @tool", param="tools")
+                raise ConfigError(f"{source}: TOOLS contains {entry!r}, which lacks @tool", param="tools")
             found.append(tool)
     if not found:
-        raise ConfigError(f"{source} holds no @tool function", param="tools")
+        raise ConfigError(f"{source} has no @tool function", param="tools")
     return found
 
 
@@ -226,7 +225,7 @@ def _as_tool(entry: Any) -> Tool | None:
 def _told(error: ValidationError) -> str:
     try:
         return _in_words(error)
-    except Exception:  # a rule that is no rule, where the schema's own check does not look
+    except Exception:  # an invalid rule in a place that the schema's own check doesn't cover
         return error.message
 
 

@@ -1,4 +1,4 @@
-"""One call inside a tool host: arguments in, a JSON result out, whatever the tool does."""
+"""Runs a call inside a tool host: arguments in, a JSON result out, whatever the tool does."""
 
 from __future__ import annotations
 
@@ -36,30 +36,31 @@ def spec_to_json(spec: ToolSpec) -> dict[str, Any]:
 
 
 def spec_from_json(data: Any) -> ToolSpec:
-    """Raises ValueError: it is no description of a tool. What a project's process sends is not trusted."""
+    """Parses a spec. Raises ValueError if it is invalid: data from a project's process is not trusted."""
     return _SPEC.validate_python(data)
 
 
 class Answer(BaseModel):
-    """What a host says of a call: to the worker, which believes none of it unseen."""
+    """A host's answer to a call. The worker doesn't trust it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     call: str
     ok: bool
-    content: Any
-    error: str | None
-    note: str | None
+    content: Any  # JSON result
+    error: str | None  # a sentence for the model
+    note: str | None  # a hint for the model, for instance that the result was cut
     traceback: str | None = None
-    """Of what the tool raised; None: it refused, its arguments were wrong, or all went well."""
+    """Traceback of the tool; None if it refused, its arguments were wrong, or it succeeded."""
     raised: bool = False
-    """It raised something else than a refusal once it had begun, wherever that came from."""
+    """After it had begun, it raised something other than a refusal."""
 
     def within(self, limit: int) -> Answer:
-        """With a content of at most ``limit`` bytes as JSON, short sentences and a traceback that steers no terminal:
-        whoever answers may be a tool."""
+        """The answer with content of at most ``limit`` bytes as JSON, short sentences, and a traceback without terminal
+        escapes. A tool may have written the answer itself."""
         content, note = self.content, None
-        if not isinstance(content, str) or len(content.encode()) > limit:  # the host's own cut is as long as it may be
+        # The host's own cut already has the full length.
+        if not isinstance(content, str) or len(content.encode()) > limit:
             content, note = as_json(content, limit)
         error = None if self.error is None else self.error[:MESSAGE_CHARACTERS]
         note = note or (None if self.note is None else self.note[:MESSAGE_CHARACTERS])
@@ -68,8 +69,8 @@ class Answer(BaseModel):
 
 
 class Server:
-    """Answers call requests ``{"call", "tool", "arguments", "context"}`` with the fields of `Answer`; with a true
-    ``known_by`` no tool is called, and the content is what the call is known by (`tools.validated`)."""
+    """Answers requests ``{"call", "tool", "arguments", "context"}`` with the fields of `Answer`. If ``known_by`` is
+    true, the tool is not called, and the content is the call's identity (`tools.validated`)."""
 
     def __init__(self, registry: Registry, max_result_bytes: int) -> None:
         self._registry = registry
@@ -95,13 +96,13 @@ class Server:
             said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
             traceback = traceback_of(error, tool.function)
             return _failed("; ".join(said), traceback, raised=traceback is not None or not is_of_arguments(error, tool))
-        except BaseException as error:  # a tool may also exit or interrupt itself: its host goes on
+        except BaseException as error:  # a tool may also exit or interrupt itself; its host continues
             return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function), raised=True)
         return _told(content, note)
 
 
 def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
-    """A value as JSON of at most ``limit`` bytes, and a note if it had to become text or was cut."""
+    """A value as JSON of at most ``limit`` bytes, and a note if it was converted to text or cut."""
     note = None
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -116,7 +117,7 @@ def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
         cut = f"the result was cut: {size} bytes, {limit} are shown"
         note = f"{note}; {cut}" if note else cut
     elif note is None and not isinstance(value, str | int | float | bool | None):
-        value = json.loads(text)  # tuples become lists, keys become strings: what the worker would read
+        value = json.loads(text)  # tuples become lists, keys become strings, as the worker would read them
     return value, note
 
 
@@ -132,7 +133,7 @@ async def _awaited(result: Any) -> Any:
 
 @cache
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function behind a check that turns JSON into its hinted types."""
+    """Wraps a function with a check that converts JSON to its hinted types."""
     return validate_call(config=CONFIG)(function)
 
 
@@ -146,7 +147,7 @@ def _failed(message: str, traceback: str | None = None, *, raised: bool = False)
 
 
 def is_of_arguments(error: ValidationError, tool: Tool) -> bool:
-    """Whether it is about the call's arguments, by the name that pydantic gives it then, and not of the tool's own."""
+    """Whether an error is about the call's arguments (by pydantic's title), and not from the tool's own code."""
     return error.title == getattr(tool.function, "__name__", None)
 
 

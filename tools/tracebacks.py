@@ -1,6 +1,6 @@
-"""Where a tool raised: for whoever debugs it, never for the model.
+"""Formats a tool's traceback for people who debug it, never for the model.
 
-Frames are indented, exceptions are not and take one line each, so that the two can be told apart.
+Frames are indented; exceptions take one line each and are not, so that the two can be distinguished.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from typing import Any
 
 MOST_CHARACTERS = 8_000
 MOST_FRAMES = 20
-"""Of one exception: the innermost ones."""
+"""Frames per exception: the innermost ones."""
 MOST_EXCEPTIONS = 8
-"""Causes, contexts and members of groups, beside the exception itself."""
+"""Causes, contexts and members of groups, besides the exception itself."""
 MESSAGE_CHARACTERS = 500
 
 
 def traceback_of(error: BaseException, function: Callable[..., Any]) -> str | None:
-    """How an exception came about, from a tool's own code on; None where that had not begun.
+    """Traceback from a tool's own code on; None if that had not begun.
 
     Args:
-        function: of the tool; frames before its file are the platform's.
+        function: the tool's function; frames before its file belong to the platform.
     """
     code = getattr(unwrap(function), "__code__", None)
     begun = _from_file(error.__traceback__, code.co_filename) if code else error.__traceback__
     if begun is None:
         return None
     lines = [line[:MOST_CHARACTERS] for part in _parts(error, begun, []) for line in part]
-    while sum(len(line) + 1 for line in lines) > MOST_CHARACTERS + 1:  # whole lines: half a one has lost its indent
+    # Whole lines, since a partial one would lose its indentation.
+    while sum(len(line) + 1 for line in lines) > MOST_CHARACTERS + 1:
         lines.pop(0)
     return "\n".join(lines)
 
@@ -66,7 +67,7 @@ def _frames(begun: TracebackType | None) -> list[str]:
 def _line(error: BaseException) -> str:
     try:
         message = " ".join(str(error).split())
-    except Exception:  # whatever the tool made of it
+    except Exception:  # the exception's class is the tool's own code
         message = ""
     name = type(error).__name__
     return f"{name}: {message[:MESSAGE_CHARACTERS]}" if message else name

@@ -1,4 +1,4 @@
-"""What a tool is given of its arguments: validated by the types of its function, which is not called."""
+"""Validates a call's arguments by the types of the tool's function, without calling it, to identify the call."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 from tools.identity import duration_form, identity, moment_form, number_form, set_form, time_form
 
 CONFIG = ConfigDict(arbitrary_types_allowed=True)
-"""Of the check that each call passes."""
+"""Configuration of the check for each call."""
 
 
 class Unwritable(Exception):
-    """A value of a type whose values can't be told from each other by what is written of them."""
+    """Values of this type can't be distinguished by what can be written of them."""
 
 
 def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_bytes: int) -> dict[str, Any] | None:
-    """The form that is the same for all arguments of which the tool's types make the same values.
+    """Identity of a call: the same for all arguments that the tool's types convert to the same values.
 
-    It has the parameters' own names, whatever aliases the model used. Values that can't be written count as they are
-    given; what comes out otherwise each time, as an id that is made for the call, does not count. A form of more than
-    ``most_bytes`` as JSON is told by its hash.
+    It has the parameters' own names, whatever aliases the model used. Values that can't be written count as given. What
+    differs between two conversions, such as an id created for the call, is ignored. A form of more than ``most_bytes``
+    as JSON is replaced by its hash.
 
     Returns:
-        None: the tool could not be called with these arguments, and with the rights of this process.
+        None: the tool could not be called with these arguments and the rights of this process.
     """
     try:
         first, second = (_values(tool, arguments, context) for _ in range(2))
-    except Exception:  # a call would fail as well here
+    except Exception:  # a call would fail here too
         return None
     found = {}
     for name, value in first.items():
         try:
             found[name] = _settled(_written(value, LEVELS), _written(second.get(name), LEVELS))
         except (Unwritable, ValueError):
-            found[name] = arguments.get(name)  # None under an alias: too much is held for alike then, not too little
+            # None under an alias: then different calls may count as the same, but never the reverse.
+            found[name] = arguments.get(name)
     form = identity(found, tool.spec.parameters)
     text = _text(form)
     return form if len(text) <= most_bytes else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _settled(one: Any, other: Any) -> Any:
-    """What two looks at the same value have in common; None in the place of what they have not."""
+    """What two conversions of the same value have in common; None in place of differences."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return {name: _settled(value, other[name]) for name, value in one.items()}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -65,7 +66,7 @@ def _settled(one: Any, other: Any) -> Any:
 
 
 def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
-    """Raises whatever the code of its types raises."""
+    """The converted arguments. Raises whatever the code of the types raises."""
     given = {tool.context_parameter: context} if tool.context_parameter else {}
     _, values = _validator(tool.function)(ArgsKwargs((), {**arguments, **given}))
     return {name: value for name, value in values.items() if name != tool.context_parameter}
@@ -73,7 +74,7 @@ def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict
 
 @cache
 def _validator(function: Callable[..., Any]) -> Callable[[ArgsKwargs], tuple[Any, dict[str, Any]]]:
-    """The check of `serving`, with something else in the place of the function."""
+    """The check of `serving`, with a function that only returns its arguments."""
 
     def take(*positional: Any, **values: Any) -> tuple[Any, dict[str, Any]]:
         return positional, values
@@ -113,7 +114,7 @@ def _other(value: Any, left: int) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: _written(getattr(value, one.name, None), left - 1) for one in dataclasses.fields(value)}
     try:
-        return to_jsonable_python(value)  # addresses and such, which have one spelling
+        return to_jsonable_python(value)  # such as addresses, which have one spelling
     except (PydanticSerializationError, RecursionError) as error:
         raise Unwritable from error
 
@@ -143,7 +144,7 @@ _HOLDERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     ((SecretStr, SecretBytes), lambda secret: secret.get_secret_value()),
     (BaseModel, _fields),
 )
-"""Of another value, which is written in their place."""
+"""Types that wrap another value, which represents them."""
 _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(None), lambda nothing: nothing),
     (bool, bool),
@@ -157,4 +158,4 @@ _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (datetime.time, time_form),
     (datetime.timedelta, duration_form),
 )
-"""Each kind before those that it is also one of."""
+"""Types with plain values; subtypes come before their base types."""

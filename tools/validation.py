@@ -1,7 +1,7 @@
-"""Checks a call's arguments against a tool's schema, in bounded time: neither of them is the platform's own.
+"""Checks a call's arguments against a tool's schema in limited time, since both may come from outside.
 
-Left to the tool's process, which checks its arguments too, are ``patternProperties``, ``unevaluatedProperties``,
-``unevaluatedItems``, and patterns that are large or once took too long.
+``patternProperties``, ``unevaluatedProperties``, ``unevaluatedItems``, and patterns that are large or once took too
+long are left to the tool's process, which checks its arguments too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from flightloop.schemas import REFERENCES, values
 
 log = logging.getLogger(__name__)
 MOST_SECONDS = 0.25
-"""Of the checking thread's own time: a check that waits for others has as much."""
+"""CPU time of the checking thread. Time in which it waits for others doesn't count."""
 PATTERN_SECONDS = 0.05
 MOST_ERRORS = 1000
 LONGEST_PATTERN, MOST_REPETITIONS = 1000, 10_000
 ADDRESSES = ("$schema", "$id", "$anchor", "$dynamicAnchor")
 
 _FORMATS = FormatChecker(formats=())
-# Not "regex", which compiles what it is given.
+# Not "regex", which compiles its input.
 _FORMATS.checkers = {name: one for name, one in Draft202012Validator.FORMAT_CHECKER.checkers.items() if name != "regex"}
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -45,13 +45,14 @@ class Unchecked(Exception):
 
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
-    """For `errors_of`. Whatever dialects and addresses a schema names, it is read as one of 2020-12 without any: a part
-    in another dialect would be checked by other rules than these, and an address be asked for what is there."""
+    """A validator for `errors_of`. It reads every schema as 2020-12 without addresses, whatever it declares: parts in
+    another dialect would follow other rules, and addresses would be fetched."""
     return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=_FORMATS)
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raises SchemaError: it is none, or a pattern of it can't be used, as far as that is known in bounded time."""
+    """Raises SchemaError if the schema is invalid, or has a pattern that is unusable as far as a time-limited check
+    shows."""
     Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     deadline = time.monotonic() + MOST_SECONDS
     for pattern in _patterns(schema):
@@ -65,7 +66,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def weight(schema: Mapping[str, Any]) -> float:
-    """How much there is to check of each value, at the most; without end where that isn't to be seen by its size."""
+    """Maximum number of checks per value; infinite if the schema's size doesn't show it."""
     endless = any(map(_leads_on, _mappings(schema)))
     return math.inf if endless else values(schema)
 
@@ -87,13 +88,13 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def errors_of(validator: Any, arguments: Any, seconds: float = MOST_SECONDS) -> list[ValidationError]:
-    """What is wrong, by its place; at most `MOST_ERRORS`. Raises Unchecked."""
+    """Errors, sorted by their place; at most `MOST_ERRORS`. Raises Unchecked."""
     before = _deadline.set(time.thread_time() + seconds)
     try:
         found = list(islice(validator.iter_errors(arguments), MOST_ERRORS))
     except Unchecked:
         raise
-    except Exception as error:  # of a schema that is valid and makes no sense
+    except Exception as error:  # for a valid schema without meaning
         raise Unchecked(f"the tool's schema can't be used: {str(error)[:200]}") from None
     finally:
         _deadline.reset(before)
@@ -133,7 +134,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 
 
 def is_large(pattern: str) -> bool:
-    """Whether compiling it, for which there is no time limit, may take much time or memory: repetitions multiply."""
+    """Whether compiling the pattern, which has no time limit, may take much time or memory: repetitions multiply."""
     counts = [[*map(int, regex.findall(r"\d+", braces))] for braces in regex.findall(r"\{[\d, ]+\}", pattern)]
     return len(pattern) > LONGEST_PATTERN or math.prod(max([1, *each]) for each in counts) > MOST_REPETITIONS
 

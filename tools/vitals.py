@@ -1,4 +1,4 @@
-"""What a call must not have changed about its host: read from outside before the host is used again."""
+"""State of a host that calls must not change, checked from outside before the host is reused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STATUS = (
 )  # fmt: skip
 STATUS_OF_CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NICE, PRIORITY, POLICY = 18, 39, 40
-"""Fields of /proc/PID/stat, numbered from 0 as proc(5) minus one."""
+"""Fields of /proc/PID/stat, counted from 0, one less than in proc(5)."""
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """Limits, identity, scheduling, folder, threads and children of a process, as the kernel tells them."""
+    """Limits, identity, scheduling, folder, threads and children of a process, as the kernel reports them."""
 
     limits: str
     status: tuple[str, ...]
@@ -30,11 +30,11 @@ class Vitals:
 
     @classmethod
     def of(cls, pid: int) -> Vitals | None:
-        """None where there is no such process, or no /proc."""
+        """Vitals of a process; None if it doesn't exist, or without /proc."""
         folder = Path(f"/proc/{pid}")
         try:
             lines = (folder / "status").read_text().splitlines()
-            # The name before the last bracket may hold blanks.
+            # The name before the last bracket may contain blanks.
             fields = ["", "", *(folder / "stat").read_text().rpartition(")")[2].split()]
             return cls(
                 limits=(folder / "limits").read_text(),
@@ -48,7 +48,7 @@ class Vitals:
             return None
 
     def changed(self, now: Vitals) -> str | None:
-        """The first thing that differs, in words; None if nothing does."""
+        """The first difference, in words; None if there is none."""
         for name in ("limits", "status", "scheduling", "oom_score", "folder", "children"):
             if getattr(self, name) != getattr(now, name):
                 return name
@@ -56,7 +56,7 @@ class Vitals:
 
 
 def inner_of(outer: int) -> int | None:
-    """The process that serves the calls of a host: the only child of its outer process's only child (`tools.child`)."""
+    """The process that serves a host's calls: the only child of its outer process's only child (`tools.child`)."""
     pid = outer
     for _ in range(2):
         try:

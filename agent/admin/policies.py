@@ -15,7 +15,7 @@ from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import load_policy
-from guardrails.types import CallSubject, GuardContext, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 class Case(BaseModel):
@@ -34,13 +34,13 @@ class Case(BaseModel):
     plan: tuple[str, ...] = ()
     tainted: bool = False
 
-    def subject(self) -> Subject:
+    def to_check(self) -> Checked:
         context = GuardContext(agent=self.agent, user_text=self.user_text, plan=self.plan, tainted=self.tainted)
         call = None
         if self.tool is not None:
             spec = ToolSpec(self.tool, "", {"type": "object", "properties": {}}, self.effect)
-            call = CallSubject("case", spec, self.arguments)
-        return Subject(self.stage, self.text, context, call)
+            call = CheckedCall("case", spec, self.arguments)
+        return Checked(self.stage, self.text, context, call)
 
 
 async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
@@ -60,7 +60,7 @@ async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: 
     guard = Guard(policy)
     wrong = total = 0
     for number, case in _cases(cases):
-        ruling = await guard.check(case.subject())
+        ruling = await guard.check(case.to_check())
         total += 1
         if ruling.action is not case.expect:
             wrong += 1

@@ -21,7 +21,7 @@ from flightloop.events import OutcomeVerified, RunEvent
 from flightloop.runs import Rating, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 GOOD_SCORE, BAD_SCORE = 4, 2
 
@@ -84,7 +84,7 @@ class Exporter:
         events = await all_events(self._journal, run.tenant_id, run.id)
         history = History(run.id, events)
         context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
-        ruling = await kit.guard.check(Subject(Stage.INPUT, conversation.input_text, context))
+        ruling = await kit.guard.check(Checked(Stage.INPUT, conversation.input_text, context))
         if not history.turns or ruling.action.severity >= Action.ASK.severity:
             return None
         if ruling.action is Action.REDACT:

@@ -14,7 +14,7 @@ from flightloop.verdicts import Stage
 from guardrails.critique import constitution_rail
 from guardrails.document import Constitution, ContentEntry
 from guardrails.rails.content import content_rail
-from guardrails.types import GuardContext, Judgement, Subject
+from guardrails.types import Checked, GuardContext, Judgement
 from tools.shop.names import FIRST_NAMES, LAST_NAMES
 
 SOURCE = "guardrails"
@@ -52,7 +52,7 @@ class Judging:
         objection = f"VIOLATION: It breaks principle {number}: {self._faults[word]['why']}."
         judge = _Judge([objection, good, "OK"])
         rail = constitution_rail(Constitution(enabled=True, principles=tuple(principles)), judge, _allowing)
-        await rail(Subject(Stage.FINAL, bad, GuardContext()))
+        await rail(Checked(Stage.FINAL, bad, GuardContext()))
         return judge.rows()
 
     async def offensive(self) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ class Judging:
         text = self._random.choice(self._offensive[word].splitlines())
         judge = _Judge([word.upper()])
         await content_rail(ContentEntry(rail="content", judge_from=0.0, block_at=1.0), judge)(
-            Subject(Stage.INPUT, text, GuardContext())
+            Checked(Stage.INPUT, text, GuardContext())
         )
         return judge.rows()
 
@@ -93,5 +93,5 @@ class _Judge:
         ]
 
 
-async def _allowing(subject: Subject) -> Judgement:
+async def _allowing(checked: Checked) -> Judgement:
     return Judgement()

@@ -25,7 +25,7 @@ from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.types import CallSubject, Ruling, Subject, Write
+from guardrails.types import Checked, CheckedCall, Ruling, Write
 from observability import semconv
 from observability.tracing import traceparent
 from tools.host import ToolOutcome
@@ -75,7 +75,7 @@ class Gate:
         self,
         stage: Stage,
         text: str,
-        call: CallSubject | None = None,
+        call: CheckedCall | None = None,
         approval: ApprovalRequested | None = None,
         plan: tuple[str, ...] | None = None,
         under_way: Sequence[Write] = (),
@@ -87,10 +87,10 @@ class Gate:
             approval: of this very call, if a person gave one.
             plan: the tools of the plan that is checked; otherwise the current one counts.
             under_way: calls of the same decision that have no result yet.
-            stopped: see ``Subject.stopped``.
+            stopped: see ``Checked.stopped``.
         """
         context = self._evidence.context(approval, plan, under_way)
-        ruling = await self._way.judge(Subject(stage, text, context, call, stopped))
+        ruling = await self._way.judge(Checked(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
@@ -147,9 +147,9 @@ class Gate:
             self._means.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
             outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
             if outcome.traceback is not None:
-                subject = CallSubject(state.call.id, spec, arguments)
+                checked_call = CheckedCall(state.call.id, spec, arguments)
                 # It is kept and shown to people, so rails judge it. It taints nothing: no model reads it.
-                traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, subject)) or None
+                traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, checked_call)) or None
                 outcome = replace(outcome, traceback=traceback)
                 log.warning("a tool raised", tool=spec.name, tries=outcome.tries, exception=traceback)
             if outcome.tries > 1:

@@ -33,7 +33,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import APPROVED
-from guardrails.types import CallSubject, Past, Ruling, asked_about
+from guardrails.types import CheckedCall, Past, Ruling, asked_about
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -120,15 +120,15 @@ class _Begun:
     state: CallState
     events: list[RunEvent]
     children: list[RunCreated] = field(default_factory=list)
-    subject: CallSubject | None = None
+    checked_call: CheckedCall | None = None
     refused: str | None = None
 
     @property
     def harmless(self) -> bool:
         """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
-        if self.subject is None:
+        if self.checked_call is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        spec = self.subject.spec  # what leaves the sandbox is on record before
+        spec = self.checked_call.spec  # what leaves the sandbox is on record before
         return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
 
 
@@ -162,15 +162,15 @@ class _Performing:
     async def begin(self, state: CallState) -> _Begun:
         """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
         try:
-            subject, ruling = await self._ruled(state)
+            checked_call, ruling = await self._ruled(state)
         except Refused as refused:
             return _Begun(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            return _Begun(state, [self._request(state, subject, ruling)])
-        intent = self._intent(state, subject)
-        if subject.spec.agent is None:
-            return _Begun(state, [intent], subject=subject)
-        created = self._delegated(intent, self.means.subagents[subject.spec.agent])
+            return _Begun(state, [self._request(state, checked_call, ruling)])
+        intent = self._intent(state, checked_call)
+        if checked_call.spec.agent is None:
+            return _Begun(state, [intent], checked_call=checked_call)
+        created = self._delegated(intent, self.means.subagents[checked_call.spec.agent])
         return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
 
     async def go_on(self, begun: _Begun) -> None:
@@ -178,19 +178,19 @@ class _Performing:
             await self._perform(begun)
 
     async def _perform(self, begun: _Begun) -> None:
-        if begun.subject is not None and self.book.state.cancel_requested:
+        if begun.checked_call is not None and self.book.state.cancel_requested:
             await self.book.write(self._failed(begun.state, CANCELLED))
         elif begun.refused is not None:
             await self.book.write(self._failed(begun.state, begun.refused))
-        elif begun.subject is not None:
-            await self._effect(begun.state, begun.subject)
+        elif begun.checked_call is not None:
+            await self._effect(begun.state, begun.checked_call)
 
     async def still(self, begun: _Begun) -> _Begun:
         """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
         of two, the later one is not made, unless the guard allows it all the same."""
-        if begun.subject is None or not begun.subject.spec.writes:
+        if begun.checked_call is None or not begun.checked_call.spec.writes:
             return begun
-        call = begun.subject
+        call = begun.checked_call
         past = await self._past(call)
         if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
             return begun
@@ -220,75 +220,75 @@ class _Performing:
         tainted = await self.book.tainted(returned.performed_by)
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
-    async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
+    async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
         """A call as it would be performed, and what the guard says of it now; raises Refused.
 
         What the guard redacts is checked as the call that it has become: a person is asked about that one.
         """
-        subject = await self.understanding.of(state)
-        ruling = await self._check(state, subject)
-        if ruling.arguments is None or ruling.arguments == subject.arguments:
-            return subject, ruling
-        subject = await self.understanding.redacted(state, subject.spec, ruling.arguments)
-        ruling = await self._check(state, subject)
-        if ruling.arguments is not None and ruling.arguments != subject.arguments:
+        checked_call = await self.understanding.of(state)
+        ruling = await self._check(state, checked_call)
+        if ruling.arguments is None or ruling.arguments == checked_call.arguments:
+            return checked_call, ruling
+        checked_call = await self.understanding.redacted(state, checked_call.spec, ruling.arguments)
+        ruling = await self._check(state, checked_call)
+        if ruling.arguments is not None and ruling.arguments != checked_call.arguments:
             raise Refused("guardrails don't agree on its arguments")
-        return subject, ruling
+        return checked_call, ruling
 
-    async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
+    async def _check(self, state: CallState, checked_call: CheckedCall) -> Ruling:
         """The guard's ruling; raises Refused for a block or a person's no."""
         decided = state.decided
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        if await self._is_denied(subject):  # nobody is worn down by being asked again
+        if await self._is_denied(checked_call):  # nobody is worn down by being asked again
             raise Refused("a person has denied the same call in this run; do not ask again")
-        approval = state.approval(subject.args_sha256, subject.arguments, self.gate.policy_sha256)
+        approval = state.approval(checked_call.args_sha256, checked_call.arguments, self.gate.policy_sha256)
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
-        ruling = await self.gate.check(Stage.TOOL_CALL, "", subject, approval, under_way=under_way)
+        ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
             raise Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
 
-    async def _is_denied(self, subject: CallSubject) -> bool:
-        """Whether a person has said no to the call, in this run or in one that works for the same user's words."""
+    async def _is_denied(self, call: CheckedCall) -> bool:
+        """Whether a person has denied the call, in this run or in one that works for the same request of the user."""
         denied = self.book.history.denied
-        if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
+        if any(call.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
             return True
         if self.book.run.parent is None and not self.means.subagents:
             return False
-        denied_elsewhere = [write for past in await self._past(subject) for write in past.denied]
-        return any(subject.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
+        denied_elsewhere = [write for past in await self._past(call) for write in past.denied]
+        return any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
 
-    async def _past(self, call: CallSubject) -> list[Past]:
+    async def _past(self, call: CheckedCall) -> list[Past]:
         """The session's newest writes with the call's hash, and its newest of the same tool."""
         return [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
 
-    def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
+    def _request(self, state: CallState, checked_call: CheckedCall, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(
             approval_id=new_id("apr"),
             call_id=state.call.id,
-            tool=subject.spec.name,
-            arguments=subject.arguments,
+            tool=checked_call.spec.name,
+            arguments=checked_call.arguments,
             reason=ruling.reason,
             # With what the person has approved already: a call waits for all of it.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
-            args_sha256=subject.args_sha256,
+            args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
         )
 
-    def _intent(self, state: CallState, subject: CallSubject) -> ToolIntent:
+    def _intent(self, state: CallState, checked_call: CheckedCall) -> ToolIntent:
         return ToolIntent(
             call_id=state.call.id,
-            tool=subject.spec.name,
-            arguments=subject.arguments,
+            tool=checked_call.spec.name,
+            arguments=checked_call.arguments,
             key=state.key,
-            effect=subject.spec.effect.value,
-            args_sha256=subject.args_sha256,
+            effect=checked_call.spec.effect.value,
+            args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             fence=self.book.lease.fence,
-            unsure=subject.unsure,
+            unsure=checked_call.unsure,
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
@@ -309,19 +309,19 @@ class _Performing:
         """Performs a call once more, if all that a new call has to pass lets it: agent, policy and approval may have
         changed since its intent was journaled."""
         try:
-            subject, ruling = await self._ruled(state)
+            checked_call, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
-                await self.book.write(self._request(state, subject, ruling))
+                await self.book.write(self._request(state, checked_call, ruling))
                 return
-            if subject.arguments != intent.arguments:
+            if checked_call.arguments != intent.arguments:
                 raise Refused("a guardrail changes its arguments now: that would be another call")
         except Refused as refused:
             await self.book.write(self._not_repeated(state, intent, str(refused)))
             return
-        outcome = await self.gate.call(state, subject.spec, subject.arguments)
+        outcome = await self.gate.call(state, checked_call.spec, checked_call.arguments)
         if not outcome.ok and intent.effect != Effect.PURE:
             outcome = replace(outcome, uncertain=True)  # whatever became of this one, the one before may have been done
-        await self._take(state, subject.spec, subject.arguments, outcome)
+        await self._take(state, checked_call.spec, checked_call.arguments, outcome)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
         if intent.effect == Effect.PURE:
@@ -346,8 +346,8 @@ class _Performing:
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
-    async def _effect(self, state: CallState, subject: CallSubject) -> None:
-        spec, arguments = subject.spec, subject.arguments
+    async def _effect(self, state: CallState, checked_call: CheckedCall) -> None:
+        spec, arguments = checked_call.spec, checked_call.arguments
         await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
 
     async def _take(
@@ -359,8 +359,8 @@ class _Performing:
         tainted: bool = False,
     ) -> None:
         result = result_of(state.call.id, spec.name, outcome)
-        subject = CallSubject(state.call.id, spec, arguments)
-        ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
+        checked_call = CheckedCall(state.call.id, spec, arguments)
+        ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), checked_call)
         self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
         if len(self.calls) > 1:
             await asyncio.sleep(0)  # results of the same moment are written together

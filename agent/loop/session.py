@@ -8,7 +8,7 @@ from agent.run.journal import Journal
 from flightloop.content import text_of
 from flightloop.runs import Run, RunStatus
 from flightloop.verdicts import Action, Stage
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 RUNS = 20
 """Earlier runs that are looked at; what does not fit the model is left out later."""
@@ -58,7 +58,7 @@ async def _exchange(run: Run, kit: Kit) -> Exchange | None:
     # The journal keeps what the user really sent; the model gets what today's policy makes of it.
     # These verdicts were journaled in the earlier run itself.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
-    ruling = await kit.guard.check(Subject(Stage.INPUT, text_of(run.input), context))
+    ruling = await kit.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
     if ruling.action.severity >= Action.ASK.severity:
         return None
     return Exchange(ruling.text, text_of(run.output or []), run.id)

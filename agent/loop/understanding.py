@@ -14,7 +14,7 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.run.history import CallState
 from flightloop.errors import NotFound
 from flightloop.tool import ToolSpec
-from guardrails.types import CallSubject, Write, args_sha256
+from guardrails.types import CheckedCall, Write, args_sha256
 from tools.host import Unsure
 
 TOO_LONG = "the tool took too long to look at these arguments: give fewer or shorter values"
@@ -30,9 +30,9 @@ class Understanding:
     def __init__(self, means: RunDependencies, gate: Gate, tenant_id: str) -> None:
         self._means, self._gate = means, gate
         self._checking = Checking(means.hosts.registry, tenant_id)
-        self._calls: dict[str, asyncio.Task[CallSubject]] = {}
+        self._calls: dict[str, asyncio.Task[CheckedCall]] = {}
 
-    async def of(self, state: CallState) -> CallSubject:
+    async def of(self, state: CallState) -> CheckedCall:
         """A call as it would be performed. Raises Refused: it can't be."""
         call_id = state.call.id
         if call_id not in self._calls:
@@ -44,13 +44,13 @@ class Understanding:
             task.cancel()
             raise
 
-    async def redacted(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> CallSubject:
+    async def redacted(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> CheckedCall:
         """The call that a guardrail has made of one. Raises Refused: it can't be performed."""
         checked = await self._checking.checked(state.call.function, arguments)
         if checked.problems:
             told = "; ".join(checked.problems)
             raise Refused(f"a guardrail redacted its arguments, which it can't be called with: {told}")
-        return await self._subject(state, spec, arguments, checked)
+        return await self._checked_call(state, spec, arguments, checked)
 
     async def under_way(self, states: Sequence[CallState]) -> list[Write]:
         """Those of the calls that have no result yet and could be performed."""
@@ -69,7 +69,7 @@ class Understanding:
                 writes.append(write)
         return writes
 
-    async def _understood(self, state: CallState) -> CallSubject:
+    async def _understood(self, state: CallState) -> CheckedCall:
         name, toolbox = state.call.function.name, self._means.hosts.registry
         if name not in self._means.tools:
             raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._means.tools) or 'none'}")
@@ -83,11 +83,11 @@ class Understanding:
             raise Refused(error.message) from error
         if checked.problems:
             raise Refused("; ".join(checked.problems))
-        return await self._subject(state, spec, checked.form, checked)
+        return await self._checked_call(state, spec, checked.form, checked)
 
-    async def _subject(
+    async def _checked_call(
         self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], checked: Checked
-    ) -> CallSubject:
+    ) -> CheckedCall:
         told, unsure = None, False
         try:
             told = await self._gate.known_by(state, spec, checked.form)
@@ -96,7 +96,7 @@ class Understanding:
         except Unsure:
             unsure = True
         known_by = args_sha256(spec.name, checked.identity if told is None else told)
-        return CallSubject(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
+        return CheckedCall(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
         """Whether arguments, which an earlier schema may have allowed, are the same by the present one."""

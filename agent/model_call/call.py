@@ -23,7 +23,7 @@ from flightloop.errors import FlightloopError, Interrupted, InvalidCall
 from flightloop.verdicts import Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.holdback import StreamBlocked
-from guardrails.types import GuardContext, Guarding, Ruling, Subject
+from guardrails.types import Checked, GuardContext, Guarding, Ruling
 from observability.messages import input_messages, output_messages
 from observability.tracing import Tracing, add_evaluation, add_usage, traceparent
 
@@ -59,11 +59,11 @@ class Way:
     tracing: Tracing
     interrupts: Interrupts | None = None
 
-    async def judge(self, subject: Subject, parent: str | None = None) -> Ruling:
+    async def judge(self, checked: Checked, parent: str | None = None) -> Ruling:
         """``parent``: traceparent of the call that it is about."""
         began = time.time_ns()
-        ruling = await self.guard.check(subject)
-        self.tracing.judged(subject.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
+        ruling = await self.guard.check(checked)
+        self.tracing.judged(checked.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
         return ruling
 
 
@@ -137,12 +137,12 @@ class GuardedCall:
         finally:
             await self._owner.settle(self)
 
-    async def conclude(self, calls: Sequence[Subject] = ()) -> tuple[list[Ruling], Ruling | None]:
+    async def conclude(self, calls: Sequence[Checked] = ()) -> tuple[list[Ruling], Ruling | None]:
         """The rulings on the calls that the answer holds, and the one on what it says; None: it says nothing."""
         said = self.before + self.released
-        final = [Subject(Stage.FINAL, said, self._context)] if said.strip() else []
+        final = [Checked(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
-        rulings = await asyncio.gather(*(self._way.judge(subject, parent) for subject in [*calls, *final]))
+        rulings = await asyncio.gather(*(self._way.judge(checked, parent) for checked in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
         return list(rulings[: len(calls)]), rulings[-1] if final else None
 

@@ -16,7 +16,7 @@ from flightloop.chat import (
 )
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy, default_policy
-from guardrails.types import GuardContext, Ruling, Subject, severest
+from guardrails.types import Checked, GuardContext, Ruling, severest
 
 
 class ScriptExhausted(Exception):
@@ -53,7 +53,7 @@ class ScriptedChatModel:
         return [ModelCard(id="fake", context_length=self._capabilities.context_length)]
 
 
-Rule = Callable[[Subject], Action | str | None]
+Rule = Callable[[Checked], Action | str | None]
 """None: nothing to say. An action, or the text to go on with (a redaction)."""
 
 
@@ -79,23 +79,23 @@ class RuleGuard:
     def __init__(self, *rules: Rule, policy: Policy | None = None) -> None:
         self._rules = rules
         self.policy = policy or default_policy()
-        self.subjects: list[Subject] = []
+        self.checked: list[Checked] = []
 
-    async def check(self, subject: Subject) -> Ruling:
-        self.subjects.append(subject)
-        said = [answer for answer in (rule(subject) for rule in self._rules) if answer is not None]
+    async def check(self, checked: Checked) -> Ruling:
+        self.checked.append(checked)
+        said = [answer for answer in (rule(checked) for rule in self._rules) if answer is not None]
         replaced = [answer for answer in said if not isinstance(answer, Action)]
         actions = [answer if isinstance(answer, Action) else Action.REDACT for answer in said]
-        if subject.call and subject.call.args_sha256 in subject.context.approved_args:
+        if checked.call and checked.call.args_sha256 in checked.context.approved_args:
             actions = [Action.ALLOW if action is Action.ASK else action for action in actions]
         reason = "; ".join(f"the rule says {action}" for action in actions if action is not Action.ALLOW)
         verdicts = tuple(
-            Verdict(action=action, rail="rule", stage=subject.stage, policy_sha256=self.policy.sha256)
+            Verdict(action=action, rail="rule", stage=checked.stage, policy_sha256=self.policy.sha256)
             for action in actions or [Action.ALLOW]
         )
-        arguments = subject.call.arguments if subject.call else None
-        replacement = replaced[-1] if replaced else subject.text
-        return Ruling(severest(actions), replacement, arguments, verdicts, reason, subject.context.tainted)
+        arguments = checked.call.arguments if checked.call else None
+        replacement = replaced[-1] if replaced else checked.text
+        return Ruling(severest(actions), replacement, arguments, verdicts, reason, checked.context.tainted)
 
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
@@ -109,8 +109,8 @@ class RuleGuard:
 def on(stage: Stage, answer: Action | str, *, tool: str | None = None) -> Rule:
     """A rule for one stage, and for one tool if it is named."""
 
-    def rule(subject: Subject) -> Action | str | None:
-        named = tool is None or (subject.call is not None and subject.call.spec.name == tool)
-        return answer if subject.stage is stage and named else None
+    def rule(checked: Checked) -> Action | str | None:
+        named = tool is None or (checked.call is not None and checked.call.spec.name == tool)
+        return answer if checked.stage is stage and named else None
 
     return rule

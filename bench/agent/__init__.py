@@ -1,1 +1,1 @@
-"""What a step of a run costs, beside other agent runtimes, and how soon a run goes on after its worker was killed."""
+"""Compares agent runtimes: costs of a step, and time to resume a run whose worker was killed."""

@@ -1,4 +1,4 @@
-"""All subjects at the same runs, in turns."""
+"""Measures all subjects with the same runs, in turns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.peers.protocol import Answer
 
 @dataclass(frozen=True)
 class Case:
-    """Runs of so many ``steps``, with so many ``calls`` at once in each."""
+    """Runs with this number of steps and of parallel calls per step."""
 
     steps: int
     calls: int
@@ -28,7 +28,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """Of one step: microseconds of CPU and of wall clock, and bytes."""
+    """Cost of a step: microseconds of CPU and wall-clock time, and bytes."""
 
     cpu: float
     wall: float
@@ -42,23 +42,23 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one case: the rounds' samples by subject, and why others have none."""
+    """Outcome of a case: samples of the rounds by subject, and why other subjects have none."""
 
     samples: Mapping[str, Sequence[Sample]]
     lost: Mapping[str, str] = field(default_factory=dict)
 
 
 class Field:
-    """The programs that run, each started when it is first needed. Use as a context.
+    """The measured programs, each started on first use. Use as a context manager.
 
     Args:
-        folder: for databases; on the disk that is to be measured.
-        programs: that take part, ours left out.
-        stand_in: another program in the place of all of them.
-        told: gets what is being done.
+        folder: folder for databases, on the disk to measure.
+        programs: participating programs, without ours.
+        stand_in: a program to use in place of all of them.
+        told: called with the present activity.
 
     Attributes:
-        versions: of those that were started.
+        versions: versions of the started programs.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Field:
         """Measures a case.
 
         Args:
-            case: what each subject does that takes runs of that length.
-            total: steps of a round, as many short runs as that takes.
-            rounds: of each subject, in turns, after one that doesn't count.
+            case: measured for each subject that supports runs of its length.
+            total: steps per round, in as many short runs as needed.
+            rounds: rounds per subject, in turns, after a warm-up.
 
         Raises:
-            PeerError: ours failed.
+            PeerError: our runtime failed.
         """
         subjects = [
             name
@@ -117,7 +117,7 @@ class Field:
         return Outcome({name: samples[name][1:] for name in taken.values}, taken.lost)
 
     def _peer(self, program: str) -> Peer | None:
-        """None where it can't be started."""
+        """The program's process; None if it can't be started."""
         if program not in self._running and program not in self._absent:
             self._told(f"starting {program}")
             try:

@@ -1,4 +1,4 @@
-"""A model server that takes no time, for a worker in a process of its own: OpenAI's protocol, streams only."""
+"""A model server that answers at once, in a process of its own: OpenAI's protocol, streams only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.peers.stepping import ANSWER, ARGUMENT, MODEL, TOOL, Load
 
 
 def instant(load: Load) -> FastAPI:
-    """The server's application: what it says follows from the number of turns in the request."""
+    """The server's application. Its answers depend only on the number of turns in the request."""
 
     async def complete(request: Request) -> StreamingResponse:
         messages = (await request.json())["messages"]

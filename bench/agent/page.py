@@ -1,4 +1,4 @@
-"""The figures as the documentation shows them."""
+"""Formats the figures for the documentation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.engine.page import fragment
 from bench.rows import Row, markdown
 
 BESIDE = ("machine", "step_cpu_growth", "resume_work_seconds")
-"""Rows that are shown beside those that have targets."""
+"""Rows to show in addition to those with targets."""
 
 
 def figures(rows: Sequence[Row], outcomes: Outcomes) -> str:
-    """The rows with targets, and for each number of calls what a step costs whom."""
+    """The rows with targets, and for each number of calls a table of step costs by subject."""
     main = fragment([row for row in rows if row.name in TARGETS or row.name in BESIDE], TARGETS)
     return "\n\n".join([main, *(_table(outcomes, calls) for calls in sorted({case.calls for case in outcomes}))])
 

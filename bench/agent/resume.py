@@ -1,4 +1,4 @@
-"""How soon a run goes on after the only worker was killed: real worker processes on one SQLite journal."""
+"""Measures how soon a run resumes after its only worker was killed: real worker processes on one SQLite journal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from flightloop.runs import Run
 
 AGENT = "clerk"
 STEPS = 1_000
-"""So many that the run doesn't end while it is looked at."""
+"""More steps than the run completes during the measurement."""
 BEFORE = 10
-"""Steps of the run when its worker is killed."""
+"""Steps before the worker is killed."""
 POLL_S = 0.002
-"""How often the journal is looked at from here: it may be seen so much too late."""
+"""Polling interval of the journal, and thus the error of the measured times."""
 TIMEOUT_S = 120.0
 WORK = (CallsDecided, ToolIntent, ToolResult)
 TOOLS = f'''
@@ -47,27 +47,27 @@ def {TOOL}(number: int) -> str:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Seconds from the second worker's exec to the next event in the journal, and to the next of the run's own work."""
+    """Seconds from the second worker's exec to the next event in the journal, and to the run's next own work."""
 
     event: float
     work: float
 
 
 async def resume(folder: Path, repetitions: int, told: Told) -> list[Resumed]:
-    """Kills a worker in the middle of a run and starts another one, so many times.
+    """Kills a worker in the middle of a run and starts another one, several times.
 
     Args:
-        folder: for projects and databases; on the disk that is to be measured.
-        repetitions: each with a run and a journal of its own.
-        told: gets what is being done.
+        folder: folder for projects and databases, on the disk to measure.
+        repetitions: number of kills, each with a run and a journal of its own.
+        told: called with the present activity.
 
     Raises:
-        BenchError: a worker ended, or did nothing for two minutes; the message ends with its log.
+        BenchError: a worker ended, or was idle for two minutes; the message includes the end of its log.
     """
     found = []
     async with running(instant(Load(1, STEPS, 1))) as url:
         for number in range(1, repetitions + 1):
-            told(f"a worker is killed, {number} of {repetitions}")
+            told(f"killing worker {number} of {repetitions}")
             with tempfile.TemporaryDirectory(dir=folder) as home, tempfile.TemporaryDirectory() as project:
                 found.append(await _once(Path(home), Path(project), url))
     return found
@@ -79,7 +79,7 @@ async def _once(home: Path, project: Path, model_url: str) -> Resumed:
     limits = Limits(steps=STEPS, tokens=10**9, seconds=3600)
     spec = {"name": AGENT, "instructions": INSTRUCTIONS, "tools": [TOOL], "planning": False}
     (project / "agents" / f"{AGENT}.yaml").write_text(yaml.safe_dump({**spec, "budget": limits.model_dump()}))
-    open_home(home)  # before the journal is there: a home that holds one already may be somebody else's
+    open_home(home)  # before the journal exists: a home that contains one may belong to somebody else
     settings = {"HOME": home, "PROJECT": project, "MODEL_URL": model_url, "MODEL_NAME": MODEL}
     journal = sql_journal(f"sqlite:///{home / 'flightloop.db'}", poll_s=POLL_S)
     try:
@@ -102,7 +102,7 @@ async def _once(home: Path, project: Path, model_url: str) -> Resumed:
 
 
 async def _next(journal: Journal, run: Run, log: Path) -> None:
-    """Waits for an event behind those that the run has."""
+    """Waits for a new event of the run."""
     if not await journal.wait(run.id, run.last_seq, TIMEOUT_S):
         raise _idle(log)
 
@@ -118,7 +118,7 @@ async def _since(journal: Journal, run: Run) -> list[RunEvent]:
 
 @asynccontextmanager
 async def _worker(settings: dict[str, object], log: Path) -> AsyncIterator[None]:
-    """A worker's process, killed at the end as ``kill -9`` does it."""
+    """A worker's process, which is killed by SIGKILL at the end."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
     environment = {**kept, **{f"FLIGHTLOOP_{name}": str(value) for name, value in settings.items()}}
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""Rows of what was measured."""
+"""Converts measurements to rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FIGURES: Mapping[str, tuple[str, Figure]] = {
     "bytes": ("bytes", lambda sample: sample.bytes),
 }
 SINGLE = 1
-"""Calls a step in the rows that have no other number in their names."""
+"""Calls per step in rows without a number of calls in their names."""
 
 
 def rows(outcomes: Outcomes) -> list[Row]:
-    """All rows: the slopes, then each length beside the peers.
+    """All rows: the slopes, then each length compared with the peers.
 
-    ``step_{cpu,wall,bytes}_{steps}``, followed by ``_8`` for eight calls a step, by ``_keyed``, ``_memory`` or
-    ``_guarded`` for another mode of ours, and by ``_vs_{peer}`` for all peers but the first.
+    Names are ``step_{cpu,wall,bytes}_{steps}``, followed by ``_8`` for eight calls per step, by ``_keyed``, ``_memory``
+    or ``_guarded`` for other modes of ours, and by ``_vs_{peer}`` for all peers except the first.
     """
     found = _slopes(outcomes)
     for case, outcome in outcomes.items():
@@ -38,14 +38,14 @@ def rows(outcomes: Outcomes) -> list[Row]:
 
 def _beside(case: Case, outcome: Outcome, ours: str, peer: str, *, first: bool) -> list[Row]:
     if peer not in outcome.samples and not (first or peer in outcome.lost):
-        return []  # it takes no part, or no runs of that length
+        return []  # it doesn't take part, or has no runs of that length
     calls = "" if case.calls == SINGLE else f"_{case.calls}"
     suffix = calls + ("" if ours == "durable" else f"_{ours}") + ("" if first else f"_vs_{peer}")
     mine, theirs = outcome.samples[ours], outcome.samples.get(peer, ())
     made = []
     for name, (unit, figure) in FIGURES.items():
         values, others = [figure(each) for each in mine], [figure(each) for each in theirs]
-        if any(values):  # in memory there are no bytes
+        if any(values):  # without a database there are no bytes
             made.append(_row(f"step_{name}_{case.steps}{suffix}", unit, values, peer, others, outcome.lost.get(peer)))
     return made
 
@@ -70,10 +70,10 @@ def _row(
 
 
 def _slopes(outcomes: Outcomes) -> list[Row]:
-    """What a step costs in the longest runs, to the shortest; and to what it costs there by itself.
+    """Cost of a step in the longest runs relative to the shortest, and without a run's fixed costs.
 
-    A run's own costs, which short runs have few steps to share, would hide a slow growth: ``step_cpu_growth`` leaves
-    them out. It compares what the steps between the two longest runs cost with those between the two shortest.
+    Fixed costs, which short runs share among few steps, would hide a slow growth. ``step_cpu_growth`` leaves them out:
+    it compares the steps between the two longest runs with those between the two shortest.
     """
     found = []
     lengths = sorted({case.steps for case in outcomes if case.calls == SINGLE})

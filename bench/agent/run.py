@@ -1,4 +1,4 @@
-"""``python -m bench agent``: our agent runtime beside others, each in a process of its own."""
+"""``python -m bench agent`` compares our agent runtime with others, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ CALLS = (1, 8)
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for.
+    """Options of the measurement.
 
     Attributes:
-        against: programs to compare with; none: ours alone.
-        lengths: of runs, in steps.
-        calls: that a step makes at once.
-        rounds: of each subject in a case.
-        total: steps of a round, as many short runs as that takes.
+        against: programs to compare with; empty: only ours.
+        lengths: lengths of runs, in steps.
+        calls: numbers of parallel calls per step.
+        rounds: rounds per subject and case.
+        total: steps per round, in as many short runs as needed.
         resumes: how often a worker is killed.
-        docs: folder whose page takes the figures.
-        folder: for databases; none: the system's for temporary files.
-        stand_in: another program of `bench.peers` in the place of all.
+        docs: folder of the page to insert the figures into.
+        folder: folder for databases; None: the system's temporary folder.
+        stand_in: a program of `bench.peers` to use in place of all.
     """
 
     against: Collection[str] = PEERS
@@ -60,15 +60,15 @@ QUICK = Wish(lengths=(10, 50), rounds=2, total=100, resumes=2)
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Takes the measurements; the first row describes the machine.
+    """Runs the measurements. The first row describes the machine.
 
     Args:
-        console: for warnings and progress; what can't be measured is said there, and the rest goes on.
+        console: shows progress and warnings; a measurement that fails is reported and skipped.
         wish: what to measure.
-        done: gets the rows so far after each case: a run takes long, and may be broken off.
+        done: called with all rows so far after each case, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: an unknown peer, a length that no run can have, or a page that can't take the figures.
+        BenchError: an unknown peer, an impossible run length, or a page that can't take the figures.
     """
     _check(wish)
     facts, began = machine.describe(packages=("sqlalchemy", "pydantic")), time.perf_counter()
@@ -107,9 +107,9 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
 
 def _check(wish: Wish) -> None:
     if unknown := sorted(set(wish.against) - set(PEERS)):
-        raise BenchError(f"{unknown[0]!r} can't be compared with; there are {', '.join(PEERS)}, or none")
+        raise BenchError(f"unknown peer {unknown[0]!r}; choose from {', '.join(PEERS)}, or none")
     if bad := [steps for steps in wish.lengths if not 2 <= steps <= max(LENGTHS)]:
-        raise BenchError(f"a run has 2 to {max(LENGTHS)} steps, not {bad[0]}")
+        raise BenchError(f"a run must have 2 to {max(LENGTHS)} steps, not {bad[0]}")
 
 
 def _resumed(folder: Path, repetitions: int, told: Told, console: Console) -> list[Row]:

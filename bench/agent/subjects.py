@@ -1,4 +1,4 @@
-"""Who takes part, who is compared with whom, and what the figures are meant to reach."""
+"""The measured runtimes, which of them are compared, and the targets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Subject:
     """A runtime in one of its modes.
 
     Attributes:
-        program: of `bench.peers`.
-        mode: of that program.
-        shown: how it is called in rows and tables.
-        messages: most messages of a run that it is asked for; beyond, what grows with the square takes minutes a run.
+        program: program in `bench.peers`.
+        mode: mode of the program.
+        shown: name in rows and tables.
+        messages: longest run to measure, in messages; beyond it, quadratic costs take minutes per run.
     """
 
     program: str
@@ -48,7 +48,7 @@ AGAINST: Mapping[str, Sequence[str]] = {
     "memory": ("langgraph_memory", "pydantic_ai", "openai_agents"),
     "guarded": ("durable",),
 }
-"""Of each of our modes, whom it is compared with: durable with durable. The first is the row's own peer."""
+"""Subjects to compare each of our modes with: durable ones with durable ones. The first is the row's own peer."""
 PEERS: tuple[str, ...] = ("langgraph", "pydantic_ai", "openai_agents", "dbos")
 
 TARGETS: Mapping[str, Target] = {

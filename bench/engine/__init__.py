@@ -1,1 +1,1 @@
-"""How fast the engine is, in itself and beside others on the same processor."""
+"""Measures the engine's speed, alone and compared with others on the same processor."""

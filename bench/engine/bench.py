@@ -1,4 +1,4 @@
-"""What every measurement of the engine is given."""
+"""Common context of the engine's measurements."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from model.config import Dtype
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: more takes longer and scatters less.
+    """Size of a measurement: a larger one takes longer and scatters less.
 
     Attributes:
-        rounds: of each measurement, in turns with its peer.
-        new_tokens: that a stream decodes in one round.
-        windows: of WikiText-2, 1,024 tokens each.
-        streams: that the curve of throughput is made of.
-        prompt, longer: tokens of the prompts of ``prefill_1000`` and ``prefill_4000``.
+        rounds: rounds of each measurement, in turns with its peer.
+        new_tokens: tokens that a stream decodes per round.
+        windows: windows of WikiText-2, 1,024 tokens each.
+        streams: numbers of streams of the throughput curve.
+        prompt, longer: prompt tokens of ``prefill_1000`` and ``prefill_4000``.
         step: tokens of a run's first prompt.
-        long: tokens of an input that windows are for; ``short`` of one that needs none.
-        haystacks: of ``hay`` tokens that needles are hidden in.
+        long: tokens of an input that needs windows; ``short``: of one that doesn't.
+        haystacks: number of texts with hidden needles, of ``hay`` tokens each.
     """
 
     rounds: int = 5
@@ -58,20 +58,20 @@ LEAST = Size(
     haystacks=1,
     hay=900,
 )
-"""To see that everything runs; the figures mean nothing."""
+"""Only checks that everything runs; the figures mean nothing."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The means of a measurement.
+    """Context of a measurement.
 
     Attributes:
-        models: makes the models.
-        rivals: has the peers.
-        size: how much is measured.
-        threads: of our products and the peers'.
+        models: creates the models.
+        rivals: the peers.
+        size: size of the measurement.
+        threads: threads of matrix products, ours and the peers'.
         data: folder with WikiText-2.
-        told: gets what is being measured.
+        told: called with the present activity.
     """
 
     models: Models
@@ -82,7 +82,7 @@ class Bench:
     told: Told = lambda what: None
 
     def dense(self, dtype: Dtype = "auto", **options: Any) -> Subject:
-        """Our engine with the embedded model's dense base, which is what peers run."""
+        """Our engine with the embedded model's dense base, which peers run too."""
         return self._subject(dtype, mixture=False, **options)
 
     def mixture(self, dtype: Dtype = "auto", **options: Any) -> Subject:
@@ -99,12 +99,12 @@ class Bench:
         return Subject(self.models.embedded(dtype, mixture=mixture), threads=self.threads, **options)
 
     def players(self, subject: Player, *peers: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
-        """Us and `peers`."""
+        """Our engine and `peers`."""
         there, lost = self.peers(*peers, like=like)
         return {OURS: subject, **there}, lost
 
     def peers(self, *names: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
-        """Those peers that are there, tuned for tasks ``like`` that one; and why the others are not."""
+        """Available peers, tuned for tasks ``like`` the given one; and why the others are missing."""
         there: dict[str, Player] = {}
         lost: dict[str, str] = {}
         for name in names:

@@ -1,10 +1,10 @@
-"""The engine in a process of its own: ``python -m bench.engine.child JOB``, a JSON object; it prints one as well.
+"""Runs the engine in a process of its own: ``python -m bench.engine.child JOB``. Job and output are JSON.
 
-``{"job": "start", "config": {...}}`` loads the model, makes the engine, brings out one token, and ends. What it says is
-how much memory it then has. ``{"job": "steps", "config": {...}}`` does the same and then, for every line of its input,
-decodes ``tokens`` tokens and says what a step took at the median.
+``{"job": "start", "config": {...}}`` loads the model, creates the engine, generates one token, and exits. It prints the
+memory in use. ``{"job": "steps", "config": {...}}`` does the same, and then, for every line of input, decodes
+``tokens`` tokens and prints the median time of a step.
 
-``config`` is a `ModelConfig`'s fields.
+``config`` has the fields of `ModelConfig`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PROMPT = "Once upon a time"
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from starting the process to the first token, and bytes of memory at its end."""
+    """Seconds from the process's start to the first token, and bytes of memory at its end."""
 
     seconds: float
     memory: int
 
 
 def started(config: Mapping[str, Any]) -> Start:
-    """Starts an engine in a new process, as often as it is called."""
+    """Starts an engine in a new process."""
     began = time.perf_counter()
     with _child({"job": "start", "config": dict(config)}) as child:
         assert child.stdout is not None
@@ -42,7 +42,7 @@ def started(config: Mapping[str, Any]) -> Start:
 
 
 class Stepper:
-    """An engine in another process that decodes when asked; use as a context."""
+    """An engine in another process that decodes on request; a context manager."""
 
     def __init__(self, config: Mapping[str, Any], tokens: int) -> None:
         self._job = {"job": "steps", "config": dict(config), "tokens": tokens}
@@ -51,14 +51,14 @@ class Stepper:
     def __enter__(self) -> Stepper:
         self._child = self._context.__enter__()
         assert self._child.stdout is not None
-        self._child.stdout.readline()  # its first token
+        self._child.stdout.readline()  # after its first token
         return self
 
     def __exit__(self, *reason: Any) -> None:
         self._context.__exit__(*reason)
 
     def milliseconds(self) -> float:
-        """Of a step, the median of one decoding."""
+        """Median time of a step in one decoding."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write("\n")
@@ -80,7 +80,7 @@ def _child(job: Mapping[str, Any]) -> Iterator[subprocess.Popen[str]]:
 
 
 def main(job: Mapping[str, Any]) -> None:
-    # Imported here: what the parent imports of this module must stay light.
+    # Imported here, so that the parent's import of this module stays light.
     from bench.engine.quiet import only_warnings
     from bench.engine.subject import standalone
     from bench.peers.protocol import memory

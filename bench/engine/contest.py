@@ -1,4 +1,4 @@
-"""Our engine and its peers at the same tasks, in turns; a peer that is missing or fails costs its figures only."""
+"""Compares our engine and its peers at the same tasks, in turns. A missing or failing peer costs only its figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = "flightloop"
 Told = Callable[[str], None]
 Measure = Callable[[], float]
 TaskOf = Callable[[int], Task]
-"""The task of a turn; turns have tasks of their own, so that no cache knows the answer."""
+"""The task of a turn. Each turn has its own, so that no cache contains the answer."""
 
 
 class Player(Protocol):
@@ -29,7 +29,7 @@ class Player(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """What was measured, by player, and of those that failed, why."""
+    """Measured values by player, and why failed players have none."""
 
     values: Mapping[str, list[float]]
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -45,13 +45,13 @@ class Taken:
         higher_is_better: bool = True,
         note: str | None = None,
     ) -> Row:
-        """One player's figure beside another's: medians and spreads.
+        """A row that compares one player with another: medians and spreads.
 
         Args:
-            name, unit, higher_is_better, note: of the row.
-            peer: whom to compare with.
-            ours: whose figure it is.
-            shown: how the peer is called in the row.
+            name, unit, higher_is_better, note: fields of the row.
+            peer: the player to compare with.
+            ours: the player whose figure it is.
+            shown: the peer's name in the row.
         """
         mine, theirs = self.values[ours], self.values.get(peer or "")
         notes = [note, self.lost.get(peer or "")]
@@ -68,7 +68,7 @@ class Taken:
         )
 
     def better(self, *names: str) -> str:
-        """Of these, the one with the higher median; the first where none was measured."""
+        """The one with the highest median; the first if none was measured."""
         measured = [name for name in names if self.values.get(name)]
         return max(measured, key=lambda name: statistics.median(self.values[name]), default=names[0])
 
@@ -76,23 +76,22 @@ class Taken:
 def alternate(
     measures: Mapping[str, Measure], rounds: int, told: Told = lambda what: None, lost: Mapping[str, str] | None = None
 ) -> Taken:
-    """Takes each measure once to warm up, then ``rounds`` times in turns, every other round backwards.
+    """Takes each measure once to warm up, then ``rounds`` times in turns, in reverse order every other round.
 
-    What drifts while measuring (temperature, neighbours on the machine) so falls on all of them alike. A measure that
-    raises PeerError is out.
+    So drifts (temperature, other load) affect all of them alike. A measure that raises PeerError is dropped.
 
     Args:
-        measures: what to measure, by name.
-        rounds: how often.
-        told: gets what is being measured now.
-        lost: who is out already, and why.
+        measures: measures by name.
+        rounds: number of rounds.
+        told: called with the present activity.
+        lost: measures that are dropped already, with the reasons.
     """
     out = dict(lost or {})
     values: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(rounds + 1):
         for name in list(values) if turn % 2 else reversed(list(values)):
             told(f"{name}, round {turn} of {rounds}" if turn else f"{name}, warm-up")
-            gc.collect()  # here rather than in the middle of a measurement
+            gc.collect()  # now, rather than during a measurement
             try:
                 value = measures[name]()
             except PeerError as error:
@@ -112,15 +111,15 @@ def contest(
     told: Told,
     lost: Mapping[str, str] | None = None,
 ) -> Taken:
-    """The same tasks for all players, in turns.
+    """Gives the same tasks to all players, in turns.
 
     Args:
-        players: by name.
-        task: for each turn.
-        figure: what to take of an answer.
-        rounds: how often.
-        told: gets what is being measured now.
-        lost: who is out already, and why.
+        players: players by name.
+        task: returns the task of a turn.
+        figure: takes the figure from an answer.
+        rounds: number of rounds.
+        told: called with the present activity.
+        lost: players that are dropped already, with the reasons.
     """
 
     def measure(player: Player) -> Measure:
@@ -131,10 +130,10 @@ def contest(
 
 
 def seed_of(kind: str, turn: int) -> int:
-    """A seed for the prompts of this turn of this kind of measurement, which no other kind has."""
+    """Seed of the prompts of a turn, unique to this kind of measurement."""
     return 1_000 * (crc32(kind.encode()) % 1_000_000) + turn
 
 
 def rate(answer: Answer) -> float:
-    """Tokens a second."""
+    """Tokens per second."""
     return float(answer["tokens"]) / float(answer["seconds"])

@@ -1,4 +1,4 @@
-"""What the figures were taken on, whether it was quiet, and how to make it busy."""
+"""Describes the machine, checks that it is quiet, and can make it busy."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 import psutil
 
 QUIET_SHARE = 0.05
-"""Of all processors' time, what others may take."""
+"""Share of processor time that other processes may take."""
 LOOK_S = 1.0
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16")
 PACKAGES = ("torch", "llguidance")
 
 
 def cores() -> int:
-    """Processors that this process may run on."""
+    """Processors that this process may use."""
     return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
 def describe(cpuinfo: Path = Path("/proc/cpuinfo"), packages: Sequence[str] = PACKAGES) -> str:
-    """Processor, what it can do that matters here, memory, and the versions of what was measured."""
+    """Processor, its relevant features, memory, and versions of the measured packages."""
     fields = _cpuinfo(cpuinfo)
     flags = fields.get("flags", fields.get("Features", "")).split()
     memory = psutil.virtual_memory().total / 2**30
@@ -40,7 +40,7 @@ def describe(cpuinfo: Path = Path("/proc/cpuinfo"), packages: Sequence[str] = PA
 
 
 def _cpuinfo(path: Path) -> dict[str, str]:
-    """The first processor's fields; empty where there is no such file."""
+    """Fields of the first processor; empty without the file."""
     try:
         first = path.read_text().split("\n\n")[0]
     except OSError:
@@ -50,9 +50,9 @@ def _cpuinfo(path: Path) -> dict[str, str]:
 
 
 def noise(seconds: float = LOOK_S) -> str | None:
-    """Why figures taken now would be wrong, None if the machine is quiet. Looks for some seconds, doing nothing.
+    """Why figures would be wrong now; None if the machine is quiet. Observes for ``seconds`` without load.
 
-    ``seconds`` is how long. Both what other processes take counts and what the hypervisor withholds.
+    Counts time of other processes, and time that the hypervisor withholds.
     """
     times = psutil.cpu_times_percent(interval=seconds)
     stolen = getattr(times, "steal", 0.0) / 100
@@ -67,11 +67,11 @@ def noise(seconds: float = LOOK_S) -> str | None:
 
 @contextmanager
 def taken_core() -> Iterator[None]:
-    """Within, another process takes as much of one core as it is given."""
+    """While the context is open, another process competes for one core."""
     child = subprocess.Popen([sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
-        child.stdout.readline()  # it runs
+        child.stdout.readline()  # wait until it runs
         yield
     finally:
         child.kill()

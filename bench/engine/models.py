@@ -1,4 +1,4 @@
-"""The models that are measured."""
+"""Models for the measurements."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
 WINDOW, RETRIEVED = 512, 512
-"""Tokens that the heads with a window see, for long inputs, and that the others read far back when they write an answer
+"""For long inputs: tokens that heads with a window see, and distant tokens that the others read for an answer
 (docs/decisions/0010-windows.md)."""
 
 
 def fastest() -> Dtype:
-    """The format that the engine takes by itself for the embedded model on this processor."""
+    """The format that the engine picks for the embedded model on this processor."""
     return form_for("auto", gguf_shape(GgufFile(embedded_path()).metadata), exact_int4=True).dtype
 
 
 class Models:
-    """Makes the models, a new one with each call.
+    """Creates the models, a new one with each call.
 
     Raises:
-        ConfigError: the embedded model isn't installed, or this processor can't run the format.
+        ConfigError: the embedded model isn't installed, or this processor doesn't support the format.
     """
 
     def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
-        """The embedded model: its dense base, or the mixture that it was made into."""
+        """The embedded model: its dense base, or the upcycled mixture."""
         experts = ModelConfig.routed_experts if mixture else 0
         return load_model(ModelConfig(dtype=dtype, routed_experts=experts))
 
     def windowed(self) -> LoadedModel:
-        """The dense base in the fastest format, most of its attention heads seeing a window only."""
+        """The dense base in the fastest format, with a window for most attention heads."""
         return load_model(ModelConfig(routed_experts=0, attention_window=WINDOW, attention_retrieved=RETRIEVED))
 
     def mixture(self, dtype: Dtype) -> LoadedModel:
-        """The random mixture of `bench.peers.shapes`: the file that transformers loads as well."""
+        """The random mixture of `bench.peers.shapes`, from the file that transformers loads too."""
         return load_model(ModelConfig(model=str(random_checkpoint(MIXTURE)), dtype=dtype))
 
     def dense(self, dtype: Dtype) -> LoadedModel:
@@ -58,7 +58,7 @@ class Models:
 
 
 class TinyModels(Models):
-    """Runs in milliseconds: to try out the measurements themselves."""
+    """Tiny models that run in milliseconds, to try out the measurements."""
 
     def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
         return self.mixture(dtype) if mixture else self.dense(dtype)
@@ -83,7 +83,7 @@ def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
 
 
 def matrix_bytes(loaded: LoadedModel) -> int:
-    """Bytes of all matrices as they are kept for running, scales included, shared ones once."""
+    """Bytes of all matrices in memory, including scales; shared ones count once."""
     quantised = [each.rows for each in loaded.decoder.modules() if isinstance(each, Int4Linear | Int8Linear)]
     tensors = {each.data_ptr(): each for each in loaded.decoder.parameters() if each.ndim > 1}
     if quantised and loaded.config.tied:

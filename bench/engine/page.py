@@ -1,4 +1,4 @@
-"""Puts the figures of a run into the documentation, between two marks, so that nobody types them."""
+"""Inserts the figures of a run into the documentation, between two marks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def fill(page: Path, rows: Sequence[Row]) -> None:
-    """Puts the engine's rows there.
+    """Inserts the engine's rows.
 
     Raises:
         BenchError: the page or its marks are missing.
@@ -22,7 +22,7 @@ def fill(page: Path, rows: Sequence[Row]) -> None:
 
 
 def put(page: Path, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
-    """Replaces what stands between the marks.
+    """Replaces the text between the marks.
 
     Raises:
         BenchError: the page or its marks are missing.
@@ -36,7 +36,7 @@ def put(page: Path, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> None
 
 
 def fragment(rows: Sequence[Row], targets: Mapping[str, Target] = TARGETS) -> str:
-    """Two tables in markdown: the figures that have a target, and the others."""
+    """Two tables in Markdown: the figures with a target, and the others."""
     curves = [row for row in rows if row.name.startswith("throughput_")]
     aimed = [row for row in rows if row.name in targets]
     others = [row for row in rows if row not in aimed and row not in curves and row.name != "machine"]

@@ -1,4 +1,4 @@
-"""Throughput over streams as an SVG that is readable on light and dark pages alike."""
+"""Plots throughput over streams as an SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.rows import Row
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 178, 60, 84
 LABEL_GAP = 15
-"""Least distance of two labels, as they are beside the lines' ends."""
+"""Minimum distance of two labels beside the lines' ends."""
 
 _NAMES = {"llama_cpp": "llama.cpp Q4_1", "vllm": "vLLM bfloat16", "transformers": "transformers bfloat16"}
 _COLOURS = {
@@ -36,14 +36,14 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Curve:
-    """Tokens a second of one engine by number of streams."""
+    """Tokens per second of one engine by number of streams."""
 
     name: str
     points: tuple[tuple[int, float], ...]
 
 
 def curves(rows: Sequence[Row]) -> list[Curve]:
-    """The curves that the rows ``throughput_<engine>_<streams>`` make, ours first."""
+    """The curves in the rows ``throughput_<engine>_<streams>``, ours first."""
     found: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if match := re.fullmatch(r"throughput_(\w+)_(\d+)", row.name):
@@ -54,11 +54,11 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 
 
 def draw(curves: Sequence[Curve], caption: str) -> str:
-    """The chart.
+    """Draws the chart.
 
     Args:
         curves: at least one, each with at least one point.
-        caption: what it was measured on.
+        caption: the machine.
     """
     streams = sorted({x for curve in curves for x, _ in curve.points})
     frame = _Frame(streams, _round_up(max(y for curve in curves for _, y in curve.points)))
@@ -134,7 +134,7 @@ def _labels(frame: _Frame, curves: Sequence[Curve]) -> list[str]:
 
 
 def _ends(frame: _Frame, curves: Sequence[Curve]) -> list[tuple[float, Curve]]:
-    """Where labels go: beside the lines' ends, apart from each other, the lowest where its line ends."""
+    """Positions of labels at the lines' ends, kept apart from each other, the lowest at its line's end."""
     wanted = sorted(((frame.y(curve.points[-1][1]), curve.name, curve) for curve in curves), reverse=True)
     placed: list[tuple[float, Curve]] = []
     for y, _, curve in wanted:

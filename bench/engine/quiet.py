@@ -1,4 +1,4 @@
-"""Keeps the engine's log out of what a measurement prints."""
+"""Keeps the engine's log out of a measurement's output."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import structlog
 
 
 def only_warnings() -> None:
-    """From now on this process logs warnings and errors only, to standard error."""
+    """Logs only warnings and errors of this process, to standard error."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # what it is by then
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # standard error at the time of logging
     )

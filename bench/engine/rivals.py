@@ -1,4 +1,4 @@
-"""The peers of one measurement: started when they are first needed, ended with it."""
+"""Peers of a measurement: started on first use, and ended with it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ OLMOE = "transformers:olmoe"
 
 
 class Rivals:
-    """Use as a context.
+    """The peers; a context manager.
 
     Args:
-        names: of the peers that take part.
-        options: makes the options that a peer is started with.
-        told: gets which one is starting.
+        names: participating peers.
+        options: returns the options to start a peer with.
+        told: called with the peer that is starting.
 
     Attributes:
-        versions: of those that were started.
+        versions: versions of the started peers.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Rivals:
         self.end()
 
     def get(self, name: str) -> Peer:
-        """A running peer, the same each time.
+        """A running peer, always the same.
 
         Raises:
-            PeerError: it takes no part, isn't installed, or did not start; the message says what to do.
+            PeerError: it doesn't take part, isn't installed, or did not start; the message says what to do.
         """
         if _program(name) not in self._names:
-            raise PeerError(f"{name} was left out")
+            raise PeerError(f"{name} does not take part")
         if name in self._failed:
             raise self._failed[name]
         if name not in self._running:
@@ -72,13 +72,13 @@ class Rivals:
         return self._running[name]
 
     def end(self) -> None:
-        """Ends those that run; they are started anew when needed again."""
+        """Ends the running peers. They restart when needed again."""
         self._running.clear()
         self._stack.close()
 
 
 def peer_options(threads: int) -> Callable[[str], Mapping[str, Any]]:
-    """What each peer is started with: the dense base's weights, as many threads as we take."""
+    """Start options of each peer: the dense base's weights, and the same number of threads as ours."""
 
     def options(name: str) -> Mapping[str, Any]:
         if name == "llama_cpp":

@@ -1,4 +1,4 @@
-"""Rows of constrained answers: tool calls, what grammars cost, and drafts of copied text."""
+"""Rows of constrained answers: tool calls, costs of grammars, and drafts of copied text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEERS = ("llama_cpp", "vllm")
 
 
 def toolcalls(bench: Bench) -> list[Row]:
-    """The row ``toolcalls_16``, against the better peer, and one against each."""
+    """The row ``toolcalls_16`` against the better peer, and one row against each peer."""
     subject = bench.dense(slots=CALLS)
 
     def tasks(turn: int, most: int = MOST_TOKENS) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def _calls(subject: Subject) -> Measure:
 
 
 def grammar(bench: Bench) -> list[Row]:
-    """Rows ``grammar_tokens`` and ``grammar_step``: the same prompts answered in a grammar and freely, equally long."""
+    """Rows ``grammar_tokens`` and ``grammar_step``: the same prompts answered with a grammar and freely, at equal
+    length."""
     subject = bench.dense(slots=CALLS)
     milliseconds: dict[str, list[float]] = {"grammar": [], "free": []}
     lengths: list[float] = []
@@ -88,7 +89,7 @@ def grammar(bench: Bench) -> list[Row]:
 
 
 def speculation(bench: Bench) -> list[Row]:
-    """The row ``speculation``: text that copies the prompt, with drafts and without, one stream."""
+    """The row ``speculation``: one stream of text that copies the prompt, with and without drafts."""
     drafting, plain = bench.dense(slots=1, drafts=True), bench.dense(slots=1)
 
     def measure(subject: Subject) -> Callable[[], float]:

@@ -13,15 +13,15 @@ from flightloop.errors import ConfigError
 
 PEERS = ("llama_cpp", "vllm", "transformers")
 PROMPT = 32
-"""Tokens of a stream's prompt: decoding is what is measured."""
+"""Tokens of a stream's prompt: short, since only decoding is measured."""
 
 
 TRIAL = 12
-"""New tokens with which a peer tries its settings."""
+"""New tokens in the trials of a peer's settings."""
 
 
 def decode_task(streams: int, new_tokens: int, prompt: int = PROMPT) -> TaskOf:
-    """Decodes with prompts of its own each turn."""
+    """Decoding tasks with new prompts each turn."""
     return lambda turn: {
         "task": "decode",
         "streams": streams,
@@ -45,14 +45,14 @@ def decode(streams: int, peer: str) -> Callable[[Bench], list[Row]]:
 
 
 def throughput(bench: Bench) -> list[Row]:
-    """Rows ``throughput_<engine>_<streams>``: our formats and all peers, without a peer of their own."""
+    """Rows ``throughput_<engine>_<streams>`` of our formats and of all peers."""
     rows = []
     players: dict[str, Player] = {}
     for dtype in FORMATS:
         try:
             players[dtype] = bench.dense(dtype, slots=max(bench.size.streams))
         except ConfigError:
-            continue  # not on this processor
+            continue  # not supported by this processor
     for streams in bench.size.streams:
         peers, _ = bench.peers(*PEERS, like=decode_task(streams, TRIAL)(0))
         rows += _curve_points(bench, players | peers, streams, max(1, bench.size.rounds // 2))

@@ -1,4 +1,4 @@
-"""Rows of number formats: size, speed, and how well the model still predicts text."""
+"""Rows of number formats: size, speed, and quality of text prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def int8_size(bench: Bench) -> list[Row]:
 
 
 def int8_speed(bench: Bench) -> list[Row]:
-    """Decoding, one stream, int8 against float32."""
+    """Decoding speed of one stream, int8 against float32."""
     players = {dtype: bench.dense(dtype, slots=1) for dtype in ("int8", "float32")}
     task = decode_task(1, bench.size.new_tokens)
     taken = contest(players, task, rate, bench.size.rounds, bench.told)
@@ -38,7 +38,7 @@ def int8_speed(bench: Bench) -> list[Row]:
 def perplexities(bench: Bench) -> list[Row]:
     """Rows ``int8_perplexity``, ``perplexity_<format>`` and, on the same windows, ``perplexity_vs_<peer>``.
 
-    The text is taken as an answer's, as decoding computes it, and where the kernels run once more as a prompt's:
+    The text is processed like an answer, as in decoding, and with the kernels once more like a prompt:
     ``perplexity_<format>_prompt``.
     """
     text: Sequence[int] = ()
@@ -47,7 +47,7 @@ def perplexities(bench: Bench) -> list[Row]:
         try:
             loaded = bench.models.embedded(dtype)
         except ConfigError:
-            continue  # not on this processor
+            continue  # not supported by this processor
         text = text or wikitext(bench.data, loaded.tokenizer)[: bench.size.windows * CONTEXT]
         found[dtype] = _scored(bench, loaded, text, dtype, answer=True)
         if loaded.form.kernels:

@@ -1,4 +1,4 @@
-"""Rows of long inputs: what a token costs far from the beginning, and what is still found there."""
+"""Rows of long inputs: cost of a token after them, and facts that are still found in them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.needles import essays, find, haystacks
 from bench.rows import Row
 
 NEEDLES = 15
-"""In each haystack."""
+"""Needles per haystack."""
 FIRST_SEED = 1_000
-"""Of the haystacks: none that the heads which see everything were chosen with."""
+"""First seed of the haystacks, different from those that the heads without a window were chosen with."""
 
 
 def long_8k(bench: Bench) -> list[Row]:
-    """Time a token after a long input, against a short one, one stream, windows on."""
+    """Time per token after a long input relative to a short one: one stream, windows on."""
     size = bench.size
     subject = bench.windowed(slots=1, max_context=size.long + 2 * size.new_tokens)
 
@@ -41,7 +41,7 @@ def long_8k(bench: Bench) -> list[Row]:
 
 
 def retention(bench: Bench) -> list[Row]:
-    """Share of the needles in long essays that are found with windows, against full attention, both greedy."""
+    """Share of the needles in long essays that are found with windows, relative to full attention, both greedy."""
     size = bench.size
     texts = essays(bench.data)
     found: dict[str, list[bool]] = {"windows": [], "full": []}

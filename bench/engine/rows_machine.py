@@ -1,4 +1,4 @@
-"""Rows of living on a machine: starting, memory, and other processes that want the processors too."""
+"""Rows of start-up, memory, and competition with other processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEERS = ("llama_cpp", "vllm", "transformers")
 
 
 def start(bench: Bench) -> list[Row]:
-    """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``: a second start, everything cached."""
+    """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``: a second start, with warm caches."""
     bench.told("first start, to fill the caches")
     started({})
     starts = []
@@ -39,7 +39,7 @@ def start(bench: Bench) -> list[Row]:
 
 
 def _peer_start(bench: Bench, name: str) -> tuple[Start | None, str | None]:
-    """A peer's second start, too: what it caches, the measurements before this one have filled."""
+    """A peer's second start too: earlier measurements have filled its caches."""
     bench.told(f"starting {name}")
     try:
         bench.rivals.end()
@@ -51,7 +51,7 @@ def _peer_start(bench: Bench, name: str) -> tuple[Start | None, str | None]:
 
 
 def busy(bench: Bench) -> list[Row]:
-    """Rows ``busy_step`` (threads as the engine chooses) and ``busy_step_all`` (as many as there are processors)."""
+    """Rows ``busy_step`` (the engine's choice of threads) and ``busy_step_all`` (a thread per processor)."""
     return [
         *_busy(bench, "busy_step", {}, "threads as the engine chooses them"),
         *_busy(bench, "busy_step_all", {"threads": bench.threads}, f"{bench.threads} threads"),
@@ -59,7 +59,7 @@ def busy(bench: Bench) -> list[Row]:
 
 
 def _busy(bench: Bench, name: str, config: Mapping[str, Any], note: str) -> list[Row]:
-    bench.told("starting an engine of its own")
+    bench.told("starting a separate engine")
     with Stepper(config, 2 * bench.size.new_tokens) as stepper:
 
         def crowded() -> float:

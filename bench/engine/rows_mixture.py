@@ -1,4 +1,4 @@
-"""Rows of mixtures: what leaving experts out saves, and what choosing them costs."""
+"""Rows of mixtures: savings by inactive experts, and costs of routing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAMS = (1, 8)
 
 
 def moe_vs_dense(bench: Bench) -> list[Row]:
-    """The mixture against a dense model of the same total size, both random, one stream."""
+    """A mixture against a dense model of the same total size, both random, one stream."""
     bench.told("making random weights")
     mixture, dense = bench.models.mixture("auto"), bench.models.dense("auto")
     players = {OURS: _subject(bench, mixture, 1), "dense": _subject(bench, dense, 1)}
@@ -41,7 +41,7 @@ def moe_vs_transformers(bench: Bench) -> list[Row]:
 
 
 def moe_overhead(bench: Bench) -> list[Row]:
-    """The embedded mixture's step beside its dense base's."""
+    """A step of the embedded mixture against one of its dense base."""
     rows = []
     subject = bench.mixture(slots=max(STREAMS))
     players = {OURS: subject, "dense": bench.dense(slots=max(STREAMS))}

@@ -1,4 +1,4 @@
-"""Rows of reading prompts: new ones, and ones whose beginning is known."""
+"""Rows of prompts: new ones, and ones with a cached prefix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDED = 100
 
 
 def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list[Row]]:
-    """The row of a new prompt's tokens a second against vllm, until the first token of the answer."""
+    """A row of prompt tokens per second until the first token of the answer, for new prompts, against vllm."""
 
     def measure(bench: Bench) -> list[Row]:
         tokens = length(bench)
@@ -35,7 +35,7 @@ def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list
 
 
 def warm_ttft(bench: Bench) -> list[Row]:
-    """Rows ``warm_ttft_vs_<peer>``: the first token when all but the last 100 tokens of the prompt are known."""
+    """Rows ``warm_ttft_vs_<peer>``: time to the first token if all but the last 100 prompt tokens are cached."""
     peers = ("vllm", "llama_cpp")
     first = bench.size.prompt
 
@@ -50,7 +50,7 @@ def warm_ttft(bench: Bench) -> list[Row]:
 
 
 def second_step_ttft(bench: Bench) -> list[Row]:
-    """The first token of a run's second step against that of its first."""
+    """Time to the first token in a run's second step relative to its first."""
     first = bench.size.step
     subject = bench.mixture(slots=1, max_context=first + 2 * ADDED)
     pairs: list[Answer] = []

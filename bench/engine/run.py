@@ -1,4 +1,4 @@
-"""``python -m bench engine``: chooses the measurements, takes them one after the other, says how long that took."""
+"""``python -m bench engine`` selects the measurements and runs them one after the other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Measurement = Callable[[Bench], list[Row]]
 
 @dataclass(frozen=True)
 class Group:
-    """A measurement and the names of its rows; where a name ends in ``_``, what begins with it."""
+    """A measurement and the names of its rows; a name that ends in ``_`` is a prefix."""
 
     names: Sequence[str]
     measure: Measurement
@@ -62,15 +62,15 @@ GROUPS: tuple[Group, ...] = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for.
+    """Options of the measurement.
 
     Attributes:
-        rows: names of rows, or beginnings that end in ``_``; none: all of them.
-        peers: that take part.
-        size: how much is measured.
-        threads: of our products and the peers'; none: as many as there are processors.
+        rows: names of rows, or prefixes that end in ``_``; empty: all.
+        peers: participating peers.
+        size: size of the measurement.
+        threads: threads of matrix products, ours and the peers'; None: one per processor.
         data: folder with WikiText-2 and the needles' essays.
-        plot: where the chart goes, if the rows for it are measured.
+        plot: file of the chart, written if its rows are measured.
     """
 
     rows: Collection[str] = ()
@@ -87,13 +87,13 @@ def measure(
     made: Models | None = None,
     done: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
-    """Takes the measurements; the first row describes the machine.
+    """Runs the measurements. The first row describes the machine.
 
     Args:
-        console: for warnings and progress; what can't be measured is said there, and the rest goes on.
+        console: shows progress and warnings; a measurement that fails is reported and skipped.
         wish: what to measure.
-        made: makes the models instead of the real ones.
-        done: gets the rows so far after each measurement: a run takes long, and may be broken off.
+        made: creates other models than the real ones.
+        done: called with all rows so far after each measurement, since a run takes long and may be interrupted.
 
     Raises:
         BenchError: unknown rows or peers.
@@ -128,38 +128,38 @@ def measure(
 
 
 def heard(console: Console) -> str | None:
-    """Why the machine is not quiet, which is said there as well."""
+    """Why the machine is not quiet; also printed."""
     loud = machine.noise()
     if loud:
-        console.print(f"The machine is not quiet: {loud}. The figures are wrong.", style="yellow")
+        console.print(f"The machine is not quiet: {loud}. The figures are not reliable.", style="yellow")
     return loud
 
 
 def described(threads: float, facts: Sequence[str], loud: str | None) -> Row:
-    """The row of the machine."""
+    """The row that describes the machine."""
     return Row("machine", threads, "threads", note="; ".join([*facts, *([f"NOT QUIET: {loud}"] if loud else [])]))
 
 
 def chosen(names: Collection[str]) -> list[Group]:
-    """The measurements that make these rows.
+    """The measurements that produce these rows.
 
     Raises:
-        BenchError: naming what isn't known.
+        BenchError: an unknown name.
     """
     for name in names:
         if not any(group.has(name) or name in group.names for group in GROUPS):
             known = ", ".join(known + "*" * known.endswith("_") for group in GROUPS for known in group.names)
-            raise BenchError(f"no row is called {name!r}; there are {known}")
+            raise BenchError(f"unknown row {name!r}; choose from {known}")
     return [group for group in GROUPS if not names or any(group.has(name) for name in names)]
 
 
 def _check_peers(names: Collection[str]) -> None:
     if unknown := sorted(set(names) - set(PEERS)):
-        raise BenchError(f"no peer is called {unknown[0]!r}; there are {', '.join(PEERS)}, or none")
+        raise BenchError(f"unknown peer {unknown[0]!r}; choose from {', '.join(PEERS)}, or none")
 
 
 class _Progress:
-    """One line: which measurement of how many, what it does, how long all have taken."""
+    """One line of progress: number of the measurement, its activity, and the time so far."""
 
     def __init__(self, show: Callable[[str], None], count: int, began: float) -> None:
         self._show, self._count, self._began = show, count, began

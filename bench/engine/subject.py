@@ -1,6 +1,6 @@
-"""Our engine as something that is measured: it does the tasks that its peers do (`bench.peers.protocol`).
+"""Our engine as a subject of measurements: it does the same tasks as its peers (`bench.peers.protocol`).
 
-Everything goes through ``add`` and ``step``, so scheduling, sampling and the making of text are in the figures.
+Everything goes through ``add`` and ``step``, so the figures include scheduling, sampling and detokenisation.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Subject:
 
     Args:
         loaded: the model.
-        slots: streams that run at once.
-        max_context: tokens of one stream; the KV cache holds all slots at a quarter of it, or one whole stream.
-        threads: of the products.
-        drafts: whether tokens are guessed: what is measured then depends on what the answers happen to repeat.
+        slots: parallel streams.
+        max_context: tokens per stream; the KV cache holds all slots at a quarter of it, or one whole stream.
+        threads: threads of matrix products.
+        drafts: use draft tokens; results then depend on repetitions in the answers.
     """
 
     def __init__(
@@ -58,21 +58,22 @@ class Subject:
         )
         self.engine = Engine(loaded, config, ManualStop(), Metrics())
         self._names = map(str, count())
-        self._torch_threads = torch.get_num_threads()  # which making the engine has set, for the whole process
+        self._torch_threads = torch.get_num_threads()  # set for the whole process when the engine was created
 
     @property
     def format(self) -> str:
-        """Of the weights."""
+        """Format of the weights."""
         return self.loaded.form.dtype
 
     def ask(self, task: Mapping[str, Any]) -> Answer:
-        """Does a task of the peers' protocol; the answer is a peer's. Subjects of several formats may take turns."""
+        """Does a task of the peers' protocol and answers like a peer. Subjects of several formats may take turns."""
         torch.set_num_threads(self._torch_threads)
         method: Callable[..., Answer] = getattr(self, str(task["task"]))
         return method(**{key: value for key, value in task.items() if key != "task"})
 
     def decode(self, streams: int, prompt_tokens: int, new_tokens: int, seed: int) -> Answer:
-        """Greedy decoding from the moment when every stream has its first token; with the median ``step_seconds``."""
+        """Greedy decoding, timed from the moment when every stream has its first token; with the median
+        ``step_seconds``."""
         for stream in range(streams):
             self._add(prompt(seed, stream, prompt_tokens), new_tokens)
         waiting, tokens, steps = streams, 0, list[float]()
@@ -96,20 +97,21 @@ class Subject:
         }
 
     def prefill(self, tokens: int, seed: int) -> Answer:
-        """Until the first token of a prompt that is new."""
+        """Time to the first token of a new prompt."""
         return {"seconds": self._first_token(prompt(seed, 0, tokens))[0]}
 
     def warm_prefix(self, first: int, added: int, seed: int) -> Answer:
-        """Until the first token of a prompt, and of one that goes on where it ended, ``cached`` tokens of it known."""
+        """Times to the first token of a prompt, and of one that continues it, of which ``cached`` tokens are known."""
         tokens = prompt(seed, 0, first + added)
         cold, _ = self._first_token(tokens[:first])
         warm, cached = self._first_token(tokens)
         return {"first_seconds": cold, "second_seconds": warm, "cached": cached}
 
     def calls(self, requests: Sequence[ChatRequest]) -> Answer:
-        """All at once, until the last answer: seconds, steps, texts, and tokens with those that the grammar dictated.
+        """Answers all requests at once: seconds, steps, texts, and tokens, including those that the grammar forced.
 
-        Rendering the prompts and looking the grammars up counts; compiling them doesn't, the second time.
+        Includes rendering prompts and looking up grammars, but not compiling grammars, which happens only the first
+        time.
         """
         began = time.perf_counter()
         for request in requests:
@@ -121,7 +123,7 @@ class Subject:
         return self._drained(began)
 
     def free(self, prompts: Sequence[Sequence[int]], most: int) -> Answer:
-        """As `calls`, without a grammar and without an end."""
+        """Like `calls`, without a grammar and without end tokens."""
         began = time.perf_counter()
         for tokens in prompts:
             self._add(tokens, most)
@@ -148,7 +150,7 @@ class Subject:
         }
 
     def _first_token(self, tokens: Sequence[int]) -> tuple[float, int]:
-        """Seconds, and how many of the tokens were known."""
+        """Seconds, and how many of the tokens were cached."""
         began, cached = time.perf_counter(), 0
         self._add(tokens, 1)
         while self.engine.has_work:
@@ -168,7 +170,7 @@ def _completed(output: EngineOutput) -> int:
 
 
 def standalone(fields: Mapping[str, Any]) -> Subject:
-    """Our engine as a replica makes it: threads, model and format from a configuration's fields."""
+    """Our engine as a replica creates it: threads, model and format from the fields of a configuration."""
     config = ModelConfig(**fields)
     torch.set_num_threads(1)
     loaded = load_model(config)

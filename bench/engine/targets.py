@@ -1,4 +1,4 @@
-"""What the figures are meant to reach, and what of a row must reach it."""
+"""Targets of the figures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from bench.rows import Row
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a row's ratio, or on its value."""
+    """A bound on a row's ratio or value."""
 
-    what: str
+    what: str  # description for tables
     bound: float
-    side: Literal["at least", "at most"]
-    of: Literal["ratio", "value"] = "ratio"
+    side: Literal["at least", "at most"]  # whether the bound is a minimum or a maximum
+    of: Literal["ratio", "value"] = "ratio"  # the figure of the row that is bounded
 
     def figure(self, row: Row) -> float | None:
-        """What is held against the bound; None where the row has no peer's value."""
+        """The figure to compare with the bound; None if the row has no peer's value."""
         return row.ratio if self.of == "ratio" else row.value
 
     def met(self, row: Row) -> bool | None:
-        """None: it can't be told."""
+        """Whether the target is met; None if unknown."""
         figure = self.figure(row)
         if figure is None:
             return None

@@ -1,4 +1,4 @@
-"""What the engines are given to do where random tokens won't do: tool calls, copied text, WikiText-2."""
+"""Workloads that need real text: tool calls, copied text, WikiText-2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model.weights.tokenizer import Tokenizer
 from tools.registry import Registry
 
 MOST_TOKENS = 96
-"""Of one tool call."""
+"""Limit of a tool call."""
 
 _INSTRUCTIONS = (
     "You are the customer service of an online shop. Look things up with the tools, then answer in one or two "
@@ -35,7 +35,7 @@ _WISHES = (
 
 
 def call_requests(model: str, count: int, turn: int) -> list[ChatRequest]:
-    """Requests of a shop's customers, each answered by one tool call; every turn has its own numbers."""
+    """Requests of a shop's customers, each answered by one tool call, with other numbers in every turn."""
     tools = shop_tools()
     requests = []
     for each in range(count):
@@ -58,7 +58,7 @@ def call_requests(model: str, count: int, turn: int) -> list[ChatRequest]:
 
 
 def shop_tools() -> list[ToolDef]:
-    """The shop's tools as a request names them."""
+    """Definitions of the shop's tools for requests."""
     registry = Registry.load(["tools.shop.tools"])
     return registry.definitions([spec.name for spec in registry.specs()])
 
@@ -66,7 +66,7 @@ def shop_tools() -> list[ToolDef]:
 def as_tasks(requests: Sequence[ChatRequest], vocabulary: Vocabulary, limit: int) -> list[dict[str, Any]]:
     """The same requests for engines that take token ids and a JSON Schema: a list of one call.
 
-    ``vocabulary`` and ``limit`` (of prompt and answer, in tokens) are the engine's that they are compared with.
+    ``vocabulary`` and ``limit`` (of prompt and answer, in tokens) are those of our engine.
     """
     return [
         {
@@ -96,7 +96,7 @@ def _message(role: Any, text: str) -> ChatMessage:
 
 
 def copied(tokenizer: Tokenizer, turn: int) -> list[int]:
-    """A prompt that a model goes on with by copying: a list of orders twice, and the beginning of a third time."""
+    """A prompt that a model continues by copying: a list of orders twice, and the beginning of a third copy."""
     lines = [
         f"Order {10_000 + 37 * number}: sent to Main Road {1 + number * 7 % 199}, parcel BV{991 * number:07d}.\n"
         for number in range(20 * turn, 20 * turn + 12)
@@ -106,14 +106,14 @@ def copied(tokenizer: Tokenizer, turn: int) -> list[int]:
 
 
 def wikitext(folder: Path, tokenizer: Tokenizer) -> list[int]:
-    """The test part of WikiText-2 as token ids.
+    """Token ids of the test part of WikiText-2.
 
     Args:
-        folder: holds ``wikitext2.tar.xz``, or what is in it.
-        tokenizer: of the model.
+        folder: folder with ``wikitext2.tar.xz`` or its content.
+        tokenizer: the model's tokenizer.
 
     Raises:
-        BenchError: it isn't there.
+        BenchError: it is missing.
     """
     archive = folder / "wikitext2.tar.xz"
     if archive.is_file():
@@ -124,5 +124,5 @@ def wikitext(folder: Path, tokenizer: Tokenizer) -> list[int]:
             return tokenizer.encode(stream.read().decode())
     found = sorted(folder.rglob("wikitext-2/test.txt"))
     if not found:
-        raise BenchError(f"neither {archive} nor wikitext-2/test.txt is in {folder}; name its folder: --data DIR")
+        raise BenchError(f"neither {archive} nor wikitext-2/test.txt is in {folder}; give its folder with --data DIR")
     return tokenizer.encode(found[0].read_text())

@@ -1,1 +1,1 @@
-"""What lies between the engine and a client's socket: throughput, delay, and the code that a token passes."""
+"""Measures the path from the engine to a client's socket: throughput, delay, and code that runs per token."""

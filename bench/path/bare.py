@@ -1,4 +1,4 @@
-"""The engine behind the barest server of OpenAI's protocol: a model server for a platform without Ray."""
+"""The engine behind a minimal server of OpenAI's protocol: a model server for a platform without Ray."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 
 @contextmanager
 def bare_server() -> Iterator[str]:
-    """Gives its URL, as ``FLIGHTLOOP_MODEL_URL`` takes it."""
+    """Runs the server and yields its URL, in the form of ``FLIGHTLOOP_MODEL_URL``."""
     with beside(_serve) as connection:
         yield str(connection.recv())
 

@@ -1,4 +1,4 @@
-"""A process of its own that answers over a pipe."""
+"""Runs a helper process that answers over a pipe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection
 
 @contextmanager
 def beside(serve: Callable[[Connection], None]) -> Iterator[Connection]:
-    """Runs ``serve`` in a fresh process with one end of a pipe and gives the other end.
+    """Runs ``serve`` in a new process with one end of a pipe, and yields the other end.
 
-    The end closes with the block: ``serve`` then meets EOFError and returns, and is killed if it has not in 10 s.
+    When the context exits, the end closes: ``serve`` gets EOFError and should return; after 10 s it is killed.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)

@@ -1,4 +1,4 @@
-"""Whoever reads the answers, in a process of its own."""
+"""A client that reads answers in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Heard:
-    """One streamed answer: seconds of a clock that all processes share, and tokens by the server's own count.
+    """A streamed answer: seconds of a clock common to all processes, and tokens as counted by the server.
 
-    ``waited``: seconds from the request's arrival in the engine to its first token, as the engine says it.
+    ``waited``: seconds from the request's arrival in the engine to its first token, as reported by the engine.
     """
 
-    asked: float
-    first: float
-    last: float
+    asked: float  # when the request was sent
+    first: float  # when the first text arrived
+    last: float  # when the last text arrived
     tokens: int
-    pieces: int
+    pieces: int  # chunks with text
     waited: float | None
 
 
 class Client:
-    """Asks a server. Each call streams answers to all requests at once."""
+    """Sends requests to a server. Each call streams the answers to all requests at once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def ask(self, url: str, key: str, bodies: Sequence[dict[str, Any]]) -> list[Heard]:
-        """Raises BenchError: an answer failed."""
+        """Streams the answers. Raises BenchError if one failed."""
         self._connection.send((url, key, list(bodies)))
         answer = self._connection.recv()
         if isinstance(answer, str):
@@ -82,7 +82,7 @@ async def _one(http: httpx.AsyncClient, body: dict[str, Any]) -> tuple[Any, ...]
         async for piece in response.aiter_bytes():
             if b'"content":"' in piece.replace(b'"content":""', b""):
                 arrivals.append(time.perf_counter())
-            tail = (tail + piece)[-8192:]  # reading all of it would be work that the server has to wait for
+            tail = (tail + piece)[-8192:]  # reading all of it would delay the server
     lines = [line for line in tail.splitlines() if line.startswith(b"data: {") and line.endswith(b"}")]
     documents = [json.loads(line.removeprefix(b"data: ")) for line in lines]
     usage = next((found["usage"] for found in reversed(documents) if found.get("usage")), None)

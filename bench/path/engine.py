@@ -1,4 +1,4 @@
-"""The engine alone, in a process of its own and as a replica of the platform makes it."""
+"""The engine alone, in a process of its own, set up as in a replica of the platform."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from observability.metrics import Metrics
 
 
 class EngineAlone:
-    """Answers the same requests as the platform, with nothing around it."""
+    """Answers the same requests as the platform, with nothing around the engine."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def ask(self, bodies: Sequence[dict[str, Any]]) -> float:
-        """Tokens per second of all answers together, from the first token to the last one."""
+        """Tokens per second of all answers together, from the first token to the last."""
         self._connection.send(list(bodies))
         return float(self._connection.recv())
 

@@ -1,7 +1,7 @@
-"""Frames of the project's own code that an answer passes from the engine to the socket, in one process.
+"""Counts frames of the project's own code that run for an answer between the engine and the socket, in one process.
 
-The chain is that of a platform on Ray: replica, API, front. Ray's hops between them are calls here, since frames of
-other projects don't count. A generator or a coroutine that goes on counts as a frame, too.
+The chain is that of a platform on Ray: replica, API, front. Ray's hops between them are plain calls here, since frames
+of other projects don't count. Resuming a generator or coroutine counts as a frame too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ COUNTED = tuple(
 
 
 class Counter:
-    """Counts frames of the project that begin or go on, in all threads, while it is ``on``."""
+    """Counts frames of the project that start or resume, in all threads, while it is ``on``."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -69,7 +69,7 @@ class Counter:
 
 @contextmanager
 def counting() -> Iterator[Counter]:
-    """Threads that begin within the block are counted."""
+    """Counts in threads that start inside the context."""
     counter = Counter()
     threading.setprofile(counter)
     sys.setprofile(counter)
@@ -81,11 +81,11 @@ def counting() -> Iterator[Counter]:
 
 
 def frames_per_token(project: Path, body: dict[str, Any], interval_ms: int) -> float:
-    """Of one answer, between its first text and its last; counted in a process of its own.
+    """Frames per token of one answer, between its first text and its last; counted in a process of its own.
 
     Args:
-        project: whose policy guards completions.
-        body: of the request.
+        project: its policy guards completions.
+        body: body of the request.
         interval_ms: see ``model.config.ModelConfig.stream_interval_ms``.
 
     Raises:
@@ -123,7 +123,8 @@ async def _answered(settings: Settings, body: dict[str, Any], interval_ms: int, 
     server.start()
     try:
         app = _application(settings, server, loaded.name, engine.max_context)
-        await _asked(app, settings, {**body, "max_tokens": 2}, Counter())  # whatever is made once is made now
+        # A warm-up for everything that is created once.
+        await _asked(app, settings, {**body, "max_tokens": 2}, Counter())
         return await _asked(app, settings, body, counter)
     finally:
         server.close()
@@ -156,7 +157,7 @@ def _application(settings: Settings, server: ChatServer, name: str, context_leng
 
 
 class Handle:
-    """A deployment's handle whose calls stay in this process."""
+    """A deployment handle whose calls stay in this process."""
 
     def __init__(self, **methods: Callable[..., Any]) -> None:
         self._methods = methods
@@ -232,4 +233,4 @@ async def _asked(app: Any, settings: Settings, body: dict[str, Any], counter: Co
 
 
 async def _not_asked(_: str) -> Any:
-    raise AssertionError("nobody asks for it here")
+    raise AssertionError("not used in this measurement")

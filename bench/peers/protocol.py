@@ -1,8 +1,8 @@
-"""What peers are asked and how they answer, the same for every engine; it needs nothing beyond the standard library.
+"""Tasks and answers of peers, the same for every engine. Needs only the standard library.
 
-A peer is a script in an environment of its own. It loads its model once, then reads one JSON object a line and answers
-each with one. Times are in seconds, by the peer's own monotonic clock, so that pipes and JSON count for nobody.
-
+A peer is a script in an environment of its own. It loads its model once, then reads one JSON object per line and
+answers each with one. Times are in seconds, measured by the peer's own monotonic clock, so that pipes and JSON don't
+count.
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
 ========================================================  ===========================================================
@@ -40,34 +40,34 @@ Answer = dict[str, Any]
 Task = Mapping[str, Any]
 
 _ORDINARY = range(1_000, 40_000)
-"""Token ids that are ordinary words in the embedded model's vocabulary, and no special tokens."""
+"""Token ids of ordinary words in the embedded model's vocabulary, without special tokens."""
 
 
 class Engine(Protocol):
-    """What a peer's script makes of its options. Its other methods are the tasks of the table, by name."""
+    """Interface of a peer's script. Its other methods are the tasks of the table, by name."""
 
     def settings(self, task: Task) -> list[dict[str, Any]]:
-        """What may be varied for this task, as further arguments of its method; the first is taken untuned."""
+        """Settings to try for this task, as additional arguments of its method; the first is the default."""
         ...
 
 
 def prompt(seed: int, stream: int, tokens: int) -> list[int]:
-    """Ids of a prompt, another one for each seed and stream, the same for every engine."""
+    """Token ids of a prompt, different for each seed and stream, but the same for every engine."""
     return random.Random(1_000 * seed + stream).choices(_ORDINARY, k=tokens)
 
 
 def windows(tokens: Sequence[int], context: int) -> Iterator[Sequence[int]]:
-    """Windows of a text for its perplexity: they don't overlap, and a last one that isn't full is left out.
+    """Windows of a text for its perplexity, without overlap and without an incomplete last one.
 
-    Each is computed on its own, without a token before it, and every token but its first is scored. So an engine sees
-    at most ``context`` tokens, and all engines score the same ones.
+    Each is computed independently, without a token before it, and every token except its first is scored. So all
+    engines see at most ``context`` tokens and score the same ones.
     """
     for begin in range(0, len(tokens) - context + 1, context):
         yield tokens[begin : begin + context]
 
 
 def memory() -> Answer:
-    """Resident memory of this process and all below it, now and at most (Linux)."""
+    """Resident memory of this process and its descendants, present and peak (Linux)."""
     now = peak = 0
     for process in _family(os.getpid()):
         try:
@@ -88,14 +88,14 @@ def _family(process: int) -> Iterator[int]:
 
 
 class Desk:
-    """Answers one peer's tasks, and remembers what was quickest for which kind of task."""
+    """Answers a peer's tasks, and remembers the fastest settings for each kind of task."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._best: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def answer(self, task: Task) -> Answer:
-        """Never raises: what goes wrong is the answer."""
+        """Never raises: an error becomes the answer."""
         try:
             return self._tune(task["like"]) if task["task"] == "tune" else self._run(task, self._chosen(task))
         except Exception as error:
@@ -105,7 +105,7 @@ class Desk:
     def _tune(self, task: Task) -> Answer:
         tried = []
         for settings in self._engine.settings(task):
-            self._run(task, settings)  # what is allocated or compiled at first isn't counted
+            self._run(task, settings)  # a warm-up for allocation and compilation
             answer = self._run(task, settings)
             tried.append({**settings, "seconds": answer["seconds"]})
         quickest = min(range(len(tried)), key=lambda index: float(tried[index]["seconds"]))
@@ -121,7 +121,7 @@ class Desk:
             return memory()
         method = getattr(self._engine, str(name), None)
         if method is None or str(name).startswith("_"):
-            raise ValueError(f"no task is called {name}")
+            raise ValueError(f"unknown task {name}")
         arguments = {key: value for key, value in task.items() if key != "task"}
         return {**method(**arguments, **settings), **({"settings": dict(settings)} if settings else {})}
 
@@ -131,7 +131,7 @@ def _kind(task: Task) -> tuple[Any, ...]:
 
 
 def serve(load: Callable[[Mapping[str, Any]], Engine]) -> None:
-    """The whole of a peer's script: loads with the options of the command line, then answers until its input ends."""
+    """Main loop of a peer's script: loads with the options of the command line, then answers until its input ends."""
     answers = _own_stdout()
     began = time.perf_counter()
     desk = Desk(load(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
@@ -142,7 +142,7 @@ def serve(load: Callable[[Mapping[str, Any]], Engine]) -> None:
 
 
 def _own_stdout() -> TextIO:
-    # Libraries print what they like: from here on that goes to the log, and only answers to whoever asked.
+    # Libraries print to stdout: from here on that goes to the log, and only answers go to the caller.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers

@@ -1,8 +1,7 @@
-"""The Berkeley Function Calling Leaderboard as a judge: its cases, its simulated services and its own checkers.
+"""The Berkeley Function Calling Leaderboard as a judge: its cases, simulated services and checkers.
 
-It gives no answers, so it has tasks of its own. A call is ``{"name", "arguments"}`` with the arguments as JSON text, an
-answer ``{"calls", "text"}``, as they come from a chat completion.
-
+It has tasks of its own. A call is ``{"name", "arguments"}`` with the arguments as JSON text, an answer
+``{"calls", "text"}``, both as in a chat completion.
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
 ========================================================  ===========================================================
@@ -34,14 +33,14 @@ from bench.peers.protocol import Answer, Task, serve
 _MODEL = "flightloop"
 _UNKNOWN = {"name": "unknown_function", "arguments": "{}"}
 _MOST = 300
-"""Characters of a reason."""
+"""Longest reason, in characters."""
 
 Call = Mapping[str, str]
 Entry = dict[str, Any]
 
 
 class Handler:
-    """Reads answers as the package's own handler of OpenAI's protocol does, which would need OpenAI's client."""
+    """Reads answers like the package's own handler of OpenAI's protocol, which would need OpenAI's client."""
 
     def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> list[Any]:
         return [{name: json.loads(arguments) for name, arguments in call.items()} for call in result]
@@ -52,7 +51,7 @@ class Handler:
 
 
 class Judge:
-    """Methods are the tasks of the table."""
+    """The judge. Its methods are the tasks of the table."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         _stand_ins()
@@ -94,7 +93,7 @@ class Judge:
         try:
             written = self._handler.decode_execute(_said({"calls": _lawful(calls, entry)}), False)
         except ValueError:
-            return {"results": []}  # as the package has it: the turn ends
+            return {"results": []}  # as in the package: the turn ends
         results, _ = self._services.execute_multi_turn_func_call(
             written, entry["initial_config"], entry["involved_classes"], _MODEL, id,
         )  # fmt: skip
@@ -110,7 +109,7 @@ class Judge:
 
 
 def _stand_ins() -> None:
-    """What the checkers would import and don't use: every vendor's client, and what writes the leaderboard."""
+    """Replaces modules that the checkers import but don't use: every vendor's client, and the leaderboard's writer."""
     models = ModuleType("bfcl_eval.constants.model_config")
     models.MODEL_CONFIG_MAPPING = {_MODEL: SimpleNamespace(underscore_to_dot=True)}  # type: ignore[attr-defined]
     for module in (models, ModuleType("bfcl_eval.eval_checker.eval_runner_helper")):
@@ -119,7 +118,7 @@ def _stand_ins() -> None:
 
 @cache
 def _entries(category: str, hints: bool = False) -> dict[str, Entry]:
-    """Cases by id. With ``hints`` as models are given them, without as the checkers take them."""
+    """Cases by id. With ``hints`` in the form for models, otherwise in the form for the checkers."""
     load = import_module("bfcl_eval.utils").load_dataset_entry
     return {entry["id"]: entry for entry in load(category, include_language_specific_hint=hints)}
 
@@ -127,7 +126,7 @@ def _entries(category: str, hints: bool = False) -> dict[str, Entry]:
 @cache
 def _truths(category: str) -> dict[str, Any]:
     found = import_module("bfcl_eval.utils").load_ground_truth_entry(category)
-    # Some have ids in another form; the order is that of the cases.
+    # Some have ids in another form; their order is that of the cases.
     return {id: each["ground_truth"] for id, each in zip(_entries(category), found, strict=True)}
 
 
@@ -145,7 +144,7 @@ def _said(answer: Mapping[str, Any]) -> Any:
 
 
 def _lawful(calls: Sequence[Call], entry: Entry) -> list[Call]:
-    """The package evaluates calls as Python, with names as they come: none but known ones may get there."""
+    """Only calls of known names: the package evaluates calls as Python, so no other name may reach it."""
     known = {function["name"] for function in entry["function"]}
     return [call if call["name"] in known and _named_well(call["arguments"]) else _UNKNOWN for call in calls]
 
@@ -154,7 +153,7 @@ def _named_well(arguments: str) -> bool:
     try:
         given = json.loads(arguments)
     except ValueError:
-        return True  # never gets as far
+        return True  # never reached
     return isinstance(given, dict) and all(name.isidentifier() for name in given)
 
 

@@ -1,8 +1,8 @@
-"""A plain loop on DBOS (`bench.peers.stepping`), one mode, ``durable``.
+"""A plain loop on DBOS (`bench.peers.stepping`), with one mode, ``durable``.
 
-The loop is a workflow, each of the model's answers and each call of the tool a step of it. Its database is SQLite in
-WAL mode, with SQLite's default of synchronous=FULL; DBOS by itself would leave the older kind of log, which costs more.
-It keeps what steps return, not messages: the loop's history is in memory.
+The loop is a workflow; each answer of the model and each tool call is a step. Its database is SQLite in WAL mode with
+SQLite's default synchronous=FULL; DBOS would use the rollback journal, which is slower. DBOS stores results of steps,
+not messages, so the loop's history is in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _orders = Orders()
 
 @DBOS.step()
 async def ask(step: int) -> dict[str, Any]:
-    """A model that takes no time."""
+    """A model that answers at once."""
     calls = [{"name": TOOL, "arguments": {ARGUMENT: number}} for number in _load.numbers(step)]
     return {"role": "assistant", "content": "" if calls else ANSWER, "calls": calls}
 

@@ -1,6 +1,6 @@
-"""A peer without a model, for trying the protocol: its figures are counted, not measured.
+"""A peer without a model, to test the protocol: its figures are computed, not measured.
 
-Options: ``broken``: it fails while it loads.
+Options: ``broken``: fail while loading.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from bench.peers.protocol import Answer, Task, prompt, serve, windows
 
 
 class Fake:
-    """Answers with numbers that follow from the task alone."""
+    """Answers with numbers that depend only on the task."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        print("loading", file=sys.stdout)  # what libraries print there must not be taken for an answer
+        print("loading", file=sys.stdout)  # output of libraries on stdout must not be taken for an answer
         if options.get("broken"):
             raise RuntimeError("it is broken")
         self._options = dict(options)
@@ -36,7 +36,7 @@ class Fake:
         raise ValueError("no prefill here")
 
     def perplexity(self, tokens: Sequence[int], context: int) -> Answer:
-        """Of a model that finds each of two tokens as likely as the other."""
+        """Perplexity of a model that gives two tokens the same probability."""
         count = sum(len(window) - 1 for window in windows(tokens, context))
         return {"nll": 0.6931471805599453 * count, "count": count, "seconds": 0.0}
 

@@ -1,7 +1,7 @@
-"""A judge with four invented cases, for trying what `bench.peers.run_bfcl` is for without its package.
+"""A judge with four invented cases, to test the use of `bench.peers.run_bfcl` without its package.
 
-``simple_python`` wants ``add(a=1, b=2)``, then ``add(a=3, b=4)``; ``irrelevance`` nothing; ``multi_turn_base`` that its
-counter is brought to 1 in the first turn and to 3 in the second, by ``add(a=…)``.
+``simple_python`` expects ``add(a=1, b=2)``, then ``add(a=3, b=4)``; ``irrelevance`` expects no call;
+``multi_turn_base`` expects its counter to be 1 after the first turn and 3 after the second, by ``add(a=…)``.
 """
 
 from __future__ import annotations

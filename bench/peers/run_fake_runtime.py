@@ -1,8 +1,8 @@
-"""An agent runtime without runs, to try what runtimes are asked: what a step costs follows from the mode alone.
+"""An agent runtime without runs, to test the measurements: the cost of a step depends only on the mode.
 
-A millisecond ``durable``, two ``keyed``, five ``sync``, four ``async``, half a one in ``memory``, three ``guarded``;
-waiting takes as long as computing. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion
-to the run's length, and have no memory for more than 100 steps.
+One millisecond ``durable``, two ``keyed``, five ``sync``, four ``async``, half a one ``memory``, three ``guarded``,
+both as CPU and as wall-clock time. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion
+to the run's length, and fail beyond 100 steps.
 """
 
 from __future__ import annotations

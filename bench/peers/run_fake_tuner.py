@@ -1,7 +1,7 @@
-"""A trainer without a model, to try what trainers are asked: a token takes a millisecond, or as the options have it.
+"""A trainer without a model, to test the measurements: a token takes a millisecond, depending on the options.
 
-It is half of that if ``compiled``, twice if ``scored`` is ``all``, three times with ``recompute``. ``trained``:
-``everything`` is more than it has memory for.
+Half of that if ``compiled``, twice if ``scored`` is ``all``, three times with ``recompute``. ``trained`` =
+``everything`` fails for lack of memory.
 """
 
 from __future__ import annotations

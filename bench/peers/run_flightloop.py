@@ -9,9 +9,8 @@ mode         what it runs with
 ``guarded``  as ``durable``, with the default policy, traces written to files, metrics and the projection of the journal
 ===========  =======================================================================================================
 
-The tool runs in this process, as peers run theirs, not in a host of its own. All else is what ``python -m agent
-worker`` does: claims, leases, fences, the poll for interrupts, the garbage collector as
-`agent.serve.garbage_collection` sets it.
+The tool runs in this process, as in the peers, not in a tool host. Everything else is what ``python -m agent worker``
+does: claims, leases, fences, polling for interrupts, garbage collection as set by `agent.serve.garbage_collection`.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ from flightloop.verdicts import Action
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy
-from guardrails.types import GuardContext, Ruling, Subject
+from guardrails.types import Checked, GuardContext, Ruling
 from observability.aggregator import Aggregator
 from observability.config import ObservabilityConfig, TracingConfig
 from observability.metrics import Metrics
@@ -64,7 +63,7 @@ UNBOUNDED = Limits(steps=1000, tokens=10**9, seconds=3600)
 
 
 class Flightloop:
-    """Modes are those of the table."""
+    """Our runtime. Modes are those of the table."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         only_warnings()
@@ -113,7 +112,7 @@ async def _steps(folder: Path, mode: str, load: Load) -> Answer:
 
 
 async def _run(journal: StoreJournal, model: Instant) -> str:
-    """One run, from its creation to its end. Nobody looks at it before the model has answered."""
+    """Runs once, from creation to end. Nothing reads the run before the model has answered."""
     model.answered.clear()
     wanted = {"agent": AGENT, "session_id": new_id("session"), "input": QUESTION, "budget": UNBOUNDED.budget()}
     run = (await journal.create(RunCreated.model_validate(wanted))).run
@@ -125,7 +124,7 @@ async def _run(journal: StoreJournal, model: Instant) -> str:
 
 
 class Instant:
-    """A model that takes no time: its answers are made before it is asked."""
+    """A model that answers at once: its answers are prepared in advance."""
 
     capabilities = Capabilities()
 
@@ -148,13 +147,13 @@ class Instant:
 
 
 class Ungated:
-    """A guard that lets everything through and has no verdicts."""
+    """A guard that permits everything and has no verdicts."""
 
     policy = default_policy()
 
-    async def check(self, subject: Subject) -> Ruling:
-        arguments = subject.call.arguments if subject.call else None
-        return Ruling(Action.ALLOW, subject.text, arguments, (), "", subject.context.tainted)
+    async def check(self, checked: Checked) -> Ruling:
+        arguments = checked.call.arguments if checked.call else None
+        return Ruling(Action.ALLOW, checked.text, arguments, (), "", checked.context.tainted)
 
     async def narrow(
         self, tools: Sequence[ToolDef], context: GuardContext, writes: frozenset[str] = frozenset()
@@ -202,7 +201,7 @@ def _unseen(model: Instant) -> tuple[ChatModel, Tracing]:
 
 @asynccontextmanager
 async def _observed(folder: Path, journal: StoreJournal, model: Instant) -> AsyncIterator[tuple[ChatModel, Tracing]]:
-    """What observes a run in a deployment: traces, metrics, the figures that the journal's projection keeps."""
+    """Observers of a run in a deployment: traces, metrics, and the journal's projection."""
     config = ObservabilityConfig(tracing=TracingConfig(directory=folder / "traces"))
     metrics, provider = Metrics("worker"), setup(config.tracing)
     projecting = asyncio.create_task(Projector(journal, config, Aggregator(config.expiry_s).ingest, metrics).run())

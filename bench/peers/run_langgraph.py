@@ -1,4 +1,4 @@
-"""LangGraph's ready-made agent (`bench.peers.stepping`), its state kept by its own savers.
+"""LangGraph's prebuilt agent (`bench.peers.stepping`), with its own savers for the state.
 
 =========  =========================================================================================================
 mode       what it runs with
@@ -35,7 +35,7 @@ FIRST = 2
 
 
 class Instant(BaseChatModel):
-    """A model that takes no time."""
+    """A model that answers at once."""
 
     load: Any
 
@@ -59,7 +59,7 @@ class Instant(BaseChatModel):
 
 
 class LangGraph:
-    """Modes are those of the table."""
+    """LangGraph. Modes are those of the table."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._folder = Path(options["folder"])

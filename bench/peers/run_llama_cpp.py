@@ -1,9 +1,9 @@
 """llama.cpp as a peer, through llama-cpp-python's bindings of its C interface.
 
-Options: ``model``, a GGUF file; ``threads``. Many streams are one batch with a sequence each, as its own server does.
-Tuned per kind of task: flash attention on or off, one KV buffer for all streams or one each, tokens of a micro-batch.
-A grammar is asked about the likeliest token alone, then about the 64 likeliest, and only then about all: the answer is
-the same greedy one, and much cheaper than what its sampler chain does.
+Options: ``model``, a GGUF file; ``threads``. Streams are sequences of one batch, as in its own server. Tuned per kind
+of task: flash attention on or off, one KV buffer for all streams or one each, tokens of a micro-batch. A grammar first
+checks the likeliest token, then the 64 likeliest, and only then all tokens: the greedy answer is the same, and it is
+much cheaper than its sampler chain.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CANDIDATES = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float3
 _LIKELY = 64
 
 Entry = tuple[int, int, int, bool]
-"""Token, position, stream, whether its logits are wanted."""
+"""Token, position, stream, and whether its logits are needed."""
 
 
 class Context:
-    """One llama_context: the KV cache of ``streams`` sequences of at most ``positions`` tokens."""
+    """A llama_context: the KV cache of ``streams`` sequences of at most ``positions`` tokens."""
 
     def __init__(self, model: Any, threads: int, streams: int, positions: int, settings: Mapping[str, Any]) -> None:
         parameters = lib.llama_context_default_params()
@@ -46,7 +46,7 @@ class Context:
         parameters.no_perf = True
         self._context = lib.llama_init_from_model(model, parameters)
         if not self._context:
-            raise RuntimeError("llama.cpp made no context")
+            raise RuntimeError("llama.cpp did not create a context")
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(_BATCH, 0, 1)
         self._vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
@@ -59,13 +59,13 @@ class Context:
         lib.llama_memory_clear(self._memory, False)
 
     def copy(self, source: int, streams: int) -> None:
-        """What the first sequence holds, for all others as well."""
+        """Copies the content of the first sequence to all others."""
         for stream in range(streams):
             if stream != source:
                 lib.llama_memory_seq_cp(self._memory, source, stream, -1, -1)
 
     def run(self, entries: Sequence[Entry]) -> NDArray[np.float32]:
-        """(wanted, V) logits, valid until the next call where the entries fit one batch."""
+        """(wanted, V) logits, valid until the next call if the entries fit into one batch."""
         parts = [self._run(entries[begin : begin + _BATCH]) for begin in range(0, len(entries), _BATCH)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -88,7 +88,7 @@ class Context:
 
 
 class LlamaCpp:
-    """The engine of the tasks in `bench.peers.protocol`."""
+    """Engine for the tasks in `bench.peers.protocol`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         lib.llama_backend_init()
@@ -166,7 +166,7 @@ class LlamaCpp:
                 call.close()
 
     def _context(self, streams: int, positions: int, settings: Mapping[str, Any]) -> Context:
-        """An empty one; the last is kept, as making one takes a while."""
+        """An empty context. The last one is reused, as creating one takes a while."""
         key = (streams, positions, tuple(sorted(settings.items())))
         if self._kept is None or self._kept[0] != key:
             if self._kept is not None:
@@ -178,7 +178,7 @@ class LlamaCpp:
 
 
 class Call:
-    """One request that is forced into its schema."""
+    """A request whose answer is constrained by its schema."""
 
     def __init__(self, vocabulary: Any, stream: int, request: Mapping[str, Any]) -> None:
         self.stream, self.prompt, self.most = stream, list(request["prompt"]), int(request["most"])
@@ -188,13 +188,13 @@ class Call:
         grammar = llama_grammar.json_schema_to_gbnf(json.dumps(request["schema"]))
         self._grammar = lib.llama_sampler_init_grammar(vocabulary, grammar.encode(), b"root")
         if not self._grammar:
-            raise RuntimeError("llama.cpp refuses the grammar of a schema")
+            raise RuntimeError("llama.cpp rejects the grammar of a schema")
 
     def close(self) -> None:
         lib.llama_sampler_free(self._grammar)
 
     def take(self, logits: NDArray[np.float32]) -> None:
-        """The likeliest token that the grammar allows."""
+        """Takes the likeliest token that the grammar accepts."""
         token = self._allowed(logits, np.array([logits.argmax()]))
         if token is None:
             token = self._allowed(logits, np.argpartition(logits, -_LIKELY)[-_LIKELY:])
@@ -219,7 +219,7 @@ class Call:
 
 
 def _answer_all(context: Context, calls: Sequence[Call]) -> None:
-    # What all prompts begin with is computed once; of each, at least its last token is left.
+    # The common prefix is computed once; at least the last token of each prompt is left.
     columns = zip(*(call.prompt[:-1] for call in calls), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
     if shared:
@@ -243,7 +243,7 @@ def _answer_all(context: Context, calls: Sequence[Call]) -> None:
 
 
 def _first(context: Context, ids: Sequence[int], begin: int) -> float:
-    """Seconds until the token after these is known."""
+    """Seconds until the next token is known."""
     began = time.perf_counter()
     last = len(ids) - 1
     logits = context.run([(token, begin + index, 0, index == last) for index, token in enumerate(ids)])
@@ -252,7 +252,7 @@ def _first(context: Context, ids: Sequence[int], begin: int) -> float:
 
 
 def _nll(logits: NDArray[np.float32], targets: NDArray[Any]) -> float:
-    """Nats, summed; in slices that stay in the processor's cache."""
+    """Sum in nats, computed in slices that stay in the processor's cache."""
     total = 0.0
     for begin in range(0, len(targets), 64):
         rows = logits[begin : begin + 64]

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK (`bench.peers.stepping`), its tracing off. It keeps nothing by itself: one mode, ``memory``."""
+"""The OpenAI Agents SDK (`bench.peers.stepping`) without tracing. It stores nothing, so the only mode is ``memory``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, QUESTION, TOOL,
 
 
 class Instant(Model):
-    """A model that takes no time. The library's own stand-in copies the whole history at each step."""
+    """A model that answers at once. The library's own fake copies the whole history at each step."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

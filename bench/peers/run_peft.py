@@ -1,12 +1,12 @@
 """Hugging Face transformers and peft as a trainer (`bench.peers.training`), in the environment of transformers.
 
-Options beside those of all: ``model``, a checkpoint folder; ``trained``, ``adapters`` (LoRA, Hu et al., 2021, on all
-projections of all layers; the base in bfloat16, the adapters in float32) or ``everything`` (all parameters, in
-float32); ``scored``, which rows reach the output layer: ``answers``, those whose next token is learned, or ``all``, as
-the library's own loss has it; ``compiled``, whether layers are.
+Additional options: ``model``, a checkpoint folder; ``trained``: ``adapters`` (LoRA, Hu et al., 2021, on all projections
+of all layers; the base in bfloat16, the adapters in float32) or ``everything`` (all parameters, in float32);
+``scored``, the rows that reach the output layer: ``answers``, those whose next token is learned, or ``all``, as in the
+library's own loss; ``compiled``: compile the layers.
 
-Rows are padded at their right end to the longest of a batch. With ``answers`` no mask is built: in causal attention
-nothing sees what stands to the right of it. Products are in bfloat16.
+Rows are padded at the right to the longest of a batch. With ``answers`` there is no mask: in causal attention nothing
+sees what is to the right. Products are in bfloat16.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from bench.peers.protocol import Answer, Task, serve
 from bench.peers.training import Lesson, by_length, read
 
 RANK = 32
-"""9.8 M parameters of SmolLM2-135M, nearly what our experts have (10.1 M)."""
+"""9.8 M parameters of SmolLM2-135M, about as many as our experts have (10.1 M)."""
 LEARNING_RATE, DECAY, CLIP = 1e-4, 0.01, 1.0
 _NOT_SCORED = -100
 
 
 class Peft:
-    """The trainer of the tasks in `bench.peers.training`."""
+    """Trainer for the tasks in `bench.peers.training`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         torch.set_num_threads(int(options.get("threads") or os.cpu_count() or 1))
@@ -72,7 +72,7 @@ class Peft:
         return {"seconds": time.perf_counter() - began, "tokens": tokens, "padded": padded, "loss": loss}
 
     def _loaded(self, folder: Path) -> Any:
-        """The causal model; with adapters, these are in its layers and alone are trained."""
+        """The causal model; with adapters, only these are trained."""
         dtype = torch.bfloat16 if self._adapted else torch.float32
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
         if self._adapted:
@@ -108,7 +108,7 @@ class Peft:
 
 
 def _padded(batch: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
-    """Token ids (S, T), and which are learned (S, T)."""
+    """Token ids (S, T), and which of them are learned (S, T)."""
     width = max(map(len, batch))
     tokens = [[*lesson.tokens, *[0] * (width - len(lesson))] for lesson in batch]
     learned = [[*lesson.learned, *[False] * (width - len(lesson))] for lesson in batch]

@@ -1,4 +1,4 @@
-"""Pydantic AI's agent (`bench.peers.stepping`). It keeps nothing by itself: there is one mode, ``memory``."""
+"""Pydantic AI's agent (`bench.peers.stepping`). It stores nothing, so the only mode is ``memory``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.peers.stepping import ANSWER, ARGUMENT, DESCRIPTION, INSTRUCTIONS, MO
 
 
 class Instant(Model):
-    """A model that takes no time. The library's own stand-in counts the words of the whole history at each step."""
+    """A model that answers at once. The library's own fake counts the words of the whole history at each step."""
 
     def __init__(self, load: Load) -> None:
         super().__init__()

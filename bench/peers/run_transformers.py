@@ -1,8 +1,8 @@
 """Hugging Face transformers as a peer.
 
-Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16). It is driven as its own ``generate`` does,
-without what that spends on choosing tokens: a forward pass over the prompts, then one for each further token with its
-cache of keys and values. Tuned per kind of task, for a mixture of experts: which of its implementations computes them.
+Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16). It is driven like its own ``generate``, but
+without the cost of its token selection: a forward pass over the prompts, then one per further token with its KV cache.
+Tuned per kind of task, for a mixture of experts: the implementation of the experts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.peers.protocol import Answer, Task, prompt, serve, windows
 
 
 class Transformers:
-    """The engine of the tasks in `bench.peers.protocol`."""
+    """Engine for the tasks in `bench.peers.protocol`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         torch.set_num_threads(int(options.get("threads") or os.cpu_count() or 1))
@@ -34,7 +34,7 @@ class Transformers:
     def settings(self, task: Task) -> list[dict[str, Any]]:
         if not self._mixture:
             return [{}]
-        # batched_mm copies the experts' weights for every token, which a long prompt has no memory for.
+        # batched_mm copies the experts' weights for every token, which takes too much memory for a long prompt.
         ways = ["grouped_mm", "eager", *(["batched_mm"] if task["task"] == "decode" else [])]
         return [{"experts": way} for way in ways]
 
@@ -87,7 +87,7 @@ class Transformers:
         return {"nll": nll, "count": count, "seconds": time.perf_counter() - began}
 
     def _next(self, ids: Any, cache: Any) -> tuple[torch.Tensor, Any]:
-        """(S, 1) the likeliest tokens after these, and the cache that holds them."""
+        """(S, 1) the likeliest next tokens, and the cache that contains the given ones."""
         answer = self._model(torch.as_tensor(ids), past_key_values=cache, use_cache=True, logits_to_keep=1)
         return answer.logits[:, -1].argmax(-1, keepdim=True), answer.past_key_values
 

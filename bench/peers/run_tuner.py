@@ -1,7 +1,7 @@
-"""Our tuner as a trainer (`bench.peers.training`), in our own environment: the embedded model's routed experts.
+"""Our tuner as a trainer (`bench.peers.training`), in our own environment: trains the embedded model's routed experts.
 
-It is driven by ``Tuner.fit``, as its command drives it. Counted is all that a step takes, its line in the history
-included; the files that a tuning ends with are not.
+It runs ``Tuner.fit``, like its command. The time includes everything in a step, even its line in the history, but not
+the final files.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from model.weights.load import load_model
 
 
 class OurTuner:
-    """The trainer of the tasks in `bench.peers.training`.
+    """Trainer for the tasks in `bench.peers.training`.
 
     Args:
         options: those of all trainers.
-        base: trained in the place of the embedded model, and not compiled.
+        base: trained in place of the embedded model, without compilation.
     """
 
     def __init__(self, options: Mapping[str, Any], base: Decoder | None = None) -> None:

@@ -1,14 +1,13 @@
-"""vLLM's build for processors as a peer.
+"""vLLM's CPU build as a peer.
 
 Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16); ``prefix_caching`` (false); ``streams``
-(32), most requests at once; ``positions`` (8192), the longest context; ``batch`` (4096), most tokens of a step;
-``kv_gib`` (1), memory of the KV cache: 46,000 tokens of the embedded model a GiB; ``eager`` (false): nothing is
-compiled; ``grammar`` (guidance) or xgrammar, what forces an answer into its schema.
+(32), most parallel requests; ``positions`` (8192), the longest context; ``batch`` (4096), most tokens per step;
+``kv_gib`` (1), memory of the KV cache: 46,000 tokens of the embedded model per GiB; ``eager`` (false): no compilation;
+``grammar``: guidance (default) or xgrammar, the library that enforces schemas.
 
-It runs in one process, since three of them would share the cores with its own threads, with the libraries preloaded
-that vLLM's documentation asks for (Intel's OpenMP from the environment; tcmalloc where the system has it) and one
-thread a core, bound. A first start compiles for a minute; later ones take that from
-vLLM's cache.
+It runs in one process, since its three processes would compete for cores with its own threads. It preloads the
+libraries that vLLM's documentation recommends (Intel's OpenMP from the environment; tcmalloc if installed) and binds
+one thread to each core. A first start compiles for a minute; later ones use vLLM's cache.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from bench.peers.protocol import Answer, Task, prompt, serve, windows
 
 
 def prepare(options: Mapping[str, Any]) -> None:
-    """Starts this process anew with what must be set before Python starts, unless that has been done."""
+    """Restarts this process with settings that must precede the start of Python, unless they are set."""
     threads = int(options.get("threads") or len(os.sched_getaffinity(0)))
     if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
         return
@@ -40,7 +39,7 @@ def prepare(options: Mapping[str, Any]) -> None:
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
         VLLM_CPU_OMP_THREADS_BIND=cores,
         VLLM_CPU_KVCACHE_SPACE=str(options.get("kv_gib", 1)),
-        VLLM_USE_AOT_COMPILE="0",  # with this release it compiles anew at every start, as what it kept fails to load
+        VLLM_USE_AOT_COMPILE="0",  # this release would recompile at every start, since its cached result fails to load
         VLLM_NO_USAGE_STATS="1",
         LD_PRELOAD=":".join(preloaded),
         OMP_NUM_THREADS=str(threads),
@@ -53,10 +52,10 @@ def prepare(options: Mapping[str, Any]) -> None:
 
 
 class Vllm:
-    """The engine of the tasks in `bench.peers.protocol`."""
+    """Engine for the tasks in `bench.peers.protocol`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        # Only now: it reads the environment while it is imported.
+        # Imported here, since it reads the environment on import.
         import vllm  # type: ignore[import-not-found, unused-ignore]
         from vllm.sampling_params import StructuredOutputsParams  # type: ignore[import-not-found, unused-ignore]
 
@@ -71,7 +70,7 @@ class Vllm:
             max_num_batched_tokens=int(options.get("batch", 4096)),
             enable_prefix_caching=bool(options.get("prefix_caching", False)),
             enforce_eager=bool(options.get("eager", False)),
-            # Whitespace between a value and the next only costs tokens.
+            # Whitespace between values only costs tokens.
             structured_outputs_config={"backend": options.get("grammar", "guidance"), "disable_any_whitespace": True},
             disable_log_stats=True,
             seed=0,
@@ -79,7 +78,7 @@ class Vllm:
         self._engine = self._llm.llm_engine
 
     def settings(self, task: Task) -> list[dict[str, Any]]:
-        return [{}]  # what could be varied is fixed when it loads
+        return [{}]  # all of its settings are fixed at loading
 
     def about(self) -> Answer:
         import torch
@@ -147,7 +146,7 @@ class Vllm:
         self._engine.add_request(str(next(self._names)), {"prompt_token_ids": list(ids)}, given)
 
     def _step(self) -> dict[str, int]:
-        """One step; how many tokens each request that it concerned now has."""
+        """Runs a step. Returns the present number of tokens of each request in it."""
         return {output.request_id: len(output.outputs[0].token_ids) for output in self._engine.step()}
 
     def _first(self, ids: Sequence[int]) -> float:

@@ -1,8 +1,8 @@
-"""Two random models of the same size, one a mixture of experts and one dense, as config.json describes them.
+"""Two random models of the same size, a mixture of experts and a dense one, as config.json describes them.
 
-The mixture is an OLMoE of 64 experts of which each token takes 4: 512 million parameters, 182 million of them (36 %)
-active. The dense llama has one feed-forward as wide as all experts together, so that both have the same matrices to
-keep (511 million parameters) and only the mixture can leave most of them unread.
+The mixture is an OLMoE of 64 experts, 4 of them active per token: 512 million parameters, 182 million (36 %) active.
+The dense llama has one feed-forward as wide as all experts together. So both store the same amount of weights (511
+million parameters in the dense one), but only the mixture can leave most of them unread.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ DENSE: Mapping[str, Any] = {
     "model_type": "llama",
     "intermediate_size": 64 * 128,
 }
-"""As many parameters, all of them active."""
+"""The same number of parameters, all active."""
 
 
 def parameters(settings: Mapping[str, Any]) -> tuple[int, int]:
-    """All parameters, and those that one token goes through (its embedding counted like the output projection)."""
+    """Numbers of all parameters and of those active per token (the embedding counts like the output projection)."""
     width, layers = settings["hidden_size"], settings["num_hidden_layers"]
     experts, active = settings.get("num_experts", 1), settings.get("num_experts_per_tok", 1)
     heads, kv_heads = settings["num_attention_heads"], settings["num_key_value_heads"]

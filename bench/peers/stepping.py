@@ -1,17 +1,16 @@
-"""What agent runtimes are asked, and the run that all of them take; it needs nothing beyond the standard library.
+"""Tasks of agent runtimes, and the run that all of them perform. Needs only the standard library.
 
-A runtime is a script like every peer (`bench.peers.protocol`). Ours is one, too, so that time is taken the same way.
-All know the option ``folder``, where databases go, and the tasks
-
+A runtime is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time is measured the same way.
+All support the option ``folder`` for databases, and the tasks
 ========================  ==========================================================================================
 ``about``                 ``version``
 ``steps``, mode, runs,    ``cpu_seconds``, of all the process's threads; ``seconds``; ``steps`` taken; ``bytes`` that
 steps, calls              the database has grown by, 0 without one. One run after the other, all in one new database
 ========================  ==========================================================================================
 
-A run has as many ``steps``: in each but the last the model calls a tool ``calls`` times at once, in the last it
-answers. The model is instant, and what it says follows from the number of the step alone. The tool is a coroutine in
-the runtime's own process. What is made once for many runs (schemas, agents, connections) is made before the clock.
+A run has ``steps`` steps: in each but the last, the model makes ``calls`` parallel calls of a tool; in the last it
+answers. The model answers at once, and its answers depend only on the number of the step. The tool is a coroutine in
+the runtime's own process. Everything shared by many runs (schemas, agents, connections) is created before the timing.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ MODEL = "instant"
 
 @dataclass(frozen=True)
 class Load:
-    """So many runs of so many steps, with so many calls in each step but the last."""
+    """Number of runs, of steps per run, and of calls per step except the last."""
 
     runs: int
     steps: int
     calls: int
 
     def numbers(self, step: int) -> range:
-        """Arguments of the calls of a step, counted from 0; none where the model answers."""
+        """Arguments of the calls of a step, counted from 0; empty if the model answers."""
         return range(step * self.calls, (step + 1) * self.calls) if step < self.steps - 1 else range(0)
 
 
 class Orders:
-    """The tool, and how often it was called."""
+    """The tool, with the number of its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -60,31 +59,31 @@ class Orders:
 
 
 async def timed(load: Load, run: Callable[[], Awaitable[str]], orders: Orders, database: Path | None = None) -> Answer:
-    """Takes the runs and the time.
+    """Performs and times the runs.
 
     Args:
-        load: what is asked.
-        run: takes one run and returns its answer.
+        load: the number of runs and their size.
+        run: performs one run and returns its answer.
         orders: the tool that the runs call.
-        database: a SQLite file that they write.
+        database: SQLite file that they write.
 
     Raises:
-        RuntimeError: a run did less than it should have.
+        RuntimeError: a run did less than requested.
     """
     before, called = _bytes(database), orders.calls
-    gc.collect()  # what was left by others isn't counted
+    gc.collect()  # garbage of earlier work doesn't count
     wall, cpu = time.perf_counter(), time.process_time()
     answers = [await run() for _ in range(load.runs)]
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     called = orders.calls - called
     if set(answers) != {ANSWER} or called != load.runs * (load.steps - 1) * load.calls:
-        raise RuntimeError(f"{called} calls and then {answers[-1]!r} are not the run that was asked for")
+        raise RuntimeError(f"{called} calls and then {answers[-1]!r} are not what was requested")
     steps, grown = load.runs * load.steps, _bytes(database) - before
     return {"cpu_seconds": cpu_seconds, "seconds": seconds, "steps": steps, "bytes": grown}
 
 
 def _bytes(database: Path | None) -> int:
-    """Of the pages in use, once what stands in the log beside the file is in it."""
+    """Bytes of the pages in use, after a checkpoint of the write-ahead log."""
     if database is None:
         return 0
     with closing(sqlite3.connect(database)) as connection:

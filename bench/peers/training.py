@@ -1,9 +1,8 @@
-"""What trainers are asked, and the rows that they learn from; it needs nothing beyond the standard library.
+"""Tasks of trainers, and the rows that they train on. Needs only the standard library.
 
-A trainer is a script like every peer (`bench.peers.protocol`). Ours is one, too, so that times and memory are taken the
-same way. All know the options ``rows``, a file that `write` made; ``threads``; ``step_tokens``, the most tokens of one
-step; ``recompute``, whether layers are computed again for their gradients; and the tasks
-
+A trainer is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time and memory are measured
+the same way. All support the options ``rows``, a file made by `write`; ``threads``; ``step_tokens``, most tokens per
+step; ``recompute``: recompute layers for their gradients; and the tasks
 ========================  ==========================================================================================
 ``about``                 ``version``; ``trained``, how many parameters
 ``memory``                ``rss``, ``peak``: bytes of the process and its children
@@ -24,7 +23,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Lesson:
-    """One row: its token ids, and for each whether it is learned."""
+    """A row: its token ids, and for each whether it is learned."""
 
     tokens: Sequence[int]
     learned: Sequence[bool]
@@ -34,20 +33,19 @@ class Lesson:
 
 
 def write(path: Path, lessons: Iterable[Lesson]) -> None:
-    """Writes rows, a JSON object a line."""
+    """Writes rows, one JSON object per line."""
     path.write_text("".join(json.dumps(asdict(lesson)) + "\n" for lesson in lessons))
 
 
 def read(path: Path) -> list[Lesson]:
-    """The rows of a file."""
+    """Reads the rows of a file."""
     return [Lesson(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def by_length(lessons: Sequence[Lesson], tokens: int, seed: int) -> list[list[Lesson]]:
-    """Batches of up to ``tokens`` tokens, padding not counted, whose rows are about as long as each other.
+    """Batches of up to ``tokens`` tokens, without padding, of rows with similar lengths.
 
-    So little has to be padded. The batches come in a random order that ``seed`` decides; a longer row is a batch of its
-    own.
+    So little padding is needed. The order of the batches is random by ``seed``; a longer row is a batch of its own.
     """
     found: list[list[Lesson]] = []
     batch: list[Lesson] = []

@@ -1,1 +1,1 @@
-"""tau2-bench's retail tasks, played by a customer who follows a script: not that benchmark's official setting."""
+"""tau2-bench's retail tasks with a scripted customer: not that benchmark's official setting."""

@@ -1,4 +1,4 @@
-"""The tools that change the shop, by the names and arguments that tau2-bench's tasks call."""
+"""Tools that change the shop, with the names and arguments in tau2-bench's tasks."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def transfer_to_human_agents(
 
 
 def _write(context: ToolContext, change: Callable[..., Document], *arguments: Any) -> Document:
-    """One transaction with its receipt: a call that is repeated after a crash happens once."""
+    """Runs one transaction with a receipt, so that a call repeated after a crash takes effect once."""
 
     def effect(database: sqlite3.Connection) -> Document:
         return change(Shop(database), *arguments)

@@ -1,7 +1,7 @@
-"""What the tools that write do to the shop. Each returns the document that changed.
+"""Effects of the writing tools on the shop. Each returns the changed document.
 
 The rules are those of the policy, and the fields those of tau2-bench's database, so that its right actions lead to the
-end state that a task is judged by.
+expected end state of a task.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from flightloop.tool import ToolRefused
 
 PENDING, DELIVERED = "pending", "delivered"
 CHANGED = "pending (item modified)"
-"""Items can be changed once; where the order goes and what pays for it can be changed still."""
+"""Items can be changed once; address and payment can still be changed afterwards."""
 
 
 def cancel(shop: Shop, order_id: str, reason: str) -> Document:
-    """Everything that was paid goes back to where it came from."""
+    """Refunds every payment to its method."""
     order = shop.order(order_id)
     forbid_unless(order, PENDING, "cancelled")
     for method_id, amount in _paid(order).items():
@@ -43,7 +43,7 @@ def send_elsewhere(shop: Shop, order_id: str, address: Document) -> Document:
 def change_items(
     shop: Shop, order_id: str, item_ids: Sequence[str], new_item_ids: Sequence[str], method_id: str
 ) -> Document:
-    """The difference is paid or paid back at once."""
+    """The price difference is paid or refunded at once."""
     order = shop.order(order_id)
     forbid_unless(order, PENDING, "given other items")
     swaps = shop.swaps(order, item_ids, new_item_ids)
@@ -57,7 +57,7 @@ def change_items(
 
 
 def pay_otherwise(shop: Shop, order_id: str, method_id: str) -> Document:
-    """The whole order is paid by another method, and the first one gets its money back."""
+    """Pays the whole order by another method, and refunds the first one."""
     order = shop.order(order_id)
     _forbid_unless_open(order, "paid otherwise")
     if len(order["payment_history"]) != 1:
@@ -77,7 +77,7 @@ def pay_otherwise(shop: Shop, order_id: str, method_id: str) -> Document:
 
 
 def give_back(shop: Shop, order_id: str, item_ids: Sequence[str], method_id: str) -> Document:
-    """The refund is only asked for: it comes once the items are back."""
+    """Requests a return. The refund comes once the items are back."""
     order = shop.order(order_id)
     forbid_unless(order, DELIVERED, "returned")
     method, original = shop.payment_method(order, method_id), order["payment_history"][0]["payment_method_id"]
@@ -91,7 +91,7 @@ def give_back(shop: Shop, order_id: str, item_ids: Sequence[str], method_id: str
 def exchange(
     shop: Shop, order_id: str, item_ids: Sequence[str], new_item_ids: Sequence[str], method_id: str
 ) -> Document:
-    """The exchange is only asked for: nothing is paid before the items are back."""
+    """Requests an exchange. Nothing is paid before the items are back."""
     order = shop.order(order_id)
     forbid_unless(order, DELIVERED, "exchanged")
     more = difference(shop.swaps(order, item_ids, new_item_ids))
@@ -106,14 +106,14 @@ def exchange(
 
 
 def move(shop: Shop, user_id: str, address: Document) -> Document:
-    """The user's default address; orders keep theirs."""
+    """Changes the user's default address, but not that of existing orders."""
     user = shop.user(user_id) | {"address": address}
     shop.save("users", user_id, user)
     return user
 
 
 def hand_over(shop: Shop, summary: str) -> Document:
-    """Nothing in the shop changes: a person goes on."""
+    """Changes nothing in the shop: a person takes over."""
     return {"transferred": True, "summary": summary}
 
 
@@ -123,7 +123,7 @@ def _forbid_unless_open(order: Document, wish: str) -> None:
 
 
 def _paid(order: Document) -> dict[str, float]:
-    """What each method has paid and not got back."""
+    """What each method has paid, less refunds."""
     paid: dict[str, float] = {}
     for booking in order["payment_history"]:
         sign = 1 if booking["transaction_type"] == "payment" else -1

@@ -1,8 +1,8 @@
-"""A customer who follows a script: the same words each time the agent says the same, and no model behind them.
+"""A scripted customer without a model: the same answers of the agent get the same replies.
 
-They open with why they call, answer what they are asked, agree when they are asked to confirm, and leave when the
-agent has done something and asks nothing more. They don't haggle, don't check what they are told, and never think of
-anything by themselves: a task that needs that can't be solved with them.
+Customers open with the reason for their call, answer questions, agree when asked to confirm, and leave when the agent
+has done something and asks nothing more. They don't haggle, don't check what they are told, and have no ideas of their
+own: tasks that need these can't be solved with them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.retail.wording import first_person, sentences, stems
 YES = "Yes, please."
 AGAIN = "Is anything left of what I asked for? Then please go on with it."
 PATIENCE = 3
-"""Answers in a row that lead nowhere, or say the same again, after which the customer leaves."""
+"""After this many answers in a row without progress, or with the same words, the customer leaves."""
 
 _CUE = re.compile(
     r"^(?:but )?(?:if|when|once) (?:the agent asks|(?:you are |you're |being )?asked)(?: you)? (?:for |to |about )?"
@@ -55,7 +55,7 @@ _DONE = re.compile(
 
 @dataclass(frozen=True)
 class Cue:
-    """What the customer says when the agent asks for something; once."""
+    """A reply to a certain question, used once."""
 
     about: frozenset[str]
     said: str
@@ -63,7 +63,7 @@ class Cue:
 
 @dataclass
 class Customer:
-    """One conversation's customer. ``opening`` is said first, then ``reply`` tells what comes next."""
+    """The customer of one conversation. ``opening`` is said first; ``reply`` returns what comes next."""
 
     opening: str
     facts: Facts
@@ -73,7 +73,7 @@ class Customer:
 
     @classmethod
     def of(cls, instructions: Instructions) -> Customer:
-        """As the task tells its user to be; of how to behave, only what to say in a certain case is kept."""
+        """The customer described by the task. Of instructions on behaviour, only conditional replies are kept."""
         wishes = [line for line in sentences(instructions.reason_for_call) if not _MANNER.search(line)]
         wishes += [line for line in sentences(instructions.task_instructions or "") if re.match("(?i)if |when ", line)]
         cues = [cue for line in wishes if (cue := _cue(line))]
@@ -81,7 +81,7 @@ class Customer:
         return cls(" ".join(map(first_person, said)), Facts.of(instructions, said), cues)
 
     def reply(self, answer: str) -> str | None:
-        """What the customer says to that; None: they leave."""
+        """The customer's reply; None if they leave."""
         again, self._heard = answer == self._heard, answer
         asking = [line for line in sentences(answer) if _ASKS.search(line) and not _CLOSING.search(line)]
         if not asking:
@@ -93,7 +93,7 @@ class Customer:
         return " ".join(dict.fromkeys(parts))
 
     def _unasked(self, answer: str) -> str | None:
-        """Reminds the agent of what may be left, and leaves when that is done or leads nowhere."""
+        """Asks about open wishes, and leaves when they are done or there is no progress."""
         done = _DONE.search(answer) or _CLOSING.search(answer)
         if done and (self._lost or len(sentences(self.opening)) == 1):
             return None
@@ -104,7 +104,7 @@ class Customer:
         return said if self._lost < PATIENCE else None
 
     def _to(self, question: str) -> list[str]:
-        """Answers to one sentence of the agent's; none where the customer knows of nothing."""
+        """Replies to one sentence of the agent; none if the customer knows nothing about it."""
         about = _about(question)
         if (cue := next((cue for cue in self.cues if cue.about & about), None)) is not None:
             self.cues.remove(cue)
@@ -128,6 +128,6 @@ def _cue(line: str) -> Cue | None:
 
 
 def _about(question: str) -> frozenset[str]:
-    """What a question speaks of: its words, and what they ask for."""
+    """Topics of a question: its words, and the kinds of facts that they ask for."""
     confirming = ["to confirm"] if _CONFIRM.search(question) else []
     return stems(question).union((f"topic {topic}" for topic in topics(question)), confirming)

@@ -1,4 +1,4 @@
-"""The data set: tau2-bench's retail domain, read out of its archive or out of a folder with its files.
+"""Reads tau2-bench's retail data set from its archive or from a folder with its files.
 
 Source: https://github.com/sierra-research/tau2-bench (MIT), ``data/tau2/domains/retail``.
 """
@@ -26,12 +26,12 @@ _SPLITS = TypeAdapter(dict[str, list[str]])
 
 @dataclass(frozen=True)
 class Retail:
-    """The domain.
+    """The data set.
 
     Attributes:
         shop: users, orders and products by id.
-        policy: the agent's instructions, markdown.
-        tasks: all of them, by id.
+        policy: the agent's instructions, in Markdown.
+        tasks: all tasks, by id.
         splits: ids of tasks, in order, by the split's name.
     """
 
@@ -41,23 +41,24 @@ class Retail:
     splits: Mapping[str, list[str]]
 
     def split(self, name: str, limit: int | None = None) -> list[Task]:
-        """The split's first tasks, all where there is no limit.
+        """The split's first ``limit`` tasks, or all.
 
         Raises:
             BenchError: there is no such split.
         """
         if name not in self.splits:
-            raise BenchError(f"no split is called {name!r}; there are {', '.join(self.splits)}: --split NAME")
+            raise BenchError(f"unknown split {name!r}; choose from {', '.join(self.splits)} with --split NAME")
         return [self.tasks[task_id] for task_id in self.splits[name][:limit]]
 
 
 def read(folder: Path) -> Retail:
-    """
+    """Reads the data set.
+
     Args:
-        folder: holds the archive, or somewhere in it a folder with the four files.
+        folder: contains the archive, or a folder with the four files at any depth.
 
     Raises:
-        BenchError: the data isn't there, or has another form.
+        BenchError: the data is missing, or has another format.
     """
     texts = _texts(folder)
     try:
@@ -73,7 +74,7 @@ def read(folder: Path) -> Retail:
         place = ".".join(map(str, first["loc"]))
         raise BenchError(f"{folder}: {error.title}: {place}: {first['msg']}; is it tau2-bench's retail data?") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{folder}: can't be read as tau2-bench's retail data: {error}") from None
+        raise BenchError(f"{folder}: not readable as tau2-bench's retail data: {error}") from None
     return found
 
 
@@ -83,7 +84,7 @@ def _texts(folder: Path) -> dict[str, str]:
     if missing := [name for name in FILES if name not in texts]:
         raise BenchError(
             f"neither {archive} nor tau2-bench's data/tau2/domains/retail with {', '.join(missing)} is in {folder}; "
-            "name its folder: --data DIR"
+            "give its folder with --data DIR"
         )
     return texts
 
@@ -97,12 +98,12 @@ def _unpacked(archive: Path) -> dict[str, str]:
                 if path.name in FILES and path.parent.name == "retail" and (stream := opened.extractfile(member)):
                     texts[path.name] = stream.read().decode("utf-8")
     except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise BenchError(f"{archive}: can't be read: {error}; fetch it again") from None
+        raise BenchError(f"{archive}: cannot be read: {error}; download it again") from None
     return texts
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Of the folder itself, or else of the first below it that is called retail."""
+    """Files of the folder itself, or else of the first subfolder named retail."""
     places = [folder, *sorted(path.parent for path in folder.rglob(f"retail/{DATABASE}"))]
     home = next((place for place in places if (place / DATABASE).is_file()), folder)
     return {name: (home / name).read_text("utf-8") for name in FILES if (home / name).is_file()}

@@ -1,4 +1,4 @@
-"""The shop's database: users, orders and products as JSON documents in SQLite, made as new before each task."""
+"""The shop's database: users, orders and products as JSON documents in SQLite, recreated before each task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "retail.db"
-"""In the folder of the tools' data."""
+"""File in the folder of tool data."""
 KINDS = ("users", "orders", "products")
 SCHEMA = """
 CREATE TABLE documents (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
@@ -23,10 +23,10 @@ State = dict[tuple[str, str], Document]
 
 
 def image(shop: Mapping[str, Mapping[str, Document]]) -> bytes:
-    """A shop as SQLite's file format.
+    """A shop in SQLite's file format.
 
     Args:
-        shop: documents by id, of each of `KINDS`.
+        shop: documents by id, for each of `KINDS`.
     """
     rows = [(kind, name, json.dumps(document)) for kind in KINDS for name, document in shop[kind].items()]
     with closing(sqlite3.connect(":memory:")) as database:
@@ -37,7 +37,7 @@ def image(shop: Mapping[str, Mapping[str, Document]]) -> bytes:
 
 
 def renew(path: Path, shop: bytes) -> None:
-    """Puts an `image` there, in one transaction: who reads meanwhile sees the old shop or the new one."""
+    """Replaces the database by an `image` in one transaction: readers see either the old shop or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(":memory:")) as fresh, closing(sqlite3.connect(path, timeout=30)) as target:
         fresh.deserialize(shop)
@@ -45,7 +45,7 @@ def renew(path: Path, shop: bytes) -> None:
 
 
 def state(path: Path) -> State:
-    """All documents of a file."""
+    """All documents in a file."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as database:
         rows = database.execute("SELECT kind, id, body FROM documents").fetchall()
     return {(kind, name): json.loads(body) for kind, name, body in rows}

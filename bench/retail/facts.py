@@ -1,4 +1,4 @@
-"""What the customer knows of themselves, found in what the task says, and how they tell it when they are asked."""
+"""Facts that the customer knows, extracted from the task, and the sentences that state them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN = "I do not know."
 
 
 class Topic(StrEnum):
-    """What an agent asks for."""
+    """What an agent may ask for."""
 
     NAME = "name"
     EMAIL = "email"
@@ -39,7 +39,7 @@ ASKED: dict[Topic, re.Pattern[str]] = {
         Topic.REASON: r"\breasons?\b|\bwhy\b",
     }.items()
 }
-"""How the question is recognised."""
+"""Patterns that recognise the question."""
 _SAID: dict[Topic, re.Pattern[str]] = {
     topic: re.compile(pattern, re.IGNORECASE)
     for topic, pattern in {
@@ -48,7 +48,7 @@ _SAID: dict[Topic, re.Pattern[str]] = {
         Topic.REASON: r"\bmistake\b|\bno longer\b|\bbecause\b|\bsince\b|\bdue to\b",
     }.items()
 }
-"""What of the customer's own sentences answers it."""
+"""Patterns of the customer's own sentences that answer it."""
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.\w+")
 _ZIP, _ORDER = re.compile(r"(?<![\d#])\d{5}(?!\d)"), re.compile(r"#?\bW\d{4,}")
 _USER = re.compile(r"\b([a-z]+)_([a-z]+)_\d+\b")
@@ -59,16 +59,16 @@ _USUAL = {
     Topic.PAYMENT: "The payment method of the order, please.",
     Topic.REASON: "I no longer need it.",
 }
-"""Where the task says nothing: what most customers would."""
+"""Answers if the task says nothing: what most customers would say."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Empty where nothing is told.
+    """Known facts; empty if the task tells none.
 
     Attributes:
-        told: the answer to each topic that has one.
-        lines: what is known and wanted, sentence by sentence, in the first person.
+        told: answer to each topic that has one.
+        lines: what is known and wanted, as sentences in the first person.
     """
 
     told: dict[Topic, str]
@@ -76,10 +76,11 @@ class Facts:
 
     @classmethod
     def of(cls, instructions: Instructions, wishes: Sequence[str]) -> Facts:
-        """
+        """Extracts the facts of a task.
+
         Args:
             instructions: what is known, and what isn't.
-            wishes: what the customer wants, as the task tells it to them, sentence by sentence.
+            wishes: the customer's wishes from the task, sentence by sentence.
         """
         known = instructions.known_info or ""
         everything = " ".join([known, *wishes])
@@ -102,12 +103,12 @@ class Facts:
 
 
 def topics(question: str) -> list[Topic]:
-    """What a sentence asks for."""
+    """Topics that a sentence asks for."""
     return [topic for topic, asked in ASKED.items() if asked.search(question)]
 
 
 def _name(known: str) -> str:
-    """As it is told, or as the user id has it."""
+    """The name in the text, or else in the user id."""
     if found := _NAME.search(known):
         return found.group(1)
     if user := _USER.search(known):

@@ -1,4 +1,4 @@
-"""A shop of one shelf with two users, and tasks about it, in the form of tau2-bench's files: for tests."""
+"""A small shop with two users, and tasks about it, in the format of tau2-bench's files, for tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RULES = "You sell mugs and lamps. Ask who it is, and change nothing that the use
 
 
 def shop() -> dict[str, dict[str, Document]]:
-    """A new one each time. Prices: mugs 10 (blue), 12.50 (red), 60 (gold), 11 (green, sold out); lamp 40.
+    """A new shop. Prices: mugs 10 (blue), 12.50 (red), 60 (gold), 11 (green, sold out); lamp 40.
 
     Ann has 30 on her gift card. Her orders: #W1 is pending and has two blue mugs and a lamp, paid by card; #W2 is
     delivered and has a blue mug and a lamp, paid by gift card; #W3 is pending, a blue mug paid by gift card; #W4 is
@@ -45,10 +45,10 @@ def shop() -> dict[str, dict[str, Document]]:
 
 
 def task(name: str, reason: str, actions: Sequence[tuple[str, dict[str, Any]]], **more: Any) -> Document:
-    """A task as ``tasks.json`` has it.
+    """A task in the format of ``tasks.json``.
 
     Args:
-        reason: for the call.
+        reason: reason of the call.
         actions: the right calls, by name and arguments.
         more: ``told``, and the other instructions.
     """

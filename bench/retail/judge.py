@@ -1,4 +1,4 @@
-"""Whether a task was solved: the end state of its right actions, and what the user had to be told."""
+"""Judges whether a task was solved: by the end state of its right actions, and by what the user had to be told."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TOOLS_MODULE = "bench.retail.tools"
 
 @dataclass(frozen=True)
 class Gold:
-    """What the right actions of a task lead to.
+    """Result of a task's right actions.
 
     Attributes:
         end: the documents.
-        changed: ids of those that differ from the shop as it was.
-        refused: actions that a tool refused, with its words; tau2-bench passes over such actions, too.
+        changed: ids of the documents that differ from the initial shop.
+        refused: actions that a tool refused, with its words; tau2-bench ignores such actions too.
     """
 
     end: State
@@ -33,7 +33,7 @@ class Gold:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``problems`` says in sentences what is wrong or was not said."""
+    """``problems``: sentences that say what is wrong or was not said."""
 
     state_right: bool
     told_right: bool
@@ -45,11 +45,11 @@ class Verdict:
 
 
 def replay(shop: bytes, actions: Sequence[Action]) -> Gold:
-    """Runs actions, in their order, by the agent's own tools on a shop of their own.
+    """Performs actions in order with the agent's own tools on a separate shop.
 
     Args:
         shop: an image (`bench.retail.documents.image`).
-        actions: the task's.
+        actions: the task's actions.
     """
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as name:
         folder = Path(name)
@@ -62,13 +62,14 @@ def replay(shop: bytes, actions: Sequence[Action]) -> Gold:
 
 
 def judge(end: State, answers: Sequence[str], gold: Gold, task: Task) -> Verdict:
-    """
+    """Judges a conversation.
+
     Args:
         end: the shop after the conversation.
-        answers: all that the agent said.
+        answers: everything that the agent said.
     """
     wrong = [
-        f"{kind} {name}: {_differing(end.get((kind, name), {}), wanted)} not as wanted"
+        f"{kind} {name}: {_differing(end.get((kind, name), {}), wanted)} not as expected"
         for (kind, name), wanted in gold.end.items()
         if end.get((kind, name)) != wanted
     ]
@@ -106,5 +107,5 @@ def _differing(found: object, wanted: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """As tau2-bench compares: whatever the case, and 1,234.50 is 1234.50."""
+    """Normalises like tau2-bench: ignores case, and turns 1,234.50 into 1234.50."""
     return text.casefold().replace(",", "")

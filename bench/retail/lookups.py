@@ -1,4 +1,4 @@
-"""The tools that look things up in the shop, by the names and arguments that tau2-bench's tasks call."""
+"""Tools that read the shop, with the names and arguments in tau2-bench's tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays a task's conversation against a running platform and judges where it ended."""
+"""Plays a task's conversation against a running platform, and judges its end state."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from flightloop.events import RunEvent
 from flightloop.runs import Run, StopReason
 
 MOST_TURNS = 16
-"""Of the customer's, after which the conversation is broken off."""
+"""Maximum number of turns of the customer; then the conversation ends."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the customer said, what the agent answered, and how long it took, in seconds."""
+    """What the customer said, the agent's answer, its run, and the duration in seconds."""
 
     said: str
     answer: str
@@ -35,7 +35,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Played:
-    """A conversation that has ended. ``changes``: whether the task wants anything in the shop changed."""
+    """A finished conversation. ``changes``: whether the task requires changes in the shop."""
 
     task: Task
     verdict: Verdict
@@ -45,13 +45,13 @@ class Played:
 
 @dataclass(frozen=True)
 class Player:
-    """Plays one task at a time: before each, the shop is made as new.
+    """Plays one task at a time, each with a fresh shop.
 
     Args:
-        client: of the platform.
-        database: the shop's file among the tools' data, which this process must be able to write.
-        shop: the image that it is made from.
-        told: gets what the customer says and what the run then does, event by event.
+        client: client of the platform.
+        database: the shop's file in the folder of tool data, writable for this process.
+        shop: image of the fresh shop.
+        told: called with what the customer says and with each event of the runs.
     """
 
     client: Flightloop
@@ -60,10 +60,10 @@ class Player:
     told: Callable[[str | RunEvent], None] = lambda what: None
 
     def play(self, task: Task) -> Played:
-        """Leads the conversation in one session until the customer leaves.
+        """Holds the conversation in one session until the customer leaves.
 
         Raises:
-            FlightloopError: the platform refuses a request.
+            FlightloopError: the platform rejects a request.
         """
         gold = replay(self.shop, task.actions)
         renew(self.database, self.shop)
@@ -84,6 +84,6 @@ class Player:
             answer = text_of(run.output or [])
             turns.append(Turn(said, answer, run, time.perf_counter() - began))
             if run.stop_reason is StopReason.ESCALATED:
-                break  # a person goes on
+                break  # a person takes over
             said = customer.reply(answer)
         return turns

@@ -1,4 +1,4 @@
-"""The project that the platform serves: an agent with tau2-bench's policy as its instructions, and the shop's tools."""
+"""The served project: an agent with tau2-bench's policy as its instructions, and the shop's tools."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write_project(folder: Path, instructions: str) -> Path:
     """Writes the project's files and returns its folder.
 
     Args:
-        folder: is made; what is in it is replaced.
-        instructions: the policy that the agent must keep to.
+        folder: created or replaced.
+        instructions: the policy for the agent.
     """
     agent = {
         "name": AGENT,
@@ -34,7 +34,7 @@ def write_project(folder: Path, instructions: str) -> Path:
         "instructions": instructions,
         "tools": [declared.spec.name for function in TOOLS if (declared := tool_of(function))],
         "policy": AGENT,
-        # As its policy says: a turn is either one call or an answer.
+        # By its policy, a turn is either one call or an answer.
         "planning": False,
         "parallel_calls": 1,
         "max_tokens": 400,

@@ -1,4 +1,4 @@
-"""``python -m bench retail``: tau2-bench's retail tasks through the HTTP API of a platform of their own."""
+"""``python -m bench retail`` runs tau2-bench's retail tasks through the HTTP API of a separate platform."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from bench.rows import Row
 from flightloop import Flightloop
 
 SETTINGS = {
-    # The policy and sixteen tools take 2,600 of the usual 4,096 tokens before anybody has said anything.
+    # The policy and sixteen tools take 2,600 of the default 4,096 tokens before the first message.
     "FLIGHTLOOP_MODEL_MAX_CONTEXT": "8192",
-    # A second replica would take the first one's processor.
+    # A second replica would compete for the same processor.
     "FLIGHTLOOP_REPLICAS_MAX": "1",
 }
-"""Of the platform, where the environment doesn't say otherwise."""
+"""Settings of the platform, unless the environment sets them."""
 PAGE = "tool-calling.md"
 MARKS = ("<!-- retail figures: begin -->", "<!-- retail figures: end -->")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for.
+    """Options of the measurement.
 
     Attributes:
         data: folder with the data set.
-        split: its tasks are played.
-        limit: the first so many of them; None: all.
-        port: of the platform that is started.
-        outputs: file for the conversations, JSON lines; each is added as it ends.
-        docs: folder whose page takes the figures.
+        split: split whose tasks are played.
+        limit: only its first tasks; None: all.
+        port: port of the started platform.
+        outputs: file for the conversations, JSON lines; each is appended when it ends.
+        docs: folder of the page to insert the figures into.
     """
 
     data: Path
@@ -57,23 +57,23 @@ class Wish:
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Starts a platform that serves the retail agent, plays the tasks one after the other, and stops it.
+    """Starts a platform with the retail agent, plays the tasks one after the other, and stops it.
 
-    ``FLIGHTLOOP_MODEL_URL`` and its companions choose the model, as always.
+    ``FLIGHTLOOP_MODEL_URL`` and related settings choose the model, as usual.
 
     Args:
-        console: for progress and the tasks' table.
+        console: shows progress and the tasks' table.
         wish: what to measure.
-        done: gets the rows before they go into a page, which may lack the place for them.
+        done: called with the rows before they are inserted into a page, which may fail.
 
     Raises:
-        BenchError: the data isn't there, the split is unknown or empty, or the page can't take the figures.
+        BenchError: the data is missing, the split is unknown or empty, or the page can't take the figures.
         PlatformFailed: the platform did not start.
     """
     retail = read(wish.data)
     tasks = retail.split(wish.split, wish.limit)
     if not tasks:
-        raise BenchError(f"split {wish.split!r} has no task to play; name another: --split NAME")
+        raise BenchError(f"split {wish.split!r} has no tasks; choose another with --split NAME")
     if wish.outputs:
         wish.outputs.parent.mkdir(parents=True, exist_ok=True)
         wish.outputs.write_text("")
@@ -90,7 +90,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
 
 
 def play_all(player: Player, tasks: Sequence[Task], console: Console, outputs: Path | None = None) -> list[Played]:
-    """One after the other: they share the shop."""
+    """Plays tasks one after the other, since they share the shop."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Played] = []
     with Progress(*columns, console=console) as progress:
@@ -107,7 +107,7 @@ def play_all(player: Player, tasks: Sequence[Task], console: Console, outputs: P
 def _through_a_platform(
     console: Console, wish: Wish, retail: Retail, tasks: Sequence[Task], folder: Path
 ) -> tuple[list[Played], str]:
-    """The conversations, and the name of the model that led them."""
+    """Plays the tasks. Returns the conversations and the model's name."""
     home, shop = folder / "home", image(retail.shop)
     database = home / "data" / FILE
     open_home(home)  # before the database is there: a home that holds files already may be somebody else's

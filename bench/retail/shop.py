@@ -1,4 +1,4 @@
-"""What is in the shop, as its tools look it up, and what they insist on before anything changes."""
+"""Read access to the shop for its tools, and the preconditions of changes."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ GIFT_CARD = "gift_card"
 
 @dataclass(frozen=True)
 class Swap:
-    """An item of an order and the variant in whose place it goes."""
+    """An item of an order, and the variant that replaces it."""
 
     item: Document
     variant: Document
 
 
 class Shop:
-    """The documents of an open database. What is looked up is a copy, until it is saved."""
+    """The documents of an open database. Documents are copies until they are saved."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def user(self, user_id: str) -> Document:
-        """Raises ToolRefused if there is no such user."""
+        """A user. Raises ToolRefused if there is no such user."""
         return self._found(
             "users", user_id, f"There is no user {user_id!r}. Find the user id by email, or name and zip."
         )
 
     def order(self, order_id: str) -> Document:
-        """Raises ToolRefused if there is no such order."""
+        """An order. Raises ToolRefused if there is no such order."""
         return self._found("orders", order_id, f"There is no order {order_id!r}. An order id begins with #W.")
 
     def product(self, product_id: str) -> Document:
-        """Raises ToolRefused if there is no such product."""
+        """A product. Raises ToolRefused if there is no such product."""
         hint = "An item id is no product id." if self._owner(product_id) else "list_all_product_types tells the ids."
         return self._found("products", product_id, f"There is no product {product_id!r}. {hint}")
 
     def variant(self, item_id: str) -> Document:
-        """Raises ToolRefused if no product has such an item."""
+        """An item of a product. Raises ToolRefused if there is no such item."""
         product = self._owner(item_id)
         if product is None:
             raise ToolRefused(f"There is no item {item_id!r}. A product id is no item id.")
@@ -62,14 +62,14 @@ class Shop:
         )
 
     def payment_method(self, order: Document, method_id: str) -> Document:
-        """A way to pay of the order's user. Raises ToolRefused if the profile has none of this id."""
+        """A payment method of the order's user. Raises ToolRefused if the profile has none with this id."""
         methods = self.user(order["user_id"])["payment_methods"]
         if method_id not in methods:
             raise ToolRefused(f"The user has no payment method {method_id!r}, only {', '.join(methods)}.")
         return dict(methods[method_id])
 
     def pay(self, order: Document, method_id: str, amount: float) -> None:
-        """Books money on a gift card at once, amounts below zero as credit; other ways to pay keep no balance."""
+        """Charges a gift card at once (negative amounts are credit). Other payment methods have no balance."""
         user = self.user(order["user_id"])
         method = user["payment_methods"].get(method_id)
         if method is not None and method["source"] == GIFT_CARD:
@@ -77,10 +77,10 @@ class Shop:
             self.save("users", user["user_id"], user)
 
     def swaps(self, order: Document, item_ids: Sequence[str], new_item_ids: Sequence[str]) -> list[Swap]:
-        """The items that go and the variants that come, pair by pair.
+        """Pairs of items and their replacements.
 
         Raises:
-            ToolRefused: they aren't as many, the order lacks an item, or a variant is of another product or sold out.
+            ToolRefused: their numbers differ, the order lacks an item, or a variant is of another product or sold out.
         """
         if len(item_ids) != len(new_item_ids):
             raise ToolRefused(f"There are {len(item_ids)} items and {len(new_item_ids)} new ones: give one for each.")
@@ -110,10 +110,10 @@ class Shop:
 
 
 def taken(order: Document, item_ids: Sequence[str]) -> list[Document]:
-    """The order's items of these ids; an id that stands twice takes two.
+    """The order's items with these ids; an id that occurs twice takes two.
 
     Raises:
-        ToolRefused: none is named, or the order has fewer.
+        ToolRefused: no id is given, or the order has too few of them.
     """
     if not item_ids:
         raise ToolRefused("Name at least one item.")
@@ -126,18 +126,18 @@ def taken(order: Document, item_ids: Sequence[str]) -> list[Document]:
 
 
 def difference(swaps: Sequence[Swap]) -> float:
-    """What the new items cost more, in the shop's currency; below zero if they cost less."""
+    """Price difference of the new items; negative if they cost less."""
     return round(sum(float(swap.variant["price"]) - float(swap.item["price"]) for swap in swaps), 2)
 
 
 def forbid_unless(order: Document, status: str, wish: str) -> None:
-    """Raises ToolRefused if the order's status is another one."""
+    """Raises ToolRefused if the order has another status."""
     if order["status"] != status:
         told = f"Order {order['order_id']} can't be {wish}: its status is {order['status']!r}, not {status!r}."
         raise ToolRefused(told)
 
 
 def forbid_uncovered(method: Document, amount: float) -> None:
-    """Raises ToolRefused if it is a gift card with less on it than the amount."""
+    """Raises ToolRefused for a gift card whose balance is too low."""
     if method["source"] == GIFT_CARD and method["balance"] < amount:
         raise ToolRefused(f"{method['id']} has {method['balance']:.2f} left, which doesn't cover {amount:.2f}.")

@@ -1,4 +1,4 @@
-"""What came out, as rows, as a table, and conversation by conversation."""
+"""Formats results as rows, as a table, and as conversations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ NOTE = "scripted customer: not tau2-bench's official setting, not to be compared
 
 
 def rows(played: Sequence[Played]) -> list[Row]:
-    """
+    """The rows of the measurement.
+
     Args:
         played: at least one conversation.
     """
@@ -28,10 +29,10 @@ def rows(played: Sequence[Played]) -> list[Row]:
     idle = sum(not one.changes for one in played)
     found = [
         _share("retail_solved", [one.verdict.solved for one in played]),
-        _share("retail_state", [one.verdict.state_right for one in played], f"{idle} want nothing changed"),
+        _share("retail_state", [one.verdict.state_right for one in played], f"{idle} require no change"),
     ]
     if told:
-        found.append(_share("retail_told", told, "tasks that want something told"))
+        found.append(_share("retail_told", told, "tasks that require something to be said"))
     return [
         *found,
         replace(markup_row([turn.answer for one in played for turn in one.turns]), note=NOTE),
@@ -42,7 +43,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
 
 
 def outcomes(played: Sequence[Played]) -> Table:
-    """Each task with what was right, and the first thing that was not."""
+    """Table of the tasks: what was right, and the first problem."""
     table = Table("task", "turns", "state", "told", "problem", box=None, header_style="dim")
     for one in played:
         verdict = one.verdict
@@ -53,17 +54,17 @@ def outcomes(played: Sequence[Played]) -> Table:
 
 
 def fragment(found: Sequence[Row], about: str) -> str:
-    """The rows in markdown.
+    """The rows in Markdown.
 
     Args:
-        found: what was measured.
-        about: with what.
+        found: the rows.
+        about: what was measured, and how.
     """
     return f"{about}.\n\n{as_markdown(found)}"
 
 
 def append(one: Played, file: Path) -> None:
-    """Adds a conversation to a file of JSON lines, to look at the mistakes."""
+    """Appends a conversation to a file of JSON lines, to inspect mistakes."""
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(_document(one), ensure_ascii=False) + "\n")
 

@@ -1,4 +1,4 @@
-"""A task as tau2-bench writes it down: what the user is told to want, and what the agent should do and say."""
+"""A task in tau2-bench's format: instructions for the user, and what the agent should do and say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
-    """What else stands there is for the official setting."""
+    """Ignores fields for the official setting."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -27,21 +27,21 @@ class Scenario(_Part):
 
 
 class Action(_Part):
-    """A tool's call."""
+    """A tool call."""
 
     name: str = Field(min_length=1)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Criteria(_Part):
-    """``actions``: lead to the end state that is wanted; ``communicate_info``: what some answer must say."""
+    """``actions`` lead to the expected end state; ``communicate_info`` must be said in some answer."""
 
     actions: list[Action] | None = None
     communicate_info: list[str] | None = None
 
 
 class Task(_Part):
-    """``initial_state``: changes before the task begins, which the retail tasks don't have."""
+    """A task. ``initial_state``: changes before the task begins, which the retail tasks don't have."""
 
     id: str = Field(min_length=1)
     user_scenario: Scenario

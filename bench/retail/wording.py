@@ -1,4 +1,4 @@
-"""What a task tells its user, in the user's own words: a plain rewriting of pronouns, and nothing cleverer."""
+"""Rewrites a task's instructions in the user's own words, by simple replacement of pronouns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _AFTER = (
     "to|for|with|of|from|by|about|at|on|between|without|like|give|gives|gave|tell|tells|told|help|helps|helped|let|lets|"
     "ask|asks|asked|allow|allows|offers|send|sends|sent|shows|save|saves|makes|charges|costs|suits|remind|transfer"
 )
-"""What "you" is the object of, if it stands after it."""
+"""Words after which "you" is an object."""
 _VERBS = (
     "asks|says|tells|proposes|offers|agrees|refuses|wants|needs|allows|confirms|finds|gives|suggests|insists|mentions|"
     "requires|provides|makes|denies"
 )
 _AGENT = r"(?:the|a|an) (?:customer service )?agent"
-# The first that fits a place holds; what stands behind "thank" is the agent already.
+# The first match at a place counts; after "thank", the text already means the agent.
 _RULES: tuple[tuple[str, str | Callable[[str], str]], ...] = (
     (r"(?:you )?ask (?:the agent|it)(?: explicitly)? to", "please"),
     (r"(?:you )?ask (?:the agent|it)(?: explicitly)?", "please tell me"),
@@ -48,25 +48,25 @@ _COMMON = (
     "could will there these those them they then than were been just only some other need provide tell know more about "
     "into make sure here help thank thanks change information details following confirm confirmation"
 )
-"""Words that say nothing of what a sentence is about."""
+"""Words without meaning for the subject of a sentence."""
 _END = re.compile(r"(?<=[.!?;])\s+|\n+")
 _BEFORE_CUE = re.compile(r",? but (?=(?:if|when|once) (?:the agent|asked)\b)", re.IGNORECASE)
 
 
 def first_person(text: str) -> str:
-    """The same, said by the user to the agent."""
+    """The text as the user would say it to the agent."""
     return _RULE.sub(_replaced, text)
 
 
 def sentences(text: str) -> list[str]:
-    """Without what is left of an empty one; a condition about what the agent asks is a sentence of its own."""
+    """Sentences without empty ones. A condition about a question of the agent is a separate sentence."""
     parts = [part for sentence in _END.split(text) for part in _BEFORE_CUE.split(sentence)]
     stripped = [" ".join(part.split()).lstrip(".,; ").rstrip("; ") for part in parts]
     return [_closed(part) for part in stripped if re.search(r"\w", part)]
 
 
 def stems(text: str, length: int = 5) -> frozenset[str]:
-    """The beginnings of its longer words: enough to see that two sentences speak of the same."""
+    """Beginnings of the longer words, enough to see that two sentences have the same subject."""
     words = set(re.findall(r"[a-z0-9]{4,}", text.casefold())) - set(_COMMON.split())
     return frozenset(word[:length] for word in words)
 
@@ -79,7 +79,7 @@ def _replaced(found: re.Match[str]) -> str:
 
 
 def _bare(verb: str) -> str:
-    """Without the s of the third person."""
+    """The verb without the s of the third person."""
     return f"{verb[:-3]}y" if verb.endswith("ies") else verb[:-1]
 
 

@@ -1,1 +1,1 @@
-"""How well the served model calls tools, by the Berkeley Function Calling Leaderboard."""
+"""Measures tool calling of the served model by the Berkeley Function Calling Leaderboard."""

@@ -1,4 +1,4 @@
-"""The endpoint, as a client asks it: a conversation and tools, greedy, with or without the grammar."""
+"""Requests to the API: a conversation and tools, greedy, with or without the grammar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flightloop.chat import ChatCompletion
 from flightloop.errors import FlightloopError
 
 MOST_TOKENS = 512
-"""Of one answer."""
+"""Limit of an answer."""
 CUT_OFF, REFUSED = "cut_off", "content_filter"
 
 Message = dict[str, Any]
@@ -20,7 +20,7 @@ Tool = dict[str, Any]
 
 
 class AskFailed(RuntimeError):
-    """No answer that could be judged. ``kind``: the error's code, ``content_filter`` or ``cut_off``."""
+    """There is no answer to judge. ``kind``: the error's code, ``content_filter`` or ``cut_off``."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class AskFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Call:
-    """``arguments``: JSON, as the model wrote it."""
+    """A call. ``arguments``: JSON as the model wrote it."""
 
     id: str
     name: str
@@ -38,8 +38,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """``confidence``: exp(mean log-probability before the grammar's mask) if the endpoint tells it, 0 to 1; ``tokens``
-    of the answer."""
+    """An answer. ``confidence``: exp(mean log-probability before the grammar's mask), 0 to 1, if the API returns it;
+    ``tokens``: tokens of the answer."""
 
     text: str
     calls: tuple[Call, ...] = ()
@@ -47,7 +47,7 @@ class Answer:
     tokens: int = 0
 
     def message(self) -> Message:
-        """The answer as a message of the conversation that goes on."""
+        """The answer as a message of the conversation."""
         if not self.calls:
             return {"role": "assistant", "content": self.text}
         calls = [
@@ -58,10 +58,11 @@ class Answer:
 
 
 class Model(Protocol):
-    """What is measured. Threads share it."""
+    """The measured model. Thread-safe."""
 
     def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        """
+        """Asks the model.
+
         Raises:
             AskFailed: there is no answer to judge.
         """
@@ -72,9 +73,9 @@ class Endpoint:
     """A model behind ``/v1/chat/completions``.
 
     Args:
-        client: of the platform.
+        client: client of the platform.
         model: the model's name.
-        held: with the grammar; without, every tool says ``strict: false``.
+        held: use the grammar; otherwise every tool has ``strict: false``.
     """
 
     def __init__(self, client: Flightloop, model: str, *, held: bool = True) -> None:
@@ -109,14 +110,14 @@ class FakeModel:
 
 
 def called(name: str, confidence: float | None = None, **arguments: Any) -> Answer:
-    """An answer that is one call."""
+    """An answer that is a single call."""
     return Answer("", (Call("call_0", name, json.dumps(arguments)),), confidence)
 
 
 def _answer(completion: ChatCompletion) -> Answer:
     [choice] = completion.choices
     if choice.finish_reason == "content_filter":
-        # A call that breaks off can't be judged by the guard either, which therefore refuses it.
+        # The guard can't judge a call that was cut off, and refuses it.
         whole = completion.usage.completion_tokens < MOST_TOKENS
         raise AskFailed(REFUSED if whole else CUT_OFF, choice.message.content or "")
     calls = tuple(

@@ -1,4 +1,4 @@
-"""How far the categories have come, and what is right so far."""
+"""Progress bars of the categories, with their right answers so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Bars:
-    """A bar for each of ``totals``; shown as long as the context lasts."""
+    """A bar for each of ``totals``, shown while the context is open."""
 
     def __init__(self, console: Console, totals: Mapping[str, int]) -> None:
         told = TextColumn("{task.fields[told]}")

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it is sure: expected calibration error over bins of equal width.
+"""Calibration of a model's confidence: expected calibration error over bins of equal width.
 
 Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
 """
@@ -13,7 +13,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Point:
-    """One answer: how sure the model was (0 to 1), whether it was right, and how many it stands for."""
+    """An answer: its confidence (0 to 1), whether it is right, and its weight."""
 
     confidence: float
     right: bool
@@ -25,8 +25,8 @@ class Bin:
     """Answers of similar confidence.
 
     Attributes:
-        place: of the bin, from 0; it holds confidences from ``place / BINS`` on.
-        share: of all answers.
+        place: index of the bin, which begins at the confidence ``place / BINS``.
+        share: share of all answers.
         confidence, right: means over the bin's answers.
     """
 
@@ -37,7 +37,7 @@ class Bin:
 
 
 def reliability(points: Sequence[Point]) -> list[Bin]:
-    """The bins that hold answers, by confidence."""
+    """The bins with answers, by confidence."""
     total = sum(point.weight for point in points)
     found = []
     for place in range(BINS):
@@ -51,5 +51,5 @@ def reliability(points: Sequence[Point]) -> list[Bin]:
 
 
 def error(bins: Sequence[Bin]) -> float:
-    """Mean distance of confidence and share right, weighted by the bins' answers."""
+    """Mean distance of confidence and share of right answers, weighted by the bins' shares."""
     return sum(each.share * abs(each.right - each.confidence) for each in bins)

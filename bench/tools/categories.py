@@ -1,4 +1,4 @@
-"""What is measured: categories of the Berkeley Function Calling Leaderboard, and the rows that they make."""
+"""Measured categories of the Berkeley Function Calling Leaderboard, and their rows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SEED = 7
 
 
 class Kind(StrEnum):
-    """What counts as right."""
+    """Criterion for a right answer."""
 
     ARGUMENTS = "arguments"
-    """The calls that were meant, with one of the values that are allowed for each argument."""
+    """The expected calls, each argument with one of its permitted values."""
     CHOICE = "choice"
-    """To call something, or nothing."""
+    """Whether to call anything."""
     TURNS = "turns"
-    """Services that are in the end as they were meant to be, after each turn of a scripted user."""
+    """State of simulated services after each turn of a scripted user."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """One of the leaderboard's files of cases."""
+    """A category of the leaderboard's cases."""
 
     name: str
     kind: Kind
@@ -56,23 +56,23 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "bfcl_parallel_multiple": ("parallel_multiple",),
     "bfcl_multi_turn_base": ("multi_turn_base",),
 }
-"""Rows and the categories whose cases they are made of, each case with the same weight."""
+"""Rows and their categories; all cases of a row have the same weight."""
 
 
 def chosen(names: Collection[str]) -> list[Category]:
-    """The categories of these names; none: all of them.
+    """Categories with these names; all if there are none.
 
     Raises:
-        BenchError: naming what isn't known.
+        BenchError: an unknown name.
     """
     known = {category.name: category for category in CATEGORIES}
     if unknown := sorted(set(names) - set(known)):
-        raise BenchError(f"no category is called {unknown[0]!r}; there are {', '.join(known)}")
+        raise BenchError(f"unknown category {unknown[0]!r}; choose from {', '.join(known)}")
     return [category for name, category in known.items() if not names or name in names]
 
 
 def sample(size: int, wanted: int | None) -> list[int]:
-    """Places of an even sample, the same each time; of all ``size`` cases where none or more are wanted."""
+    """Indices of an even, deterministic sample; all ``size`` indices if ``wanted`` is None or larger."""
     if wanted is None or wanted >= size:
         return list(range(size))
     offset = random.Random(SEED).random()

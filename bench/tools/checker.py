@@ -1,4 +1,4 @@
-"""The judge, as the bench talks to it: `bench.peers.run_bfcl` in a process of its own."""
+"""Client of the judge, `bench.peers.run_bfcl`, which runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.tools.categories import Category
 
 @dataclass(frozen=True)
 class Case:
-    """``turns``: the messages that each turn begins with; there is one unless the category has conversations."""
+    """A case. ``turns``: the user messages that begin each turn; only conversations have several."""
 
     category: Category
     id: str
@@ -24,21 +24,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``why``: what is wrong, in the checker's words; empty where nothing is."""
+    """``why``: what is wrong, in the checker's words; empty for a right answer."""
 
     right: bool
     why: str
 
 
 class Checker:
-    """Threads may share one.
+    """The judge. Thread-safe.
 
     Args:
         peer: the running process.
 
     Attributes:
-        version: of the leaderboard's package.
-        most_steps: answers of one turn, after which a conversation is broken off.
+        version: version of the leaderboard's package.
+        most_steps: maximum number of answers per turn; a longer conversation is ended.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -56,11 +56,11 @@ class Checker:
         return Verdict(**self._ask("judge", **_named(case), answer=_said(answer)))
 
     def begin(self, case: Case) -> None:
-        """Puts the services of a conversation into their first state."""
+        """Resets the services of a conversation."""
         self._ask("begin", **_named(case))
 
     def perform(self, case: Case, calls: Sequence[Call]) -> list[str]:
-        """The results, one for each call; none if one can't be read."""
+        """Results of the calls, one each; none if a call is unreadable."""
         results: list[str] = self._ask("perform", **_named(case), calls=_plain(calls))["results"]
         return results
 

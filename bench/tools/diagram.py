@@ -1,4 +1,4 @@
-"""Confidence and what it is worth, as an SVG that is readable on light and dark pages alike."""
+"""Draws a reliability diagram as an SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLOUR = "#12A594"
 
 
 def draw(bins: Sequence[Bin], caption: str) -> str:
-    """The reliability diagram: a column for each bin, as high as its answers are right, and a dot at their confidence.
+    """The diagram: a column per bin, as high as its share of right answers, and a dot at their mean confidence.
 
     Args:
         bins: at least one.
@@ -25,8 +25,8 @@ def draw(bins: Sequence[Bin], caption: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="Reliability diagram">',
         f"<style>{STYLE}</style>",
-        f'<text class="title" x="{LEFT}" y="24">Tool calls: right, by how sure the model was</text>',
-        f'<text x="{LEFT}" y="42">expected calibration error {error(bins):.3f}; on the dashes it would be 0</text>',
+        f'<text class="title" x="{LEFT}" y="24">Tool calls: share right by confidence</text>',
+        f'<text x="{LEFT}" y="42">expected calibration error {error(bins):.3f}; dashed: perfect calibration</text>',
         *_axes(),
         *(part for each in bins for part in _column(each)),
         f'<line class="peer" stroke="#7C8496" x1="{LEFT}" y1="{_y(0)}" x2="{LEFT + SIDE}" y2="{_y(1)}"/>',

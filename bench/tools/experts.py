@@ -1,4 +1,4 @@
-"""What the routed experts do to the model's general language: its perplexity with them and without."""
+"""Measures how the routed experts affect general language: perplexity with and without them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ WINDOWS = 32
 
 
 def perplexity_ratio(settings: Settings, data: Path, told: Callable[[str], None], windows: int = WINDOWS) -> Row:
-    """Of the model that a platform with these settings serves, on WikiText-2.
+    """Perplexity ratio on WikiText-2 for the model that a platform with these settings serves.
 
     Args:
-        settings: name the model, its format and its experts.
+        settings: model, format and experts.
         data: folder with WikiText-2.
-        told: gets how far it has come.
-        windows: of 1,024 tokens that are scored.
+        told: called with the progress.
+        windows: windows of 1,024 tokens to score.
 
     Raises:
-        BenchError: WikiText-2 isn't there, or the model can't be run without its experts.
+        BenchError: WikiText-2 is missing, or the model can't run without its experts.
         ConfigError: the model can't be loaded.
     """
     if settings.model_url or settings.model != EMBEDDED:

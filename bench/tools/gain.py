@@ -1,4 +1,4 @@
-"""What a stage of tuning gained over the one before it."""
+"""Gain of a tuning stage over the previous one."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from bench.tools.categories import ROWS, Category
 from model.tuner.gate.benches import read_benches
 
 PARTS = ("bfcl_live_ast", "bfcl_irrelevance")
-"""To call where a call is due, and not where none is: either alone is easily gained at the other's cost."""
+"""To call when needed, and not to call when not: improving one at the other's expense is easy."""
 
 
 def mean_before(file: Path, categories: Sequence[Category]) -> float:
-    """The mean of the parts' shares, 0..1, in rows that were written before.
+    """Mean of the parts' shares, 0..1, in rows of an earlier measurement.
 
     Args:
         file: written by ``--json``.
-        categories: those that are to be measured now.
+        categories: categories to be measured now.
 
     Raises:
-        BenchError: the file lacks a part, or the categories do.
-        ConfigError: the file is not one of rows.
+        BenchError: the file or the categories lack a part.
+        ConfigError: the file has no rows.
     """
     needed = {name for part in PARTS for name in ROWS[part]}
     if missing := sorted(needed - {category.name for category in categories}):
-        raise BenchError(f"what was gained is told by {', '.join(sorted(needed))}: measure {', '.join(missing)} too")
+        raise BenchError(f"the gain needs {', '.join(sorted(needed))}: measure {', '.join(missing)} too")
     return _mean({name: row.value for name, row in read_benches([file]).items()}, str(file))
 
 
 def preference_gain(rows: Sequence[Row], before: float) -> Row:
-    """The row of the points by which the mean of the parts is above that of the stage before.
+    """Row of the gain of the parts' mean over the previous stage, in points.
 
     Args:
-        rows: as measured now.
-        before: the mean of the stage before, 0..1.
+        rows: present measurement.
+        before: mean of the previous stage, 0..1.
 
     Raises:
         BenchError: a part was not measured.

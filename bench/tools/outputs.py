@@ -1,4 +1,4 @@
-"""What became of each case, as JSON lines: to look at the mistakes."""
+"""Writes the outcome of each case as JSON lines, to inspect mistakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.tools.play import Played
 
 
 class Outputs:
-    """Files of a folder, made when the context is entered; None: nothing is written."""
+    """Files in a folder, created when the context is entered; with None, nothing is written."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class Outputs:
         self._stack.close()
 
     def write(self, name: str, played: Played) -> None:
-        """Adds a line to ``<name>.jsonl``: id, right, why, failure, seconds, turns."""
+        """Appends a line to ``<name>.jsonl``: id, right, why, failure, seconds, turns."""
         if self._folder is None:
             return
         if name not in self._files:

@@ -1,4 +1,4 @@
-"""The figures as tables: on the console, and in the documentation's page."""
+"""Formats the figures as tables, for the console and the documentation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench.rows import Row, as_markdown, figure, markdown
 from bench.tools.tally import Tally
 
 Tallies = Mapping[str, Sequence[Tally]]
-"""By the suffix of the rows' names: each configuration's."""
+"""Tallies of each configuration, by the suffix of its rows' names."""
 
 _HEADS = ("category", "right", "of", "share", "called")
 
 
 def outcomes(tallies: Tallies) -> Table:
-    """Each category's cases, its failures told apart."""
+    """Table of the categories' cases, with failures by kind."""
     heads, lines = _outcomes(tallies)
     table = Table(box=None, header_style="dim")
     for head in heads:
@@ -27,11 +27,11 @@ def outcomes(tallies: Tallies) -> Table:
 
 
 def fragment(rows: Sequence[Row], tallies: Tallies, about: str, chart: str | None = None) -> str:
-    """Two tables in markdown: the rows, and the categories.
+    """Two tables in Markdown: the rows, and the categories.
 
     Args:
-        rows, tallies: what was found.
-        about: what was measured with what.
+        rows, tallies: the measurement.
+        about: what was measured, and how.
         chart: file of the diagram, if there is one.
     """
     image = [f"![Reliability diagram]({chart})"] if chart else []

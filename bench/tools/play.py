@@ -1,4 +1,4 @@
-"""Cases are put to a model, and its answers to the judge."""
+"""Sends cases to a model, and its answers to the judge."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bench.tools.checker import Case, Checker, Verdict
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a case.
+    """Outcome of a case.
 
     Attributes:
-        case: that was put.
-        right: as the leaderboard's checker says; False where a request failed.
-        why: what is wrong, empty where nothing is.
-        failure: kind of the request's failure (`bench.tools.asking.AskFailed`), None if all were answered.
-        turns: the answers of each turn.
+        case: the case.
+        right: the verdict of the leaderboard's checker; False if a request failed.
+        why: what is wrong; empty if nothing is.
+        failure: kind of the request's failure (`bench.tools.asking.AskFailed`); None if all were answered.
+        turns: answers of each turn.
         seconds: from the first request to the verdict.
     """
 
@@ -38,7 +38,7 @@ class Played:
 
 
 def play_all(model: Model, checker: Checker, cases: Sequence[Case], at_once: int) -> Iterator[Played]:
-    """Plays cases, ``at_once`` of them beside each other; yields each when it is done."""
+    """Plays cases, ``at_once`` at a time, and yields each when it is finished."""
     with ThreadPoolExecutor(at_once, thread_name_prefix="case") as pool:
         futures = [pool.submit(play, model, checker, case) for case in cases]
         try:
@@ -49,7 +49,8 @@ def play_all(model: Model, checker: Checker, cases: Sequence[Case], at_once: int
 
 
 def play(model: Model, checker: Checker, case: Case) -> Played:
-    """
+    """Plays one case.
+
     Raises:
         PeerError: the judge failed.
     """
@@ -74,7 +75,7 @@ def _answer_once(model: Model, checker: Checker, case: Case, turns: list[list[An
 
 
 def _converse(model: Model, checker: Checker, case: Case, turns: list[list[Answer]]) -> Verdict:
-    """A turn goes on while the model calls something; as the leaderboard has it, too many steps end everything."""
+    """A turn continues while the model makes calls. As in the leaderboard, too many steps end the conversation."""
     messages: list[Message] = []
     checker.begin(case)
     for opening in case.turns:

@@ -1,4 +1,4 @@
-"""``python -m bench tools``: the Berkeley Function Calling Leaderboard through the platform's own endpoint."""
+"""``python -m bench tools`` runs the Berkeley Function Calling Leaderboard through the platform's API."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ from flightloop import Flightloop
 from flightloop.errors import ConfigError
 
 AT_ONCE = 16
-"""Cases that are played beside each other."""
+"""Cases that are played at a time."""
 TIMEOUT_S = 300.0
 SETTINGS = {
     "FLIGHTLOOP_MODEL_SLOTS": str(AT_ONCE),
-    # A quarter of the conversations would outgrow the usual 4,096 tokens, however well they are led.
+    # A quarter of the conversations exceed the default 4,096 tokens, even without mistakes.
     "FLIGHTLOOP_MODEL_MAX_CONTEXT": "8192",
-    # A second replica would take the first one's processor.
+    # A second replica would compete for the same processor.
     "FLIGHTLOOP_REPLICAS_MAX": "1",
 }
-"""Of the platform that is started, where the environment doesn't say otherwise."""
+"""Settings of the started platform, unless the environment sets them."""
 PAGE, CHART = "tool-calling.md", "tool-calling.svg"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for.
+    """Options of the measurement.
 
     Attributes:
-        cases: of each category, an even sample; None: all.
-        categories: names; none: all.
-        url: of a running platform; None: one is started.
-        port: of the platform that is started.
-        free: measure without the grammar, too.
+        cases: cases per category, evenly sampled; None: all.
+        categories: names; empty: all.
+        url: URL of a running platform; None: start one.
+        port: port of the started platform.
+        free: also measure without the grammar.
         data: folder with WikiText-2.
-        outputs: folder for the answers, a file of JSON lines for each category.
-        docs: folder whose page and diagram take the figures.
-        before: rows of the stage of tuning before, which the row ``preference_gain`` is measured from.
-        judge: the peer that has the cases.
-        at_once: cases that are played beside each other.
+        outputs: folder for the answers, a file of JSON lines per category.
+        docs: folder of the page and diagram to insert the figures into.
+        before: rows of the previous tuning stage, for the row ``preference_gain``.
+        judge: the peer with the cases.
+        at_once: cases that are played at a time.
     """
 
     cases: int | None = None
@@ -82,12 +82,12 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
     """Plays all cases, prints the categories' table, and returns the rows.
 
     Args:
-        console: for progress and tables; what can't be measured is said there.
+        console: shows progress and tables; a measurement that fails is reported and skipped.
         wish: what to measure.
-        done: gets the rows so far after each part: a run takes long, and may be broken off.
+        done: called with all rows so far after each part, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: an unknown category, a page that can't take the figures, or no figures of the stage before.
+        BenchError: an unknown category, a page that can't take the figures, or no figures of the previous stage.
         PeerError: the judge is not installed, or failed; the message says what to do.
         PlatformFailed: the platform did not start.
         ConfigError: no key for the platform at ``wish.url``, or ``wish.before`` has no rows.
@@ -128,7 +128,7 @@ def play(
     cases: Mapping[Category, Sequence[Case]],
     suffix: str = "",
 ) -> list[Tally]:
-    """Puts a sample of the cases to a model, with a bar for each category.
+    """Plays a sample of the cases with a model, with a bar per category.
 
     Raises:
         PeerError: the judge failed.
@@ -148,7 +148,7 @@ def play(
 
 @contextmanager
 def _endpoint(console: Console, wish: Wish) -> Iterator[Flightloop]:
-    """A client of the platform that was named, or of one that lives as long as the context."""
+    """A client of the given platform, or of one that is started and runs while the context is open."""
     if wish.url:
         with Flightloop(wish.url, timeout_s=TIMEOUT_S) as client:
             yield client

@@ -1,4 +1,4 @@
-"""What came out, by category and as rows."""
+"""Results by category and as rows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bench.tools.play import Played
 from bench.truths import markup_row
 
 FREE = "_free"
-"""Ends the names of rows that were measured without the grammar."""
+"""Suffix of the names of rows measured without the grammar."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """A category's cases that were played, and ``size``: how many there are."""
+    """Played cases of a category; ``size``: number of all its cases."""
 
     category: Category
     size: int
@@ -39,7 +39,7 @@ class Tally:
 
     @property
     def called(self) -> int:
-        """Cases in which the model called something."""
+        """Number of cases with at least one call."""
         return sum(any(answer.calls for answer in each.answers) for each in self.played)
 
     @property
@@ -48,12 +48,12 @@ class Tally:
 
 
 def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[Row]:
-    """The rows whose categories were all measured.
+    """Rows whose categories were all measured.
 
     Args:
-        tallies: of one configuration.
-        seconds: that it took.
-        suffix: of the rows' names.
+        tallies: results of one configuration.
+        seconds: their duration.
+        suffix: suffix of the rows' names.
     """
     found = {tally.category.name: tally for tally in tallies}
     made = [
@@ -74,9 +74,9 @@ def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[
 
 
 def points(tallies: Sequence[Tally]) -> list[Point]:
-    """How sure the model was of its calls, and whether rightly so, where arguments are compared.
+    """Confidence and correctness of calls, in categories that compare arguments.
 
-    Of words the confidence tells how fluent they are, not that they are right.
+    The confidence of words says how fluent they are, not whether they are right.
     """
     return [
         Point(answer.confidence, each.right, tally.size / len(tally.played))
@@ -89,8 +89,8 @@ def points(tallies: Sequence[Tally]) -> list[Point]:
 
 
 def _share(name: str, parts: Sequence[Tally]) -> Row:
-    """Of all cases of these categories. A sample counts for those that it stands for, and is worth less than as many
-    cases that were drawn evenly (Kish's effective size)."""
+    """Share over all cases of these categories. Sampled cases are weighted by what they represent; the interval uses
+    Kish's effective sample size."""
     size = sum(tally.size for tally in parts)
     weights = [tally.size / size for tally in parts]
     share = sum(weight * tally.share for weight, tally in zip(weights, parts, strict=True))

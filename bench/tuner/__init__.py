@@ -1,1 +1,1 @@
-"""How fast the tuner is, beside transformers and peft on the same processor."""
+"""Measures the tuner's speed compared with transformers and peft on the same processor."""

@@ -1,4 +1,4 @@
-"""Our tuner and one other trainer, in turns."""
+"""Compares our tuner and one other trainer, in turns."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bench.peers.peer import Peer
 from bench.peers.protocol import Answer
 
 WARM_STEPS = 3
-"""The first batches have shapes that compilers haven't seen."""
+"""Warm-up: the first batches have new shapes, for which compilers take time."""
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Another way to train.
+    """A trainer to compare with.
 
     Attributes:
-        shown: how it is called in rows.
-        options: of its trainer.
-        recompute: whether both compute layers again for their gradients.
+        shown: its name in rows.
+        options: options of its trainer.
+        recompute: both recompute layers for their gradients.
     """
 
     shown: str
@@ -39,18 +39,18 @@ DUELS: Mapping[str, Duel] = {
     "recompute": Duel("transformers + peft, compiled, recomputing", {"compiled": True}, recompute=True),
 }
 ALONE = "alone"
-"""The name of what ours does without another."""
+"""Name of our measurement without a peer."""
 BEST_OF = ("peft", "peft_compiled")
-"""With whose better one the tuner is compared: both train as few parameters, by a loop that wastes nothing."""
+"""Peers whose better result counts: both train about as many parameters as ours, by an efficient loop."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """A running one, and what it was asked so far.
+    """A running trainer.
 
     Attributes:
         peer: its process.
-        about: what it says of itself.
+        about: its description of itself.
         warm_up: its answer to the first `WARM_STEPS` steps.
     """
 
@@ -62,7 +62,7 @@ class Trainer:
     def start(
         cls, stack: ExitStack, program: str, environment: Mapping[str, str], options: Mapping[str, Any]
     ) -> Trainer:
-        """Starts one that ends with ``stack``, and has it take its first steps.
+        """Starts a trainer that ends with ``stack``, and runs its first steps.
 
         Raises:
             PeerError: it isn't installed, or failed.
@@ -71,18 +71,18 @@ class Trainer:
         return cls(peer, peer.ask({"task": "about"}), peer.ask({"task": "train", "steps": WARM_STEPS}))
 
     def peak(self) -> int:
-        """Bytes of memory that it has had at most."""
+        """Peak memory in bytes."""
         return int(self.peer.ask({"task": "memory"})["peak"])
 
 
 @dataclass(frozen=True)
 class Side:
-    """What was found of one trainer.
+    """Results of one trainer.
 
     Attributes:
-        about, warm_up: of the trainer.
-        peak: bytes.
-        padding: share of the places that held no token.
+        about, warm_up: those of the trainer.
+        peak: peak memory in bytes.
+        padding: share of padding tokens.
     """
 
     about: Answer
@@ -93,23 +93,23 @@ class Side:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one duel: tokens a second by name, ours being `OURS`, and what else was found, by the same names."""
+    """Outcome of a duel: tokens per second and other results by name; `OURS` is ours."""
 
     taken: Taken
     sides: Mapping[str, Side]
 
 
 def fight(trainers: Mapping[str, Trainer], steps: int, rounds: int, told: Told) -> Outcome:
-    """Lets trainers learn in turns.
+    """Runs trainers in turns.
 
     Args:
-        trainers: ours and perhaps another, by name.
-        steps: of a round.
-        rounds: of each.
-        told: gets what is being measured now.
+        trainers: ours and optionally another, by name.
+        steps: steps per round.
+        rounds: rounds per trainer.
+        told: called with the present activity.
 
     Raises:
-        PeerError: ours failed.
+        PeerError: our trainer failed.
     """
     answers: dict[str, list[Answer]] = {name: [] for name in trainers}
 

@@ -1,4 +1,4 @@
-"""Where duels are fought: ours runs through several of them, of the others one at a time, for the memory they take."""
+"""Runs several duels: our trainer stays, the others take part one at a time, to save memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.tuner.duel import ALONE, DUELS, Outcome, Trainer, fight
 
 @dataclass(frozen=True)
 class Ring:
-    """What all duels have in common.
+    """Common settings of all duels.
 
     Attributes:
         ours, other: programs of `bench.peers`.
-        options: of every trainer.
-        others: more, of the others alone.
-        environment: variables of every trainer.
-        steps, rounds: as `fight` takes them.
-        told: gets what is being done.
+        options: options of every trainer.
+        others: additional options of the others.
+        environment: environment variables of every trainer.
+        steps, rounds: as for `fight`.
+        told: called with the present activity.
     """
 
     ours: str
@@ -35,12 +35,12 @@ class Ring:
     told: Told
 
     def duels(self, names: Sequence[str], *, recompute: bool) -> Iterator[tuple[str, Outcome]]:
-        """The outcome of each duel, by name; where none is named, of ours alone.
+        """Outcome of each duel, by name; of our trainer alone if no duel is named.
 
-        Whoever can't start is missing in its outcome only.
+        A trainer that can't start is only missing in its own outcome.
 
         Raises:
-            PeerError: ours did not start, or failed.
+            PeerError: our trainer did not start, or failed.
         """
         absent: dict[str, str] = {}
         seen: Outcome | None = None

@@ -1,4 +1,4 @@
-"""Rows of what the duels found."""
+"""Converts the duels' results to rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOBODY = Duel("")
 
 
 def rows(outcomes: Mapping[str, Outcome]) -> list[Row]:
-    """All rows, of the duels by name: the main ones first, of the better peer of `BEST_OF`."""
+    """All rows of the duels, by name. The main rows come first, with the better peer of `BEST_OF`."""
     found: list[Row] = []
     plain = [name for name in outcomes if not _duel(name).recompute]
     if plain:
@@ -38,7 +38,7 @@ def _duel(name: str) -> Duel:
 
 
 def _best(outcomes: Mapping[str, Outcome]) -> str | None:
-    """The duel with the quickest peer of those that count; None where none was measured."""
+    """The duel with the fastest of the peers in `BEST_OF`; None if none was measured."""
     fought = {name: outcomes[name].taken.values.get(name) for name in BEST_OF if name in outcomes}
     speeds = {name: statistics.median(values) for name, values in fought.items() if values}
     return max(speeds, key=speeds.__getitem__, default=None)

@@ -1,4 +1,4 @@
-"""``python -m bench tuner``: our tuner beside transformers and peft, each in a process of its own."""
+"""``python -m bench tuner`` compares our tuner with transformers and peft, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ PAGE = "tuning.md"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for.
+    """Options of the measurement.
 
     Attributes:
-        against: names of duels; none: ours alone.
-        steps: of a round.
-        rounds: of each trainer in a duel.
-        step_tokens: most tokens of a step.
-        threads: of every trainer; none: as many as there are processors.
-        docs: folder whose page takes the figures.
+        against: names of duels; empty: only ours.
+        steps: steps per round.
+        rounds: rounds per trainer and duel.
+        step_tokens: maximum number of tokens per step.
+        threads: threads of every trainer; None: one per processor.
+        docs: folder of the page to insert the figures into.
         ours, other: programs of `bench.peers`.
-        seed: of the rows.
+        seed: seed of the rows.
     """
 
     against: Collection[str] = tuple(DUELS)
@@ -55,19 +55,19 @@ class Wish:
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Fights the duels; the first row describes the machine.
+    """Runs the duels. The first row describes the machine.
 
     Args:
-        console: for warnings and progress; what can't be measured is said there, and the rest goes on.
+        console: shows progress and warnings; a measurement that fails is reported and skipped.
         wish: what to measure.
-        done: gets the rows so far after each duel: a run takes long, and may be broken off.
+        done: called with all rows so far after each duel, since a run takes long and may be interrupted.
 
     Raises:
         BenchError: an unknown duel, or a page that can't take the figures.
         ConfigError: the embedded model isn't installed.
     """
     if unknown := sorted(set(wish.against) - set(DUELS)):
-        raise BenchError(f"{unknown[0]!r} can't be compared with; there are {', '.join(DUELS)}, or none")
+        raise BenchError(f"unknown duel {unknown[0]!r}; choose from {', '.join(DUELS)}, or none")
     facts, threads = machine.describe(), wish.threads or machine.cores()
     console.print(facts, style="dim", highlight=False)
     loud, began = heard(console), time.perf_counter()
@@ -104,7 +104,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
 
 
 def _ring(wish: Wish, folder: Path, threads: int, told: Told) -> Ring:
-    """Where the rows are written, and nothing that an earlier run compiled is found."""
+    """A ring with its own folder for rows and compiler caches."""
     steps = WARM_STEPS + wish.steps * (wish.rounds + 1)
     write(folder / "rows.jsonl", lessons(steps * wish.step_tokens, wish.seed, embedded_tokenizer()))
     return Ring(

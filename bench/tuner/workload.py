@@ -1,4 +1,4 @@
-"""The rows that trainers learn from: composed conversations, the same for all."""
+"""Training rows for the comparison: composed conversations, the same for all trainers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from model.tuner.compose.family import FOLDER, read_all
 from model.tuner.examples import example_of
 
 LENGTHS = range(300, 601)
-"""Tokens of a row."""
+"""Lengths of rows, in tokens."""
 
 
 def lessons(tokens: int, seed: int, tokenizer: TextEncoder) -> list[Lesson]:
-    """So many rows that they have at least ``tokens`` tokens; the same seed gives the same ones."""
+    """Rows with at least ``tokens`` tokens in all. The same seed gives the same rows."""
     found: list[Lesson] = []
     missing = tokens
     for row in compose(read_all(FOLDER), sys.maxsize, seed):

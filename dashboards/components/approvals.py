@@ -1,4 +1,4 @@
-"""A call that waits for a person, with what one needs to decide."""
+"""Shows a call that waits for approval, with what a person needs to decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flightloop.runs import Approval, Run, RunStatus
 
 
 def card(item: Approval) -> None:
-    """The call, why it is asked, and the two buttons."""
+    """Shows the call, the reason for asking, and the two buttons."""
     left = (item.expires_at - now()).total_seconds()
     time_left = ("expired", badges.RED) if left <= 0 else (f"{figures.seconds(left)} left", badges.AMBER)
     with box("", key=f"approval-{item.id}"):
@@ -27,7 +27,7 @@ def card(item: Approval) -> None:
             f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
         )
         st.markdown(stepview.plain(item.reason))
-        # As JSON: a person tells 5 from "5", and sees each blank and line break.
+        # as JSON, which distinguishes 5 from "5" and shows blanks and line breaks
         style.pairs({name: json.dumps(value, ensure_ascii=False) for name, value in item.arguments.items()})
         reason = st.text_input(
             "Reason",
@@ -60,7 +60,7 @@ def _decide(item: Approval, decision: str, reason: str) -> None:
 
 
 def decide_run(run: Run) -> None:
-    """The calls that wait of a run, and of those that work for it."""
+    """Shows the pending calls of a run and of the runs that work for it."""
     api = connection.client()
     waiting = api.runs.list(session_id=run.session_id, status=RunStatus.WAITING_APPROVAL, limit=200).data
     concerned = {each.id for each in waiting if run.id in (each.id, *_callers(each))}

@@ -1,4 +1,4 @@
-"""Statuses and verdicts as small coloured labels, the same everywhere."""
+"""Statuses and verdicts as small coloured labels, the same on all pages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALL = {
 
 
 def pill(text: str, colour: str, hint: str = "") -> str:
-    """HTML of one label."""
+    """HTML of a label."""
     return f'<span class="fl-pill" style="--c:{colour}" title="{escape(hint)}">{escape(text)}</span>'
 
 
@@ -45,12 +45,12 @@ def status(value: RunStatus) -> str:
 
 
 def row(*labels: str) -> None:
-    """Shows labels beside each other."""
+    """Shows labels side by side."""
     st.html(f'<div class="fl-pills">{"".join(labels)}</div>')
 
 
 def verdicts(found: Sequence[Verdict]) -> list[str]:
-    """One label for each verdict that changed something, and one that counts the passes by stage."""
+    """A label for each verdict that changed something, and one with the number of passes by stage."""
     passed = Counter(verdict.stage for verdict in found if verdict.action is Action.ALLOW)
     labels = [
         pill(f"{verdict.rail}: {verdict.action.value}", ACTION[verdict.action], verdict.reason)

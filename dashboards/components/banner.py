@@ -1,4 +1,4 @@
-"""The answer to "is all well?", on top of the overview."""
+"""Banners at the top of a page that say whether all is well."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINKS = {
 
 
 def show(found: Sequence[Finding], summary: str) -> None:
-    """One line for each finding, with a link to where one can act; or that all is well."""
+    """Shows each finding in a line with a link to the page to act on it; without findings, that all is well."""
     if not found:
         line(Level.OK, "All systems normal", summary)
         return
@@ -37,14 +37,14 @@ def show(found: Sequence[Finding], summary: str) -> None:
 
 @st.fragment(run_every="10s")
 def of_project() -> None:
-    """On every page but the overview, which tells it among its findings."""
-    with suppress(FlightloopError):  # the page itself says that the platform does not answer
+    """Shows problems of the project's files, on every page but the overview, which lists them as findings."""
+    with suppress(FlightloopError):  # the page itself says that the platform doesn't answer
         for finding in broken(connection.current().project()):
             line(finding.level, finding.title, finding.detail)
 
 
 def line(level: Level, title: str, detail: str) -> None:
-    """One banner: a dot in the level's colour, the title, and below it the detail."""
+    """Shows a banner: a dot in the level's colour, the title, and the detail below."""
     st.html(
         f'<div class="fl-banner {CLASS[level]}"><i class="fl-dot"></i><div><b>{escape(title)}</b><br>'
         f'<span class="fl-sub">{escape(detail)}</span></div></div>'

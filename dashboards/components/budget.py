@@ -1,4 +1,4 @@
-"""A tenant's budget: a bar for each bound, and what is used of the rest."""
+"""Shows a tenant's budget: a bar for each limit, and the use of what has no limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flightloop.usage import Spending
 
 
 def card(tenant: Spending, now: datetime) -> None:
-    """Nothing where the tenant has no budget."""
+    """Shows the budget; nothing if the tenant has none."""
     bounds = spending.bounds(tenant)
     if all(bound.limit is None for bound in bounds):
         return
@@ -23,13 +23,13 @@ def card(tenant: Spending, now: datetime) -> None:
         st.html(f'<div class="fl-meters">{"".join(_meter(bound) for bound in bounds)}</div>')
         if tenant.until:
             anew = f"{figures.ahead(tenant.until, now)}, on {tenant.until.astimezone():%d %b at %H:%M}"
-            st.caption(f"Of all runs and completions. It begins anew {anew}.")
+            st.caption(f"Covers all runs and completions. Resets {anew}.")
 
 
 def _meter(bound: Bound) -> str:
     figure = f"<b>{escape(bound.text(bound.used))}</b>"
     if bound.limit is None or bound.left is None:
-        return f"<div><span>{bound.label}</span>{figure}<span>no bound</span></div>"
+        return f"<div><span>{bound.label}</span>{figure}<span>no limit</span></div>"
     figure += f" <span>of {escape(bound.text(bound.limit))}</span>"
     state, colour = _state(bound)
     left = f"{bound.text(bound.left)} left" + (f" · {bound.text(bound.reserved)} reserved" if bound.reserved else "")
@@ -41,7 +41,7 @@ def _meter(bound: Bound) -> str:
 
 
 def _state(bound: Bound) -> tuple[str, str]:
-    """A label, where there is something to say, and the bar's colour."""
+    """A label if the state is remarkable, otherwise "", and the bar's colour."""
     if bound.exhausted:
         return badges.pill("exhausted", badges.RED), badges.RED
     if bound.taken:

@@ -1,4 +1,4 @@
-"""Figures in cards: one card a tier."""
+"""Shows figures in cards, one card per tier."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dashboards.components import style
 
 @dataclass(frozen=True)
 class Reading:
-    """A figure as it is shown; ``curve`` are its last values."""
+    """A figure to show. ``curve``: its last values."""
 
     label: str
     value: str
-    help: str = ""
+    help: str = ""  # tooltip
     curve: Sequence[float] = field(default=())
 
 
 def box(title: str, key: str, height: Literal["content", "stretch"] = "content") -> DeltaGenerator:
-    """A bordered container under a title. ``key`` is unique on the page."""
+    """A bordered container with a title. ``key`` is unique on the page."""
     made = st.container(border=True, height=height, key=f"card-{key}")
     with made:
         if title:
@@ -32,7 +32,7 @@ def box(title: str, key: str, height: Literal["content", "stretch"] = "content")
 
 
 def card(title: str, readings: Sequence[Reading], columns: int = 2) -> None:
-    """Readings in a bordered grid under a title."""
+    """Shows readings in a bordered grid with a title."""
     with box(title, key=title.lower(), height="stretch"):
         for start in range(0, len(readings), columns):
             cells = st.columns(columns, gap="small")
@@ -44,7 +44,7 @@ def card(title: str, readings: Sequence[Reading], columns: int = 2) -> None:
 
 
 def strip(readings: Sequence[Reading], key: str) -> None:
-    """Readings beside each other, each in a box of its own."""
+    """Shows readings side by side, each in its own box."""
     with st.container(key=f"strip-{key}"):
         cells = st.columns(len(readings), gap="small")
     for cell, reading in zip(cells, readings, strict=True):

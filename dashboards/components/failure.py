@@ -1,4 +1,4 @@
-"""What a page shows when the API did not answer, or answered with an error."""
+"""Shows that the API didn't answer, or answered with an error."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import streamlit as st
 from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Unauthorized
 
 ADVICE = {
-    ConnectionFailed: "Start the platform with <code>make up</code>, or set <code>FLIGHTLOOP_URL</code> to where it"
-    " runs.",
-    Unauthorized: "The key was revoked, or the platform is another one now: log out, and log in with another key.",
-    ConfigError: "Start the console again with another <code>FLIGHTLOOP_URL</code>.",
+    ConnectionFailed: "Start the platform with <code>make up</code>, or set <code>FLIGHTLOOP_URL</code> to its"
+    " address.",
+    Unauthorized: "The key was revoked, or this is another platform now: log out, and log in with another key.",
+    ConfigError: "Restart the console with another <code>FLIGHTLOOP_URL</code>.",
 }
 
 
 def show(doing: str, error: FlightloopError) -> None:
-    """A banner with what failed, why, and what to do."""
+    """Shows a banner with what failed, why, and what to do."""
     advice = ADVICE.get(type(error), "")
     request = f" Request {escape(error.request_id)}." if error.request_id else ""
     st.html(
@@ -28,6 +28,6 @@ def show(doing: str, error: FlightloopError) -> None:
 
 
 def sentence(error: FlightloopError) -> str:
-    """What it says, from a capital to a full stop."""
+    """The error's message with a capital letter and a full stop."""
     said = error.message[:1].upper() + error.message[1:]
     return said if said.endswith((".", "?", "!")) else f"{said}."

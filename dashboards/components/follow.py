@@ -1,4 +1,4 @@
-"""A run's events as they come, without holding up the page: a thread reads, the page looks in."""
+"""Follows a run's events without blocking the page: a thread reads the stream, and the page polls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOK_EVERY_S = 0.25
 
 
 def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
-    """Events until the run has ended; None a few times a second, so that the page can react to its user.
+    """Yields events until the run has ended, and None a few times a second, so that the page can react to its user.
 
     Raises:
         FlightloopError: the stream could not be read.
@@ -28,7 +28,7 @@ def follow(client: Flightloop, run_id: str) -> Iterator[RunEvent | None]:
                 found.put(event)
                 if left.is_set():
                     return
-        except (FlightloopError, RuntimeError) as error:  # a client that is closed, by logging out, raises RuntimeError
+        except (FlightloopError, RuntimeError) as error:  # a client closed by a logout raises RuntimeError
             found.put(error)
         finally:
             found.put(None)

@@ -1,4 +1,4 @@
-"""What a visitor without a key sees, on whichever page: the form that asks for one."""
+"""The login form, shown on every page to visitors without a key."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dashboards.health import Level
 from flightloop.errors import ConfigError, FlightloopError, Overloaded, Unauthorized
 
 FOUND = (
-    "The platform's own key is in the file <code>.flightloop/key</code>, or it is the <code>FLIGHTLOOP_API_KEY</code>"
-    " that the platform was started with. <code>flightloop keys create NAME --role viewer</code> makes a key that may"
-    " read alone; the role <code>operator</code> also starts, stops and approves."
+    "The platform's own key is in the file <code>.flightloop/key</code>, or in the <code>FLIGHTLOOP_API_KEY</code>"
+    " that the platform was started with. <code>flightloop keys create NAME --role viewer</code> creates a read-only"
+    " key; the role <code>operator</code> also starts, stops and approves."
 )
-KEPT = "The key stays in this tab's session. When the page is reloaded, it is asked for again."
+KEPT = "The key stays in this tab's session. After a reload of the page, you are asked for it again."
 
 
 def show(link_refused: FlightloopError | None) -> None:
-    """The form, and below it where a key is found.
+    """Shows the form, and below it where to find a key.
 
     Args:
-        link_refused: why the login link that the visitor came with logs nobody in.
+        link_refused: why the login link that the visitor used is invalid.
     """
     _, middle, _ = st.columns([1, 2, 1])
     with middle, st.container(key="login"):
@@ -30,7 +30,7 @@ def show(link_refused: FlightloopError | None) -> None:
         problem = st.empty()
         if link_refused:
             with problem:
-                _refused("This link does not log in", link_refused, "Log in with an API key.")
+                _refused("Login by this link failed", link_refused, "Log in with an API key.")
         with box("", key="login"), st.form("login", border=False):
             key = st.text_input("API key", type="password", autocomplete="off", placeholder="fl_…")
             if st.form_submit_button("Log in", type="primary", icon=":material/login:", width="stretch"):
@@ -43,7 +43,7 @@ def _log_in(key: str) -> None:
     try:
         login.with_key(key)
     except FlightloopError as error:
-        _refused("This key does not log in", error)
+        _refused("Login by this key failed", error)
     else:
         st.rerun()
 
@@ -56,7 +56,7 @@ def _refused(title: str, error: FlightloopError, advice: str = "") -> None:
 
 
 def _platform() -> str:
-    """Its address, or just what it is where the address is none: then every try to log in tells so."""
+    """The platform's address; "the platform" if the address is invalid, which every attempt to log in reports."""
     try:
         return f"the platform at {connection.platform().split('//')[-1]}"
     except ConfigError:

@@ -1,4 +1,4 @@
-"""A table of runs; choosing one opens it."""
+"""A table of runs. Choosing a row opens the run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SIGN = {
 
 
 def show(runs: Sequence[Run], key: str, *, callers: bool = True) -> None:
-    """The runs in the order given; a chosen row leads to the page of its run.
+    """Shows the runs in the given order. A chosen row leads to the page of its run.
 
     Args:
-        callers: tells the agents that runs work for.
+        callers: shows the agents that the runs work for.
     """
     callers = callers and any(run.parent for run in runs)
     table = pd.DataFrame([_row(run) | ({"agent": _agents(run)} if callers else {}) for run in runs])

@@ -1,4 +1,4 @@
-"""The sidebar: which platform this is, whether it needs somebody, and with whose key one looks at it."""
+"""The sidebar: the platform, whether it needs attention, and the visitor's key."""
 
 from __future__ import annotations
 

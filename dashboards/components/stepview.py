@@ -1,4 +1,4 @@
-"""The steps of a run: decisions, verdicts, calls with arguments and results."""
+"""Shows the steps of a run: decisions, verdicts, calls with arguments and results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def show(steps: Sequence[StepView], *, expanded: bool = True) -> None:
 
 
 def compact(steps: Sequence[StepView]) -> None:
-    """A few lines a step, for watching it come."""
+    """Shows a few lines per step, for a running run."""
     st.html(f'<div class="fl-steps">{"".join(_line(step) for step in steps)}</div>')
 
 
@@ -78,7 +78,7 @@ def _decision(step: StepView) -> None:
 def _compacted(event: ev.ContextCompacted) -> None:
     runs = f" and {len(event.runs)} earlier runs of the session" if event.runs else ""
     st.caption(
-        f"For the model a digest stands in the place of {event.through_step} steps{runs}:"
+        f"A summary replaces {event.through_step} steps{runs} in the model's context:"
         f" {event.tokens_before} → {event.tokens_after} of {event.limit} tokens"
     )
     if event.digest:
@@ -95,7 +95,7 @@ def _model(call: ev.ModelCall) -> str:
     if call.confidence is not None:
         parts.append(f"confidence {call.confidence:.0%}")
     if call.withheld is not None:
-        parts.append(f"calls withheld, of which it was {call.withheld:.0%} sure")
+        parts.append(f"calls withheld at a confidence of {call.withheld:.0%}")
     if call.mean_entropy is not None:
         parts.append(f"entropy {call.mean_entropy:.2f} nats")
     return " · ".join([*parts, figures.euros(call.cost)])
@@ -129,7 +129,7 @@ def _call(call: CallView) -> None:
 
 def _result(call: CallView) -> None:
     if call.result is None:
-        st.caption(plain(call.asked.reason) if call.asked else "not there yet")
+        st.caption(plain(call.asked.reason) if call.asked else "no result yet")
         return
     if call.result.ok:
         document(call.result.content)
@@ -140,24 +140,24 @@ def _result(call: CallView) -> None:
     if call.result.note:
         st.caption(plain(call.result.note))
     if call.result.tainted:
-        st.caption(":orange[A rail found something in it that looks like an instruction.]")
+        st.caption(":orange[A rail found something like an instruction in it.]")
 
 
 def document(value: Any) -> None:
-    """A JSON value, as code; a long one is cut."""
+    """Shows a JSON value as code, shortened if it is long."""
     text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    cut = text if len(text) <= LONGEST_JSON else f"{text[:LONGEST_JSON]}\n… {len(text) - LONGEST_JSON} characters more"
+    cut = text if len(text) <= LONGEST_JSON else f"{text[:LONGEST_JSON]}\n… {len(text) - LONGEST_JSON} more characters"
     st.code(cut, language="json" if not isinstance(value, str) else None, wrap_lines=True)
 
 
 def plain(text: str) -> str:
-    """Text of users and models, kept from being read as Markdown."""
+    """Escapes text of users and models, so that it isn't read as Markdown."""
     escaped = "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!$~:|<>" else char for char in text)
     return escaped.replace("\n", "  \n")
 
 
 def conversation(asked: Content, answered: Content | None, *, waiting: str = "") -> None:
-    """What the user said and what the agent answered."""
+    """Shows what the user said and what the agent answered."""
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(plain(text_of(asked)))
     if answered or waiting:

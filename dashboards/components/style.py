@@ -1,4 +1,4 @@
-"""The console's own look, on top of the theme."""
+"""The console's style, on top of the theme."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def apply() -> None:
 
 
 def heading(title: str, subtitle: str = "") -> None:
-    """A page's title, with what it is about beside it."""
+    """Shows a page's title with a subtitle beside it."""
     st.html(f'<div class="fl-head"><h1>{escape(title)}</h1><span>{escape(subtitle)}</span></div>')
 
 
@@ -26,11 +26,11 @@ def tier(title: str) -> None:
 
 
 def empty(title: str, advice: str) -> None:
-    """In place of a list that holds nothing: why, and what one can do."""
+    """Shows in place of an empty list: why it is empty, and what to do."""
     st.html(f'<div class="fl-empty"><b>{escape(title)}</b><span>{escape(advice)}</span></div>')
 
 
 def pairs(values: dict[str, str]) -> None:
-    """Names and values in two columns."""
+    """Shows names and values in two columns."""
     rows = "".join(f"<dt>{escape(shown(name))}</dt><dd>{escape(shown(value))}</dd>" for name, value in values.items())
     st.html(f'<dl class="fl-kv">{rows}</dl>')

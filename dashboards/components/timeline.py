@@ -16,7 +16,7 @@ BARE = {"ticks": False, "domain": False, "labelOverlap": False}
 
 
 def waterfall(bars: Sequence[Bar]) -> None:
-    """What took time in a run, from top to bottom as it began. Beyond 200 bars, the first ones are left out."""
+    """Shows what took time in a run, in the order of its beginning. Of more than 200 bars, only the last are shown."""
     shown = list(bars)[-MOST_BARS:]
     if len(shown) < len(bars):
         st.caption(f"The last {MOST_BARS} of {len(bars)} spans.")
@@ -63,14 +63,14 @@ def waterfall(bars: Sequence[Bar]) -> None:
 
 
 def _dominating_wait(shown: Sequence[Bar]) -> float | None:
-    """Seconds of all other bars together, if one bar is ten times as long and would hide them."""
+    """Total seconds of the other bars if one bar is ten times as long and would hide them; else None."""
     lengths = sorted(bar.end - bar.start for bar in shown)
     others = sum(lengths[:-1])
     return others if others > 0 and lengths[-1] > 10 * others else None
 
 
 def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[str, str] | None = None) -> None:
-    """A horizontal bar a category, in the order given."""
+    """Shows a horizontal bar per category, in the given order."""
     rows = [{"name": name, "value": value} for name, value in values.items()]
     colour = (
         alt.Color("name:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
@@ -97,5 +97,5 @@ def bars(values: Mapping[str, float], *, title: str, key: str, colours: Mapping[
 
 
 def _draw(chart: alt.Chart | alt.LayerChart, key: str) -> None:
-    """Without a background of its own, so that it sits on its card."""
+    """Shows a chart with a transparent background, since it lies on a card."""
     st.altair_chart(chart.configure(background="transparent").configure_view(strokeOpacity=0), width="stretch", key=key)

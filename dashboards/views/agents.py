@@ -1,4 +1,4 @@
-"""Agents and policies: who may do what, and what the rails decided."""
+"""Page of agents and policies: who may do what, and what the rails decided."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _agent(agent: AgentInfo) -> None:
         st.subheader(agent.name)
         st.markdown(stepview.plain(agent.description))
         tools = [badges.pill(tool, badges.BLUE) for tool in agent.tools]
-        agents = [badges.pill(name, badges.VIOLET, "an agent that it can give tasks to") for name in agent.agents]
+        agents = [badges.pill(name, badges.VIOLET, "it can delegate tasks to this agent") for name in agent.agents]
         badges.row(*tools, *agents)
         bound = agent.budget
         budget = {
@@ -95,14 +95,14 @@ def audit_tab() -> None:
         complete = tail.refresh()
         records = [record for record in reversed(tail.records)]
         if not records:
-            style.empty("No verdict yet", "Every verdict of a rail leaves one record here, chained by hashes.")
+            style.empty("No verdict yet", "Every verdict of a rail is recorded here, chained by hashes.")
             return
         chain = (
             badges.pill("chain intact", badges.GREEN)
             if tail.broken_at is None
             else badges.pill(f"chain broken at record {tail.broken_at}", badges.RED)
         )
-        behind = "" if complete else "<span>reading on …</span>"
+        behind = "" if complete else "<span>reading …</span>"
         badges.row(chain, f"<span>{tail.read:,} records read, the latest below</span>", behind)
         changed = st.toggle("Only verdicts that changed something", value=True)
         shown = [record for record in records if not changed or record.verdict.action is not Action.ALLOW][:100]

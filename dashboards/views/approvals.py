@@ -1,4 +1,4 @@
-"""Approvals: calls that wait for a person, and what was decided."""
+"""Page of approvals: calls that wait for a person, and past decisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboards.components import approvals, style
 from flightloop.errors import FlightloopError
 from flightloop.runs import Approval
 
-style.heading("Approvals", "calls that the policy puts to a person")
+style.heading("Approvals", "calls that a person decides about")
 
 
 @st.fragment(run_every="3s")
@@ -22,13 +22,11 @@ def waiting() -> None:
         for item in items:
             approvals.card(item)
         if not items:
-            style.empty(
-                "Nothing waits", "When an agent wants to do something that the policy asks about, it shows here."
-            )
+            style.empty("Nothing waits", "Calls that need approval by the policy appear here.")
 
 
 def decided() -> None:
-    with suppress(FlightloopError):  # that there is no answer, the top of the page says
+    with suppress(FlightloopError):  # the top of the page reports the failure
         items = [item for item in connection.client().approvals.list(status=None).data if item.status != "pending"]
         if items:
             style.tier("Decided")

@@ -1,4 +1,4 @@
-"""Chat: talk to an agent and watch its steps and verdicts while it works."""
+"""Chat page: talk to an agent and watch its steps and verdicts while it works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASSISTANT = ":material/support_agent:"
 
 
 def session() -> str:
-    """The conversation in the address, or a new one."""
+    """The session id in the address, or a new one."""
     if "session" not in st.query_params:
         st.query_params["session"] = f"console-{uuid4().hex[:12]}"
     return st.query_params["session"]
@@ -45,7 +45,7 @@ def choose_agent() -> str | None:
 
 
 def ended(run: Run) -> None:
-    """A turn that is over: question, steps folded away, answer."""
+    """Shows a finished turn: question, folded steps, answer."""
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(stepview.plain(text_of(run.input)))
     with st.chat_message("assistant", avatar=ASSISTANT):
@@ -66,7 +66,7 @@ def steps(run: Run) -> None:
 
 
 def events_of(run: Run) -> list[ev.RunEvent]:
-    """An ended run's events, fetched once."""
+    """Events of an ended run, fetched once."""
     kept: dict[str, list[ev.RunEvent]] = st.session_state.setdefault("chat-events", {})
     key = f"{run.id}-{run.last_seq}"
     if key not in kept:
@@ -75,7 +75,7 @@ def events_of(run: Run) -> list[ev.RunEvent]:
 
 
 def at_work(run: Run) -> None:
-    """A turn that is going on: its steps and its text as they come."""
+    """Shows a running turn: its steps and its text as they arrive."""
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(stepview.plain(text_of(run.input)))
     with st.chat_message("assistant", avatar=ASSISTANT):
@@ -95,7 +95,7 @@ def at_work(run: Run) -> None:
 
 @st.fragment(run_every="2s")
 def wait(run_id: str) -> None:
-    """What a person has to decide, for the run or for an agent that works for it; goes on when it is decided."""
+    """Shows what a person has to decide for the run or an agent that works for it; continues after the decision."""
     with connection.answered("look at the run"):
         run = connection.client().runs.get(run_id)
         if run.status not in WAITING:
@@ -106,7 +106,7 @@ def wait(run_id: str) -> None:
 
 
 def stream(run: Run) -> None:
-    """Shows events until the run has ended or waits for a person or another agent."""
+    """Shows events until the run ends or waits for a person or another agent."""
     place, answer = st.status("Thinking …", expanded=True), st.empty()
     inside = place.empty()
     events: list[ev.RunEvent] = []
@@ -129,12 +129,12 @@ def stream(run: Run) -> None:
 
 
 def waits(run_id: str) -> bool:
-    """Whether it waits now; an event of the past may say so too."""
+    """Whether the run waits now; its events may show an earlier wait."""
     return connection.client().runs.get(run_id).status in WAITING
 
 
 def doing(events: list[ev.RunEvent]) -> str:
-    """What the agent is at, by its last event."""
+    """What the agent is doing, by its last event."""
     match events[-1] if events else None:
         case None | ev.RunCreated() | ev.RunResumed() | ev.RunReleased():
             return "Waits for a worker …"
@@ -148,14 +148,14 @@ def doing(events: list[ev.RunEvent]) -> str:
 
 def conversation(agent: str, session_id: str) -> None:
     found = connection.client().runs.list(session_id=session_id, limit=200).data
-    runs = [run for run in found if not run.parent][:30]  # others were asked by an agent, not by the user
+    runs = [run for run in found if not run.parent][:30]  # the others come from an agent, not from the user
     for run in reversed(runs):
         if run.status.terminal:
             ended(run)
         else:
             at_work(run)
     if not runs:
-        style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict show here while it works.")
+        style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict appear here while it works.")
 
 
 style.heading("Chat", "talk to an agent and watch every step")

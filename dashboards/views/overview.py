@@ -1,4 +1,4 @@
-"""Overview: whether all is well, and the three tiers."""
+"""Overview page: whether all is well, and the three tiers."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def system_tier(overview: Overview, history: History) -> list[Reading]:
             "Share of the memory in use, mean of the nodes.",
             history.curve(memory, figures.mean),
         ),
-        Reading("GPU", figures.share(gpu), "Share of time a kernel ran; – where there is no GPU."),
-        Reading("Fragmentation", figures.share(fragmentation), "Memory that an allocator holds and nobody uses."),
+        Reading("GPU", figures.share(gpu), "Share of time a kernel ran; – without a GPU."),
+        Reading("Fragmentation", figures.share(fragmentation), "Memory that allocators hold unused."),
         Reading(
             "Network",
             figures.seconds(figures.average(overview, "system_network_seconds")),
@@ -76,9 +76,9 @@ def system_tier(overview: Overview, history: History) -> list[Reading]:
         Reading(
             "API p95",
             figures.seconds(figures.p95(overview, "system_http_seconds")),
-            "95 % of the answers of the slowest route came within this.",
+            "95th percentile of the slowest route.",
         ),
-        Reading("Replicas", figures.count(replicas), "Model replicas that run."),
+        Reading("Replicas", figures.count(replicas), "Running model replicas."),
         Reading("Resident", figures.size(figures.value(overview, "system_process_resident_bytes"))),
     ]
 
@@ -90,13 +90,13 @@ def model_tier(overview: Overview, history: History) -> list[Reading]:
         Reading(
             "Tokens per second",
             f"{rates[-1]:.1f}" if rates else figures.NOTHING,
-            "Completion tokens, since the refresh before.",
+            "Completion tokens since the last refresh.",
             rates,
         ),
         Reading(
             "Slots in use",
             figures.share(figures.value(overview, "model_slot_utilisation_ratio", figures.mean)),
-            "The autoscaler holds 70 %.",
+            "The autoscaler aims at 70 %.",
             history.curve("model_slot_utilisation_ratio", figures.mean),
         ),
         Reading("Running / waiting", f"{figures.count(running)} / {figures.count(waiting)}"),
@@ -114,7 +114,7 @@ def model_tier(overview: Overview, history: History) -> list[Reading]:
         Reading(
             "Groundedness",
             figures.share(figures.average(overview, "model_groundedness")),
-            "Claims of the answers that tool results support.",
+            "Share of the answers' claims that tool results support.",
         ),
         Reading(
             "Toxicity",
@@ -134,23 +134,23 @@ def business_tier(overview: Overview) -> list[Reading]:
         Reading(
             "Verified completion",
             figures.share(outcomes.get("verified", 0) / ended if ended else None),
-            "Ended runs whose outcome somebody checked and found right.",
+            "Ended runs whose outcome was checked and is right.",
         ),
         Reading(
             "Satisfaction",
             figures.share(content / rated if rated else None),
-            "Ratings of 4 and 5 among all ratings.",
+            "Share of ratings of 4 and 5.",
         ),
         Reading("Resolutions", figures.count(figures.value(overview, "business_resolutions")), "Accepted ones."),
         Reading(
             "Response rate",
             figures.share(rated / ended if ended else None),
-            "Ended runs that somebody rated.",
+            "Ended runs with a rating.",
         ),
         Reading(
             "Cost per resolution",
             figures.euros(figures.value(overview, "business_cost_per_resolution_euros", max)),
-            "Model and platform cost of all runs over the accepted resolutions.",
+            "Model and platform cost of all runs divided by accepted resolutions.",
         ),
         Reading(
             "ROI",
@@ -201,7 +201,7 @@ def _verdicts(overview: Overview) -> dict[str, float]:
 
 
 def _experts(overview: Overview) -> dict[str, float]:
-    """The eight busiest experts."""
+    """The eight experts with most tokens."""
     load = figures.by_label(overview, "model_expert_tokens_total", "expert")
     busiest = sorted(load.items(), key=lambda item: -item[1])[:8]
     return {f"expert {name}": number for name, number in busiest}

@@ -1,4 +1,4 @@
-"""One run: what it did, step by step, and what one can do about it."""
+"""Page of a run: what it did, step by step, and actions on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESUMABLE = (RunStatus.INTERRUPTED, RunStatus.FAILED)
 
 
 def events_of(run: Run) -> list[RunEvent]:
-    """The run's events so far; only those that are new are fetched."""
+    """The run's events so far. Only new ones are fetched."""
     kept: dict[str, list[RunEvent]] = st.session_state.setdefault("events", {})
     if run.id not in kept:
         kept.clear()
@@ -42,7 +42,7 @@ def header(run: Run) -> None:
 
 
 def actions(run: Run) -> None:
-    """Buttons for what this run's status allows."""
+    """Shows buttons for what this run's status allows."""
     api = connection.client().runs
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.page_link("views/runs.py", label="All runs", icon=":material/arrow_back:")
@@ -53,13 +53,13 @@ def actions(run: Run) -> None:
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
-        if run.status in RESUMABLE and not run.parent:  # the run that it works for was told of its end
+        if run.status in RESUMABLE and not run.parent:  # the run that it works for has seen its end
             _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
         if run.status.terminal:
             _rating(run)
             solved = st.popover("Outcome", icon=":material/fact_check:")
             with solved:
-                st.caption("Is the world as the user wanted it?")
+                st.caption("Is the outcome what the user wanted?")
                 _button("Solved", ":material/check:", lambda: api.outcome(run.id, solved=True, by="console"))
                 _button("Not solved", ":material/close:", lambda: api.outcome(run.id, solved=False, by="console"))
         st.page_link(
@@ -97,12 +97,12 @@ def readings(run: Run) -> list[Reading]:
     used = Amounts.of(own) + Amounts.of(others)
     prompt, new = own.prompt_tokens + others.prompt_tokens, own.completion_tokens + others.completion_tokens
     return [
-        Reading("Steps", f"{used.steps} / {bound.steps}" if bound.steps else f"{used.steps}", "Used, of the budget."),
+        Reading("Steps", f"{used.steps} / {bound.steps}" if bound.steps else f"{used.steps}", "Used of the budget."),
         Reading("Tool calls", f"{own.tool_calls + others.tool_calls}"),
         Reading("Tokens", figures.count(used.tokens), f"{prompt:,} prompt, {new:,} new"),
-        Reading("Working time", figures.seconds(used.seconds), "While a worker held the run."),
+        Reading("Working time", figures.seconds(used.seconds), "Time that a worker held the run."),
         Reading("Cost", figures.euros(used.cost)),
-        Reading("Confidence", figures.share(run.confidence), "Mean of its decisions."),
+        Reading("Confidence", figures.share(run.confidence), "Mean over its decisions."),
     ]
 
 
@@ -117,7 +117,7 @@ def body(run: Run) -> None:
     steps = steps_of(events)
     strip(readings(run), key="run")
     if run.delegated.steps:
-        st.caption(f"Of this, runs that work for it used {_used(run.delegated)}")
+        st.caption(f"Of this, its sub-runs used {_used(run.delegated)}")
     doing = "" if run.status.terminal else DOING.get(run.status, "at work …")
     stepview.conversation(run.input, run.output, waiting=doing)
     if run.status in WAITING:
@@ -138,7 +138,7 @@ def body(run: Run) -> None:
 
 
 def subruns(run: Run) -> None:
-    """The runs of other agents that work for it; one that was forked has none, those worked for its origin."""
+    """Shows the runs of other agents that work for it. A fork has none: those worked for the original run."""
     found = connection.client().runs.list(parent=run.id, limit=200)
     if found.data:
         style.tier("Runs that work for it")
@@ -172,7 +172,7 @@ def show(run_id: str, began_as: RunStatus) -> None:
         actions(run)
         body(run)
         if run.status.terminal and not began_as.terminal:
-            st.rerun()  # once more, without refreshing
+            st.rerun()  # once more, then without refreshing
 
 
 page()

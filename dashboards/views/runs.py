@@ -1,4 +1,4 @@
-"""Runs: filter, page, open one."""
+"""Page of runs: filter, page through them, open one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ style.heading("Runs", "newest first; choose one to see its steps")
 
 
 def filters() -> tuple[str | None, RunStatus | None]:
-    """What the operator chose; kept in the address, so that it can be shared."""
+    """The operator's choice, kept in the address, so that it can be shared."""
     asked = st.query_params
     names = [ANY]
     with connection.answered("list the agents"):

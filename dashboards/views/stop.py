@@ -1,4 +1,4 @@
-"""Emergency stop: end what runs in the middle of a token, and keep it stopped."""
+"""Page of the emergency stop: ends running work within a token, and keeps it stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flightloop.runs import Interrupt
 Scope = Literal["all", "agent", "session"]
 SCOPES: dict[Scope, str] = {"all": "Everything", "agent": "One agent", "session": "One session"}
 
-style.heading("Emergency stop", "ends runs and completions in the middle of a token; latched until it is cleared")
+style.heading("Emergency stop", "ends runs and completions within a token; stays in force until it is cleared")
 
 
 @st.fragment(run_every="3s")
@@ -102,7 +102,7 @@ def _raise(scope: Scope, target: str | None, reason: str) -> None:
 
 
 def past() -> None:
-    with suppress(FlightloopError):  # that there is no answer, the top of the page says
+    with suppress(FlightloopError):  # the top of the page reports the failure
         items = [item for item in connection.client().interrupts.list(active=False).data if item.cleared_at]
         if items:
             style.tier("Earlier")

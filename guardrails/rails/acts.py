@@ -1,4 +1,5 @@
-"""How English says that a tool's act was done: forms of the verbs in its name and description, or its ``claims``."""
+"""How English says that a tool's act was done: past forms of the verbs in its name and description, or its
+``claims``."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from flightloop.tool import ToolSpec
 from guardrails.rails.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
 
 LONGEST = 1000
-"""Characters of a clause that are looked at together."""
+"""Longest clause that is searched as a whole, in characters."""
 _NO_VERBS = frozenset(
     [
         "a",
@@ -50,23 +51,23 @@ _THIS_ONE = (
     r"(?<=#?\d{3,15}\s|^\W*(?:(?:yes|ok(?:ay)?|done|so)\W+){0,2}"
     r"(?:your|my|his|her|their|this|that|it|the(?=.{1,90}\b(?:for|to)\s))\b[^.!?\n]{0,80}?\b)"
 )
-"""Before "is booked for Monday": a certain thing, and no rule about all of them."""
+"""Before "is booked for Monday": one certain thing, not a rule about all of them."""
 _AT_THE_BEGINNING = r"(?<=^\W*(?:(?:yes|ok(?:ay)?|great|so|now|done|sure)\W+){0,2})"
 _UNREAL = regex.compile(
     r"\b(?:not|no|none|nothing|never|neither|nor|cannot|unable|without|nobody|if|when|once|whether|unless|until|"
     r"as\s+soon\s+as|in\s+case|please)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""Before a claim, these make it a negation or a condition."""
+"""Before a claim, these turn it into a negation or a condition."""
 _OF_OTHERS = regex.compile(
     r"\b(?:could|would|should|might|may|must|can|will|shall|to|that|which|who)\s+(?:[a-z]{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Right before it: what is possible, or which things are meant."""
+"""Directly before a claim: what is possible, or which things are meant."""
 _NOT_SO = regex.compile(
     r"^\s*(?:nothing|none|neither)\b|^[^.!?]{0,40}\bby\s+(?:another|others?|someone|somebody|you)\b", regex.IGNORECASE
 )
-"""Behind it, these make it a negation, or somebody else's act."""
+"""After a claim, these turn it into a negation or somebody else's act."""
 _COURTESY = regex.compile(r"^\W*(?:no\s+(?:problem|worries)|not\s+a\s+problem|don['’]t\s+worry)\b\W*", regex.IGNORECASE)
 _FIRST_PERSON = regex.compile(r"\b(?:I|we)\b", regex.IGNORECASE)
 _EMPHASIS = regex.compile(r"[*`~]+|(?<![^\W_])_+|_+(?![^\W_])")
@@ -82,14 +83,14 @@ _NOT_NOW = regex.compile(
     r"thanks?(?:\s+you)?\s+again)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""A sentence with one of these asks for nothing to be done now."""
+"""A sentence with one of these doesn't ask for anything to be done now."""
 _LEAD = (
     r"^\W*(?:(?:yes|ok(?:ay)?|please|and|then|now|so|well|also|hi|hello|hey|great|thanks|thank\s+you|just)\W+){0,4}"
     r"(?:(?:can|could|would|will)\s+(?:you|we)\s+|(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need|have)\s+(?:you\s+)?to\s+"
     r"|let['’]?s\s+|go\s+ahead\s+and\s+|(?:i|we)\s+ask\s+you\s+to\s+)?"
     r"(?:(?:please|just|now|also|kindly)\s+)*"
 )
-"""How a request begins, up to its verb."""
+"""Beginning of a request, up to its verb."""
 _AGAIN = regex.compile(
     _LEAD + r"(?:do\s+(?:it|that|this|the\s+same)\s+)?(?:again|once\s+more|one\s+more\s+time|another\s+time)\b"
     r"[^a-z]*+(?:please\W*+)?$",
@@ -99,7 +100,7 @@ _AGAIN = regex.compile(
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, its clause that says that something was done, and the word that says what."""
+    """A sentence, the clause of it that says something was done, and the words that say what."""
 
     sentence: str
     clause: str
@@ -108,27 +109,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Act:
-    """What a tool that changes something does, in words.
-
-    Attributes:
-        said: matches what says that it was done.
-        named: matches its past forms, as a result may have them: ``cancelled``, the status of an order.
-        wanted: matches a user's request for it.
-        verbs: its verbs in their base form.
-        past: what says that it was done: past forms of the verbs, or the phrases of ``claims``.
-        about: matches words of which a clause needs one, where the verb has many objects; None: no clause does.
-    """
+    """What a tool that changes something does, in words."""
 
     said: regex.Pattern[str]
+    """Matches statements that it was done."""
     named: regex.Pattern[str]
+    """Matches its past forms as they occur in a result: ``cancelled``, the status of an order."""
     wanted: regex.Pattern[str]
+    """Matches a user's request for it."""
     verbs: tuple[str, ...]
+    """Its verbs in their base form."""
     past: tuple[str, ...]
+    """What says that it was done: past forms of the verbs, or the phrases of ``claims``."""
     about: regex.Pattern[str] | None = None
+    """Matches words of which a clause needs one if the verb has many objects; None: no clause needs one."""
 
     @classmethod
     def by_verbs(cls, verbs: Sequence[str]) -> Act:
-        """What no tool is known to do."""
+        """An act with these verbs that belongs to no tool."""
         past = [form for verb in verbs for form in participles(verb)]
         return cls(
             said=_any_of(_forms(joined(past), verbs)),
@@ -140,15 +138,15 @@ class Act:
 
     @classmethod
     def of(cls, spec: ToolSpec) -> Act | None:
-        """None: the tool's name and description have no verb, or an agent performs its calls."""
+        """The act of a tool; None if its name and description have no verb, or another agent performs its calls."""
         return None if spec.agent is not None else _act(spec.name, spec.description, spec.claims)
 
     def claims(self, text: str) -> Iterator[Claim]:
-        """What says that it was done."""
+        """Statements that it was done."""
         return self.claims_in(clauses_of(text))
 
     def claims_in(self, clauses: Iterable[tuple[str, str]]) -> Iterator[Claim]:
-        """As ``claims``, of what ``clauses_of`` gives: it is the same for all tools."""
+        """Like ``claims``, for the result of ``clauses_of``, which is the same for all tools."""
         for sentence, clause in clauses:
             if (words := self._claimed(clause)) is not None:
                 yield Claim(sentence, clause, words)
@@ -163,7 +161,7 @@ class Act:
         return None
 
     def told_in(self, text: str) -> bool:
-        """Whether an error says that it was so before: "it is cancelled already", and not "it can't be"."""
+        """Whether an error says that it was done before: "it is cancelled already", but not "it can't be"."""
         return any(
             not (_UNREAL.search(before) or _OF_OTHERS.search(before))
             for match in self.named.finditer(text)
@@ -173,14 +171,14 @@ class Act:
     def wanted_in(self, text: str) -> bool:
         """Whether a user's words ask for it now: a request with its verb, or "again" alone.
 
-        What only speaks of it, forbids it or asks whether it was done does not.
+        Mentions, prohibitions and questions whether it was done don't count.
         """
         asking = (sentence for sentence in sentences(text) if not _NOT_NOW.search(sentence))
         return any(self.wanted.search(sentence) or _AGAIN.search(sentence) for sentence in asking)
 
 
 def only_reads(spec: ToolSpec) -> bool:
-    """Whether the name and the description of a tool say that it changes nothing; for tools that do not say it."""
+    """Whether name and description of a tool say that it only reads, for tools that don't declare it."""
     verbs = {*_verbs(_words(spec.name), spec.description)}
     return bool(verbs) and verbs <= READS
 
@@ -191,7 +189,7 @@ def sentences(text: str) -> list[str]:
 
 
 def clauses_of(text: str) -> list[tuple[str, str]]:
-    """The clauses of a text that ask nothing, each with its sentence before it."""
+    """The clauses of a text that aren't questions, each with its sentence before it."""
     asserting = (sentence for sentence in sentences(text) if not sentence.endswith("?"))
     return [(sentence, clause) for sentence in asserting for clause in _clauses(sentence)]
 
@@ -242,7 +240,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?:I|we)(?:['’]ve|\s+have)\b[^.!?]{{0,200}}?\band\s+(?:have\s+)?(?:also\s+)?(?:{past})"
         yield rf"(?:got|are|is|consider\s+it)\s+(?:{past})(?=\s+now\b|\W*$)"
         yield rf"(?<=^\W*(?:(?:yes|just|all|ok(?:ay)?)\W+)*)(?:{past})(?=\s+it\b|\W*$)"
-        # A sentence that begins with it, unless a verb follows, as in "Cancelled orders are refunded".
+        # A sentence that begins with the past form, unless a verb follows, as in "Cancelled orders are refunded".
         yield rf"(?<=^\W*)(?:{past})(?=\s+(?:your|the|it|until|#?\d|(?-i:[A-Z])))(?!.*\b(?-i:{_FINITE})\b)"
     if verbs:
         yield rf"(?:I|we)\s+(?:managed|was\s+able|were\s+able)\s+to\s+(?:{joined(verbs)})"
@@ -254,7 +252,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
 
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:
-    """ "Renew it", "I'd like another renewal"; and the ``others`` anywhere: their language is not known."""
+    """ "Renew it", "I'd like another renewal". ``others`` match anywhere, since their language is unknown."""
     nouns = "|".join(map(noun_of, verbs)) or "(?!)"
     forms = [
         rf"{_LEAD}(?:{joined(verbs) or '(?!)'})\b",

@@ -1,4 +1,4 @@
-"""Whether a call exceeds what an ask rule lets pass without a person."""
+"""Whether a call exceeds the limit of an ask rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> bool:
-    """True for a rule without an argument, for a value above the limit, and for one that is no number or unknown."""
+    """True for a rule without an argument, a value above the limit, and a value that is unknown or not a number."""
     if rule.argument is None or rule.above is None:
         return True
     value = arguments.get(rule.argument)
@@ -33,9 +33,9 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value that results which no stranger can write give for the call's key; None if they give none.
+    """The highest value that trusted results give for the call's key; None if they give none.
 
-    A value that the model has written into a call before counts for nothing: a tool may repeat it.
+    A value that the model wrote into an earlier call is ignored, since a tool may repeat it.
     """
     wanted, amounts = arguments.get(rule.key), []
     said = Said.of(context)
@@ -47,9 +47,9 @@ def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> f
 
 
 def _json_of(text: str) -> Any:
-    """The JSON value that a result begins with; a note may follow it."""
+    """The JSON value that a result begins with. A note may follow it."""
     try:
-        return json.JSONDecoder(strict=False).raw_decode(text.lstrip())[0]  # line breaks as they are (`as_read`)
+        return json.JSONDecoder(strict=False).raw_decode(text.lstrip())[0]  # accepts raw line breaks (`as_read`)
     except ValueError:
         return None
 
@@ -63,7 +63,7 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _amount(value: Any) -> float | None:
-    """A number, or the one that a text such as "1,250.00 EUR" begins with; None where it is negative or endless."""
+    """A number, or the number that a text such as "1,250.00 EUR" begins with; None if it is negative or infinite."""
     amount: float | None = None
     if is_number(value):
         amount = float(value)

@@ -1,4 +1,4 @@
-"""What may be called, and with what: the rails of stage tool_call, and the plan's."""
+"""Rails of stage tool_call and of the plan: which tools may be called, and with which arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from guardrails.rails.normalise import normalise
 from guardrails.rails.said import Said
 from guardrails.rails.words import stands_in
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, GuardContext, Judgement, Rail, Subject, severest
+from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail, severest
 
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
@@ -43,19 +43,19 @@ _BEFORE_HOST = regex.compile(
 )
 _NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
 BY_EFFECT = "effect"
-"""Label of what is asked because of a tool's declared effect."""
+"""Label of a question that is due to a tool's declared effect."""
 FIRST_NUMBER = 1 << 24
-"""1.0.0.0: a smaller number alone is a number."""
+"""1.0.0.0 as an integer. Smaller integers aren't read as addresses."""
 _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
 
 
 def arguments_rail(document: PolicyDocument) -> Rail:
-    """Allow-list, plan lock, argument rules and ask rules."""
+    """Checks the allow-list, the plan lock, argument rules and ask rules."""
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = _call(subject), subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = _call(checked), checked.context
         problems = await aside(
-            _characters(subject, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
+            _characters(checked, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
             lambda: [
                 *_not_allowed(document, context, call.spec.name),
                 *_off_plan(document, context, call),
@@ -63,62 +63,62 @@ def arguments_rail(document: PolicyDocument) -> Rail:
                 *_asked(document, context, call),
             ],
         )
-        return _judgement("arguments", subject, problems)
+        return _judgement("arguments", checked, problems)
 
     return check
 
 
 def origin_rail(document: PolicyDocument) -> Rail:
-    """Where a sink argument's value comes from, and whether a tainted run may write."""
+    """Checks where a sink argument's value comes from, and whether a tainted run may write."""
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = _call(subject), subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = _call(checked), checked.context
         problems: list[Problem] = []
         if call.spec.sinks and document.tools.sinks is not Action.ALLOW:
-            for name in await aside(_characters(subject, evidence=True), _unknown_sinks, call, context):
+            for name in await aside(_characters(checked, evidence=True), _unknown_sinks, call, context):
                 reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
         if context.tainted and watched and document.tools.tainted_writes is not Action.ALLOW:
             reason = "a tool result looked like an instruction, and this call changes something"
             problems.append((document.tools.tainted_writes, "tainted", reason))
-        return _judgement("origin", subject, problems)
+        return _judgement("origin", checked, problems)
 
     return check
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
-    """Addresses in the arguments of a tool that reaches the network, and in any sink argument."""
+    """Checks addresses in the arguments of tools that reach the network, and in all sink arguments."""
 
-    async def check(subject: Subject) -> Judgement:
-        call = _call(subject)
+    async def check(checked: Checked) -> Judgement:
+        call = _call(checked)
         reaches = Permission.NETWORK in call.spec.permissions
         watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-        named = await aside(_characters(subject), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
+        named = await aside(_characters(checked), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
         problems: list[Problem] = [
             (Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts")
             for host, port in named
             if not permitted(host, document.egress.hosts, port)
         ]
-        return _judgement("egress", subject, problems)
+        return _judgement("egress", checked, problems)
 
     return check
 
 
 def plan_rail(document: PolicyDocument) -> Rail:
-    """A plan may only name tools that its agent may call."""
+    """Checks that a plan names only tools that its agent may call."""
 
-    async def check(subject: Subject) -> Judgement:
+    async def check(checked: Checked) -> Judgement:
         problems = [
-            problem for tool in subject.context.plan for problem in _not_allowed(document, subject.context, tool)
+            problem for tool in checked.context.plan for problem in _not_allowed(document, checked.context, tool)
         ]
-        return _judgement("plan", subject, problems)
+        return _judgement("plan", checked, problems)
 
     return check
 
 
 def violation(rule: ArgumentRule, value: Any) -> str | None:
-    """What is wrong with a value by its rule, apart from its origin."""
+    """Why a value breaks its rule, apart from its origin; None if it doesn't."""
     checks = (
         (rule.enum is None or any(_same(value, item) for item in rule.enum), f"is not one of {rule.enum}"),
         (rule.const is None or _same(value, rule.const), f"is not {rule.const!r}"),
@@ -130,23 +130,23 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
-def _characters(subject: Subject, *, evidence: bool = False) -> int:
-    """Of what is searched: the arguments, and the ``evidence`` if they are looked for there."""
-    own = sum(map(most_characters, leaves(_call(subject).arguments)))
-    return own + subject.context.characters if evidence else own
+def _characters(checked: Checked, *, evidence: bool = False) -> int:
+    """Characters to search: the arguments, and with ``evidence`` the texts that they are looked up in."""
+    own = sum(map(most_characters, leaves(_call(checked).arguments)))
+    return own + checked.context.characters if evidence else own
 
 
-def _unknown_sinks(call: CallSubject, context: GuardContext) -> list[str]:
-    """Sink arguments for whose values nobody vouches."""
+def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
+    """Sink arguments whose values have no trusted origin."""
     given = {name: leaves(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None}
     said = Said.of(context) if given else None
     return [name for name, values in given.items() if said and not all(map(said.vouches_for, values))]
 
 
-def _call(subject: Subject) -> CallSubject:
-    if subject.call is None:
-        raise ValueError("a tool call without its call")
-    return subject.call
+def _call(checked: Checked) -> CheckedCall:
+    if checked.call is None:
+        raise ValueError("stage tool_call needs a call")
+    return checked.call
 
 
 def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> Iterator[Problem]:
@@ -155,12 +155,12 @@ def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> 
         yield Action.BLOCK, "allow_list", f"{tool} is not allowed for agent {context.agent!r}"
 
 
-def _off_plan(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     if document.tools.lock_to_plan != "off" and call.spec.writes and not context.plans(call.spec.name):
         yield Action(document.tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
 
 
-def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     filled = _filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
         if name not in filled:
@@ -175,22 +175,22 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: CallSub
             yield Action.BLOCK, "argument", f"{name} does not stand in the user's own words"
 
 
-def _asked(document: PolicyDocument, context: GuardContext, call: CallSubject) -> Iterator[Problem]:
+def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     for rule in document.tools.ask:
         if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, _filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
             yield Action.ASK, label, rule.reason or f"the policy wants a person to decide about {call.spec.name}"
 
 
-def _filled(call: CallSubject) -> dict[str, Any]:
-    """The arguments, with what the tool itself puts in the place of those that are left out."""
+def _filled(call: CheckedCall) -> dict[str, Any]:
+    """The arguments, with the tool's defaults for those that are left out."""
     declared = call.spec.parameters.get("properties", {})
     defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
     return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
 
 
-def _has_unknown_default(call: CallSubject, name: str) -> bool:
-    """Whether only the tool's code knows what it takes in the place of an argument: a ``default_factory``, a server."""
+def _has_unknown_default(call: CheckedCall, name: str) -> bool:
+    """Whether an argument's default is known only to the tool's code (``default_factory``) or to a server."""
     declared = call.spec.parameters.get("properties", {}).get(name)
     required = call.spec.parameters.get("required", ())
     return isinstance(declared, dict) and "default" not in declared and name not in required
@@ -202,7 +202,7 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
         for leaf in leaves(value):
             plain = _as_clients_read(leaf)
             found = {*addresses_in(leaf), *addresses_in(plain)}
-            # A name alone is an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
+            # A bare name counts as an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
             for text in {leaf, plain} if named or name in sinks else ():
                 if not is_url(text):
                     found.update(_bare(text))
@@ -213,13 +213,13 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
 
 
 def _as_clients_read(text: str) -> str:
-    """A host or a URL as those who connect take it: other dots, backslashes, and blanks that they pass over."""
+    """A host or URL as clients read it, who accept other dots and backslashes and skip blanks."""
     plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
     return regex.sub(r"(?<!\.)\.++(?=[:/?#]|$)", "", plain)
 
 
 def _hosts_of(text: str) -> Iterator[str]:
-    """What may be the host and port in each word of a text: without scheme, user and path."""
+    """Possible host and port in each word of a text: without scheme, user and path."""
     for word in regex.split(r"[\s,;=|<>(){}'\"]+", unquote(text)):
         for rest in {word, _BEFORE_HOST.sub("", word)}:
             host = regex.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
@@ -240,17 +240,17 @@ def _bare(text: str) -> Iterator[Address]:
     elif is_address(text.strip()):
         yield from addresses_of("https://" + address_text(text.strip(), 443))
     elif _NUMBERS.fullmatch(text):
-        with suppress(OSError):  # 16909060, 1.2.772 and 0x1020304 are 1.2.3.4 to the C library
+        with suppress(OSError):  # the C library reads 16909060, 1.2.772 and 0x1020304 as 1.2.3.4
             address = IPv4Address(inet_aton(text))
             if "." in text or int(address) >= FIRST_NUMBER:
                 yield from addresses_of(f"https://{address}")
 
 
-def _judgement(rail: str, subject: Subject, problems: list[Problem]) -> Judgement:
+def _judgement(rail: str, checked: Checked, problems: list[Problem]) -> Judgement:
     verdict = Verdict(
         action=severest(action for action, _, _ in problems),
         rail=rail,
-        stage=subject.stage,
+        stage=checked.stage,
         reason="; ".join(dict.fromkeys(reason for _, _, reason in problems)),
         labels=list(dict.fromkeys(label for _, label, _ in problems)),
     )

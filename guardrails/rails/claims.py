@@ -1,10 +1,10 @@
-"""Whether an answer says that something was done which was not.
+"""Detects answers that say something was done that was not.
 
-A sentence that says so (`guardrails.rails.acts`) needs a successful call: of this run, or of an earlier one of the
-session if the user did not ask for another call now. A passive sentence ("the order was cancelled") may rest on what a
-tool has looked up instead. Where an agent says that it did something that none of its tools is known to do ("I have
-refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the tools' own ``claims``;
-other wordings pass.
+Such a sentence (`guardrails.rails.acts`) needs a successful call: one of this run, or one of an earlier run of
+the session unless the user asks for another call now. A passive sentence ("the order was cancelled") may
+also rest on what a tool has looked up. If an agent says that it did something that none of its tools is known
+to do ("I have refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the
+tools' own ``claims``; it doesn't detect other wordings.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from guardrails.rails.objects import Objects
 from guardrails.rails.verbs import ELSEWHERE
 from guardrails.rails.yes import Yes, last_writes, yes_in
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Past, Rail, Subject, Write
+from guardrails.types import Checked, Judgement, Past, Rail, Write
 
 RAIL = "claims"
 LABEL = "false_claim"
 MOST_CLAIMS = 1000
-"""Of an answer that are compared with the calls. What else it says was done counts as not done."""
+"""Maximum number of claims of an answer that are compared with the calls. Further claims count as false."""
 _DONE = regex.compile(
     r"^(?:all\s+|it['’]?s\s+|that['’]?s\s+)?(?:done|all\s+set|sorted|taken\s+care\s+of)\b", regex.IGNORECASE
 )
@@ -39,21 +39,23 @@ NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 UNSUPPORTED = "no successful call bears it out"
 _TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
-"""Parts of what a model is told whose answer was of no use. Said back to the user they are no answer."""
+"""Parts of the message to a model whose answer was unusable. An answer that repeats them is rejected."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SENT = regex.compile(
     r"\b(?:e-?mail|confirmation|message|sms|notification|receipt|invoice|link)\b[^.!?\n]{0,40}?"
     r"\b(?:has|have)\s+(?:(?:just|now|already|also)\s+)?been\s+(?:e-?mailed|sent)\b",
     regex.IGNORECASE,
 )
-"""Words alone send nothing, so this needs a call, whoever is said to have sent it."""
+"""Words alone don't send anything, so this needs a call, whoever is said to have sent it."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 
 
 def claims_rail(document: PolicyDocument) -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        context, text = subject.context, subject.text
+    """Checks that what an answer says was done was done by a successful call."""
+
+    async def check(checked: Checked) -> Judgement:
+        context, text = checked.context, checked.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
         repeated = next((part for part in _TOLD_TO_MODEL if part in text and part not in context.user_text), None)
         echoed = repeated if context.run_id or acts else None
@@ -63,17 +65,17 @@ def claims_rail(document: PolicyDocument) -> Rail:
         if not (said or echoed or yes_in(text)):
             return Judgement()
         past = await context.past()
-        found = await aside(_characters(subject, past, said), _false, subject, past, said, acts)
+        found = await aside(_characters(checked, past, said), _false, checked, past, said, acts)
         if echoed:
             found = _Found([_Said(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told")
-        return _judgement(document.tools.false_claims, subject, found)
+        return _judgement(document.tools.false_claims, checked, found)
 
     return check
 
 
 @dataclass(frozen=True)
 class _Said:
-    """A claim, and the tools that it may be about; none: some tool. ``elsewhere``: and none is known to do that."""
+    """A claim and the tools that it may be about; if empty, any tool. ``elsewhere``: no tool is known to do it."""
 
     claim: Claim
     tools: Mapping[str, Act]
@@ -102,18 +104,18 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
     return [*starmap(_Said, found.items()), *(_Said(claim, {}, elsewhere=True) for claim in others)]
 
 
-def _characters(subject: Subject, past: Past, said: Sequence[_Said]) -> int:
-    """Of all that claims are compared with; a call that a claim is compared with counts as some, too."""
-    writes = (*subject.context.writes, *past.delegated, *past.writes)
+def _characters(checked: Checked, past: Past, said: Sequence[_Said]) -> int:
+    """Characters that the claims are compared with. Each call that a claim is compared with counts too."""
+    writes = (*checked.context.writes, *past.delegated, *past.writes)
     compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
-    return most_characters(subject.text) + most_characters(past.asked) + subject.context.characters + compared
+    return most_characters(checked.text) + most_characters(past.asked) + checked.context.characters + compared
 
 
-def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
-    context = subject.context
+def _false(checked: Checked, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
+    context = checked.context
     own = (*context.writes, *past.delegated)
     told = Told(context)
-    yes = Yes.of(subject.text, past.asked, acts)
+    yes = Yes.of(checked.text, past.asked, acts)
     if yes is not None and not yes.borne_out(context, past, told):
         false = [_Said(Claim(yes.sentence, yes.sentence, ""), yes.acts)]
         return _Found(false, last_writes(context, past))
@@ -131,7 +133,7 @@ def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[st
         clause = one.claim.clause
         answers = yes is not None and one.claim.sentence == yes.sentence and yes.acts.keys() & one.tools.keys()
         if answers and not in_first_person(clause):
-            return True  # "yes, it was cancelled", and the question was found to be right
+            return True  # "yes, it was cancelled": the question was checked
         if not any(done[tool].supports(clause) for tool in one.tools):
             return False
         return any(done[tool].looked_up(clause) for tool in one.tools) or objects.agree(clause, together[clause])
@@ -142,17 +144,17 @@ def _false(subject: Subject, past: Past, said: Sequence[_Said], acts: Mapping[st
     return _Found([one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)], own)
 
 
-def _judgement(action: Action, subject: Subject, found: _Found) -> Judgement:
+def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
     false = found.false
     if not false:
-        return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=subject.stage),))
+        return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=checked.stage),))
     told = list(dict.fromkeys(one.claim.sentence for one in false))
-    starts = [(subject.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
+    starts = [(checked.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
     tools = " or ".join(dict.fromkeys(tool for one in false for tool in one.tools)) or "a tool"
     verdict = Verdict(
         action=action,
         rail=RAIL,
-        stage=subject.stage,
+        stage=checked.stage,
         reason=found.reason or f"it says that {tools} was called, and {UNSUPPORTED}",
         labels=[LABEL],
         spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],
@@ -161,7 +163,7 @@ def _judgement(action: Action, subject: Subject, found: _Found) -> Judgement:
 
 
 def what_was_done(writes: Iterable[Write]) -> str:
-    """Calls that have ended, for the user, one line each."""
+    """Calls that have ended, one per line, as text for the user."""
     lines = []
     for write in writes:
         call = f"{write.tool.replace('_', ' ')}{_shown(write.arguments)}"

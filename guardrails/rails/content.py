@@ -1,7 +1,7 @@
 """Offensive language: a linear classifier over hashed n-grams, and a judge for the grey band.
 
-A first pass, not a verdict on meaning: it knows words and spellings, so quotation and counter-speech
-score high and polite malice scores low. See ``guardrails/weights/README.md``.
+The classifier knows words and spellings, not meaning. So quotations and counter-speech score high, and
+polite malice scores low. See ``guardrails/weights/README.md``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.document import ContentEntry
 from guardrails.ngrams import BUCKETS, features, windows
-from guardrails.types import Judge, Judgement, Rail, Subject
+from guardrails.types import Checked, Judge, Judgement, Rail
 
 CATEGORIES = ("toxicity", "hate")
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "content.safetensors"
@@ -27,14 +27,15 @@ DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "content.safetensors"
 
 @dataclass(frozen=True)
 class ContentModel:
-    """``weights``: int8 (categories, BUCKETS); ``scale`` and ``bias``: float32 (categories,)."""
+    """Weights of the classifier. ``weights``: int8 (categories, BUCKETS); ``scale``, ``bias``: float32
+    (categories,)."""
 
     weights: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
     def scores(self, text: str) -> dict[str, float]:
-        """Probability of each category, 0..1: the highest over the text's windows."""
+        """Probability of each category, 0..1: the maximum over the text's windows."""
         best = np.max([self._window(piece) for piece in windows(text)], axis=0)
         return {category: round(float(value), 4) for category, value in zip(CATEGORIES, best, strict=True)}
 
@@ -47,27 +48,27 @@ class ContentModel:
 
 @cache
 def load_content_model(path: Path) -> ContentModel:
-    """Raises OSError or ValueError where the file is missing or not such a model: the rail then blocks."""
+    """Loads the classifier. Raises OSError or ValueError if the file is missing or invalid; the rail then blocks."""
     tensors = load_file(path)
     model = ContentModel(tensors["weights"], tensors["scale"], tensors["bias"])
     if model.weights.shape != (len(CATEGORIES), BUCKETS) or model.weights.dtype != np.int8:
-        raise ValueError(f"{path}: not a content model: weights {model.weights.dtype} {model.weights.shape}")
+        raise ValueError(f"{path}: not a content classifier: weights {model.weights.dtype} {model.weights.shape}")
     return model
 
 
 def content_rail(entry: ContentEntry, judge: Judge | None) -> Rail:
     path = Path(entry.weights) if entry.weights else DEFAULT_WEIGHTS
 
-    async def check(subject: Subject) -> Judgement:
-        scores = await aside(len(subject.text), load_content_model(path).scores, subject.text)
+    async def check(checked: Checked) -> Judgement:
+        scores = await aside(len(checked.text), load_content_model(path).scores, checked.text)
         score = scores["toxicity"]
         action, reason = Action.ALLOW, ""
         if entry.block_at is not None and score >= entry.block_at:
             action, reason = Action.BLOCK, f"offensive language: {score:.2f}"
         elif entry.judge_from is not None and score >= entry.judge_from:
-            action, reason = await _judged(None if subject.stopped else judge, subject.text)
+            action, reason = await _judged(None if checked.stopped else judge, checked.text)
         return Judgement(
-            (Verdict(action=action, rail="content", stage=subject.stage, reason=reason, scores=scores),),
+            (Verdict(action=action, rail="content", stage=checked.stage, reason=reason, scores=scores),),
         )
 
     return check

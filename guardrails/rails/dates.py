@@ -1,4 +1,4 @@
-"""Calendar dates in a text: ISO 8601, and English with the month's name."""
+"""Finds calendar dates: ISO 8601, and English with the month's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DATE = regex.compile(
 
 
 def dates_in(text: str) -> frozenset[tuple[int, int]]:
-    """Months and days; a year is not compared, since most sentences leave it out."""
+    """Months and days in a text. Years are ignored, since most sentences leave them out."""
     return frozenset((_month(match), int(match["day"])) for match in _DATE.finditer(text))
 
 

@@ -1,4 +1,5 @@
-"""What the calls of a tool bear out: worked out once, then asked about each clause that says what was done."""
+"""What the successful calls of a tool support. Computed once, then compared with each clause that says what was
+done."""
 
 from __future__ import annotations
 
@@ -21,35 +22,35 @@ MONEY = regex.compile(
     r"|(?<![\d.,])[.,]*+(\d[\d.,]*+)(?<=\d)\s?(?:[€$£]|(?:EUR|USD|GBP|euros?|dollars?|pounds?)\b)",
     regex.IGNORECASE,
 )
-"""Digits are read once, from the first of them: from each, it would take the square of their number."""
+"""Digits are matched only from the first one: starting at each digit takes quadratic time."""
 _PAST = regex.compile(
     r"\b(?:already|before|earlier|once|twice|\d+\s+times|ago)\b|^(?>.*\bsuccess)?+.*\b(?:was|were)\b", regex.IGNORECASE
 )
 _PART = regex.compile(r"\b(?:parts?|towards?|in\s+all|in\s+total|altogether)\b|\bof\s+(?:your|the)\b", regex.IGNORECASE)
 _AMOUNT = regex.compile(r"amount|price|total|sum|cost|fee|money|eur|usd|gbp", regex.IGNORECASE)
 _NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+)?|""|\[\s?\]|\{\s?\})(?=\s?[,}\]])')
-"""A field of a JSON object that says no: ``"cancelled": false``."""
+"""A field of a JSON object with a negative value: ``"cancelled": false``."""
 _END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
-"""A date behind one of these follows from the call's, and need not be one of them."""
+"""A date after one of these words follows from the call and need not be one of its dates."""
 _WORDS = 30
-"""Of an argument that is looked for among the runs of a clause's words; a longer one is looked for by itself."""
+"""Arguments of up to this many words are looked up among the word runs of a clause, longer ones searched as text."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """Results, and errors of calls: what a clause may rest on beside the calls themselves."""
+    """Results and errors of calls, which a clause may rest on beside the calls themselves."""
 
     context: GuardContext
 
     @cached_property
     def texts(self) -> list[tuple[bool, str]]:
-        """Whether each one is an error, and what of it says that something is so."""
+        """For each text: whether it is an error, and the part that states facts."""
         failed = [write.told for write in self.context.writes if write.ok is False]
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
 
     def says(self, act: Act, *, wanted: bool) -> bool:
-        """Whether one says that it was done. Where it is ``wanted`` now, a field or value or an error has to."""
+        """Whether a text says that it was done. If it is ``wanted`` now, it takes a field, a value or an error."""
         return any(
             not wanted or refused or text[match.start() - 1 : match.start()] == '"'
             for refused, text in self.texts
@@ -81,7 +82,8 @@ class _Call:
 
 
 class Done:
-    """
+    """The calls of a run and its session that a clause about an act can rest on.
+
     Args:
         past: the session beside the run.
     """
@@ -106,17 +108,19 @@ class Done:
         return bool(counted) and not missed and self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
 
     def _counted(self, named: frozenset[str]) -> list[_Call]:
-        """Where there is something to do now, what was done before is meant if the clause names an argument of it."""
+        """The calls that count. If the user wants it done now, earlier calls count only if the clause names their
+        argument."""
         if not (self._wanted or self._succeeded):
             return self._before
         others = named - self._own
         return self._succeeded + [call for call in self._before if not others.isdisjoint(call.arguments)]
 
     def looked_up(self, clause: str) -> bool:
-        """Whether a clause says of nobody that they did it, and a result that it was, or a tool refused since it was.
+        """Whether a clause names no actor, and a result says that it was done, or a tool refused because it was done
+        already.
 
-        Where it was wanted now, the clause must be about the past and a field or value must say so: many a document
-        says that orders are cancelled.
+        If the user wants it done now, the clause must be in the past and a field or value must say so: many documents
+        say that orders are cancelled.
         """
         if in_first_person(clause):
             return False
@@ -133,7 +137,7 @@ class Done:
         return self._told.says(self._act, wanted=True)
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
-        """Whether a sum of money in a clause is one of those that calls with a sum were made with, or returned."""
+        """Whether a sum of money in a clause is an argument or a result of those calls that have a sum."""
         stated = {number for match in MONEY.finditer(clause) for number in numbers_in(match[1] or match[2])}
         if not stated:
             return True
@@ -147,14 +151,14 @@ class Done:
 
 
 def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:
-    """Whether a date in a clause is one of those that calls with a date were made with, or returned."""
+    """Whether a date in a clause is an argument or a result of those calls that have a date."""
     stated = dates_in(_END.sub(" ", clause))
     known = frozenset[tuple[int, int]]().union(*(call.dates for call in calls)) if stated else frozenset()
     return not (stated and known) or not stated.isdisjoint(known)
 
 
 class _Phrases:
-    """Arguments, to be looked for in many clauses: in each, the runs of its words are looked up among them."""
+    """Arguments to look up in many clauses: the word runs of each clause are looked up among them."""
 
     def __init__(self, phrases: frozenset[str]) -> None:
         words = {phrase: phrase.count(" ") + 1 for phrase in phrases}
@@ -163,7 +167,7 @@ class _Phrases:
         self._lengths = sorted({words[phrase] for phrase in self._short})
 
     def within(self, clause: str) -> frozenset[str]:
-        """Those that stand in a clause as whole words; ``plain`` has been called on both."""
+        """The arguments that occur in a clause as whole words. Both are in the form of ``plain``."""
         words = clause.split(" ")
         runs = {" ".join(words[at : at + length]) for length in self._lengths for at in range(len(words) - length + 1)}
         spaced = f" {clause} "

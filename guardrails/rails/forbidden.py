@@ -1,8 +1,8 @@
-"""Whether the user's latest words forbid a call: "don't cancel it", "move it without cancelling", "leave 203 alone";
-or only ask whether it was done: "is it cancelled?".
+"""Detects calls that the user's latest words forbid ("don't cancel it", "move it without cancelling", "leave 203
+alone") or only ask about ("is it cancelled?").
 
-Only what is sure counts as forbidding. What it is about is not always said: where a call may be meant, a person
-decides; one with other arguments than those that are named ("don't cancel 203 but 204") is not meant.
+Only clear wordings count. If it is unclear which call they mean, a person decides. Calls with other arguments
+than those named ("don't cancel 203 but 204") pass.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from guardrails.rails.verbs import gerunds, participles
 from guardrails.rails.words import plain
 from guardrails.rails.yes import asks_whether
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, Judgement, Rail, Subject
+from guardrails.types import Checked, CheckedCall, Judgement, Rail
 
 LABEL = "forbidden"
 _NOT = r"(?:do\s+not|don['’]?t|never|please\s+not|rather\s+not)"
@@ -31,13 +31,13 @@ _OTHERS = regex.compile(
     r"\b(?:i|we|they|he|she|people|who|why|(?<!\bthat\s)you|is|are|was|were|has|have|had|been)\s+(?:\w{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Right before it: somebody's habit or a suggestion ("I never cancel", "why don't you")."""
+"""Directly before a verb: a habit or a suggestion ("I never cancel", "why don't you")."""
 _EITHER_WAY = regex.compile(r"\b(?:or|whether|why)\s+$", regex.IGNORECASE)
 _ADVERBS = r"(?:(?:ever|please|yet|now|go\s+and|actually|dare\s+to|dare|\w{1,20}\s+or)\s+){0,2}"
 _ONLY = regex.compile(
     r"\s+(?:but|except(?:\s+for)?|other\s+than|apart\s+from|instead|rather)\b|[.!?;\n]\s", regex.IGNORECASE
 )
-"""Ends what is forbidden; what follows it is not."""
+"""Ends the forbidden part; what follows is not forbidden."""
 _LET_BE = regex.compile(
     r"\b(?:leave|keep)\s+([^.!?;\n]{1,60}?)\s+(?:alone|untouched|unchanged|as\s+(?:it|they)\s+(?:is|are))\b"
     r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
@@ -46,28 +46,29 @@ _LET_BE = regex.compile(
 _NUMBER = regex.compile(r"\d+")
 _DATED = regex.compile(r"\d+(?: \d+)+")
 _NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
-"""A word with a capital that begins no sentence."""
+"""A capitalised word that doesn't begin a sentence."""
 
 
 def forbidden_rail(document: PolicyDocument) -> Rail:
+    """Checks that the user's latest words don't forbid a call, or only ask about it."""
     action, harmless = document.tools.forbidden_writes, document.tools.harmless
 
-    async def check(subject: Subject) -> Judgement:
-        call = subject.call
+    async def check(checked: Checked) -> Judgement:
+        call = checked.call
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
-        asked = (await subject.context.past(call.args_sha256)).asked
+        asked = (await checked.context.past(call.args_sha256)).asked
         reason = await aside(most_characters(asked), why_not, asked, call)
         if reason is None:
             return Judgement()
-        verdict = Verdict(action=action, rail="forbidden", stage=subject.stage, reason=reason, labels=[LABEL])
+        verdict = Verdict(action=action, rail="forbidden", stage=checked.stage, reason=reason, labels=[LABEL])
         return Judgement((verdict,))
 
     return check
 
 
-def why_not(asked: str, call: CallSubject) -> str | None:
-    """Why somebody's words speak against a call; None: they don't."""
+def why_not(asked: str, call: CheckedCall) -> str | None:
+    """Why somebody's words speak against a call; None if they don't."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
     act = Act.of(call.spec)
@@ -76,7 +77,7 @@ def why_not(asked: str, call: CallSubject) -> str | None:
     return None
 
 
-def forbids(asked: str, call: CallSubject) -> bool:
+def forbids(asked: str, call: CheckedCall) -> bool:
     """Whether somebody's words forbid a call."""
     act = Act.of(call.spec)
     if act is None or not act.verbs:
@@ -91,14 +92,14 @@ def forbids(asked: str, call: CallSubject) -> bool:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What is said beside what is forbidden. ``other``: "but …", right behind it."""
+    """A clause outside the forbidden part. ``other``: "but …", directly after it."""
 
     text: str
     other: bool
 
 
 def _divided(said: Iterable[str], act: Act, values: frozenset[str]) -> tuple[list[str], list[_Rest]]:
-    """What is said to be left undone, and the rest."""
+    """Divides clauses into what is forbidden and the rest."""
     banned, rest = [], []
     pattern, verb = _forbidding(act.verbs)
     for sentence in said:
@@ -125,7 +126,7 @@ def _spoken_of(before: str, match: regex.Match[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
-    """What forbids an act with these verbs, and the verbs alone."""
+    """Patterns of prohibitions with these verbs, and of the verbs alone."""
     base, doing = joined(verbs), joined(form for verb in verbs for form in gerunds(verb))
     done = joined(form for verb in verbs for form in participles(verb))
     to_do = rf"(?:(?:you|anyone|anybody|us)\s+)?to\s+(?:{base})"
@@ -143,7 +144,7 @@ def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Patte
     return regex.compile(every, regex.IGNORECASE), regex.compile(rf"{verb}\b", regex.IGNORECASE)
 
 
-def _values(call: CallSubject) -> frozenset[str]:
+def _values(call: CheckedCall) -> frozenset[str]:
     return frozenset(text for value in call.arguments.values() for leaf in leaves(value) if (text := plain(leaf)))
 
 
@@ -153,7 +154,7 @@ def _within(text: str, values: Iterable[str]) -> frozenset[str]:
 
 
 def _means(clause: str, values: frozenset[str]) -> bool:
-    """Whether what is forbidden may be this call: not where it names others of the same kind."""
+    """Whether the forbidden act may be this call: not if the clause names other values of the same kind."""
     return bool(_within(clause, values)) or _kinds(_named(clause)).isdisjoint(_kinds(values))
 
 
@@ -163,13 +164,13 @@ def _named(clause: str) -> Iterator[str]:
 
 
 def _kinds(values: Iterable[str]) -> frozenset[str]:
-    """What values are, roughly: a number, digits in groups (a date, a time), words."""
+    """Rough kinds of values: a number, groups of digits (a date, a time), words."""
     return frozenset(
         "number" if value.isdecimal() else "date" if _DATED.fullmatch(value) else "words" for value in values
     )
 
 
 def _wants(rest: Iterable[_Rest], act: Act, banned: Iterable[str], values: frozenset[str]) -> bool:
-    """Whether the other words ask for the call by a value that is not forbidden."""
+    """Whether the other clauses ask for the call with a value that is not forbidden."""
     free = values.difference(*(_within(clause, values) for clause in banned))
     return any(_within(one.text, free) and (one.other or act.wanted_in(one.text)) for one in rest)

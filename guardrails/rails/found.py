@@ -1,4 +1,4 @@
-"""Makes a rail of a finder: over a subject's text, and over the arguments of a call."""
+"""Makes a rail from a finder, for texts and for the arguments of calls."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.finders import Finder, Finding, merged, redact
 from guardrails.rails.normalise import unescaped_places
-from guardrails.types import GuardContext, Judgement, Rail, Subject
+from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 MOST_SPANS = 256
-"""Places that a verdict lists: what is recorded of a text stays small beside it."""
+"""Maximum number of places that a verdict lists, so that records stay small compared with the text."""
 
 Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
-"""Given a context: a filter that drops the findings which this context lets stand."""
+"""For a context, returns a filter that drops the findings that this context allows."""
 
 
 def keep_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
@@ -25,32 +25,32 @@ def keep_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Find
 
 @dataclass(frozen=True)
 class Detector:
-    """A named finder, what to do with what it finds, and what the context lets stand."""
+    """A named finder, the action on what it finds, and the findings that the context allows."""
 
     name: str
     finder: Finder
     action: Action
-    watch: Watch = keep_none
+    watch: Watch = keep_none  # drops findings that the context allows
 
     def spans(self, text: str, context: GuardContext) -> list[Finding]:
         return self.left(text, self.found(text), context)
 
     def found(self, text: str) -> list[Finding]:
-        """Everything that the finder finds, whatever the context says."""
+        """All findings, regardless of the context."""
         findings = self.finder.find(text)
-        if "\\" in text:  # in JSON, what is looked for may be written with escapes
+        if "\\" in text:  # JSON may escape what is searched for
             plain, places = unescaped_places(text)
             inner = self.finder.find(plain)
             findings += [Finding(places[one.start], places[one.end], one.label) for one in inner]
         return findings
 
     def left(self, text: str, findings: list[Finding], context: GuardContext) -> list[Finding]:
-        """Those that the context does not let stand."""
+        """The findings that the context doesn't allow."""
         return merged(self.watch(context)(text, findings)) if findings else []
 
 
 def found_reason(labels: list[str], places: int) -> str:
-    """What was found, and that not all places are listed where they are too many."""
+    """Says what was found, and whether there are more places than are listed."""
     more = f" in {places} places, of which {MOST_SPANS} are listed" if places > MOST_SPANS else ""
     return f"found {', '.join(labels)}{more}" if labels else ""
 
@@ -68,30 +68,31 @@ def verdict_of(detector: Detector, stage: Stage, findings: list[Finding]) -> Ver
 
 
 def detector_rail(detector: Detector) -> Rail:
-    """Verdict spans refer to the text as this rail got it; for a call they refer to the value they were found in."""
+    """Makes a rail. Verdict spans refer to this rail's input text; for a call, to the value that contains the
+    finding."""
 
-    async def check(subject: Subject) -> Judgement:
-        text, context = subject.text, subject.context
-        if subject.stage is Stage.TOOL_CALL and subject.call is not None:
-            given = subject.call.arguments
+    async def check(checked: Checked) -> Judgement:
+        text, context = checked.text, checked.context
+        if checked.stage is Stage.TOOL_CALL and checked.call is not None:
+            given = checked.call.arguments
             characters = sum(map(len, leaves(given))) + context.characters
-            return await aside(characters, _check_arguments, detector, subject, given)
+            return await aside(characters, _check_arguments, detector, checked, given)
         findings = await aside(len(text), detector.found, text)
-        if findings:  # the evidence is only searched for what was found
+        if findings:  # the evidence is searched only for what was found
             findings = await aside(len(text) + context.characters, detector.left, text, findings, context)
         replaced = detector.action is Action.REDACT and bool(findings)
         return Judgement(
-            (verdict_of(detector, subject.stage, findings),), text=redact(text, findings) if replaced else None
+            (verdict_of(detector, checked.stage, findings),), text=redact(text, findings) if replaced else None
         )
 
     return check
 
 
-def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, Any]) -> Judgement:
+def _check_arguments(detector: Detector, checked: Checked, arguments: dict[str, Any]) -> Judgement:
     found: list[Finding] = []
 
     def visit(text: str) -> str:
-        findings = detector.spans(text, subject.context)
+        findings = detector.spans(text, checked.context)
         found.extend(findings)
         return redact(text, findings)
 
@@ -99,19 +100,20 @@ def _check_arguments(detector: Detector, subject: Subject, arguments: dict[str, 
         clean = map_scalars(arguments, visit)
     except KeysClash:
         reason = "two names within the arguments would be the same without what was found"
-        return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=subject.stage, reason=reason),))
+        return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=checked.stage, reason=reason),))
     replaced = detector.action is Action.REDACT and bool(found)
-    return Judgement((verdict_of(detector, subject.stage, found),), arguments=clean if replaced else None)
+    return Judgement((verdict_of(detector, checked.stage, found),), arguments=clean if replaced else None)
 
 
 class KeysClash(Exception):
-    """Two keys of an object have become one."""
+    """Two keys of an object became equal."""
 
 
 def map_scalars(node: Any, visit: Callable[[str], str]) -> Any:
-    """A JSON value with ``visit`` applied to every string, key and number written out; what it leaves alone stays.
+    """Applies ``visit`` to every string, key and number (as text) of a JSON value. Unchanged numbers keep their type.
 
-    Raises KeysClash.
+    Raises:
+        KeysClash: two keys of an object became equal.
     """
     if isinstance(node, dict):
         mapped = {visit(str(key)): map_scalars(value, visit) for key, value in node.items()}
@@ -128,7 +130,7 @@ def map_scalars(node: Any, visit: Callable[[str], str]) -> Any:
 
 
 def leaves(node: Any) -> list[str]:
-    """Every string and number of a JSON value, keys included, as text."""
+    """All strings, numbers and keys of a JSON value, as text."""
     seen: list[str] = []
 
     def note(text: str) -> str:

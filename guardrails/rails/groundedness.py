@@ -1,8 +1,9 @@
-"""Whether what an answer states stands somewhere: its numbers, identifiers, dates and e-mail addresses must
-occur in the run's tool results, documents or the user's own words. A lexical check, not an entailment.
+"""Checks that an answer's statements have evidence: its numbers, identifiers, dates and e-mail addresses must
+occur in the run's tool results, in documents or in the user's own words. The check is lexical, not an entailment.
 
-Where the context has facts about what a number is stated of, these decide: that the number stands somewhere in what was
-looked up is not enough, and need not be. Other tools may still say otherwise: an order's price may be an older one."""
+Where the context has facts about a number, the facts decide instead: it is then neither sufficient nor necessary
+that the number occurs in what was looked up. Other tools may still support it: an order's price may be an older one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from guardrails.aside import aside
 from guardrails.document import GroundednessEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.words import EMAIL, number_of, numbers_in
-from guardrails.types import GuardContext, Judgement, Rail, Statement, Subject
+from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement
 
 _MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}
 _MONTHS |= {name.lower(): index for index, name in enumerate(month_abbr) if name} | {"sept": 9}
@@ -38,15 +39,17 @@ _ORDINAL = regex.compile(r"\d+(?:st|nd|rd|th)", regex.IGNORECASE)
 
 @dataclass(frozen=True)
 class Claim:
+    """A statement at characters [start, end) of an answer."""
+
     start: int
     end: int
     kind: str
     values: frozenset[object]
-    """Readings of it: one of them must stand in the evidence."""
+    """Its possible readings. One of them must occur in the evidence."""
 
 
 def claims(text: str) -> list[Claim]:
-    """What an answer states that can be looked up. Counts below ten and list numbers are not looked up."""
+    """Statements of an answer that need evidence. Counts below ten and list numbers don't."""
     found: list[Claim] = []
     taken = bytearray(len(text))
     for match in _LIST_MARK.finditer(text):
@@ -60,7 +63,7 @@ def claims(text: str) -> list[Claim]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What can be stated, by kind."""
+    """Values that the evidence supports, by kind."""
 
     known: dict[str, frozenset[object]]
 
@@ -77,10 +80,10 @@ class Evidence:
 
 
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
-    """``scores["groundedness"]``: supported claims / claims, 1 is good; absent where nothing was claimed."""
+    """Checks an answer's claims. ``scores["groundedness"]`` is the supported share; absent without claims."""
 
-    async def check(subject: Subject) -> Judgement:
-        text, context = subject.text, subject.context
+    async def check(checked: Checked) -> Judgement:
+        text, context = checked.text, checked.context
         known = await context.facts(text, context.user_text)
         claimed = await aside(len(text), lambda: list(claims(text)))
         stated = [claim for claim in claimed if not any(_overlap(claim, one) for one in known)]
@@ -98,7 +101,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         verdict = Verdict(
             action=entry.action if score < entry.minimum else Action.ALLOW,
             rail="groundedness",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=_reason(unsupported, wrong, count),
             spans=sorted(spans, key=lambda span: span.start)[:MOST_SPANS],
             scores={"groundedness": round(score, 4)} if count else {},
@@ -119,7 +122,7 @@ def _overlap(claim: Claim, one: Statement) -> bool:
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:
-    """Those whose numbers neither a tool that looked nothing up gave, nor the user."""
+    """Statements whose numbers come neither from the user nor from a tool other than the one that looked them up."""
     told = numbers_in("\n".join(result for result in context.results if result not in context.looked_up))
     said = told | numbers_in(context.user_text)
     return [one for one in against if not one.numbers or not set(one.numbers) <= (told if one.strict else said)]
@@ -137,7 +140,7 @@ def _dates(text: str) -> Iterator[Claim]:
         for match in pattern.finditer(text):
             month = str(_MONTHS[match["month"].lower()])
             yield from _date_claim(match, [(match["year"], month, match["day"])])
-    for match in _NUMERIC.finditer(text):  # both ways to read 03/04/2024
+    for match in _NUMERIC.finditer(text):  # both readings of 03/04/2024
         yield from _date_claim(match, [(match[3], match[2], match[1]), (match[3], match[1], match[2])])
 
 

@@ -1,8 +1,8 @@
-"""Text that gives the model instructions: rules over windows of normalised text.
+"""Detects instructions to the model: rules over windows of normalised text.
 
-Rules were written from the published families of attacks, not from any test set. They are one
-barrier among several: a hit in a tool result taints the run, and the structural rules on writes,
-argument origins and egress hold whether a rule hits or not.
+The rules follow the published families of attacks and were not tuned on any test set. They are one
+barrier of several: a hit in a tool result taints the run, and the structural rules on writes,
+argument origins and egress apply whether or not a rule hits.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from guardrails.document import InjectionEntry
 from guardrails.rails.found import MOST_SPANS
 from guardrails.rails.normalise import normalise, unescaped
 from guardrails.spelling import FORMULAS, most_characters
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 RULES_PATH = Path(__file__).with_name("injection.yaml")
 WINDOW = 600
-"""Characters in which several hits add up."""
+"""Window in which hits add up, in characters."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``weight``: how sure a single hit is, 0..1. ``results_only``: harmless from the user, not from a tool."""
+    """``weight``: confidence of a single hit, 0..1. ``results_only``: harmless from the user, but not from a tool."""
 
     label: str
     weight: float
@@ -64,15 +64,14 @@ _BASE64 = regex.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{32,4000}={0,2}(?![\w+/=])")
 
 
 def folded(text: str) -> str:
-    """Normal form for matching: no escapes, look-alike letters as ASCII, blanks as one, letters spelt a p a r t
-    joined."""
+    """Normal form for matching: no escapes, look-alike letters as ASCII, single blanks, s p a c e d letters joined."""
     text = normalise(unescaped(text)).translate(_LOOKALIKES)
     text = _BLANKS.sub(" ", text)
     return _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()), text)
 
 
 def decoded(text: str) -> Iterator[str]:
-    """What readable text the base64 runs of a text hold."""
+    """Readable text in the base64 runs of a text."""
     for match in _BASE64.finditer(text):
         body = match.group().rstrip("=")
         try:
@@ -85,16 +84,18 @@ def decoded(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Hits:
+    """Result of a scan."""
+
     score: float
     labels: tuple[str, ...]
     spans: tuple[Span, ...]
-    """In the folded text, which for plain text is the text itself."""
+    """Spans in the folded text, which equals the text itself if that is plain."""
 
 
 def scan(text: str, from_tool: bool) -> Hits:
-    """The worst window's score: each family of rules counts once, and doubts multiply."""
+    """Scores the worst window: each family of rules counts once, and their doubts multiply."""
     plain = folded(text)
-    wrapped = [_WRAP.sub(" ", plain)] if "\n" in plain else []  # a sentence may go over several lines
+    wrapped = [_WRAP.sub(" ", plain)] if "\n" in plain else []  # a sentence may span several lines
     pieces = [plain, *wrapped, *(folded(inner) for inner in decoded(text))]
     found = [
         (piece, rule, match)
@@ -130,16 +131,18 @@ def _score(rules_hit: Iterable[Rule]) -> float:
 
 
 def injection_rail(entry: InjectionEntry) -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        hits = await aside(most_characters(subject.text), scan, subject.text, subject.stage is Stage.TOOL_RESULT)
-        untrusted = entry.taint_untrusted and subject.call is not None and subject.call.spec.returns_untrusted
+    """Taints, asks or blocks by the score of instructions in a text."""
+
+    async def check(checked: Checked) -> Judgement:
+        hits = await aside(most_characters(checked.text), scan, checked.text, checked.stage is Stage.TOOL_RESULT)
+        untrusted = entry.taint_untrusted and checked.call is not None and checked.call.spec.returns_untrusted
         tainted = untrusted or (entry.taint_at is not None and hits.score >= entry.taint_at)
         action = _action(entry, hits.score)
         labels = [*hits.labels, *(["tainted"] if tainted else [])]
         verdict = Verdict(
             action=action,
             rail="injection",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=f"looks like instructions to the model: {', '.join(hits.labels)}" if hits.labels else "",
             spans=list(hits.spans),
             scores={"injection": hits.score},

@@ -1,4 +1,4 @@
-"""Links in what is shown: where one ends for those who follow it, and who vouches for it."""
+"""Finds links in shown text: where a link ends for every reader, and whether its target is trusted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
-"""Of a result that are known: a text of nothing else takes long to read, and others wait meanwhile."""
+"""Maximum number of links that are read from a result: a text of links alone takes long to read and delays others."""
 MOST_TAG = 100
-"""Characters of a tag's name."""
+"""Longest name of a tag, in characters."""
 _IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
 _DEFINED = regex.compile(rf"(?<=\]:{LEADING})", regex.IGNORECASE)
 _PUNCTUATION = ".,;:!?*"
@@ -29,7 +29,7 @@ _SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
 _CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
 _BLANK = spelt(BLANKS)
 _BLANK_OR_SLASH = rf"(?:{spelt(BLANKS, escaped=False)}|[/\\])"
-"""A backslash is one of them in one way only, or a run of them could be read in countless ways."""
+"""A backslash matches in only one way: with several, a run of them could be matched in exponentially many ways."""
 _OPENER = regex.compile(
     rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\(){_BLANK_OR_SLASH}*)", regex.IGNORECASE
 )
@@ -40,7 +40,7 @@ _IN_TAG = regex.compile(
     rf"(?<=(?<!\\)<[a-z][a-z0-9-]{{0,30}}{_ATTRIBUTE}{{0,9}}{_EQUALS}[\"']?\s{{0,9}}[/\\]{{0,9}})", regex.IGNORECASE
 )
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-# Behind a letter, too: some reader makes a link of it. Within a link's host it is a part of that link.
+# May follow a letter, since some readers see a link there. Within a link's host it belongs to that link.
 _WWW = rf"(?=[w&])(?:{spelt('w')}){{3}}{spelt('.')}(?!{spelt('.')})(?<!{BARE_START}[\w.-]{{0,253}}+)"
 _TITLE = r"[ \t]*+(?:\"[^\"()\n]{0,200}\"[ \t]*+|'[^'()\n]{0,200}'[ \t]*+)?"
 _PATTERN = (
@@ -50,7 +50,8 @@ _PATTERN = (
 
 
 class LinkFinder(PatternFinder):
-    """Finds links. One whose end is not the same for all readers is an `OPEN` one, as long as any of them takes it."""
+    """Finds links. A link whose end differs between readers is labelled `OPEN` and extends as far as any of them
+    reads."""
 
     def __init__(self) -> None:
         super().__init__([Pattern(LINK, _PATTERN, ignore_case=True)])
@@ -64,7 +65,7 @@ class LinkFinder(PatternFinder):
         return found
 
     def links(self, text: str) -> frozenset[str]:
-        """The first links of a text, each to its end; those that have none within reason are left out."""
+        """The first links of a text, each to its end. Links without an end within the limits are left out."""
         matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
         cores = {_core(match["link"]) for match in matches}
         return frozenset(core for core in cores if len(core) < MOST_CHARS)
@@ -74,8 +75,11 @@ LINKS = LinkFinder()
 
 
 def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
-    """Keeps links to hosts that the user named or the policy lets be reached, and links of results as they are: what
-    is loaded without a click of trusted results only, since a stranger's may be one of many that spell out a secret."""
+    """Keeps links to hosts that the user named or the policy permits, and unchanged links from results.
+
+    Anything that loads without a click is kept only from trusted results: out of many links in a stranger's text, the
+    model could pick some to spell out a secret.
+    """
 
     def watch(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
         images = _Images()
@@ -87,7 +91,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
             return (hosts_in(context.user_text) if "user" in entry.keep else frozenset()) - {""}
 
         def told(result: str) -> frozenset[str]:
-            """A result's links, which are looked for once a run."""
+            """A result's links, searched once a run."""
             found = context.memo.get((LinkFinder, result))
             if not isinstance(found, frozenset):
                 found = context.memo[LinkFinder, result] = LINKS.links(result)
@@ -106,7 +110,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
             addresses = addresses_of(link)
             if all(map(stands, addresses)):
                 return finding.label == LINK or _WITH_PATH.match(link) is not None
-            # A result's link as it is: with its host alone known, another link could carry what was read to it.
+            # An unchanged link only: another link to the same host could carry out data.
             return (
                 finding.label == LINK
                 and any(link in told(one) for one in (trusted if images.before(text, finding.start) else results))
@@ -119,7 +123,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
 
 
 def _written(call: str, context: GuardContext) -> tuple[str, ...]:
-    """What the model wrote, which a tool or an error may only repeat. Made plain once a run."""
+    """What the model wrote, which a tool or an error may only repeat. Normalised once a run."""
     found = context.memo.get((LinkFinder, "written", call))
     if not isinstance(found, tuple):
         plain = normalise(unescaped(call)).casefold()
@@ -140,7 +144,7 @@ def _core(link: str) -> str:
 
 
 def _opener(text: str, start: int) -> str:
-    """What makes a link of what follows, after a blank where it is no attribute; "" where it is one by itself."""
+    """The markup that makes a link of what follows (after a blank if it isn't an attribute); "" for a bare link."""
     match = _OPENER.match(text, start)
     if match is None:
         return ""
@@ -151,9 +155,9 @@ def _opener(text: str, start: int) -> str:
 
 
 class _Images:
-    """Whether a text has an image, or anything else that loads by itself, somewhere before a link.
+    """Whether an image, or anything else that loads by itself, occurs anywhere before a link.
 
-    Which link belongs to it is Markdown's and HTML's to say, in ways that no two readers share: all that follow may be.
+    Readers of Markdown and HTML disagree about which link belongs to it, so all links after it count.
     """
 
     def __init__(self) -> None:
@@ -161,7 +165,7 @@ class _Images:
         self._first: int | None = None
 
     def before(self, text: str, start: int) -> bool:
-        """``text`` grows from one question to the next."""
+        """Whether there is one before ``start``. ``text`` may only grow between calls."""
         if self._first is None:
             found = _IMAGE.search(text, max(0, self._searched - MOST_TAG))
             self._first = found.start() if found else None
@@ -171,8 +175,8 @@ class _Images:
 
 
 def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
-    """Whether every reader takes the link to end with its core. Some take what stands before a bracket or in a line as
-    a part of it, but for a title."""
+    """Whether every reader ends the link with its core. Some include what precedes a bracket or a line's end, unless it
+    is a title."""
     behind = rest.lstrip(_PUNCTUATION)
     ends = _CLOSING.fullmatch(behind) is not None
     over = ends or (behind[1:2] not in ("@", "(") and _LABELLED.match(found.string, found.start()) is not None)

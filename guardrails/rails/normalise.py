@@ -1,6 +1,6 @@
-"""Makes text what it looks like: no invisible or direction-changing characters, no letters in disguise.
+"""Makes text what it looks like: removes invisible and direction-changing characters and disguised letters.
 
-What a person reads is kept as it is: the rail changes neither the 2 of ``x²`` nor the comma of a Chinese sentence.
+Text that a person reads as it is stays: neither the 2 of ``x²`` nor the comma of a Chinese sentence changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.spelling import compatible
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 _RANGES = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -29,14 +29,14 @@ _RANGES = (
     (0xFFA0, 0xFFA0),
     (0xFFF9, 0xFFFB),
     (0x1D173, 0x1D17A),
-    (0xE0000, 0xE0FFF),  # tags: a whole hidden ASCII
+    (0xE0000, 0xE0FFF),  # tags: invisible copies of ASCII
 )
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
-_JOINERS = frozenset("\u200c\u200d")  # mean something in Persian, Indic scripts and emoji; never after ASCII
+_JOINERS = frozenset("\u200c\u200d")  # meaningful in Persian, Indic scripts and emoji, but never after ASCII
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
 
 _ESCAPED = re.compile(
-    # From the first backslash of a run only: from each of them, the search would take the square of its length.
+    # Matches only from the first backslash of a run: starting at each of them takes quadratic time.
     r"(?<!\\)(?:\\+r\\+n|(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|\\+u(?P<unit>[0-9a-fA-F]{4})|\\+(?P<sign>[nrtbf/\"]))"
 )
@@ -45,10 +45,10 @@ _HALVES = ("d8", "d9", "da", "db", "dc", "dd", "de", "df")
 
 
 class Visible:
-    """Takes the disguise off a text that comes in pieces; the same for every way to cut it.
+    """Removes disguises from a text that arrives in pieces. The result doesn't depend on how the text is cut.
 
-    Invisible characters go; letters and digits in another shape (full-width, ligatures, mathematical alphabets) become
-    ASCII.
+    Drops invisible characters and turns letters and digits of other shapes (full-width, ligatures, mathematical
+    alphabets) into ASCII.
     """
 
     def __init__(self) -> None:
@@ -78,19 +78,19 @@ def visible(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """For comparing, not for showing: NFKC, and no invisible characters. Doing it twice changes nothing."""
+    """Normal form for comparisons, not for display: NFKC without invisible characters. Idempotent."""
     if text.isascii():
         return visible(text)
     return compatible(visible(compatible(text)))
 
 
 def unescaped(text: str) -> str:
-    """Escapes of JSON as what they stand for, however often a text was put into another."""
+    """Decodes JSON escapes, including those of strings nested in other strings."""
     return _ESCAPED.sub(lambda escape: _written(escape) or escape[0], text) if "\\" in text else text
 
 
 def unescaped_places(text: str) -> tuple[str, list[int]]:
-    """As `unescaped`, and where each of its characters, and its end, stood."""
+    """Like `unescaped`, with the original position of each character and of the end."""
     pieces, places, at = [], [], 0
     for escape in _ESCAPED.finditer(text):
         written = _written(escape)
@@ -103,7 +103,7 @@ def unescaped_places(text: str) -> tuple[str, list[int]]:
 
 
 def _written(escape: re.Match[str]) -> str | None:
-    """None for half a character."""
+    """The character of an escape; None for half of a surrogate pair."""
     pair, unit, sign = escape["pair"], escape["unit"], escape["sign"]
     if pair:
         high, low = (int(half, 16) for half in re.findall(r"u(\w{4})", pair))
@@ -114,15 +114,17 @@ def _written(escape: re.Match[str]) -> str | None:
 
 
 def normalise_rail() -> Rail:
-    async def check(subject: Subject) -> Judgement:
-        clean = await aside(len(subject.text), visible, subject.text)
-        if clean == subject.text:
-            return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=subject.stage),))
-        hidden = sum(character in _INVISIBLE for character in subject.text)
+    """Removes invisible characters and disguised letters."""
+
+    async def check(checked: Checked) -> Judgement:
+        clean = await aside(len(checked.text), visible, checked.text)
+        if clean == checked.text:
+            return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=checked.stage),))
+        hidden = sum(character in _INVISIBLE for character in checked.text)
         verdict = Verdict(
             action=Action.REDACT,
             rail="normalise",
-            stage=subject.stage,
+            stage=checked.stage,
             reason=f"{hidden} invisible characters removed" if hidden else "letters in disguise written plainly",
             labels=["invisible"] if hidden else [],
         )

@@ -1,4 +1,4 @@
-"""What a claim is about: numbers and things that the calls which bear it out must have had."""
+"""Compares the numbers and things that a claim names with those of the calls that support it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _IDENTIFIER = regex.compile(
     r"successfully|too|also|again|instead)\b))",
     regex.IGNORECASE,
 )
-"""A number that names something: no part of a date, a time or a sum, and nothing is counted by it ("350 points")."""
+"""A number that identifies something: not part of a date, time or sum, and not a count ("350 points")."""
 _ELSEWHERE = regex.compile(
     r"\b(?:call|dial|phone|ring|tel|ext|extension|hotline|room|page|gate|floor|street|box|zip|code|after|before|than|"
     r"instead\s+of|not|from|about|over|around|nearly|like|besides)\W+(?:(?:your|the|my|our|a)\s+)?(?:[a-z]{1,20}\s+)?#?$",
     regex.IGNORECASE,
 )
-"""Right before it: a number of something else, or one that the claim is not about."""
+"""Directly before a number: it belongs to something else, or the claim is not about it."""
 _DIGITS = regex.compile(r"\d+")
 RECORD = regex.compile(r"\{[^{}]*+\}")
-"""A JSON object without others in it, as a result tells of one thing."""
+"""A JSON object without nested objects, as results describe one thing."""
 _FIELD = regex.compile(r"(?<=[:\[,]\s?\"?)\d+(?=\"?\s?[,}\]])")
 _DETERMINER = r"(?:the|a|an|your|my|our|his|her|their|this|that|another|one)"
 _ADJECTIVES = r"\s+(?:[\w'’.-]{1,30}\s+){0,2}?"
 
 
 def identifiers(clause: str) -> frozenset[str]:
-    """Numbers in a clause that name something, without zeros at their beginning."""
+    """Identifying numbers in a clause, without leading zeros."""
     clause = MONEY.sub(lambda match: "€" * len(match.group()), clause)
     return frozenset(
         match[1].lstrip("0")
@@ -47,11 +47,11 @@ def identifiers(clause: str) -> frozenset[str]:
 
 
 class Objects:
-    """What the calls were about that succeeded.
+    """Things that the successful calls were about.
 
     Args:
-        writes: of the session.
-        acts: of the agent's tools.
+        writes: the session's calls that change something.
+        acts: acts of the agent's tools.
     """
 
     def __init__(self, context: GuardContext, writes: Iterable[Write], acts: Mapping[str, Act]) -> None:
@@ -61,13 +61,13 @@ class Objects:
         self._spoken: dict[str, bool] = {}
 
     def agree(self, clause: str, tools: Collection[str]) -> bool:
-        """Whether a clause about calls of some tools names numbers and things that they had."""
+        """Whether the numbers and things that a clause names belong to calls of these tools."""
         numbers = identifiers(clause)
         known = (number for tool in tools for number in self._numbers_of(tool)) if numbers else ()
         return numbers <= frozenset(known) and not self._of_others(clause, tools)
 
     def _numbers_of(self, tool: str) -> frozenset[str]:
-        """Of a tool's calls, and of what was looked up about the same things."""
+        """Numbers in a tool's calls, and in what was looked up about the same things."""
         if tool not in self._numbers:
             calls = [write for write in self._writes if write.tool == tool]
             values = [leaf for call in calls for value in call.arguments.values() for leaf in leaves(value)]
@@ -80,9 +80,9 @@ class Objects:
         return self._numbers[tool]
 
     def _of_others(self, clause: str, tools: Collection[str]) -> bool:
-        """Whether a clause says it of a thing of another tool that has not done it: "the refill is booked".
+        """Whether a clause is about a thing of another tool that has not been called: "the refill is booked".
 
-        Not where it names a thing of its own tools as well, or where a call or a result has that word.
+        False if it names a thing of its own tools too, or if a call or a result contains that word.
         """
         words = set(plain(clause).split())
         own = [spec for spec in self._context.writers if spec.name in tools]
@@ -107,7 +107,7 @@ class Objects:
 
 
 def _nouns(spec: ToolSpec) -> list[str]:
-    """What a tool's name says after its verb."""
+    """The words after the verb in a tool's name."""
     return [word for word in _name(spec)[1:] if len(word) > 3]
 
 
@@ -116,14 +116,14 @@ def _name(spec: ToolSpec) -> list[str]:
 
 
 def _words(spec: ToolSpec) -> Iterator[str]:
-    """What a tool may be spoken of by."""
+    """Words that may refer to a tool."""
     for word in (*_name(spec), *plain(spec.description).split(), *spec.parameters.get("properties", {})):
         yield from (word, word.removesuffix("s"))
 
 
 @lru_cache(maxsize=1024)
 def _about(noun: str, past: tuple[str, ...]) -> regex.Pattern[str]:
-    """Clauses in which it is a thing that something was done with."""
+    """Matches clauses in which something was done with the thing."""
     done = rf"\b(?:{joined(past)})\b"
     begin = rf"^\W*(?:(?:yes|ok(?:ay)?|also|and|so|done)\W+){{0,2}}(?:{_DETERMINER}{_ADJECTIVES})?"
     thing = rf"{_DETERMINER}{_ADJECTIVES}{noun}s?\b"

@@ -1,4 +1,4 @@
-"""Personal data by pattern and checksum (python-stdnum). What only has digits and no check is not guessed at."""
+"""Finds personal data by pattern and checksum (python-stdnum). Plain digits without a checksum are not guessed at."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CARD_PREFIX = regex.compile(
 
 
 def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
-    """Accepts a match as a whole if its checksum holds."""
+    """Accepts a match as a whole if its checksum is valid."""
 
     def refine(matched: str) -> Iterator[Window]:
         if valid(matched):
@@ -35,13 +35,13 @@ def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
 
 
 def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
-    """The longest part from the start to the end of a group that is valid: what follows may be another word.
+    """The longest valid part from the match's start to the end of a group, since the last groups may be another word.
 
-    ``valid`` is asked of the bare characters, where these are between ``least`` and ``most``.
+    ``valid`` gets the bare characters if there are ``least`` to ``most`` of them.
     """
 
     def refine(matched: str) -> Iterator[Window]:
-        groups = list(accumulate(_GAP.split(matched), add))  # the bare characters up to the end of each group
+        groups = list(accumulate(_GAP.split(matched), add))  # bare characters up to the end of each group
         for gaps, characters in reversed(list(enumerate(groups))):
             if least <= len(characters) <= most and valid(characters):
                 yield 0, len(characters) + gaps
@@ -55,12 +55,12 @@ def is_card(digits: str) -> bool:
 
 
 def _luhn(digits: str) -> bool:
-    """ISO/IEC 7812-1, annex B. Each digit of a long text of digits may begin a number."""
+    """Luhn check (ISO/IEC 7812-1, annex B)."""
     return not (sum(map(int, digits[::-2])) + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % 10
 
 
 def is_iban(characters: str) -> bool:
-    # The remainder alone rules out nearly all, before the country's own rules are looked up.
+    # The remainder rules out nearly all before the country's own rules are looked up.
     rotated = "".join(str(int(character, 36)) for character in characters[4:] + characters[:4])
     return int(rotated) % 97 == 1 and bool(iban.is_valid(characters))
 
@@ -76,11 +76,11 @@ _NO_PHONE = regex.compile(
     rf"(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|{_DAY}([-./]){_DAY}\2{_YEAR}|{_DAY}([./]){_DAY}\3\d{{2}}|{_HOUR}-{_HOUR})"
     r"(?![-./]?\d)"
 )
-"""A date, or from when to when: people are called on a day as well as under a number."""
+"""A date or a period, which occurs after "call" as well as a number does."""
 
 
 def after_word(matched: str) -> Iterator[Window]:
-    """The digits at the end of a match that begins with a word for them. A date before them is none of them."""
+    """The number at the end of a match that begins with a word for it. A date before it is left out."""
     begin = _DIGIT.search(matched)
     while begin and (other := _NO_PHONE.match(matched, begin.start())):
         begin = _DIGIT.search(matched, other.end())
@@ -110,7 +110,7 @@ PATTERNS = {
     "iban": [
         Pattern("iban", WORD + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)
     ],
-    # A group of digits may stand before the number: each group is a start.
+    # A group of digits may precede the number, so each group is a possible start.
     "card": [
         Pattern("card", r"(?<!\d)(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){11,27}(?!\d)", prefixes(13, 19, is_card))
     ],
@@ -143,7 +143,7 @@ def pii_finder(kinds: tuple[str, ...]) -> PatternFinder:
 
 
 def values(text: str, findings: list[Finding]) -> frozenset[tuple[str, str]]:
-    """What was found, without the writing: label and bare value."""
+    """Label and bare value of each finding."""
     return frozenset((finding.label, bare(text[finding.start : finding.end])) for finding in findings)
 
 

@@ -1,4 +1,4 @@
-"""Whether a call repeats a write that its session has made already."""
+"""Detects a call that repeats a write of the same session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from guardrails.aside import LONG, aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
 from guardrails.spelling import most_characters
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 
 LABEL = "repeated"
 REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
@@ -19,20 +19,21 @@ UNSURE = (
 
 
 FEW = 20
-"""Writes that are compared with a call beside other work."""
+"""Up to this many writes are compared without a thread."""
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
-    """A write with the arguments of one that succeeded, is under way, or may have had its effect; one whose spellings
-    can't be told from each other, with any arguments.
+    """Checks a write against the session's earlier ones: those that succeeded, are under way, or may have had their
+    effect.
 
-    The user's latest words may ask for what an earlier run has done, but not for the same twice by one run,
-    those that work for it, and its forks.
+    Writes with the same arguments repeat each other; if their spellings can't be told apart, all calls of the tool do.
+    The user's latest words may ask again for what an earlier run did. They never justify the same write twice within
+    one run, the runs that work for it, and its forks.
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 
-    async def check(subject: Subject) -> Judgement:
-        call, context = subject.call, subject.context
+    async def check(checked: Checked) -> Judgement:
+        call, context = checked.call, checked.context
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         past = await context.past(call.args_sha256)
@@ -47,7 +48,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         done = [write for write in (*own, *others) if write.may_be_done]
         known = any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in done)
         reason = REPEATED if known else UNSURE
-        return Judgement((Verdict(action=action, rail="repeats", stage=subject.stage, reason=reason, labels=[LABEL]),))
+        return Judgement((Verdict(action=action, rail="repeats", stage=checked.stage, reason=reason, labels=[LABEL]),))
 
     return check
 

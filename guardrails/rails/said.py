@@ -1,4 +1,4 @@
-"""Who said it: what vouches for an argument's value."""
+"""Tells whether the user or a trusted tool said an argument's value."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NEVER = float("inf")
 class Said:
     """The user's words, results of trusted tools, and what the model wrote into calls.
 
-    A result may repeat what the model wrote before it came. So it vouches for nothing that stands there, and for no
-    value with a word that neither the user nor such a result had said before the model.
+    A result may repeat what the model wrote before it. So it supports neither values that the model wrote before, nor
+    values with a word that the model used before the user or such a result did.
 
     Attributes:
-        results: with the number of texts in ``written`` that came before.
+        results: each with the number of texts in ``written`` that precede it.
     """
 
     def __init__(self, user: Words, results: Sequence[tuple[Words, int]], written: Sequence[Words]) -> None:
@@ -31,13 +31,13 @@ class Said:
     @classmethod
     def of(cls, context: GuardContext) -> Said:
         written = [_kept(context, Words.written, text) for text in context.written]
-        # Without the number, everything that was written came before.
+        # Without the number, all texts count as written before.
         pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(written))
         results = [(_kept(context, Words.of, text), before) for text, before in pairs if isinstance(text, str)]
         return cls(_kept(context, Words.of, context.user_text), results, written)
 
     def vouches_for(self, leaf: str) -> bool:
-        """Whether a string or number of an argument's value was said by the user, or by a result that counts."""
+        """Whether the user, or a result that counts, said this string or number of an argument."""
         value = Value.of(leaf)
         if self.user.hold(value):
             return True
@@ -47,12 +47,12 @@ class Said:
         return any(before <= since and words.hold(value) for words, before in self.results)
 
     def wrote_number(self, number: Decimal, before: int) -> bool:
-        """Whether the model wrote a number into one of the first texts, with whatever sign."""
+        """Whether the model wrote a number, with any sign, into one of the first ``before`` texts."""
         return min(self._numbers.get(one, before) for one in (number, -number)) < before
 
     def _since(self, value: Value) -> float:
-        """The place of the text in which the model wrote the value, or had written all of one of its parts, or all that
-        an address of it is made of."""
+        """Index of the first text after which the model had written the value, one of its parts, or all parts of an
+        address in it."""
         whole = next((at for at, words in enumerate(self.written) if words.hold(value)), NEVER)
         parts = (max((self._words.get(word, NEVER) for word in part.words), default=0) for part in value.parts)
         made_of = (max((self._first.get(piece, NEVER) for piece in one), default=NEVER) for one in value.addresses)
@@ -79,7 +79,7 @@ class Said:
 
 
 def _first(sets: Iterable[Iterable[K]]) -> dict[K, int]:
-    """In which of the sets each element stands first."""
+    """The index of the first set that contains each element."""
     found: dict[K, int] = {}
     for at, elements in enumerate(sets):
         for element in elements:
@@ -88,7 +88,7 @@ def _first(sets: Iterable[Iterable[K]]) -> dict[K, int]:
 
 
 def _kept(context: GuardContext, make: Callable[[str], Words], text: str) -> Words:
-    """Made once for all subjects of a run."""
+    """Cached for all checks of a run."""
     key = (make.__name__, text)
     found = context.memo.get(key)
     if not isinstance(found, Words):

@@ -1,5 +1,5 @@
-"""Credentials. Patterns come from detect-secrets (without its entropy and keyword plugins), whose expressions
-are recompiled so that they can be asked for partial matches; the rest, newer key formats above all, are own."""
+"""Finds credentials. Patterns come from detect-secrets (without its entropy and keyword plugins), recompiled for
+partial matching. Others, mostly newer key formats, are defined here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OWN = (
     Pattern("stripe_key", START + r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     Pattern("jwt", START + r"eyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*)?"),
     Pattern("password_in_url", r"://[^:/\s@]{1,64}:[^/\s@]{1,128}@"),
-    # Goes on to its end line, else to the next key's beginning, else to the end of the text.
+    # Extends to its end line, otherwise to the next key's beginning, otherwise to the end of the text.
     Pattern(
         "private_key",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----(?:BEGIN|END)))*+"

@@ -1,4 +1,4 @@
-"""English verbs: their forms, and what sort of act they are."""
+"""English verbs: their forms, and the kinds of acts they describe."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BROAD = frozenset(
         "take", "tell", "update", "use", "write",
     ]
 )  # fmt: skip
-"""With many objects: one of these refers to a tool only beside a word of its name, or a pronoun."""
+"""Verbs with many objects. They refer to a tool only beside a word of its name, or a pronoun."""
 READS = frozenset(
     [
         "ask", "calculate", "check", "compare", "compute", "convert", "count", "describe", "estimate", "explain",
@@ -51,13 +51,13 @@ READS = frozenset(
         "search", "see", "show", "tell", "view",
     ]
 )  # fmt: skip
-"""Change nothing."""
+"""Verbs of acts that change nothing."""
 ELSEWHERE = (
     "activate", "book", "cancel", "charge", "credit", "deactivate", "dispatch", "email", "escalate", "pay",
     "purchase", "rebook", "refund", "register", "reimburse", "renew", "rent", "reschedule", "reserve", "schedule",
     "ship", "transfer", "unlock", "unsubscribe", "withdraw",
 )  # fmt: skip
-"""Are done with more than words, whichever tools there are."""
+"""Verbs of acts that need more than words, whatever the tools."""
 SYNONYMS = (
     ("change", "update", "modify", "edit", "correct", "adjust"),
     ("delete", "remove"),
@@ -71,7 +71,7 @@ _NOUN_ENDINGS = r"(?:e?s|als?|ments?|ings?|l?ations?|ions?|y|ies)?"
 
 
 def participles(verb: str) -> tuple[str, ...]:
-    """Past forms of a verb, in either spelling: ``cancel``: canceled, cancelled."""
+    """Past forms of a verb, in both spellings: ``cancel``: canceled, cancelled."""
     if verb in _IRREGULAR:
         return _IRREGULAR[verb]
     if verb.endswith("e"):
@@ -84,7 +84,7 @@ def participles(verb: str) -> tuple[str, ...]:
 
 
 def gerunds(verb: str) -> tuple[str, ...]:
-    """Forms with -ing, in either spelling: ``cancel``: canceling, cancelling."""
+    """Forms with -ing, in both spellings: ``cancel``: canceling, cancelling."""
     if regex.search(r"[^eoy]e$", verb):
         return (verb[:-1] + "ing",)
     if regex.search(r"(?<![aeiou])[aeiou][^aeiouwxy]$", verb):
@@ -93,7 +93,7 @@ def gerunds(verb: str) -> tuple[str, ...]:
 
 
 def base(word: str) -> str:
-    """The verb of its third person: renews, applies, passes."""
+    """Base form of a third person: renews, applies, passes."""
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if regex.search(r"(?:ss|sh|ch|x|z|o)es$", word):
@@ -102,6 +102,6 @@ def base(word: str) -> str:
 
 
 def noun_of(verb: str) -> str:
-    """Nouns of a verb: renewal, payment, cancellation."""
+    """Pattern of a verb's nouns: renewal, payment, cancellation."""
     stem = verb[:-1] if verb.endswith(("e", "y")) and len(verb) > 3 else verb
     return regex.escape(stem) + ("e?" if stem != verb and verb.endswith("e") else "") + _NOUN_ENDINGS

@@ -1,4 +1,4 @@
-"""The finders of a policy: secrets, personal data, terms, links. The same for a whole text and for a stream."""
+"""The finders of a policy (secrets, personal data, terms, links), for whole texts and for streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
 
 
 def terms_finder(terms: Iterable[str]) -> PatternFinder:
-    """Finds terms as whole words, any case, any run of up to eight blanks between their words."""
+    """Finds terms as whole words, ignoring case, with up to eight blanks between their words."""
     patterns = []
     for term in terms:
         words = _BLANKS.join(regex.escape(word) for word in compatible(term).split())

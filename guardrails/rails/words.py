@@ -1,4 +1,4 @@
-"""Whether a value stands in somebody's words: the origin check of arguments."""
+"""Tells whether a value occurs in somebody's words: the origin check of arguments."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PIECE = regex.compile(r"[^\W_]+")
 _LAST_LABEL = regex.compile(r"^(?:https?://)?[^/?#]*\.([^\W_]+)(?=[:/?#]|$)")
 _SHORT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 MOST_PARTS = 100
-"""Of a value. Nobody vouches for a longer list."""
+"""Maximum number of parts of a value. Longer lists are never trusted."""
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(
     r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|https?://[^\s<>\"')\]]+|(?<![^\s<>\"'(),;:])[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
 )
-"""Links, whatever has an @, names of hosts with what follows them."""
+"""Links, words with an @, and host names with what follows them."""
 _AFTER = ".,;:!?*)]}>\"'"
-"""What ends a sentence and no address."""
+"""Ends a sentence, but not an address."""
 _BETWEEN = regex.compile(r"[,; ]+|(?<=\S)\n+(?=\S)")
 _MAILBOX = regex.compile(r"(?:mailto:)?<?[\w+%][^\s\"<>]*@\S*[^\W_]\.?>?", regex.IGNORECASE)
 LONGEST_MAILBOX = 400
@@ -36,12 +36,12 @@ URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """Lower case, normal form, every run of characters that are not letters or digits as one blank."""
+    """Lower case, normal form, and each run of other characters than letters and digits as one blank."""
     return " ".join(regex.findall(r"[\w@+]+", normalise(text).casefold()))
 
 
 def number_of(text: str) -> float | None:
-    """The number that a text writes: 1,234.50, 1 234, 12,5. None if it is none, or not finite."""
+    """The number that a text writes: 1,234.50, 1 234, 12,5. None if it isn't a finite number."""
     cleaned = regex.sub(r"(?<=\d)[,' ](?=\d{3}(?!\d))", "", text.strip())
     try:
         value = float(cleaned.replace(",", "."))
@@ -55,7 +55,7 @@ def numbers_in(text: str) -> set[float]:
 
 
 def each_number(text: str) -> Iterator[float]:
-    """The numbers of a text in their order, each way to write one once."""
+    """The numbers of a text in order, each spelling once."""
     seen: set[str] = set()
     for match in _NUMBER.finditer(text):
         written = match.group()
@@ -74,12 +74,12 @@ def stands_in(value: object, sources: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class Words:
-    """What somebody said.
+    """The words of somebody, prepared for look-ups.
 
     Attributes:
-        plain: its words, between two blanks.
-        exact: what would be something else with one sign changed: addresses, links, names of hosts.
-        numbers: by their values.
+        plain: words, each between two blanks.
+        exact: strings that must match exactly: addresses, links, host names.
+        numbers: numbers by value.
     """
 
     plain: str
@@ -89,7 +89,7 @@ class Words:
     @classmethod
     def of(cls, text: str) -> Words:
         text = unescaped(text)
-        # As it is written too: who sends to another sign's look-alike sends to somebody else.
+        # Also as written: a look-alike address is another recipient.
         found = [*_EXACT.findall(normalise(text).lower()), *_EXACT.findall(text.lower())]
         numbers = map(_short_number, _NUMBER.findall(text))
         return cls(
@@ -100,13 +100,13 @@ class Words:
 
     @classmethod
     def written(cls, text: str) -> Words:
-        """Of what the model wrote, and may have had repeated: every number that somebody could read there."""
+        """Words that the model wrote and a tool may repeat: includes every number that can be read there."""
         words = cls.of(text)
         return replace(words, numbers=words.numbers | _any_numbers(unescaped(text)))
 
     @cached_property
     def pieces(self) -> frozenset[str]:
-        """Letters and digits between other signs. A number of one or two digits is none: it says nothing alone."""
+        """Letters and digits between other characters. Numbers of one or two digits are too common to count."""
         return frozenset(piece for piece in _PIECE.findall(self.plain) if len(piece) > 2 or not piece.isdecimal())
 
     @cached_property
@@ -114,13 +114,13 @@ class Words:
         return frozenset(self.plain.split())
 
     def hold(self, value: Value) -> bool:
-        """Whether a value stands there.
+        """Whether a value occurs there.
 
-        A text with commas or line breaks (a street) may stand there in another order of its parts; each part's words
-        must stand together, whatever is between them. What is `exact` must stand there sign by sign. A number of up to
-        15 digits may be written in another way.
+        The parts of a text with commas or line breaks (a street) may occur in another order; the words of each part
+        must stand together, with any separators. What is `exact` must match exactly. A number of up to 15 digits may be
+        written in another way.
         """
-        if value.number is not None:  # whole and with its sign: 12.50 says neither 50 nor 12
+        if value.number is not None:  # whole and with its sign: 12.50 contains neither 50 nor 12
             return value.number in self.numbers
         if not value.parts:
             return value.empty
@@ -129,12 +129,12 @@ class Words:
 
 @dataclass(frozen=True)
 class Value:
-    """A string or number that is looked for.
+    """A string or number to look up.
 
     Attributes:
-        number: None where it can be written in one way only.
-        parts: between commas, semicolons and line breaks; none where they are more than MOST_PARTS, or where an e-mail
-            address has something around it.
+        number: its value; None if there is only one way to write it.
+        parts: what commas, semicolons and line breaks separate; empty if there are more than MOST_PARTS, or if an
+            e-mail address is enclosed in something.
     """
 
     number: Decimal | None
@@ -149,20 +149,20 @@ class Value:
 
     @property
     def pieces(self) -> frozenset[str]:
-        """Of its parts, without what many addresses end with: ``.com`` names nobody."""
+        """Pieces of all parts, without common endings of addresses such as ``.com``."""
         pieces = frozenset[str]().union(*(part.pieces for part in self.parts))
         return pieces.difference(*(_LAST_LABEL.findall(one) for part in self.parts for one in part.exact))
 
     @property
     def addresses(self) -> list[frozenset[str]]:
-        """The pieces of each of its addresses, likewise."""
+        """Pieces of each address, without common endings."""
         found = (one for part in self.parts for one in part.exact)
         return [frozenset(_PIECE.findall(plain(one))).difference(_LAST_LABEL.findall(one)) for one in found]
 
 
 def _is_dressed(leaf: str) -> bool:
-    """Whether an e-mail address, or one of several, has a quote or a line break at its end, which a mail program may
-    take for a part of it, or of what comes next."""
+    """Whether an e-mail address in the text ends with a quote or a line break, which a mail program may read as part of
+    the address or of the next one."""
     if "@" not in leaf:
         return False
     each = [one for one in _BETWEEN.split(leaf.strip(" ")) if one]
@@ -178,6 +178,6 @@ def _any_numbers(text: str) -> frozenset[Decimal]:
 
 
 def _short_number(text: str) -> Decimal | None:
-    """A number that is an amount and not a name of digits: an account, a card, a code with zeros at its beginning."""
+    """A number that is an amount, not a digit sequence that identifies something (account, card, code with zeros)."""
     bare = regex.sub(r"(?<=\d)[,' ](?=\d{3}(?!\d))", "", text).replace(",", ".")
     return Decimal(bare) if _SHORT.fullmatch(bare) and len(regex.findall(r"\d", bare)) <= 15 else None

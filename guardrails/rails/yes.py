@@ -1,4 +1,4 @@
-"""An answer that says yes to the question whether something was done: "did that work?" – "Yes, it did."."""
+"""Finds answers that say yes to the question whether something was done: "did that work?" – "Yes, it did."."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _OFFER = regex.compile(
     r"|['’]?\s?a?m\s+going)|let\s+me|please|which|what|when|who)\b",
     regex.IGNORECASE,
 )
-"""A yes to be of help: it says nothing of what was done."""
+"""A yes that offers help says nothing about what was done."""
 _BUT = regex.compile(
     r"\b(?:not|no|never|none|nothing|neither|cannot|unable|fail(?:s|ed|ure)?|denied|refused|rejected|errors?|sorry|"
     r"unfortunately|but|except|however|only|although|nicht|kein\w{0,3}|leider|konnten?|aber|nur)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""No bare yes: what else it says is judged by itself."""
+"""Not a bare yes: the rest is checked by itself."""
 _LEAD = (
     r"^\W*+(?:(?:so|and|ok(?:ay)?|well|but|great|good|perfect|thanks?(?:\s+you)?|hi|hello|hey|now|then|also|yes|no|please|"
     r"und|also)\W+){0,4}"
@@ -57,27 +57,29 @@ _FINE = regex.compile(
     rf"{_LEAD}(?:did|is|was|has)\s+{_WE}\s+(?:happen(?:ed)?|all\s+right|ok(?:ay)?|fine|in\s+order)\W*$",
     regex.IGNORECASE,
 )
-"""Asks it only where something was to be done."""
+"""Counts as such a question only if something was to be done."""
 _TWO = regex.compile(r"\b(?:both|two|beides?)\b", regex.IGNORECASE)
 _GENERAL = regex.compile(
     r"\b(?:if|when|whenever|usually|always|automatically|normally|generally|ever|each|every|per|within|who|how|why|where|"
     r"what|which|would|could|should|can|will|might|must)\b",
     regex.IGNORECASE,
 )
-"""Asks about rules, or something else than whether it was done."""
+"""Asks about rules, or about something else than whether it was done."""
 _OTHER = regex.compile(
     rf"{_LEAD}(?:can|could|do|does|is|are|will|would|may|should|shall|am|must)\b.*\?$", regex.IGNORECASE
 )
 _LAST = 10
-"""Questions, and calls that failed, which are looked at: the last ones."""
+"""Maximum number of questions, and failed calls, that are checked: the last ones."""
 
 
 @dataclass(frozen=True)
 class Yes:
-    """Attributes:
-    sentence: of the answer.
-    question: that it answers.
-    acts: by tool, what the question asks about; none: whether "it" was done.
+    """A yes and the question that it answers.
+
+    Attributes:
+        sentence: the sentence of the answer.
+        question: the user's question.
+        acts: the acts that the question asks about, by tool; empty for "was it done?".
     """
 
     sentence: str
@@ -86,7 +88,7 @@ class Yes:
 
     @classmethod
     def of(cls, text: str, asked: str, acts: Mapping[str, Act]) -> Yes | None:
-        """None: the answer says no bare yes, or the user's latest words ask something else."""
+        """The yes in an answer; None if there is no bare yes, or if the user's latest words ask something else."""
         said = yes_in(text)
         questions = [one for one in sentences(asked)[-_LAST:] if len(one) <= LONGEST] if said else []
         done = [(one, found) for one in questions if (found := _asks(one, acts)) is not None]
@@ -105,7 +107,7 @@ class Yes:
         return not _standing(last) and (_TWO.search(self.question) is None or self._two(context, past, last))
 
     def _two(self, context: GuardContext, past: Past, last: Sequence[Write]) -> bool:
-        """Whether two calls succeeded: of the last ones, or those before them."""
+        """Whether two calls succeeded, among the last ones or those before."""
         every = (*past.writes, *past.delegated, *context.writes)
         return any(len({one.args_sha256 for one in some if one.ok}) > 1 for some in (last, every))
 
@@ -121,7 +123,7 @@ class Yes:
 
 
 def yes_in(text: str) -> str | None:
-    """The sentence with which an answer says yes, and nothing against it in the next one."""
+    """The sentence of an answer that says yes, unless the next one contradicts it."""
     if _YES.match(text[:200]) is None or _OFFER.match(text[:200]):
         return None
     first, *more = sentences(text[:1000])[:2] or [""]
@@ -131,13 +133,13 @@ def yes_in(text: str) -> str | None:
 
 
 def last_writes(context: GuardContext, past: Past) -> list[Write]:
-    """Of this run, or else of the latest words of the user that led to any."""
+    """The calls of this run; if there are none, those of the latest user words that led to some."""
     own = [*past.delegated, *context.writes]
     return own or [one for one in past.writes if one.run_id == past.writes[-1].run_id]
 
 
 def asks_whether(asked: str, act: Act) -> bool:
-    """Whether somebody's words ask whether something was done, and nowhere speak of doing it."""
+    """Whether somebody's words ask whether something was done, without any request to do it."""
     said = [one for one in sentences(asked) if len(one) <= LONGEST]
     questions = [one for one in said[-_LAST:] if not _GENERAL.search(one) and _asks_for(act, one)]
     others = (one for one in said if one not in questions)
@@ -150,7 +152,7 @@ def _doing(verbs: tuple[str, ...]) -> regex.Pattern[str]:
 
 
 def _asks(sentence: str, acts: Mapping[str, Act]) -> dict[str, Act] | None:
-    """The acts that a question asks about; None: it does not ask whether something was done."""
+    """The acts that a question asks about; None if it doesn't ask whether something was done."""
     if _GENERAL.search(sentence):
         return None
     found = {tool: act for tool, act in acts.items() if _asks_for(act, sentence)}
@@ -165,7 +167,7 @@ def _asks_for(act: Act, sentence: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _questions(verbs: tuple[str, ...], own: tuple[str, ...]) -> regex.Pattern[str]:
-    """Questions whether something was done, by the verbs of a tool or its own past forms."""
+    """Questions whether something was done, by the verbs of a tool or by its own past forms."""
     past = joined(own)
     meant = r"(?:it|that|this|they|these|those|both|all|everything|my|our|the|your|#?\d+|(?-i:[A-Z]))"
     forms = [
@@ -181,7 +183,7 @@ def _questions(verbs: tuple[str, ...], own: tuple[str, ...]) -> regex.Pattern[st
 
 
 def _standing(writes: Sequence[Write]) -> list[Write]:
-    """Those that did not succeed, and that no later call with one of their arguments has made good."""
+    """Failed calls that no later call with one of their arguments made up for."""
     failed, good = [], dict[str, set[str]]()
     for write in reversed(writes):
         values = {*_values(write), write.args_sha256}
@@ -193,7 +195,7 @@ def _standing(writes: Sequence[Write]) -> list[Write]:
 
 
 def _said_of(act: Act, write: Write, told: Told) -> bool:
-    """Whether its error says that it was so already, or a record with one of its arguments does."""
+    """Whether a call's error, or a record with one of its arguments, says that it was done already."""
     if act.told_in(write.told):
         return True
     values = _values(write)

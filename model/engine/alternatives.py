@@ -1,9 +1,9 @@
-"""Alternatives of a ``oneOf`` that exclude each other: it then says the same as ``anyOf``, which a grammar can hold.
+"""Finds out whether alternatives of a ``oneOf`` exclude each other; it then equals ``anyOf``, which grammars support.
 
-A grammar can't count how many alternatives a value satisfies. Where no value can satisfy two there is nothing to
-count, as in unions whose alternatives have a tag, a property with a constant of its own. Pydantic does not require a
-tag that has a default, and some clients leave ``discriminator`` out; a grammar that requires the tag accepts fewer
-values, each of which satisfies one alternative.
+A grammar can't count how many alternatives a value satisfies. If no value can satisfy two, there is
+nothing to count. That holds for unions with a tag: each alternative has a property with its own
+constant. Pydantic does not require a tag that has a default, and some clients omit ``discriminator``.
+A grammar that requires the tag accepts fewer values, each of which satisfies one alternative.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 DEPTH = 4
-"""Levels of properties and alternatives that are looked through."""
+"""Levels of properties and alternatives that are searched."""
 OVERLAP = (
-    "has alternatives that one value may satisfy together, which no grammar can keep apart: give each a property with"
-    " a const of its own (a discriminator), or write anyOf"
+    "has alternatives that a value may satisfy at once, which a grammar cannot express: give each a property with"
+    " a different const (a discriminator), or use anyOf"
 )
 KINDS = frozenset({"null", "boolean", "object", "array", "string", "number", "integer"})
 
 
 @dataclass
 class Alternatives:
-    """The alternatives in one schema document, and the tags that they are to require.
+    """Alternatives in a schema document, and the tags that they have to require.
 
     Args:
-        root: the document; its references point into it, and come to an end (`flightloop.schemas`).
+        root: the document. Its references point into it and don't recurse forever (`flightloop.schemas`).
     """
 
     root: Schema
@@ -45,11 +45,11 @@ class Alternatives:
                     self._tags.setdefault(id(one), []).append(tag)
 
     def required(self, schema: Schema) -> list[str]:
-        """The properties that a value has to have, its tags among them."""
+        """Properties that a value must have, including tags."""
         return list(dict.fromkeys([*_list(schema.get("required")), *self._tags.get(id(schema), ())]))
 
     def exclusive(self, alternatives: Sequence[Any]) -> bool:
-        """Whether no value satisfies two of them, as far as that shows, if it has the tag of one."""
+        """Whether it is certain that no value with the tag of one alternative satisfies two."""
         return all(self._disjoint(one, other, DEPTH) for one, other in permutations(alternatives, 2))
 
     def _common_tag(self, alternatives: Sequence[Any]) -> str | None:
@@ -61,7 +61,7 @@ class Alternatives:
         return None
 
     def _disjoint(self, tagged: Any, other: Any, depth: int) -> bool:
-        """Whether no value satisfies both, where the first requires its tags and the second does not."""
+        """Whether no value satisfies both; ``tagged`` requires its tags, ``other`` doesn't."""
         tagged, other = self._resolved(tagged), self._resolved(other)
         if tagged is False or other is False:
             return True
@@ -93,7 +93,7 @@ class Alternatives:
 
 
 def _apart(one: Schema, other: Schema) -> bool:
-    """Whether constants or types leave no value that satisfies both."""
+    """Whether constants or types exclude a value that satisfies both."""
     constants, others = _constants(one), _constants(other)
     if constants is not None and others is not None:
         return not any(_same(value, another) for value in constants for another in others)
@@ -105,7 +105,7 @@ def _constants(schema: Schema) -> list[Any] | None:
 
 
 def _kinds(schema: Schema) -> frozenset[str]:
-    """Types of the values that may satisfy the schema."""
+    """Types of the values that the schema may accept."""
     given = schema.get("type", KINDS)
     kinds = frozenset([given] if isinstance(given, str) else given)
     kinds |= {"integer"} if "number" in kinds else set()
@@ -122,7 +122,7 @@ def _kinds_of(value: Any) -> set[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: true is not 1, though Python says so."""
+    """Equality in JSON: true is not 1, as it is in Python."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

@@ -1,9 +1,9 @@
-"""The blocks of a sequence in both groups of layers: those that see everything, and those that look through a window.
+"""KV blocks of a sequence in two groups of layers: layers that see everything, and layers with a window.
 
-Each group has its own pool, hence its own ids. Layers with a window keep the blocks of the first tokens (sinks) and of
-the latest, so what they hold does not grow with the sequence: blocks behind the window go back to the pool as the
-sequence advances. A prefix is reused where it ends such that the first group has all of its blocks and the second those
-that the next token still sees (the design of vLLM's hybrid KV cache manager).
+Each group has its own pool and its own ids. Layers with a window keep the blocks of the first tokens
+(sinks) and of the latest, so their memory doesn't grow with the sequence: blocks behind the window
+return to the pool. A prefix is reused up to a point where the first group has all of its blocks and the
+second has those that the next token still sees (the design of vLLM's hybrid KV cache manager).
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from model.nn.shape import DecoderConfig
 
 @dataclass(frozen=True)
 class Span:
-    """How far the layers of the second group see: the largest of their windows, and the sinks. In tokens."""
+    """How far layers of the second group see, in tokens: the largest of their windows, and the sinks."""
 
     window: int
     sinks: int
 
     def first_seen(self, position: int, block_size: int) -> int:
-        """Index of the first block after the sinks' that the token at this position, or a later one, sees."""
+        """Index of the first block after the sinks that the token at this position, or a later one, sees."""
         return max(self.sink_blocks(block_size), (position - self.window + 1) // block_size)
 
     def sink_blocks(self, block_size: int) -> int:
         return -(-self.sinks // block_size)
 
     def most_blocks(self, block_size: int, step_tokens: int, max_context: int) -> int:
-        """Blocks that one sequence holds at most, when a step brings it at most so many tokens."""
+        """Maximum number of blocks per sequence if a step adds at most ``step_tokens`` tokens."""
         near = -(-(self.window + step_tokens) // block_size) + 1
         return min(self.sink_blocks(block_size) + near, -(-max_context // block_size))
 
 
 @dataclass
 class HeldBlocks:
-    """What one sequence holds.
+    """Blocks of a sequence.
 
     Attributes:
-        full: ids of the first group, block by block.
-        near: ids of the second group in the same order; where one went back, or there was none from the start, 0.
-        gap: indices in ``near`` that hold none.
+        full: block ids of the first group, in order.
+        near: block ids of the second group in the same order; 0 for blocks that were returned or never needed.
+        gap: indices in ``near`` without a block.
     """
 
     full: list[int] = field(default_factory=list)
@@ -59,20 +59,20 @@ class HeldBlocks:
         return self.near[: self.gap.start] + self.near[self.gap.stop :]
 
     def near_table(self) -> tuple[int, ...]:
-        """``near`` at the length of ``full``, empty if there is no second group."""
+        """``near`` at the length of ``full``; empty without a second group."""
         if not self.near:
             return ()
         return tuple(self.near[: len(self.full)]) + (0,) * (len(self.full) - len(self.near))
 
 
 class BlockGroups:
-    """The pools of both groups.
+    """Pools of both groups.
 
     Args:
-        full: of the layers that see everything.
-        near: of those with a window, None if there are none. It must hold `Span.most_blocks` for every sequence that
-            may run at once: then `cover` never lacks a block.
-        span: of the latter.
+        full: pool of the layers that see everything.
+        near: pool of the layers with a window; None if there are none. It must hold `Span.most_blocks` for every
+            sequence that may run at once, so that `cover` always finds blocks.
+        span: how far the layers with a window see; None if there are none.
     """
 
     def __init__(self, full: BlockPool, near: BlockPool | None = None, span: Span | None = None) -> None:
@@ -87,19 +87,19 @@ class BlockGroups:
 
     @property
     def available(self) -> int:
-        """Blocks that `grow` can still take."""
+        """Blocks that `grow` can take."""
         return self.full.available
 
     def blocks_for(self, tokens: int) -> int:
         return self.full.blocks_for(tokens)
 
     def used_ratio(self) -> float:
-        """Of the group that is fuller."""
+        """Used share of the fuller group."""
         pools = [self.full] if self._near is None else [self.full, self._near]
         return max(pool.used / pool.blocks for pool in pools)
 
     def match(self, keys: Sequence[bytes]) -> HeldBlocks:
-        """Takes the blocks of the longest known beginning of ``keys`` from which a sequence can go on."""
+        """Takes the cached blocks of the longest prefix of ``keys`` from which a sequence can continue."""
         if self._near is None or self._span is None:
             return HeldBlocks(self.full.match(keys))
         known = takewhile(bool, self.full.known_each(keys))
@@ -108,11 +108,11 @@ class BlockGroups:
         return HeldBlocks(self.full.match(keys[:count]), near, gap)
 
     def grow(self, held: HeldBlocks, count: int) -> None:
-        """Reserves ``count`` more blocks; the caller has checked ``available``."""
+        """Reserves ``count`` more blocks. The caller has checked ``available``."""
         held.full += self.full.allocate(count)
 
     def shrink(self, held: HeldBlocks, count: int) -> None:
-        """Gives back what is beyond ``count`` blocks."""
+        """Returns all blocks beyond the first ``count``."""
         self.full.release(held.full[count:])
         del held.full[count:]
         if self._near is not None and count < len(held.near):
@@ -121,19 +121,19 @@ class BlockGroups:
             del held.near[count:]
 
     def cover(self, held: HeldBlocks, tokens: int) -> None:
-        """Makes the second group ready for a step after which the sequence has so many tokens."""
+        """Reserves blocks of the second group for a step after which the sequence has ``tokens`` tokens."""
         if self._near is not None:
             missing = self.blocks_for(tokens) - len(held.near)
             held.near += self._near.allocate(max(0, missing))
 
     def publish(self, held: HeldBlocks, index: int, key: bytes) -> None:
-        """Offers the block at ``index``, full and computed, for reuse."""
+        """Offers the block at ``index``, which is full and computed, for reuse."""
         self.full.publish(held.full[index], key)
         if self._near is not None and index not in held.gap:
             self._near.publish(held.near[index], key)
 
     def advance(self, held: HeldBlocks, computed: int) -> None:
-        """Gives back what no token from position ``computed`` on sees."""
+        """Returns the blocks that no token from position ``computed`` on sees."""
         if self._near is None or self._span is None:
             return
         first = self._span.first_seen(computed, self.block_size)
@@ -144,14 +144,14 @@ class BlockGroups:
             held.gap = range(held.gap.start if held.gap else start, first)
 
     def release(self, held: HeldBlocks) -> None:
-        """Gives everything back."""
+        """Returns all blocks."""
         self.full.release(held.full)
         if self._near is not None:
             self._near.release(held.near_held)
         held.full, held.near, held.gap = [], [], range(0)
 
     def check_integrity(self, held: Iterable[HeldBlocks]) -> None:
-        """Raises AssertionError unless exactly these holders explain the pools' state."""
+        """Raises AssertionError unless these holders explain the pools' state exactly."""
         holders = list(held)
         self.full.check_integrity([each.full for each in holders])
         if self._near is None:
@@ -162,11 +162,11 @@ class BlockGroups:
             assert 0 <= each.gap.start <= each.gap.stop <= len(each.near), "the gap lies within the table"
 
     def _longest(self, known: Sequence[bool]) -> tuple[int, range]:
-        """How many blocks of a prefix can be reused, given which of them the second group has, and the gap in it."""
+        """How many blocks of a prefix can be reused, and their gap; ``known`` tells which ones the second group has."""
         assert self._span is not None
         sinks = self._span.sink_blocks(self.block_size)
         best, gap = 0, range(0)
-        run = 0  # known blocks in a row up to here
+        run = 0  # consecutive known blocks up to here
         for count, here in enumerate(known, 1):
             run = run + 1 if here else 0
             if count <= sinks and not here:
@@ -178,17 +178,17 @@ class BlockGroups:
 
 
 def block_groups(shape: DecoderConfig, config: ModelConfig) -> BlockGroups:
-    """The blocks of a model of this shape, as many as configured."""
+    """Block pools for a model of this shape, sized by the configuration."""
     full = BlockPool(resolve_kv_blocks(config), config.block_size)
     span, near = _span(shape), window_blocks(shape, config)
     return BlockGroups(full, BlockPool(near, config.block_size) if near else None, span)
 
 
 def window_blocks(shape: DecoderConfig, config: ModelConfig) -> int:
-    """Blocks of the layers with a window, 0 if there are none.
+    """Blocks of the layers with a window; 0 if there are none.
 
-    What all slots need at most, and as much again for the prefixes of sequences that are over, but no more than the
-    other layers have unless it is needed.
+    It is the most that all slots need, and as much again for cached prefixes of finished sequences; beyond the
+    need of the slots, at most as many as the other layers have.
     """
     span = _span(shape)
     if span is None:

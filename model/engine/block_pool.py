@@ -1,4 +1,4 @@
-"""The KV cache's blocks as ids: who holds which, and which full ones can be reused as a prefix."""
+"""Block ids of the KV cache: who holds which block, and which full ones can be reused as a prefix."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hashlib import blake2b
 class BlockPool:
     """Hands out block ids with reference counts.
 
-    A freed block keeps its content until it is handed out again, so a full block that was published
-    under the hash of all tokens up to its end serves the next request with the same beginning.
+    A freed block keeps its content until it is handed out again. So a full block, published under the hash
+    of all tokens up to its end, can serve the next request with the same prefix.
 
     Args:
-        blocks: how many blocks there are.
-        block_size: tokens a block.
+        blocks: number of blocks.
+        block_size: tokens per block.
     """
 
     def __init__(self, blocks: int, block_size: int) -> None:
@@ -27,7 +27,7 @@ class BlockPool:
         self._references = [0] * blocks
         self._keys: list[bytes | None] = [None] * blocks
         self._published: dict[bytes, int] = {}
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(blocks))  # next to be reused first
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(blocks))  # in the order of their reuse
 
     @property
     def available(self) -> int:
@@ -41,7 +41,7 @@ class BlockPool:
         return -(-tokens // self.block_size)
 
     def allocate(self, count: int) -> list[int]:
-        """Takes ``count`` blocks of unknown content; the caller has checked ``available``."""
+        """Takes ``count`` blocks of undefined content. The caller has checked ``available``."""
         assert count <= self.available
         taken = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block in taken:
@@ -52,7 +52,7 @@ class BlockPool:
         return taken
 
     def match(self, keys: Iterable[bytes]) -> list[int]:
-        """Takes the published blocks of the longest known beginning of ``keys``."""
+        """Takes the published blocks of the longest known prefix of ``keys``."""
         found: list[int] = []
         for key in keys:
             block = self._published.get(key)
@@ -64,18 +64,18 @@ class BlockPool:
         return found
 
     def known_each(self, keys: Iterable[bytes]) -> list[bool]:
-        """For each key, whether `match` could take its block now."""
+        """For each key, whether `match` could take its block."""
         return [key in self._published for key in keys]
 
     def publish(self, block: int, key: bytes) -> None:
-        """Offers a full, computed block for reuse; the first one under a key stays."""
+        """Offers a full, computed block for reuse. The first block under a key stays."""
         assert self._references[block] > 0
         if self._keys[block] is None and key not in self._published:
             self._keys[block] = key
             self._published[key] = block
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Gives references back; a prefix outlives what came after it."""
+        """Returns references. Blocks of a prefix stay cached longer than those after them."""
         for block in reversed(blocks):
             assert self._references[block] > 0
             self._references[block] -= 1
@@ -85,7 +85,7 @@ class BlockPool:
                     self._free.move_to_end(block, last=False)
 
     def check_integrity(self, held: Iterable[Sequence[int]]) -> None:
-        """Raises AssertionError unless exactly the ``held`` block lists explain the pool's state."""
+        """Raises AssertionError unless the ``held`` block lists explain the pool's state exactly."""
         expected = Counter(block for blocks in held for block in blocks)
         for block, count in enumerate(self._references):
             assert count == expected[block], f"block {block}: {count} references, {expected[block]} holders"
@@ -95,9 +95,9 @@ class BlockPool:
 
 
 def extend_keys(keys: list[bytes], tokens: Sequence[int], block_size: int, scope: str) -> None:
-    """Appends the keys of the full blocks of ``tokens`` that ``keys`` lacks.
+    """Appends the missing keys of the full blocks of ``tokens`` to ``keys``.
 
-    A key hashes everything up to its block's end, beginning with ``scope``: scopes share nothing.
+    A key hashes ``scope`` and everything up to its block's end, so different scopes share nothing.
     """
     for start in range(len(keys) * block_size, len(tokens) - block_size + 1, block_size):
         previous = keys[-1] if keys else scope.encode()

@@ -1,7 +1,7 @@
-"""Grammars of requests, made in a process that can be ended: no schema may take longer than its time.
+"""Compiles grammars of requests in a separate process, which is killed when a schema takes too long.
 
-Compiling runs inside the library and under Python's interpreter lock. In a thread it could not be given up, and would
-slow the engine's.
+Compilation holds Python's interpreter lock and can't be interrupted. In a thread it could not be
+stopped, and would slow down the engine.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from flightloop.chat import ChatMessage, ChatRequest, ToolDef
 from flightloop.errors import ConfigError, InternalError, InvalidRequest, ModelUnavailable, Overloaded
 
 LIMIT_S = 3.0
-"""Longest time for the schemas of one request. Thirty ordinary tools take some 50 ms."""
+"""Longest time to compile the schemas of one request. Thirty ordinary tools take about 50 ms."""
 START_S = 60.0
 PROCESSES = 2
-"""Compile at a time, so that one slow schema does not keep all others waiting."""
+"""Compiler processes, so that one slow schema doesn't block all others."""
 WAITING = 16
 MOST = 8
-"""Of a tenant's schemas, compiled or waiting; equal ones count once."""
+"""Maximum number of schemas per tenant that are compiled or waiting; equal ones count once."""
 CACHED = 256
 COMMAND = (sys.executable, "-P", "-m", "model.engine.compiling")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A request's grammar, None for free text; or what the ``problem`` is, with which field."""
+    """A request's grammar (None for free text), or its ``problem`` and the field ``param`` that causes it."""
 
     grammar: str | None = None
     problem: str | None = None
@@ -50,25 +50,25 @@ class Compiled:
 
 @dataclass
 class _Turn:
-    """A tenant's: one of its schemas is compiled at a time. ``asked``: those that wait, and that one."""
+    """A tenant's turn: one of its schemas is compiled at a time. ``asked``: schemas that wait or are being compiled."""
 
     lock: Lock = field(default_factory=Lock)
     asked: int = 0
 
 
 class GrammarCompiler:
-    """Gives requests their grammars, and remembers the latest. Safe to use from any thread.
+    """Provides grammars for requests and caches the latest. Thread-safe.
 
     Args:
         limit_s: seconds for one request's schemas.
-        processes: how many are compiled at a time; each process starts when it is first needed.
-        command: starts a process that speaks ``model.engine.compiling``'s protocol.
+        processes: schemas that are compiled at a time. Each process starts on first use.
+        command: starts a process that speaks the protocol of ``model.engine.compiling``.
     """
 
     def __init__(self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND) -> None:
         self._limit_s = limit_s
         self._closed = False
-        self._lock = Lock()  # guards the three below
+        self._lock = Lock()  # guards the three attributes below
         self._known: OrderedDict[str, Compiled] = OrderedDict()
         self._asked: dict[str, Future[Compiled]] = {}
         self._turns: defaultdict[str, _Turn] = defaultdict(_Turn)
@@ -79,7 +79,7 @@ class GrammarCompiler:
             self._idle.put(process)
 
     async def grammar(self, request: ChatRequest) -> str | None:
-        """As ``model.engine.grammar.grammar_for``. What is known, or is free text, waits for nobody.
+        """Like ``model.engine.grammar.grammar_for``. Cached grammars and free text return at once.
 
         Raises:
             InvalidRequest: contradicting fields, a schema that can't be compiled, or one that takes too long.
@@ -102,10 +102,10 @@ class GrammarCompiler:
         return found.grammar
 
     def close(self) -> None:
-        """Ends the processes; what they are at is given up."""
+        """Ends the processes and abandons their work."""
         self._closed = True
         for process in self._processes:
-            process.kill()  # whoever waits for its answer reads the end of it
+            process.kill()  # threads that wait for its answer see the end of the stream
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.end()
@@ -141,10 +141,10 @@ class GrammarCompiler:
         process = self._idle.get()
         try:
             if self._closed:
-                raise ModelUnavailable("the model server shuts down")
+                raise ModelUnavailable("the model server is shutting down")
             return Compiled(**process.ask(question, self._limit_s))
         except TimeoutError:
-            told = f"{param}: compiling takes longer than {self._limit_s:g} s; simplify the schema: fewer alternatives"
+            told = f"{param}: compiling takes more than {self._limit_s:g} s; simplify the schema: fewer alternatives"
             told += " (anyOf, allOf, patternProperties), fewer and shorter patterns"
             return Compiled(problem=told, param=param)
         finally:
@@ -152,14 +152,14 @@ class GrammarCompiler:
 
 
 def check_tools(tools: Sequence[ToolDef], limit_s: float = LIMIT_S, command: Sequence[str] = COMMAND) -> None:
-    """Whether calls can be held to the schema of each tool. Takes some 0.5 s, in a process of its own.
+    """Checks that calls can be held to the schema of each tool. Takes about 0.5 s, in a process of its own.
 
     Args:
         limit_s: seconds for one tool's schema.
         command: as for `GrammarCompiler`.
 
     Raises:
-        ConfigError: naming the first tool of which they can't, with the reason.
+        ConfigError: names the first tool whose schema can't be compiled, with the reason.
     """
     process = _Process(command)
     try:
@@ -176,32 +176,32 @@ def _problem(process: _Process, tool: ToolDef, limit_s: float) -> str | None:
     try:
         found = Compiled(**process.ask(_question(request), limit_s))
     except TimeoutError:
-        return f"takes longer than {limit_s:g} s to compile: simplify it"
+        return f"takes more than {limit_s:g} s to compile; simplify it"
     return found.problem and found.problem.removeprefix(found.param or "").lstrip(": ")
 
 
 def _question(request: ChatRequest) -> bytes:
-    """What of a request has a say in its grammar, as one line."""
+    """The fields of a request that affect its grammar, as one line."""
     fields = {"tools", "tool_choice", "parallel_tool_calls", "response_format"}
     return json.dumps(request.model_dump(mode="json", by_alias=True, include=fields)).encode() + b"\n"
 
 
 class _Process:
-    """A process that compiles, started when it is asked and again after it was ended. Asked by one thread at a time."""
+    """A compiler process, started on demand and restarted after a kill. Used by one thread at a time."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, question: bytes, limit_s: float) -> dict[str, Any]:
-        """Raises TimeoutError, with the process ended, and InternalError if it ends by itself."""
+        """Sends a question. Raises TimeoutError after killing the process, and InternalError if the process exits."""
         try:
             process = self._running()
             assert process.stdin is not None
             process.stdin.write(question)
             process.stdin.flush()
             line = _line(process, limit_s)
-        except OSError as error:  # TimeoutError is one, too
+        except OSError as error:  # includes TimeoutError
             self.end()
             if isinstance(error, TimeoutError):
                 raise
@@ -210,7 +210,7 @@ class _Process:
         return answer
 
     def kill(self) -> None:
-        """From any thread."""
+        """Kills the process. Callable from any thread."""
         process = self._process
         if process is not None:
             process.kill()
@@ -234,14 +234,14 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},
-                process_group=0,  # Ctrl-C is its parent's to handle
+                process_group=0,  # its parent handles Ctrl-C
             )
-            _line(self._process, START_S)  # it has imported what it needs
+            _line(self._process, START_S)  # its imports are complete
         return self._process
 
 
 def _line(process: subprocess.Popen[bytes], limit_s: float) -> bytes:
-    """The next line that the process writes. Raises TimeoutError, and ConnectionError if it ends before."""
+    """The next line of the process's output. Raises TimeoutError, or ConnectionError if it exits first."""
     assert process.stdout is not None
     pieces: list[bytes] = []
     with selectors.DefaultSelector() as selector:
@@ -251,6 +251,6 @@ def _line(process: subprocess.Popen[bytes], limit_s: float) -> bytes:
                 raise TimeoutError
             piece = os.read(process.stdout.fileno(), 1 << 20)
             if not piece:
-                raise ConnectionError("it ended")
+                raise ConnectionError("the process exited")
             pieces.append(piece)
     return b"".join(pieces)

@@ -1,6 +1,6 @@
-"""The process that compiles grammars: a line with a request's fields on standard input, a line with the grammar back.
+"""Program that compiles grammars: reads a request's fields from a line of standard input and answers with a line.
 
-It writes one line when it is ready, and ends with its input.
+It writes one line when it is ready, and exits at the end of its input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flightloop.errors import InvalidRequest
 from model.engine.grammar import grammar_for
 
 MEMORY_BYTES = 4 * 1024**3
-"""Of addresses. A schema that needs more is refused."""
+"""Limit of the process's address space. Schemas that need more are rejected."""
 
 
 def answer(fields: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def answer(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_whole(grammar: str) -> None:
-    """Raises InvalidRequest: the parts are fine, but not all of them together."""
+    """Raises InvalidRequest if the parts compile, but not together."""
     problem = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
     if problem and not problem.startswith("WARNING"):
         raise InvalidRequest(f"the schemas can't be compiled together: {problem.splitlines()[0]}")
@@ -47,7 +47,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             told = answer(json.loads(line))
-        except BaseException as error:  # a panic of the library is no Exception
+        except BaseException as error:  # a panic of the library isn't an Exception
             told = {"problem": f"the schemas can't be compiled: {error}"[:500]}
         print(json.dumps(told), flush=True)
 

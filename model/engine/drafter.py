@@ -1,8 +1,8 @@
-"""Guesses what a sequence copies from itself: prompt lookup decoding (Saxena 2023).
+"""Drafts tokens that a sequence copies from itself: prompt lookup decoding (Saxena 2023).
 
-An agent repeats what it was told: order numbers, addresses, names, its own calls. Where the last tokens
-occurred before, what followed them then is a guess at what follows now. It costs nothing to make, and the
-model checks all of it in one step.
+Agents repeat their input: order numbers, addresses, names, their own calls. Where the last tokens occurred
+before, the tokens that followed are a draft of what comes now. It costs nothing, and the model verifies all
+of it in one step.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SIZES = (3, 2)
-"""Tokens that must have occurred before; the longer match is asked first."""
+"""Lengths of the last tokens to look up; longer matches are tried first."""
 
 LONGEST = 16
-"""Most tokens of one guess."""
+"""Maximum number of tokens of a draft."""
 
 _FIRST, _PAUSE, _LONGEST_PAUSE = 4, 4, 64
 
 
 class Drafter:
-    """Guesses for one sequence, which only ever grows.
+    """Drafts for one sequence, which may only grow.
 
-    The length of guesses adapts: it doubles when all came true and halves when none did. Where that leaves
-    nothing there is a pause, of a few tokens first and longer each time that guessing failed again.
+    The draft length adapts: it doubles when a whole draft was accepted and halves when none of it was. When it reaches
+    zero, drafting pauses: for a few tokens at first, and longer after each further failure.
     """
 
     def __init__(self) -> None:
-        # n-gram to the place that follows its latest occurrence; the sequence's own end is not among them.
+        # n-gram to the position after its latest occurrence, without the sequence's own end
         self._follows: dict[int, dict[tuple[int, ...], int]] = {size: {} for size in SIZES}
         self._indexed = 0
         self._length = _FIRST
         self._pause = _PAUSE
-        self._resume = 0  # tokens of the sequence at which a pause is over
+        self._resume = 0  # length of the sequence at which a pause ends
 
     def propose(self, tokens: Sequence[int], most: int) -> list[int]:
-        """What may follow ``tokens``, at most ``most`` of them; O(1) for each token since the last call."""
+        """Draft of what follows ``tokens``, at most ``most`` tokens; O(1) per token since the last call."""
         if len(tokens) < self._resume or most <= 0:
             return []
         self._index(tokens)
@@ -45,7 +45,7 @@ class Drafter:
         return []
 
     def learn(self, drafted: int, accepted: int, tokens: int) -> None:
-        """Takes in how a guess went, in a sequence that now has so many tokens."""
+        """Records how many drafted tokens were accepted; ``tokens``: the sequence's present length."""
         if accepted:
             self._pause = _PAUSE
         if accepted == drafted:
@@ -68,6 +68,6 @@ class Drafter:
 
     def _copy(self, tokens: Sequence[int], place: int, count: int) -> list[int]:
         copied = list(tokens[place : place + count])
-        while len(copied) < count:  # the sequence repeats itself, and so does the guess
+        while len(copied) < count:  # the sequence repeats itself, so the draft does too
             copied.append(copied[len(copied) - (len(tokens) - place)])
         return copied

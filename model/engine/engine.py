@@ -1,4 +1,4 @@
-"""The engine: schedule, run, sample, commit. One thread drives it; nothing here locks."""
+"""The engine: schedule, run, sample, commit. A single thread drives it, without locks."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from model.weights.loaded import LoadedModel
 from observability.metrics import Metrics
 
 RECORD_INTERVAL_S = 0.05
-"""How old the figures of the load get while the engine is busy."""
+"""Longest age of the load figures while the engine is busy."""
 
 _Drawn = tuple[Generation, tuple[int, ...]]
-"""Whose next token a step draws, and the drafts that it checks."""
+"""A request whose next token a step draws, and the drafts that the step verifies."""
 
 
 class StopSignal(Protocol):
-    """The emergency stop, as the engine sees it."""
+    """The emergency stop from the engine's view."""
 
     def poll(self) -> None:
-        """Called once a step, so that one reading serves all sequences; must be cheap."""
+        """Called once per step, so that one reading serves all sequences. Must be cheap."""
         ...
 
     def epoch(self) -> int:
-        """The newest interrupt known."""
+        """The newest known interrupt."""
         ...
 
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
@@ -48,14 +48,14 @@ class StopSignal(Protocol):
 
 
 class Engine:
-    """Serves requests on one model, many at a time.
+    """Serves many requests at a time on one model.
 
     Args:
-        loaded: the model; its decoder runs here unless a ``runner`` is given.
-        config: slots, blocks, the longest context, and the limits of steps and queue.
-        stop: asked once a step which requests must end.
-        metrics: of this process.
-        runner: what computes the steps instead (a sharded model).
+        loaded: the model. Its decoder runs here unless a ``runner`` is given.
+        config: slots, blocks, longest context, and limits of steps and queue.
+        stop: asked once per step which requests must end.
+        metrics: metrics of this process.
+        runner: computes the steps instead of this process (a sharded model).
         clock: seconds from any origin.
     """
 
@@ -94,13 +94,13 @@ class Engine:
         return bool(self._generations)
 
     def add(self, request: EngineRequest) -> None:
-        """Queues a request; its outputs come out of ``step``.
+        """Queues a request. ``step`` returns its outputs.
 
         Raises:
-            Overloaded: the queue is full; tells when to come back.
+            Overloaded: the queue is full; says when to retry.
             ContextTooLong: no room for an answer.
-            Interrupted: a stop holds for its tags.
-            InvalidRequest: an empty prompt, an id that is in use, or a grammar that can't be compiled.
+            Interrupted: an emergency stop covers its tags.
+            InvalidRequest: an empty prompt, an id in use, or a grammar that can't be compiled.
         """
         try:
             self._check(request)
@@ -115,14 +115,14 @@ class Engine:
         self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
-        """Ends a request without further output; its blocks are free at once. Unknown ids are ignored."""
+        """Ends a request without further output and frees its blocks at once. Ignores unknown ids."""
         generation = self._generations.get(request_id)
         if generation is not None:
             self._end(generation, "cancelled")
             self._record()
 
     def step(self) -> list[EngineOutput]:
-        """Advances every running request: by a chunk of its prompt, a token, or more where drafts came true."""
+        """Advances every running request: by a chunk of its prompt, a token, or more if drafts were accepted."""
         outputs = self._interrupted()
         slices = self._scheduler.schedule(self._guess)
         if slices:
@@ -164,13 +164,13 @@ class Engine:
         ahead = sum(waiting.rank[0] <= rank for waiting in self._scheduler.waiting)
         if ahead >= self._queue_limit:
             seconds = max(1.0, round(self._service_seconds * ahead / self._scheduler.slots, 1))
-            raise Overloaded(f"{ahead} requests are waiting, the limit is {self._queue_limit}", retry_after=seconds)
+            raise Overloaded(f"{ahead} requests are waiting; the limit is {self._queue_limit}", retry_after=seconds)
 
     def _admission_epoch(self, request: EngineRequest) -> int:
         self._stop.poll()
         epoch = self._stop.epoch() if request.epoch is None else request.epoch
         if self._stop.stopped(request.tags, epoch):
-            raise Interrupted("an emergency stop holds; nothing is served until it is lifted")
+            raise Interrupted("an emergency stop is in force; requests are refused until it is cleared")
         return epoch
 
     def _interrupted(self) -> list[EngineOutput]:
@@ -188,7 +188,7 @@ class Engine:
         return self._generations[sequence.request.id].guess(most)
 
     def _admitted(self, slices: list[Slice]) -> list[_Drawn]:
-        """Notes who runs for the first time; tells whose next tokens the step draws."""
+        """Marks requests that run for the first time; returns those whose next tokens the step draws."""
         now = self._clock()
         drawn = []
         for each in slices:

@@ -1,4 +1,4 @@
-"""Stand-ins for what the engine is given, for tests and trials."""
+"""Fakes of the engine's dependencies, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.engine.runner import Runner, StepBatch
 
 
 class ManualStop:
-    """An emergency stop worked by hand; it never rings by itself."""
+    """Emergency stop operated by hand."""
 
     def __init__(self) -> None:
         self.polls = 0
@@ -27,7 +27,7 @@ class ManualStop:
         self._active.add(session_id)
 
     def clear(self) -> None:
-        """Lets new requests in; what was admitted before stays stopped."""
+        """Admits new requests again. Requests admitted before stay stopped."""
         self._active.clear()
 
     def poll(self) -> None:
@@ -42,15 +42,15 @@ class ManualStop:
 
 
 class ContextRunner:
-    """Scores by a hash of the whole context, which it reads back from the blocks it was told to write to.
+    """Computes logits from a hash of the whole context, which it reads back from the blocks that it has written.
 
-    Whatever the engine mixes up (positions, blocks, prefixes, drafts) changes the answer. Most scores depend on
-    the last token only, so that answers repeat themselves now and then, as real ones do.
+    So any mix-up of the engine (positions, blocks, prefixes, drafts) changes the answer. Most logits depend on the last
+    token only, so answers repeat themselves now and then, as real ones do.
 
     Args:
         vocabulary: V.
-        blocks, block_size: of the pool.
-        favourites: the tokens that answers consist of, where no grammar has a say.
+        blocks, block_size: those of the pool.
+        favourites: tokens that answers consist of, unless a grammar decides.
     """
 
     def __init__(self, vocabulary: int, blocks: int, block_size: int, favourites: Sequence[int]) -> None:
@@ -78,7 +78,7 @@ class ContextRunner:
         return torch.stack(scored) if scored else self._scores[:0]
 
     def scores(self, context: tuple[int, ...]) -> Tensor:
-        """(V,) logits of what follows."""
+        """(V,) logits of the next token."""
         whole = hash(context)
         key = whole if whole % 8 == 0 else hash(context[-1:])
         scores_V = self._scores[key % len(self._scores)].clone()
@@ -90,7 +90,7 @@ class ContextRunner:
 
 
 class BreakingRunner:
-    """Runs like another runner until ``broken`` is set, then raises."""
+    """Runs like another runner until ``broken`` is set, and then raises."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner

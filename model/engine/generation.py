@@ -1,4 +1,4 @@
-"""One request's answer in the making: its randomness, grammar, guesses, text and figures."""
+"""State of a request's answer: randomness, grammar, drafts, text and statistics."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from model.prompt import CALL_OPEN
 
 
 class Generation:
-    """What must survive preemption, and so stays out of the scheduler's hands.
+    """State that survives preemption and is therefore kept outside the scheduler.
 
     Args:
-        sequence: the request as the scheduler knows it.
-        vocabulary: of the model.
-        max_context: tokens of prompt and answer together.
-        now: seconds, when it arrived.
+        sequence: the request's sequence in the scheduler.
+        vocabulary: the model's vocabulary.
+        max_context: limit of prompt and answer together, in tokens.
+        now: time of arrival in seconds.
     """
 
     def __init__(self, sequence: RequestSequence, vocabulary: Vocabulary, max_context: int, now: float) -> None:
@@ -45,7 +45,7 @@ class Generation:
         plain = replace(request.sampling, temperature=0, frequency_penalty=0, presence_penalty=0)
         self._greedy = Draw(plain, self._draw.random)
         self._may_call = request.sampling.greedy_calls
-        self._said = ""  # until it is known whether it is a call
+        self._said = ""  # text that is held until it is clear whether it is a call
         self._dictates = not request.sampling.logprobs
         self._drafter = Drafter()
         self._drafted = self._accepted = 0
@@ -66,7 +66,7 @@ class Generation:
         return self._matcher is not None
 
     def guess(self, most: int) -> list[int]:
-        """Drafts of its next tokens, at most so many; only greedy answers have any."""
+        """Draft of its next tokens, at most ``most``. Only greedy answers have drafts."""
         most = min(most, self._limit - self.sequence.generated - 1)
         if most <= 0 or self.draw.params.temperature > 0 or self.draw.params.penalised:
             return []
@@ -80,20 +80,20 @@ class Generation:
         return drafts[:most]
 
     def constrain(self, drafts: Sequence[int], words_RW: Words) -> None:
-        """Writes the masks of its next rows; a grammar that fails sets ``error``."""
+        """Writes the masks of its next rows. If the grammar fails, sets ``error``."""
         assert self._matcher is not None
         try:
             self._matcher.fill(drafts, words_RW)
         except FlightloopError as error:
             self.error = error
-            words_RW.fill(2**32 - 1)  # the rows are drawn with the others', but not taken
+            words_RW.fill(2**32 - 1)  # the rows are sampled with the others, but not used
 
     def accept(self, sampled: Sequence[SampledToken], drafts: Sequence[int], now: float) -> EngineOutput:
-        """Takes what was drawn: the next token and, as long as the drafts come true, those after them.
+        """Takes sampled tokens: the next one and, as long as drafts are accepted, those after it.
 
         Args:
-            sampled: one for the next token, and one for what follows each draft.
-            drafts: what the step assumed to come next.
+            sampled: one for the next token, and one after each draft.
+            drafts: draft tokens of the step.
             now: seconds.
 
         Returns:
@@ -161,7 +161,7 @@ class Generation:
             finish = self._finish()
             if row == len(drafts):
                 break
-            # The row after the next one holds if everything since the last one was foreseen.
+            # The row after the next one is valid if everything since the last one was predicted.
             came, row = tokens[before + row :], len(tokens) - before
             if row > len(drafts) or came != list(drafts[row - len(came) : row]):
                 break
@@ -181,7 +181,7 @@ class Generation:
             self._max_entropy = max(self._max_entropy, sampled.entropy)
 
     def _take(self, token: int) -> str:
-        """Appends a token to the answer; tells the text that it releases."""
+        """Appends a token to the answer and returns the text that it releases."""
         self.sequence.tokens.append(token)
         if self._draw.params.penalised:
             self._counts[token] += 1
@@ -194,10 +194,10 @@ class Generation:
         return text
 
     def _take_dictated(self) -> str:
-        """Appends what the grammar dictates: the next step computes it together with the latest token."""
+        """Appends the tokens that the grammar forces; the next step computes them together with the latest token."""
         text = ""
         if self._matcher is not None and self._dictates:
-            # One token stays to be drawn, so that there is a step to come.
+            # One token stays to be sampled, so that there is a next step.
             room = self._limit - self.sequence.generated - 1
             for token in self._matcher.dictated()[: max(0, room)]:
                 if not self._text.stopped:

@@ -1,7 +1,7 @@
-"""Constrained decoding: what an answer may look like, as grammars of llguidance.
+"""Constrained decoding: grammars of llguidance for the permitted answers.
 
-Objects and lists are written as ``json.dumps`` writes them (``", "`` and ``": "``), with no other
-whitespace, so that an answer put back into a prompt reads the same. See docs/decisions/0002.
+Objects and lists are written as ``json.dumps`` writes them (``", "`` and ``": "``), without other
+whitespace, so that an answer inserted into a prompt looks the same. See docs/decisions/0002.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from model.engine.schema import Schema, check_schema, embed, free_object
 from model.prompt import CALL_CLOSE, CALL_OPEN
 
 MAX_CALLS = 8
-"""Calls of one turn when ``parallel_tool_calls`` is on."""
+"""Maximum number of calls of one turn if ``parallel_tool_calls`` is on."""
 
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _CALL_MARKS = (
@@ -36,19 +36,19 @@ _CALL_MARKS = (
     r'\{\s*"(goal|plan|tool|function|action|argument|call)[A-Za-z_]*"\s*:',
     r'"(tools|arguments|parameters)[A-Za-z_]*"\s*:\s*[\[{]',
 )
-"""With what a call begins, or a plan: as models mark them, and in the forms that a small one makes of it."""
+"""Beginnings of a call or a plan: markers of models, and variants that small models write instead."""
 _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 
 
 def grammar_for(request: ChatRequest) -> str | None:
-    """The grammar that a request's tools and response format ask for; None: free text.
+    """The grammar for a request's tools and response format; None for free text.
 
-    Where every tool says ``strict: false`` and nothing else has to be kept, there is none: the model then writes text
-    or calls as well as it can, and what it writes is judged all the same.
+    If every tool has ``strict: false`` and nothing else restricts the answer, there is no grammar: the model writes
+    text or calls as it can, and the guard still checks them.
 
     Raises:
-        InvalidRequest: contradicting fields, an unknown tool name or a schema that is none.
+        InvalidRequest: contradicting fields, an unknown tool name or an invalid schema.
     """
     tools = _callable(request)
     value = _response_schema(request)
@@ -72,9 +72,9 @@ def grammar_for(request: ChatRequest) -> str | None:
 
 
 def _text(names: Sequence[str]) -> str:
-    """Words that are no call: with a sign of a call's a call alone begins, which then is a whole one.
+    """Text without calls. After a sign that begins a call, only a whole call may follow.
 
-    All is one negation: with three of them the library begins no call any more.
+    It is a single negation: with three of them, the library no longer begins calls.
     """
     written = rf"[`\s]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
     return rf"TEXT: /[^\s<{{\[](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{written}/"
@@ -85,7 +85,7 @@ def _quoted(name: str) -> str:
 
 
 def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
-    """The tools that may be called, with their places in the request."""
+    """Tools that may be called, with their indices in the request."""
     tools, choice = list(enumerate(request.tools or [])), request.tool_choice
     names = [tool.function.name for _, tool in tools]
     for index, name in enumerate(names):
@@ -100,7 +100,8 @@ def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
         if not tools:
             known = ", ".join(names) or "none"
             raise InvalidRequest(
-                f"tool_choice names {choice.function.name!r}, which tools lacks; known: {known}", param="tool_choice"
+                f"tool_choice names {choice.function.name!r}, which is not in tools; known: {known}",
+                param="tool_choice",
             )
     return tools
 
@@ -116,7 +117,7 @@ def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
 
 @lru_cache(maxsize=_CACHED)
 def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
-    """The schema of one tool's call, and its definitions. Checking takes milliseconds, and tools are repeated."""
+    """Schema and definitions of one tool's call. Cached: the check takes milliseconds, and requests repeat tools."""
     param = f"tools[{index}].function.parameters"
     schema = {"type": "object", **json.loads(parameters)}
     check_schema(schema, param)
@@ -145,7 +146,7 @@ def _response_schema(request: ChatRequest) -> Schema | None:
 
 
 def _embedded(schema: Schema, scope: str, param: str) -> tuple[Schema, Schema]:
-    """As `model.engine.schema.embed`. Raises InvalidRequest."""
+    """Like `model.engine.schema.embed`. Raises InvalidRequest."""
     try:
         return embed(schema, scope)
     except SchemaProblem as problem:
@@ -166,7 +167,7 @@ def _dump(schema: Schema) -> str:
 
 
 def _probe(schema: Schema, param: str) -> None:
-    """Refuses what the compiler can't honour, rather than promising what it would not keep."""
+    """Rejects schemas that the compiler can't enforce."""
     problem = LLMatcher.validate_grammar(f"start: %json {_dump(schema)}")
     if problem and not problem.startswith("WARNING"):
         reason = problem.split("failed to compile JSON schema: ")[-1].splitlines()[0]
@@ -174,18 +175,18 @@ def _probe(schema: Schema, param: str) -> None:
 
 
 class Matcher:
-    """How far one answer has come in its grammar."""
+    """Position of one answer in its grammar."""
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
 
     def fill(self, drafts: Sequence[int], words_RW: NDArray[np.uint32]) -> None:
-        """Writes which tokens may come next, and which after each draft, as packed bits (`model.engine.masks`).
+        """Writes the tokens that may come next, and those after each draft, as packed bits (`model.engine.masks`).
 
-        An end token is allowed only where the answer may end. The grammar must admit the drafts.
+        End tokens are allowed only where the answer may end. The grammar must accept the drafts.
 
         Raises:
-            InvalidRequest: the grammar outgrew the parser's limits.
+            InvalidRequest: the grammar exceeded the parser's limits.
         """
         assert words_RW.flags.c_contiguous
         assert len(words_RW) == 1 + len(drafts)
@@ -199,11 +200,11 @@ class Matcher:
             self._matcher.rollback(len(drafts))
 
     def admitted(self, guess: Sequence[int], dictate: bool) -> list[int]:
-        """The part of a guess that the grammar admits, short of an answer's end.
+        """The part of a draft that the grammar accepts, without the answer's end.
 
         Args:
-            guess: tokens that may come next.
-            dictate: what the grammar dictates after each of them stands in the result, as it will in the answer.
+            guess: draft of the next tokens.
+            dictate: insert the tokens that the grammar forces after each draft token, as in the answer.
         """
         rest, taken = list(guess), list[int]()
         while rest and self._matcher.try_consume_tokens(rest[:1]):
@@ -223,7 +224,7 @@ class Matcher:
         return taken
 
     def dictated(self) -> list[int]:
-        """The tokens that must come next, as far as the tokenizer would split their text no other way."""
+        """The tokens that the grammar forces next, as far as their text has only one tokenisation."""
         return list(self._matcher.compute_ff_tokens())
 
     def advance(self, token: int) -> None:
@@ -232,19 +233,19 @@ class Matcher:
 
     @property
     def complete(self) -> bool:
-        """Nothing but an end token could follow."""
+        """Whether only an end token may follow."""
         return bool(self._matcher.is_stopped())
 
     def _check(self) -> None:
         if self._matcher.is_error():
             told = self._matcher.get_error().splitlines()[0]
             if self._matcher.stop_reason() in _TOO_COMPLEX:
-                raise InvalidRequest(f"the schema is too complex to decode by: {told}; simplify it")
+                raise InvalidRequest(f"the schema is too complex for constrained decoding: {told}; simplify it")
             raise InternalError(f"constrained decoding failed: {told}")
 
 
 class Grammars:
-    """Compiles grammars for one vocabulary and keeps the latest. Safe to use from any thread.
+    """Compiles grammars for one vocabulary and caches the latest. Thread-safe.
 
     Args:
         tokenizer: the vocabulary as llguidance reads it.
@@ -256,10 +257,10 @@ class Grammars:
         self._compiled: OrderedDict[str, Any] = OrderedDict()
 
     def matcher(self, grammar: str) -> Matcher:
-        """A matcher at the grammar's beginning.
+        """A matcher at the start of the grammar.
 
         Raises:
-            InvalidRequest: the grammar is too large, contradicts itself, or admits no first token.
+            InvalidRequest: the grammar is too large, contradicts itself, or accepts no first token.
         """
         with self._lock:
             found = self._compiled.get(grammar)
@@ -275,7 +276,7 @@ class Grammars:
         return Matcher(found.deep_copy())
 
     def _check(self, compiled: Any) -> None:
-        """Raises InvalidRequest: what is wrong shows at the latest when the first token's mask is asked for."""
+        """Raises InvalidRequest if the grammar is invalid, which shows at the latest with the first token's mask."""
         if not compiled.is_error():
             first = compiled.deep_copy()
             words = np.empty((self._tokenizer.vocab_size + 31) // 32, np.uint32)

@@ -1,7 +1,7 @@
-"""The tensors of the paged KV cache; which block belongs to whom is the block pool's business.
+"""Tensors of the paged KV cache. The block pool decides which sequence holds which block.
 
 Suffixes: B blocks, P tokens per block, K key/value heads, H head width, T tokens, C tokens of contexts.
-A slot is where one token lies: block * P + offset.
+A slot is the place of one token: block * P + offset.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class KVCache:
     """Keys and values of all layers.
 
     Attributes:
-        keys, values: for each layer one (B * P, K, H) tensor; layers that a window bounds have their own B.
+        keys, values: one (B * P, K, H) tensor per layer. Layers bounded by a window have their own B.
         blocks: B of the layers that may see everything. window_blocks: B of the bounded ones.
         block_size: P.
     """
@@ -35,20 +35,20 @@ class KVCache:
         bounded: Sequence[bool] = (),
         window_blocks: int | None = None,
     ) -> None:
-        """Makes the tensors.
+        """Allocates the tensors.
 
         Args:
             layers: layers of the decoder. kv_heads: K. head_dim: H.
             blocks, block_size: as above.
-            dtype: of the decoder's activations (`Decoder.dtype`).
-            bounded: for each layer, whether it sees no further than its window (`Reach.bounded`); empty: none does.
-            window_blocks: blocks of those that do; None: as many as the others have, and the same ids serve both.
+            dtype: dtype of the decoder's activations (`Decoder.dtype`).
+            bounded: for each layer, whether it sees only its window (`Reach.bounded`); empty: none is bounded.
+            window_blocks: blocks of bounded layers; None: as many as the others have, with the same ids.
         """
         self.blocks, self.block_size = blocks, block_size
         self.window_blocks = blocks if window_blocks is None else window_blocks
         each = [self.window_blocks if near else blocks for near in bounded or [False] * layers]
         assert len(each) == layers, "every layer is bounded or not"
-        # Zeros, since what padding reads is masked by a sum: garbage could be NaN, and NaN + -inf is NaN.
+        # Zeros, since padding is masked by adding -inf: garbage could be NaN, and NaN + -inf is NaN.
         self.keys, self.values = (
             [torch.zeros((count * block_size, kv_heads, head_dim), dtype=dtype) for count in each] for _ in range(2)
         )
@@ -63,14 +63,14 @@ class KVCache:
         self.values[layer].index_copy_(0, slots_T, value_TKH)
 
     def read(self, layer: int, slots_C: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values at these slots, both (C, K, H), copied."""
+        """Copies of the keys and values at these slots, both (C, K, H)."""
         return self.keys[layer].index_select(0, slots_C), self.values[layer].index_select(0, slots_C)
 
 
 def kv_cache(
     shape: DecoderConfig, dtype: torch.dtype, blocks: int, block_size: int, window_blocks: int | None = None
 ) -> KVCache:
-    """The cache for a decoder of this shape and dtype; the rest as in `KVCache`."""
+    """The cache for a decoder of this shape and dtype; other arguments as in `KVCache`."""
     return KVCache(
         shape.layers,
         blocks,

@@ -1,4 +1,4 @@
-"""What computes the steps of a model in this process, with a KV cache of its own."""
+"""Makes a runner that computes a model's steps in this process, with its own KV cache."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = structlog.get_logger(__name__)
 
 
 def available_cores() -> int:
-    """Cores that this process may run on."""
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
-    """Runs it by the kernels if it was loaded for them, else by torch, whose threads it sets for the whole process.
+    """A runner with the kernels if the model was loaded for them, else with torch (sets the process's torch threads).
 
     Raises:
         ConfigError: the kernels can't be compiled.
@@ -38,7 +38,7 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
         log.info("torch runs the model", waiting="spin", **facts)
         kv = kv_cache(loaded.config, loaded.decoder.dtype, blocks, config.block_size, near)
         return LocalRunner(loaded.decoder, kv)
-    torch.set_num_threads(1)  # its waiting threads would take the cores from ours
+    torch.set_num_threads(1)  # its spinning threads would take cores from the kernels
     log.info("kernels run the model", waiting="spin, then sleep", pinning="none", **facts)
     quantised = QuantisedCache(loaded.config, blocks, config.block_size, near)
     return NativeRunner(loaded.decoder, quantised, threads, Path(config.cache).expanduser())

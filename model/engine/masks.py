@@ -1,7 +1,7 @@
-"""Which tokens a step's rows may take, as packed bits, written beside the forward pass.
+"""Token masks of a step's rows as packed bits, computed in parallel to the forward pass.
 
-Most masks take microseconds, but one that the grammar's lexer has not seen yet takes up to milliseconds. A
-helper thread writes them while the runner works: both leave the interpreter to others in the meantime.
+Most masks take microseconds, but one for a new state of the grammar's lexer takes up to milliseconds. A
+helper thread computes them while the runner works; both release the interpreter lock meanwhile.
 Suffixes: N rows of logits, M rows with a mask, V vocabulary, W = V / 32 words, rounded up.
 """
 
@@ -21,11 +21,11 @@ Words = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of one step.
+    """Masks of one step.
 
     Attributes:
-        words_MW: uint32, C-contiguous; bit ``t % 32`` of word ``t // 32`` tells whether token ``t`` may come next.
-        place_N: int32; which row of ``words_MW`` holds for each row of the logits, -1 for none.
+        words_MW: uint32, C-contiguous. Bit ``t % 32`` of word ``t // 32`` tells whether token ``t`` may come next.
+        place_N: int32; the row of ``words_MW`` for each row of logits, -1 for none.
     """
 
     words_MW: Words
@@ -33,12 +33,12 @@ class Masks:
 
     @cached_property
     def free_N(self) -> list[bool]:
-        """Whether more than one token may come next."""
+        """For each row, whether more than one token may come next."""
         counts_M = np.bitwise_count(self.words_MW).sum(-1, dtype=np.int64)
         return [place < 0 or bool(counts_M[place] > 1) for place in self.place_N.tolist()]
 
     def allows(self, row: int, token: int) -> bool:
-        """Whether a row of the logits may take a token."""
+        """Whether a row of logits may take a token."""
         place = self.place_N[row]
         return place < 0 or bool(self.words_MW[place, token // 32] >> np.uint32(token % 32) & np.uint32(1))
 
@@ -49,25 +49,25 @@ class Masks:
 
 
 def unpack(words_W: Words, vocabulary: int) -> NDArray[np.bool_]:
-    """(V,) booleans of packed words."""
+    """(V,) booleans from packed words."""
     return np.unpackbits(words_W.view(np.uint8), count=vocabulary, bitorder="little").view(np.bool_)
 
 
 class Constrained(Protocol):
-    """Whose next tokens a step draws."""
+    """A request whose next tokens a step draws."""
 
     @property
     def constrained(self) -> bool:
-        """Whether a grammar has a say."""
+        """Whether a grammar restricts the tokens."""
         ...
 
     def constrain(self, drafts: Sequence[int], words_RW: Words) -> None:
-        """Writes the mask of the next token, and the one after each draft."""
+        """Writes the mask of the next token and of the token after each draft."""
         ...
 
 
 class MaskWriter:
-    """Writes masks in a thread of its own, which starts with the first grammar.
+    """Computes masks in its own thread, which starts with the first grammar.
 
     Args:
         vocabulary: V.
@@ -78,10 +78,10 @@ class MaskWriter:
         self._thread = ThreadPoolExecutor(1, "masks")
 
     def begin(self, rows: Sequence[tuple[Constrained, Sequence[int]]]) -> Callable[[], Masks | None]:
-        """Starts on the masks of a step; the result waits for them, None if no row has one.
+        """Starts computing a step's masks. Call the result to wait for them; it returns None if no row has a mask.
 
         Args:
-            rows: who is drawn for, with the drafts of each: one row, and one more a draft.
+            rows: requests with their drafts: one row, and one more per draft.
         """
         if not any(subject.constrained for subject, _ in rows):
             return lambda: None

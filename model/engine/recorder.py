@@ -1,4 +1,4 @@
-"""Books the engine's figures under the model tier of the catalogue."""
+"""Records the engine's metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from observability.metrics import Metrics
 
 
 class Recorder:
-    """Args: metrics of this process; the model's name, a label on everything."""
+    """Writes the model tier of the metrics catalogue.
+
+    Args:
+        metrics: metrics of this process.
+        model: the model's name, used as a label.
+    """
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self._metrics = metrics
@@ -21,7 +26,7 @@ class Recorder:
         self._metrics.inc(catalog.MODEL_REQUESTS, model=self._model, outcome="rejected")
 
     def ended(self, summary: Summary, outcome: str, seconds: float, trace_id: str | None) -> None:
-        """A request's last output. ``seconds`` passed since it arrived."""
+        """Records a request's end. ``seconds``: time since its arrival."""
         inc, observe, model = self._metrics.inc, self._metrics.observe, self._model
         inc(catalog.MODEL_REQUESTS, model=model, outcome=outcome)
         if outcome == "interrupted":
@@ -51,7 +56,7 @@ class Recorder:
         put(catalog.MODEL_SLOT_UTILISATION_RATIO, load.running / load.slots, model=model)
 
     def experts(self, totals: Sequence[int]) -> None:
-        """Tokens of each expert since the start; what came since the last call is booked."""
+        """Records tokens per expert. ``totals`` count since the start; only the growth is added."""
         before = self._experts or [0] * len(totals)
         for expert, (old, new) in enumerate(zip(before, totals, strict=True)):
             if new > old:

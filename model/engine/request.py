@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it: plain, picklable values."""
+"""Input and output of the engine: plain, picklable values."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from flightloop.chat import Priority, Tags
 from flightloop.errors import FlightloopError
 
 RANKS: dict[Priority, int] = {"operator": 0, "interactive": 1, "batch": 2}
-"""Smaller goes first."""
+"""Rank of each priority. Smaller ranks go first."""
 
 Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How tokens are drawn.
+    """How tokens are sampled.
 
     Attributes:
-        max_tokens: most tokens of the answer; the context may end it sooner.
+        max_tokens: maximum number of tokens of the answer; the context limit may end it sooner.
         temperature: 0 is greedy.
-        seed: the same seed gives the same tokens in any batch; None draws one.
+        top_p: sample from the smallest set of tokens with this total probability.
+        seed: the same seed gives the same tokens in any batch; None picks one.
         stop: the answer ends before the first of these texts.
-        logprobs: report every token; without it, tokens that the grammar leaves no choice about are
-            taken without running the model for each, and have no figures.
-        top_logprobs: how many alternatives to report a token.
-        frequency_penalty: taken off a token's logit each time the answer has had it.
-        presence_penalty: taken off once, if the answer has had it. Both as OpenAI's API defines them.
-        greedy_calls: until an answer has begun as text, and in calls, the likeliest token is taken.
-        ignore_end: an end token is a token like any other; measurements need answers of a known length.
+        logprobs: report every token. Without it, tokens that the grammar forces are taken without running the model
+            for each, and have no figures.
+        top_logprobs: alternatives to report per token.
+        frequency_penalty: subtracted from a token's logit for each earlier occurrence in the answer.
+        presence_penalty: subtracted once if the token occurred in the answer. Both as OpenAI's API defines them.
+        greedy_calls: take the likeliest token within calls, and until an answer has begun as text.
+        ignore_end: treat end tokens like other tokens, for measurements with answers of a fixed length.
     """
 
     max_tokens: int
@@ -52,71 +53,71 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One completion to make. ``grammar`` is what ``model.engine.grammar`` wrote, None: free text."""
+    """A completion to produce."""
 
-    id: str
-    prompt: tuple[int, ...]
+    id: str  # unique in the engine
+    prompt: tuple[int, ...]  # token ids
     sampling: SamplingParams
     grammar: str | None = None
-    tags: Tags = field(default_factory=Tags)
+    """A grammar of ``model.engine.grammar``; None: free text."""
+    tags: Tags = field(default_factory=Tags)  # identify the request for interrupts and metrics
     priority: Priority = "interactive"
     epoch: int | None = None
-    trace_id: str | None = None
+    """Interrupt epoch at its admission; None: the present one."""
+    trace_id: str | None = None  # for exemplars of metrics
 
 
 @dataclass(frozen=True)
 class SampledToken:
-    """A token with figures from before the grammar's mask. Natural logarithms; entropy in nats.
-
-    ``free`` tells whether it was the model's choice: the grammar left another one.
-    """
+    """A token with figures from before the grammar's mask: natural logarithms, entropy in nats."""
 
     token: int
     logprob: float
     entropy: float
     top: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens with their log-probabilities."""
     free: bool = True
+    """Whether the grammar left a choice."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What one finished request took. Seconds; ``ttft_seconds`` is None if no token came.
+    """Statistics of a finished request.
 
-    Confidence (exp of the mean log-probability), likelihood (exp of their sum) and entropies are over the tokens that
-    were the model's choice: those that the grammar dictates say nothing about how sure it is.
+    Confidence (exp of the mean log-probability), likelihood (exp of the sum) and entropies cover the tokens that were
+    the model's choice. Tokens that the grammar forces say nothing about the model's certainty.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    queue_seconds: float
+    """Prompt tokens found in the prefix cache."""
+    queue_seconds: float  # time until the first step
     ttft_seconds: float | None
+    """Time to the first token; None if there was no token."""
     confidence: float | None
     likelihood: float | None
     mean_entropy: float | None
     max_entropy: float | None
-    drafted_tokens: int = 0
+    drafted_tokens: int = 0  # draft tokens that were verified
     accepted_tokens: int = 0
-    """How many of the drafted ones came true, each of them a step saved at best."""
+    """Drafted tokens that were accepted. Each saved at most one step."""
 
 
 @dataclass(frozen=True)
 class EngineOutput:
-    """What one step brought one request.
-
-    ``tokens`` are those that were drawn, more than one where drafts came true; dictated ones show in the text and in
-    the summary's count only.
-    ``text`` may trail the tokens: an unfinished character or a possible stop text is held back.
-    ``summary`` comes with the last output, which has a ``finish`` or an ``error``.
-    """
+    """Output of one step for one request."""
 
     request_id: str
     tokens: tuple[SampledToken, ...] = ()
+    """Sampled tokens; more than one if drafts were accepted. Forced tokens appear only in the text and the summary."""
     text: str = ""
+    """May trail the tokens: an unfinished character or a possible stop text is held back."""
     finish: Finish | None = None
-    interrupted: bool = False
+    interrupted: bool = False  # ended by the emergency stop
     error: FlightloopError | None = None
     summary: Summary | None = None
+    """Comes with the last output, which has a ``finish`` or an ``error``."""
 
     @property
     def last(self) -> bool:
@@ -124,7 +125,7 @@ class EngineOutput:
 
 
 def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
-    """Consecutive outputs of one request as one: at least one, of which only the last may be the request's last."""
+    """Merges consecutive outputs of one request: at least one, of which only the last may be the request's last."""
     if len(outputs) == 1:
         return outputs[0]
     tokens = tuple(token for output in outputs for token in output.tokens)
@@ -133,11 +134,11 @@ def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
 
 @dataclass(frozen=True)
 class EngineLoad:
-    """How busy the engine is: requests, and shares in 0..1 of its KV blocks."""
+    """Load of the engine: numbers of requests, and shares of its KV blocks in 0..1."""
 
     slots: int
     running: int
     waiting: int
     kv_used_ratio: float
     kv_fragmentation_ratio: float
-    """Share of the reserved KV positions that hold nothing yet."""
+    """Share of the reserved KV positions that are still empty."""

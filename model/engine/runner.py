@@ -1,4 +1,4 @@
-"""Runs a step of the decoder. What comes in is a plain value, so that a sharded runner can pass it on.
+"""Runs steps of the decoder. A step is a plain value, so that a sharded runner can send it.
 
 Suffixes: T tokens of the step, N rows that are scored, V vocabulary, D width.
 """
@@ -19,20 +19,21 @@ from model.nn.decoder import Decoder
 
 @dataclass(frozen=True, slots=True)
 class SequenceStep:
-    """New tokens of one sequence: they take the positions from ``start`` on, in the blocks given.
-
-    ``window_blocks`` are those of the layers with a window, as many as ``blocks``; what lies behind the window or was
-    never needed is 0 there. Empty: ``blocks`` serve all layers.
-    """
+    """New tokens of one sequence, at the positions from ``start`` on."""
 
     tokens: tuple[int, ...]
     start: int
     blocks: tuple[int, ...]
+    """Blocks of the sequence."""
     logits: int
-    """How many of its last tokens are scored: 0 none, 1 the last one, 1 + k with k draft tokens at the end."""
+    """How many of its last tokens are scored: 0, 1 for the last one, or 1 + k with k draft tokens at the end."""
     window_blocks: tuple[int, ...] = ()
+    """Blocks of the layers with a window, as many as ``blocks``; 0 behind the window or where never needed.
+
+    Empty: ``blocks`` serve all layers.
+    """
     answer: int = 0
-    """How many of its last tokens belong to the answer, drafts included; the others are the prompt's."""
+    """How many of its last tokens belong to the answer, drafts included; the others belong to the prompt."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,17 @@ class StepBatch:
 
 
 class Runner(Protocol):
-    def run(self, batch: StepBatch) -> Tensor:
-        """Logits (N, V), float32, sequence after sequence and row after row; the caller may overwrite them.
+    """Computes the steps of a model."""
 
-        An exception means that the runner is broken: the engine does not try again.
+    def run(self, batch: StepBatch) -> Tensor:
+        """Logits (N, V), float32, sequence after sequence and row after row. The caller may overwrite them.
+
+        An exception means that the runner is broken; the engine does not retry.
         """
         ...
 
     def expert_tokens(self) -> Sequence[int]:
-        """Tokens that each routed expert was chosen for since the start; empty for a dense model."""
+        """Tokens routed to each expert since the start; empty for a dense model."""
         ...
 
 
@@ -79,7 +82,7 @@ class LocalRunner:
 
 
 def scored_rows(batch: StepBatch) -> list[int]:
-    """The rows (N) of the step's tokens whose logits are wanted."""
+    """Rows (N) of the step's tokens that need logits."""
     rows: list[int] = []
     end = 0
     for step in batch.sequences:
@@ -89,7 +92,7 @@ def scored_rows(batch: StepBatch) -> list[int]:
 
 
 def step_batch(slices: Sequence[Slice]) -> StepBatch:
-    """The scheduler's choice as a value."""
+    """Converts the scheduler's slices."""
     return StepBatch(tuple(_step(each) for each in slices))
 
 

@@ -1,4 +1,4 @@
-"""Draws the next tokens, and tells how sure the model was before the grammar had its say.
+"""Samples the next tokens, and computes the model's certainty before the grammar's mask.
 
 Suffixes: N rows, V vocabulary.
 """
@@ -23,8 +23,8 @@ _NUCLEUS = 256  # top_p rarely needs more candidates, and sorting all of V takes
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How one row is sampled. ``random`` is the request's own, ``counts`` how often the answer has had which token:
-    nothing unless there are penalties."""
+    """How one row is sampled. ``random`` belongs to the request; ``counts`` are the answer's tokens, empty without
+    penalties."""
 
     params: SamplingParams
     random: Random
@@ -32,7 +32,7 @@ class Draw:
 
 
 class Chosen(NamedTuple):
-    """The greedy choice of each row: the token, its log-probability and the entropy (nats) before the mask."""
+    """Greedy choice of each row: token, log-probability and entropy (nats) before the mask."""
 
     tokens: list[int]
     logprobs: list[float]
@@ -40,13 +40,13 @@ class Chosen(NamedTuple):
 
 
 class Chooser(Protocol):
-    """Takes the likeliest token of each row that its mask allows; leaves the logits (N, V) as they are."""
+    """Takes the likeliest permitted token of each row. Leaves the logits (N, V) unchanged."""
 
     def __call__(self, logits_NV: Tensor, masks: Masks | None) -> Chosen: ...
 
 
 def choose(logits_NV: Tensor, masks: Masks | None) -> Chosen:
-    """`Chooser` row by row: what a row needs stays in the processor's cache, and no row depends on another."""
+    """A `Chooser` that works row by row: rows are independent and stay in the processor's cache."""
     scores_NV = logits_NV.numpy()
     scratch_V = np.empty(scores_NV.shape[1], np.float32)
     chosen = Chosen([], [], [])
@@ -72,7 +72,7 @@ def choose(logits_NV: Tensor, masks: Masks | None) -> Chosen:
 def sample(
     logits_NV: Tensor, draws: Sequence[Draw], masks: Masks | None = None, choose: Chooser = choose
 ) -> list[SampledToken]:
-    """One token a row. A row's outcome depends on its logits, its draw and its mask only."""
+    """Samples one token per row. The result depends only on the row's logits, draw and mask."""
     assert logits_NV.ndim == 2
     assert logits_NV.shape[0] == len(draws)
     if not draws:
@@ -91,7 +91,7 @@ def sample(
             logits_V = logits_NV[row]
             norm = float(logits_V[token]) - logprob
             top = _top(logits_V, norm, params.top_logprobs)
-            # Without a choice no randomness is used up: a seed's answer is the same with and without log-probabilities.
+            # A forced token uses no randomness: a seed gives the same answer with and without log-probabilities.
             if params.temperature > 0 and free:
                 token = _draw(_masked(logits_V, masks, row), draw)
                 logprob = float(logits_V[token]) - norm
@@ -102,7 +102,7 @@ def sample(
 def _penalised(
     logits_V: Tensor, draw: Draw, masks: Masks | None, row: int, norm: float, entropy: float
 ) -> SampledToken:
-    """A row of an answer with penalties. Its figures are those from before them, as from before the mask."""
+    """A row with penalties applied. Its figures are from before the penalties, as from before the mask."""
     params, had = draw.params, torch.tensor(list(draw.counts))
     times = torch.tensor(list(draw.counts.values()), dtype=logits_V.dtype)
     scores_V = logits_V.clone()
@@ -145,7 +145,7 @@ def _nucleus(scaled_V: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
 
 
 def _pick(scaled: Tensor, random: Random) -> int:
-    """An index by the softmax of ``scaled``: one uniform number through the inverse distribution."""
+    """Samples an index from the softmax of ``scaled`` by inverting the distribution at one uniform number."""
     mass = scaled.double().softmax(0).cumsum(0)
     target = random.random() * float(mass[-1])
     return min(int(torch.searchsorted(mass, target, right=True)), len(mass) - 1)

@@ -1,12 +1,12 @@
-"""Decides what the next step computes. Deterministic, and free of torch.
+"""Schedules the work of each step. Deterministic, without torch.
 
-One step mixes decodes (always first) with chunks of prefills, up to a budget of tokens. A sequence reserves
-the blocks of all its tokens when it is admitted, and one more whenever it outgrows them. When none is left,
-the running sequence that ranks last gives its blocks back and is recomputed later. A waiting sequence of a
-higher priority takes the place of a lower one the same way.
+A step mixes decodes (always first) with chunks of prefills, within a token budget. A sequence reserves the
+blocks of all its tokens when it is admitted, and one more whenever they are full. If there is none, the
+running sequence of the lowest rank is preempted: it returns its blocks and is recomputed later. A waiting
+sequence of a higher priority preempts a lower one in the same way.
 
-A step with few tokens costs little more with a few more of them: it is filled up with drafts, guesses at the
-next tokens that it checks on the way. Nobody gives way to a draft.
+A step of few tokens costs little more with a few more, so it is filled up with draft tokens, which it
+verifies. Drafts never preempt a sequence.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from model.engine.block_pool import extend_keys
 from model.engine.sequence import Sequence, common_prefix
 
 Guess = Callable[[Sequence, int], list[int]]
-"""Guesses the next tokens of a sequence, at most so many."""
+"""Drafts the next tokens of a sequence, at most the given number."""
 
 _rank = attrgetter("rank")
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The next ``count`` tokens of a sequence, from its ``computed`` on, and the drafts after them."""
+    """The next ``count`` tokens of a sequence, from ``computed`` on, and the drafts after them."""
 
     sequence: Sequence
     count: int
     samples: bool
-    """Whether it reaches the last token, so that the next one can be drawn."""
+    """Whether it includes the last token, so that the next one can be sampled."""
     drafts: tuple[int, ...] = ()
 
 
 class _Plan:
-    """How many tokens of whom the next step computes, within its budget."""
+    """Tokens per sequence in the next step, within its budget."""
 
     def __init__(self, budget: int) -> None:
         self.left = budget
@@ -58,9 +58,9 @@ class Scheduler:
 
     Args:
         pool: must hold the blocks of the longest possible sequence.
-        slots: most sequences that run at once.
-        step_tokens: most tokens of one step, at least ``slots``.
-        draft_tokens: a step is filled with drafts up to so many tokens, but no further.
+        slots: maximum number of sequences that run at once.
+        step_tokens: maximum number of tokens per step, at least ``slots``.
+        draft_tokens: steps are filled up to this number of tokens with drafts.
     """
 
     def __init__(self, pool: BlockGroups, slots: int, step_tokens: int, draft_tokens: int = 0) -> None:
@@ -69,7 +69,7 @@ class Scheduler:
         self.slots = slots
         self.step_tokens = step_tokens
         self.draft_tokens = min(draft_tokens, step_tokens)
-        self.running: list[Sequence] = []  # best rank first
+        self.running: list[Sequence] = []  # highest rank first
         self.waiting: list[Sequence] = []
         self.preemptions = 0
 
@@ -77,20 +77,20 @@ class Scheduler:
         insort(self.waiting, sequence, key=_rank)
 
     def remove(self, sequence: Sequence) -> None:
-        """Forgets a running or waiting sequence; its blocks are free at once."""
+        """Removes a running or waiting sequence and frees its blocks at once."""
         (self.running if sequence in self.running else self.waiting).remove(sequence)
         self._free(sequence)
 
     def schedule(self, guess: Guess | None = None) -> list[Slice]:
-        """The next step's work; every slice has its blocks."""
+        """The work of the next step. Every slice has its blocks."""
         plan = _Plan(self.step_tokens)
         before = self.preemptions
         decodes = [each for each in self.running if each.decoding]
         prefills = [each for each in self.running if not each.decoding]
         for sequence in decodes:
             self._advance(sequence, plan)
-        # Who waits comes before running prefills that rank lower, but not where a running one has just given way:
-        # the place would be lost again.
+        # Waiting sequences precede running prefills of a lower rank, unless a running one was just preempted: they
+        # would lose the place again.
         for sequence in prefills:
             if self.preemptions == before:
                 self._admit(plan, sequence.rank)
@@ -105,9 +105,9 @@ class Scheduler:
         return slices
 
     def commit(self, slices: list[Slice]) -> None:
-        """Books a step that ran: its tokens are in the KV cache, its full blocks can be reused.
+        """Records a finished step: its tokens are in the KV cache, and its full blocks can be reused.
 
-        Drafts that the sequence's tokens have turned out to go on with are computed as well.
+        Accepted drafts count as computed too.
         """
         size = self.pool.block_size
         for each in slices:
@@ -139,12 +139,12 @@ class Scheduler:
         self.pool.check_integrity([sequence.blocks for sequence in self.running])
 
     def _advance(self, sequence: Sequence, plan: _Plan) -> None:
-        """Plans the next tokens of a running sequence, unless it has lost its place."""
+        """Plans the next tokens of a running sequence, unless it was preempted."""
         if sequence.blocks and plan.left and self._reserve(sequence, plan):
             plan.take(sequence)
 
     def _reserve(self, sequence: Sequence, plan: _Plan) -> bool:
-        """Sees that the sequence has blocks for all its tokens; False if it had to give way itself."""
+        """Reserves blocks for all tokens of the sequence. False if the sequence itself was preempted."""
         missing = self.pool.blocks_for(len(sequence.tokens)) - len(sequence.blocks)
         while missing > self.pool.available:
             victim = self.running[-1]
@@ -157,7 +157,7 @@ class Scheduler:
         return True
 
     def _admit(self, plan: _Plan, before: tuple[int, int] | None = None) -> None:
-        """Lets in who waits and ranks before ``before``, as long as there is room."""
+        """Admits waiting sequences that rank before ``before`` while there is room."""
         while self.waiting and plan.left:
             sequence = self.waiting[0]
             if before is not None and sequence.rank > before:
@@ -173,14 +173,14 @@ class Scheduler:
             plan.take(sequence)
 
     def _place(self, sequence: Sequence) -> bool:
-        """Gives a waiting sequence its blocks if there is room; what is cached counts as computed."""
+        """Gives a waiting sequence its blocks if there is room. Cached tokens count as computed."""
         if len(self.running) >= self.slots:
             return False
         size = self.pool.block_size
         extend_keys(sequence.keys, sequence.tokens, size, sequence.request.tags.tenant_id)
         cached = self.pool.match(sequence.keys[: (len(sequence.tokens) - 1) // size])
         missing = self.pool.blocks_for(len(sequence.tokens)) - len(cached)
-        # One block a running sequence stays free, else the first to grow would push this one out.
+        # One block per running sequence stays free; otherwise the first to grow would preempt this one.
         if missing + len(self.running) > self.pool.available:
             self.pool.release(cached)
             return False
@@ -193,7 +193,7 @@ class Scheduler:
         return True
 
     def _fill(self, slices: list[Slice], guess: Guess) -> list[Slice]:
-        """Adds drafts where the next token is drawn, in even shares of what the step has room for."""
+        """Adds drafts where the next token is sampled, in even shares of the step's free room."""
         room = self.draft_tokens - sum(each.count for each in slices)
         sharing = sum(each.samples for each in slices)
         filled = []
@@ -210,7 +210,7 @@ class Scheduler:
         return filled
 
     def _spare(self, sequence: Sequence) -> int:
-        """Drafts that its blocks hold, with those that none of the running sequences would miss."""
+        """Drafts that fit into its blocks and into free ones that no running sequence will need."""
         free = max(0, self.pool.available - len(self.running))
         return (len(sequence.blocks) + free) * self.pool.block_size - len(sequence.tokens)
 
@@ -220,7 +220,7 @@ class Scheduler:
             self.pool.grow(sequence.blocks, missing)
 
     def _shrink(self, sequence: Sequence) -> None:
-        """Gives back what only rejected drafts needed."""
+        """Returns blocks that only rejected drafts needed."""
         self.pool.shrink(sequence.blocks, self.pool.blocks_for(len(sequence.tokens)))
 
     def _preempt(self, sequence: Sequence) -> None:

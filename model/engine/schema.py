@@ -1,7 +1,7 @@
-"""Bounds on JSON Schemas: a small model that may write for ever inside a string or a list does.
+"""Adds bounds to JSON Schemas, since a small model may fill an unbounded string or list forever.
 
-Bounds are only ever added where the schema leaves something open, so whatever the bounded schema
-accepts, the original accepts too.
+Bounds are added only where the schema leaves something open, so the original schema accepts everything
+that the bounded one accepts.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from model.engine.alternatives import OVERLAP, Alternatives
 
 Schema = dict[str, Any]
 
-MAX_LENGTH = 256  # characters of a string
-MAX_ITEMS = 16  # items of a list, members of a free-form object
-MAX_KEY = 64  # characters of a free-form object's key
+MAX_LENGTH = 256  # characters per string
+MAX_ITEMS = 16  # items per list, members per free-form object
+MAX_KEY = 64  # characters per key of a free-form object
 MAX_INTEGER = 10**15  # JSON readers agree on integers below 2**53
 DECIMALS = 6
-FREE_DEPTH = 3  # levels of a value that the schema says nothing about
+FREE_DEPTH = 3  # levels of a value without a schema
 
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
 _ANNOTATIONS = {
@@ -37,10 +37,10 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 def check_schema(schema: Any, param: str) -> None:
-    """Refuses what is no JSON Schema, what is too large to be worked with, and what no finite value satisfies.
+    """Rejects invalid JSON Schemas, those that are too large, and those that no finite value satisfies.
 
     Raises:
-        InvalidRequest: names ``param`` and the place inside the schema.
+        InvalidRequest: names ``param`` and the place in the schema.
     """
     try:
         check(schema)
@@ -54,26 +54,26 @@ def check_schema(schema: Any, param: str) -> None:
 
 
 def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
-    """The bounded schema as part of a larger document, and the definitions that document has to hold.
+    """The bounded schema as part of a larger document, and the definitions that the document needs.
 
-    References become ``#/$defs/<scope>...``, so that several schemas can share one document. Expects a
-    schema that passed ``check_schema``.
+    References become ``#/$defs/<scope>...``, so that several schemas can share a document. The schema must have
+    passed ``check_schema``.
 
     Raises:
-        SchemaProblem: a ``oneOf`` that can't be kept.
+        SchemaProblem: a ``oneOf`` that a grammar can't express.
     """
     alternatives = Alternatives(schema)
     alternatives.tag(_nodes(schema))
     targets = sorted({target for _, target in _references(schema)})
     names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
-    # Closing an object that allOf joins with another one would leave nothing that satisfies both.
+    # Closing an object that allOf combines with another one could make both unsatisfiable.
     closing = not any("allOf" in node for node in _nodes(schema))
     walk = _Bounds(alternatives, names, closing)
     return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
 
 
 def free_value(depth: int = FREE_DEPTH) -> Schema:
-    """A schema for any JSON value, at most ``depth`` levels of lists and objects deep."""
+    """A schema for any JSON value with at most ``depth`` levels of lists and objects."""
     kinds: list[Schema] = [_STRING, _NUMBER, {"type": "boolean"}, {"type": "null"}]
     if depth:
         kinds += [{"type": "array", "items": free_value(depth - 1), "maxItems": MAX_ITEMS}, free_object(depth - 1)]
@@ -81,7 +81,7 @@ def free_value(depth: int = FREE_DEPTH) -> Schema:
 
 
 def free_object(depth: int = FREE_DEPTH) -> Schema:
-    """A schema for any JSON object, its values at most ``depth`` levels deep."""
+    """A schema for any JSON object whose values have at most ``depth`` levels."""
     return {"type": "object", "maxProperties": MAX_ITEMS, **_members(free_value(depth))}
 
 
@@ -111,7 +111,7 @@ class _Bounds:
         for name in _DEFINITIONS:
             node.pop(name, None)
         if node.get("format") not in _FORMATS:
-            node.pop("format", None)  # an annotation, says JSON Schema
+            node.pop("format", None)  # an annotation by the JSON Schema specification
         if not node:
             return free_value()
         if "$ref" not in node and "const" not in node and "enum" not in node:

@@ -1,4 +1,4 @@
-"""A request while it is being served: its tokens and the KV blocks that hold them."""
+"""A running or waiting request: its tokens and its KV blocks."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from model.engine.request import RANKS, EngineRequest
 
 @dataclass(eq=False)
 class Sequence:
-    """``tokens`` is the prompt and what was generated; the first ``computed`` of them are in the KV cache."""
+    """``tokens`` are prompt and answer; the first ``computed`` of them are in the KV cache."""
 
     request: EngineRequest
-    arrival: int
-    epoch: int
+    arrival: int  # order of arrival
+    epoch: int  # interrupt epoch at its admission
     tokens: list[int] = field(default_factory=list)
-    blocks: HeldBlocks = field(default_factory=HeldBlocks)
+    blocks: HeldBlocks = field(default_factory=HeldBlocks)  # its KV blocks
     keys: list[bytes] = field(default_factory=list)
-    """Prefix keys of the full blocks of ``tokens``, as far as they were needed."""
+    """Prefix keys of the full blocks of ``tokens``, computed on demand."""
     computed: int = 0
     published: int = 0
-    """How many leading blocks are offered for reuse."""
+    """Number of leading blocks that are published for reuse."""
     cached: int | None = None
-    """Prompt tokens found in the cache at the first admission; None before that."""
-    preemptions: int = 0
+    """Prompt tokens found in the cache at the first admission; None before it."""
+    preemptions: int = 0  # how often it lost its blocks
 
     rank: tuple[int, int] = field(init=False)
-    """Smaller goes first."""
+    """Smaller ranks go first."""
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)
@@ -36,7 +36,7 @@ class Sequence:
 
     @property
     def decoding(self) -> bool:
-        """Whether nothing but its own answer is left to compute."""
+        """Whether only its own answer is left to compute."""
         return self.computed >= len(self.request.prompt)
 
     @property
@@ -49,7 +49,7 @@ class Sequence:
 
 
 def common_prefix(left: Iterable[int], right: Iterable[int]) -> int:
-    """How many tokens both begin with."""
+    """Length of the common prefix."""
     count = 0
     for one, other in zip(left, right, strict=False):
         if one != other:

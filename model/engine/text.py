@@ -1,4 +1,4 @@
-"""The text of an answer while it grows: whole characters, and nothing that may turn out a stop text."""
+"""Text of a growing answer: releases whole characters, and nothing that may become part of a stop text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from model.engine.vocabulary import Detokenizer
 
 
 class TextStream:
-    """Releases text that can't be taken back.
+    """Releases text that is final.
 
     Args:
         detokenizer: a fresh one.
-        stops: the text ends before the first of these, wherever tokens begin and end.
+        stops: the text ends before the first of these, regardless of token boundaries.
     """
 
     def __init__(self, detokenizer: Detokenizer, stops: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ class TextStream:
         return self.feed(self._detokenizer.push(token))
 
     def feed(self, text: str) -> str:
-        """The same for a piece of text; nothing more comes once ``stopped``."""
+        """The text that a piece of text releases; nothing after ``stopped``."""
         if self.stopped:
             return ""
         held = self._held + text
@@ -39,11 +39,11 @@ class TextStream:
         return held[: len(held) - keep]
 
     def finish(self) -> str:
-        """What was held back only in case a stop text followed. An unfinished character stays out."""
+        """The text held back for a possible stop text. An unfinished character is dropped."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The longest end of ``text`` that ``stop`` begins with."""
+    """Length of the longest end of ``text`` that ``stop`` begins with."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-size:])), 0)

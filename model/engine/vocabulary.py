@@ -1,4 +1,4 @@
-"""A tokenizer as the engine needs it: text in, text out, which tokens end an answer, grammars."""
+"""Adapts a tokenizer to the engine: tokens to text, end tokens, grammars."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Vocabulary:
     """Wraps a tokenizer.
 
     Args:
-        tokenizer: of the model.
-        size: V, columns of the model's logits, at least the tokenizer's own size.
+        tokenizer: the model's tokenizer.
+        size: V, the columns of the model's logits; at least the tokenizer's own size.
     """
 
     def __init__(self, tokenizer: Tokenizer, size: int) -> None:
@@ -30,7 +30,7 @@ class Vocabulary:
         self.ends = frozenset({tokenizer.eos_id, *(special[name] for name in _ENDS if name in special)})
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; they may be part of a character."""
+        """The bytes of a token, which may be part of a character."""
         table = self.tokenizer.token_bytes
         return table[token] if token < len(table) else b""
 
@@ -44,7 +44,7 @@ class Vocabulary:
 
 
 class Detokenizer:
-    """Turns tokens into text one at a time; a character is given out when it is whole."""
+    """Converts tokens to text one by one; a character appears when it is complete."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -52,12 +52,12 @@ class Detokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        """The text that this token completes; special tokens have none."""
+        """The text that this token completes; empty for special tokens."""
         return "" if token in self._special else self._decoder.decode(self._vocabulary.piece(token))
 
 
 class _Guidance:
-    """The vocabulary in the form that llguidance asks for."""
+    """The vocabulary in the form that llguidance expects."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         tokenizer = vocabulary.tokenizer

@@ -1,4 +1,4 @@
-"""``python -m model.native``: compiles the kernels ahead of the first start."""
+"""``python -m model.native`` compiles the kernels before the first start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.native.support import machine_obstacle
 def main() -> None:
     obstacle = machine_obstacle()
     if obstacle:
-        print(f"The fast kernels are left out: {obstacle}. The engine runs on torch alone.")
+        print(f"The fast kernels are not available: {obstacle}. The engine runs on torch alone.")
         return
     try:
         print(compiled(Path(ModelConfig().cache).expanduser()))

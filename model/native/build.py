@@ -1,7 +1,7 @@
 """Compiles the kernels, once per processor and compiler.
 
-They are plain C++ with AVX-512 intrinsics; g++ needs some three seconds. The file's name holds a digest of the sources,
-the compiler and the processor's features, so that a change of any makes a new file.
+The kernels are C++ with AVX-512 intrinsics; g++ needs about three seconds. The file's name has a digest of
+sources, compiler and processor features, so that any change makes a new file.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from flightloop.errors import ConfigError
 SOURCES = Path(__file__).parent / "src"
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "avx512vbmi")
-"""Features that the kernels use, as Linux names them: Intel's servers since Sapphire Rapids, AMD's since Zen 4."""
+"""Processor features that the kernels need, in Linux's names: Intel servers since Sapphire Rapids, AMD since Zen 4."""
 
 
 @lru_cache(maxsize=1)
 def processor_flags() -> frozenset[str]:
-    """Linux's names of what this processor can do; empty elsewhere."""
+    """This processor's features in Linux's names; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -32,15 +32,15 @@ def processor_flags() -> frozenset[str]:
 
 
 def compiler() -> str | None:
-    """Path of the C++ compiler."""
+    """Path of a C++ compiler; None if there is none."""
     return next((path for name in ("g++", "clang++") if (path := shutil.which(name))), None)
 
 
 def compiled(cache: Path) -> Path:
-    """The shared library in the folder ``cache``, made if it isn't there yet; safe in several processes at once.
+    """Path of the shared library in ``cache``; compiles it if it is missing. Safe in several processes at once.
 
     Raises:
-        ConfigError: it can't be compiled, or not be kept there.
+        ConfigError: the library can't be compiled or stored.
     """
     command = compiler()
     if command is None:
@@ -50,10 +50,10 @@ def compiled(cache: Path) -> Path:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                # Moved when it is whole: whoever looks finds all of it or nothing.
+                # An atomic rename: other processes never see a partial file.
                 _compile(command, Path(scratch) / target.name).replace(target)
         except OSError as error:
-            raise ConfigError(f"the compiled kernels can't be kept in {cache}: {error}", param="cache") from error
+            raise ConfigError(f"cannot store the compiled kernels in {cache}: {error}", param="cache") from error
     return target
 
 

@@ -1,4 +1,4 @@
-"""The kernels' KV cache: int8, each head of a token with a scale of its own, in tiles as src/attention.h has them."""
+"""The kernels' KV cache: int8 with a scale per head and token, in the tiles of src/attention.h."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from model.nn.shape import DecoderConfig
 
 TOKENS = 16
-"""Of one tile; a block must hold whole tiles."""
+"""Tokens per tile. A block holds whole tiles."""
 
 
 class QuantisedCache:
-    """Keys and values of all layers, some 60 % of the size of bfloat16.
+    """Keys and values of all layers, about 60 % of the size of bfloat16.
 
     Args:
-        shape: of the decoder.
-        blocks: of the layers that may see everything. block_size: tokens per block, a multiple of 16.
+        shape: shape of the decoder.
+        blocks: blocks of the layers that may see everything. block_size: tokens per block, a multiple of 16.
         window_blocks: blocks of the layers that a window bounds (`Reach.bounded`); None: as many as the others have,
-            and the same ids serve both.
+            with the same ids.
 
     Attributes:
         keys, values: for each layer (tiles, key/value heads, 16 * head width), int8.
         key_scales, value_scales: for each layer (tiles, key/value heads, 16), float32.
-        key_sums: the same, int32.
+        key_sums: sums of the keys' codes, same shape, int32.
     """
 
     def __init__(self, shape: DecoderConfig, blocks: int, block_size: int, window_blocks: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Causal attention over whole sequences, and its gradients, by the kernels: for training, on processors with AMX.
+"""Causal attention over whole sequences with gradients, by the kernels: for training on processors with AMX.
 
 Suffixes: T tokens of all sequences, N query heads, K key/value heads, H head width, S sequences.
 """
@@ -19,22 +19,22 @@ from model.native.library import Causal, load
 from model.native.support import machine_obstacle
 
 TILE_WIDTH = 32
-"""Heads' widths are multiples of it."""
+"""Head widths must be multiples of this."""
 
 
 def tiled_attention(folder: Path, head_width: int) -> Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor] | None:
-    """Attention that is several times faster than torch's where gradients are wanted; None where it can't be had.
+    """Attention that is several times faster than torch's when gradients are needed; None if not supported here.
 
     Args:
-        folder: of the compiled kernels.
-        head_width: of the model.
+        folder: folder of the compiled kernels.
+        head_width: the model's head width.
 
     Returns:
-        A function of queries (T, N, H), keys and values (T, K, H) and the sequences' lengths, which gives what the
-        queries mix together, (T, N, H). It takes bfloat16 only.
+        A function of queries (T, N, H), keys and values (T, K, H) and the sequences' lengths, which returns the
+        attention's output (T, N, H). It takes only bfloat16.
 
     Raises:
-        ConfigError: the kernels can't be compiled or kept.
+        ConfigError: the kernels can't be compiled or stored.
     """
     if head_width % TILE_WIDTH or machine_obstacle():
         return None
@@ -82,7 +82,7 @@ def _together(
     length_S: Tensor,
     gradients: Sequence[Tensor] = (),
 ) -> None:
-    """Calls a kernel, which takes units of work until none is left, on all of torch's threads."""
+    """Runs a kernel on all of torch's threads, each of which takes units of work until none is left."""
     tokens, heads, width = mixed_TNH.shape
     start_S = length_S.cumsum(0, dtype=torch.int32) - length_S
     work = Causal(tokens=tokens, sequences=len(length_S), heads=heads, kv_heads=given[1].shape[1], head_width=width)
@@ -99,9 +99,9 @@ def _together(
 
 @cache
 def _team() -> Any:
-    """OpenMP's own function, from the library that torch uses; None where torch uses another one.
+    """OpenMP's function from the library that torch uses; None if torch uses another one.
 
-    Threads of our own would have to wait until torch's, which spin between products, give up the processor.
+    Threads of our own would wait until torch's threads, which spin between products, release the processor.
     """
     try:
         run = ctypes.CDLL(None).GOMP_parallel

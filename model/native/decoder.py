@@ -1,4 +1,4 @@
-"""A decoder's weights, packed for the kernels.
+"""Packs a decoder's weights for the kernels.
 
 Suffixes: E experts, X position, h half a head's width.
 """
@@ -20,11 +20,12 @@ from model.quant.int4 import GROUP, Int4Linear, Int4Rows
 from model.quant.int8 import Int8Linear, Int8Rows
 
 NARROW = 64
-"""Experts narrower than this are packed as int8 even beside int4: they are small, and trained ones are precise."""
+"""Experts narrower than this are packed as int8 even in an int4 model: they are small, and training made them
+precise."""
 
 
 class NativeDecoder:
-    """What `library.Model` points to, and the memory behind it.
+    """The `library.Model` of a decoder, and the memory that it points to.
 
     Args:
         decoder: with int4 or int8 weights (`model.quant.quantise`).
@@ -61,7 +62,7 @@ class NativeDecoder:
                 epsilon=shape.norm_eps,
             ),
             layers=self._layers,
-            # A tied embedding is read from the head, so that there is one of it.
+            # A tied embedding is read from the head, so that it exists only once.
             embedding=0 if shape.tied else self._keep(decoder.embedding.detach().to(torch.bfloat16).contiguous()),
             norm=self._float(decoder.norm.weight_D),
             head=self._matrix([_weights(decoder.head)]),
@@ -71,11 +72,11 @@ class NativeDecoder:
 
     @property
     def nbytes(self) -> int:
-        """Of all that is packed."""
+        """Size of all packed weights."""
         return sum(each.nbytes for each in self._kept)
 
     def expert_tokens(self) -> Sequence[int]:
-        """Tokens that each routed expert was chosen for, over all layers."""
+        """Tokens routed to each expert, over all layers."""
         return list(self._expert_tokens)[: self.experts]
 
     def _layer(self, decoder: Decoder, kv: QuantisedCache, index: int, block: Block) -> library.Layer:

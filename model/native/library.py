@@ -1,4 +1,4 @@
-"""The kernels' C interface: structures as src/decoder.h declares them, field by field."""
+"""C interface of the kernels: the structures of src/decoder.h, field by field."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Causal(Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """The compiled library; its functions free the interpreter's lock while they run."""
+    """Loads the compiled library. Its functions release the interpreter lock while they run."""
     library = ctypes.CDLL(str(path))
     library.flightloop_open.argtypes = [POINTER(Model), c_int32, c_int32]
     library.flightloop_open.restype = c_void_p

@@ -1,4 +1,4 @@
-"""Lays weights out as the kernels read them (matrix.h beside the kernels): tiles of 16 outputs, groups of 32 inputs.
+"""Lays out weights for the kernels (src/matrix.h): tiles of 16 outputs, groups of 32 inputs.
 
 Suffixes: O outputs, I inputs, E experts; b tiles, g groups, k fours of inputs within a group.
 """
@@ -17,23 +17,23 @@ from model.quant.int8 import Int8Rows
 
 TILE = 16
 BLOCK = 32
-"""Outputs that one unit of work makes: gate and up projections alternate in such blocks."""
+"""Outputs per unit of work. Gate and up projections alternate in blocks of this size."""
 
 Weights = Int4Rows | Int8Rows
 
 
 @dataclass(frozen=True)
 class Packed:
-    """One matrix, or those of all experts one after the other; keeps the memory that `matrix` points to."""
+    """A matrix, or those of all experts one after the other. Owns the memory that `matrix` points to."""
 
-    codes: Tensor
-    scale: Tensor | None
-    outputs: int
-    groups: int
+    codes: Tensor  # quantised weights as bytes
+    scale: Tensor | None  # scales of the codes
+    outputs: int  # rows of one matrix
+    groups: int  # groups of 32 inputs
 
     @property
     def matrix(self) -> Matrix:
-        """As the kernels take it."""
+        """The matrix as the kernels take it."""
         scale = None if self.scale is None else self.scale.data_ptr()
         return Matrix(self.codes.data_ptr(), scale, 4 if self.scale is None else 8, self.outputs, self.groups)
 
@@ -43,7 +43,7 @@ class Packed:
 
 
 def pack(experts: Sequence[Weights]) -> Packed:
-    """Packs matrices of one shape and format; ``O`` must be a multiple of 16 and ``I`` of 32."""
+    """Packs matrices of one shape and format. ``O`` must be a multiple of 16 and ``I`` of 32."""
     outputs, inputs = experts[0].shape
     assert outputs % TILE == 0
     assert inputs % GROUP == 0
@@ -72,15 +72,15 @@ def _tiled(codes_OI: Tensor) -> Tensor:
 
 
 def gate_up(weights: Weights) -> Weights:
-    """Gate rows and up rows, one half each, padded to whole blocks and put in turns: a block of each."""
+    """Interleaves gate and up rows, given as two halves, in blocks; both are padded to whole blocks."""
     hidden = weights.shape[0] // 2
     blocks = -(-hidden // BLOCK)
-    order = torch.full((2, blocks * BLOCK), 2 * hidden)  # the row of zeros that is appended
+    order = torch.full((2, blocks * BLOCK), 2 * hidden)  # index of the appended row of zeros
     order[:, :hidden] = torch.arange(2 * hidden).view(2, hidden)
     turns = order.view(2, blocks, BLOCK).transpose(0, 1).flatten()
     return weights.padded(1, 0).rows(turns)
 
 
 def down(weights: Weights) -> Weights:
-    """The other way: as many inputs as `gate_up` has blocks for."""
+    """Pads the inputs to the blocks of `gate_up`."""
     return weights.padded(0, -weights.shape[1] % BLOCK)

@@ -1,4 +1,4 @@
-"""Runs steps by the kernels; stands in for `model.engine.runner.LocalRunner`."""
+"""Runs steps by the kernels; a drop-in replacement of `model.engine.runner.LocalRunner`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from model.native.decoder import NativeDecoder
 from model.nn.decoder import Decoder
 
 SPINS = 20_000
-"""How often a waiting thread looks before it sleeps: some 100 microseconds, which is longer than the engine's own work
-between two steps, and far shorter than the turn of another process that may have taken the core."""
+"""Polls of a waiting thread before it sleeps: about 100 microseconds. That is longer than the engine's own work between
+two steps, and far shorter than the time slice of another process on the core."""
 
 
 class NativeRunner:
-    """Runs steps, and takes the likeliest tokens, on a team of threads.
+    """Runs steps and greedy choices on a team of threads.
 
     Args:
-        decoder: with int4 or int8 weights, which are packed into memory of its own.
+        decoder: with int4 or int8 weights, which are packed into separate memory.
         kv: cache that steps read and write.
-        threads: that share each step, the caller's included.
+        threads: threads that share each step, including the caller's.
         cache: folder of the compiled kernels.
 
     Raises:
@@ -70,7 +70,7 @@ class NativeRunner:
         return logits
 
     def choose(self, logits_NV: Tensor, masks: Masks | None) -> Chosen:
-        """A `model.engine.sampler.Chooser`."""
+        """Implements `model.engine.sampler.Chooser`."""
         rows, count = logits_NV.shape
         choices = (library.Choice * rows)()
         self._library.flightloop_choose(
@@ -96,13 +96,13 @@ class NativeRunner:
 
 
 class _Rows:
-    """A batch in the kernels' order: the rows of answers, then those of prompts. A sequence that has both comes twice.
+    """A batch in the kernels' order: rows of answers, then rows of prompts. A sequence with both appears twice.
 
     Attributes:
         steps, lengths: of each sequence.
         tokens, positions: of each row.
-        answers: how many rows belong to answers.
-        scored: rows whose logits are wanted, in the batch's order.
+        answers: number of rows that belong to answers.
+        scored: rows that need logits, in the batch's order.
     """
 
     def __init__(self, batch: StepBatch) -> None:
@@ -119,7 +119,7 @@ class _Rows:
             self.scored += rows[len(rows) - step.logits :]
 
     def _put(self, step: SequenceStep, first: int, last: int) -> range:
-        """Adds some of a sequence's tokens; their rows."""
+        """Adds some tokens of a sequence and returns their rows."""
         begin = len(self.tokens)
         if first < last:
             self.steps.append(step)

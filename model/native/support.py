@@ -1,4 +1,4 @@
-"""Whether the kernels can run a model here."""
+"""Whether the kernels can run a model on this machine."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from model.nn.shape import DecoderConfig
 HEAD_WIDTHS = (32, 64, 128)
 MOST_EXPERTS = 512
 MOST_GROUPED = 64
-"""Query heads that share a key/value head."""
+"""Maximum number of query heads that share a key/value head."""
 MOST_MASKED = 32
-"""Key/value heads of which some see everything."""
+"""Maximum number of key/value heads of a layer with single heads that see everything."""
 
 
 def obstacle(shape: DecoderConfig) -> str | None:
-    """Why they can't; None: they can."""
+    """Why the kernels can't run this model here; None if they can."""
     return machine_obstacle() or _shape(shape)
 
 
 def machine_obstacle() -> str | None:
-    """Why they can run no model at all here; None: they can."""
+    """Why the kernels can't run any model here; None if they can."""
     missing = [name for name in NEEDED if name not in processor_flags()]
     if missing:
         return f"the processor lacks {', '.join(missing)}"
@@ -28,13 +28,13 @@ def machine_obstacle() -> str | None:
 
 def _shape(shape: DecoderConfig) -> str | None:
     if shape.width % 32:
-        return f"the model's width, {shape.width}, is no multiple of 32"
+        return f"the model's width, {shape.width}, is not a multiple of 32"
     if shape.head_width not in HEAD_WIDTHS:
-        return f"the heads' width, {shape.head_width}, is none of {', '.join(map(str, HEAD_WIDTHS))}"
+        return f"the heads' width, {shape.head_width}, is not one of {', '.join(map(str, HEAD_WIDTHS))}"
     if shape.vocab % 16:
-        return f"the vocabulary, {shape.vocab}, is no multiple of 16"
+        return f"the vocabulary, {shape.vocab}, is not a multiple of 16"
     if shape.experts > MOST_EXPERTS or shape.heads > MOST_GROUPED * shape.kv_heads:
         return "there are too many experts or heads"
     if shape.global_heads and shape.kv_heads > MOST_MASKED:
-        return f"of {shape.kv_heads} key/value heads no single ones can see everything"
+        return f"with {shape.kv_heads} key/value heads, single heads cannot see everything"
     return None

@@ -23,7 +23,7 @@ __all__ = ["Attention", "AttentionBatch", "KeyValues", "NoCache"]
 
 
 class KeyValues(Protocol):
-    """Where attention keeps keys and values: `model.engine.kv_cache.KVCache`, or `NoCache`."""
+    """Storage of keys and values: `model.engine.kv_cache.KVCache` or `NoCache`."""
 
     def write(self, layer: int, key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor) -> None:
         """Stores one key and value per token at its slot."""
@@ -35,18 +35,18 @@ class KeyValues(Protocol):
 
 
 class NoCache:
-    """Keeps nothing: for whole sequences laid out by `AttentionBatch.dense`, whose gradients then flow undisturbed."""
+    """Stores nothing: for whole sequences laid out by `AttentionBatch.dense`, so that gradients can flow."""
 
     def write(self, layer: int, key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor) -> None:
-        """Keeps nothing."""
+        """Does nothing."""
 
     def read(self, layer: int, slots_C: Tensor) -> tuple[Tensor, Tensor]:
-        """Raises: a batch that reads needs a cache."""
+        """Raises AssertionError: a batch that reads needs a cache."""
         raise AssertionError("only batches made by AttentionBatch.dense go without a cache")
 
 
 class Attention(nn.Module):
-    """One layer's attention. Queries, keys and values come from one product, rows in that order."""
+    """Attention of one layer. One product computes queries, keys and values, with rows in that order."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
@@ -63,9 +63,9 @@ class Attention(nn.Module):
             self.q_norm, self.k_norm = (RmsNorm(span * config.head_width, config.norm_eps) for span in spans)
 
     def forward(self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch) -> Tensor:
-        """Attends and projects: (T, D) to (T, D). Writes the new keys and values into ``kv`` first."""
+        """Attends and projects: (T, D) to (T, D). First writes the new keys and values into ``kv``."""
         N, K = self.heads, self.kv_heads
-        # Split, not sliced: the gradient of a slice is as large as what it was taken from.
+        # Split instead of slices: the gradient of a slice is as large as the whole tensor.
         turning_TXH, value_TKH = torch.split(self.qkv(x_TD).view(-1, N + 2 * K, self.head_width), [N + K, K], 1)
         query_TNH, key_TKH = torch.split(rotate(self._normed(turning_TXH), *rope), [N, K], 1)
         view = batch.views[self.reach]
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         return self._project(self._grouped(torch.cat(parts, 1))[:, back])
 
     def _grouped(self, x_TNH: Tensor) -> Tensor:
-        """(T, K, G, H)."""
+        """Reshapes to (T, K, G, H)."""
         return x_TNH.view(len(x_TNH), -1, self.heads // self.kv_heads, self.head_width)
 
     def _attend(
@@ -94,7 +94,7 @@ class Attention(nn.Module):
         kv: KeyValues,
         heads: list[int] | None,
     ) -> Tensor:
-        """What the queries mix together from what they see, (T, N, H); ``heads``: the K of their keys, None for all."""
+        """Attention output of the queries, (T, N, H). ``heads``: key/value heads to use; None for all."""
         if view.whole:
             key, value = (x if heads is None else x[:, heads] for x in (key_TKH, value_TKH))
             return self.causal(query_TNH, key, value, [prefill.stop - prefill.start for prefill in view.prefills])
@@ -149,7 +149,7 @@ class Attention(nn.Module):
         key, value = kv.read(self.layer, decode.slots_SC.flatten())
         if heads is not None:
             key, value = key[:, heads], value[:, heads]
-        # A group's queries share their keys and, at one token each, their mask: they go in as rows of one small matrix.
+        # Queries of a group share keys and, with one token each, the mask: they are rows of one small matrix.
         mixed_SKGH = functional.scaled_dot_product_attention(
             self._grouped(query_SNH),
             key.view(S, C, -1, self.head_width).transpose(1, 2),

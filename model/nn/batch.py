@@ -1,7 +1,7 @@
-"""The layout of one step: which tokens belong to which sequence, and where their keys and values lie.
+"""Layout of a step: which tokens belong to which sequence, and where their keys and values are stored.
 
-Everything a layer needs is worked out here once per step and reach, not once per layer. A query at position p
-sees the key at j, where j <= p, in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
+Everything that layers need is computed here once per step and reach, not once per layer. A query at position
+p sees the key at j <= p in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
 Suffixes: T tokens, S sequences (of the decoding ones), C context slots (padded), Q query tokens of one sequence.
 """
 
@@ -22,13 +22,13 @@ TILE = 256
 
 @dataclass(frozen=True)
 class Prefill:
-    """Queries of one sequence that brings more than one token: all of them, or a stretch.
+    """Queries of a sequence with more than one new token: all of them, or a part.
 
     Attributes:
         start, stop: their rows in the flat batch.
-        slots_C: slots of the keys that they read from the cache, or None when all are among the tokens of this batch.
-        rows_C: in that case the keys' rows in the flat batch; None where they are the queries' own.
-        mask_QC: what each query may see, additive, or None when plain causal masking does.
+        slots_C: slots of the keys that they read from the cache; None if all are among the tokens of this batch.
+        rows_C: in that case, rows of the keys in the flat batch; None if they are the queries' rows.
+        mask_QC: additive mask of what each query sees; None if plain causal masking is enough.
     """
 
     start: int
@@ -40,12 +40,12 @@ class Prefill:
 
 @dataclass(frozen=True)
 class Decode:
-    """All sequences that bring exactly one token, attended together.
+    """All sequences with exactly one new token, attended together.
 
     Attributes:
-        rows_S: their rows in the flat batch, or None when they are the whole batch, in order.
-        slots_SC: slots of what they see of their contexts, padded with slot 0.
-        mask_S11C: additive, minus infinity over the padding; None without padding.
+        rows_S: their rows in the flat batch; None if they are the whole batch, in order.
+        slots_SC: slots of the context that they see, padded with slot 0.
+        mask_S11C: additive, minus infinity at the padding; None without padding.
     """
 
     rows_S: Tensor | None
@@ -58,7 +58,7 @@ class View:
     """What heads of one reach read, and where they write.
 
     Attributes:
-        slots_T: where each token's key and value are written.
+        slots_T: slot of each token's key and value.
     """
 
     slots_T: Tensor
@@ -67,7 +67,7 @@ class View:
 
     @property
     def whole(self) -> bool:
-        """Whether all sequences are here from their beginning and see all of themselves."""
+        """Whether all sequences are complete in this batch and see all of themselves."""
         return self.decode is None and all(
             one.slots_C is None and one.rows_C is None and one.mask_QC is None for one in self.prefills
         )
@@ -78,11 +78,11 @@ class AttentionBatch:
     """A ragged batch of prefilling and decoding sequences, in the order of their tokens. Made by `build` or `dense`.
 
     Attributes:
-        query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, the new ones
-            included.
+        query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, including the
+            new ones.
         positions_T: position of each token in its sequence.
-        last_S: row of each sequence's last token, which is the one to sample from.
-        views: by reach; always there for `EVERYTHING`.
+        last_S: row of each sequence's last token, from which the next one is sampled.
+        views: by reach; always contains `EVERYTHING`.
     """
 
     query_lens: tuple[int, ...]
@@ -114,12 +114,12 @@ class AttentionBatch:
 
         Args:
             query_lens: new tokens of each sequence, at least 1.
-            context_lens: tokens of each sequence with the new ones, at least its query length.
+            context_lens: tokens of each sequence including the new ones, at least its query length.
             block_tables: block ids of each sequence, enough for its context.
             block_size: tokens per block.
-            dtype: of the activations, for the masks.
-            reaches: of the decoder's layers (`DecoderConfig.reaches`). sinks: `DecoderConfig.sinks`.
-            window_tables: block ids that bounded layers use instead; what lies behind their window is never read.
+            dtype: dtype of the activations, for the masks.
+            reaches: reaches of the decoder's layers (`DecoderConfig.reaches`). sinks: `DecoderConfig.sinks`.
+            window_tables: block ids for bounded layers; what lies behind their window is never read.
             tile: queries that look through a window together.
         """
         assert len(query_lens) == len(context_lens) == len(block_tables), "one entry per sequence"
@@ -140,10 +140,10 @@ class AttentionBatch:
         tile: int = TILE,
         begun: Sequence[Sequence[int]] = (),
     ) -> AttentionBatch:
-        """Sequences that need no cache (`NoCache`), since all of them is here: for training, evaluation and oracles.
+        """Lays out complete sequences, which need no cache (`NoCache`): for training, evaluation and oracles.
 
         Args:
-            begun: for each sequence, rows of others that it begins with: what it brings comes after these.
+            begun: for each sequence, rows of other sequences that precede its own tokens.
         """
         begun = begun or [()] * len(query_lens)
         ends = torch.tensor(query_lens).cumsum(0).tolist()
@@ -156,7 +156,7 @@ class AttentionBatch:
 
 
 class _Layout:
-    """What all views of a step share."""
+    """Common data of all views of a step."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class _Layout:
         return View(torch.cat(written), tuple(prefills), _decode(rows, seen, not prefills, self.dtype))
 
     def _tiles(self, start: int, query: int, context: int, slots_C: Tensor, window: int) -> list[Prefill]:
-        """A prefill that needs a mask."""
+        """Parts of a prefill that needs a mask."""
         size = self.tile if window else query
         tiles = []
         for first in range(context - query, context, size):
@@ -212,7 +212,7 @@ class _Layout:
             row = start + first - (context - query)
             if not self.cached:
                 slots, rows = None, slots_C[seen_C]
-            elif query == context:  # the whole sequence is among the tokens of this batch
+            elif query == context:  # the batch contains the whole sequence
                 slots, rows = None, seen_C + start
             else:
                 slots, rows = slots_C[seen_C], None
@@ -220,7 +220,7 @@ class _Layout:
         return tiles
 
     def _seen(self, first: int, last: int, window: int) -> Tensor:
-        """Positions that any of the queries from ``first`` to ``last`` (excluded) sees, in order."""
+        """Sorted positions that any of the queries from ``first`` to ``last`` (excluded) sees."""
         begin = max(0, first - window + 1) if window else 0
         return torch.cat([torch.arange(min(self.sinks, begin)), torch.arange(begin, last)])
 

@@ -1,4 +1,4 @@
-"""Attention over sequences that are here as a whole, side by side, without a cache.
+"""Causal attention over complete sequences without a cache.
 
 Suffixes: T tokens of all sequences, N query heads, K key/value heads, H head width, Q queries and C keys of one
 sequence.
@@ -13,18 +13,18 @@ from torch import Tensor
 from torch.nn import functional
 
 Causal = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
-"""Of queries (T, N, H), keys and values (T, K, H) and the sequences' lengths: what the queries mix, (T, N, H)."""
+"""Maps queries (T, N, H), keys and values (T, K, H) and the sequences' lengths to the output (T, N, H)."""
 
 
 def causal(query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, lengths: Sequence[int]) -> Tensor:
     """A `Causal` with torch's own kernel, sequence by sequence."""
-    # Split, not sliced: the gradients of slices are each as long as the batch.
+    # Split instead of slices: the gradient of each slice is as long as the batch.
     rows = zip(*(torch.split(x, list(lengths)) for x in (query_TNH, key_TKH, value_TKH)), strict=True)
     return torch.cat([attend(query, key, value, None) for query, key, value in rows])
 
 
 def attend(query_QNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, mask_QC: Tensor | None) -> Tensor:
-    """One sequence, (Q, N, H); without an additive mask every query sees the keys up to its own."""
+    """Attends within one sequence, (Q, N, H). Without an additive mask, every query sees the keys up to its own."""
     if query_QNH.requires_grad and query_QNH.device.type == "cpu" and query_QNH.dtype == torch.bfloat16:
         return _multiplied(query_QNH, key_CKH, value_CKH, mask_QC)
     heads = query_QNH.shape[1]
@@ -39,21 +39,22 @@ def attend(query_QNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, mask_QC: Tenso
 
 
 def _heads(x_TKH: Tensor, heads: int) -> Tensor:
-    """(1, N, T, H)."""
-    # Repeating by hand is as fast as SDPA's enable_gqa in float32 and many times faster in bfloat16 with a mask.
+    """Reshapes to (1, N, T, H), with each key/value head repeated for its queries."""
+    # Repeating is as fast as SDPA's enable_gqa in float32, and many times faster in bfloat16 with a mask.
     return x_TKH.repeat_interleave(heads // x_TKH.shape[1], 1).transpose(0, 1).unsqueeze(0)
 
 
 def _multiplied(query_QNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, mask_QC: Tensor | None) -> Tensor:
-    """By two products and a softmax between them: the gradients of torch's own kernel take two to three times as long.
+    """Attention by two products and a softmax, whose gradients are two to three times faster than those of torch's
+    kernel.
 
-    G = N / K queries share their keys, and are rows of one product.
+    The G = N / K queries that share keys are rows of one product.
     """
     (Q, N, H), (C, K, _) = query_QNH.shape, key_CKH.shape
     if mask_QC is None:
         mask_QC = torch.full((Q, C), float("-inf"), dtype=query_QNH.dtype).triu_(1)
     query_KXH = (query_QNH * H**-0.5).view(Q, K, N // K, H).permute(1, 2, 0, 3).reshape(K, -1, H)
-    with torch.autocast("cpu", enabled=False):  # which would put the scores into float32
+    with torch.autocast("cpu", enabled=False):  # autocast would convert the scores to float32
         score_KGQC = torch.bmm(query_KXH, key_CKH.permute(1, 2, 0)).view(K, N // K, Q, C) + mask_QC
         mixed_KXH = torch.bmm(torch.softmax(score_KGQC, -1).view(K, -1, C), value_CKH.transpose(0, 1))
     return mixed_KXH.view(K, N // K, Q, H).permute(2, 0, 1, 3).reshape(Q, N, H)

@@ -21,7 +21,7 @@ from model.nn.shape import DecoderConfig
 
 
 class Block(nn.Module):
-    """One layer: attention and experts, each after a norm and around a residual."""
+    """One layer: attention and experts, each after a norm and with a residual connection."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Block(nn.Module):
     def forward(
         self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """(T, D) to (T, D), and which experts each token went through (T, A)."""
+        """(T, D) to (T, D), and the experts that each token was routed to (T, A)."""
         x_TD = x_TD + self.attention(self.attention_norm(x_TD), rope, kv, batch)
         y_TD, choice_TA = self.moe(self.moe_norm(x_TD))
         return x_TD + y_TD, choice_TA
@@ -42,8 +42,8 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """A decoder-only transformer over a ragged batch and a paged KV cache.
 
-    ``expert_tokens_E`` counts, over all layers since the start, how many tokens each routed expert was chosen for
-    (int64); it is empty for a dense model. Reading it while a step runs gives a value of at most one step ago.
+    ``expert_tokens_E`` counts the tokens routed to each expert, over all layers since the start (int64). It is empty
+    for a dense model. A reading during a step may be one step old.
     """
 
     expert_tokens_E: Tensor
@@ -60,14 +60,14 @@ class Decoder(nn.Module):
         self.make_buffers()
 
     def make_buffers(self) -> None:
-        """(Re)makes what is not loaded but computed: the rotary table and the counters."""
+        """Creates the buffers that are computed rather than loaded: the rotary table and the counters."""
         config = self.config
         self.rope = Rope(config.head_width, config.rope_theta, config.max_positions)
         self.register_buffer("expert_tokens_E", torch.zeros(config.experts, dtype=torch.int64), persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the activations, hence of the KV cache and of `AttentionBatch`'s masks."""
+        """Dtype of the activations, and thus of the KV cache and of `AttentionBatch`'s masks."""
         return self.norm.weight_D.dtype
 
     def forward(self, tokens_T: Tensor, positions_T: Tensor, kv: KeyValues, batch: AttentionBatch) -> Tensor:
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
             batch: layout of the step.
 
         Returns:
-            hidden_TD, normed, ready for `logits`.
+            hidden_TD, normalised, as input of `logits`.
         """
         assert tokens_T.ndim == positions_T.ndim == 1, "tokens and positions are flat"
         assert len(tokens_T) == len(positions_T) == batch.tokens, "one token and position per row of the batch"
@@ -122,11 +122,11 @@ class Decoder(nn.Module):
         return AttentionBatch.dense(query_lens, self.dtype, reaches=reaches, sinks=sinks, begun=begun)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
-        """Scores of the next token: (N, D) to (N, V), float32."""
+        """Logits of the next token: (N, D) to (N, V), float32."""
         return self.head(hidden_ND).float()  # type: ignore[no-any-return]
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> None:
-        """Lets ``dispatcher`` run the routed experts from now on, and keeps only the experts that it wants here."""
+        """Makes ``dispatcher`` run the routed experts, and keeps only the experts that it needs here."""
         for block in self.blocks:
             assert isinstance(block, Block)
             block.moe.dispatcher = dispatcher
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
                 block.moe.experts = dispatcher.own(block.moe.experts)
 
     def parameter_counts(self) -> tuple[int, int]:
-        """All parameters, and those that one token goes through (the routed experts it doesn't choose left out)."""
+        """Numbers of all parameters, and of those active per token (without the routed experts that are not chosen)."""
         config = self.config
         attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
         shared = 3 * config.width * config.shared_width
@@ -143,7 +143,7 @@ class Decoder(nn.Module):
             spans = config.heads + config.kv_heads if config.qk_norm == "full" else 2
             norms += spans * config.head_width
         expert = 3 * config.width * config.expert_width
-        router = config.experts * config.width  # its bias is no weight: it only balances
+        router = config.experts * config.width  # its bias only balances load, and isn't a weight
         embedding = config.vocab * config.width * (1 if config.tied else 2)
         fixed = embedding + config.width + config.layers * (attention + shared + norms + router)
         return (

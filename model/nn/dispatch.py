@@ -1,4 +1,4 @@
-"""Where routed experts run: in this process, or split over the ranks of a process group.
+"""Dispatches tokens to routed experts: in this process, or over the ranks of a process group.
 
 Suffixes: T tokens, D model width, A active experts per token, W ranks, L tokens of this rank's slice (L = ceil(T / W)),
 I the (token, expert) pairs of this rank's slice, Y pairs that this rank's experts serve.
@@ -19,7 +19,7 @@ class Dispatcher(Protocol):
     """Runs the chosen experts of a layer for a batch of tokens."""
 
     def __call__(self, x_TD: Tensor, choice_TA: Tensor, weight_TA: Tensor, experts: Experts, /) -> Tensor:
-        """The weighted sum of each token's chosen experts, (T, D)."""
+        """Weighted sum of each token's chosen experts, (T, D)."""
         ...
 
     def own(self, experts: Experts, /) -> Experts:
@@ -28,7 +28,7 @@ class Dispatcher(Protocol):
 
 
 class LocalDispatcher:
-    """All experts are here."""
+    """Runs all experts in this process."""
 
     def __call__(self, x_TD: Tensor, choice_TA: Tensor, weight_TA: Tensor, experts: Experts, /) -> Tensor:
         return experts(x_TD, choice_TA, weight_TA)  # type: ignore[no-any-return]
@@ -38,14 +38,13 @@ class LocalDispatcher:
 
 
 class AllToAllDispatcher:
-    """Each rank owns an equal run of experts; tokens travel to them and back by all-to-all.
+    """Gives each rank an equal share of experts; tokens travel to them and back by all-to-all.
 
-    Attention and routing are computed alike on every rank, so all ranks know every choice and no counts need to be
-    exchanged: per layer there is one all-to-all out, one back, and one all-gather that gives all ranks the whole
-    result again.
+    Every rank computes attention and routing itself, so all ranks know every choice and need not exchange counts. A
+    layer takes one all-to-all out, one back, and one all-gather that gives all ranks the whole result.
 
     Args:
-        group: the ranks; None is the default group. All of them must make the same calls in the same order.
+        group: the ranks; None is the default group. All ranks must make the same calls in the same order.
         experts: E, a multiple of the group's size.
     """
 
@@ -67,7 +66,7 @@ class AllToAllDispatcher:
         first = min(T, self.rank * L)
         mine = slice(first, min(T, first + L))
 
-        # Out: this slice's pairs, sorted by expert, hence by rank.
+        # Send: this slice's pairs, sorted by expert and therefore by rank.
         pairs_WE = self._pairs(choice_TA, L)
         order_I = choice_TA[mine].flatten().argsort(stable=True)
         token_I = order_I // A
@@ -76,13 +75,13 @@ class AllToAllDispatcher:
         got = here_WE.sum(1).tolist()
         x_YD = self._exchange(x_TD[mine][token_I], sent, got)
 
-        # Rows came rank by rank, each sorted by expert: bring the same expert's rows together, and back afterwards.
+        # Rows arrive rank by rank, each sorted by expert. Group them by expert, and restore the order afterwards.
         expert_Y = torch.arange(self.per_rank).repeat(self.ranks).repeat_interleave(here_WE.flatten())
         by_expert_Y = expert_Y.argsort(stable=True)
         y_YD = torch.empty_like(x_YD)
         y_YD[by_expert_Y] = experts.rows(x_YD[by_expert_Y], here_WE.sum(0).tolist())
 
-        # Back, weigh, and share.
+        # Return, weight, and share.
         y_ID = self._exchange(y_YD, got, sent) * weight_TA[mine].flatten()[order_I].unsqueeze(-1)
         sum_LD = torch.zeros(L, D, dtype=x_TD.dtype).index_add(0, token_I, y_ID)
         all_LD = [torch.empty_like(sum_LD) for _ in range(self.ranks)]
@@ -90,7 +89,7 @@ class AllToAllDispatcher:
         return torch.cat(all_LD)[:T]
 
     def _pairs(self, choice_TA: Tensor, slice_tokens: int) -> Tensor:
-        """How many pairs each rank's slice has for each expert, (W, E)."""
+        """Pairs of each rank's slice for each expert, (W, E)."""
         E = self.ranks * self.per_rank
         rank_T1 = (torch.arange(choice_TA.shape[0]) // slice_tokens).unsqueeze(1)
         return (rank_T1 * E + choice_TA).flatten().bincount(minlength=self.ranks * E).view(self.ranks, E)

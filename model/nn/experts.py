@@ -1,4 +1,4 @@
-"""The routed experts of one layer, their weights stacked, and three ways to run them.
+"""Routed experts of one layer with stacked weights, and three ways to run them.
 
 Suffixes: T tokens, D model width, E experts, R width of one, A active per token, X = 2R (gate, then up),
 Y rows of (token, expert) pairs sorted by expert, I a few such pairs, unsorted.
@@ -14,16 +14,16 @@ from torch.nn import functional
 
 
 class Way(StrEnum):
-    """How a batch goes through the experts; the result is the same but for rounding."""
+    """How a batch runs through the experts. The results are equal except for rounding."""
 
-    ALL = "all"  # one product with all experts side by side, the unchosen weighted zero
-    GATHERED = "gathered"  # one batched product, each pair with its own copy of an expert
-    SORTED = "sorted"  # pairs sorted by expert, one product per expert that has any
+    ALL = "all"  # one product with all experts side by side; unchosen ones have weight zero
+    GATHERED = "gathered"  # one batched product; each pair has its own copy of an expert
+    SORTED = "sorted"  # pairs sorted by expert; one product per expert in use
 
 
-# Below this width, all experts side by side cost less than the bookkeeping that would leave some out.
+# Below this width, running all experts side by side costs less than selecting some.
 ALL_WIDTH = 512
-# Up to this many pairs, copying each one's expert costs less than a product per expert.
+# Up to this many pairs, copying each pair's expert costs less than a product per expert.
 GATHERED_PAIRS = 4
 
 
@@ -35,7 +35,7 @@ def choose_way(pairs: int, experts: int, width: int) -> Way:
 
 
 class Experts(nn.Module):
-    """E gated feed-forwards. In ``gate_up_EXD`` gate rows come before up rows; ``down_DER`` is one matrix for all."""
+    """E gated feed-forwards. In ``gate_up_EXD``, gate rows precede up rows; ``down_DER`` is one matrix for all."""
 
     def __init__(self, experts: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -53,19 +53,19 @@ class Experts(nn.Module):
         return self.down_DER.shape[2]
 
     def part(self, first: int, last: int) -> Experts:
-        """A module with only the experts ``first`` to ``last`` (excluded), which the weights are copied to."""
+        """A module with copies of the experts ``first`` to ``last`` (excluded)."""
         part = Experts(0, self.gate_up_EXD.shape[2], self.hidden)
         part.gate_up_EXD = nn.Parameter(self.gate_up_EXD.detach()[first:last].clone(), requires_grad=False)
         part.down_DER = nn.Parameter(self.down_DER.detach()[:, first:last].clone(), requires_grad=False)
         return part
 
     def forward(self, x_TD: Tensor, choice_TA: Tensor, weight_TA: Tensor) -> Tensor:
-        """The weighted sum of the chosen experts, (T, D), in the way that is fastest."""
+        """Weighted sum of the chosen experts, (T, D), computed in the fastest way."""
         way = choose_way(choice_TA.numel(), self.count, self.hidden)
         return self.run(way, x_TD, choice_TA, weight_TA)
 
     def run(self, way: Way, x_TD: Tensor, choice_TA: Tensor, weight_TA: Tensor) -> Tensor:
-        """As `forward`, in a given way."""
+        """Like `forward`, in a given way."""
         if way is Way.ALL:
             return self._all(x_TD, choice_TA, weight_TA)
         if way is Way.GATHERED:
@@ -95,7 +95,7 @@ class Experts(nn.Module):
         return torch.zeros_like(x_TD).index_add(0, token_Y, y_YD)
 
     def rows(self, x_YD: Tensor, counts: list[int]) -> Tensor:
-        """Rows sorted by expert, ``counts`` of them for each, through their experts: (Y, D) to (Y, D), unweighted."""
+        """Runs rows sorted by expert, ``counts`` per expert, through their experts: (Y, D) to (Y, D), unweighted."""
         parts = [
             functional.linear(_gated(functional.linear(part_YD, self.gate_up_EXD[expert])), self.down_DER[:, expert])
             for expert, part_YD in enumerate(torch.split(x_YD, counts))

@@ -1,4 +1,4 @@
-"""The one place where a matrix product with weights happens, so that a quantised one can stand in for it.
+"""The only matrix product with weights, so that a quantised layer can replace it.
 
 Suffixes: O outputs, I inputs.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Linear(nn.Module):
-    """A product without bias. The weight starts uninitialised: loaders fill it."""
+    """A product without bias. The weight is uninitialised until it is loaded."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

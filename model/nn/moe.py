@@ -1,4 +1,4 @@
-"""Mixture of experts in the manner of DeepSeekMoE (Dai et al., 2024): one shared expert for all tokens, many narrow
+"""Mixture of experts in the style of DeepSeekMoE (Dai et al., 2024): one shared expert for all tokens, many narrow
 routed ones.
 
 Suffixes: T tokens, D model width, F width of the shared expert, E routed experts, A active per token.
@@ -17,7 +17,7 @@ from model.nn.shape import DecoderConfig
 
 
 class SharedExpert(nn.Module):
-    """The gated feed-forward that every token passes (Shazeer, 2020); gate and up come from one product."""
+    """The gated feed-forward for every token (Shazeer, 2020). One product computes gate and up."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class SharedExpert(nn.Module):
 class Router(nn.Module):
     """Chooses A experts per token by softmax.
 
-    ``bias_E`` counts for the choice only, not for the weights: tuning moves it so that all experts have work (Wang et
-    al., 2024). It is zero in published checkpoints, which were balanced in other ways.
+    ``bias_E`` affects the choice, not the weights: tuning adjusts it so that all experts are used (Wang et al., 2024).
+    It is zero in published checkpoints, which were balanced in other ways.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -43,7 +43,7 @@ class Router(nn.Module):
         self.active, self.normalise = config.active, config.normalise
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor]:
-        """The chosen experts (T, A), int64, and their weights (T, A), in x's dtype. Scores are compared in float32."""
+        """Chosen experts (T, A), int64, and their weights (T, A), in x's dtype. Scores are compared in float32."""
         score_TE = torch.softmax(functional.linear(x_TD, self.weight_ED), -1, dtype=torch.float32)
         choice_TA = (score_TE + self.bias_E).topk(self.active, -1, sorted=False).indices
         weight_TA = score_TE.gather(1, choice_TA)
@@ -63,7 +63,7 @@ class MoE(nn.Module):
         self.dispatcher: Dispatcher = LocalDispatcher()
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(T, D) to (T, D), and which experts each token went through (T, A), None in a dense model."""
+        """(T, D) to (T, D), and the experts that each token was routed to (T, A); None in a dense model."""
         shared_TD = self.shared(x_TD) if self.shared is not None else None
         if self.router is None or self.experts is None:
             assert shared_TD is not None

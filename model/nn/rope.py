@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Rope(nn.Module):
-    """Tables of cosines and signed sines, looked up once per step and applied in every layer."""
+    """Tables of cosines and signed sines, looked up once per step and used in every layer."""
 
     cos_XH: Tensor
     sin_XH: Tensor
@@ -21,7 +21,7 @@ class Rope(nn.Module):
         inverse = theta ** (-torch.arange(half, dtype=torch.float64) / half)
         angle = torch.outer(torch.arange(positions, dtype=torch.float64), inverse)
         self.register_buffer("cos_XH", torch.cat([angle.cos(), angle.cos()], -1).float(), persistent=False)
-        # The rotation's minus sign is kept in the table, so that applying it is a roll and a multiply-add.
+        # The table includes the rotation's minus sign, so that applying it takes a roll and a multiply-add.
         self.register_buffer("sin_XH", torch.cat([-angle.sin(), angle.sin()], -1).float(), persistent=False)
 
     def forward(self, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -32,5 +32,5 @@ class Rope(nn.Module):
 
 
 def rotate(x_TNH: Tensor, cos_T1H: Tensor, sin_T1H: Tensor) -> Tensor:
-    """Turns each head's pairs (i, i + H/2) by the angle of its position."""
+    """Rotates each head's pairs (i, i + H/2) by the angle of its position."""
     return torch.addcmul(x_TNH * cos_T1H, x_TNH.roll(x_TNH.shape[-1] // 2, -1), sin_T1H)

@@ -1,6 +1,6 @@
-"""The numbers that make a decoder what it is.
+"""Shapes of decoders.
 
-Legend of the shape suffixes that every file of model/nn uses (each file repeats the letters it needs):
+Legend of the shape suffixes in model/nn (each file repeats the letters it needs):
 T tokens of the ragged batch, S sequences, D model width, N query heads, K key/value heads, G query heads per key/value
 head, H head width, F feed-forward width, E routed experts, R width of a routed expert, A experts active per token, V
 vocabulary, B blocks of the KV cache, P tokens per block, M blocks per sequence (padded), C context tokens (padded).
@@ -15,10 +15,10 @@ QkNorm = Literal["none", "head", "full"]
 
 
 class Reach(NamedTuple):
-    """How far heads see: the latest ``window`` tokens and the sinks, or everything where that is 0.
+    """How far heads see: the latest ``window`` tokens and the sinks, or everything if ``window`` is 0.
 
-    ``bounded`` tells whether this holds for all heads of the layer, so that the rest can be forgotten: such layers have
-    blocks of their own.
+    ``bounded``: this holds for all heads of the layer, so older tokens can be dropped. Such layers have blocks of their
+    own.
     """
 
     window: int = 0
@@ -34,19 +34,20 @@ class DecoderConfig:
 
     Attributes:
         vocab: V. layers: number of blocks. width: D. heads: N. kv_heads: K. head_width: H.
-        shared_width: F, width of the feed-forward that every token passes; 0 where a family has none.
+        shared_width: F, width of the feed-forward for every token; 0 in families without one.
         experts: E, 0 for a dense model. expert_width: R. active: A.
         normalise: whether the weights of the active experts are scaled to sum to one.
         qk_norm: RMS norm of queries and keys: none, per head (Qwen3), or over all heads together (OLMoE).
-        max_positions: positions for which the rotary table is made.
+        norm_eps: epsilon of the norms. rope_theta: base of the rotary embedding.
+        max_positions: positions in the rotary table.
         tied: whether the output projection is the embedding.
-        windows: for each layer, how many of the latest tokens it sees, the current one included; 0: all of them. Empty:
-            every layer sees all.
-        sinks: the first tokens, which layers with a window see as well (Xiao et al., 2023).
+        windows: for each layer, how many of the latest tokens it sees, including the current one; 0: all. Empty: every
+            layer sees all.
+        sinks: number of first tokens that layers with a window see too (Xiao et al., 2023).
         global_heads: for each layer, the key/value heads that see everything in spite of the layer's window (Xiao et
             al., 2024: few heads retrieve). Empty: none.
-        retrieved: tokens that a head which sees everything reads of a long context when an answer is written, those
-            that match its query best; 0: all. The kernels only: torch reads all.
+        retrieved: tokens of a long context that a head without a window reads while an answer is written: the best
+            matches of its query; 0: all. Only the kernels implement it; torch reads all.
     """
 
     vocab: int
@@ -73,25 +74,27 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         assert self.heads % self.kv_heads == 0, "query heads must be a multiple of key/value heads"
         assert self.head_width % 2 == 0, "rotary embedding needs an even head width"
-        assert 0 <= self.active <= self.experts, "active experts are some of the experts"
+        assert 0 <= self.active <= self.experts, "active must be between 0 and the number of experts"
         assert self.shared_width > 0 or self.experts > 0, "a block needs a feed-forward"
         assert len(self.windows) in (0, self.layers), "one window per layer"
-        assert self.sinks >= 0, "sinks are a number of tokens"
-        assert len(self.global_heads) in (0, self.layers), "global heads are given for every layer"
-        assert all(0 <= head < self.kv_heads for heads in self.global_heads for head in heads), "heads that exist"
+        assert self.sinks >= 0, "sinks must not be negative"
+        assert len(self.global_heads) in (0, self.layers), "one tuple of global heads per layer"
+        assert all(0 <= head < self.kv_heads for heads in self.global_heads for head in heads), (
+            "global heads must be below kv_heads"
+        )
         assert self.retrieved % 64 == 0, "tokens are retrieved in blocks"
-        assert all(window >= 0 for window in self.windows), "a window is a number of tokens, 0 for all"
+        assert all(window >= 0 for window in self.windows), "a window must not be negative"
 
     def window(self, layer: int) -> int:
-        """Latest tokens that this layer sees, 0 for all."""
+        """Number of latest tokens that this layer sees; 0 for all."""
         return self.windows[layer] if self.windows else 0
 
     def globals(self, layer: int) -> tuple[int, ...]:
-        """Key/value heads of a layer with a window that see everything in spite of it."""
+        """Key/value heads of a layer with a window that see everything."""
         return self.global_heads[layer] if self.global_heads and self.window(layer) else ()
 
     def reach(self, layer: int) -> Reach:
-        """How far this layer's heads see, the global ones aside."""
+        """How far this layer's heads see, apart from its global heads."""
         window = self.window(layer)
         return Reach(window, bounded=window > 0 and not self.globals(layer))
 

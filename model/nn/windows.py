@@ -1,4 +1,4 @@
-"""Which layers and heads look through a window, and how far positions go, from what the user configures."""
+"""Applies the configuration to a decoder's shape: layers and heads with a window, and the longest context."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from model.config import ModelConfig
 from model.nn.shape import DecoderConfig
 
 Head = tuple[int, int]
-"""Layer, and key/value head in it."""
+"""Layer, and key/value head in the layer."""
 
-# The heads that "auto" keeps global, by the model's layers, width and vocabulary.
+# Heads that "auto" keeps global, by the model's layers, width and vocabulary.
 MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
-    # SmolLM2-135M: of 90 heads, those left after the ones that needles in essays miss least were put behind a window,
-    # round by round (docs/decisions/0010-windows.md).
+    # SmolLM2-135M, 90 heads: round by round, the heads that needles in essays miss least were given a window; these
+    # remained (docs/decisions/0010-windows.md).
     (30, 576, 49_152): (
         *((2, 1), (3, 0), (3, 2), (4, 0), (6, 1), (7, 0), (7, 1), (7, 2), (8, 0), (8, 2), (14, 1), (15, 2), (16, 0)),
         *((17, 0), (17, 1), (18, 2), (19, 1), (20, 1), (21, 2), (22, 1), (23, 0), (23, 2)),
@@ -24,18 +24,19 @@ MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
 
 
 MOST_STRETCH, STRETCH = 4, 2.0
-"""Times its own context that a model with windows is taken to; how much further than that its base is raised for."""
+"""Longest context of a model with windows, as a multiple of its own; and the multiple of that which its base is raised
+for."""
 
 
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
-    """The shape with the windows, sinks and retrieval of ``config``, and with positions up to its ``max_context``.
+    """The shape with windows, sinks, retrieval and context length of ``config``.
 
-    Without a window positions end where the model's own context does, whatever ``max_context`` says: full attention
-    beyond it would be slow and no better.
+    Without a window, the context ends at the model's own limit, whatever ``max_context`` says: full attention beyond it
+    would be slow and no better.
 
     Raises:
-        ConfigError: when it names layers or heads that the model doesn't have, leaves the choice to measurements that
-            there are none of for this model, or asks for a context of more than `MOST_STRETCH` times the model's own.
+        ConfigError: layers or heads that the model doesn't have; "auto" for a model without measured heads; or a
+            context of more than `MOST_STRETCH` times the model's own.
     """
     window = config.attention_window
     shape = replace(shape, retrieved=config.attention_retrieved)
@@ -54,11 +55,11 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
 
 
 def stretched(shape: DecoderConfig, positions: int) -> DecoderConfig:
-    """The shape with a rotary table for so many positions.
+    """The shape with a rotary table for ``positions`` positions.
 
-    Beyond the model's own context the angles of its slowest pairs would be ones it never saw, and its text falls apart.
-    Raising the base slows those pairs most and the fastest hardly at all ("NTK-aware" scaling), so that neighbours are
-    told apart as before.
+    Beyond the model's own context, the slowest pairs would reach angles that it was not trained on, and its text falls
+    apart. Raising the base slows those pairs most and the fastest hardly at all ("NTK-aware" scaling), so neighbouring
+    tokens stay as distinct as before.
     """
     factor = positions / shape.max_positions
     if factor <= 1:
@@ -79,8 +80,8 @@ def _global_heads(shape: DecoderConfig, config: ModelConfig) -> Collection[Head]
         measured = MEASURED_GLOBAL_HEADS.get((shape.layers, shape.width, shape.vocab))
         if measured is None:
             raise ConfigError(
-                "attention_window needs global_layers or global_heads, what sees everything: "
-                '"auto" knows it for the embedded model only',
+                "attention_window needs global_layers or global_heads (those without a window): "
+                '"auto" works for the embedded model only',
                 param="global_heads",
             )
         return measured
@@ -90,7 +91,7 @@ def _global_heads(shape: DecoderConfig, config: ModelConfig) -> Collection[Head]
     for layer, head in sorted(chosen | {(layer, 0) for layer in named}):
         if layer >= shape.layers or head >= shape.kv_heads:
             raise ConfigError(
-                f"layer {layer}, head {head} is to see everything, but the model has layers 0 to {shape.layers - 1} "
+                f"layer {layer}, head {head} does not exist: the model has layers 0 to {shape.layers - 1} "
                 f"and heads 0 to {shape.kv_heads - 1}",
                 param="global_layers" if layer in named else "global_heads",
             )

@@ -1,4 +1,4 @@
-"""Four-bit weights in groups of 32 inputs, each with a scale and a minimum in float16: the format of GGUF's Q4_1.
+"""Four-bit weights in groups of 32 inputs with a float16 scale and minimum each: GGUF's Q4_1.
 
 Suffixes: T tokens, O outputs, I inputs, G = I / 32 groups.
 """
@@ -29,7 +29,7 @@ class Int4Rows:
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Int4Rows:
-        """Rounds each group between its smallest and its largest weight."""
+        """Quantises each group between its smallest and its largest weight."""
         outputs, inputs = weight_OI.shape
         assert inputs % GROUP == 0, f"inputs must be a multiple of {GROUP}, not {inputs}"
         groups = weight_OI.detach().float().view(outputs, -1, GROUP)
@@ -41,7 +41,7 @@ class Int4Rows:
 
     @classmethod
     def cat(cls, parts: list[Int4Rows]) -> Int4Rows:
-        """The rows of several matrices of the same inputs, one after the other."""
+        """Concatenates the rows of several matrices with the same inputs."""
         return cls(
             torch.cat([part.codes_OI for part in parts]),
             torch.cat([part.scale_OG for part in parts]),
@@ -49,11 +49,11 @@ class Int4Rows:
         )
 
     def rows(self, order_O: Tensor) -> Int4Rows:
-        """These rows, in this order."""
+        """Selects rows in this order."""
         return Int4Rows(self.codes_OI[order_O], self.scale_OG[order_O], self.minimum_OG[order_O])
 
     def padded(self, outputs: int, inputs: int) -> Int4Rows:
-        """With this many more outputs and inputs, all zero."""
+        """Adds outputs and inputs that are zero."""
         assert inputs % GROUP == 0
         groups = (0, inputs // GROUP, 0, outputs)
         return Int4Rows(
@@ -68,7 +68,7 @@ class Int4Rows:
 
     @property
     def nbytes(self) -> int:
-        """With two codes in a byte, as they are packed."""
+        """Size when packed, with two codes per byte."""
         return self.codes_OI.nbytes // 2 + self.scale_OG.nbytes + self.minimum_OG.nbytes
 
     def dequantised(self) -> Tensor:
@@ -85,10 +85,10 @@ def widened(weight_OI: Tensor | Int4Rows) -> Tensor:
 
 
 class Int4Linear(nn.Module):
-    """Stands in for `model.nn.linear.Linear`: (T, I) to (T, O).
+    """Replaces `model.nn.linear.Linear`: (T, I) to (T, O).
 
-    The product itself is model/native's; this one, which widens the weights for each call, is what that one is tested
-    against.
+    A slow reference that dequantises the weights in each call. model/native has the fast product, and is tested against
+    this one.
     """
 
     def __init__(self, rows: Int4Rows) -> None:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Up to this many rows, reading bytes beats the bfloat16 product; beyond, widening the weights first is cheaper.
+# Up to this many rows, the int8 product is faster than bfloat16; beyond, dequantising the weights first is cheaper.
 SMALL_ROWS = 12
-# torch's kernel reads beyond the end of rows whose length is no multiple of this (torch 2.13; it crashes).
+# torch's kernel reads beyond the end of rows whose length isn't a multiple of this (torch 2.13; it crashes).
 INPUTS_MULTIPLE = 16
 
 
 def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 of each row and its scale (O,), never zero: ``weight ~ rows * scale``."""
+    """Symmetric int8 of each row, and its scale (O,), which is never zero: ``weight ~ rows * scale``."""
     largest_O1 = torch.linalg.vector_norm(weight_OI.float(), float("inf"), dim=-1, keepdim=True)
     scale_O1 = largest_O1.clamp_(min=1e-12).div_(127.0)
     return (weight_OI / scale_O1).round_().to(torch.int8), scale_O1.squeeze(-1)
@@ -26,7 +26,7 @@ def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Int8Rows:
-    """A matrix: ``weight = code * scale`` of its row.
+    """A matrix: ``weight = code * scale``, with one scale per row.
 
     Attributes:
         codes_OI: int8. scale_O: float32.
@@ -37,15 +37,15 @@ class Int8Rows:
 
     @classmethod
     def of(cls, weight_OI: Tensor) -> Int8Rows:
-        """Rounds each row symmetrically."""
+        """Quantises each row symmetrically."""
         return cls(*quantise_rows(weight_OI.detach()))
 
     def rows(self, order_O: Tensor) -> Int8Rows:
-        """These rows, in this order."""
+        """Selects rows in this order."""
         return Int8Rows(self.codes_OI[order_O], self.scale_O[order_O])
 
     def padded(self, outputs: int, inputs: int) -> Int8Rows:
-        """With this many more outputs and inputs, all zero."""
+        """Adds outputs and inputs that are zero."""
         return Int8Rows(
             functional.pad(self.codes_OI, (0, inputs, 0, outputs)), functional.pad(self.scale_O, (0, outputs))
         )
@@ -64,19 +64,19 @@ class Int8Rows:
 
 
 def fits(weight_OI: Tensor) -> bool:
-    """Whether the kernel can take these weights."""
+    """Whether torch's kernel can take these weights."""
     return weight_OI.shape[1] % INPUTS_MULTIPLE == 0
 
 
 class Int8Linear(nn.Module):
-    """Stands in for `model.nn.linear.Linear`: (T, I) to (T, O), by torch's kernels in bfloat16.
+    """Replaces `model.nn.linear.Linear`: (T, I) to (T, O), by torch's kernels in bfloat16.
 
     Args:
         rows: the weights; their inputs must `fit`.
 
-    ``wide_OI`` may be set to the bfloat16 weights where those are kept anyhow, as in a tied output projection; without
-    it, the bytes are widened anew for each batch of more than `SMALL_ROWS` rows. Activations that aren't bfloat16 are
-    multiplied with widened weights: that is what model/native is tested against.
+    Set ``wide_OI`` to the bfloat16 weights where they exist anyway, as in a tied output projection. Without it, each
+    batch of more than `SMALL_ROWS` rows dequantises the weights. Activations of other dtypes are multiplied with
+    dequantised weights, as the reference that model/native is tested against.
     """
 
     def __init__(self, rows: Int8Rows) -> None:

@@ -1,4 +1,4 @@
-"""Turns a decoder into another number format, in place."""
+"""Converts a decoder to another number format, in place."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from model.quant.int8 import Int8Linear, Int8Rows, fits
 
 
 def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> Decoder:
-    """Changes the format of a decoder's weights and returns it.
+    """Converts a decoder's weights and returns the decoder.
 
     "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that torch's kernel can take
-    (attention, shared experts, output projection); "int4" does so too, in groups, but for the output projection, whose
-    numbers decide directly, and which stays int8. The embedding, the norms, routers and routed experts are converted to
-    bfloat16, the activations' format of torch's kernels; for `native` ones, which compute in float32, they are left.
+    (attention, shared experts, output projection). "int4" replaces the same layers, in groups, but keeps the output
+    projection in int8, since its values decide tokens directly. Embedding, norms, routers and routed experts become
+    bfloat16, the activations' format of torch's kernels; with ``native``, whose kernels compute in float32, they stay.
     """
     if format in ("int8", "int4"):
-        # Before the conversion, so that weights are rounded once.
+        # Before the conversion, so that weights are rounded only once.
         for parent in list(decoder.modules()):
             for name, child in list(parent.named_children()):
                 if isinstance(child, Linear):
@@ -32,7 +32,7 @@ def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> D
     for parameter in decoder.parameters():  # not buffers: the rotary table stays as it is
         parameter.data = parameter.data.to(wide)
     if isinstance(decoder.head, Int8Linear) and decoder.config.tied:
-        decoder.head.wide_OI = decoder.embedding.detach()  # the same memory, not a copy
+        decoder.head.wide_OI = decoder.embedding.detach()  # shares the memory
     return decoder
 
 
@@ -44,5 +44,5 @@ def _quantised(linear: Linear, format: ResolvedDtype, head: bool) -> nn.Module:
 
 
 def int8_layers(decoder: nn.Module) -> int:
-    """How many products run in int8."""
+    """Number of int8 layers."""
     return sum(isinstance(module, Int8Linear) for module in decoder.modules())

@@ -1,6 +1,6 @@
-"""The autoscaling policy: hold the replicas' mean utilisation at a target, without flapping.
+"""Autoscaling policy: holds the replicas' mean utilisation at a target without flapping.
 
-Serve's controller unpickles this module's function and runs it, so nothing heavy is imported here.
+Serve's controller unpickles and runs this module's function, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 UTILISATION = "utilisation"
-"""Key under which a replica reports its own load, in replicas: 1.0 when all slots (or KV blocks) are
-taken, more when requests wait inside it."""
+"""Key under which a replica reports its load in replicas: 1.0 if all slots (or KV blocks) are
+taken, more if requests wait inside it."""
 
 
 class ScalingContext(Protocol):
@@ -31,17 +31,17 @@ class ScalingContext(Protocol):
 
 @dataclass(frozen=True)
 class HoldUtilisation:
-    """Scales so that ``busy / replicas`` stays at or under ``target``.
+    """Scales so that ``busy / replicas`` stays at or below ``target``.
 
-    ``busy`` is the replicas' own utilisation plus what queues before them, in replicas. A utilisation
-    alone saturates at 1.0 and would grow one replica at a time; the queue says how much is missing.
-    Scaling in waits until the smaller set would stay ``margin`` under the target, so that the load
-    that made a replica necessary does not remove it again.
+    ``busy`` is the replicas' own utilisation plus the queue before them, in replicas. Utilisation alone
+    saturates at 1.0 and would add one replica at a time; the queue shows how many are missing.
+    Scaling in waits until the smaller number would stay ``margin`` below the target, so that the load
+    that required a replica doesn't remove it again.
 
     Args:
         target: utilisation to hold, 0..1.
         margin: hysteresis, subtracted from the target for scaling in.
-        slots: requests that one replica works on at once.
+        slots: requests that a replica processes at once.
     """
 
     target: float = 0.70
@@ -55,7 +55,7 @@ class HoldUtilisation:
             raise ValueError(f"slots must be at least 1, got {self.slots}")
 
     def replicas(self, busy: float, current: int) -> int:
-        """Replicas wanted for a load of ``busy`` replicas when ``current`` are targeted; at least 0."""
+        """Desired replicas for a load of ``busy`` replicas if the present target is ``current``; at least 0."""
         if current == 0:
             return math.ceil(busy / self.target)
         if busy / current > self.target:
@@ -67,7 +67,7 @@ class HoldUtilisation:
 def hold_utilisation(
     context: ScalingContext, target: float = 0.70, margin: float = 0.05, slots: int = 8
 ) -> tuple[int, dict[str, Any]]:
-    """Serve's policy function: replicas wanted, and the state to keep (none)."""
+    """Serve's policy function: returns the desired replicas, and the state to keep (none)."""
     policy = HoldUtilisation(target, margin, slots)
     reported = (context.aggregated_metrics or {}).get(UTILISATION, {})
     busy = sum(reported.values()) + (context.total_queued_requests or 0.0) / policy.slots

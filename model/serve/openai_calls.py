@@ -1,4 +1,4 @@
-"""Reads tool calls out of an answer while it is written."""
+"""Parses tool calls from an answer while it streams."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _HEAD = re.compile(r'[\[}\],\s]*\{"name": ("(?:[^"\\]|\\.)*"), "arguments": ')
 
 
 class CallReader:
-    """Splits an answer that is text or `<tool_call>[...]</tool_call>` into text and call deltas.
+    """Splits an answer, which is text or `<tool_call>[...]</tool_call>`, into text and call deltas.
 
-    A call is announced with its index, id and name; its arguments follow as they come. The grammar
+    The first delta of a call has its index, id and name; its arguments follow as they arrive. The grammar
     guarantees the layout (``model.engine.grammar``).
 
     Args:
-        held: there is a grammar. Without one, what begins like a call and is none comes out as text, at the end.
+        held: there is a grammar. Without one, text that begins like a call but isn't one is returned at the end.
     """
 
     def __init__(self, *, held: bool = True) -> None:
@@ -32,11 +32,11 @@ class CallReader:
 
     @property
     def complete(self) -> bool:
-        """A list of calls has come to its end."""
+        """Whether the list of calls is complete."""
         return self._calls > 0 and self._read == self._head and self._buffer.endswith(CALL_CLOSE)
 
     def push(self, text: str) -> tuple[str, list[ToolCallDelta]]:
-        """Plain text and call deltas that this piece brings; one of both is empty."""
+        """The text or the call deltas in this piece; one of them is empty."""
         self._buffer += text
         plain, deltas = "", list[ToolCallDelta]()
         while True:
@@ -49,7 +49,7 @@ class CallReader:
                 deltas.append(step)
 
     def finish(self) -> str:
-        """Plain text that was held back because a call could have begun with it."""
+        """Text that was held back because it could have begun a call."""
         if self._read == self._head and not self._held and not self._calls:
             self._buffer = CALL_OPEN + self._buffer
         elif self._read != self._undecided:
@@ -57,7 +57,7 @@ class CallReader:
         text, self._buffer = self._buffer, ""
         return text
 
-    # Each of these takes what it can from the buffer; None: more is needed.
+    # Each of these consumes what it can from the buffer; None: needs more.
 
     def _undecided(self) -> str | ToolCallDelta | None:
         if self._buffer.startswith(CALL_OPEN):

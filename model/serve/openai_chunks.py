@@ -1,4 +1,4 @@
-"""From the engine's outputs to OpenAI's chunks."""
+"""Converts the engine's outputs to OpenAI's chunks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from model.serve.openai_calls import CallReader
 
 
 class ChunkWriter:
-    """Writes one answer.
+    """Writes the chunks of one answer.
 
     Args:
         completion_id, model: repeated in every chunk.
-        vocabulary: gives the text of tokens in log-probabilities.
+        vocabulary: text of the tokens in log-probabilities.
         calls: whether the answer may be tool calls.
-        held: whether a grammar sees to their layout.
-        logprobs: whether they were asked for.
+        held: whether a grammar guarantees their layout.
+        logprobs: whether to include log-probabilities.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ChunkWriter:
         self._role: Literal["assistant"] | None = "assistant"
 
     def write(self, output: EngineOutput) -> list[ChatChunk]:
-        """The chunks of one output, none if it has nothing to tell yet."""
+        """The chunks of an output; none if it contains nothing to send yet."""
         text, calls = output.text, list[ToolCallDelta]()
         if self._calls is not None:
             text, calls = self._calls.push(output.text)
@@ -92,7 +92,7 @@ class ChunkWriter:
 
     def _token(self, token: int, logprob: float) -> dict[str, object]:
         piece = self._vocabulary.piece(token)
-        # JSON has no infinity; OpenAI writes -9999 for what can't happen.
+        # JSON has no infinity; OpenAI uses -9999 for impossible tokens.
         return {"token": piece.decode(errors="replace"), "logprob": max(logprob, -9999.0), "bytes": list(piece)}
 
 
@@ -106,7 +106,7 @@ def _usage(summary: Summary) -> Usage:
 
 
 def _extension(summary: Summary, confidence: float | None, interrupted: bool) -> ResponseExtension:
-    """``confidence``: of a text a token's, however long it is; calls are right as a whole or not at all."""
+    """``confidence`` of a text is per token, whatever its length; that of calls is for all of them together."""
     return ResponseExtension(
         confidence=confidence,
         mean_entropy=summary.mean_entropy,

@@ -1,4 +1,4 @@
-"""From an OpenAI request to what the engine serves."""
+"""Converts an OpenAI request to an engine request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.engine.request import EngineRequest, SamplingParams
 from model.engine.vocabulary import Vocabulary
 
 DEFAULT_MAX_TOKENS = 512
-"""Of an answer whose request sets no limit; the context may end it sooner."""
+"""Default limit of an answer; the context may end it sooner."""
 
 
 def engine_request(
@@ -23,28 +23,28 @@ def engine_request(
     limit: int,
     grammar_of: Callable[[ChatRequest], str | None] = grammar_for,
 ) -> EngineRequest:
-    """Checks a request, renders its prompt and compiles its grammar. Takes milliseconds.
+    """Validates a request, renders its prompt and compiles its grammar. Takes milliseconds.
 
     Args:
-        request: as it came.
+        request: the client's request.
         request_id: unique in the engine.
-        model: the name that is served.
-        vocabulary: of the model.
+        model: name of the served model.
+        vocabulary: the model's vocabulary.
         limit: tokens of the context.
-        grammar_of: what a request's schemas ask for; `model.engine.compiler` bounds the time that takes.
+        grammar_of: returns the grammar of a request; `model.engine.compiler` limits its time.
 
     Raises:
-        NotFound: another model's name.
+        NotFound: the name of another model.
         InvalidRequest: anything else that the client has to change, by field (with its subclasses
             ContextTooLong and UnsupportedContent).
     """
     if request.model != model:
         raise NotFound(f"model {request.model!r} is not served here; known: {model}", param="model")
     if any(not stop for stop in request.stop):
-        raise InvalidRequest("stop: an empty text can't end an answer", param="stop")
+        raise InvalidRequest("stop must not contain an empty text", param="stop")
     grammar = grammar_of(request)
     if grammar is not None:
-        vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it ready
+        vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it in the cache
     extension = request.flightloop
     return EngineRequest(
         id=request_id,

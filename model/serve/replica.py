@@ -1,4 +1,4 @@
-"""The deployment that serves the model: one engine a replica, on its own or over several shards."""
+"""Serve deployment of the model: one engine per replica, in one process or over several shards."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from observability.system import SystemSampler
 
 REPORT_INTERVAL_S = 2.0
 SHARD_CPUS = 0.25
-"""Logical CPUs of a replica or a shard: they count places, and all of them must fit a machine of two cores."""
+"""Logical CPUs of a replica or a shard. They only count places; all must fit on a machine with two cores."""
 
 
 class ModelReplica:
     """A Serve deployment class.
 
     Args:
-        config: the model, its format, slots, shards.
-        make_stop: makes the emergency stop's reader in this process.
-        make_sink: makes what takes this process's figures, every few seconds.
-        shard_cpus: logical CPUs of one shard's bundle in the replica's placement group.
-        set_up_logs: says where this process's logs go.
+        config: the model, its format, slots and shards.
+        make_stop: creates the reader of the emergency stop in this process.
+        make_sink: creates the sink of this process's metrics.
+        shard_cpus: logical CPUs of a shard's bundle in the replica's placement group.
+        set_up_logs: configures this process's logs.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ModelReplica:
         self._reporter = Reporter(self._metrics, make_sink(), REPORT_INTERVAL_S, self._sample).start()
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """The answer's chunks: what has come while the last one was on its way crosses the process border at once."""
+        """The answer's chunks. Those that are ready while one is being sent go to the other process together."""
         async for chunk in self._server.stream(request):
             yield chunk
 
@@ -70,15 +70,16 @@ class ModelReplica:
         return self._server.models()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """This replica's load in replicas; above 1.0 when requests wait inside it."""
+        """This replica's load in replicas; above 1.0 if requests wait inside it."""
         return {UTILISATION: self._utilisation()}
 
     def check_health(self) -> None:
-        """Raises what makes Serve replace this replica: a lost shard at once, a failed engine after three looks."""
+        """Raises if Serve should replace this replica: at once for a lost shard, after three checks for a failed
+        engine."""
         if self._shards is not None:
             self._shards.check()
         if not self._server.health():
-            raise InternalError("the engine has stopped; the replica restarts")
+            raise InternalError("the engine has stopped; the replica will restart")
 
     def _utilisation(self) -> float:
         load = self._server.load()
@@ -89,7 +90,7 @@ class ModelReplica:
         self._metrics.set(SYSTEM_REPLICA_UTILISATION_RATIO, self._utilisation(), deployment=self._deployment)
 
     def __del__(self) -> None:
-        # Serve calls this when it retires the replica. The constructor may have failed half way.
+        # Serve calls this when it retires the replica, even if the constructor failed.
         for part in ("_server", "_reporter"):
             if hasattr(self, part):
                 getattr(self, part).close()

@@ -1,4 +1,4 @@
-"""The model as a chat service inside one process: a thread steps the engine, asyncio serves the streams."""
+"""The model as a chat service in one process: a thread steps the engine, asyncio serves the streams."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
 GATHERED = 8
-"""Tokens that leave as one chunk whatever the interval: what is on its way cannot be held back by a stop any more."""
+"""Maximum number of tokens per chunk, whatever the interval: an emergency stop can't take back a chunk."""
 MOST_PATIENCE = 4.0
-"""How many times as many tokens, and as long, may gather where many answers are under way at the same time: the engine
-makes no more tokens then, and each chunk costs the processes behind it as much as several tokens cost the engine."""
+"""Factor by which chunks may grow, in tokens and time, while many answers stream at once. They delay no tokens of the
+engine, but each chunk costs the processes behind it as much as several tokens cost the engine."""
 
 
 @dataclass(eq=False)
 class _Stream:
-    """One request's way back to its reader, who lives on an event loop."""
+    """Connects a request to its reader on an event loop."""
 
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
     interval_s: float
-    patience: Callable[[], float] = lambda: 1.0  # how many times as long, and as many tokens, may gather
+    patience: Callable[[], float] = lambda: 1.0  # factor on the chunk's tokens and time
     _came: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
-    _waits: bool = False  # the reader, for whatever comes next
+    _waits: bool = False  # the reader waits for the next output
     _ended: bool = False
-    _sent: int = 0  # tokens; each of the two is written by one thread only
+    _sent: int = 0  # tokens; only one thread writes each of the two counters
     _read: int = 0
 
     async def next(self) -> EngineOutput:
-        """What has come since the last time, as one output. It waits for enough tokens, the interval's end or the last
-        output, but not for the first one.
+        """Merges the outputs since the last call into one. It waits for enough tokens, the end of the interval or the
+        last output; the first output returns at once.
 
-        Raises what ended the stream instead.
+        Raises the error that ended the stream.
         """
-        # More than once: what wakes up may be about tokens that have been read since.
+        # In a loop, since a wake-up may be for tokens that were read already.
         while not self._full and (rest := self._due - self.loop.time()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._wake.wait()
                     self._wake.clear()
-        self._waits = True  # from here on, whoever sends wakes us; what came before is seen below
+        self._waits = True  # from here on, a sender wakes us; earlier output is checked below
         while not self._came:
             await self._wake.wait()
             self._wake.clear()
@@ -79,22 +79,22 @@ class _Stream:
             event = self._came[0]
             if isinstance(event, FlightloopError):
                 if outputs:
-                    break  # it is raised the next time
+                    break  # raised by the next call
                 raise event
             outputs.append(event)
             self._read += len(event.tokens)
             self._came.popleft()
-        # After an emergency stop nothing goes out any more, not even what was decoded before it.
+        # After an emergency stop, nothing is sent any more, not even what was decoded before it.
         return outputs[-1] if outputs[-1].interrupted else joined(outputs)
 
     def send(self, event: EngineOutput | FlightloopError) -> None:
-        """From the engine's thread. Waking the loop for each token would cost it more than the token."""
+        """Called by the engine's thread. Waking the loop for each token would cost the loop more than the token."""
         if isinstance(event, EngineOutput):
             self._sent += len(event.tokens)
         self._ended = isinstance(event, FlightloopError) or event.last
         self._came.append(event)
         if self._waits or self._full:
-            with suppress(RuntimeError):  # the reader's loop is closed: nobody listens any more
+            with suppress(RuntimeError):  # the reader's loop is closed, so nobody listens
                 self.loop.call_soon_threadsafe(self._wake.set)
 
 
@@ -102,13 +102,13 @@ class ChatServer:
     """Serves one model under one name.
 
     Args:
-        engine: stepped by this server's thread and by nobody else.
-        loaded: the model behind it.
-        name: what requests call the model.
-        call_confidence: how sure of its calls the model has to be (`model.serve.unsure`), 0..1; 0: they are all made.
-        interval_s: most seconds in which tokens of an answer gather into one chunk, if it is the only one; of several
-            answers they gather for longer, since each chunk costs the processes behind this one about as much as a
-            token costs the engine. 0: a chunk a token, or more where the reader is busy.
+        engine: stepped by this server's thread only.
+        loaded: the model.
+        name: the model's name in requests.
+        call_confidence: minimum confidence of calls (`model.serve.unsure`), 0..1; 0: all calls are made.
+        interval_s: maximum time to collect tokens for a chunk while a single answer streams. With several answers it is
+            longer, since a chunk costs the processes behind this one about as much as a token costs the engine. 0: one
+            token per chunk, or more if the reader is busy.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ChatServer:
         self._call_confidence = call_confidence
         self._interval_s = interval_s
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._lock = Lock()  # guards the two below
+        self._lock = Lock()  # guards the two attributes below
         self._streams: dict[str, _Stream] = {}
         self._closed: FlightloopError | None = ModelUnavailable("the model server has not started")
         self._load = engine.load()
@@ -132,19 +132,19 @@ class ChatServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread after the current step; open streams get ModelUnavailable."""
-        self._shut(ModelUnavailable("the model server shuts down"))
+        """Ends the thread after the current step. Open streams get ModelUnavailable."""
+        self._shut(ModelUnavailable("the model server is shutting down"))
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join()
         self._compiler.close()
 
     def health(self) -> bool:
-        """Whether the engine's thread is at work. Once False, it stays so."""
+        """Whether the engine's thread runs. Once False, it stays False."""
         return self._closed is None and self._thread.is_alive()
 
     def load(self) -> EngineLoad:
-        """How busy the engine was after its last step, with what arrived since."""
+        """Load of the engine after its last step, including requests that arrived since."""
         load = self._load
         return EngineLoad(
             load.slots, load.running, load.waiting + self._inbox.qsize(), load.kv_used_ratio,
@@ -163,13 +163,13 @@ class ChatServer:
         ]
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        """The answer as chunks; the last one has the finish reason, usage and flightloop's extension.
+        """The answer as chunks. The last one has the finish reason, usage and flightloop's extension.
 
         Closing the iterator cancels the request between two tokens.
 
         Raises:
             NotFound, InvalidRequest, UnsupportedContent, ContextTooLong: the client has to change something.
-            Overloaded, Interrupted, ModelUnavailable: not now.
+            Overloaded, Interrupted, ModelUnavailable: the client may retry later.
             InternalError: the engine failed.
         """
         if self._call_confidence and may_choose(request):
@@ -227,7 +227,7 @@ class ChatServer:
         for stream in streams.values():
             stream.send(reason)
 
-    # What follows runs in the engine's thread.
+    # The methods below run in the engine's thread.
 
     def _serve(self) -> None:
         try:
@@ -241,7 +241,7 @@ class ChatServer:
             self._shut(InternalError(f"the engine failed: {type(error).__name__}: {error}"))
 
     def _work_inbox(self) -> bool:
-        """Does what was asked for since the last step, and waits while there is nothing else to do."""
+        """Handles the requests since the last step, and waits while there is nothing to do."""
         wait = not self._engine.has_work
         with suppress(Empty):
             while True:

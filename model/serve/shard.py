@@ -1,8 +1,8 @@
-"""A model whose routed experts are split over several actors of one replica.
+"""A model whose routed experts are split over several actors of a replica.
 
-Every shard runs attention, routing and the shared expert alike and keeps its own share of the routed
-experts; within a layer the shards talk through ``torch.distributed`` (gloo), so one control call a
-step is all that goes through Ray.
+Every shard computes attention, routing and the shared expert itself and keeps its own share of the
+routed experts. Within a layer the shards communicate by ``torch.distributed`` (gloo), so a step takes
+only one control call through Ray.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from model.nn.dispatch import AllToAllDispatcher
 from model.weights.load import load_model
 
 COLLECTIVE_TIMEOUT = timedelta(seconds=60)
-"""How long a shard waits for another one inside a layer before it gives up."""
+"""How long a shard waits for another one within a layer before it fails."""
 
 
 class Shard:
-    """The body of one shard's actor."""
+    """Body of a shard's actor."""
 
     def __init__(self, config: ModelConfig, rank: int) -> None:
         self._config, self._rank = config, rank
         self._runner: LocalRunner | None = None
 
     def endpoint(self) -> str:
-        """A free address on this node for the shards to meet at; asked of rank 0 alone."""
+        """A free address on this node where the shards meet. Only called on rank 0."""
         with socket.socket() as probe:
             probe.bind((ray.util.get_node_ip_address(), 0))
             host, port = probe.getsockname()
         return f"tcp://{host}:{port}"
 
     def join(self, endpoint: str) -> None:
-        """Meets the other shards and loads this one's part of the model."""
+        """Joins the other shards and loads this shard's part of the model."""
         config = self._config
         torch.set_num_threads(resolve_threads(config.threads, os.cpu_count() or 1, processes=config.shards))
         dist.init_process_group(
@@ -67,7 +67,7 @@ class Shard:
         )
 
     def run(self, batch: StepBatch) -> Any:
-        """Runs a step; rank 0 returns the logits as an array (N, V), the others nothing."""
+        """Runs a step. Rank 0 returns the logits as an array (N, V), the others None."""
         assert self._runner is not None, "join first"
         logits = self._runner.run(batch)
         return logits.numpy() if self._rank == 0 else None
@@ -88,9 +88,9 @@ class ShardedRunner:
 
     @classmethod
     def start(cls, config: ModelConfig, group: PlacementGroup, cpus: float) -> ShardedRunner:
-        """Starts ``config.shards`` actors in the bundles 1.. of a placement group and joins them.
+        """Starts ``config.shards`` actors in the bundles from 1 on of a placement group and joins them.
 
-        A shard is not restarted alone (its KV cache would be gone): the replica is, as a whole.
+        A shard is never restarted alone, since its KV cache would be lost: the whole replica restarts.
         """
         actor = ray.remote(max_restarts=0, num_cpus=cpus)(Shard)
         shards = [
@@ -109,9 +109,9 @@ class ShardedRunner:
         return torch.from_numpy(logits.copy())
 
     def expert_tokens(self) -> Sequence[int]:
-        # Routing is computed alike on all shards, so one knows all counts.
+        # All shards compute the same routing, so each of them knows all counts.
         return ray.get(self.shards[0].expert_tokens.remote())  # type: ignore[no-any-return]
 
     def check(self) -> None:
-        """Raises RayActorError when a shard is lost."""
+        """Raises RayActorError if a shard is lost."""
         ray.get([shard.ping.remote() for shard in self.shards])

@@ -1,4 +1,4 @@
-"""Calls that the model is not sure of are not made: it answers in words instead."""
+"""Replaces calls of low confidence: the model answers in words instead."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from flightloop.errors import Overloaded
 
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatChunk, None]]
 LEAST_TOKENS = 32
-"""With less room than this for words, calls stand however unsure they are."""
+"""With less room than this for words, calls are made whatever their confidence."""
 AGAIN_S = 0.1
-"""Until a full queue is asked again for an answer that has begun."""
+"""Interval in seconds at which a full queue is retried for an answer that has begun."""
 
 
 def may_choose(request: ChatRequest) -> bool:
-    """Whether the request leaves to the model whether to call."""
+    """Whether the request leaves it to the model whether to call."""
     return bool(request.tools) and request.tool_choice in (None, "auto")
 
 
 async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
-    """An answer whose calls are at least so likely, by the model's own figures; with less it is asked for words.
+    """An answer whose calls have at least this probability; otherwise the model is asked for words.
 
-    Words come while they are written, calls at their end; calls behind words stand. Tokens of calls that are not made
-    count in the usage, which is told before the words come.
+    Words stream as they are written; calls come at their end. Calls after words are always made. Tokens of calls that
+    are not made count in the usage, which precedes the words.
 
     Args:
         ask: streams an answer.
-        request: one for which ``may_choose`` holds.
-        least: probability of all tokens of the calls together that were the model's choice, 0..1.
+        request: a request that fulfils ``may_choose``.
+        least: minimum probability of the calls, 0..1: the product over those of their tokens that were the model's
+            choice.
     """
     began = time.monotonic()
     held: list[ChatChunk] = []
@@ -57,19 +58,19 @@ async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[C
 
 
 async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-    """An answer to somebody who was admitted before: where the queue is full by now, it waits."""
+    """An answer for a request that was admitted before. If the queue is full now, it waits."""
     while True:
         try:
             async with aclosing(ask(request)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
-        except Overloaded:  # which is said before anything else
+        except Overloaded:  # raised before any output
             await asyncio.sleep(AGAIN_S)
 
 
 def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
-    """What to ask instead; None: what is held stands."""
+    """The request for words instead; None: the held calls are made."""
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:
         return None
@@ -85,12 +86,12 @@ def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> Chat
 
 
 def _continued(chunk: ChatChunk, withheld: ChatChunk, took: float) -> ChatChunk:
-    """A chunk of the second answer as one of the first's stream.
+    """A chunk of the second answer as part of the first answer's stream.
 
     Args:
         chunk: of the second answer.
-        withheld: the first answer's last one.
-        took: seconds, the first answer.
+        withheld: last chunk of the first answer.
+        took: duration of the first answer in seconds.
     """
     spent, doubt = withheld.usage, withheld.flightloop
     assert spent is not None

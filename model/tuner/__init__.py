@@ -1,1 +1,1 @@
-"""Tuning: what the routed experts learn from conversations."""
+"""Tuning: trains the routed experts on conversations."""

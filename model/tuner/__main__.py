@@ -41,23 +41,23 @@ DEVICE: Device = "auto"
 def fit(
     train: Annotated[Path, typer.Argument(help='Conversations, JSONL: {"messages": [...], "tools": [...]}.')],
     task: Annotated[Task, typer.Option(help='With preference, a row has a "chosen" and a "rejected" message.')] = TASK,
-    out: Annotated[Path, typer.Option(help="Folder of the experts, the history and the checkpoint.")] = Path("tuned"),
-    evaluation: Annotated[Path | None, typer.Option(help="Conversations that are only measured.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the experts, the history and the checkpoint.")] = Path("tuned"),
+    evaluation: Annotated[Path | None, typer.Option(help="Held-out conversations: measured, not trained on.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = DEFAULTS.epochs,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = DEFAULTS.learning_rate,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = DEFAULTS.batch_tokens,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens per step.")] = DEFAULTS.batch_tokens,
     longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
-    bad_rows: Annotated[BadRows, typer.Option(help="What to do with rows that can't be learned from.")] = "refuse",
+    bad_rows: Annotated[BadRows, typer.Option(help="What to do with unusable rows.")] = "refuse",
     model: Annotated[str, typer.Option(help='"embedded", or the path of a checkpoint.')] = EMBEDDED,
-    experts: Annotated[Path, typer.Option(help="Trained experts to begin with, of the embedded model.")] = SHIPPED,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Begin with experts that do nothing yet.")] = False,
-    trained: Annotated[Trained, typer.Option(help="What learns; dense models have no experts.")] = TRAINED,
-    rank: Annotated[int, typer.Option(min=1, help="Of low-rank changes (lora).")] = 16,
-    device: Annotated[Device, typer.Option(help="auto: a CUDA device where there is one.")] = DEVICE,
-    recompute: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order.")] = DEFAULTS.seed,
+    experts: Annotated[Path, typer.Option(help="Trained experts of the embedded model to start from.")] = SHIPPED,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Start from untrained experts.")] = False,
+    trained: Annotated[Trained, typer.Option(help="What to train; dense models have no experts.")] = TRAINED,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the low-rank changes (lora).")] = 16,
+    device: Annotated[Device, typer.Option(help="auto: a CUDA device if there is one.")] = DEVICE,
+    recompute: Annotated[bool, typer.Option(help="Recompute activations: less memory, a third more time.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order.")] = DEFAULTS.seed,
 ) -> None:
-    """Learns the assistant's messages. An interrupted call goes on when it is made again."""
+    """Trains on the assistant's messages. After an interruption, the same command continues."""
     console = Console()
     recipe = replace(
         DEFAULTS,
@@ -84,7 +84,7 @@ def fit(
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"interrupted; the same command goes on from the last checkpoint in {out}")
+        sys.exit(f"interrupted; run the same command to continue from the last checkpoint in {out}")
     for file in made:
         console.print(str(file), soft_wrap=True, highlight=False)
     tried = " ".join(f"FLIGHTLOOP_MODEL_{file.stem.upper()}={file}" for file in made)
@@ -95,12 +95,12 @@ def fit(
 
 @app.command()
 def curves(
-    folders: Annotated[list[Path], typer.Argument(help="Of tunings: what fit was given as --out.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of tunings: the --out of fit.")],
     out: Annotated[
-        Path | None, typer.Option(help="The picture, SVG; otherwise curves.svg: of one tuning in its folder.")
+        Path | None, typer.Option(help="SVG file; default: curves.svg, for a single tuning in its folder.")
     ] = None,
 ) -> None:
-    """Draws how losses fell, of several tunings in one picture."""
+    """Draws the losses of several tunings in one picture."""
     path = out or (folders[0] / PICTURE if len(folders) == 1 else Path(PICTURE))
     try:
         path.write_text(draw(read_curves(folders)), encoding="utf-8")
@@ -111,14 +111,14 @@ def curves(
 
 @app.command()
 def compose(
-    out: Annotated[Path, typer.Argument(help="File that the conversations are written to, JSONL.")],
+    out: Annotated[Path, typer.Argument(help="Output file of the conversations, JSONL.")],
     rows: Annotated[int, typer.Option(min=1)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     families: Annotated[Path, typer.Option(help="Folder of the tool families.")] = FOLDER,
-    held_out: Annotated[list[str] | None, typer.Option(help="A domain to leave out; may be repeated.")] = None,
-    only_held_out: Annotated[bool, typer.Option(help="Compose of the domains held out instead, to evaluate.")] = False,
+    held_out: Annotated[list[str] | None, typer.Option(help="A domain to leave out; repeatable.")] = None,
+    only_held_out: Annotated[bool, typer.Option(help="Use only the held-out domains, for evaluation.")] = False,
 ) -> None:
-    """Writes conversations with tools that are composed from families of them."""
+    """Composes conversations with tools from tool families."""
     try:
         domains = choose(read_all(families), held_out or (), only=only_held_out)
         with out.open("w", encoding="utf-8") as file:

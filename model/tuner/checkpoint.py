@@ -1,4 +1,4 @@
-"""Where a tuning stands, on disk: an interrupted one goes on from there and ends as if nothing had happened."""
+"""Checkpoints of a tuning: an interrupted one continues from there with the same result."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from flightloop.errors import ConfigError
 
 @dataclass(frozen=True)
 class Place:
-    """How far a tuning has come.
+    """Position of a tuning.
 
     Attributes:
-        recipe: a digest of what it learns from and how; another recipe can't go on from here.
-        epoch, batch: the next batch to learn from.
-        steps, tokens: done so far.
+        recipe: digest of the data and settings; a checkpoint of another recipe can't be continued.
+        epoch, batch: the next batch.
+        steps, tokens: completed so far.
     """
 
     recipe: str
@@ -33,13 +33,13 @@ class Place:
 
 
 def save(path: Path, place: Place, trained: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
-    """Writes a checkpoint; the one before stays whole until this one is.
+    """Writes a checkpoint atomically.
 
     Args:
-        path: of the file.
-        place: how far it is.
-        trained: what is trained, by name, in the order of the optimiser's parameters.
-        optimiser: whose state tensors go with them.
+        path: the file.
+        place: position of the tuning.
+        trained: trained tensors by name, in the order of the optimiser's parameters.
+        optimiser: its state tensors are saved too.
     """
     tensors = {f"weight.{name}": value.detach().contiguous() for name, value in trained.items()}
     for name, parameter in trained.items():
@@ -54,10 +54,10 @@ def save(path: Path, place: Place, trained: dict[str, Tensor], optimiser: torch.
 
 
 def load(path: Path, recipe: str, trained: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> Place:
-    """Puts a checkpoint's tensors where they belong; where there is none, the beginning.
+    """Restores a checkpoint and returns its position; the start if there is no checkpoint.
 
     Raises:
-        ConfigError: the file is broken, or of another recipe.
+        ConfigError: the file is broken, or belongs to another recipe.
     """
     if not path.exists():
         return Place(recipe)
@@ -67,11 +67,11 @@ def load(path: Path, recipe: str, trained: dict[str, Tensor], optimiser: torch.o
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"the checkpoint {path} can't be read ({error}); remove it to begin anew", param="out"
+            f"the checkpoint {path} can't be read ({error}); remove it to start over", param="out"
         ) from error
     if place.recipe != recipe:
         raise ConfigError(
-            f"{path} is of a tuning with other data or settings; name another folder, or remove it to begin anew",
+            f"{path} belongs to a tuning with other data or settings; use another folder, or remove it to start over",
             param="out",
         )
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How sure of its calls a model has to be: what it gains and loses by not making the others."""
+"""Chooses the least confidence for calls: weighs prevented wrong calls against prevented right ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LEAST = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 
 @dataclass(frozen=True)
 class Level:
-    """What comes of it when only calls of a confidence of ``least`` or more are made. Shares in 0..1.
+    """Outcome of making only calls with a confidence of at least ``least``. Shares in 0..1.
 
     Attributes:
-        right: of the questions that calls are due for, those with the right ones.
-        quiet: of those that none is due for, those without.
-        precision: of the answers with calls, those with the right ones.
+        right: of the questions that need calls, the share with the right calls.
+        quiet: of the questions that need no call, the share without calls.
+        precision: of the answers with calls, the share with the right calls.
     """
 
     least: float
@@ -27,12 +27,12 @@ class Level:
 
     @property
     def score(self) -> float:
-        """Which level is best: both kinds of questions count alike, however many there are of each."""
+        """Quality of the level. Both kinds of questions have the same weight, whatever their numbers."""
         return (self.right + self.quiet) / 2
 
 
 def levels(answered: Sequence[Answered], least: Sequence[float] = LEAST) -> list[Level]:
-    """One for each of ``least``. An answer whose confidence isn't known is as sure as can be."""
+    """A level for each of ``least``. An answer of unknown confidence counts as fully confident."""
     return [_level(answered, each) for each in least]
 
 

@@ -1,4 +1,4 @@
-"""How the loss of tunings fell, as an SVG that is readable on light and dark pages alike."""
+"""Plots the losses of tunings as an SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PICTURE = "curves.svg"
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 178, 62, 56
 SMOOTH, LEAST = 0.02, 11
-"""Share of a tuning's steps that a point of the bold line is the mean of, and how many at least."""
+"""Window of the running mean: share of a tuning's steps, and the least number of steps."""
 BINS = 250
-"""Parts that the picture is wide; of the steps in each it has the lowest and the highest loss."""
+"""Columns of the picture; in each, the faint line spans the lowest and the highest loss of its steps."""
 LABEL_GAP = 34
-"""Least distance of two labels of two lines each."""
+"""Minimum distance of two labels of two lines each."""
 NAME = 22
-"""Letters of a name that there is room for."""
+"""Longest name, in characters."""
 
 _COLOURS = ("#4F6BED", "#12A594", "#E5A000", "#D6409F", "#7C66DC", "#E5484D", "#7C8496")
 _TITLE = "Tuning: loss by tokens learned from"
@@ -43,17 +43,17 @@ _STYLE = """
 """
 
 Point = tuple[float, float]
-"""Tokens learned from so far, and a loss in nats."""
+"""Tokens trained on so far, and a loss in nats."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of one tuning.
+    """Losses of one tuning.
 
     Attributes:
-        name: to tell it from others.
-        steps: of each step.
-        held_out: of the held-out conversations, where they were measured.
+        name: label.
+        steps: a point per step.
+        held_out: points of the held-out conversations.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Curve:
     held_out: tuple[Point, ...] = ()
 
     def smoothed(self) -> list[Point]:
-        """The running mean around each step, of fewer steps at both ends."""
+        """Running mean around each step, over fewer steps at both ends."""
         sums = [0.0, *accumulate(loss for _, loss in self.steps)]
         half = max(LEAST, round(SMOOTH * len(self.steps))) // 2
         spans = [(max(0, place - half), min(len(self.steps), place + half + 1)) for place in range(len(self.steps))]
@@ -71,7 +71,7 @@ class Curve:
 
 @dataclass
 class Picture:
-    """Keeps the picture beside a tuning's history up to date: after each epoch, and every so many seconds."""
+    """Keeps the picture beside a tuning's history up to date: after each epoch, and every ``every_s`` seconds."""
 
     folder: Path
     every_s: float
@@ -82,7 +82,7 @@ class Picture:
         self._drawn = self.clock()
 
     def told(self, progress: Progress) -> None:
-        """Of a step that the history has."""
+        """Called after each step, when it is in the history."""
         ended = progress.evaluation is not None or progress.step == progress.steps
         if ended or self.clock() - self._drawn >= self.every_s:
             (self.folder / PICTURE).write_text(draw(read([self.folder])), encoding="utf-8")
@@ -90,7 +90,7 @@ class Picture:
 
 
 def read(folders: Sequence[Path]) -> list[Curve]:
-    """The histories in the folders of tunings, which go by the folders' names where these differ.
+    """Reads the histories in the folders of tunings. Their names are the parts in which the folders' paths differ.
 
     Raises:
         ConfigError: a folder has no history, or a broken one.
@@ -108,14 +108,14 @@ def _read(path: Path, name: str) -> Curve:
         held_out = [(step["tokens"], step["evaluation"]) for step in steps if step.get("evaluation") is not None]
         curve = Curve(name, points, tuple((float(tokens), float(loss)) for tokens, loss in held_out))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"cannot read the history {path}: {error}; name the folder of a tuning") from error
+        raise ConfigError(f"cannot read the history {path}: {error}; give the folder of a tuning") from error
     if not points:
-        raise ConfigError(f"{path} has no step yet")
+        raise ConfigError(f"{path} has no steps yet")
     return curve
 
 
 def draw(curves: Sequence[Curve]) -> str:
-    """The chart.
+    """Draws the chart.
 
     Args:
         curves: at least one, each with at least one step.
@@ -137,12 +137,12 @@ def draw(curves: Sequence[Curve]) -> str:
 
 
 FLAT = 1e-3
-"""Nats: losses that differ by less make a straight line."""
+"""Nats: losses that differ by less are drawn as a straight line."""
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Of the tokens and losses that the picture has room for, with the distance of the lines of its grid."""
+    """Ranges of tokens and losses in the picture, and the distances of its grid lines."""
 
     tokens: float
     low: float
@@ -152,7 +152,7 @@ class _Frame:
 
     @classmethod
     def around(cls, curves: Sequence[Curve]) -> _Frame:
-        """Holds all means and held-out losses; of the single steps, one in fifty may lie above, and one below."""
+        """Includes all means and held-out losses; one in fifty of the single steps may lie above, and one below."""
         losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
         losses += [loss for curve in curves for loss in _usual(curve.steps)]
         tokens = max(curve.steps[-1][0] for curve in curves)
@@ -175,7 +175,7 @@ def _usual(steps: Sequence[Point]) -> tuple[float, float]:
 
 
 def _unit(span: float) -> float:
-    """A round number that goes into a span five to ten times or so."""
+    """A round number that fits about five to ten times into a span."""
     power = 10.0 ** math.floor(math.log10(span))
     return next(step * power for step in (0.1, 0.2, 0.25, 0.5, 1.0) if span <= 8 * step * power or step == 1.0)
 
@@ -232,7 +232,7 @@ def _bold(frame: _Frame, curve: Curve, colour: str) -> list[str]:
 
 
 def _labels(frame: _Frame, coloured: Sequence[tuple[Curve, str]]) -> Iterator[str]:
-    """At the height of the lines' ends, apart from each other: each run's name, and what it came to."""
+    """Labels at the lines' ends, kept apart from each other: name and final loss of each tuning."""
     wanted = sorted(
         ((frame.y(curve.smoothed()[-1][1]), place) for place, (curve, _) in enumerate(coloured)), reverse=True
     )

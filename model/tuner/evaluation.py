@@ -1,4 +1,4 @@
-"""What a model makes of answers that others wrote: how likely each is, and whether it would have said the same.
+"""Scores given answers by a model: their probability, and whether the model would give the same ones.
 
 Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A answers of a batch.
 """
@@ -29,12 +29,12 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A conversation that was not learned from.
+    """A held-out conversation.
 
     Attributes:
-        number: of its row among those that are measured, from 0.
+        number: its index among the rows, from 0.
         example: its tokens.
-        kinds: what each of its answers is, in their order (`model.tuner.data.overview.KINDS`).
+        kinds: kind of each of its answers, in order (`model.tuner.data.overview.KINDS`).
     """
 
     number: int
@@ -47,14 +47,14 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer, token by token after what was really said before.
+    """A scored answer, given the actual conversation before each token.
 
     Attributes:
-        row: the number of its conversation.
-        kind: what it is.
-        tokens: how many it has, with the one that ends it.
-        loss: summed over these, in nats.
-        exact: whether each of them is the most probable one: the answer that greedy decoding gives.
+        row: number of its conversation.
+        kind: its kind.
+        tokens: its number of tokens, including the end token.
+        loss: sum over its tokens, in nats.
+        exact: whether each token is the most probable one, as in greedy decoding.
     """
 
     row: int
@@ -65,15 +65,15 @@ class Scored:
 
 
 def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[list[HeldOut], list[Bad]]:
-    """Conversations to measure on, and the rows that are none.
+    """Reads conversations to score, and the invalid rows.
 
     Args:
-        path: of a JSONL file as `model.tuner.examples.read` takes.
-        tokenizer: of the model.
-        longest: most tokens of a row.
+        path: a JSONL file in the format of `model.tuner.examples.read`.
+        tokenizer: the model's tokenizer.
+        longest: maximum number of tokens of a row.
 
     Raises:
-        ConfigError: the file can't be read, or has no good row.
+        ConfigError: the file can't be read, or has no valid row.
     """
     found: list[HeldOut] = []
     bad: list[Bad] = []
@@ -87,7 +87,7 @@ def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[lis
         except (ValueError, InvalidRequest) as error:
             bad.append(Bad(place, str(error).splitlines()[0]))
     if not found:
-        raise ConfigError(f"{path} has no row to measure on", param="evaluation")
+        raise ConfigError(f"{path} has no valid row", param="evaluation")
     return found, bad
 
 
@@ -98,12 +98,12 @@ def _learned_kinds(row: Row) -> tuple[str, ...]:
 
 @torch.no_grad()
 def score(decoder: Decoder, rows: Sequence[HeldOut], told: Callable[[int], None] = lambda done: None) -> list[Scored]:
-    """Every answer of every row, in their order; the same rows are computed in the same batches for every model.
+    """Scores every answer of every row, in order. Every model computes the same rows in the same batches.
 
     Args:
-        decoder: run in its own format.
-        rows: what to score.
-        told: hears how many rows are done.
+        decoder: the model, in its own format.
+        rows: rows to score.
+        told: called with the number of finished rows.
     """
     found: list[Scored] = []
     done = 0
@@ -134,7 +134,7 @@ def _scored(decoder: Decoder, batch: Sequence[HeldOut]) -> list[Scored]:
 
 
 def _predicting(batch: Sequence[HeldOut]) -> tuple[list[int], list[int], list[tuple[int, str]]]:
-    """Rows of the flat batch whose next token is learned, the answer of each, and each answer's row and kind."""
+    """Rows of the flat batch that predict a learned token, the answer of each, and each answer's row and kind."""
     rows: list[int] = []
     answers: list[int] = []
     owners: list[tuple[int, str]] = []
@@ -149,12 +149,12 @@ def _predicting(batch: Sequence[HeldOut]) -> tuple[list[int], list[int], list[tu
                 rows.append(start + place - 1)
                 answers.append(len(owners) - 1)
             before = learned
-        assert next(kinds, None) is None, "a kind for each answer"
+        assert next(kinds, None) is None, "one kind per answer"
         start += len(row)
     return rows, answers, owners
 
 
 def _losses(decoder: Decoder, hidden_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each token, its loss and whether another one is more probable."""
+    """Loss of each token, and whether another token is more probable."""
     logits_NV = decoder.logits(hidden_ND)
     return functional.cross_entropy(logits_NV, target_N, reduction="none"), logits_NV.argmax(-1) != target_N

@@ -1,4 +1,4 @@
-"""Conversations as what is learned from: their tokens, and which of these the assistant has to say."""
+"""Converts conversations to training examples: tokens, and which of them the assistant has to say."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from model.prompt import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
 
 BadRows = Literal["refuse", "skip"]
 SHOWN = 5
-"""Bad rows that an error names."""
+"""Maximum number of bad rows in an error message."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One conversation.
+    """A conversation.
 
     Attributes:
         tokens: its token ids.
-        learned: for each, whether it is part of an answer: the text of the assistant's turns and the token that ends
-            each of them.
+        learned: for each token, whether it is trained on: text of the assistant's turns, and the token that ends each
+            of them.
     """
 
     tokens: tuple[int, ...]
@@ -40,25 +40,25 @@ class Example:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to the same conversation, of which the first is the better one. Only the answers are learned."""
+    """Two answers to the same conversation, the better one first. Only the answers are trained on."""
 
     chosen: Example
     rejected: Example
 
     def __len__(self) -> int:
-        """Tokens that are computed: those of both answers, and of what stands before them once."""
+        """Tokens to compute: those of both answers, and their common prefix once."""
         return len(self.chosen) + len(self.rejected) - common(self.chosen, self.rejected)
 
 
 def common(first: Example, other: Example) -> int:
-    """Tokens that ``other`` begins like ``first`` with. One of its own is left, at least."""
+    """Length of the common prefix of ``first`` and ``other``. At least one token of ``other`` is left."""
     pairs = zip(first.tokens, other.tokens[:-1], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that can't be learned from: its line, counted from 1, and why."""
+    """An unusable row: its line, counted from 1, and why."""
 
     line: int
     reason: str
@@ -72,26 +72,26 @@ Learned = TypeVar("Learned", Example, Pair)
 
 @dataclass(frozen=True)
 class Reading(Generic[Learned]):
-    """What a file holds."""
+    """Content of a file: examples, and bad rows."""
 
     items: tuple[Learned, ...]
     bad: tuple[BadRow, ...]
 
 
 def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
-    """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, as OpenAI's fine-tuning files have it.
+    """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, the format of OpenAI's fine-tuning files.
 
-    The assistant's messages are learned, all but those with ``"weight": 0``. A row may also have ``tool_choice``, which
-    holds for its last message, the answer, and ``response_format``.
+    All assistant messages are trained on except those with ``"weight": 0``. A row may also have ``tool_choice``, which
+    applies to its last message, the answer, and ``response_format``.
 
     Args:
-        path: of the file.
-        tokenizer: of the model.
-        longest: most tokens of a row.
-        bad_rows: whether a bad row is an error or left out.
+        path: the file.
+        tokenizer: the model's tokenizer.
+        longest: maximum number of tokens of a row.
+        bad_rows: whether a bad row is an error or skipped.
 
     Raises:
-        ConfigError: the file can't be read, has a bad row that is not to be skipped, or no good one.
+        ConfigError: the file can't be read, has bad rows that are not to be skipped, or has no usable row.
     """
     return _read(path, lambda row: example_of(row, tokenizer, longest), bad_rows)
 
@@ -99,7 +99,7 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
 def read_pairs(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
     """Reads a JSONL file of ``{"messages": [...], "chosen": message, "rejected": message, "tools": [...]}``.
 
-    Arguments and errors as for `read`; ``longest`` holds for each of the two answers with the conversation before it.
+    Arguments and errors are those of `read`. ``longest`` applies to each answer together with the conversation before.
     """
     return _read(path, lambda row: pair_of(row, tokenizer, longest), bad_rows)
 
@@ -119,25 +119,25 @@ def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Read
         except (ValueError, InvalidRequest) as error:
             bad.append(BadRow(line, _reason(error)))
     if bad and bad_rows == "refuse":
-        shown = "; ".join(map(str, bad[:SHOWN])) + ("; and so on" if len(bad) > SHOWN else "")
+        shown = "; ".join(map(str, bad[:SHOWN])) + ("; and others" if len(bad) > SHOWN else "")
         rows = f"{len(bad)} bad row{'s' * (len(bad) > 1)}"
-        raise ConfigError(f"{path} has {rows}: {shown}. Mend them, or have bad rows skipped", param="data")
+        raise ConfigError(f"{path} has {rows}: {shown}. Fix them, or use --bad-rows skip", param="data")
     if not items:
-        raise ConfigError(f"{path} has no row to learn from", param="data")
+        raise ConfigError(f"{path} has no usable row", param="data")
     return Reading(tuple(items), tuple(bad))
 
 
 def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
-    """One row as two conversations that differ in their last message.
+    """A row as two conversations that differ in their last message.
 
     Raises:
-        ValueError: the row has no two different answers, or one of them can't be learned.
+        ValueError: the row has no two different answers, or one of them is unusable.
         InvalidRequest: a message that the model can't take.
     """
     fields = row if isinstance(row, dict) else {}
     answers = [answer for key in ("chosen", "rejected") if isinstance(answer := fields.get(key), dict)]
     if len(answers) < 2 or not isinstance(row.get("messages"), list):
-        raise ValueError('a row is an object with "messages", a "chosen" and a "rejected" message')
+        raise ValueError('a row must be an object with "messages", a "chosen" and a "rejected" message')
     if answers[0] == answers[1]:
         raise ValueError("chosen and rejected are the same")
     before = [{**message, "weight": 0} if isinstance(message, dict) else message for message in row["messages"]]
@@ -149,33 +149,34 @@ def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
 
 
 def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
-    """One row as tokens, laid out as `model.prompt.encode` lays out the prompt that the answer will follow.
+    """A row as tokens, in the layout of the prompts of `model.prompt.encode`.
 
     Raises:
-        ValueError: the row is not a conversation, is too long, or nothing in it is to be learned.
+        ValueError: the row is not a conversation, is too long, or has no answer to train on.
         InvalidRequest: a message that the model can't take.
     """
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
-        raise ValueError('a row is an object with a list of "messages"')
+        raise ValueError('a row must be an object with a list of "messages"')
     weights = [message.pop("weight", 1) if isinstance(message, dict) else 1 for message in row["messages"]]
     fields = {key: row[key] for key in ("tools", "tool_choice", "response_format") if row.get(key) is not None}
     request = ChatRequest(model="", messages=row["messages"], **fields)
     pairs = zip(request.messages, weights, strict=True)
     wanted = [message.role == "assistant" and bool(weight) for message, weight in pairs]
     if not any(wanted):
-        raise ValueError("no message of the assistant is to be learned")
+        raise ValueError("no assistant message to train on")
     tokens = _tokens(_turns(request, wanted), tokenizer)
     example = Example(tuple(token for token, _ in tokens), tuple(learned for _, learned in tokens))
     if len(example) > longest:
-        raise ValueError(f"{len(example)} tokens, at most {longest} fit")
+        raise ValueError(f"{len(example)} tokens exceed the limit of {longest}")
     return example
 
 
 def _turns(request: ChatRequest, wanted: Sequence[bool]) -> list[tuple[str, str, bool]]:
-    """Role, text and whether it is learned, of each turn; a call that is forced stands before the last one."""
+    """Role and text of each turn, and whether it is trained on. The instruction for a forced call precedes the last
+    turn."""
     whole = turns_of(request.model_copy(update={"tool_choice": None}))
     before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
-    added = len(whole) - len(request.messages)  # a system turn, where the row has none
+    added = len(whole) - len(request.messages)  # a system turn, if the row has none
     learned = [False] * added + list(wanted[:-1])
     learned += [False] * (len(before) - len(learned))
     return [(*turn, each) for turn, each in zip([*before, whole[-1]], [*learned, wanted[-1]], strict=True)]
@@ -185,7 +186,7 @@ def _tokens(turns: Iterable[tuple[str, str, bool]], tokenizer: TextEncoder) -> l
     opened, closed, newline = tokenizer.special[TURN_OPEN], tokenizer.special[TURN_CLOSE], tokenizer.encode("\n")
     tokens: list[tuple[int, bool]] = []
     for role, text, learned in turns:
-        # An answer is generated behind a prompt that ends here, so that no token spans the border.
+        # When an answer is generated, its prompt ends here, so no token may span the border.
         given = PLAN_OPEN if learned and text.startswith(PLAN_OPEN) else ""
         split = len(given) if learned else len(text)
         tokens.append((opened, False))
@@ -203,5 +204,5 @@ def _reason(error: Exception) -> str:
 
 
 def total(items: Iterable[Sized]) -> int:
-    """Tokens of all."""
+    """Number of tokens of all items."""
     return sum(map(len, items))

@@ -1,4 +1,4 @@
-"""Low-rank changes that are learned beside frozen matrices (LoRA, Hu et al., 2022).
+"""Low-rank changes that are trained beside frozen matrices (LoRA, Hu et al., 2022).
 
 Suffixes: T tokens, O outputs, I inputs, R rank.
 """
@@ -16,7 +16,7 @@ from model.weights.lora import lora_state
 
 
 class LowRank(Linear):
-    """A frozen product and the change to it, which is nothing at first."""
+    """A frozen product plus a low-rank change, which is zero at first."""
 
     def __init__(self, base: Linear, rank: int, source: torch.Generator) -> None:
         outputs, inputs = base.weight_OI.shape
@@ -31,10 +31,10 @@ class LowRank(Linear):
 
 
 def add_lora(decoder: Decoder, rank: int) -> dict[str, Tensor]:
-    """Puts changes beside the matrices of attention and of the feed-forward that all tokens pass, the same every time.
+    """Adds changes to the matrices of attention and of the feed-forward for all tokens. Deterministic.
 
     Returns:
-        What is to be trained, by its name in the decoder's state.
+        Trainable tensors, by name in the decoder's state.
     """
     source = torch.Generator().manual_seed(0)
     for block in decoder.blocks:
@@ -48,5 +48,5 @@ def add_lora(decoder: Decoder, rank: int) -> dict[str, Tensor]:
 
 
 def _beside(base: nn.Module, rank: int, source: torch.Generator) -> LowRank:
-    assert isinstance(base, Linear), "only matrices that are not quantised can be tuned"
+    assert isinstance(base, Linear), "quantised matrices cannot be tuned"
     return LowRank(base, rank, source).to(base.weight_OI.device)

@@ -1,7 +1,7 @@
-"""What the model gets wrong: it answers conversations whose right answers are known, and each wrong one makes a pair.
+"""Finds the model's mistakes: it answers conversations with known answers, and each wrong answer makes a pair.
 
-Such pairs are learned from as preferences: the answers to unlearn are the model's own. How likely calls were that were
-wrong, and such that were right, says how sure of them the model has to be (`model.tuner.confidence`).
+The pairs are for preference training: the answers to unlearn are the model's own. The probabilities of right and wrong
+calls show which confidence to require (`model.tuner.confidence`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from model.tuner.data.row import Call, Row
 
 ANSWER_TOKENS = 256
 UNEVEN = 2
-"""How many times as many pairs may teach to call as teach not to, or the other way round."""
+"""Largest ratio between the pairs that teach to call and those that teach not to."""
 
 
 class Model(Protocol):
-    """What answers; `model.serve.server.ChatServer`, for one."""
+    """A model that answers, such as `model.serve.server.ChatServer`."""
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]: ...
 
 
 @dataclass(frozen=True)
 class Answered:
-    """``asked``: the row up to the question. ``confidence``: of the answer, None where the model doesn't tell."""
+    """``asked``: the row up to the question. ``confidence`` of the answer; None if the model doesn't report it."""
 
     asked: Row
-    right: dict[str, Any]
-    given: dict[str, Any]
+    right: dict[str, Any]  # the right answer
+    given: dict[str, Any]  # the model's answer
     confidence: float | None
 
     @property
@@ -52,28 +52,27 @@ class Answered:
 
     @property
     def pair(self) -> Row:
-        """For `model.tuner.examples.read_pairs`."""
+        """A row for `model.tuner.examples.read_pairs`."""
         return {**self.asked, "chosen": self.right, "rejected": self.given}
 
 
 async def answers(
     model: Model, name: str, rows: Sequence[Row], at_once: int = 32, temperature: float = 0.0, seed: int = 0
 ) -> AsyncIterator[Answered | None]:
-    """Puts one question of each row to the model.
+    """Asks the model one question of each row.
 
-    Right is an answer with the same calls, in any order, or without calls where there are none; what it says besides is
-    not judged.
+    An answer is right if it has the same calls, in any order, or no calls if there are none. Its text is not judged.
 
     Args:
-        model: answers with tools as a served model does, held by the grammar.
-        name: what requests call it.
-        rows: as for `model.tuner.examples.read`.
-        at_once: questions that are asked beside each other.
+        model: answers with tools as a served model does, constrained by the grammar.
+        name: the model's name in requests.
+        rows: in the format of `model.tuner.examples.read`.
+        at_once: questions that are asked at a time.
         temperature: of the answers.
-        seed: which of a conversation's answers is asked for.
+        seed: chooses one of a conversation's answers.
 
     Yields:
-        For each row, in any order; None where there was no whole answer.
+        A result per row, in any order; None if the answer was incomplete.
     """
     places, source = asyncio.Semaphore(at_once), random.Random(seed)
     numbers = [source.choice(_learned(row["messages"])) for row in rows]
@@ -92,9 +91,9 @@ async def answers(
 
 
 def evened(pairs: Sequence[Row]) -> list[Row]:
-    """Without some of those that teach the same of whether to call: the commoner mistake would become the other one.
+    """Balances pairs that teach to call and pairs that teach not to.
 
-    A model that calls too often, and is shown little else, learns not to call at all.
+    A model that calls too often and is shown little else learns not to call at all.
     """
     kinds = [(bool(_calls(pair["chosen"])), bool(_calls(pair["rejected"]))) for pair in pairs]
     most = UNEVEN * max(1, min(kinds.count((True, False)), kinds.count((False, True))))
@@ -130,7 +129,7 @@ async def _answered(model: Model, name: str, row: Row, number: int, temperature:
 
 
 def _learned(messages: Sequence[dict[str, Any]]) -> list[int]:
-    """The learned answers; a plan is asked for in another way than the rest."""
+    """Indices of the answers to train on, without plans, which are requested differently."""
     return [
         number
         for number, message in enumerate(messages)

@@ -1,4 +1,4 @@
-"""What is minimised: the cross-entropy of the answers' tokens.
+"""Training loss: the cross-entropy of the answers' tokens.
 
 Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A active experts,
 B conversations of a batch, L layers, E experts.
@@ -26,12 +26,12 @@ SCORED = 256
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one batch.
+    """Loss of a batch.
 
     Attributes:
-        loss: summed over what is counted, in nats; with a gradient where one was asked for.
+        loss: sum over what is counted, in nats, with a gradient if requested.
         count: learned tokens, or pairs of answers.
-        chosen_LE: how many tokens chose each expert in each layer.
+        chosen_LE: tokens routed to each expert in each layer.
     """
 
     loss: Tensor
@@ -41,12 +41,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Losses:
-    """Of the learned tokens of one batch.
+    """Losses of the learned tokens of a batch.
 
     Attributes:
-        loss_N: of each, in nats.
-        conversation_N: which of the batch it belongs to.
-        chosen_LE: how many tokens chose each expert in each layer.
+        loss_N: loss of each token, in nats.
+        conversation_N: index of its conversation in the batch.
+        chosen_LE: tokens routed to each expert in each layer.
     """
 
     loss_N: Tensor
@@ -54,7 +54,7 @@ class Losses:
     chosen_LE: Tensor
 
     def by_conversation(self, count: int) -> Tensor:
-        """The sum of each conversation's losses, (B,)."""
+        """Sum of each conversation's losses, (B,)."""
         return torch.zeros(count).index_add(0, self.conversation_N, self.loss_N)
 
 
@@ -62,23 +62,23 @@ Item = TypeVar("Item", bound=Sized)
 
 
 class Objective(Protocol[Item]):
-    """What a tuning minimises.
+    """Objective of a tuning.
 
     Attributes:
-        items: what is learned from; their length is in tokens.
+        items: training items; their length is in tokens.
     """
 
     @property
     def items(self) -> Sequence[Item]: ...
 
     def measure(self, batch: Sequence[Item]) -> Measured:
-        """The loss of some of the items, with its gradient."""
+        """The loss of some items, with its gradient."""
         ...
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """Answers as they stand in the examples, which are in groups that begin alike."""
+    """Trains on the answers of examples, which are grouped by common prefix."""
 
     decoder: Decoder
     items: Sequence[Group]
@@ -90,7 +90,7 @@ class Supervised:
 
 
 def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Measured:
-    """The supervised loss of a batch; arguments as for `losses`."""
+    """Supervised loss of a batch; arguments as for `losses`."""
     found = losses(decoder, batch, recompute=recompute)
     return Measured(found.loss_N.sum(), len(found.loss_N), found.chosen_LE)
 
@@ -101,7 +101,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     Args:
         decoder: a mixture or a dense model.
         batch: conversations, each of which sees only itself.
-        recompute: whether each layer is computed again for its gradients instead of being remembered.
+        recompute: recompute each layer for its gradients instead of storing activations.
     """
     laid = lay(batch)
     tokens_T = torch.tensor(laid.tokens)
@@ -110,7 +110,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     x_TD = functional.embedding(tokens_T, decoder.embedding)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
     chosen: list[Tensor] = []
-    # As `Decoder.forward`, which remembers every layer and counts for the metrics.
+    # Like `Decoder.forward`, which stores every layer and counts for the metrics.
     for block in decoder.blocks:
         if recompute:
             x_TD, choice_TA = checkpoint(block, x_TD, rope, NoCache(), layout, use_reentrant=False)

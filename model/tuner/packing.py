@@ -1,4 +1,4 @@
-"""Which conversations are learned from together: whole ones, side by side, without padding."""
+"""Packs whole conversations into batches, side by side, without padding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item", bound=Sized)
 
 
 def batches(items: Sequence[Item], tokens: int, seed: int) -> list[tuple[Item, ...]]:
-    """All items in a random order that ``seed`` decides, in batches of up to ``tokens`` tokens.
+    """All items in random order by ``seed``, in batches of up to ``tokens`` tokens.
 
     A longer item is a batch of its own.
     """

@@ -1,7 +1,7 @@
-"""Learning which of two answers is the better one: direct preference optimisation (Rafailov et al., 2023).
+"""Preference training: direct preference optimisation (Rafailov et al., 2023).
 
-The better answer's own likelihood is held up by a share of its supervised loss (Pang et al., 2024): otherwise both
-answers may become unlikely together.
+A share of the better answer's supervised loss keeps its probability high (Pang et al., 2024); otherwise both answers
+may become unlikely.
 
 Suffixes: P pairs of a batch, B = 2P conversations.
 """
@@ -29,7 +29,7 @@ REFERENCE = "reference.safetensors"
 
 @dataclass(frozen=True)
 class Judged:
-    """A pair, and how much likelier the model found its better answer before the tuning, in nats."""
+    """A pair, and the log-probability ratio of its answers before the tuning, in nats."""
 
     pair: Pair
     before: float
@@ -39,16 +39,16 @@ class Judged:
 
 
 def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> list[Judged]:
-    """Scores pairs with the model as it is, or reads the scores that an interrupted tuning has left.
+    """Scores pairs with the untrained model, or reads the scores of an interrupted tuning.
 
     Args:
-        decoder: before the tuning.
-        pairs: to score.
-        tokens: of a batch.
-        file: that the scores go to, and come from.
+        decoder: the model before the tuning.
+        pairs: pairs to score.
+        tokens: tokens per batch.
+        file: file of the scores.
 
     Raises:
-        ConfigError: the file is broken or of other pairs.
+        ConfigError: the file is broken or belongs to other pairs.
     """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,20 +56,20 @@ def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> l
     try:
         before = load_file(file)["before_P"].tolist()
     except (OSError, SafetensorError, KeyError) as error:
-        raise ConfigError(f"{file} can't be read ({error}); remove the folder to begin anew", param="out") from error
+        raise ConfigError(f"{file} can't be read ({error}); remove the folder to start over", param="out") from error
     if len(before) != len(pairs):
-        raise ConfigError(f"{file} is of {len(before)} pairs, not of {len(pairs)}; name another folder", param="out")
+        raise ConfigError(f"{file} has {len(before)} pairs instead of {len(pairs)}; use another folder", param="out")
     return [Judged(pair, each) for pair, each in zip(pairs, before, strict=True)]
 
 
 @dataclass(frozen=True)
 class Preference:
-    """The better answer of each pair.
+    """Trains on the better answer of each pair.
 
     Attributes:
         decoder: a mixture.
-        items: pairs with their scores of before.
-        sharpness: beta, how soon a pair counts as learned.
+        items: pairs with their scores before the tuning.
+        sharpness: beta; how soon a pair counts as learned.
         anchor: share of the better answer's supervised loss, per token.
         recompute: as for `model.tuner.objective.losses`.
     """
@@ -81,7 +81,7 @@ class Preference:
     recompute: bool = False
 
     def measure(self, batch: Sequence[Judged]) -> Measured:
-        """The loss summed over the pairs, and how many they are."""
+        """Sum of the loss over the pairs, and their number."""
         found = losses(self.decoder, _flat([each.pair for each in batch]), recompute=self.recompute)
         before_P = torch.tensor([each.before for each in batch])
         loss_P = -functional.logsigmoid(self.sharpness * (_ahead(found, len(batch)) - before_P))
@@ -115,6 +115,6 @@ def _flat(pairs: Sequence[Pair]) -> Batch:
 
 
 def _ahead(found: Losses, pairs: int) -> Tensor:
-    """How much likelier each pair's better answer is, (P,)."""
+    """Log-probability ratio of each pair's answers, (P,)."""
     loss_B = found.by_conversation(2 * pairs)
     return loss_B[1::2] - loss_B[0::2]

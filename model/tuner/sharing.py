@@ -1,8 +1,8 @@
-"""Conversations that begin alike: what they have in common is computed once for all of them.
+"""Shares computation between conversations with a common prefix.
 
-An agent's instructions and tools stand before each of its conversations and are most of their tokens. A token's
-activations follow from those before it alone, so a common beginning has the same ones in each conversation, and its
-gradient is the sum of theirs: losses and gradients are those of the conversations side by side.
+An agent's instructions and tools precede each of its conversations and make up most of their tokens. Activations of a
+token depend only on earlier tokens, so a common prefix has the same ones in each conversation, and its gradient is the
+sum of theirs. Losses and gradients equal those of separate conversations.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from model.tuner.examples import Example, common
 
 ALIKE = 64
-"""Tokens that conversations of one group have in common at least."""
+"""Shortest common prefix of the conversations of a group, in tokens."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Conversations that are learned from together. Its length is the tokens that are computed."""
+    """Conversations that are trained on together. Its length is the number of tokens to compute."""
 
     examples: tuple[Example, ...]
     tokens: int
@@ -30,7 +30,7 @@ class Group:
 
 
 def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
-    """All examples, those that begin alike in groups of up to ``tokens`` tokens, drawn by ``seed``."""
+    """Groups examples with a common prefix, up to ``tokens`` tokens per group, in random order by ``seed``."""
     alike: dict[tuple[int, ...], list[Example]] = defaultdict(list)
     for example in examples:
         alike[example.tokens[:ALIKE]].append(example)
@@ -52,12 +52,12 @@ def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
 
 @dataclass(frozen=True)
 class Laid:
-    """A batch as it is computed.
+    """Layout of a batch.
 
     Attributes:
-        tokens: of all conversations, what some have in common once.
-        rows: of each conversation, where its tokens stand there.
-        lengths: tokens that each conversation brings; the others stand with one before it.
+        tokens: tokens of all conversations, with common ones only once.
+        rows: for each conversation, the rows of its tokens.
+        lengths: tokens that each conversation adds; its others belong to an earlier one.
     """
 
     tokens: tuple[int, ...]
@@ -66,12 +66,12 @@ class Laid:
 
     @property
     def begun(self) -> list[tuple[int, ...]]:
-        """Rows of each conversation that another one brings."""
+        """For each conversation, the rows that belong to another one."""
         return [rows[: len(rows) - length] for rows, length in zip(self.rows, self.lengths, strict=True)]
 
 
 def lay(batch: Sequence[Example]) -> Laid:
-    """Lays conversations side by side; one begins with rows of the first of its kind, or of the one before it."""
+    """Lays out conversations. Each begins with rows of the first in its group, or of the one before it."""
     tokens: list[int] = []
     rows: list[tuple[int, ...]] = []
     lengths: list[int] = []

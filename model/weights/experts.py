@@ -1,4 +1,4 @@
-"""Trained routed experts and routers as a safetensors file of their own, beside the base model that they belong to."""
+"""Trained routed experts and routers in a safetensors file, beside the base model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def expert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
-    """Reads routers and experts, by their names in the decoder's state.
+    """Reads routers and experts, by name in the decoder's state.
 
     Raises:
-        ConfigError: when the file is missing, broken, or made for another shape of model.
+        ConfigError: the file is missing, broken, or made for another shape of model.
     """
     try:
         state: dict[str, Tensor] = load_file(path)
@@ -47,7 +47,7 @@ def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[0]
         raise ConfigError(
             f"{path} does not fit {config.layers} layers of {E} experts of width {R}: {wrong} is {found.get(wrong)}, "
-            f"needed is {expected.get(wrong)}",
+            f"but should be {expected.get(wrong)}",
             param="experts",
         )
     return state

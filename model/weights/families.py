@@ -1,7 +1,7 @@
 """Published checkpoints in Hugging Face's layout: a local folder with config.json, *.safetensors and tokenizer.json.
 
-Known families: dense `llama`; mixtures of experts `mixtral`, `olmoe` and `qwen3_moe`. What a checkpoint asks for and
-this decoder doesn't have (biases, sliding windows, scaled rotary embedding) is refused by name rather than ignored.
+Known families: dense `llama`; mixtures of experts `mixtral`, `olmoe` and `qwen3_moe`. Checkpoints with features that
+this decoder lacks (biases, sliding windows, scaled rotary embedding) are rejected rather than loaded incorrectly.
 Suffixes: E experts, X gate and up rows, D model width, R expert width.
 """
 
@@ -33,13 +33,14 @@ Fetch = Callable[[str], Tensor]
 
 @dataclass(frozen=True)
 class Family:
-    """How one family names things.
+    """Naming of a family.
 
     Attributes:
         moe: name of the block's mixture of experts, None for a dense family.
         gate, up, down: names of an expert's (or the feed-forward's) projections.
-        experts, expert_width: keys of config.json, the first that is there counts.
+        experts, expert_width: keys of config.json; of several, the first present one counts.
         normalise: whether router weights sum to one; None: config.json says it.
+        qk_norm: norm of queries and keys.
     """
 
     moe: str | None = None
@@ -59,7 +60,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_moe": Family("mlp", expert_width="moe_intermediate_size", qk_norm="head"),
 }
 
-# Settings that change the computation, and the values that mean "not used".
+# Settings that change the computation, and their values for "not used".
 _UNUSED: Mapping[str, tuple[Any, ...]] = {
     "attention_bias": (None, False),
     "mlp_bias": (None, False),
@@ -75,7 +76,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     """Loads a checkpoint folder.
 
     Raises:
-        ConfigError: when a file is missing or broken, or the checkpoint is of a kind that isn't known here.
+        ConfigError: a file is missing or broken, or the family is unknown.
     """
     settings = _json(folder / "config.json")
     family, shape = folder_shape(settings)
@@ -90,14 +91,14 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
 
 
 def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
-    """The family and the decoder's shape that a config.json describes.
+    """Family and decoder shape of a config.json.
 
     Raises:
-        ConfigError: naming what isn't known.
+        ConfigError: names what is unknown.
     """
     kind = str(settings.get("model_type"))
     if kind not in FAMILIES:
-        raise ConfigError(f"model_type {kind} is not known; known are {', '.join(FAMILIES)}", param="model")
+        raise ConfigError(f"unknown model_type {kind}; known: {', '.join(FAMILIES)}", param="model")
     _refuse_unknown(settings)
     family = FAMILIES[kind]
     width, heads = settings["hidden_size"], settings["num_attention_heads"]
@@ -124,7 +125,7 @@ def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
 
 
 def _rope(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Newer files keep it in a mapping of its own, older ones at the top.
+    # Newer files have it in a mapping, older ones at the top level.
     return settings.get("rope_parameters") or settings
 
 
@@ -139,7 +140,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
 
 
 def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The checkpoint's tensors by their names in the decoder's state. ``fetch`` reads one tensor by its own name."""
+    """The checkpoint's tensors by their names in the decoder's state. ``fetch`` reads a tensor by its own name."""
 
     def get(name: str) -> Tensor:
         return fetch(f"{name}.weight").to(dtype)
@@ -197,5 +198,5 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}", param="model") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} must hold an object", param="model")
+        raise ConfigError(f"{path} must contain an object", param="model")
     return value

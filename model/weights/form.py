@@ -1,4 +1,4 @@
-"""In which number format a model is loaded, and what runs it."""
+"""Chooses a model's number format, and whether the kernels or torch run it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.weights.assemble import processor_features
 
 @dataclass(frozen=True)
 class Form:
-    """``dtype`` of the weights; ``kernels``: whether model/native runs them, or else torch."""
+    """``dtype`` of the weights; ``kernels``: whether model/native runs them; else torch does."""
 
     dtype: ResolvedDtype
     kernels: bool
@@ -26,23 +26,23 @@ FLOAT32 = Form("float32", kernels=False)
 def form_for(
     dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, block_size: int = TOKENS, exact_int4: bool = False
 ) -> Form:
-    """The form that a configured ``dtype`` means for a model here.
+    """The form for a configured ``dtype`` on this machine.
 
-    "auto" is the fastest that loses next to nothing: by the kernels int4 where the file is in four bits already
-    (``exact_int4``), else int8; without them as `model.config.resolve_dtype` says.
+    "auto" picks the fastest form with next to no loss: with the kernels, int4 if the file is in four bits already
+    (``exact_int4``), else int8; without them, see `model.config.resolve_dtype`.
 
     Raises:
-        ConfigError: int4 is asked for where the kernels can't run the model.
+        ConfigError: int4 is configured, but the kernels can't run the model.
     """
     reason = obstacle(shape)
     if shards > 1:
         reason = "its experts are split over shards"
     elif block_size % TOKENS:
-        reason = f"block_size {block_size} is no multiple of {TOKENS}"
+        reason = f"block_size {block_size} is not a multiple of {TOKENS}"
     if dtype in ("float32", "bfloat16"):
         return Form(resolve_dtype(dtype, ()), kernels=False)
     if reason is None:
         return Form("int4" if dtype == "int4" or (dtype == "auto" and exact_int4) else "int8", kernels=True)
     if dtype == "int4":
-        raise ConfigError(f"dtype int4 can't be had: {reason}; int8 can", param="dtype")
+        raise ConfigError(f"dtype int4 is not possible: {reason}; use int8", param="dtype")
     return Form(resolve_dtype(dtype, processor_features()), kernels=False)

@@ -1,8 +1,7 @@
-"""Reads a GGUF file: metadata, and tensors, dequantised to float32 or as they are.
+"""Reads a GGUF file: metadata and tensors, either dequantised to float32 or in Q4_1.
 
-The values are decoded by the `gguf` package; the header is parsed here, since the package's reader spends 1.7 s on the
-98,000 strings of a small vocabulary and this takes 0.1 s. Format:
-https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+The `gguf` package decodes the values. The header is parsed here in 0.1 s, since the package's reader spends 1.7 s on
+the 98,000 strings of a small vocabulary. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from model.quant.int4 import GROUP, Int4Rows
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _BROKEN = (struct.error, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
-"""What reading a header raises that is none."""
+"""Errors that reading an invalid header raises."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where one tensor lies. ``shape`` is in torch's order, slowest axis first."""
+    """Place of a tensor in the file. ``shape`` is in torch's order, slowest axis first."""
 
     shape: tuple[int, ...]
     kind: gguf.GGMLQuantizationType
@@ -39,14 +38,14 @@ class TensorInfo:
 
 
 class GgufFile:
-    """One opened (memory-mapped) GGUF file.
+    """An open (memory-mapped) GGUF file.
 
     Attributes:
-        metadata: plain Python values by their GGUF key.
-        tensors: where each tensor lies, by name.
+        metadata: plain Python values by GGUF key.
+        tensors: place of each tensor, by name.
 
     Raises:
-        ConfigError: when the file can't be read or isn't GGUF version 2 or 3.
+        ConfigError: the file can't be read or isn't GGUF version 2 or 3.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,10 +56,10 @@ class GgufFile:
         try:
             self.metadata, self.tensors = _Header(self._data).parse()
         except _BROKEN as error:
-            raise ConfigError(f"{path} is not a whole GGUF file: {error}", param="model") from error
+            raise ConfigError(f"{path} is not a complete GGUF file: {error}", param="model") from error
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor in float32, in torch's order of axes."""
+        """A tensor in float32, in torch's order of axes."""
         info = self.tensors[name]
         raw = self._data[info.offset : info.offset + info.nbytes]
         if info.kind in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):
@@ -71,7 +70,7 @@ class GgufFile:
         return torch.from_numpy(np.array(values, copy=not values.flags.writeable)).view(info.shape)
 
     def int4(self, name: str) -> Int4Rows:
-        """A matrix in Q4_1, as it is: blocks of a scale, a minimum and 16 bytes of two codes each."""
+        """A matrix in Q4_1 without conversion: blocks of a scale, a minimum and 16 bytes of two codes each."""
         info = self.tensors[name]
         outputs, inputs = info.shape
         blocks = self._data[info.offset : info.offset + info.nbytes].reshape(outputs, inputs // GROUP, 20)
@@ -86,9 +85,9 @@ class GgufFile:
         return 2 * matrices.count(gguf.GGMLQuantizationType.Q4_1) > len(matrices)
 
     def all_tensors(self, threads: int, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
-        """Every tensor in float32, or with ``int4`` those in Q4_1 as they are.
+        """All tensors in float32; with ``int4``, those in Q4_1 without conversion.
 
-        They are decoded by this many threads (numpy frees the interpreter's lock).
+        ``threads`` threads decode them (numpy releases the interpreter lock).
         """
 
         def read(name: str) -> Tensor | Int4Rows:
@@ -112,7 +111,7 @@ class _Header:
         self._at = 4
         version, count, keys = self._scalar("<I"), self._scalar("<Q"), self._scalar("<Q")
         if version not in (2, 3):
-            raise ValueError(f"version {version}, where 2 or 3 is known")
+            raise ValueError(f"version {version} is not supported, only 2 and 3 are")
         metadata = {self._string(): self._value(self._scalar("<I")) for _ in range(keys)}
         found = {self._string(): self._place() for _ in range(count)}
         alignment = int(metadata.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT))
@@ -135,7 +134,7 @@ class _Header:
     def _string(self) -> str:
         length = self._scalar("<Q")
         if self._at + length > len(self._data):
-            raise ValueError("it ends within a text")
+            raise ValueError("it ends within a string")
         self._at += length
         return str(self._data[self._at - length : self._at], "utf-8")
 

@@ -1,4 +1,4 @@
-"""Loads whichever model the configuration names."""
+"""Loads the configured model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ __all__ = ["LoadedModel", "load_model"]
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
-    """The embedded model, a local GGUF of the llama architecture, or a checkpoint folder of a known family.
+    """Loads the embedded model, a local GGUF of the llama architecture, or a checkpoint folder of a known family.
 
     Raises:
-        ConfigError: when what ``config.model`` names is missing or can't be loaded, or its experts can't be split over
-            the shards.
+        ConfigError: the model is missing or can't be loaded, or its experts can't be split over the shards.
     """
     loaded = _load(config)
     if config.shards > 1 and (loaded.config.experts == 0 or loaded.config.experts % config.shards):

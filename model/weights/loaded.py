@@ -1,4 +1,4 @@
-"""A model that is ready to run."""
+"""A loaded model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from model.weights.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Decoder, tokenizer and what to say about them.
+    """Decoder, tokenizer, and facts about them.
 
     Attributes:
         name: as shown in /v1/models.
-        parameters: all parameters.
-        active_parameters: parameters that one token goes through.
-        form: in which number format it is, and what runs it.
+        parameters: number of all parameters.
+        active_parameters: parameters active per token.
+        form: its number format, and what runs it.
     """
 
     decoder: Decoder

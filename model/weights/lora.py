@@ -1,6 +1,6 @@
 """Low-rank changes to a decoder's matrices (LoRA, Hu et al., 2022), in a safetensors file beside the base model.
 
-Each changed matrix ``NAME.weight_OI`` has two tensors: ``NAME.down_RI`` and ``NAME.up_OR``, whose product is added.
+A changed matrix ``NAME.weight_OI`` has two tensors, ``NAME.down_RI`` and ``NAME.up_OR``, whose product is added.
 Suffixes: O outputs, I inputs, R rank.
 """
 
@@ -21,17 +21,17 @@ DOWN, UP, WEIGHT = ".down_RI", ".up_OR", ".weight_OI"
 
 
 def lora_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The part of a decoder's state that is low-rank changes."""
+    """The low-rank changes in a decoder's state."""
     return {name: value for name, value in state.items() if name.endswith((DOWN, UP))}
 
 
 def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
-    """A decoder's state with the changes of a file added, in float32 where they are.
+    """A decoder's state with the changes of a file added, which makes the changed matrices float32.
 
-    A matrix in four bits is widened: the sum has no exact form in them.
+    Four-bit matrices with changes are dequantised, since the sum has no exact four-bit form.
 
     Raises:
-        ConfigError: when the file is missing, broken, or made for another model.
+        ConfigError: the file is missing, broken, or made for another model.
     """
     try:
         changes: dict[str, Tensor] = load_file(path)
@@ -42,7 +42,7 @@ def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
     for name in names:
         down_RI, up_OR, base = changes.get(name + DOWN), changes.get(name + UP), state.get(name + WEIGHT)
         if down_RI is None or up_OR is None or base is None or base.shape != (len(up_OR), down_RI.shape[1]):
-            raise ConfigError(f"{path} does not fit this model: there is no matrix {name} of its shape", param="lora")
+            raise ConfigError(f"{path} does not fit this model, which has no matrix {name} of its shape", param="lora")
         weight_OI = widened(base)
         summed[name + WEIGHT] = (weight_OI.float() + up_OR.float() @ down_RI.float()).to(weight_OI.dtype)
     return summed

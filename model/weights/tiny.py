@@ -1,4 +1,4 @@
-"""A tiny random model with the embedded model's vocabulary: for tests and trials, it runs in milliseconds."""
+"""A tiny random model with the embedded model's vocabulary, for tests and experiments; runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ TINY = DecoderConfig(
 
 
 def tiny_model(seed: int = 0, shape: DecoderConfig = TINY) -> LoadedModel:
-    """A random float32 model with the embedded tokenizer; the same seed and shape give the same model.
+    """A random float32 model with the embedded tokenizer. The same seed and shape give the same model.
 
     Raises:
-        ConfigError: when the package with the embedded tokenizer isn't installed.
+        ConfigError: the package with the embedded tokenizer isn't installed.
     """
     return LoadedModel.of(random_decoder(shape, seed), embedded_tokenizer(), f"tiny-{seed}")
 
 
 def random_decoder(shape: DecoderConfig, seed: int) -> Decoder:
-    """A float32 decoder with weights drawn so that activations neither vanish nor explode."""
+    """A float32 decoder with random weights, scaled so that activations neither vanish nor explode."""
     generator = torch.Generator().manual_seed(seed)
     decoder = Decoder(shape)
     with torch.no_grad():

@@ -1,7 +1,7 @@
-"""Text to token ids and back, with the bytes of every token.
+"""Converts text to token ids and back, and gives the bytes of every token.
 
-Special tokens (``<|im_start|>`` and the like) are only recognised where the caller asks for it: what a user or a tool
-writes must not be able to end a turn.
+Special tokens (``<|im_start|>`` and the like) are recognised only if the caller asks for it: text of a user or a tool
+must not be able to end a turn.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ class Tokenizer:
     """A byte-level BPE tokenizer.
 
     Attributes:
-        special: special tokens, text to id.
-        eos_id: id that ends an answer. bos_id, pad_id: likewise, or None.
-        chat_template: the checkpoint's own Jinja template, or None. The prompt format of flightloop lives in
-            model/prompt.py.
+        special: ids of special tokens by text.
+        eos_id: id that ends an answer. bos_id, pad_id: ids at the beginning and for padding, or None.
+        chat_template: the checkpoint's Jinja template, or None. flightloop's prompt format is in model/prompt.py.
     """
 
     def __init__(
@@ -38,13 +37,13 @@ class Tokenizer:
         pad_id: int | None = None,
         chat_template: str | None = None,
     ) -> None:
-        self._backend = backend  # knows no special token
+        self._backend = backend  # knows no special tokens
         self.special = dict(special)
         self.eos_id = eos_id
         self.bos_id = bos_id
         self.pad_id = pad_id
         self.chat_template = chat_template
-        # Longest first, so that no special token hides one that begins alike.
+        # Longest first, so that no special token hides another one with the same beginning.
         names = sorted(self.special, key=len, reverse=True)
         self._split = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
 
@@ -60,7 +59,7 @@ class Tokenizer:
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
-        """The bytes that each id stands for; for a special token, its name."""
+        """The bytes of each id; for a special token, those of its name."""
         to_byte = _byte_of_character()
         ids: dict[str, int] = {**self._backend.get_vocab(with_added_tokens=True), **self.special}
         table = [b""] * (max(ids.values()) + 1)
@@ -74,7 +73,7 @@ class Tokenizer:
 
         Args:
             text: any text; see `representable`.
-            allow_special: whether the names of special tokens become their ids; otherwise they are text like any other.
+            allow_special: convert names of special tokens to their ids; otherwise they are plain text.
         """
         text = self.representable(text)
         if not allow_special or self._split is None:
@@ -88,10 +87,10 @@ class Tokenizer:
         return ids
 
     def representable(self, text: str) -> str:
-        """The text with U+FFFD for what no tokens can spell, which BPE would drop without a word.
+        """The text with U+FFFD in place of characters that no tokens can represent, which BPE would silently drop.
 
-        That is a character with a byte that the vocabulary lacks (SmolLM2: some control characters, and planes of
-        Unicode that nobody uses) and half a surrogate pair, which JSON can carry but UTF-8 cannot.
+        These are characters with a byte that the vocabulary lacks (SmolLM2: some control characters, and unused planes
+        of Unicode), and halves of surrogate pairs, which JSON can contain but UTF-8 cannot.
         """
         try:
             raw = text.encode()
@@ -108,7 +107,7 @@ class Tokenizer:
         return bytes(set(range(256)) - {token[0] for token in self.token_bytes if len(token) == 1})
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """Text of token ids; bytes that are no UTF-8 (a character cut in two) become U+FFFD."""
+        """Text of token ids. Invalid UTF-8 (a split character) becomes U+FFFD."""
         return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int], *, skip_special: bool = True) -> bytes:
@@ -118,15 +117,15 @@ class Tokenizer:
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that a GGUF's metadata describes.
+    """The tokenizer in a GGUF's metadata.
 
     Raises:
-        ConfigError: for a kind of tokenizer other than GPT-2 BPE with a pre-tokenizer known here.
+        ConfigError: not a GPT-2 BPE tokenizer with a pre-tokenizer known here.
     """
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" or pre not in _PRE_TOKENIZERS:
         raise ConfigError(
-            f"the GGUF's tokenizer is {kind}/{pre}; known are gpt2 with {', '.join(sorted(_PRE_TOKENIZERS))}",
+            f"the GGUF's tokenizer is {kind}/{pre}; known: gpt2 with {', '.join(sorted(_PRE_TOKENIZERS))}",
             param="model",
         )
     tokens: Sequence[str] = metadata["tokenizer.ggml.tokens"]
@@ -146,7 +145,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
 
 
 def _smollm() -> Any:
-    # Digits stand alone, then GPT-2's own split.
+    # Split digits, then GPT-2's own split.
     return pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -160,7 +159,7 @@ _PRE_TOKENIZERS = {"smollm": _smollm, "gpt-2": _gpt2, "default": _gpt2}
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's stand-ins: printable Latin-1 bytes stand for themselves, the others for characters from U+0100 on."""
+    """GPT-2's mapping of bytes to characters: printable Latin-1 to itself, the rest to U+0100 and above."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {

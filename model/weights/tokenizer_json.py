@@ -13,29 +13,31 @@ from model.weights.tokenizer import Tokenizer
 
 
 def tokenizer_from_folder(folder: Path, eos: object = None) -> Tokenizer:
-    """Reads tokenizer.json, and the chat template where there is one.
+    """Reads tokenizer.json, and the chat template if there is one.
 
     Args:
-        folder: of the checkpoint.
-        eos: ``eos_token_id`` of config.json, which counts when tokenizer_config.json names no token.
+        folder: the checkpoint's folder.
+        eos: ``eos_token_id`` of config.json, used if tokenizer_config.json names no token.
 
     Raises:
-        ConfigError: when the file is missing or is no byte-level BPE, or nothing says which token ends an answer.
+        ConfigError: the file is missing or isn't byte-level BPE, or nothing says which token ends an answer.
     """
     document = _read(folder / "tokenizer.json")
     if document is None:
         raise ConfigError(f"{folder} has no tokenizer.json", param="model")
     pre_tokenizer = json.dumps(document.get("pre_tokenizer"))
     if (document.get("model") or {}).get("type") != "BPE" or '"ByteLevel"' not in pre_tokenizer:
-        raise ConfigError(f"{folder / 'tokenizer.json'} is no byte-level BPE, the only kind known", param="model")
+        raise ConfigError(
+            f"{folder / 'tokenizer.json'} is not a byte-level BPE tokenizer, the only supported kind", param="model"
+        )
     added = document.get("added_tokens") or []
     special = {token["content"]: token["id"] for token in added if token["special"]}
-    # The special ones are split off by `Tokenizer`, so that the backend can't find them in what a user writes.
+    # `Tokenizer` splits off special tokens, so that the backend can't find them in a user's text.
     document["added_tokens"] = [token for token in added if not token["special"]]
     document["post_processor"] = None
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(document))
-    except Exception as error:  # the library raises Exception itself
+    except Exception as error:  # the library raises plain Exception
         raise ConfigError(f"cannot read {folder / 'tokenizer.json'}: {error}", param="model") from error
     settings = _read(folder / "tokenizer_config.json") or {}
     return Tokenizer(
@@ -54,12 +56,12 @@ def _eos(folder: Path, settings: dict[str, Any], special: dict[str, int], eos: o
         return named
     first = eos[0] if isinstance(eos, list) and eos else eos
     if not isinstance(first, int):
-        raise ConfigError(f"nothing in {folder} says which token ends an answer (eos_token)", param="model")
+        raise ConfigError(f"{folder} does not say which token ends an answer (eos_token)", param="model")
     return first
 
 
 def _content(token: object) -> str:
-    # A token is written as its text, or as an object around it.
+    # A token is either its text or an object that contains it.
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else ""

@@ -1,4 +1,4 @@
-"""Files of what was trained: tensors in bfloat16, as safetensors."""
+"""Writes trained weights: bfloat16 tensors as safetensors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def save_trained(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes tensors of any shape and float type, rounded to bfloat16, by their names in a decoder's state.
+    """Writes tensors of any shape and float type, rounded to bfloat16, by name in a decoder's state.
 
     Args:
-        path: of the file; its folder exists.
-        tensors: to write.
-        metadata: what to note in the file, such as how they were trained.
+        path: the file; its folder exists.
+        tensors: tensors to write.
+        metadata: notes in the file, such as how they were trained.
 
     Raises:
         OSError, SafetensorError: the file can't be written.

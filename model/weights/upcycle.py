@@ -1,6 +1,6 @@
 """Turns a dense model into a mixture of experts that computes exactly the same.
 
-The dense feed-forward becomes the shared expert; routed experts are added whose down projection is zero, so that they
+The dense feed-forward becomes the shared expert. The added routed experts have a down projection of zero, so they
 contribute nothing until they are trained (sparse upcycling, Komatsuzaki et al., 2023, with DeepSeekMoE's shared
 expert).
 Suffixes: E experts, X gate and up rows, D model width, R expert width.
@@ -17,16 +17,16 @@ from model.nn.shape import DecoderConfig
 
 
 def upcycled(config: DecoderConfig, experts: int, width: int, active: int) -> DecoderConfig:
-    """The shape of a dense decoder with routed experts added."""
-    assert config.experts == 0, "only a dense model is upcycled"
+    """The shape of a dense decoder with added routed experts."""
+    assert config.experts == 0, "only a dense model can be upcycled"
     return replace(config, experts=experts, expert_width=width, active=active, normalise=True)
 
 
 def untrained_experts(config: DecoderConfig, seed: int) -> dict[str, Tensor]:
-    """Routers and experts that contribute nothing yet, float32, by their names in the decoder's state.
+    """Routers and experts that contribute nothing yet, float32, by name in the decoder's state.
 
-    Gate, up and router are drawn from a normal distribution with the fan-in's standard deviation, so that training can
-    start: with all of them zero no gradient would ever reach them.
+    Gate, up and router are drawn from a normal distribution with the standard deviation of the fan-in, so that training
+    can start: if all were zero, no gradient would reach them.
     """
     generator = torch.Generator().manual_seed(seed)
     E, R, D = config.experts, config.expert_width, config.width

@@ -1,4 +1,4 @@
-"""The aggregator as a named Ray actor: one for a deployment, found by its name from any process."""
+"""The aggregator as a named Ray actor: one per deployment, found by name from any process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "flightloop-metrics"
 
 
 class AggregatorActor:
-    """What the actor runs. Its methods are called remotely; arguments and results are plain data."""
+    """Body of the actor. Its methods are called remotely; arguments and results are plain data."""
 
     def __init__(self, expiry_s: float = 30.0) -> None:
         self._aggregator = Aggregator(expiry_s)
@@ -32,11 +32,11 @@ class AggregatorActor:
 
 
 def get_or_create(namespace: str, expiry_s: float = 30.0) -> Any:
-    """The deployment's aggregator. Ray restarts it if it dies; the living report their sums again.
+    """The deployment's aggregator. If it dies, Ray restarts it and live processes report their totals again.
 
     Args:
-        namespace: Ray namespace; processes of one deployment give the same.
-        expiry_s: silence after which a process's gauges no longer hold.
+        namespace: Ray namespace, the same for all processes of a deployment.
+        expiry_s: seconds without a snapshot after which a process's gauges are dropped.
     """
     actor = ray.remote(AggregatorActor).options(
         name=NAME,
@@ -45,13 +45,13 @@ def get_or_create(namespace: str, expiry_s: float = 30.0) -> Any:
         lifetime="detached",
         num_cpus=0,
         max_restarts=-1,
-        max_task_retries=3,  # snapshots are cumulative: a repeated one does no harm
+        max_task_retries=3,  # snapshots are cumulative, so repeating one does no harm
     )
     return actor.remote(expiry_s)
 
 
 def sink(actor: Any, timeout_s: float = 10.0) -> Callable[[Snapshot], object]:
-    """A sink for ``Reporter``: waits for the actor's answer, so that a failure is seen."""
+    """A sink for ``Reporter`` that waits for the actor's answer, so that failures surface."""
 
     def deliver(snapshot: Snapshot) -> object:
         return ray.get(actor.ingest.remote(snapshot), timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""How many replicas of each Serve deployment run."""
+"""Counts the running replicas of each Serve deployment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from observability.metrics import Metrics
 
 
 def sample_replicas(metrics: Metrics) -> None:
-    """Sets the gauge for every deployment that Serve knows; 0 for one that sleeps."""
+    """Sets the gauge of every Serve deployment; 0 for one scaled to zero."""
     for application in serve.status().applications.values():
         for name, deployment in application.deployments.items():
             running = sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")

@@ -1,4 +1,4 @@
-"""Network latency of a Ray cluster: one pinned actor a node, which ping each other."""
+"""Measures network latency in a Ray cluster by one pinned actor per node."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TIMEOUT_S = 5.0
 
 
 class NodeActor:
-    """Answers pings, and times pings to the actors of other nodes."""
+    """Answers pings and measures pings to other nodes' actors."""
 
     def ping(self) -> None:
-        """Nothing to do: the way is what is measured."""
+        """Returns at once: the round trip is what is measured."""
 
     def time(self, others: Mapping[str, Any]) -> dict[str, float | None]:
         return time_pings({name: _ping(actor) for name, actor in others.items()})
 
 
 class NodePings:
-    """Measures the cluster's network. Nodes may come and go between two samples."""
+    """Measures the cluster's network. Nodes may join and leave between samples."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -33,7 +33,7 @@ class NodePings:
         self._addresses: dict[str, str] = {}
 
     def sample(self) -> None:
-        """One ping for each pair of nodes, counted in the histogram of round trips.
+        """Pings each pair of nodes once and records the round trips.
 
         A source that dies meanwhile counts as having got no answers.
         """
@@ -42,7 +42,7 @@ class NodePings:
         for source, target in pairs(self._actors):
             targets.setdefault(source, []).append(target)
         for source, names in targets.items():
-            # A node that is alone can't ping itself from inside: its actor is pinged from here.
+            # A single node's actor cannot ping itself, so this process pings it.
             if names == [source]:
                 times = time_pings({source: _ping(self._actors[source])})
             else:
@@ -69,10 +69,10 @@ class NodePings:
             ray.kill(self._actors.pop(name))
         for name in sorted(set(nodes) - set(self._actors)):
             strategy = NodeAffinitySchedulingStrategy(name, soft=False)
-            # Two threads: a node that times others must go on answering them.
+            # Two threads: the actor must answer pings while it measures others.
             options = ray.remote(NodeActor).options(scheduling_strategy=strategy, num_cpus=0, max_concurrency=2)
             self._actors[name] = options.remote()
-            time_pings({name: _ping(self._actors[name], timeout_s=60.0)})  # its start isn't its latency
+            time_pings({name: _ping(self._actors[name], timeout_s=60.0)})  # the actor's start must not count as latency
         self._addresses = nodes
 
 

@@ -45,7 +45,7 @@ class Span(Wire):
 
 
 class Verdict(Wire):
-    """One rail's decision about one subject.
+    """One rail's decision about one text or call.
 
     ``scores`` are in 0..1 (1: certainly bad) by category; ``milliseconds`` is the rail's wall time.
     """

@@ -264,6 +264,6 @@ async def test_what_the_model_refuses_is_compacted_and_asked_again(bench: Any) -
 async def test_what_a_guard_knows_of_a_run_does_not_shrink(bench: Any) -> None:
     run = await play(bench, await bench.start(), *READING)
     assert await compactions(bench, run)
-    last = bench.guard.subjects[-1]
+    last = bench.guard.checked[-1]
     assert last.stage is Stage.FINAL
     assert len(last.context.results) == len(READING) - 1

@@ -19,7 +19,7 @@ from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.document import GroundednessEntry
 from guardrails.rails.groundedness import groundedness_rail
-from guardrails.types import Facts, GuardContext, Subject, no_facts
+from guardrails.types import Checked, Facts, GuardContext, no_facts
 from tools.builtin.knowledge import MOST_RESULTS
 from tools.knowledge.library import Library
 from tools.knowledge.picture import svg
@@ -45,7 +45,7 @@ async def right_verdicts(library: Library, facts: Facts, *, searched: bool) -> t
     for case in STATEMENTS:
         results = (_result(library, case["asked"]),) if searched else ()
         context = GuardContext(user_text=case["asked"], results=results, looked_up=results, facts=facts)
-        (verdict,) = (await rail(Subject(Stage.FINAL, case["said"], context))).verdicts
+        (verdict,) = (await rail(Checked(Stage.FINAL, case["said"], context))).verdicts
         counts[case["right"]] += case["right"] != bool(verdict.spans)
     return counts[True], counts[False]
 
@@ -77,17 +77,17 @@ async def test_what_other_tools_say_counts_beside_the_facts(
     library: Library, said: str, context: dict[str, Any], spans: list[str]
 ) -> None:
     rail = groundedness_rail(GroundednessEntry(rail="groundedness"))
-    subject = Subject(Stage.FINAL, said, GuardContext(facts=partial(asyncio.to_thread, library.statements), **context))
-    (verdict,) = (await rail(subject)).verdicts
+    checked = Checked(Stage.FINAL, said, GuardContext(facts=partial(asyncio.to_thread, library.statements), **context))
+    (verdict,) = (await rail(checked)).verdicts
     assert [span.label for span in verdict.spans] == spans
 
 
 async def test_a_verdict_names_the_fact(library: Library) -> None:
     rail = groundedness_rail(GroundednessEntry(rail="groundedness"))
-    subject = Subject(
+    checked = Checked(
         Stage.FINAL, "The lamp costs 41.00 EUR.", GuardContext(facts=partial(asyncio.to_thread, library.statements))
     )
-    (verdict,) = (await rail(subject)).verdicts
+    (verdict,) = (await rail(checked)).verdicts
     assert verdict.reason == "against the facts: Desk Lamp costs 39.90 EUR (products 121)"
     assert verdict.scores == {"groundedness": 0.0}
 

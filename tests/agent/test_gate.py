@@ -18,7 +18,7 @@ from flightloop.tool import ToolContext, tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.types import Subject
+from guardrails.types import Checked
 
 ran: list[str] = []
 
@@ -78,11 +78,11 @@ async def test_a_redacted_answer_replaces_it(make_bench: Callable[..., Any]) -> 
 async def test_a_plan_is_checked_as_it_is_and_not_as_the_one_before(make_bench: Callable[..., Any]) -> None:
     plans: list[tuple[str, ...]] = []
 
-    def no_refunds(subject: Subject) -> Action | None:
-        if subject.stage is not Stage.PLAN:
+    def no_refunds(checked: Checked) -> Action | None:
+        if checked.stage is not Stage.PLAN:
             return None
-        plans.append(subject.context.plan)
-        return Action.BLOCK if "refund" in subject.context.plan else Action.ALLOW
+        plans.append(checked.context.plan)
+        return Action.BLOCK if "refund" in checked.context.plan else Action.ALLOW
 
     script = [plan("pay back", "refund"), plan("answer"), text("no")]
     bench = make_bench(script, [refund], guard=RuleGuard(no_refunds), planning=True)
@@ -130,8 +130,8 @@ def stumble(secret: str) -> str:
 def where_it_raised(ruling: Action | str | None) -> RuleGuard:
     """A guard that says this of tracebacks, and nothing of what the model reads."""
 
-    def rule(subject: Subject) -> Action | str | None:
-        return ruling if subject.stage is Stage.TOOL_RESULT and "File" in subject.text else None
+    def rule(checked: Checked) -> Action | str | None:
+        return ruling if checked.stage is Stage.TOOL_RESULT and "File" in checked.text else None
 
     return RuleGuard(rule)
 

@@ -284,7 +284,7 @@ async def test_the_session_is_remembered(make_bench: Callable[..., Any]) -> None
     remembered = [message.text for message in bench.model.requests[1].messages[1:]]
     assert remembered == ["I am Ann.", "Hello Ann.", "Who am I?"]
     assert len(bench.model.requests[2].messages) == 2
-    assert bench.guard.subjects[-1].context.user_text == "Who am I?"
+    assert bench.guard.checked[-1].context.user_text == "Who am I?"
 
 
 async def test_another_tenants_session_is_not(make_bench: Callable[..., Any]) -> None:

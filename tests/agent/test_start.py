@@ -44,8 +44,8 @@ def test_a_text_without_an_error() -> None:
     [
         ({"port": "x"}, "FLIGHTLOOP_PORT: "),
         ({"model": "nowhere"}, "is none of them"),
-        ({"model_experts": "nowhere.safetensors"}, "there is no such file"),
-        ({"model_lora": "nowhere.safetensors"}, "there is no such file"),
+        ({"model_experts": "nowhere.safetensors"}, "no such file"),
+        ({"model_lora": "nowhere.safetensors"}, "no such file"),
         ({"project": "."}, "needs at least one"),
     ],
 )

@@ -245,7 +245,7 @@ def test_what_is_missing_or_unknown_is_told_before_anything_starts(data: Path, t
     with pytest.raises(BenchError, match="no split is called 'dev'; there are train, test, base"):
         measure(QUIET, Wish(data, split="dev"))
     (tmp_path / ARCHIVE).write_bytes(b"no archive")
-    with pytest.raises(BenchError, match="fetch it again"):
+    with pytest.raises(BenchError, match="download it again"):
         read(tmp_path)
     result = CliRunner().invoke(app, ["retail", "--data", str(tmp_path / "nowhere")])
     assert result.exit_code != 0

@@ -17,7 +17,7 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(server: 
         page.set_default_timeout(60_000)
         page.goto(f"{url}/approvals")  # a link may be the first thing that is opened
         log_in(page, server.api_key)
-        page.get_by_text("calls that the policy puts to a person").wait_for()
+        page.get_by_text("calls that a person decides about").wait_for()
         page.get_by_role("link", name="Overview").first.click()
         page.get_by_text("1 call waits for a person").wait_for()
         page.locator("canvas").first.wait_for()

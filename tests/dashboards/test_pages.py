@@ -207,7 +207,7 @@ def test_a_run_shows_the_runs_that_work_for_it(show: Show, server: FakeServer) -
     (table,) = (item.value for item in app.dataframe)
     assert table[["status", "agent", "steps"]].values.tolist() == [["● succeeded", "returns", child.usage.steps]]
     assert links(app) == {"Another agent's run": child.id}
-    assert f"Of this, runs that work for it used {child.usage.steps} steps" in text(app)
+    assert f"Of this, its sub-runs used {child.usage.steps} steps" in text(app)
     assert app.metric[0].value == str(parent.usage.steps + child.usage.steps)
     below = show("run", id=child.id)
     assert links(below) == {"Works for support": parent.id}
@@ -256,7 +256,7 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeSe
     said = text(show("overview"))
     assert "The tenant&#x27;s budget of steps is exhausted" in said
     assert said.count('class="fl-bar"') == 2
-    assert said.count("no bound") == 2
+    assert said.count("no limit") == 2
     assert "50% used" in said
     assert "It begins anew in 4 h" in said
 

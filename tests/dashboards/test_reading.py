@@ -100,4 +100,4 @@ def test_bars_lie_within_the_run_and_none_stays_open() -> None:
         assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)
         if run.status is RunStatus.WAITING_APPROVAL:
             assert bars[-1].kind == "person"
-            assert bars[-1].detail == "still going on"
+            assert bars[-1].detail == "still running"

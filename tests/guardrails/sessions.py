@@ -10,7 +10,7 @@ from flightloop.verdicts import Stage
 from guardrails.guard import Guard
 from guardrails.policy import default_policy
 from guardrails.rails.claims import LABEL
-from guardrails.types import GuardContext, Past, Ruling, Subject, Write
+from guardrails.types import Checked, GuardContext, Past, Ruling, Write
 
 
 def tool(name: str, description: str) -> ToolSpec:
@@ -70,7 +70,7 @@ async def judged(
     told = [write.told for write in now if write.ok] if results is None else results
     fields = {"agent": "desk", "run_id": "run", "writers": TOOLS, "user_text": asked, **context}
     return await Guard(default_policy()).check(
-        Subject(Stage.FINAL, text, GuardContext(writes=tuple(now), past=past, results=tuple(told), **fields))
+        Checked(Stage.FINAL, text, GuardContext(writes=tuple(now), past=past, results=tuple(told), **fields))
     )
 
 

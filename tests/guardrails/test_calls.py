@@ -6,7 +6,7 @@ from guardrails.guard import Guard
 from guardrails.hosts import hosts_in, hosts_of, permitted
 from guardrails.policy import parse_policy
 from guardrails.rails.words import stands_in
-from guardrails.types import CallSubject, GuardContext, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 def guard(tools="", hosts=()):
@@ -17,8 +17,8 @@ def guard(tools="", hosts=()):
 async def rule(guard, arguments, *, name="act", effect=Effect.KEYED, sinks=(), permissions=(), **context):
     rights = frozenset(map(Permission, permissions))
     spec = ToolSpec(name, "a tool", {"type": "object"}, effect, sinks=tuple(sinks), permissions=rights)
-    subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), CallSubject("c", spec, arguments))
-    return (await guard.check(subject)).action
+    checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), CheckedCall("c", spec, arguments))
+    return (await guard.check(checked)).action
 
 
 async def test_allow_list_is_exact_and_by_agent():
@@ -31,7 +31,7 @@ async def test_allow_list_is_exact_and_by_agent():
 async def test_a_plan_names_only_allowed_tools():
     only = guard("allow: {a: [act]}")
     for plan, action in ((("act",), Action.ALLOW), (("act", "other"), Action.BLOCK)):
-        ruling = await only.check(Subject(Stage.PLAN, "", GuardContext(agent="a", plan=plan)))
+        ruling = await only.check(Checked(Stage.PLAN, "", GuardContext(agent="a", plan=plan)))
         assert ruling.action is action
 
 

@@ -5,7 +5,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rails.claims import LABEL, NOTHING
-from guardrails.types import CallSubject, GuardContext, Past, Subject, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Past, Write
 
 RENEW = ToolSpec("renew_loan", "Renews a loan.", {"type": "object"}, Effect.KEYED)
 REFUND = ToolSpec("refund_order", "Refunds an order.", {"type": "object"}, Effect.KEYED)
@@ -33,7 +33,7 @@ def renewed(title="Solaris", ok=True, told="due 2026-05-03"):
 
 async def final(text, *, tools="", **context):
     context.setdefault("writers", (RENEW, REFUND, CANCEL))
-    return await guard(tools).check(Subject(Stage.FINAL, text, GuardContext(agent="a", **context)))
+    return await guard(tools).check(Checked(Stage.FINAL, text, GuardContext(agent="a", **context)))
 
 
 async def is_false(text, **context):
@@ -146,15 +146,15 @@ async def test_the_policy_says_what_becomes_of_it(action, ruled):
 
 
 def test_nobody_is_asked_about_an_answer():
-    with pytest.raises(Exception, match="nobody is asked"):
+    with pytest.raises(Exception, match="ask is not possible for an answer"):
         guard(", false_claims: ask")
 
 
 async def call(spec, arguments, *, tools="", approved=False, **context):
-    subject = CallSubject("c", spec, arguments)
+    call = CheckedCall("c", spec, arguments)
     if approved:
-        context |= {"approved_args": frozenset({subject.args_sha256}), "approved_for": frozenset({REPEATED})}
-    return (await guard(tools).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), subject))).action
+        context |= {"approved_args": frozenset({call.args_sha256}), "approved_for": frozenset({REPEATED})}
+    return (await guard(tools).check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), call))).action
 
 
 async def test_a_repeated_write_asks_a_person():

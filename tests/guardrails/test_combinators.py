@@ -5,71 +5,71 @@ from hypothesis import strategies as st
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.combinators import FAIL_OPEN, chain, for_stages, for_tools, named, parallel
-from guardrails.types import CallSubject, GuardContext, Judgement, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext, Judgement
 
-SUBJECT = Subject(Stage.INPUT, "hello", GuardContext())
+CHECKED = Checked(Stage.INPUT, "hello", GuardContext())
 actions = st.sampled_from(list(Action))
 
 
 def says(action, text=None, seen=None, tainted=False):
-    async def rail(subject):
+    async def rail(checked):
         if seen is not None:
-            seen.append(subject)
-        return Judgement((Verdict(action=action, rail="", stage=subject.stage),), text=text, tainted=tainted)
+            seen.append(checked)
+        return Judgement((Verdict(action=action, rail="", stage=checked.stage),), text=text, tainted=tainted)
 
     return rail
 
 
-async def raises(subject):
+async def raises(checked):
     raise ZeroDivisionError("broken")
 
 
-async def undecided(subject):
+async def undecided(checked):
     return None
 
 
 def call_of(name):
     spec = ToolSpec(name, "a tool", {"type": "object", "properties": {}}, Effect.PURE)
-    return Subject(Stage.TOOL_CALL, "", GuardContext(), CallSubject("c1", spec, {}))
+    return Checked(Stage.TOOL_CALL, "", GuardContext(), CheckedCall("c1", spec, {}))
 
 
 @given(st.lists(actions, min_size=1, max_size=5))
 async def test_severest_action_wins(some):
     worst = max(some, key=lambda action: action.severity)
-    assert (await parallel(*map(says, some))(SUBJECT)).action is worst
-    assert (await chain(*map(says, some))(SUBJECT)).action is worst
+    assert (await parallel(*map(says, some))(CHECKED)).action is worst
+    assert (await chain(*map(says, some))(CHECKED)).action is worst
 
 
 async def test_chain_hands_on_the_replacement_and_the_taint():
     seen = []
     rail = chain(says(Action.REDACT, "clean", tainted=True), says(Action.ALLOW, seen=seen))
-    judgement = await rail(SUBJECT)
+    judgement = await rail(CHECKED)
     assert (judgement.text, judgement.tainted) == ("clean", True)
     assert (seen[0].text, seen[0].context.tainted) == ("clean", True)
 
 
 async def test_chain_ends_with_a_block():
     seen = []
-    judgement = await chain(says(Action.BLOCK), says(Action.ALLOW, seen=seen))(SUBJECT)
+    judgement = await chain(says(Action.BLOCK), says(Action.ALLOW, seen=seen))(CHECKED)
     assert judgement.action is Action.BLOCK
     assert seen == []
 
 
 @pytest.mark.parametrize("combine", [chain, parallel])
 async def test_no_rails_is_no_decision(combine):
-    assert (await combine()(SUBJECT)).action is Action.BLOCK
+    assert (await combine()(CHECKED)).action is Action.BLOCK
 
 
 async def test_parallel_does_not_choose_between_two_replacements():
-    judgement = await parallel(says(Action.REDACT, "one"), says(Action.REDACT, "two"))(SUBJECT)
+    judgement = await parallel(says(Action.REDACT, "one"), says(Action.REDACT, "two"))(CHECKED)
     assert judgement.action is Action.BLOCK
 
 
 @pytest.mark.parametrize("rail", [raises, undecided])
 async def test_a_failed_rail_blocks_unless_it_may_fail_open(rail):
-    closed = await named("mine", rail)(SUBJECT)
+    closed = await named("mine", rail)(CHECKED)
     assert (closed.action, closed.verdicts[0].rail) == (Action.BLOCK, "mine")
-    opened = await named("mine", rail, fail_open=True)(SUBJECT)
+    opened = await named("mine", rail, fail_open=True)(CHECKED)
     assert (opened.action, opened.verdicts[0].labels) == (Action.ALLOW, [FAIL_OPEN])
 
 
@@ -77,16 +77,16 @@ async def test_for_tools_matches_exact_names():
     rail = for_tools(["refund"], says(Action.BLOCK))
     assert (await rail(call_of("refund"))).action is Action.BLOCK
     assert (await rail(call_of("refund_order"))).verdicts == ()
-    assert (await rail(SUBJECT)).verdicts == ()
+    assert (await rail(CHECKED)).verdicts == ()
 
 
 async def test_for_stages():
     rail = for_stages([Stage.FINAL], says(Action.BLOCK))
-    assert (await rail(SUBJECT)).action is Action.ALLOW
-    assert (await rail(Subject(Stage.FINAL, "", GuardContext()))).action is Action.BLOCK
+    assert (await rail(CHECKED)).action is Action.ALLOW
+    assert (await rail(Checked(Stage.FINAL, "", GuardContext()))).action is Action.BLOCK
 
 
 async def test_named_measures_with_the_given_clock():
     ticks = iter([1.0, 1.25])
-    judgement = await named("mine", says(Action.ALLOW), clock=lambda: next(ticks))(SUBJECT)
+    judgement = await named("mine", says(Action.ALLOW), clock=lambda: next(ticks))(CHECKED)
     assert judgement.verdicts[0].milliseconds == 250

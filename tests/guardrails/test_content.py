@@ -9,7 +9,7 @@ from guardrails.document import ContentEntry
 from guardrails.ngrams import BUCKETS, features, prepare, windows
 from guardrails.rails.content import CATEGORIES, DEFAULT_WEIGHTS, content_rail, load_content_model
 from guardrails.train_content import Example, auc, quantised, scores, train
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 MODEL = load_content_model(DEFAULT_WEIGHTS)
 RUDE = "shut up you stupid bitch"
@@ -56,11 +56,11 @@ def test_where_a_text_comes_from_is_not_a_feature():
 
 
 async def test_the_rail_blocks_from_its_threshold_on():
-    subject = Subject(Stage.FINAL, RUDE, GuardContext())
-    verdict = (await content_rail(ContentEntry(rail="content", block_at=0.9), None)(subject)).verdicts[0]
+    checked = Checked(Stage.FINAL, RUDE, GuardContext())
+    verdict = (await content_rail(ContentEntry(rail="content", block_at=0.9), None)(checked)).verdicts[0]
     assert verdict.action is Action.BLOCK
     assert set(verdict.scores) == set(CATEGORIES)
-    assert (await content_rail(ContentEntry(rail="content"), None)(subject)).action is Action.ALLOW
+    assert (await content_rail(ContentEntry(rail="content"), None)(checked)).action is Action.ALLOW
 
 
 def test_another_models_weights_are_refused(tmp_path):
@@ -70,7 +70,7 @@ def test_another_models_weights_are_refused(tmp_path):
         "bias": np.zeros(1, np.float32),
     }
     save_file(small, tmp_path / "small.safetensors")
-    with pytest.raises(ValueError, match="not a content model"):
+    with pytest.raises(ValueError, match="not a content classifier"):
         load_content_model(tmp_path / "small.safetensors")
 
 

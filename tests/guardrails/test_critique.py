@@ -4,7 +4,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.fakes import ScriptedJudge
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 POLICY = parse_policy(
     """
@@ -19,7 +19,7 @@ OBJECTION = "VIOLATION: 1, it is rude"
 
 async def judged(*answers, text="Go away."):
     judge = ScriptedJudge(answers)
-    return await Guard(POLICY, judge).check(Subject(Stage.FINAL, text, GuardContext())), judge
+    return await Guard(POLICY, judge).check(Checked(Stage.FINAL, text, GuardContext())), judge
 
 
 async def test_a_good_answer_stays():
@@ -51,7 +51,7 @@ async def test_a_revision_passes_the_other_rails_too():
 
 
 async def test_without_a_judge_it_blocks():
-    assert (await Guard(POLICY).check(Subject(Stage.FINAL, "Hello.", GuardContext()))).action is Action.BLOCK
+    assert (await Guard(POLICY).check(Checked(Stage.FINAL, "Hello.", GuardContext()))).action is Action.BLOCK
 
 
 async def test_what_the_other_rails_block_is_not_judged():

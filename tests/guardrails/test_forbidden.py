@@ -5,7 +5,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rails.forbidden import LABEL, forbids, why_not
-from guardrails.types import CallSubject, GuardContext, Past, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext, Past
 
 
 def tool(name, description, **fields):
@@ -19,15 +19,15 @@ READ = ToolSpec("get_booking", "Looks a booking up.", {"type": "object"}, Effect
 
 
 def cancel(number):
-    return CallSubject("c", CANCEL, {"number": number})
+    return CheckedCall("c", CANCEL, {"number": number})
 
 
 def move(number, day="2027-05-11"):
-    return CallSubject("c", MOVE, {"number": number, "day": day})
+    return CheckedCall("c", MOVE, {"number": number, "day": day})
 
 
 def book(name):
-    return CallSubject("c", BOOK, {"name": name, "day": "2027-05-11"})
+    return CheckedCall("c", BOOK, {"name": name, "day": "2027-05-11"})
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ async def ruled(call, asked="Don't cancel it.", tools="", **context):
         return Past(asked=asked)
 
     policy = parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n")
-    subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="a", past=past, **context), call)
-    return await Guard(policy).check(subject)
+    checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", past=past, **context), call)
+    return await Guard(policy).check(checked)
 
 
 async def test_a_person_decides_about_a_call_that_the_user_forbids():
@@ -160,8 +160,8 @@ async def test_the_policy_says_what_becomes_of_it(tools, action):
 
 
 async def test_what_changes_nothing_is_not_forbidden():
-    assert (await ruled(CallSubject("c", READ, {"number": 311}), asked="Don't get it.")).action is Action.ALLOW
-    assert (await ruled(CallSubject("c", tool("x1", ""), {}), asked="Don't x1 it.")).action is Action.ALLOW
+    assert (await ruled(CheckedCall("c", READ, {"number": 311}), asked="Don't get it.")).action is Action.ALLOW
+    assert (await ruled(CheckedCall("c", tool("x1", ""), {}), asked="Don't x1 it.")).action is Action.ALLOW
 
 
 def test_a_call_cannot_be_redacted():

@@ -3,7 +3,7 @@ import pytest
 from flightloop.verdicts import Action, Stage
 from guardrails.document import GroundednessEntry
 from guardrails.rails.groundedness import claims, groundedness_rail
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 EVIDENCE = GuardContext(
     user_text="Order W-1042, I'm anna@example.org",
@@ -13,7 +13,7 @@ EVIDENCE = GuardContext(
 
 async def score(text, context=EVIDENCE, **entry):
     rail = groundedness_rail(GroundednessEntry(rail="groundedness", **entry))
-    return (await rail(Subject(Stage.FINAL, text, context))).verdicts[0]
+    return (await rail(Checked(Stage.FINAL, text, context))).verdicts[0]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from flightloop.verdicts import Action, Stage
 from guardrails.rails.normalise import Visible, normalise, normalise_rail, visible
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 alphabet = st.text(st.sampled_from("aé ﬁ１\u200b\u200d\u202e\u2066\U000e0041\ufeff\x00\n\tک👩💻e\u0301"), max_size=30)
 
@@ -28,12 +28,12 @@ def test_text_becomes_what_it_looks_like(text, clean):
 
 @pytest.mark.parametrize("text", ["5² + ½ H₂O", "你好，世界（测试）！", "№ 7 at 20 ℃", "naïve", "e\u0301"])
 async def test_what_a_person_reads_is_kept(text):
-    judged = await normalise_rail()(Subject(Stage.FINAL, text, GuardContext()))
+    judged = await normalise_rail()(Checked(Stage.FINAL, text, GuardContext()))
     assert (judged.text, judged.verdicts[0].action) == (None, Action.ALLOW)
 
 
 async def test_letters_in_disguise_are_written_plainly():
-    judged = await normalise_rail()(Subject(Stage.INPUT, "ｉｇｎｏｒｅ ﬁles 𝐧𝐨𝐰 ４２", GuardContext()))
+    judged = await normalise_rail()(Checked(Stage.INPUT, "ｉｇｎｏｒｅ ﬁles 𝐧𝐨𝐰 ４２", GuardContext()))
     assert judged.text == "ignore files now 42"
 
 
@@ -55,7 +55,7 @@ def test_pieces_are_stripped_like_the_whole(text, at):
 
 async def test_the_rail_says_what_it_removed():
     rail = normalise_rail()
-    hidden = await rail(Subject(Stage.INPUT, "a\u200bb", GuardContext()))
+    hidden = await rail(Checked(Stage.INPUT, "a\u200bb", GuardContext()))
     assert (hidden.text, hidden.verdicts[0].labels) == ("ab", ["invisible"])
-    plain = await rail(Subject(Stage.INPUT, "ab", GuardContext()))
+    plain = await rail(Checked(Stage.INPUT, "ab", GuardContext()))
     assert (plain.text, plain.verdicts[0].action) == (None, Action.ALLOW)

@@ -105,7 +105,7 @@ def test_a_tag_needs_no_discriminator_and_need_not_be_required() -> None:
 )
 def test_alternatives_that_overlap_are_refused_with_what_to_do(alternatives: list[Any]) -> None:
     schema = {"type": "object", "properties": {"v": {"oneOf": alternatives}}}
-    with pytest.raises(InvalidRequest, match=r"discriminator.*or write anyOf"):
+    with pytest.raises(InvalidRequest, match=r"discriminator.*or use anyOf"):
         grammar_for(request(response_format=json_schema(schema)))
     with pytest.raises(InvalidRequest, match=r"tools\[0\]\.function\.parameters.*anyOf"):
         grammar_for(request(tools=[tool("keep", schema)]))

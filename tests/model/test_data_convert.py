@@ -257,7 +257,7 @@ def test_what_is_drawn_of_more_depends_on_the_seed(intents):
 
 
 def test_a_row_that_cannot_be_cut_is_reported_as_too_long(intents):
-    with pytest.raises(ConfigError, match="holds no row"):
+    with pytest.raises(ConfigError, match="contains no rows"):
         convert("bitext", intents, fits=lambda row: False)
 
 

@@ -83,5 +83,5 @@ def test_rows_that_cannot_be_measured_are_told(tmp_path, model):
     assert [row.number for row in rows] == [0]
     assert [each.place for each in bad] == [f"rows.jsonl:{line}" for line in (2, 3, 4, 5)]
     path.write_text("{\n")
-    with pytest.raises(ConfigError, match="no row to measure on"):
+    with pytest.raises(ConfigError, match="no valid row"):
         read_held_out(path, model.tokenizer, 200)

@@ -46,7 +46,7 @@ MANY_AXES = text("w") + struct.pack("<I", 2**31)
 def test_a_hostile_header_is_one_error(tmp_path: Path, written: bytes) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(written)
-    with pytest.raises(ConfigError, match="not a whole GGUF file"):
+    with pytest.raises(ConfigError, match="not a complete GGUF file"):
         GgufFile(path)
 
 

@@ -77,7 +77,7 @@ def test_auto_takes_what_was_measured() -> None:
 
 @pytest.mark.parametrize("wrong", [{"global_layers": (4,)}, {"global_heads": ((0, 2),)}, {"global_heads": ((4, 0),)}])
 def test_what_the_model_does_not_have_is_refused(wrong) -> None:
-    with pytest.raises(ConfigError, match="is to see everything") as caught:
+    with pytest.raises(ConfigError, match="does not exist") as caught:
         windowed(SHAPE, ModelConfig(attention_window=512, **wrong))
     assert caught.value.param == next(iter(wrong))
 

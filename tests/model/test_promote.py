@@ -73,12 +73,12 @@ def test_the_table_has_a_line_and_a_verdict_for_each_figure():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "name the new experts"),
-        (("nowhere.safetensors", "--evaluation", "ROWS"), "there is no file nowhere"),
-        (("EXPERTS", "--evaluation", "ROWS", "--bench", "ROWS"), "has no rows of a bench"),
-        (("EXPERTS", "--evaluation", "ROWS", "--allow", "loss_all"), "takes NAME=WORSE"),
-        (("EXPERTS", "--evaluation", "ROWS", "--allow", "lost=1"), "no figure is called lost"),
-        (("--undo",), "no promotion that could be undone"),
+        ((), "give the new experts"),
+        (("nowhere.safetensors", "--evaluation", "ROWS"), "file not found: nowhere"),
+        (("EXPERTS", "--evaluation", "ROWS", "--bench", "ROWS"), "has no bench rows"),
+        (("EXPERTS", "--evaluation", "ROWS", "--allow", "loss_all"), "must be NAME=WORSE"),
+        (("EXPERTS", "--evaluation", "ROWS", "--allow", "lost=1"), "unknown figure lost"),
+        (("--undo",), "no promotion to undo"),
     ],
 )
 def test_what_cannot_be_decided_is_one_line(rows, experts, tmp_path, arguments, says):

@@ -261,7 +261,7 @@ async def test_closing_ends_open_streams(setup: Setup) -> None:
     stream = setup.server.stream(request(max_tokens=400))
     await anext(stream)
     await asyncio.to_thread(setup.server.close)
-    with pytest.raises(ModelUnavailable, match="shuts down"):
+    with pytest.raises(ModelUnavailable, match="is shutting down"):
         async for _ in stream:
             pass
     assert not setup.server.health()

@@ -61,7 +61,7 @@ def test_a_file_that_somebody_put_there_is_kept_but_not_undone(shelf, made):
     assert shelf.used.read_text() == "by hand"
     shelf.promote(*made("a"), "")
     shelf.used.write_text("by another hand")
-    with pytest.raises(ConfigError, match="not what was promoted last"):
+    with pytest.raises(ConfigError, match="not the file promoted last"):
         shelf.undo("")
     assert shelf.used.read_text() == "by another hand"
 

@@ -82,7 +82,7 @@ def test_push_puts_every_board_into_the_folder_and_again_over_it():
 
 def test_push_says_what_is_wrong():
     with FakeGrafana() as grafana:
-        with pytest.raises(Unauthorized, match="refuses the token"):
+        with pytest.raises(Unauthorized, match="rejects the token"):
             push(grafana.url, "wrong")
         url = grafana.url
     with pytest.raises(ConnectionFailed, match=re.escape(url)):

@@ -62,7 +62,7 @@ def test_kinds_and_values_are_checked():
         metrics.inc(c.MODEL_TOKENS, -1, model="m", kind="prompt")
     with pytest.raises(ValueError, match="not a gauge"):
         metrics.set(c.MODEL_TOKENS, 1, model="m", kind="prompt")
-    with pytest.raises(ValueError, match="observe it"):
+    with pytest.raises(ValueError, match="use observe"):
         metrics.inc(c.MODEL_TTFT_SECONDS, 1, model="m")
     with pytest.raises(ValueError, match="not a histogram"):
         metrics.observe(c.MODEL_RUNNING, 1, model="m")

@@ -29,7 +29,7 @@ from guardrails.rails.injection import folded, scan
 from guardrails.rails.normalise import normalise
 from guardrails.rails.words import each_number, numbers_in, plain, stands_in
 from guardrails.spelling import FORMULAS, GROWTH, compatible, most_characters
-from guardrails.types import CallSubject, GuardContext, Statement, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext, Statement
 from tests.security.test_long_texts import call_of
 
 SIGNS = "\ufdfa\ufdfb\u3316\u33ae\u3300\ufb03\u00bd\u0390\u1f82\uac01\ufb2c"
@@ -124,7 +124,7 @@ async def test_what_the_model_wrote_is_compared_beside_the_loop_and_made_plain_o
     guard = Guard(parse_policy(LINKS))
     call, _ = call_of(iter(f"See {PAGE} or {OTHER} for it."), 1000, guard, context)
     assert "".join([piece async for piece in call.text()]) == f"See {PAGE} or [redacted:link] for it."
-    await guard.check(Subject(Stage.FINAL, f"See {PAGE}.", context))
+    await guard.check(Checked(Stage.FINAL, f"See {PAGE}.", context))
     long = [thread for length, thread in seen if length > LONG]
     assert len(long) == len(wrote)
     assert threading.get_ident() not in {thread for _, thread in seen}
@@ -149,8 +149,8 @@ class Noting:
 )
 async def test_arguments_of_a_call_are_searched_beside_the_loop(argument: str, told: str) -> None:
     finder, spec = Noting(), ToolSpec("pay", "Pays.", {"type": "object"}, Effect.UNSAFE)
-    rail, call = detector_rail(Detector("a", finder, Action.REDACT)), CallSubject("c", spec, {"to": argument})
-    await rail(Subject(Stage.TOOL_CALL, "", GuardContext(results=(told,)), call))
+    rail, call = detector_rail(Detector("a", finder, Action.REDACT)), CheckedCall("c", spec, {"to": argument})
+    await rail(Checked(Stage.TOOL_CALL, "", GuardContext(results=(told,)), call))
     assert finder.threads
     assert threading.get_ident() not in finder.threads
 
@@ -169,7 +169,7 @@ async def test_what_contradicts_the_facts_is_looked_for_beside_the_loop(monkeypa
     for said, action in (("5", Action.ALLOW), ("6", Action.BLOCK)):
         context = GuardContext(user_text=said, results=("1 " * LONG,), facts=facts)
         rail = groundedness_rail(GroundednessEntry(rail="groundedness", minimum=1, action=Action.BLOCK))
-        (verdict,) = (await rail(Subject(Stage.FINAL, "It is 5.", context))).verdicts
+        (verdict,) = (await rail(Checked(Stage.FINAL, "It is 5.", context))).verdicts
         assert verdict.action is action
     assert threading.get_ident() not in {thread for _, thread in seen}
     assert len(seen) <= 2 * 2, "not for each statement"

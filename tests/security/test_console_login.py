@@ -101,7 +101,7 @@ def test_a_visitor_without_a_key_sees_and_reaches_nothing(visit: Open, server: F
 def test_a_wrong_key_is_told_and_replaced_by_none(visit: Open, server: FakeServer, key: str) -> None:
     app = enter(visit(), key)
     assert asks(app)
-    assert "This key does not log in" in said(app)
+    assert "Login by this key failed" in said(app)
     assert OWN not in keys_sent(server)
     assert not any(request.path != ["v1", "whoami"] for request in server.requests)
 
@@ -173,7 +173,7 @@ def test_the_login_link_logs_in_once(visit: Open, server: FakeServer, offered: L
 def test_another_token_logs_nobody_in(visit: Open, server: FakeServer, offered: LoginLink, token: str) -> None:
     app = visit(token=token)
     assert asks(app)
-    assert "not that of the console" in said(app)
+    assert "belongs to another start of the console" in said(app)
     assert server.requests == []
     assert offered.exchange(TOKEN) == OWN  # which it does not spend
 
@@ -309,7 +309,7 @@ def test_the_link_of_up_opens_the_console_for_one_browser(
         second.get_by_text("This link has been used").wait_for()
         assert second.url == f"{url}/run?id={run}"
         log_in(second, "wrong")
-        second.get_by_text("This key does not log in").wait_for()
+        second.get_by_text("Login by this key failed").wait_for()
         log_in(second, OWN)
         second.get_by_text(run).first.wait_for()
 

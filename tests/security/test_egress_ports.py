@@ -14,7 +14,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.layered import Layered
 from guardrails.policy import parse_policy
-from guardrails.types import CallSubject, GuardContext, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext
 from tools.builtin.http import check_address, check_host
 
 
@@ -25,8 +25,8 @@ def guard(*hosts: str) -> Guard:
 
 async def ruled(hosts: Sequence[str], url: str) -> Action:
     spec = ToolSpec("fetch", "", {"type": "object"}, Effect.PURE, permissions=frozenset({Permission.NETWORK}))
-    subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="a"), CallSubject("c1", spec, {"url": url}))
-    return (await guard(*hosts).check(subject)).action
+    checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a"), CheckedCall("c1", spec, {"url": url}))
+    return (await guard(*hosts).check(checked)).action
 
 
 def performed(hosts: Sequence[str], host: str, port: int) -> bool:

@@ -21,7 +21,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.guard import Guard
 from guardrails.layered import Layered
 from guardrails.policy import parse_policy
-from guardrails.types import Judgement, Rail, Subject
+from guardrails.types import Checked, Judgement, Rail
 from tests.agent.conftest import Bench
 from tests.security.benches import bench
 
@@ -37,10 +37,10 @@ def note() -> str:
 def final(action: Action) -> Rail:
     """A rail that only sees the whole of an answer."""
 
-    async def check(subject: Subject) -> Judgement:
-        found = SECRET in subject.text
-        verdict = Verdict(action=action if found else Action.ALLOW, rail="secret", stage=subject.stage)
-        redacted = subject.text.replace(SECRET, "[secret]") if found and action is Action.REDACT else None
+    async def check(checked: Checked) -> Judgement:
+        found = SECRET in checked.text
+        verdict = Verdict(action=action if found else Action.ALLOW, rail="secret", stage=checked.stage)
+        redacted = checked.text.replace(SECRET, "[secret]") if found and action is Action.REDACT else None
         return Judgement((verdict,), text=redacted)
 
     return check

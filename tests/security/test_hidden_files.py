@@ -64,7 +64,7 @@ async def test_a_folder_with_another_platforms_home_is_refused(
     declare(project, str(tmp_path / folder))
     hosts = await deployment.hosts(project)
     refused = await hosts.call("read_with_files", {"path": "x"}, deployment.context())
-    assert "where a platform may have its keys; name a narrower folder" in str(refused.error)
+    assert "where a platform may have its keys; use a narrower folder" in str(refused.error)
 
 
 async def test_a_folder_of_too_much_to_look_through_is_refused(

@@ -22,7 +22,7 @@ from flightloop.verdicts import Stage
 from guardrails.aside import LONG, aside
 from guardrails.guard import Guard
 from guardrails.policy import default_policy, parse_policy
-from guardrails.types import CallSubject, GuardContext, Ruling, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling
 from tools.ending import THREADS
 
 KEYS = (
@@ -59,7 +59,7 @@ async def judged(guard: Guard, result: Any) -> Ruling:
     """The ruling on a tool's result; what is no text goes through JSON, as in a run."""
     spec = ToolSpec("page", "A page.", {"type": "object"}, Effect.PURE)
     text = result if isinstance(result, str) else dump(result)
-    return await guard.check(Subject(Stage.TOOL_RESULT, text, GuardContext(agent="desk"), CallSubject("c", spec, {})))
+    return await guard.check(Checked(Stage.TOOL_RESULT, text, GuardContext(agent="desk"), CheckedCall("c", spec, {})))
 
 
 @pytest.mark.parametrize("lead", ["", "key: ", "one\n", "a\t", "\r\n", "(\f"])
@@ -189,6 +189,6 @@ async def test_texts_of_one_sign_are_judged_in_time(unit: str) -> None:
     context = GuardContext(agent="desk", user_text=long, results=(long,), trusted_results=(long,))
     began = time.process_time()
     for stage in (Stage.INPUT, Stage.TOOL_RESULT, Stage.FINAL):
-        await guard.check(Subject(stage, long, context, CallSubject("c", spec, {"to": "x"})))
-    await guard.check(Subject(Stage.TOOL_CALL, "", context, CallSubject("c", spec, {"to": long[:20_000] + "a"})))
+        await guard.check(Checked(stage, long, context, CheckedCall("c", spec, {"to": "x"})))
+    await guard.check(Checked(Stage.TOOL_CALL, "", context, CheckedCall("c", spec, {"to": long[:20_000] + "a"})))
     assert time.process_time() - began < 30

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flightloop.verdicts import Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 POLICY = """
 name: desk
@@ -31,7 +31,7 @@ async def shown(answer: str, context: GuardContext = CONTEXT) -> str:
     guard, context = Guard(parse_policy(POLICY)), replace(context, memo={})
     stream = guard.stream(context)
     streamed = "".join([*(stream.push(sign) for sign in answer), stream.finish()])
-    final = (await guard.check(Subject(Stage.FINAL, answer, context))).text
+    final = (await guard.check(Checked(Stage.FINAL, answer, context))).text
     assert streamed == final
     return final
 

@@ -9,10 +9,10 @@ import pytest
 
 from guardrails.rails.forbidden import forbids
 from guardrails.rails.objects import identifiers
-from guardrails.types import CallSubject, Judgement, Past, Write
+from guardrails.types import CheckedCall, Judgement, Past, Write
 from tests.security.test_long_texts import ADDED, REMIND, assert_linear, final, seconds
 
-ADD = CallSubject("c", REMIND, {"text": "milk"})
+ADD = CheckedCall("c", REMIND, {"text": "milk"})
 
 
 def agreed(said: str, asked: str) -> Judgement:

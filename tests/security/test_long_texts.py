@@ -35,7 +35,7 @@ from guardrails.rails.injection import scan
 from guardrails.rails.links import LINKS, vouched_for
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.secrets import secrets_finder
-from guardrails.types import CallSubject, GuardContext, Judgement, Past, Subject, Write, args_sha256
+from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Past, Write, args_sha256
 from observability.tracing import Tracing
 from tests.security.benches import bench
 
@@ -49,8 +49,8 @@ LINKS_ENTRY = next(
 
 def final(said: str, **context: Any) -> Judgement:
     rail = claims_rail(default_policy().document)
-    subject = Subject(Stage.FINAL, said, GuardContext(agent="desk", writers=(REMIND,), **context))
-    return asyncio.run(rail(subject))
+    checked = Checked(Stage.FINAL, said, GuardContext(agent="desk", writers=(REMIND,), **context))
+    return asyncio.run(rail(checked))
 
 
 def judge_link(said: str) -> None:
@@ -189,11 +189,11 @@ async def test_long_words_of_a_user_are_searched_beside_the_loop() -> None:
     async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return Past(writes=(Write("add_reminder", arguments, True, "{}"),), asked=asked)
 
-    call = CallSubject("c", REMIND, arguments)
+    call = CheckedCall("c", REMIND, arguments)
     assert call.args_sha256 == args_sha256("add_reminder", arguments)
     rail = repeats_rail(default_policy().document)
     with turns_of_others() as turns:
-        judgement = await rail(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk", past=past), call))
+        judgement = await rail(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk", past=past), call))
     assert judgement.verdicts == ()
     assert turns[0] > 10
 
@@ -220,14 +220,14 @@ async def test_who_is_given_up_keeps_its_thread_until_that_has_ended() -> None:
         begun_.release()
         go.wait()
 
-    async def rail(subject: Subject) -> Judgement:
+    async def rail(checked: Checked) -> Judgement:
         await aside(LONG, work)
-        return Judgement((Verdict(action=Action.ALLOW, rail="slow", stage=subject.stage),))
+        return Judgement((Verdict(action=Action.ALLOW, rail="slow", stage=checked.stage),))
 
     policy = parse_policy("name: desk\nversion: '1'\nstages: {input: {rails: [], timeout_ms: 20}}\n")
     guard = Guard(policy, rails={Stage.INPUT: rail})
     try:
-        slow = Subject(Stage.INPUT, "x", GuardContext(tenant_id="many", agent="desk"))
+        slow = Checked(Stage.INPUT, "x", GuardContext(tenant_id="many", agent="desk"))
         rulings = await asyncio.gather(*(guard.check(slow) for _ in range(20)))
         assert {ruling.action for ruling in rulings} == {Action.BLOCK}
         with on_behalf_of("one"):

@@ -147,7 +147,7 @@ async def test_what_a_server_asks_for_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no program no-such-program"):
         await Programs(tmp_path).started_as(missing).__aenter__()
     wide = Server.model_validate({"command": ["cat"], "folders": ["/"], "tools": {"read": "pure"}})
-    with pytest.raises(ConfigError, match="name a narrower folder"):
+    with pytest.raises(ConfigError, match="use a narrower folder"):
         await Programs(tmp_path).started_as(wide).__aenter__()
 
 
@@ -178,7 +178,7 @@ async def test_a_servers_variables_reach_its_program_alone(deployment: Deploymen
 async def test_a_server_writes_no_code(tmp_path: Path, folder: str) -> None:
     folder = folder.replace("PROJECT", str(tmp_path)).replace("~", os.environ["HOME"], 1)
     server = Server.model_validate({"command": ["cat"], "folders": [folder], "tools": {"read": "pure"}})
-    with pytest.raises(ConfigError, match="name a narrower folder"):
+    with pytest.raises(ConfigError, match="use a narrower folder"):
         await Programs(tmp_path).started_as(server).__aenter__()
 
 

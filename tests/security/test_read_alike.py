@@ -54,7 +54,7 @@ def test_every_document_of_a_project_has_each_key_once(tmp_path: Path, name: str
     for file, text in {"agents/desk.yaml": agent, name: DOCUMENTS[name]}.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="duplicate key"):
         load_project(tmp_path, ())
 
 

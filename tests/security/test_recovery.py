@@ -19,7 +19,7 @@ from flightloop.tool import Effect, tool, tool_of
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.types import Ruling, Subject
+from guardrails.types import Checked, Ruling
 from tests.agent.conftest import Bench
 from tests.security.benches import bench
 
@@ -47,9 +47,9 @@ class Redacting(RuleGuard):
         super().__init__()
         self._arguments = arguments
 
-    async def check(self, subject: Subject) -> Ruling:
-        ruling = await super().check(subject)
-        if subject.stage is not Stage.TOOL_CALL:
+    async def check(self, checked: Checked) -> Ruling:
+        ruling = await super().check(checked)
+        if checked.stage is not Stage.TOOL_CALL:
             return ruling
         return replace(ruling, action=Action.REDACT, arguments=self._arguments)
 

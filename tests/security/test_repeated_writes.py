@@ -22,7 +22,7 @@ from flightloop.tool import ToolContext, ToolRefused, tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import Policy, default_policy, parse_policy
-from guardrails.types import Ruling, Subject
+from guardrails.types import Checked, Ruling
 from tests.agent.conftest import clock, created, journal, make_bench
 from tests.agent.families import agent, family_of
 from tools.host import ToolOutcome, Unsure
@@ -214,10 +214,10 @@ class Together(Guard):
         super().__init__(policy)
         self._barrier = barrier
 
-    async def check(self, subject: Subject) -> Ruling:
-        ruling = await super().check(subject)
-        first = subject.call is not None and subject.call.spec.name == "pay" and not done
-        if first and subject.stage is Stage.TOOL_CALL and ruling.action is Action.ALLOW:
+    async def check(self, checked: Checked) -> Ruling:
+        ruling = await super().check(checked)
+        first = checked.call is not None and checked.call.spec.name == "pay" and not done
+        if first and checked.stage is Stage.TOOL_CALL and ruling.action is Action.ALLOW:
             with suppress(asyncio.BrokenBarrierError):
                 await self._barrier.wait()
                 await self._barrier.abort()  # whoever is checked once more waits for nobody

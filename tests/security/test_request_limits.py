@@ -30,7 +30,7 @@ from guardrails.finders import Finding
 from guardrails.rails.found import MOST_SPANS, Detector, detector_rail
 from guardrails.rails.injection import scan
 from guardrails.turns import Turns
-from guardrails.types import GuardContext, Subject
+from guardrails.types import Checked, GuardContext
 
 USER = {"role": "user", "content": "hello"}
 
@@ -259,14 +259,14 @@ class _Where:
 async def test_long_texts_are_searched_in_a_thread(characters: int, here: bool) -> None:
     finder = _Where()
     rail = detector_rail(Detector("a", finder, Action.REDACT))
-    await rail(Subject(Stage.INPUT, "a" * characters, GuardContext()))
+    await rail(Checked(Stage.INPUT, "a" * characters, GuardContext()))
     assert (threading.get_ident() in finder.threads) is here
     assert (await aside(characters, threading.get_ident) == threading.get_ident()) is here
 
 
 async def test_a_verdict_lists_only_so_many_places() -> None:
     rail = detector_rail(Detector("a", _Where(1000), Action.REDACT))
-    [verdict] = (await rail(Subject(Stage.INPUT, "a" * 2000, GuardContext()))).verdicts
+    [verdict] = (await rail(Checked(Stage.INPUT, "a" * 2000, GuardContext()))).verdicts
     assert len(verdict.spans) == MOST_SPANS
     assert "1000 places" in verdict.reason
 

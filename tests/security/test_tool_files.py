@@ -198,7 +198,7 @@ async def test_a_folder_that_holds_what_no_tool_may_reach_is_refused(
     hosts = await deployment.hosts(project / "tools.py")
     refused = await hosts.call("read_with_files", {"path": str(deployment.key)}, deployment.context())
     assert not refused.ok
-    assert "which no tool may reach; name a narrower folder" in str(refused.error)
+    assert "which tools must not reach; use a narrower folder" in str(refused.error)
 
 
 async def test_a_folder_is_named_by_its_real_path(deployment: Deployment, project: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ async def test_a_folder_is_named_by_its_real_path(deployment: Deployment, projec
     declare(project, str(tmp_path / "link"))
     hosts = await deployment.hosts(project)
     refused = await hosts.call("read_with_files", {"path": "x"}, deployment.context())
-    assert f"{tmp_path / 'link'} leads to {tmp_path / 'own'}; name that" in str(refused.error)
+    assert f"{tmp_path / 'link'} is a link to {tmp_path / 'own'}; use that path" in str(refused.error)
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)
@@ -243,7 +243,7 @@ async def test_a_data_folder_that_holds_code_or_keys_is_refused(
     before = data.stat()
     async with ToolHosts([project], ToolsConfig(spare=0, protected=(deployment.home,)), data) as hosts:
         refused = await hosts.call("whoami", {}, replace(deployment.context(), data=data))
-    assert "which no tool may reach; name another one" in str(refused.error)
+    assert "which tools must not reach; use another folder" in str(refused.error)
     assert (data.stat().st_mode, data.stat().st_gid) == (before.st_mode, before.st_gid)
 
 
@@ -336,7 +336,7 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path) -> None:
     for text, said in (
         ("import nothing_there", "No module named 'nothing_there'"),
         ("def f(:", "SyntaxError"),
-        ("x = 1", "holds no @tool function"),
+        ("x = 1", "has no @tool function"),
         ("import os; os._exit(3)", "their process ended"),
         ("import sys; sys.exit(3)", "SystemExit"),
         (FLOODS, "their process ended"),

@@ -326,12 +326,12 @@ async def test_without_the_permission_there_is_no_network(
 
 @pytest.mark.parametrize("mechanisms", [(), ("namespaces", "landlock"), ("seccomp", "cgroup")])
 async def test_where_no_isolation_works_tools_do_not_start(mechanisms: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="this system can't keep a tool from the platform's"):
+    with pytest.raises(ConfigError, match="this system can't isolate tools from the platform's"):
         ToolHosts([SAMPLE], ToolsConfig(mechanisms=mechanisms))
     async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0, mechanisms=mechanisms)) as hosts:
         refused = await hosts.call("calculator", {"expression": "1+1"}, context(tmp_path))
         assert not refused.ok
-        assert "can't keep a tool from the platform's" in str(refused.error)
+        assert "can't isolate tools from the platform's" in str(refused.error)
 
 
 async def test_programs_and_forks_need_a_permission(hosts: ToolHosts, tmp_path: Path) -> None:

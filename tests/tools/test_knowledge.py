@@ -115,7 +115,7 @@ def test_bold_words_are_terms() -> None:
 def test_an_edge_to_nothing_is_refused() -> None:
     graph = KnowledgeGraph()
     here = graph.add(Node("a", Kind.TERM, "a", "here"))
-    with pytest.raises(KeyError, match="before it was added"):
+    with pytest.raises(KeyError, match="must be added before"):
         graph.link(here, Relation.NAMES, Node("b", Kind.TERM, "b", "nowhere"))
 
 

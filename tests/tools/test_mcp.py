@@ -145,11 +145,11 @@ async def test_what_is_wrong_is_said(folder: Path) -> None:
     with pytest.raises(ConfigError, match="can't be reached"):
         await _pin(folder, lambda line: None)
     for text, problem in (
-        ("sums: {tools: {add: pure}}", "either a command or a url"),
+        ("sums: {tools: {add: pure}}", "either command or url"),
         ("sums: {command: [x], tools: {add: sometimes}}", "sums.tools.add"),
         ("sums: {command: [x]}", "sums.tools"),
         ("[1]", "must be a mapping"),
-        ("'a b': {command: [x], tools: {add: pure}}", "name has letters"),
+        ("'a b': {command: [x], tools: {add: pure}}", "name must have"),
     ):
         (folder / "mcp.yaml").write_text(text)
         with pytest.raises(ConfigError, match=problem):

@@ -107,8 +107,8 @@ def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
     [
         ("raise RuntimeError('no database')", "RuntimeError: no database"),
         ("def f(", "SyntaxError"),
-        ("x = 1", "holds no @tool function"),
-        ("def f(): pass\nTOOLS = (f,)", "which has no @tool"),
+        ("x = 1", "has no @tool function"),
+        ("def f(): pass\nTOOLS = (f,)", "which lacks @tool"),
     ],
 )
 def test_a_file_that_is_no_good_is_told_by_name(source: str, said: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tools that every deployment has at hand; an agent gets those that its file names."""
+"""Built-in tools. An agent gets those that its file names."""
 
 from tools.builtin.calculator import calculator
 from tools.builtin.http import http_get

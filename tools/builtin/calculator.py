@@ -1,4 +1,4 @@
-"""A calculator that evaluates arithmetic, not Python."""
+"""Calculator tool: evaluates arithmetic, but not Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 CONSTANTS = {"pi": math.pi, "e": math.e}
 
 
-@tool(effect="pure", timeout_s=5, returns_untrusted=True)  # its numbers are the model's own, and vouch for nothing
+# Its numbers come from the model, so its results are no evidence.
+@tool(effect="pure", timeout_s=5, returns_untrusted=True)
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]) -> Any:
     """Calculate an arithmetic expression.
 
@@ -43,12 +44,12 @@ def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_CHA
 
 
 def evaluate(expression: str) -> Number:
-    """The value of an expression of numbers, ``+ - * / // % ** ^``, brackets, and `FUNCTIONS` and `CONSTANTS`.
+    """Value of an expression of numbers, ``+ - * / // % ** ^``, brackets, `FUNCTIONS` and `CONSTANTS`.
 
     Floats are rounded to 12 digits, so that 0.1 + 0.2 is 0.3.
 
     Raises:
-        ToolRefused: it is no such expression, or too big, or has no value.
+        ToolRefused: the expression is invalid or too big, or has no value.
     """
     if len(expression) > MAX_CHARACTERS:
         raise ToolRefused(f"The expression is too long: at most {MAX_CHARACTERS} characters.")

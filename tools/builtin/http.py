@@ -1,7 +1,7 @@
 """HTTP GET to hosts on the egress list.
 
-The address is resolved here, checked, and connected to as checked, so that a name can't lead to one address for the
-check and to another for the connection. Redirects are followed one by one under the same checks.
+The address is resolved here, checked, and then used for the connection, so that a name can't lead to different
+addresses for the check and for the connection. Each redirect passes the same checks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def http_get(context: ToolContext, url: Annotated[str, Field(min_length=8,
 
 
 def check_host(host: str, port: int, egress: Sequence[str]) -> None:
-    """Raises ToolRefused unless an entry of the egress list allows this host on this port (``flightloop.egress``)."""
+    """Raises ToolRefused unless an entry of the egress list allows this host and port (``flightloop.egress``)."""
     if not permits(egress, host, port):
         raise ToolRefused(
             f"The host {shown(host, port)} is not allowed. Allowed: {', '.join(sorted(egress)) or 'none'}."
@@ -59,8 +59,8 @@ def check_host(host: str, port: int, egress: Sequence[str]) -> None:
 
 
 def check_address(address: Address, port: int, egress: Sequence[str]) -> None:
-    """Raises ToolRefused for an address that isn't public, unless the egress list holds the address itself with this
-    port: a name that leads there does not vouch for it."""
+    """Raises ToolRefused for an address that isn't public, unless the egress list contains the address with this port.
+    A name in the list is not enough."""
     mapped = getattr(address, "ipv4_mapped", None) or address
     if (not mapped.is_global or mapped.is_multicast) and not permits(egress, str(mapped), port):
         raise ToolRefused(
@@ -81,9 +81,9 @@ def _parsed(url: str) -> httpx.URL:
 
 
 async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str]) -> httpx.URL | dict[str, Any]:
-    """One request; a redirect's target, or the answer."""
+    """Sends one request. Returns a redirect's target or the answer."""
     port = url.port or (443 if url.scheme == "https" else 80)
-    host = url.raw_host.decode("ascii")  # as it is looked up: the decoded name may be encoded otherwise
+    host = url.raw_host.decode("ascii")  # the form used for the look-up; the decoded name may be encoded otherwise
     check_host(host, port, egress)
     address = await _resolve(host, port)
     check_address(address, port, egress)

@@ -1,4 +1,4 @@
-"""Search over the policy documents and the shop's goods; ``tools.knowledge`` does it."""
+"""Tools that search policy documents and the shop's goods, based on ``tools.knowledge``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_facts(context: ToolContext, text: str, asked: str = "") -> Any:
         asked: the question that it answers
     """
     stated = _library(context.data).statements(text, asked)
-    # Of what is right its place is enough.
+    # For right numbers, their place is enough.
     return [asdict(one) if not one.right else {"start": one.start, "end": one.end, "right": True} for one in stated]
 
 

@@ -1,7 +1,8 @@
-"""Python in a process of its own.
+"""Tool that runs Python in a process of its own.
 
-The process is forked from the tool host, which is kept from the network already, and gives up what is left: files
-outside its scratch folder but Python's own (Landlock), new processes (seccomp), CPU, memory, file sizes, open files.
+The process is forked from the tool host, which has no network already. It also loses access to files outside its
+scratch folder except Python's own (Landlock) and to new processes (seccomp), and gets limits of CPU, memory, file sizes
+and open files.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> An
     """
     if not landlock.version():
         raise ToolRefused("This system has no Landlock, so Python can't be kept from its files; it is not run.")
-    scratch = Path(mkdtemp(prefix="python-"))  # removed after the call, as all that its host has in scratch
+    scratch = Path(mkdtemp(prefix="python-"))  # removed after the call with the host's scratch
     output, sink = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -73,8 +74,8 @@ def _collect(output: int, deadline: float) -> tuple[str, bool, bool]:
 
 
 def _end(pid: int) -> int:
-    """Kills the program's group, or what is left of it; returns its wait status."""
-    for kill in (os.killpg, os.kill):  # the group exists once the child has made it
+    """Kills the program's group, or the program alone, and returns its wait status."""
+    for kill in (os.killpg, os.kill):  # the group exists once the child has created it
         try:
             kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -119,7 +120,7 @@ def _child(code: str, scratch: Path, sink: int) -> NoReturn:
 
 
 def _execute(code: str) -> int:
-    """Runs the program; the value of a last line that is an expression is printed, as at the prompt."""
+    """Runs the program. If its last line is an expression, prints its value, as the interpreter's prompt does."""
     scope: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
         tree = ast.parse(code, "<program>")
@@ -132,14 +133,14 @@ def _execute(code: str) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException as error:
-        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without this function's own frame
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without this function's frame
         traceback.print_exception(type(error), error, trace)
         return 1
     return 0
 
 
 def _pythons_own() -> list[Path]:
-    """The standard library and what its extension modules link to."""
+    """The standard library, and the libraries that its extension modules link to."""
     named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return [
         *(Path(path) for path in (sys.base_prefix, *named, "/usr/lib", "/usr/share/zoneinfo", "/lib", "/lib64")),

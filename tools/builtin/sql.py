@@ -1,7 +1,7 @@
-"""Read-only SQL over the shop's database.
+"""Tool for read-only SQL over the shop's database.
 
-Four walls: the parsed statement is one SELECT over known tables; the file is opened read-only; SQLite's authorizer
-refuses every other action and table; rows, value sizes and time are bounded.
+Four protections: the parsed statement must be one SELECT over known tables; the file is opened read-only; SQLite's
+authorizer denies every other action and table; rows, value sizes and time are limited.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_
 
 
 def check(sql: str) -> set[str]:
-    """The names that ``sql`` gives to queries of its own (WITH). Raises ToolRefused unless it is one SELECT over the
-    shop's `TABLES`."""
+    """Names that ``sql`` defines by WITH. Raises ToolRefused unless it is one SELECT over the shop's `TABLES`."""
     try:
         statements = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
@@ -64,7 +63,7 @@ def check(sql: str) -> set[str]:
 def _run(database: sqlite3.Connection, sql: str, named: set[str]) -> dict[str, Any]:
     deadline = time.monotonic() + MAX_SECONDS
     existing = {row["name"].lower() for row in database.execute("SELECT name FROM sqlite_master")}
-    # A recursive query reads itself by its name; no name of a real table may come in that way.
+    # A recursive query reads itself by its name, so these names are allowed, unless a real table has the name.
     readable = set(TABLES) | {name for name in named - existing if not name.startswith(("sqlite_", "pragma_"))}
     database.execute("PRAGMA query_only = ON")
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)

@@ -1,1 +1,1 @@
-"""What the shop's database and documents say, as a graph: to search it, and to hold an answer against it."""
+"""Knowledge graph of the shop's database and documents: searches it, and checks answers against it."""

@@ -1,4 +1,4 @@
-"""Builds the graph from rows and passages, by rules: the same input gives the same graph."""
+"""Builds the graph from rows and passages by deterministic rules."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*
 _JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
 _UNITS = {"EUR"}
 MOST_JOINTS = 12
-"""Of a sentence, that are looked at: each costs a search of all that follows."""
+"""Maximum number of places to split a sentence: each costs a search of the rest."""
 
 
 def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
-    """The graph of a shop's goods and of the passages of its documents, in the order in which they are given."""
+    """The graph of a shop's goods and of the passages of its documents, in the given order."""
     graph = KnowledgeGraph()
     for product in goods.products:
         _add_product(graph, product)
@@ -45,8 +45,8 @@ def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
 
 
 def clauses(sentence: str) -> list[tuple[int, str]]:
-    """Parts of a sentence that each state a quantity ("clothing has 12 months, pans 60"), and where they begin;
-    the whole of it where one of them would state none."""
+    """Parts of a sentence that each state a quantity ("clothing has 12 months, pans 60"), and where they begin. The
+    whole sentence if a part would state none."""
     parts, start = [], 0
     for match in islice(_JOINT.finditer(sentence), MOST_JOINTS):
         if quantities(sentence[start : match.start()]) and quantities(sentence[match.end() :]):
@@ -78,7 +78,7 @@ def _add_product(graph: KnowledgeGraph, product: Product) -> None:
 
 
 def _add_passage(graph: KnowledgeGraph, passage: Passage, places: Counter[str]) -> Iterator[Node]:
-    """Adds it with its rules, and gives these. ``places``: how many passages there have been of each place."""
+    """Adds a passage with its rules, and yields the rules. ``places``: number of earlier passages per place."""
     document = graph.add(Node(f"document {passage.document}", Kind.DOCUMENT, passage.document, passage.document))
     place = f"{passage.document}, {passage.heading}"
     places[place] += 1
@@ -105,13 +105,14 @@ def _add_passage(graph: KnowledgeGraph, passage: Passage, places: Counter[str]) 
 
 
 def _own_names(text: str) -> list[str]:
-    """Bold words, and words with a capital letter inside a sentence."""
+    """Bold words, and capitalised words within a sentence."""
     bold = [first or second for first, second in _BOLD.findall(text)]
     return [name for name in (*bold, *_CAPITAL.findall(text)) if name not in _UNITS]
 
 
 def _link_covered(graph: KnowledgeGraph, rules: Sequence[Node]) -> None:
-    """A rule covers a product if it names its category, or what it is, and states one of its attributes' values."""
+    """A rule covers a product if it names the product's category or kind, and states the value of one of its
+    attributes."""
     goods = [
         (
             product,

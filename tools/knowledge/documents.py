@@ -1,4 +1,4 @@
-"""The shop's policies: Markdown files, and their paragraphs."""
+"""Reads the shop's policies: Markdown files, split into paragraphs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tools.sandbox.opening import without_links
 
 FOLDER = "documents"
 MOST_DOCUMENTS, MOST_BYTES, MOST_TOGETHER = 1000, 256 * 1024, 1024 * 1024
-"""Of a folder; bytes of one document, and of all; what is more is not read."""
+"""Limits of a folder: documents, bytes per document, and bytes of all. The rest is not read."""
 NAME_CHARS = 200
 LONGEST_PASSAGE = 2000
-"""Characters; the rest of a longer paragraph is left out."""
+"""Characters; the rest of a longer paragraph is cut."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A paragraph. ``document`` is the title of its file, ``heading`` the nearest one above it."""
+    """A paragraph. ``document``: the file's title; ``heading``: the nearest one above."""
 
     document: str
     heading: str
@@ -34,16 +34,16 @@ class Passage:
 
 
 def documents(data: Path) -> Path:
-    """The deployment's own documents, or else the embedded shop's."""
+    """The deployment's own documents, or else those of the embedded shop."""
     own = data / FOLDER
     return own if own.is_dir() and not own.is_symlink() else Path(str(files("tools.shop").joinpath(FOLDER)))
 
 
 def read_document(path: Path, data: Path, most: int = MOST_BYTES) -> str:
-    """The text of a file of `documents`, reached through no link within ``data``; of at most ``most`` bytes.
+    """Text of a file in `documents`, up to ``most`` bytes, without following links within ``data``.
 
     Raises:
-        OSError: it can't be read, or has become something else than a file.
+        OSError: it can't be read, or isn't a regular file any more.
     """
     base = data if data in path.parents else path.parent
     folder = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -58,10 +58,10 @@ def read_document(path: Path, data: Path, most: int = MOST_BYTES) -> str:
 
 
 def passages(name: str, markdown: str) -> list[Passage]:
-    """A document's paragraphs, each with the heading above it; the first ``#`` line names the document.
+    """A document's paragraphs, each with the heading above it. The first ``#`` line is the document's title.
 
     Args:
-        name: of the file, without its ending; the title where there is no other.
+        name: the file's name without suffix; the title if there is no other.
     """
     title, heading, found = name.replace("_", " "), "", []
     for block in re.split(r"\n\s*\n", markdown):

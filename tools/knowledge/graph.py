@@ -1,4 +1,4 @@
-"""The graph: things of the shop, and how they belong together."""
+"""The knowledge graph: things of the shop, and the relations between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.knowledge.quantities import Measure
 
 
 class Kind(StrEnum):
-    """What a node is."""
+    """Kind of a node."""
 
     PRODUCT = "product"
     CATEGORY = "category"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Relation(StrEnum):
-    """What an edge says, read from its source to its target."""
+    """Relation of an edge, read from source to target."""
 
     IS_OF = "is of"  # product → category
     COSTS = "costs"  # product → price
@@ -41,22 +41,23 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True)
 class Node:
-    """One thing. ``source``: the document, or table and row, that says so; ``values`` are in the measure's unit.
+    """A thing.
 
-    ``text``: a sentence's own words, and a paragraph's.
+    ``source``: the document, or table and row, that states it. ``text``: words of a sentence or paragraph. ``values``
+    are in the measure's unit.
     """
 
-    id: str
+    id: str  # unique in the graph
     kind: Kind
-    name: str
+    name: str  # as shown
     source: str
     text: str = ""
-    measure: Measure | None = None
+    measure: Measure | None = None  # what ``values`` measure
     values: tuple[float, ...] = ()
 
 
 class KnowledgeGraph:
-    """Nodes by their id. Both ends of an edge are there before it is."""
+    """Nodes by id, and edges between them."""
 
     def __init__(self) -> None:
         self._graph: nx.DiGraph[str] = nx.DiGraph()
@@ -73,16 +74,16 @@ class KnowledgeGraph:
     __hash__ = None  # type: ignore[assignment]  # it grows while it is built
 
     def add(self, node: Node) -> Node:
-        """The node; one of the same id that is there already stays."""
+        """Adds a node and returns it; an existing one with the same id stays."""
         if node.id not in self._graph:
             self._graph.add_node(node.id, node=node)
         return self.node(node.id)
 
     def link(self, source: Node, relation: Relation, target: Node) -> None:
-        """Raises KeyError where one of the two was not added."""
+        """Adds an edge. Raises KeyError if a node is missing."""
         for end in (source, target):
             if end.id not in self._graph:
-                raise KeyError(f"{end.id}: is linked before it was added")
+                raise KeyError(f"{end.id}: must be added before it is linked")
         self._graph.add_edge(source.id, target.id, relation=relation)
 
     def node(self, node: str) -> Node:
@@ -90,7 +91,7 @@ class KnowledgeGraph:
         return found
 
     def nodes(self, *kinds: Kind) -> list[Node]:
-        """All of these kinds, or simply all, in the order that they were added."""
+        """Nodes of these kinds, or all, in the order of their addition."""
         return [node for _, node in self._graph.nodes(data="node") if not kinds or node.kind in kinds]
 
     def edges(self) -> Iterator[tuple[Node, Relation, Node]]:
@@ -98,7 +99,7 @@ class KnowledgeGraph:
             yield self.node(source), relation, self.node(target)
 
     def after(self, node: Node, *relations: Relation) -> list[Node]:
-        """Where its edges of these relations (none: all) lead."""
+        """Targets of its edges of these relations (default: all)."""
         return [
             self.node(target)
             for target, data in self._graph[node.id].items()
@@ -106,7 +107,7 @@ class KnowledgeGraph:
         ]
 
     def before(self, node: Node, *relations: Relation) -> list[Node]:
-        """Where edges of these relations (none: all) to it come from."""
+        """Sources of edges to it of these relations (default: all)."""
         return [
             self.node(source)
             for source, data in self._graph.pred[node.id].items()
@@ -114,13 +115,13 @@ class KnowledgeGraph:
         ]
 
     def around(self, nodes: Iterable[Node], hops: int) -> KnowledgeGraph:
-        """What lies at most so many edges away, in either direction, and the edges in between."""
+        """The subgraph within ``hops`` edges, in either direction."""
         near: set[str] = set()
         plain = self._graph.to_undirected(as_view=True)
         for node in nodes:
             near |= nx.single_source_shortest_path_length(plain, node.id, cutoff=hops).keys()
         part = KnowledgeGraph()
-        for one in self.nodes():  # in their order here: a set's differs between runs
+        for one in self.nodes():  # in the graph's order, since a set's order differs between runs
             if one.id in near:
                 part.add(one)
         for source, relation, target in self.edges():
@@ -129,7 +130,7 @@ class KnowledgeGraph:
         return part
 
     def check_integrity(self) -> None:
-        """Raises AssertionError for an edge whose end nobody added, or a node of no source."""
+        """Raises AssertionError for an edge with a missing node, or a node without a source."""
         for name, node in self._graph.nodes(data="node"):
             assert node is not None, f"{name} is only the end of an edge"
             assert node.id == name, f"{name} is stored as {node.id}"

@@ -1,4 +1,4 @@
-"""The knowledge of a data folder, made anew when its files change."""
+"""Knowledge of a data folder, rebuilt when its files change."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tools.shop.database import FILE
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 10_000
-"""That are looked at, to read the first of them."""
+"""Maximum number of file names to sort, of which the first are read."""
 
 Stamps = dict[Path, tuple[int, int]]
-"""Files: time of change in nanoseconds, size in bytes."""
+"""By file: time of change in nanoseconds, size in bytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Papers:
-    """The documents' passages, and their index once somebody searches."""
+    """Passages of the documents, and their index, built on first use."""
 
     passages: Sequence[Passage]
 
@@ -43,7 +43,7 @@ class Papers:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """One state of it. What nobody asks for is not made."""
+    """Knowledge as of one moment. Parts are built on first use."""
 
     papers: Papers
     graph: KnowledgeGraph
@@ -62,13 +62,13 @@ class Knowledge:
 
 
 class Library:
-    """Follows the shop's database and the documents: a change is picked up, a file that can't be read keeps what was.
+    """Follows the shop's database and documents: picks up changes; an unreadable file keeps the last state.
 
-    Tools may write in the folder, and what they put there is read outside their sandbox: links and whatever is no file
-    are passed over, sizes and times are limited.
+    Tools may write to the folder, and their files are read outside of their sandbox. So links and special files are
+    skipped, and sizes and times are limited.
 
     Args:
-        data: folder with ``shop.db`` and perhaps ``documents/``; either may be missing.
+        data: folder with ``shop.db`` and optionally ``documents/``; either may be missing.
     """
 
     def __init__(self, data: Path) -> None:
@@ -79,11 +79,11 @@ class Library:
 
     @property
     def folder(self) -> Path:
-        """Of the documents."""
+        """Folder of the documents."""
         return documents(self._data)
 
     def current(self) -> Knowledge:
-        """As the files are now; costs a stat per file, and where one has changed, the graph anew.
+        """The knowledge in the present files. Costs a stat per file, and rebuilds the graph if one has changed.
 
         Raises:
             OSError, sqlite3.Error: a file can't be read, and there is no earlier state.
@@ -97,7 +97,7 @@ class Library:
                 except (OSError, sqlite3.Error) as error:
                     if self._knowledge is None:
                         raise
-                    log.warning("knowledge not reread, what was read before stays: %s", error)
+                    log.warning("cannot reload the knowledge, the previous state stays: %s", error)
             return self._knowledge
 
     def search(self, query: str, count: int) -> list[Found]:
@@ -111,7 +111,7 @@ class Library:
         stamps = {}
         written = sorted(islice(self.folder.glob("*.md"), MOST_NAMES))[:MOST_DOCUMENTS]
         for path in (*written, self._data / FILE):
-            with suppress(OSError):  # an editor may be replacing it just now
+            with suppress(OSError):  # an editor may be replacing the file
                 known = path.lstat()
                 if stat.S_ISREG(known.st_mode):
                     stamps[path] = (known.st_mtime_ns, known.st_size)

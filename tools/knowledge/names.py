@@ -1,4 +1,4 @@
-"""Names of the graph's things, found in a text."""
+"""Finds names of the graph's things in a text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_WORDS = 6
 
 @dataclass(frozen=True)
 class Mention:
-    """Characters [start, end) of a text name these nodes: several where a name is common to them."""
+    """A name at characters [start, end) of a text, and the nodes with that name."""
 
     start: int
     end: int
@@ -23,9 +23,9 @@ class Mention:
 
 
 class Names:
-    """Finds products, categories, documents and terms by their names, and products by a part of theirs.
+    """Finds products, categories, documents and terms by name, and products by a part of their names.
 
-    A single word stands for a product if it is the last of its name ("kettle") and the documents don't use it for
+    A single word means a product if it is the last of its name ("kettle") and the documents don't use it for
     something else ("post-office boxes").
     """
 
@@ -41,14 +41,14 @@ class Names:
             for alias in _aliases(node.name):
                 if len(alias) > 1 or alias[0] not in ordinary:
                     found[alias][node.id] = node
-        # Whole names last: what is one is not taken for a part of another.
+        # Whole names last, so that they take precedence over parts of others.
         for node in graph.nodes(Kind.CATEGORY, Kind.DOCUMENT, Kind.TERM, Kind.PRODUCT):
             whole = tuple(_stems(node.name))
             found[whole] = {node.id: node} | (found[whole] if node.kind is not Kind.PRODUCT else {})
         self._nodes = {alias: tuple(nodes.values()) for alias, nodes in found.items() if alias}
 
     def find(self, text: str, *kinds: Kind) -> list[Mention]:
-        """Mentions of these kinds (none: all), the longest first where two overlap, in the order of the text."""
+        """Mentions of these kinds (default: all) in the order of the text. Of overlapping ones, the longest counts."""
         words, found, index = placed_words(text), [], 0
         while index < len(words):
             for length in range(min(_MOST_WORDS, len(words) - index), 0, -1):
@@ -63,18 +63,18 @@ class Names:
         return found
 
     def nodes(self, text: str, *kinds: Kind) -> list[Node]:
-        """What ``find`` finds, each once."""
+        """Distinct nodes that ``find`` finds."""
         return list(dict.fromkeys(node for mention in self.find(text, *kinds) for node in mention.nodes))
 
 
 def last_word(name: str) -> str:
-    """What a thing of this name is: its last word before any that has a digit, stemmed."""
+    """The kind of a thing by its name: the last word before any with a digit, stemmed."""
     before = re.split(r"\s+\S*\d", name)[0]
     return (_stems(before) or [stem(name.lower())])[-1]
 
 
 def _aliases(name: str) -> Iterator[tuple[str, ...]]:
-    """Two or more neighbouring words of a name, and its last one."""
+    """Runs of two or more words of a name, and its last word."""
     stems = _stems(name)
     for first in range(len(stems)):
         for end in range(first + 2, min(len(stems), first + _MOST_WORDS) + 1):

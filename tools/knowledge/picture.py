@@ -1,4 +1,4 @@
-"""The graph as a picture: SVG, or DOT for Graphviz."""
+"""Draws the graph as SVG, or as DOT for Graphviz."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = (
     (Kind.PRODUCT,),
     (Kind.ATTRIBUTE,),
 )
-"""From left to right."""
+"""Columns from left to right."""
 COLOURS = {
     Kind.DOCUMENT: "#1f4e79",
     Kind.SECTION: "#2e75b6",
@@ -27,11 +27,11 @@ COLOURS = {
 }
 MOST_LETTERS = 44
 WIDTH, ROW, EDGE_OF_PAGE = 320, 18, 24
-"""Pixels: of a column, of a row, around it all."""
+"""Pixels: width of a column, height of a row, margin."""
 
 
 def dot(graph: KnowledgeGraph) -> str:
-    """For ``dot -Tsvg`` and the like."""
+    """DOT, for ``dot -Tsvg``."""
     lines = ["digraph knowledge {", '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif"];']
     for node in graph.nodes():
         lines.append(f'  {_quoted(node.id)} [label={_quoted(_short(node))}, color="{COLOURS[node.kind]}"];')
@@ -43,7 +43,7 @@ def dot(graph: KnowledgeGraph) -> str:
 
 
 def svg(graph: KnowledgeGraph) -> str:
-    """Columns by kind, from documents over rules to products; what belongs together is near each other."""
+    """SVG with a column per kind, from documents over rules to products; related nodes are near each other."""
     places = _places(graph)
     width = EDGE_OF_PAGE + WIDTH + int(max((x for x, _ in places.values()), default=0))
     height = EDGE_OF_PAGE * 2 + int(max((y for _, y in places.values()), default=0))
@@ -71,7 +71,8 @@ def svg(graph: KnowledgeGraph) -> str:
 
 
 def _places(graph: KnowledgeGraph) -> dict[str, tuple[float, float]]:
-    """Left to right by column; within one by the mean height of the neighbours that have a place already."""
+    """Positions: columns from left to right; within a column, by the mean height of neighbours that are placed
+    already."""
     columns = [column for kinds in COLUMNS if (column := graph.nodes(*kinds))]
     rows = max(map(len, columns), default=0)
     places: dict[str, tuple[float, float]] = {}

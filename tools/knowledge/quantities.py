@@ -1,4 +1,4 @@
-"""Numbers with a unit in a text: prices, periods, shares, hours, how many there are."""
+"""Finds numbers with units: prices, periods, shares, times of day, stock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.knowledge.words import NUMBER_WORDS
 
 
 class Measure(StrEnum):
-    """What a number says, and the unit that values are in."""
+    """What a number measures, with the unit of values."""
 
     MONEY = "money"  # euros
     TIME = "time"  # minutes
@@ -23,9 +23,9 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number, or the two ends of a range, at characters [start, end).
+    """A number, or both ends of a range, at characters [start, end).
 
-    ``values`` are in the measure's unit, so that two years equal 24 months; ``numbers`` as they are written.
+    ``values`` are in the measure's unit, so that two years equal 24 months; ``numbers`` are as written.
     """
 
     start: int
@@ -35,7 +35,7 @@ class Quantity:
     numbers: tuple[float, ...]
 
     def agrees(self, values: tuple[float, ...]) -> bool:
-        """Whether all that it says is among ``values``."""
+        """Whether all of its values are among ``values``."""
         return set(self.values) <= set(values)
 
 
@@ -77,7 +77,7 @@ _STOCK_FIRST = re.compile(
 
 
 def quantities(text: str) -> list[Quantity]:
-    """In the order of the text; none overlaps another."""
+    """Quantities in the order of the text, without overlaps."""
     found: list[Quantity] = []
     for one in (*_clocks(text), *_units(text), *_money_first(text), *_stock(text)):
         if not any(one.start < other.end and other.start < one.end for other in found):
@@ -86,7 +86,7 @@ def quantities(text: str) -> list[Quantity]:
 
 
 def number(text: str) -> float:
-    """Of digits (1,299.50 or 12,5) or a number word."""
+    """Value of digits (1,299.50 or 12,5) or of a number word."""
     word = text.lower()
     if word in NUMBER_WORDS:
         return NUMBER_WORDS[word]

@@ -1,4 +1,4 @@
-"""Search: passages by BM25, and what the graph has about the things that a query names."""
+"""Searches passages by BM25, and the graph for things that a query names."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tools.knowledge.names import Names
 from tools.knowledge.words import placed_words, words
 
 MOST_CARDS, MOST_GOODS = 2, 10
-"""Lines about products in an answer, products in a line about a category."""
+"""Maximum number of lines about products in an answer, and products in a line about a category."""
 NEIGHBOUR = 0.75
-"""A passage that hangs on what the query names gets this share of its document's best score on top of its own."""
+"""Bonus for a passage related to what the query names, as a share of its document's best score."""
 LEAST = 0.4
-"""Beside a product, passages with less than this share of the best one's score are left out."""
+"""With a product in the query, passages below this share of the best score are left out."""
 CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
-"""What a product's own line answers: passages are not searched for these."""
+"""Words that a product's own line answers; passages are not searched for them."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """``source``: a document's title, or table and row."""
+    """A result. ``source``: a document's title, or table and row."""
 
     source: str
     text: str
 
 
 class PassageIndex:
-    """BM25 over passages."""
+    """BM25 index of passages."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = passages
@@ -41,7 +41,7 @@ class PassageIndex:
         self._retriever.index([words(text) for text in texts], show_progress=False)
 
     def best(self, query: Sequence[str], count: int) -> list[Passage]:
-        """At most so many passages that have a word of the query, the best one first."""
+        """At most ``count`` passages with a word of the query, best first."""
         known = [word for word in query if word in self.vocabulary]
         if not known:
             return []
@@ -50,7 +50,7 @@ class PassageIndex:
         return [self.passages[int(number)] for number, score in zip(numbers[0], scores[0], strict=True) if score > 0]
 
     def scores(self, query: Sequence[str]) -> list[float]:
-        """Of all passages, in their order."""
+        """Scores of all passages, in order."""
         known = [word for word in query if word in self.vocabulary]
         return [float(score) for score in self._retriever.get_scores(known)] if known else [0.0] * len(self.passages)
 
@@ -64,9 +64,12 @@ class Search:
         self._names = names
 
     def find(self, query: str, count: int) -> list[Found]:
-        """At most ``count`` results. A query that names no product finds passages, as BM25 ranks them, and where these
-        are few a line about the category that it names; one that does finds the product's line first, then
-        passages that fit the rest of the query, those that hang on the product before others."""
+        """At most ``count`` results.
+
+        A query without a product finds passages as BM25 ranks them and, if these are few, a line about the category
+        that it names. A query with a product finds the product's line first, then passages for the rest of the query;
+        those related to the product come before others.
+        """
         products = self._products(query)[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
@@ -96,8 +99,8 @@ class Search:
         return self._graph.after(node, relation)[0].name
 
     def _products(self, query: str) -> list[Node]:
-        """Those that the query names; else those whose names have the most words of it: two, or one that the documents
-        don't have, or don't mean when a price or the stock is asked for ("clock" of "around the clock")."""
+        """Products that the query names; otherwise those with the most words of it in their names: two, or one that the
+        documents don't use, or don't mean in questions about price or stock ("clock" of "around the clock")."""
         named = self._names.nodes(query, Kind.PRODUCT)
         if named:
             return named
@@ -129,7 +132,7 @@ class Search:
         return [passage for score, passage in ranked[:count] if score > 0 and score >= least]
 
     def _near(self, products: Sequence[Node]) -> set[str]:
-        """Places of the sections with a rule that covers a product or names its category."""
+        """Places of sections with a rule that covers a product or names its category."""
         found: set[str] = set()
         for product in products:
             category = self._graph.after(product, Relation.IS_OF)[0]

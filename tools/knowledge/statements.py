@@ -1,7 +1,7 @@
-"""What the graph says of the numbers in a text: whether the product, or the rule, that they are stated of has them.
+"""Checks numbers in a text against the graph: whether the product or rule that they are about has them.
 
-A number with its unit is held against the attributes of the product that its sentence names, and against the rule that
-shares most of its sentence's words. What the graph has nothing about is left out.
+A number with a unit is compared with the attributes of the product that its sentence names, and with the rule that
+shares most of its sentence's words. Numbers that the graph has nothing about are left out.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tools.knowledge.quantities import MONTH, Measure, Quantity, quantities
 from tools.knowledge.words import NUMBER_WORDS, sentences, words
 
 SENTENCE, AROUND = 0.5, 0.25
-"""What a word counts that stands in the same sentence (or, of a rule, in its heading), or in what was said before; one
-that stands beside the number counts 1."""
+"""Weights of words in the same sentence (for a rule, also in its heading) and of words before it; words beside the
+number have weight 1."""
 LEAST = 0.45
-"""Share of what the words count that a rule must have to speak of the same thing."""
+"""Minimum share of the words' weights that a rule on the same subject must have."""
 NEAR = 0.8
-"""Rules with this share of the best one's are as good as it."""
+"""Rules with at least this share of the best one's score are as good as the best."""
 
 _ATTRIBUTES = {
     Measure.MONEY: Relation.COSTS,
@@ -50,9 +50,9 @@ _UNTOLD = frozenset(
 
 @dataclass(frozen=True)
 class Statement:
-    """A number at characters [start, end) of a text, and what the graph knows of it.
+    """A number at characters [start, end) of a text, and what the graph knows about it.
 
-    ``numbers`` as they are written; ``fact`` with its source. ``strict``: that the user said so is no excuse.
+    ``numbers`` are as written; ``fact`` includes its source. ``strict``: wrong even if the user said it.
     """
 
     start: int
@@ -71,7 +71,7 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Said:
-    """A sentence: the words before it, the products that it names, those that were spoken of before."""
+    """A sentence: the words before it, the products that it names, and those mentioned before."""
 
     text: str
     around: str
@@ -80,21 +80,21 @@ class _Said:
 
     @cached_property
     def plain(self) -> str:
-        """Blanks in the place of products: what is said of them, and no number of theirs (Puzzle 1000 Pieces)."""
+        """The text with product names blanked out, so that numbers in them don't count (Puzzle 1000 Pieces)."""
         text = self.text
         for mention in self.named:
             text = text[: mention.start] + " " * (mention.end - mention.start) + text[mention.end :]
         return text
 
     def of_warranty(self, period: Quantity) -> bool:
-        """Whether a period is a warranty's: its sentence says so, or it is long and the words before did."""
+        """Whether a period is a warranty: its sentence says so, or it is long and the words before said so."""
         long = min(period.values) >= MONTH
         return bool(_WARRANTY.search(self.text) or (long and _WARRANTY.search(self.around)))
 
 
 @dataclass(frozen=True)
 class _Amount:
-    """A rule's number, what each word counts that speaks of it, and what is named beside it."""
+    """A number of a rule, the weights of the words that refer to it, and the names beside it."""
 
     node: Node
     rule: Node
@@ -103,7 +103,7 @@ class _Amount:
 
 
 class Reader:
-    """Reads what answers state."""
+    """Checks the statements of answers."""
 
     def __init__(self, graph: KnowledgeGraph, names: Names) -> None:
         self._graph = graph
@@ -125,10 +125,10 @@ class Reader:
         self._unknown = math.log(1 + len(rules)) / 2
 
     def read(self, text: str, asked: str = "") -> list[Statement]:
-        """The numbers in ``text`` that the graph knows something about, in their order.
+        """Numbers in ``text`` that the graph knows something about, in order.
 
         Args:
-            asked: what the text answers; it tells what "it" is.
+            asked: the question that the text answers; it resolves "it".
         """
         found: list[Statement] = []
         spoken_of, around = self._names.nodes(asked, Kind.PRODUCT), asked
@@ -157,7 +157,7 @@ class Reader:
                     yield Statement(placed.start, placed.end, one.numbers, judged.right, strict, judged.fact)
 
     def _of_product(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """By the attributes of the products that the number is stated of; None where they have none of the kind."""
+        """Checks by the attributes of the products that the number is about; None if they have none of its kind."""
         relation = _ATTRIBUTES.get(one.measure)
         if relation is None or (one.measure is Measure.TIME and not said.of_warranty(one)):
             return None
@@ -167,12 +167,12 @@ class Reader:
             return None
         right = next((pair for pair in pairs if one.agrees(pair[1].values)), None)
         if right is None and one.measure is Measure.MONEY and _OTHER_MONEY.search(clause):
-            return None  # an order's total, a fee: not what the product costs
+            return None  # an order's total or a fee, not the product's price
         node, attribute = right or pairs[0]
         return _Judged(right is not None, f"{node.name} {relation} {attribute.name} ({node.source})")
 
     def _of_rule(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """By the rules that speak of the same; None where none does."""
+        """Checks by the rules on the same subject; None if there are none."""
         weights = _weighed((AROUND, said.around), (SENTENCE, said.plain), (1.0, clause))
         scores = [
             (self._shared(weights, amount), amount) for amount in self._amounts if amount.node.measure is one.measure
@@ -205,7 +205,7 @@ class Reader:
         total = shared = 0.0
         for word, weight in said.items():
             if weight <= AROUND and word not in amount.weights:
-                continue  # what was said before may help, but need not be spoken of
+                continue  # earlier words may help, but need not match
             rarity = self._rarity.get(word, self._unknown)
             total += weight * rarity
             shared += weight * rarity * amount.weights.get(word, 0.0)
@@ -213,7 +213,7 @@ class Reader:
 
 
 def _weighed(*parts: tuple[float, str]) -> dict[str, float]:
-    """Words and what they count, the last part's weight where one stands in several."""
+    """Words with their weights; for a word in several parts, the last part's weight."""
     return {
         word: weight
         for weight, text in parts
@@ -223,9 +223,9 @@ def _weighed(*parts: tuple[float, str]) -> dict[str, float]:
 
 
 def _nearest(one: Quantity, said: _Said) -> list[Node]:
-    """The products that a number is stated of: those named last before it, and together, or else the next one.
+    """Products that a number is about: those named together directly before it, or else the next one.
 
-    Where a sentence begins with such a number ("5 EUR for the lamp and 7 EUR for the rug") it is the next one.
+    In a sentence that begins with such a number ("5 EUR for the lamp and 7 EUR for the rug") it is the next one.
     """
     others = [other for other in quantities(said.plain) if other.measure is one.measure]
     before = [mention for mention in said.named if mention.end <= one.start]

@@ -1,4 +1,4 @@
-"""Words of a text, so that a query, a document and an answer can be compared."""
+"""Splits texts into words, to compare queries, documents and answers."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Word:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case stems without stop words; never empty, so that an index can be made of any text."""
+    """Lower-case stems without stop words; never empty, so that any text can be indexed."""
     return [stem(word) for word in _WORD.findall(text.lower()) if word not in STOPWORDS] or ["?"]
 
 
 def placed_words(text: str) -> list[Word]:
-    """All words, stop words too, and where they stand."""
+    """All words, including stop words, with their positions."""
     return [Word(match.start(), match.end(), stem(match.group())) for match in _WORD.finditer(text.lower())]
 
 
 def sentences(text: str) -> list[tuple[int, str]]:
-    """Where each sentence begins, and its text."""
+    """Start and text of each sentence."""
     found, start = [], 0
     for match in _ENDS.finditer(text):
         found.append((start, text[start : match.start()]))
@@ -53,7 +53,7 @@ def sentences(text: str) -> list[tuple[int, str]]:
 
 
 def stem(word: str) -> str:
-    """Without common endings."""
+    """The word without common endings."""
     bare = f"{word[:-3]}fe" if word.endswith("ives") else _bare(word)
     return bare[:-1] if bare.endswith("e") and len(bare) > 4 else bare
 

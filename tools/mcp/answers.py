@@ -1,6 +1,6 @@
-"""What a server may answer, read leniently and with an end.
+"""Reads answers of MCP servers leniently and within limits.
 
-The SDK's own types note every mistake of an answer; of a million of them that takes minutes and gigabytes.
+The SDK's own types record every mistake of an answer; for a million of them that takes minutes and gigabytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class OfferedTools(_Answer):
 
 
 class CallResult(_Answer):
-    """``content`` is read by whoever needs it: of a part only its text is of use."""
+    """Result of a call. ``content`` is parsed on use, since only the text of its parts is needed."""
 
     content: list[Any] = Field(default_factory=list)
     structured_content: Any = Field(default=None, alias="structuredContent")
@@ -45,11 +45,11 @@ class CallResult(_Answer):
 async def ask(
     client: Client, request_id: int, request: CallToolRequest | ListToolsRequest, answer: type[A], timeout_s: float
 ) -> A:
-    """What ``client.session.send_request`` does, without its look at the answer, which is what takes so long.
+    """Like ``client.session.send_request``, but without the SDK's slow validation of the answer.
 
     Raises:
-        MCPError: the server refuses the request, or is gone.
-        ValidationError: the answer is another one.
+        MCPError: the server rejects the request, or is gone.
+        ValidationError: the answer is of another type.
     """
     session: Any = client.session
     asked = request.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -60,10 +60,10 @@ async def ask(
 
 
 def begun(error: ErrorData) -> bool:
-    """Whether a call that a server answers with an error may have been begun.
+    """Whether a call may have begun, although the server answers it with an error.
 
-    Only two codes say that it was not: there is no such tool, or the arguments do not fit. Some servers find that a
-    tool's output does not fit its schema once it has done its work, and say so with the second one.
+    Only two codes exclude it: unknown tool and invalid arguments. Some servers use the second one too when a tool's
+    output doesn't match its schema, after the tool has done its work.
     """
     if error.code == INVALID_PARAMS:
         return "output" in error.message.lower()
@@ -71,7 +71,7 @@ def begun(error: ErrorData) -> bool:
 
 
 def told(error: BaseException) -> str:
-    """An error in a line, whoever wrote it."""
+    """An error in one line, whoever wrote it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ValidationError):

@@ -1,4 +1,4 @@
-"""Tools of MCP servers beside a project's own, behind the interface of `tools.host.ToolHosts`."""
+"""Runs tools of MCP servers and a project's own tools, with the interface of `tools.host.ToolHosts`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from tools.serving import MESSAGE_CHARACTERS, as_json
 
 log = logging.getLogger(__name__)
 MOST_BYTES = 64 * 1024
-"""A result beyond it is cut, with a note."""
+"""Longer results are cut, with a note."""
 
 
 class McpHosts:
-    """
+    """Runs tools of MCP servers besides a project's own.
+
     Args:
-        own: the hosts of the project's own tools; started and closed with these.
-        servers: by name.
-        tools: of the servers.
-        programs: starts the servers that are programs.
+        own: hosts of the project's own tools, started and closed together with these.
+        servers: MCP servers by name.
+        tools: tools of the servers.
+        programs: starts servers that are programs.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class McpHosts:
         self.registry = own.registry.beside(tool.as_tool() for tool in tools)
 
     async def __aenter__(self) -> McpHosts:
-        """Servers are not started before they are needed."""
+        """Starts the project's hosts; servers start on first use."""
         await self._own.__aenter__()
         return self
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        """As `ToolHosts.call`. A call that takes too long ends its server, which is started again for the next one."""
+        """Like `ToolHosts.call`. A call that takes too long ends its server, which restarts with the next call."""
         tool = self._tools.get(name)
         if tool is None:
             return await self._own.call(name, arguments, context)
@@ -76,11 +77,11 @@ class McpHosts:
                 self._calls.pop(context.run_id, None)
 
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
-        """As `ToolHosts.known_by`. A server's types are known by their schema alone."""
+        """Like `ToolHosts.known_by`. For a server's tools, only the schema identifies a call."""
         return None if name in self._tools else await self._own.known_by(name, arguments, context)
 
     async def kill(self, run_id: str) -> int:
-        """Ends a run's calls, and the programs that serve them, which may serve others of the tenant's runs as well."""
+        """Ends a run's calls and the programs that serve them, which may also serve other runs of the tenant."""
         calls = list(self._calls.get(run_id, ()))
         for call in calls:
             call.cancel()
@@ -95,7 +96,7 @@ class McpHosts:
         await self._own.close()
 
     def _session(self, server: str, tenant: str) -> Session:
-        """A server's process remembers what it likes, so each tenant has one of its own."""
+        """A session per tenant, since a server's process may remember anything."""
         if (server, tenant) not in self._sessions:
             self._sessions[server, tenant] = Session(server, self._servers[server], self._programs)
         return self._sessions[server, tenant]
@@ -123,14 +124,14 @@ class McpHosts:
             message, seconds = str(error)[:MESSAGE_CHARACTERS], time.monotonic() - started
             uncertain = begun and not isinstance(error, Refused)
             return ToolOutcome(False, error=message, seconds=seconds, uncertain=uncertain)
-        except (ValueError, RuntimeError) as error:  # of the SDK, about what the server said
+        except (ValueError, RuntimeError) as error:  # raised by the SDK for invalid answers
             log.warning("MCP server %s: %s", tool.server, told(error))
             message = f"{tool.server} gave an answer that is no tool's result"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, uncertain=begun)
         return _outcome(result, time.monotonic() - started)
 
     async def _changes(self, server: str, session: Session) -> frozenset[str]:
-        """Tools that are not what was pinned, as the server tells now."""
+        """Tools that differ from their pins, by the server's present description."""
         offered = await session.tools()
         return frozenset(
             tool.name for tool in self._tools.values() if tool.server == server and offered.get(tool.name) != tool.pin

@@ -1,7 +1,7 @@
-"""What an MCP server that is a program says, as far as it reaches the worker: whole lines, no requests, no floods.
+"""Limits what an MCP server that is a program sends to the worker: whole lines, no requests, no floods.
 
 Runs in the outer process of `tools.child`. The worker starts a task for each request of a server and waits until the
-server reads the answer, so that one that asks without end would fill its memory. Servers are offered ``ping`` alone.
+server reads the answer, so endless requests would fill its memory. The only request that servers may make is ``ping``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 LONGEST_LINE = 2 * 1024 * 1024
 WINDOW_S = 10.0
 MOST_EVENTS, MOST_PINGS = 500, 10
-"""Notifications and pings in ``WINDOW_S``; what is more is dropped."""
+"""Maximum number of notifications and pings in ``WINDOW_S``; more are dropped."""
 MOST_LINES, MOST_BYTES = 2000, 8 * 1024 * 1024
-"""In ``WINDOW_S``; a server that says more is ended."""
+"""Maximum number of lines and bytes in ``WINDOW_S``; a server that sends more is ended."""
 
 
 class TooMuch(Exception):
-    """The server is to be ended; the message says why."""
+    """The server has to be ended; the message says why."""
 
 
 class Flow:
-    """Counts what a server says. Raises TooMuch."""
+    """Counts a server's output. Raises TooMuch."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -35,7 +35,7 @@ class Flow:
             self._began = now
             self._bytes = self._lines = 0
         self._bytes += len(chunk)
-        self._lines += max(chunk.count(b"\n"), chunk.count(b"\r"))  # each ends a line of an event stream
+        self._lines += max(chunk.count(b"\n"), chunk.count(b"\r"))  # each ends a line in an event stream
         if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
             raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
 
@@ -48,7 +48,7 @@ class Lines:
         self._events = self._pings = 0
 
     def push(self, chunk: bytes) -> bytes:
-        """The lines that are passed on, of what has come so far. Raises TooMuch."""
+        """Lines to pass on, of those received so far. Raises TooMuch."""
         self._flow.count(chunk)
         if time.monotonic() - self._counted_from > WINDOW_S:
             self._counted_from = time.monotonic()

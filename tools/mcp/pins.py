@@ -1,7 +1,7 @@
-"""What MCP servers said of their tools when a person looked: ``mcp.lock.json``.
+"""Pinned descriptions of MCP servers' tools, as a person approved them: ``mcp.lock.json``.
 
-A model reads a tool's description and acts on it, so a server that changes one later could tell the model what to do. A
-tool is known as it was pinned, and one that has changed since is not called until it is pinned again.
+A model reads a tool's description and acts on it, so a server could instruct the model by changing one later. Agents
+see the pinned description, and a tool that has changed since is not called until it is pinned again.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tools.registry import performed_elsewhere
 
 FILE = "mcp.lock.json"
 LONGEST_NAME = 64
-"""Characters of a tool's name that models' APIs take."""
+"""Longest tool name that models' APIs accept, in characters."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One tool as its server described it. ``parameters`` is its JSON Schema."""
+    """A tool as its server described it. ``parameters`` is its JSON Schema."""
 
     description: str
     parameters: dict[str, Any]
@@ -42,11 +42,11 @@ class Pin:
 
 
 Pins = Mapping[str, Mapping[str, Pin]]
-"""By server and the server's own name of the tool."""
+"""By server, and by the server's name of the tool."""
 
 
 def read_pins(folder: Path) -> Pins:
-    """None without the file. Raises ConfigError."""
+    """Reads the pins; empty without the file. Raises ConfigError."""
     path = folder / FILE
     if not path.is_file():
         return {}
@@ -57,11 +57,11 @@ def read_pins(folder: Path) -> Pins:
             for server, tools in document.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); make it again: python -m agent mcp pin") from error
+        raise ConfigError(f"{path}: cannot be read ({error}); create it again with: python -m agent mcp pin") from error
 
 
 def write_pins(folder: Path, pins: Pins) -> Path:
-    """Raises OSError."""
+    """Writes the pins. Raises OSError."""
     path = folder / FILE
     document = {
         server: {name: {"description": pin.description, "parameters": pin.parameters} for name, pin in tools.items()}
@@ -73,7 +73,7 @@ def write_pins(folder: Path, pins: Pins) -> Path:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(draft, 0o644)
-        os.replace(draft, path)  # a link in its place is replaced, not followed
+        os.replace(draft, path)  # replaces a link instead of following it
     except BaseException:
         os.unlink(draft)
         raise
@@ -82,36 +82,36 @@ def write_pins(folder: Path, pins: Pins) -> Path:
 
 @dataclass(frozen=True)
 class McpTool:
-    """A tool, and where it is."""
+    """A tool of a server."""
 
     spec: ToolSpec
     server: str
-    name: str
-    pin: Pin
+    name: str  # the server's name of the tool
+    pin: Pin  # its approved description
 
     def as_tool(self) -> Tool:
         return performed_elsewhere(self.spec)
 
 
 def known_as(server: str, tool: str) -> str:
-    """What agents call a server's tool: ``SERVER_TOOL``, with an underscore for each character that a model's API does
-    not take in a name.
+    """Name of a server's tool for agents: ``SERVER_TOOL``, with underscores for characters that models' APIs don't
+    accept in names.
 
     Raises:
         ConfigError: the name is too long for these APIs.
     """
     name = re.sub(r"\W", "_", f"{server}_{tool}", flags=re.ASCII)
     if len(name) > LONGEST_NAME:
-        problem = f"agents would call it {name}, which has more than {LONGEST_NAME} characters"
+        problem = f"its name for agents would be {name}, which has more than {LONGEST_NAME} characters"
         raise ConfigError(f"{SERVERS}: {server}: {tool}: {problem}; give the server a shorter name")
     return name
 
 
 def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
-    """Every tool that is named and pinned.
+    """All tools that are listed and pinned.
 
     Raises:
-        ConfigError: one is named but not pinned, or has too long a name.
+        ConfigError: a listed tool is not pinned, or its name is too long.
     """
     pins = read_pins(folder)
     found = []
@@ -119,7 +119,7 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
         for name, effect in entry.tools.items():
             pin = pins.get(server, {}).get(name)
             if pin is None:
-                raise ConfigError(f"{folder / FILE}: has no tool {name} of {server}; run: python -m agent mcp pin")
+                raise ConfigError(f"{folder / FILE}: lacks the tool {name} of {server}; run: python -m agent mcp pin")
             spec = ToolSpec(
                 name=known_as(server, name),
                 description=pin.description,

@@ -25,11 +25,11 @@ from tools.sandbox.isolation import Isolation
 
 @dataclass(frozen=True)
 class Programs:
-    """How a project's MCP servers are started.
+    """Starts a project's MCP servers.
 
     Attributes:
-        project: its folder, which they may read.
-        config: of all tools.
+        project: the project's folder, which they may read.
+        config: configuration of all tools.
     """
 
     project: Path
@@ -37,14 +37,14 @@ class Programs:
 
     @asynccontextmanager
     async def started_as(self, server: Server) -> AsyncIterator[StdioServerParameters]:
-        """The command that starts a server in the sandbox, with a scratch folder as its home for that long.
+        """Command that starts a server in the sandbox. A scratch folder is its home while the context is open.
 
         Raises:
-            ConfigError: there is no such program, or this system has no sandbox for it.
+            ConfigError: the program doesn't exist, or this system has no sandbox for it.
         """
         found = shutil.which(server.command[0])
         if found is None:
-            raise ConfigError(f"there is no program {server.command[0]} on the path")
+            raise ConfigError(f"program {server.command[0]} not found on the path")
         scratch = make_scratch()
         try:
             yield await asyncio.to_thread(self._parameters, server, Path(found), scratch)
@@ -54,19 +54,19 @@ class Programs:
             THREADS.submit(remove, scratch)
 
     def _parameters(self, server: Server, program: Path, scratch: Path) -> StdioServerParameters:
-        """Raises SandboxError, ConfigError."""
+        """Command and environment. Raises SandboxError, ConfigError."""
         isolation = Isolation(hosts=server.hosts, folders=server.folders, subprocesses=True)
         installed = [program, *_installed_with(program)]
         confinement = confinement_of(isolation, self.config, scratch, [self.project.resolve()], None, installed)
         command = command_of(confinement, self.config, command=[str(program), *server.command[1:]])
-        # The server's own variables are for its program, not for the process that makes the sandbox.
+        # The server's variables are for its program, not for the process that sets up the sandbox.
         own = json.dumps(server.filled(server.env))
         environment = {**environment_of(self.config, scratch), PROGRAM_ENVIRONMENT: own}
         return StdioServerParameters(command=command[0], args=command[1:], env=environment, cwd=scratch)
 
 
 def _installed_with(program: Path) -> list[Path]:
-    """The program's real file and, where it lies in some ``PREFIX/bin``, what is installed with it in the prefix."""
+    """The program's real file and, if it is in a ``PREFIX/bin``, what is installed with it in the prefix."""
     real = program.resolve()
     prefix = real.parent.parent
     shared = prefix in (Path("/"), Path.home()) or prefix.parent == Path.home()

@@ -1,4 +1,4 @@
-"""The MCP servers of a project, as its ``mcp.yaml`` names them.
+"""MCP servers of a project, from its ``mcp.yaml``.
 
 ::
 
@@ -9,8 +9,8 @@
       hosts: [api.weather.example]     # where a program may connect to
       folders: [/var/cache/weather]    # what it may read and write besides its home, which is empty at each start
 
-A program runs in the sandbox of tools. Nothing of a server is used but the tools that are named. What they return
-counts as written by strangers.
+A program runs in the sandbox of tools. Only the listed tools of a server are used. Their results count as untrusted
+text.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from tools.sandbox.endpoints import parse
 
 FILE = "mcp.yaml"
 PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_", "PG", "OTEL_", "AWS_", "AZURE_", "GOOGLE_")
-"""The platform's own settings, and those that its database driver, exporters and storage clients read."""
+"""Prefixes of settings of the platform, and of its database driver, exporters and storage clients."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Server(BaseModel):
-    """One server. ``${NAME}`` in ``env`` and ``headers`` is that variable of the worker's environment."""
+    """A server. ``${NAME}`` in ``env`` and ``headers`` is replaced by that environment variable of the worker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()  # program and arguments, with standard input and output as transport
     env: dict[str, str] = Field(default_factory=dict)
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://")  # address for streamable HTTP
     headers: dict[str, str] = Field(default_factory=dict)
     hosts: tuple[str, ...] = ()
-    """Where a program may connect to, as in ``@tool(hosts=…)``."""
+    """Hosts that a program may connect to, as in ``@tool(hosts=…)``."""
     folders: tuple[str, ...] = ()
     """Absolute paths that a program may read and write."""
     tools: dict[str, Effect] = Field(min_length=1)
-    """Those that may be called, by the server's own names, and what a call does to the world."""
-    timeout_s: float = Field(default=30.0, gt=0)
+    """Tools that may be called, by the server's names, with the effect of a call."""
+    timeout_s: float = Field(default=30.0, gt=0)  # limit of a request
 
     @model_validator(mode="after")
     def _reached_in_one_way(self) -> Server:
         if bool(self.command) == bool(self.url):
-            raise ValueError("needs either a command or a url")
+            raise ValueError("give either command or url")
         return self
 
     @field_validator("hosts")
@@ -72,12 +72,12 @@ class Server(BaseModel):
         return value
 
     def filled(self, values: dict[str, str]) -> dict[str, str]:
-        """``env`` or ``headers`` with their variables. Raises ConfigError: one is not set."""
+        """``env`` or ``headers`` with variables replaced. Raises ConfigError if one is not set."""
         return {name: _VARIABLE.sub(_variable, value) for name, value in values.items()}
 
 
 def read_servers(folder: Path) -> dict[str, Server]:
-    """By name; none without the file. Raises ConfigError."""
+    """Servers by name; empty without the file. Raises ConfigError."""
     path = folder / FILE
     if not path.is_file():
         return {}
@@ -94,7 +94,7 @@ def read_servers(folder: Path) -> dict[str, Server]:
 
 def _server(path: Path, name: str, entry: Any) -> Server:
     if not re.fullmatch(r"[A-Za-z][\w-]{0,31}", name):
-        raise ConfigError(f"{path}: {name}: a server's name has letters, digits, _ and -, at most 32")
+        raise ConfigError(f"{path}: {name}: a server's name must have at most 32 letters, digits, _ and -")
     try:
         return Server.model_validate(entry)
     except ValidationError as error:
@@ -104,7 +104,7 @@ def _server(path: Path, name: str, entry: Any) -> Server:
 
 
 def _variable(found: re.Match[str]) -> str:
-    if found[1].upper().startswith(PLATFORM_VARIABLES):  # settings are read whatever the case of their names
+    if found[1].upper().startswith(PLATFORM_VARIABLES):  # some libraries ignore the case of names
         raise ConfigError(f"{FILE}: the variable {found[1]} is the platform's; an MCP server never gets it")
     value = os.environ.get(found[1])
     if value is None:

@@ -1,4 +1,4 @@
-"""A connection to one MCP server, made when it is first needed and again after it broke."""
+"""Connection to an MCP server: opened on first use, and reopened after a failure."""
 
 from __future__ import annotations
 
@@ -31,30 +31,28 @@ from tools.mcp.wire import Wire
 log = logging.getLogger(__name__)
 START_S = 60.0
 END_S, CLOSE_S = 30.0, 2.0
-"""Until a program has ended, and until a server elsewhere has heard that its session is over."""
+"""Time for a program to end, and for a remote server to close its session."""
 MOST_PAGES = 100
 HANDSHAKE, FIRST_ID = 0, 1000
-"""Ids of requests: those between are the SDK's own."""
+"""Ids of requests. Those in between belong to the SDK."""
 KEY = "flightloop/idempotency-key"
-"""Where a request's ``_meta`` holds the call's key, for servers that know it."""
+"""Key of a request's ``_meta`` that holds the call's idempotency key, for servers that use it."""
 
 
 class ServerGone(Exception):
-    """The server does not start, does not answer or has ended; the message says how."""
+    """The server doesn't start, doesn't answer or has ended; the message says how."""
 
 
 class Refused(Exception):
-    """The server has answered a call with an error of its own that says that it was not begun."""
+    """The server rejected a call before it began."""
 
 
 class Session:
-    """
-    The client has to be entered and left by one task, so the connection has a task of its own, which lives until it is
-    closed or broken.
+    """A connection in a task of its own, since one task has to enter and leave the SDK's client.
 
     Args:
-        name: of the server, for messages.
-        server: how it is reached.
+        name: the server's name in messages.
+        server: how to reach it.
         programs: starts it, if it is a program.
     """
 
@@ -69,7 +67,7 @@ class Session:
         self._ids = count(FIRST_ID)
 
     async def tools(self) -> dict[str, Pin]:
-        """What the server offers, by its own names. Raises ServerGone, MCPError."""
+        """The server's tools, by its own names. Raises ServerGone, MCPError."""
         await self._connected()
         try:
             async with asyncio.timeout(self._server.timeout_s):
@@ -93,32 +91,32 @@ class Session:
         raise ServerGone(f"the MCP server {self._name} lists its tools on more than {MOST_PAGES} pages")
 
     async def call(self, tool: str, arguments: dict[str, Any], key: str) -> CallResult:
-        """The SDK's own ``call_tool`` checks the result against a schema that the server may change at any time, and
-        takes as long as that schema makes it.
+        """Calls a tool. Unlike the SDK's ``call_tool``, doesn't check the result against the server's output schema,
+        which may change at any time and be slow to check.
 
         Raises:
-            Refused: the server did not begin it.
-            ServerGone, MCPError: no answer came, or one that does not tell whether it was begun.
-            ValueError: its answer is no result of a tool.
+            Refused: the server did not begin the call.
+            ServerGone, MCPError: no answer, or one that doesn't say whether the call began.
+            ValueError: the answer isn't a tool's result.
         """
         meta = cast("RequestParamsMeta", {KEY: key})
         request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments, _meta=meta))
         return await self._ask(request, CallResult)
 
     async def end(self) -> None:
-        """Closes it for good: whoever waits for it or asks it again gets ServerGone."""
+        """Closes the connection for good: pending and later requests raise ServerGone."""
         self._ended = True
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection; the next question makes a new one. A program is told first, and gets time to end."""
+        """Closes the connection; the next request opens a new one. A program is asked to end and gets time for it."""
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task}, timeout=END_S if self.is_program else CLOSE_S)
 
     async def kill(self) -> None:
-        """Ends the connection, and at once all processes of a program: all is under way before this waits."""
+        """Closes the connection and kills a program's processes at once. The kills are sent before this waits."""
         ending = THREADS.submit(end_started, self._command) if self.is_program else None
         await self.close()
         if ending is not None:
@@ -126,7 +124,8 @@ class Session:
 
     @property
     def is_program(self) -> bool:
-        """Its processes can be ended. A server that is reached by a URL may go on with what it has begun."""
+        """Whether it is a program, whose processes can be ended. A server behind a URL may continue what it has
+        begun."""
         return self._server.url is None
 
     async def _ask(self, request: CallToolRequest | ListToolsRequest, answer: type[A]) -> A:
@@ -183,7 +182,7 @@ class Session:
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # anyio groups what goes wrong in a transport
+        except BaseException as error:  # anyio groups errors of a transport
             log.warning("MCP server %s: %s", self._name, told(error))
             if not opened.done():
                 opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {told(error)}"))

@@ -1,7 +1,7 @@
-"""The HTTP connections to a server that is reached by a URL: what the SDK may send on them, and what really came back.
+"""HTTP connections to a server behind a URL: limits what the SDK sends, and records what the server really answered.
 
-The SDK answers for a server that does not: a gateway's page, a redirect, half an answer become errors that look as if
-the server had said them. Whether a call was begun can only be told from the bytes.
+The SDK invents answers: a gateway's page, a redirect or half an answer become errors that look as if they came from
+the server. Only the received bytes show whether a call was begun.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from flightloop.sse import EventTooLong, SSEDecoder
 from tools.mcp.lines import MOST_PINGS, Flow, TooMuch
 
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-"""Of one HTTP response; a stream of events that reaches it is opened again. Compressed ones, of which some bytes can be
-any number, are not taken."""
+"""Limit of one HTTP response; an event stream that reaches it is reopened. Compressed responses, whose size is not
+bounded by this, are rejected."""
 MOST_ERROR_BYTES = 64 * 1024
-"""Of an error that is read; a longer one is nobody's word."""
+"""Longest error that is read; a longer one doesn't count as the server's."""
 WINDOW_S = 60.0
 PAUSE_S = 1.0
 MOST_RESUMED = 30
-"""Broken streams that are gone on with in ``WINDOW_S``, ``PAUSE_S`` after each other, whatever the server wishes."""
+"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server asks for."""
 MOST_ANSWERED = MOST_PINGS * 6
-"""Requests of the server that are answered in ``WINDOW_S``."""
+"""Maximum number of requests of the server that are answered in ``WINDOW_S``."""
 MOST_REDIRECTS = 20
 
 
 class Wire:
-    """What goes over the connections of one session."""
+    """Traffic on the connections of one session."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, bool] = {}
-        """The requests whose answer somebody waits for, and whether it was an error of the server's own."""
+        """Requests with a waiting caller, and whether the server itself answered them with an error."""
         self._resumed, self._answered = _Bound(MOST_RESUMED), _Bound(MOST_ANSWERED)
         self._turn = 0.0
         self._redirects: set[tuple[str, str]] = set()
 
     def hooks(self) -> dict[str, list[Callable[..., Any]]]:
-        """Of a new connection's HTTP client."""
+        """Event hooks for the HTTP client of a new connection."""
         flow = Flow()
 
         async def came(response: httpx2.Response) -> None:
@@ -54,7 +54,7 @@ class Wire:
 
     @contextmanager
     def waiting(self, request_id: int) -> Iterator[None]:
-        """Somebody waits for a request's answer: only meanwhile a broken stream is gone on with."""
+        """Marks that a caller waits for a request's answer; broken streams are resumed only meanwhile."""
         self._waiting[request_id] = False
         try:
             yield
@@ -62,11 +62,11 @@ class Wire:
             del self._waiting[request_id]
 
     def refused(self, request_id: int) -> bool:
-        """Whether the server itself has answered a request with an error. Ask while it is waited for."""
+        """Whether the server itself answered a request with an error. Valid while it is waited for."""
         return self._waiting[request_id]
 
     async def _goes(self, request: httpx2.Request) -> None:
-        """Raises RequestError, for what is not sent."""
+        """Checks a request. Raises RequestError if it must not be sent."""
         if request.method == "GET":
             if "last-event-id" not in request.headers:
                 raise httpx2.RequestError("nobody listens to what a server says unasked")
@@ -80,7 +80,7 @@ class Wire:
             self._answered.count("requests of its own")
 
     def _came(self, response: httpx2.Response, flow: Flow) -> None:
-        """Raises ReadError, for what is not read."""
+        """Checks a response. Raises ReadError if it must not be read."""
         if response.headers.get("content-encoding", "identity") != "identity":
             raise httpx2.ReadError("a compressed response, which was not asked for")
         if response.has_redirect_location:
@@ -91,8 +91,8 @@ class Wire:
         response.stream = _Read(response.stream, flow, errors)
 
     def _redirected(self, response: httpx2.Response) -> None:
-        """The SDK sends a request again where a redirect points to. A call is sent again only on a way that a question
-        has taken before: it may have been made where it was sent first."""
+        """Handles a redirect, after which the SDK repeats the request. A call is repeated only if a request without
+        effects has taken the same redirect before: otherwise the first server may have performed the call."""
         way = str(response.request.url), response.headers["location"]
         if _read(response.request.content).get("method") != "tools/call":
             if len(self._redirects) < MOST_REDIRECTS:
@@ -108,14 +108,14 @@ class Wire:
 
 
 class _Bound:
-    """How often something may happen in ``WINDOW_S``."""
+    """Limits how often something may happen in ``WINDOW_S``."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._times: deque[float] = deque()
 
     def count(self, what: str) -> None:
-        """Raises RequestError."""
+        """Counts one occurrence. Raises RequestError."""
         now = time.monotonic()
         while self._times and now - self._times[0] > WINDOW_S:
             self._times.popleft()
@@ -125,11 +125,11 @@ class _Bound:
 
 
 class _Errors:
-    """Finds the errors in a response, each before the SDK gets to see it.
+    """Finds errors in a response before the SDK reads them.
 
     Args:
-        note: is given each message that may hold one.
-        events: whether the response is a stream of events; else it is one message.
+        note: called with each message that may contain an error.
+        events: whether the response is a stream of events, instead of one message.
     """
 
     def __init__(self, note: Callable[[Any], None], *, events: bool) -> None:
@@ -156,7 +156,7 @@ class _Errors:
 
 
 class _Read(httpx2.AsyncByteStream):
-    """A response. All of a connection's together may not say more than a program may (`tools.mcp.lines`)."""
+    """A response. All responses of a connection together have the limits of a program (`tools.mcp.lines`)."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow, errors: _Errors) -> None:
         self._stream, self._flow, self._errors = stream, flow, errors
@@ -180,7 +180,7 @@ class _Read(httpx2.AsyncByteStream):
 
 
 def _read(text: str | bytes | bytearray) -> dict[str, Any]:
-    """A message; an empty one for what is none."""
+    """Parses a message; empty if it is invalid."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

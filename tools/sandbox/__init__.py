@@ -1,1 +1,1 @@
-"""The sandbox that every tool process runs in: what it may read, write, start and connect to."""
+"""Sandbox of every tool process: limits what it may read, write, start and connect to."""

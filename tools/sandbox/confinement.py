@@ -1,16 +1,16 @@
-"""Puts a process into the sandbox, in the order that each step needs.
+"""Puts a process into the sandbox, with the steps in the required order.
 
-Several mechanisms guard each thing, so that one that a system lacks, or a fault in one, opens nothing:
+Several mechanisms protect each resource, so that a missing or faulty one opens nothing:
 
-| what is guarded | by |
+| resource | protected by |
 |---|---|
-| files | a mount namespace (`view`), Landlock, a user of its own where the worker is root |
-| metadata of files | read-only mounts, seccomp; in scratch `metadata` makes the change |
-| the network | a network namespace, seccomp; what is allowed, `connections` makes |
+| files | a mount namespace (`view`), Landlock, a separate user if the worker is root |
+| metadata of files | read-only mounts, seccomp; `metadata` performs permitted changes in scratch |
+| the network | a network namespace, seccomp; `connections` makes permitted connections |
 | other processes | a PID namespace, Landlock (Linux 6.12), seccomp |
 | limits and priorities | seccomp |
 
-Seccomp is needed always. Of files, a mount namespace or Landlock is needed; of the rest seccomp can do it alone.
+Seccomp is always required. Files also need a mount namespace or Landlock; seccomp alone can protect the rest.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ FLOOD = 1000
 
 
 class SandboxError(Exception):
-    """This system can't keep a tool from something; the message says from what, and what to enable."""
+    """This system can't isolate a tool; the message says from what, and what to enable."""
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """What a process may do, as data that travels to it. Sizes are bytes.
+    """Rights of a process, as data that is sent to it. Sizes are in bytes.
 
     Attributes:
         hosts: entries of `endpoints` that it may connect to.
-        subprocesses: it may start programs.
+        subprocesses: whether it may start programs.
         readable: files and folders; with ``subprocesses``, programs in them may be started.
-        system: those of the operating system, as far as everybody may read them.
-        listable: folders whose names may be read and, with Landlock alone, the names in folders below them.
+        system: files and folders of the operating system, as far as everybody may read them.
+        listable: folders whose names may be read; with Landlock alone, also names in folders below them.
         writable: files and folders, by their real paths.
-        scratch: its own empty folder, which it may write up to ``scratch_bytes``.
-        limits: of each process.
-        mechanisms: of `MECHANISMS`, that may be used.
+        scratch: its own empty folder, writable up to ``scratch_bytes``.
+        limits: limits of each process.
+        mechanisms: those of `MECHANISMS` that may be used.
     """
 
     hosts: tuple[str, ...]
@@ -81,7 +81,8 @@ class Confinement:
         return mechanism in self.mechanisms
 
     def prepare(self, host: int) -> Prepared:
-        """In the middle process: gives the next child a PID namespace, and an ordinary user the right to make others.
+        """In the middle process: gives the next child a PID namespace, and lets an ordinary user create other
+        namespaces.
 
         Args:
             host: process id of the outer process.
@@ -103,15 +104,15 @@ class Confinement:
         return Prepared(True, None)
 
     def enter(self, prepared: Prepared) -> Entered:
-        """In the inner process, before anything of a tool is loaded. Can't be undone.
+        """In the inner process, before any code of a tool is loaded. Irreversible.
 
         Raises:
-            SandboxError: the system lacks what is needed.
+            SandboxError: the system lacks a required mechanism.
         """
         if not self.uses(SECCOMP) or not seccomp.available():
             raise SandboxError(
-                "this system can't keep a tool from the platform's processes and files: seccomp filters are needed "
-                "(Linux on x86-64 or arm64) and allowed by the container"
+                "this system can't isolate tools from the platform's processes and files: seccomp filters are required "
+                "(Linux on x86-64 or arm64), and the container must allow them"
             )
         owner = prepared.owner
         in_force = []
@@ -120,26 +121,26 @@ class Confinement:
         landlocked = self.uses(LANDLOCK) and landlock.version() > 0
         if not in_force and not landlocked:
             raise SandboxError(
-                "this system can't keep a tool from the platform's files: enable Landlock (Linux 5.13, in the kernel's "
-                "list of security modules) or user namespaces"
+                "this system can't isolate tools from the platform's files: enable Landlock (Linux 5.13, in the "
+                "kernel's list of security modules) or user namespaces"
             )
         self._limit(prepared.namespaces or owner is not None)
         if owner is not None:
             if NAMESPACES not in in_force:
                 os.chown(self.scratch, *owner)
             identity.become(*owner)
-            os.umask(0o007)  # other hosts write the same data
+            os.umask(0o007)  # other hosts write to the same data folder
             identity.share_databases()
             in_force.append("user")
             self._check_reach()
         identity.drop_capabilities()
-        die_with_parent()  # once more: a change of user forgets it
+        die_with_parent()  # again, since a change of user resets it
         if landlocked:
             listable = [*map(Path, self.listable)]
             try:
                 landlock.restrict(self._readable(), self._writable(), listable, execute=self.subprocesses)
             except OSError as error:
-                raise SandboxError(f"a tool's files can't be told from others: {error.strerror}") from None
+                raise SandboxError(f"cannot restrict a tool's access to files: {error.strerror}") from None
             in_force.append(LANDLOCK)
         signals = prepared.namespaces or (landlocked and landlock.version() >= landlock.SCOPE_VERSION)
         os.chdir(self.scratch)
@@ -154,7 +155,7 @@ class Confinement:
         return Entered((*in_force, SECCOMP), listener)
 
     def _see_only_what_is_named(self, prepared: Prepared) -> bool:
-        """Namespaces for files, IPC and, without hosts, the network; False where this user may not make them."""
+        """Creates namespaces for files, IPC and, without hosts, the network. False if this user may not create them."""
         flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if self.hosts else CLONE_NEWNET)
         if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
             return False
@@ -168,21 +169,21 @@ class Confinement:
             if prepared.mapping is not None:
                 os.close(prepared.mapping)
         except OSError as error:
-            raise SandboxError(f"a tool's file system can't be made: {error.strerror}") from None
+            raise SandboxError(f"cannot create a tool's file system: {error.strerror}") from None
         return True
 
     def _check_reach(self) -> None:
         for path in (sys.base_prefix, *self.writable):
             if not os.access(path, os.R_OK | os.X_OK):
                 raise SandboxError(
-                    f"the platform runs as root, so its tools run as users of their own, and those can't reach {path}: "
+                    f"the platform runs as root, so its tools run as separate users, and these can't reach {path}: "
                     "let everybody enter the folders above it, allow mount namespaces, or run the platform as an "
                     "ordinary user"
                 )
 
     def _limit(self, counted: bool) -> None:
-        """Applies the limits. Where the kernel does not count this host's processes but all of the user's, that limit
-        only holds up a flood until `watch` ends the host."""
+        """Applies the limits. If the kernel counts all processes of the user instead of this host's, that limit only
+        slows a flood down until `watch` ends the host."""
         limits = self.limits
         if not counted and limits.processes is not None:
             limits = replace(limits, processes=tasks_of(os.geteuid()) + FLOOD)
@@ -193,7 +194,7 @@ class Confinement:
         return [*map(Path, (*self.readable, *self.system)), *own]
 
     def _own_proc(self) -> bool:
-        """Whether /proc shows this PID namespace only: its first process is this one."""
+        """Whether /proc shows only this PID namespace, with this process as its first."""
         return os.getpid() == 1 and Path("/proc/1/status").is_file()
 
     def _writable(self) -> list[Path]:
@@ -211,11 +212,11 @@ def _mapping(owner: tuple[int, int] | None) -> int | None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the middle process has made for the inner one.
+    """What the middle process has prepared for the inner one.
 
     Attributes:
-        namespaces: a PID namespace, and the right to make others.
-        owner: the user and group that the inner process becomes; None: it keeps its own.
+        namespaces: there is a PID namespace, and others may be created.
+        owner: user and group that the inner process switches to; None: it keeps its own.
         mapping: descriptor of a user namespace, for `View.ids`.
     """
 
@@ -226,10 +227,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Entered:
-    """What holds now.
+    """State of a process in the sandbox.
 
     Attributes:
-        in_force: of `MECHANISMS`, and ``user`` where the process has a user of its own.
+        in_force: active `MECHANISMS`, and ``user`` if the process has a user of its own.
         listener: descriptor for `supervisor.Supervisor`.
     """
 
@@ -238,13 +239,14 @@ class Entered:
 
 
 def adopt_orphans() -> None:
-    """Descendants that lose their parent become this process's children, so that they are found."""
+    """Makes descendants that lose their parent children of this process, so that they can be found."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
-    """A signal for this process when its parent's thread ends; with ``parent``, its end if that has happened before."""
+    """Sends this process a signal when its parent's thread ends. With ``parent``: ends it if the parent has ended
+    already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if parent is not None and os.getppid() != parent:

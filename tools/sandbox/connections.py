@@ -1,4 +1,4 @@
-"""Makes the connections of a tool's process, where `Endpoints` permits them (`supervisor`)."""
+"""Makes connections for a tool's process, if `Endpoints` permits them (`supervisor`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from tools.sandbox.supervisor import Notice
 
 LONGEST_ADDRESS = 128
 PLATFORM = re.compile(r"^ray::|/ray/|\bgcs_server\b|\braylet\b|-m (agent|dashboards)\b|\bserve run\b")
-"""Command lines of the platform's processes. Ray takes ports as it goes, so they can't be listed beforehand."""
+"""Command lines of the platform's processes. Ray picks ports at run time, so they can't be listed in advance."""
 
 
 class Connections:
-    """
+    """Performs ``connect`` for a tool's process.
+
     Args:
-        endpoints: decides.
+        endpoints: decides which connections are permitted.
     """
 
     def __init__(self, endpoints: Endpoints) -> None:
@@ -55,10 +56,10 @@ class Connections:
 
 
 def endpoints_of(hosts: Sequence[str], platform: Mapping[str, Any]) -> Endpoints:
-    """What a host may reach on this machine and beyond.
+    """Endpoints that a host may reach on this machine and elsewhere.
 
     Args:
-        hosts: entries that the tool or the policy names.
+        hosts: entries of the tool or the policy.
         platform: ``reserved`` ports of this machine, and ``barred`` hosts and ports elsewhere.
     """
     return Endpoints(
@@ -86,7 +87,7 @@ def _target(raw: bytes) -> tuple[Address, int] | None:
 
 def _parsed(hosts: Sequence[str]) -> Iterator[EgressEntry]:
     for entry in hosts:
-        with suppress(ValueError):  # a policy may hold other forms, which allow nothing here
+        with suppress(ValueError):  # a policy may have other forms of entries, which allow nothing here
             yield parse(entry)
 
 

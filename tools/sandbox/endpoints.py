@@ -1,15 +1,15 @@
-"""Where a tool may connect to: the entries of ``@tool(hosts=…)`` and what is never reached.
+"""Decides where a tool may connect to, by the entries of ``@tool(hosts=…)``, and what it may never reach.
 
-| entry | means |
+| entry | meaning |
 |---|---|
 | ``api.example.com`` | that host, on ports 80 and 443 |
 | ``api.example.com:5432``, ``10.0.0.7:8080``, ``[fd00::7]:8080`` | that host or address, on that port |
 | ``*``, ``*:8443`` | every public address, on ports 80 and 443, or on that port |
-| ``*.example.com`` | as ``*``: a name can't be told from an address; the tool itself has to check the name |
+| ``*.example.com`` | same as ``*``: an address doesn't tell the name, so the tool itself has to check the name |
 
-Whoever answers for a name may say that it leads inside. A name without a port therefore leads to public addresses only,
-one with a port to private ones too, but never to a link-local one, where clouds keep their credentials. An address of
-this machine must be named with its port, and is never reached on a port of the platform.
+The owner of a name can make it lead to internal addresses. So a name without a port leads to public addresses only, and
+one with a port to private ones too, but never to link-local ones, where clouds keep their credentials. An address of
+this machine needs an entry with its port, and is never reached on a port of the platform.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from flightloop.egress import EgressEntry, is_address
 
 ANY = "*"
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
-"""IPv4 addresses for networks that have none (RFC 6052)."""
+"""IPv4 addresses for networks without IPv4 (RFC 6052)."""
 RELAYS = ipaddress.ip_network("192.88.99.0/24")
-"""Of 6to4, no longer used (RFC 7526)."""
+"""Relays of 6to4, no longer used (RFC 7526)."""
 REMEMBERED_S = 300.0
-"""How long an address counts as a host's after it was last found: large sites answer with other ones each time."""
+"""How long an address counts as a host's after the last look-up: large sites return different ones each time."""
 ASKED_AGAIN_S = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse(entry: str) -> EgressEntry:
-    """An entry of an egress list, or one with ``*`` in the place of the host.
+    """Parses an entry of an egress list, or one with ``*`` in place of the host.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the entry is invalid.
     """
     host, _, port = entry.strip().partition(":")
     if host != ANY:
@@ -48,16 +48,16 @@ def parse(entry: str) -> EgressEntry:
 
 @dataclass
 class Endpoints:
-    """Decides on a connection.
+    """Decides about connections.
 
     Attributes:
         allowed: entries, as above.
-        local: the addresses of this machine; loopback always counts.
-        reserved: ports of this machine that belong to the platform.
-        barred: addresses and ports elsewhere that belong to the platform, such as its database's.
-        nameservers: may be asked over TCP where an entry is a name.
-        is_platform: whether a local port is held by one of the platform's processes; asked last.
-        resolve: addresses of a name.
+        local: addresses of this machine; loopback always counts.
+        reserved: the platform's ports on this machine.
+        barred: the platform's addresses and ports elsewhere, such as its database's.
+        nameservers: may be queried over TCP if an entry is a name.
+        is_platform: whether one of the platform's processes holds a local port; called last.
+        resolve: returns the addresses of a name.
     """
 
     allowed: tuple[EgressEntry, ...]
@@ -108,7 +108,7 @@ class Endpoints:
 
 
 def _plain(address: Address) -> Address:
-    """An IPv4 address that an IPv6 one only wraps, or that traffic to it is translated or tunnelled to."""
+    """The IPv4 address that an IPv6 address wraps, or that its traffic is translated or tunnelled to."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in TRANSLATED:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -122,7 +122,7 @@ def _is_public(address: Address) -> bool:
 
 
 def addresses_of(name: str) -> set[Address]:
-    """What a name resolves to now; nothing where it does not."""
+    """Addresses of a name; empty if it can't be resolved."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError:

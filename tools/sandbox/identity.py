@@ -1,4 +1,4 @@
-"""The user that a tool host runs as: where the worker is root, one of its own that no account has."""
+"""User of a tool host: if the worker is root, a separate user without an account."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LAST_CAPABILITY = 63
 CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
-"""Ids at the end of what a container with a small range of users has; 65536 is usual."""
+"""Number of ids at the end of a container's small range of users; 65536 is usual."""
 MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Users of hosts: ``group`` and, above it, one for each process id, so that no two live hosts share one."""
+    """Users of hosts: ``group`` and, above it, one per process id, so that no two live hosts share one."""
 
     group: int
     count: int
@@ -37,7 +37,7 @@ class Ids:
 
 
 def ids() -> Ids | None:
-    """None where this process is not root, or its user namespace has too few users."""
+    """Ids for hosts; None if this process is not root, or its user namespace has too few users."""
     if os.geteuid() != 0:
         return None
     try:
@@ -52,10 +52,10 @@ def ids() -> Ids | None:
 
 
 def mapped(uid: int, group: int) -> int:
-    """A descriptor of a user namespace in which root's ids are these, for mounts that show root's files as theirs.
+    """A descriptor of a user namespace that maps root's ids to these, for mounts that show root's files as theirs.
 
     Raises:
-        OSError: this root process may not make one.
+        OSError: this root process may not create one.
     """
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
@@ -78,16 +78,16 @@ def mapped(uid: int, group: int) -> int:
 
 
 def become(uid: int, group: int) -> None:
-    """Turns this root process into another user, in one group alone. Raises OSError."""
+    """Switches this root process to another user with a single group. Raises OSError."""
     _drop_bounding_set()
     os.setgroups([])
     os.setresgid(group, group, group)
     os.setresuid(uid, uid, uid)
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its own /proc entries belong to root
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # otherwise its own /proc entries belong to root
 
 
 def drop_capabilities() -> None:
-    """Gives up every capability, for this process and for what it starts. Raises OSError."""
+    """Drops every capability, for this process and its children. Raises OSError."""
 
     class Header(ctypes.Structure):
         _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
@@ -102,27 +102,27 @@ def drop_capabilities() -> None:
 def _drop_bounding_set() -> None:
     libc = ctypes.CDLL(None)
     for capability in range(LAST_CAPABILITY + 1):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused where there is nothing to drop
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails if there is nothing to drop
 
 
 def share(folder: Path, group: int) -> None:
-    """Lets hosts read and write a folder that belongs to root: it and what is in it goes to the group of hosts.
+    """Lets hosts read and write a folder that belongs to root, by giving it and its content to the group of hosts.
 
-    A file with a second name is left alone: a tool may have put it there. So is what comes after `MOST_ENTRIES`: a tool
-    that makes so many must not keep others from starting, and what tools make belongs to the group anyway.
+    Skips files with several names, which a tool may have linked there, and everything after `MOST_ENTRIES`: a tool that
+    creates many files must not keep others from starting, and tools' files belong to the group anyway.
 
     Raises:
-        OSError: the folder can't be given.
+        OSError: the folder can't be shared.
     """
     for opened in private.walk(folder, MOST_ENTRIES):
         _give(opened, group)
 
 
 def share_databases() -> None:
-    """Lets other hosts write the databases that this one makes with ``sqlite3``. Can't be undone.
+    """Lets other hosts write databases that this one creates with ``sqlite3``. Irreversible.
 
-    SQLite makes its files 0644, so that of all the hosts only the one that made a database could write it. Here an
-    empty file, which is a database as well, is made before SQLite looks for one.
+    SQLite creates files with mode 0644, so only the host that created a database could write it. So an empty file,
+    which is a valid database, is created before SQLite opens it.
     """
     sys.addaudithook(_make_database)
 
@@ -130,7 +130,7 @@ def share_databases() -> None:
 def _make_database(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "sqlite3.connect":
         return
-    # Only where there is none: to open and close a database that is in use would take its locks away.
+    # Only if it doesn't exist: opening and closing a database in use would drop its locks.
     with suppress(OSError, TypeError, ValueError):
         path = _database(os.fsdecode(arguments[0]))
         if path:
@@ -138,7 +138,7 @@ def _make_database(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _database(name: str) -> str | None:
-    """The path of a database, or of a URI that may make one. None: it is no file."""
+    """Path of a database, or of a URI that may create one; None if it isn't a file."""
     if not name.startswith("file:"):
         return name if name != ":memory:" else None
     uri = urlsplit(name)

@@ -1,4 +1,4 @@
-"""What the processes of a class of tools may do beyond computing."""
+"""Isolation classes: the rights of tools' processes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from flightloop.tool import POLICY_EGRESS, Permission, ToolSpec
 
 @dataclass(frozen=True, order=True)
 class Isolation:
-    """Rights of a host. Calls that need the same ones share hosts.
+    """Rights of a host. Calls with the same rights share hosts.
 
     Attributes:
-        hosts: where it may connect to (`endpoints`); none: there is no network.
+        hosts: where it may connect to (`endpoints`); empty: no network.
         folders: what it may read and write besides its scratch folder.
-        subprocesses: it may start programs.
+        subprocesses: whether it may start programs.
     """
 
     hosts: tuple[str, ...]
@@ -28,9 +28,9 @@ class Isolation:
         """Rights of a call.
 
         Args:
-            spec: of the tool.
+            spec: spec of the tool.
             data: the deployment's folder of tool data, which every tool may use.
-            egress: the hosts that the agent's policy allows.
+            egress: hosts that the agent's policy allows.
         """
         hosts: list[str] = []
         if Permission.NETWORK in spec.permissions:

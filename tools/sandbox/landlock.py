@@ -1,8 +1,8 @@
-"""Landlock: which files a process may read and write, enforced by the kernel (Linux 5.13 and later).
+"""Landlock: restricts the files that a process may read and write, enforced by the kernel (Linux 5.13 and later).
 
-Source: linux/landlock.h. Each version of the interface knows more kinds of access. All that the running kernel knows
-are handled, so what is not allowed is refused: every TCP ``bind`` and ``connect`` too (from version 4 on), signals to
-processes outside and abstract UNIX sockets (from version 6 on).
+Source: linux/landlock.h. Newer versions of the interface know more kinds of access. All kinds that the running kernel
+knows are handled, and denied unless allowed: also every TCP ``bind`` and ``connect`` (from version 4 on), and signals
+to processes outside and abstract UNIX sockets (from version 6 on).
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def version() -> int:
 def restrict(
     readable: Iterable[Path], writable: Iterable[Path], listable: Iterable[Path] = (), *, execute: bool = False
 ) -> None:
-    """Leaves this process and its children only these files and folders; missing ones are passed over.
+    """Restricts this process and its children to these files and folders. Skips missing ones.
 
     Args:
         readable: may be read and, with ``execute``, started as programs.
-        writable: may be read, written, created and deleted, never started; by their real paths.
-        listable: their names, and those of what they hold, may be read.
+        writable: may be read, written, created and deleted, but not started; given by their real paths.
+        listable: their names, and those of their content, may be read.
 
     Raises:
-        OSError: the kernel has no Landlock, or it is switched off; something writable is reached by a link.
+        OSError: the kernel has no Landlock, or it is off; a link leads to something writable.
     """
     known = version()
     if not known:

@@ -1,4 +1,4 @@
-"""Resource limits of one process, and the kernel's way to count them for a whole host (cgroups)."""
+"""Resource limits of a process, and of a whole host by cgroups."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "flightloop-"
 OUTER_TASKS = 80
-"""Tasks of a host's outer process, which is in its group too: it makes connections in threads."""
+"""Tasks of a host's outer process, which is in the same cgroup and makes connections in threads."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in bytes, CPU in seconds; None: not limited."""
+    """Sizes in bytes, CPU in seconds; None: unlimited."""
 
-    memory: int
+    memory: int  # address space
     file_size: int
-    open_files: int
-    processes: int | None = None
+    open_files: int  # file descriptors
+    processes: int | None = None  # of the user
     cpu: int | None = None
 
     def apply(self) -> None:
-        """Lowers this process's limits, hard and soft; they hold for what it starts too."""
+        """Lowers this process's limits, soft and hard; its children inherit them."""
         _lower(resource.RLIMIT_AS, self.memory)
         _lower(resource.RLIMIT_FSIZE, self.file_size)
         _lower(resource.RLIMIT_NOFILE, self.open_files)
@@ -33,16 +33,16 @@ class Limits:
         if self.processes is not None:
             _lower(resource.RLIMIT_NPROC, self.processes)
         if self.cpu is not None:
-            _lower(resource.RLIMIT_CPU, self.cpu, self.cpu + 1)  # SIGXCPU first, so that the reason can be told
+            _lower(resource.RLIMIT_CPU, self.cpu, self.cpu + 1)  # SIGXCPU comes first, so that the reason is known
 
 
 def join_group(memory: int, processes: int, root: Path = ROOT) -> bool:
-    """Puts this process, and so what it starts, into a group of its own with these limits together.
+    """Puts this process and its children into a new cgroup with limits for all of them together.
 
-    Groups that killed workers left behind are removed on the way.
+    Also removes groups that killed workers left behind.
 
     Returns:
-        False where this user may not make groups that limit memory.
+        False if this user may not create groups that limit memory.
     """
     limits = {
         "memory.max": str(memory),
@@ -57,14 +57,14 @@ def join_group(memory: int, processes: int, root: Path = ROOT) -> bool:
 
 
 def leave_group(pid: int, root: Path = ROOT) -> None:
-    """Removes the group of a process that has ended; one that is not empty yet stays for the next start to remove."""
+    """Removes the cgroup of a process that has ended. A later start removes it if it isn't empty yet."""
     with suppress(OSError):
         for parent in _hierarchies(root):
             (parent / f"{PREFIX}{pid}").rmdir()
 
 
 def tasks_of(uid: int) -> int:
-    """How many processes and threads a user has."""
+    """Number of a user's processes and threads."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -74,8 +74,8 @@ def tasks_of(uid: int) -> int:
 
 
 def _hierarchies(root: Path) -> list[Path]:
-    """Where groups are made, that of memory first: within this process's own groups (cgroup v1), or beside its own one,
-    since with cgroup v2 a group with processes can't limit groups within it."""
+    """Where to create groups, for memory first: inside this process's own group (cgroup v1), or beside it, since in
+    cgroup v2 a group that has processes can't limit subgroups."""
     own = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,6 +1,6 @@
 """Changes modes and times of files in a tool's scratch folder, and nowhere else (`supervisor`).
 
-Landlock covers neither, and a process may do both to whatever its user owns.
+Landlock covers neither, and a process may change both for all files of its user.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from tools.sandbox.syscalls import NUMBERS
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
 PERMISSIONS = 0o777
 TIMES_BYTES = 32
-"""Two of struct timespec."""
+"""Size of two struct timespec."""
 
 
 class Metadata:
-    """
+    """Performs changes of modes and times in scratch.
+
     Args:
         scratch: the folder.
-        own_filesystem: it is one by itself (`view`), which a file is known by; otherwise its path is.
+        own_filesystem: it is a file system of its own (`view`), which identifies its files; otherwise paths do.
     """
 
     def __init__(self, scratch: str, *, own_filesystem: bool) -> None:
@@ -51,7 +52,7 @@ class Metadata:
         return self._set_mode(notice, notice.duplicate(notice.integer(0)), notice.integer(1))
 
     def _fchmodat(self, notice: Notice) -> int:
-        # Without flags, as the older call is, the last argument holds anything.
+        # The older call has no flags; its last argument is undefined.
         flags = notice.integer(3) if notice.call == NUMBERS[os.uname().machine]["fchmodat2"] else 0
         return self._set_mode(notice, self._named(notice, flags), notice.integer(2))
 
@@ -69,7 +70,7 @@ class Metadata:
             os.close(found)
 
     def _set_mode(self, notice: Notice, found: int, mode: int) -> int:
-        """Takes over the descriptor."""
+        """Changes the mode of a file. Takes ownership of the descriptor."""
         try:
             self._check(notice, found)
             if mode & ~PERMISSIONS:
@@ -92,7 +93,7 @@ class Metadata:
             notice.check()
         else:
             known = os.fstat(found)
-            named_once = known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)  # its other name may be anywhere
+            named_once = known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)  # another name may be anywhere
             inside = named_once and Path(self._scratch) in Path(os.readlink(f"/proc/self/fd/{found}")).parents
         if not inside:
             raise OSError(errno.EPERM, "outside scratch")

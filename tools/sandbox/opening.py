@@ -1,4 +1,4 @@
-"""Opens files by paths in which somebody else may be putting links meanwhile."""
+"""Opens files safely by paths in which others may place links at any time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def without_links(path: str | Path, flags: int, folder: int | None = None) -> int:
-    """A descriptor, reached through no symbolic link.
+    """Opens a file without following symbolic links, and returns its descriptor.
 
     Args:
         path: absolute, or relative to ``folder``, a descriptor.
-        flags: as of ``os.open``.
+        flags: as for ``os.open``.
 
     Raises:
-        OSError: there is no such file; ELOOP: a link leads there; EXDEV: the path goes up.
+        OSError: the file doesn't exist; ELOOP: the path has a link; EXDEV: the path goes up.
     """
     steps = list(Path(path).parts)
     if os.pardir in steps:

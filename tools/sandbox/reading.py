@@ -1,4 +1,4 @@
-"""Files and folders that a tool's process may read: the interpreter, its modules and what programs need to run."""
+"""Files and folders that a tool's process may read: the interpreter, its modules and files that programs need."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ SETTINGS = (
     "nsswitch.conf", "os-release", "passwd", "pki/tls/certs", "pki/ca-trust", "protocols", "resolv.conf", "services",
     "ssl/certs", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
-"""Of /etc; nothing else there is needed, and some of it is secret."""
+"""Files of /etc that are needed; some others are secret."""
 DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom"))
 
 INSTALLATION = (
     "bin", "etc", "include", "lib", "lib32", "lib64", "libexec", "share", "ssl",
     "node_modules", "package.json", "pyvenv.cfg",
 )  # fmt: skip
-"""Of the folder that a program or Python is installed in. Whatever else lies there is somebody's own."""
+"""Subfolders of a program's or Python's installation prefix. Anything else there may be private."""
 
 
 PLATFORM = Path(__file__).resolve().parents[2]
-"""The folder of the platform's packages, in a checkout or an image: tools see these, not what lies beside them."""
+"""Folder of the platform's packages, in a checkout or an image: tools see the packages, but not their neighbours."""
 
 
 def search_path() -> list[str]:
-    """Where a tool's process looks for modules: as this one does, less the working folder that Python puts there."""
+    """Search path for modules in a tool's process: this process's, without the working folder that Python adds."""
     here = os.getcwd()
     entries = [os.path.abspath(entry) for entry in sys.path if entry]
     return [entry for entry in dict.fromkeys(entries) if entry != here or Path(entry).resolve() == PLATFORM]
@@ -46,8 +46,7 @@ def installation(prefix: Path) -> list[Path]:
 
 
 def libraries() -> list[Path]:
-    """Where modules are imported from besides: the platform's packages, those of the user, of ``PYTHONPATH``, and those
-    that are installed as they lie in a checkout."""
+    """Other places of modules: the platform's packages, those of the user, of ``PYTHONPATH``, and editable installs."""
     packages = [package.parent for package in sorted(PLATFORM.glob("*/__init__.py"))]
     entries = [Path(entry) for entry in search_path()]
     others = [entry for entry in entries if entry.resolve() != PLATFORM and not lies_in(entry, interpreter())]
@@ -55,7 +54,7 @@ def libraries() -> list[Path]:
 
 
 def not_imported(folder: Path) -> list[Path]:
-    """What is no module in a folder of modules: nothing is imported whose name begins with a dot."""
+    """Entries of a folder of modules that aren't modules: their names begin with a dot."""
     return [*folder.glob(".*")] if folder.is_dir() else []
 
 
@@ -70,7 +69,7 @@ def system() -> list[Path]:
 
 
 def without(paths: Iterable[Path], protected: Iterable[Path]) -> list[Path]:
-    """The paths less what is protected: a folder that holds some of it is replaced by its other entries."""
+    """The paths without protected ones. A folder that contains some of them is replaced by its other entries."""
     barred = [path.resolve() for path in protected]
     kept: list[Path] = []
     for path in dict.fromkeys(paths):
@@ -92,7 +91,7 @@ def _less(path: Path, barred: list[Path]) -> list[Path]:
 
 
 def overlaps(folder: Path, protected: Iterable[Path]) -> Path | None:
-    """The first protected path that lies in a folder, or that the folder lies in."""
+    """The first protected path that contains the folder or lies inside it."""
     real = folder.resolve()
     for path in protected:
         one = path.resolve()
@@ -102,14 +101,14 @@ def overlaps(folder: Path, protected: Iterable[Path]) -> Path | None:
 
 
 def within(folder: Path, protected: Iterable[Path]) -> Path | None:
-    """The first protected path that is a folder or lies in it."""
+    """The first protected path that is the folder or lies inside it."""
     real = folder.resolve()
     return next((path for path in protected if real in (path.resolve(), *path.resolve().parents)), None)
 
 
 def in_hidden(folder: Path, home: Path) -> Path | None:
-    """The entry of a user's home that a folder lies in, where its name begins with a dot: settings, keys, programs. The
-    home itself, where the folder holds it."""
+    """The entry of a user's home that contains a folder, if its name begins with a dot: settings, keys, programs. The
+    home itself if the folder contains it."""
     real, home = folder.resolve(), home.resolve()
     if real == home or real in home.parents:
         return home

@@ -1,6 +1,6 @@
-"""Which system calls a tool's process may make, as `seccomp.Rule` lists by what they guard.
+"""System calls that a tool's process may make, as lists of `seccomp.Rule` by what they protect.
 
-Everything here holds as root too: no rule relies on a user having few rights.
+All rules are effective for root too: none relies on a user with few rights.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ F_SETFL = 4
 BUFFER_SIZES = (7, 8, 32, 33)
 """SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
 OTHERS_FILES = (1024, 1026, 8, 10, 15)
-"""F_SETLEASE, which keeps others from opening a file, F_NOTIFY, and F_SETOWN, F_SETSIG and F_SETOWN_EX: signals."""
+"""F_SETLEASE keeps others from opening a file; F_NOTIFY, F_SETOWN, F_SETSIG and F_SETOWN_EX send signals."""
 CHANGING_IOCTLS = (
     0x40086602,  # FS_IOC_SETFLAGS
     0x40046602,  # FS_IOC32_SETFLAGS
     0x401C5820,  # FS_IOC_FSSETXATTR
     0x40087602,  # FS_IOC_SETVERSION
     0x40806685,  # FS_IOC_ENABLE_VERITY
-    0x5412,  # TIOCSTI: types into somebody's terminal
+    0x5412,  # TIOCSTI: types into another terminal
     0x541C,  # TIOCLINUX
-    0x8901,  # FIOSETOWN: as F_SETOWN
+    0x8901,  # FIOASYNC: sends signals to the owner
     0x8902,  # SIOCSPGRP: the same
     0x5452,  # FIOASYNC: signals to the owner
 )
@@ -64,31 +64,31 @@ KERNEL = [
     *_denied("open_by_handle_at", "fanotify_init", "setuid", "setgid", "setreuid", "setregid", "setresuid"),
     *_denied("setresgid", "setfsuid", "setfsgid", "setgroups", "capset"),
     Rule("clone", when=(AnyBit(0, CLONE_NAMESPACES),)),
-    Rule("clone3", MISSING),  # its flags lie in memory; the C library falls back to clone
+    Rule("clone3", MISSING),  # its flags are in memory; the C library falls back to clone
     *(Rule("ioctl", when=(Equal(1, command),)) for command in CHANGING_IOCTLS),
-    # A host ends with its parent: nobody may forget that.
+    # A host must end with its parent, so this can't be undone.
     Rule("prctl", ALLOW, (Equal(0, PR_SET_PDEATHSIG), Equal(1, signal.SIGKILL))),
     Rule("prctl", when=(Equal(0, PR_SET_PDEATHSIG),)),
-    Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # what it has open could not be counted
+    Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # its open files could not be counted
     *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
     Rule("fcntl", when=(Equal(1, F_SETFL), AnyBit(2, os.O_ASYNC))),
-    *_denied("inotify_init", "inotify_init1", "io_setup"),  # counted for the user or the machine, not for the host
-    Rule("inotify_add_watch"),  # what others write, by name, even where it can't be read
+    *_denied("inotify_init", "inotify_init1", "io_setup"),  # counted per user or machine, not per host
+    Rule("inotify_add_watch"),  # shows what others write, by name, even if it can't be read
 ]
-"""Other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
+"""Protects other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
 
 METADATA = [
-    # Landlock covers none of these. What is left to do in scratch, `metadata` does.
+    # Landlock covers none of these. `metadata` performs permitted changes in scratch.
     *(Rule(call, NOTIFY) for call in ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat")),
     *_denied("utime", "utimes", "futimesat", "chown", "fchown", "lchown", "fchownat"),
     *(Rule(call, UNSUPPORTED) for call in ("setxattr", "lsetxattr", "fsetxattr")),
     *(Rule(call, UNSUPPORTED) for call in ("removexattr", "lremovexattr", "fremovexattr")),
-    Rule("openat2", MISSING),  # its mode lies in memory
+    Rule("openat2", MISSING),  # its mode is in memory
     Rule("open", when=(AnyBit(1, os.O_CREAT | TMPFILE), AnyBit(2, SET_ID))),
     Rule("openat", when=(AnyBit(2, os.O_CREAT | TMPFILE), AnyBit(3, SET_ID))),
     *(Rule(call, when=(AnyBit(1, SET_ID),)) for call in ("creat", "mkdir", "mknod")),
     *(Rule(call, when=(AnyBit(2, SET_ID),)) for call in ("mkdirat", "mknodat")),
-    # Landlock knows cutting files off from its third version on: by path, and by opening them for something else.
+    # Landlock controls truncation by path or descriptor from its third version on.
     Rule("truncate"),
     *(
         Rule(call, when=(Equal(flags, mode, os.O_ACCMODE), AnyBit(flags, os.O_TRUNC)))
@@ -99,7 +99,8 @@ METADATA = [
 """Modes, owners, times, attributes and set-id bits of files."""
 
 MEMORY = [
-    # What waits in sockets is nobody's memory where there is no cgroup: buffers stay as usual (`watch` counts sockets).
+    # Without a cgroup, data waiting in sockets is not counted: buffers keep their default size (`watch` counts
+    # sockets).
     *(Rule("setsockopt", IGNORED, (Equal(1, socket.SOL_SOCKET), Equal(2, option))) for option in BUFFER_SIZES),
     *_denied("shmget", "shmat", "shmctl", "msgget", "msgctl", "semget", "semctl", "mq_open"),
     *_denied("memfd_create", "memfd_secret", "add_key", "request_key", "keyctl"),
@@ -110,10 +111,10 @@ SCHEDULING = [
     *_denied("setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"),
     *_denied("ioprio_set", "setrlimit"),
 ]
-"""Priorities, processors and, but for `HOST_LIMITS`, resource limits: of this process or of others."""
+"""Priorities, processors and, except for `HOST_LIMITS`, resource limits of this process and of others."""
 
 SIGNALS = _denied("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
-"""Where neither a PID namespace nor Landlock keeps signals from other processes."""
+"""Used if neither a PID namespace nor Landlock blocks signals to other processes."""
 
 NO_PROGRAMS = [
     *_denied("fork", "vfork", "execve", "execveat"),
@@ -126,16 +127,16 @@ PROGRAMS_BY_NOTICE = [
     Rule("clone", ALLOW, (Equal(0, CLONE_THREAD, CLONE_THREAD),)),
     *(Rule(call, NOTIFY) for call in ("clone", "fork", "vfork")),
 ]
-"""New processes, as long as the outer process lets them: once a host is ended, there are no more. A chain of processes
-that each start the next one and end would never be found otherwise, where there is no PID namespace."""
+"""New processes while the outer process permits them; none once the host is being ended. Otherwise, without a PID
+namespace, a chain of processes that each start the next one and exit could never be caught."""
 
 PAIRS = [
     Rule("socketpair", ALLOW, (Equal(0, socket.AF_UNIX), Equal(1, socket.SOCK_STREAM, TYPE_BITS))),
     Rule("socketpair"),
 ]
-"""Pairs of streams, which asyncio needs. A datagram socket sends to other addresses than its peer's, too."""
+"""Pairs of streams, which asyncio needs. A datagram socket could also send to other addresses than its peer's."""
 NO_SOCKETS = [*_denied("socket"), *PAIRS]
-"""Every family: a UNIX socket may lead to a daemon that has the network."""
+"""All families: a UNIX socket may lead to a daemon with network access."""
 
 TCP_ONLY = [
     *(
@@ -151,10 +152,10 @@ TCP_ONLY = [
     Rule("connect", NOTIFY),
     *PAIRS,
 ]
-"""Outgoing TCP only; each ``connect`` is made by `connections`, or refused."""
+"""Outgoing TCP only; `connections` makes or denies each ``connect``."""
 
 HOST_LIMITS = [Rule("prlimit64", ALLOW, (Equal(0, 0),)), Rule("prlimit64", when=(NotNull(2),))]
-"""A host may lower its own limits, as `tools.builtin.python` does in its child; nobody else's."""
+"""A host may lower its own limits, as `tools.builtin.python` does in its child, but nobody else's."""
 NO_LIMITS = [Rule("prlimit64", when=(NotNull(2),))]
 
 COMMON = [*KERNEL, *METADATA, *MEMORY, *SCHEDULING]
@@ -164,10 +165,10 @@ def of_host(*, network: bool, subprocesses: bool, signals: bool, alone: bool) ->
     """The rules of a tool host.
 
     Args:
-        network: it may connect, to where `connections` allows.
+        network: it may connect to what `connections` allows.
         subprocesses: it may start programs.
-        signals: something else keeps its signals from other processes.
-        alone: it has a PID namespace, with which all that it started ends.
+        signals: another mechanism blocks its signals to other processes.
+        alone: it has a PID namespace, with which everything that it started ends.
     """
     return [
         *COMMON,
@@ -179,6 +180,6 @@ def of_host(*, network: bool, subprocesses: bool, signals: bool, alone: bool) ->
 
 
 def of_program(*, signals: bool) -> list[Rule]:
-    """The rules of a program that a model wrote (`tools.builtin.python`), beside those of its host: no sockets,
-    processes or limits at all."""
+    """Additional rules of a program that a model wrote (`tools.builtin.python`): no sockets, processes or limits at
+    all."""
     return [*NO_LIMITS, *NO_SOCKETS, *NO_PROGRAMS, *([] if signals else SIGNALS)]

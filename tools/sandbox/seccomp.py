@@ -1,7 +1,7 @@
-"""A seccomp filter as a list of rules (Linux on x86-64 and arm64).
+"""Compiles a list of rules to a seccomp filter (Linux on x86-64 and arm64).
 
-The filter is classic BPF over ``struct seccomp_data``: number at byte 0, architecture at 4, arguments from 16. A
-system call that no rule mentions is allowed, except one newer than `syscalls.NEWEST`, which looks missing.
+The filter is classic BPF over ``struct seccomp_data``: number at byte 0, architecture at 4, arguments from 16. System
+calls without a rule are allowed, except those newer than `syscalls.NEWEST`, which seem to be missing.
 Source: linux/seccomp.h and seccomp(2).
 """
 
@@ -26,7 +26,7 @@ ALLOW, KILL, NOTIFY, _ERRNO = 0x7FFF0000, 0x80000000, 0x7FC00000, 0x00050000
 DENY = _ERRNO | errno.EACCES
 MISSING = _ERRNO | errno.ENOSYS
 IGNORED = _ERRNO | 0
-"""Nothing is done, and the caller told that it was."""
+"""Does nothing, but reports success to the caller."""
 UNSUPPORTED = _ERRNO | errno.EOPNOTSUPP
 
 
@@ -56,7 +56,7 @@ class NotNull:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a system call is answered with where all conditions hold; the first rule that matches decides."""
+    """Answer to a system call if all conditions hold. The first matching rule decides."""
 
     call: str
     answer: int = DENY
@@ -77,13 +77,13 @@ def available() -> bool:
 
 
 def install(rules: Sequence[Rule]) -> int | None:
-    """Applies the rules to this process and all that come from it; can't be undone.
+    """Applies the rules to this process and its descendants. Irreversible.
 
     Returns:
-        The descriptor that delivers the calls answered with `NOTIFY`, or None without such a rule.
+        The descriptor for calls answered with `NOTIFY`; None without such a rule.
 
     Raises:
-        OSError: the system or its architecture has no seccomp filters.
+        OSError: no seccomp filters on this system or architecture.
     """
     if not available():
         raise OSError(errno.ENOSYS, f"no seccomp filter for {platform.system()} on {platform.machine()}")
@@ -106,7 +106,7 @@ def _filter(machine: str, rules: Sequence[Rule]) -> list[_Instruction]:
     program = [
         _Instruction(LOAD, 0, 0, ARCHITECTURE),
         _Instruction(JUMP_EQUAL, 1, 0, AUDIT[machine]),
-        _Instruction(RETURN, 0, 0, KILL),  # 32-bit calls have other numbers: a way round the filter
+        _Instruction(RETURN, 0, 0, KILL),  # 32-bit calls have other numbers and would bypass the filter
         _Instruction(LOAD, 0, 0, NUMBER),
     ]
     if machine == "x86_64":
@@ -119,7 +119,7 @@ def _filter(machine: str, rules: Sequence[Rule]) -> list[_Instruction]:
 
 
 def _block(number: int, rule: Rule) -> list[_Instruction]:
-    """One rule: entered and left with the call's number loaded."""
+    """Instructions of one rule; the call's number is loaded before and after."""
     hit = _Instruction(RETURN, 0, 0, rule.answer)
     if not rule.when:
         return [_Instruction(JUMP_EQUAL, 0, 1, number), hit]
@@ -131,7 +131,7 @@ def _block(number: int, rule: Rule) -> list[_Instruction]:
 
 
 def _test(condition: Equal | AnyBit | NotNull, past: int) -> list[_Instruction]:
-    """Falls through where the condition holds; otherwise jumps over ``past`` more instructions."""
+    """Continues if the condition holds, otherwise skips ``past`` further instructions."""
     low = ARGUMENTS + 8 * condition.argument
     load = _Instruction(LOAD, 0, 0, low)
     match condition:

@@ -1,7 +1,7 @@
-"""Performs calls of a tool's process from outside it, after a look at what exactly they ask for.
+"""Performs system calls of a tool's process from outside, after checking what they ask for.
 
-A call that seccomp answers with a notice stops in the kernel until the host's outer process has decided. What its
-arguments point to is copied once, checked, and used from that copy: what the process changes meanwhile has no effect.
+A call that seccomp answers with a notice blocks in the kernel until the host's outer process has decided. The memory
+behind its arguments is copied once, checked, and used from that copy, so later changes by the process have no effect.
 Source: seccomp_unotify(2), pidfd_getfd(2), openat2(2).
 """
 
@@ -37,16 +37,16 @@ ANSWER = struct.Struct("QqiI")
 
 @dataclass(frozen=True)
 class Notice:
-    """One call that waits. Every method raises OSError, with the error number that the caller gets."""
+    """A pending call. Every method raises OSError with the error number for the caller."""
 
-    listener: int
+    listener: int  # descriptor of the seccomp listener
     id: int
-    thread: int
-    call: int
-    arguments: tuple[int, ...]
+    thread: int  # id of the calling thread
+    call: int  # number of the system call
+    arguments: tuple[int, ...]  # six registers
 
     def check(self) -> None:
-        """Raises OSError if the caller has ended: its thread number may be another's now."""
+        """Raises OSError if the caller has ended, since its thread number may have been reused."""
         fcntl.ioctl(self.listener, STILL_VALID, struct.pack("Q", self.id))
 
     def integer(self, index: int) -> int:
@@ -54,7 +54,7 @@ class Notice:
         return ctypes.c_int(self.arguments[index] & 0xFFFFFFFF).value
 
     def memory(self, place: int, length: int) -> bytes:
-        """A copy of the caller's memory; shorter where it ends before."""
+        """A copy of the caller's memory, shorter if the memory ends before."""
 
         class Range(ctypes.Structure):
             _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
@@ -81,7 +81,7 @@ class Notice:
         raise OSError(errno.ENAMETOOLONG, "the path has no end")
 
     def duplicate(self, descriptor: int) -> int:
-        """A descriptor of this process for what the caller's descriptor refers to."""
+        """A descriptor in this process for the same file as the caller's descriptor."""
         process = _checked(_libc().syscall(PIDFD_OPEN, self._process(), 0))
         try:
             found = _checked(_libc().syscall(PIDFD_GETFD, process, descriptor, 0))
@@ -91,10 +91,10 @@ class Notice:
         return found
 
     def located(self, folder: int, path: bytes, *, follow: bool) -> int:
-        """A descriptor (O_PATH) of what a path means to the caller, relative to one of its descriptors or AT_FDCWD.
+        """A descriptor (O_PATH) of a path from the caller's view, relative to one of its descriptors or AT_FDCWD.
 
-        A relative path that goes up, or over a link that is absolute, is an error (EXDEV): it would be resolved in the
-        file system of this process, and tell the caller what there is.
+        A relative path that goes up, or through an absolute link, is an error (EXDEV): it would be resolved in this
+        process's file system, and reveal its content to the caller.
         """
         base = "root" if path.startswith(b"/") else "cwd" if folder == AT_FDCWD else f"fd/{folder}"
         start = os.open(f"/proc/{self.thread}/{base}", os.O_PATH | os.O_CLOEXEC)
@@ -115,16 +115,16 @@ class Notice:
 
 GO_ON = -1
 Handler = Callable[[Notice], int]
-"""Performs a call; returns its error number, 0 if it succeeded, or raises OSError with it. `GO_ON`: the kernel performs
-it, with the arguments that the caller has in its registers."""
+"""Performs a call. Returns its error number, 0 for success, or raises OSError with it. `GO_ON`: the kernel performs the
+call with the arguments in the caller's registers."""
 
 
 class Supervisor:
     """Answers the notices of one listener.
 
     Args:
-        listener: descriptor that `seccomp.install` returned in the tool's process.
-        handlers: by the number of the call.
+        listener: descriptor from `seccomp.install` in the tool's process.
+        handlers: by number of the call.
     """
 
     def __init__(self, listener: int, handlers: Mapping[int, Handler]) -> None:
@@ -133,13 +133,13 @@ class Supervisor:
         self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def run(self) -> None:
-        """Serves until the last process of the host has ended."""
+        """Runs until the last process of the host has ended."""
         while True:
             received = bytearray(NOTICE.size)
             try:
                 fcntl.ioctl(self._listener, RECEIVE, received)
             except OSError as error:
-                # ENOENT: whoever asked has ended; EINTR: was interrupted.
+                # ENOENT: the caller has ended; EINTR: interrupted.
                 if error.errno not in (errno.ENOENT, errno.EINTR) or self._alone():
                     return
                 continue
@@ -152,7 +152,7 @@ class Supervisor:
             problem = self._handlers[call](Notice(self._listener, number, thread, call, tuple(arguments)))
         except OSError as error:
             problem = error.errno or errno.EPERM
-        except Exception:  # a fault here must not let the call pass, nor leave the caller waiting
+        except Exception:  # a bug here must neither permit the call nor leave the caller waiting
             problem = errno.EPERM
         finally:
             self._room.release()

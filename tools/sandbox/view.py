@@ -1,7 +1,7 @@
-"""A file system that holds only what a tool's process may see: a mount namespace with a root of its own.
+"""File system with only what a tool's process may see: a mount namespace with its own root.
 
-Folders keep their paths, are read-only unless they are named as writable, and nothing else exists. Scratch is memory
-with a size limit. Source: mount_namespaces(7), mount_setattr(2), pivot_root(2).
+Folders keep their paths and are read-only unless named as writable; nothing else exists. Scratch is memory with a size
+limit. Source: mount_namespaces(7), mount_setattr(2), pivot_root(2).
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class _Attributes(ctypes.Structure):
 
 @dataclass(frozen=True)
 class View:
-    """What a process sees.
+    """Files that a process sees.
 
     Attributes:
-        readable: files and folders. Missing ones are passed over, here and below.
-        system: those of the operating system: as ``readable``, as far as everybody may read them.
+        readable: files and folders. Missing ones are skipped, here and below.
+        system: files and folders of the operating system, as far as everybody may read them.
         writable: files and folders by their real paths, without programs.
         scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
         devices: device files.
         owner: user and group of scratch.
-        ids: descriptor of a user namespace (`identity.mapped`) that shows what root has in ``readable`` as the owner's,
-            where the file system can; None: files keep their owners.
+        ids: descriptor of a user namespace (`identity.mapped`) that shows root's files in ``readable`` as the owner's,
+            if the file system supports it; None: files keep their owners.
     """
 
     readable: tuple[Path, ...]
@@ -64,10 +64,10 @@ class View:
     ids: int | None = None
 
     def enter(self) -> None:
-        """Makes this the file system of the calling process, which has a mount namespace to itself.
+        """Makes this the file system of the calling process, which must have its own mount namespace.
 
         Raises:
-            OSError: a mount is refused.
+            OSError: a mount failed.
         """
         _mount("none", "/", None, MS_REC | MS_PRIVATE)
         trees = [*self._trees()]  # opened before anything is mounted over them
@@ -101,7 +101,7 @@ class View:
             for path in paths:
                 if path.exists():
                     wanted[path.resolve()] = attributes
-        # Not resolved again: whoever may write beside one may have put a link in its place since it was checked.
+        # Not resolved again: somebody may have replaced it by a link since the check.
         wanted |= dict.fromkeys(self.writable, NO_SET_ID | NO_DEVICES | NO_PROGRAMS)
         of_system = {path.resolve() for path in self.system}
         for path in sorted(wanted):
@@ -123,7 +123,7 @@ class View:
         return int(tree)
 
     def _mount_proc(self, root: Path) -> None:
-        """The processes of this PID namespace; left out where the container hides parts of its own /proc."""
+        """Mounts /proc of this PID namespace, unless the container hides parts of its own /proc."""
         place = _below(root, Path("/proc"))
         place.mkdir(exist_ok=True)
         try:
@@ -133,7 +133,7 @@ class View:
 
 
 def _links(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """The symbolic links that the spelling of the paths goes through, by the real path of each link."""
+    """Symbolic links in the given paths, by the real path of each link."""
     for path in paths:
         for step in (*reversed(path.parents), path):
             if step.is_symlink():
@@ -151,7 +151,7 @@ def _place_link(root: Path, link: Path, target: str) -> None:
 
 def _attach(tree: int, place: Path, is_folder: bool) -> None:
     try:
-        if not os.path.lexists(place):  # it may lie in a folder that is attached already
+        if not os.path.lexists(place):  # it may be in a folder that is attached already
             (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
             if not is_folder:
                 place.touch()

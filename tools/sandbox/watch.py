@@ -1,7 +1,7 @@
-"""Ends a host that takes more than it may, where the kernel does not count for us.
+"""Ends a host that exceeds its limits, where the kernel doesn't count them.
 
-Memory of all its processes together is counted by a cgroup, and scratch by a file system of its own; without them this
-looks every so often, so that a little more may be taken for a moment.
+A cgroup counts the memory of all its processes, and a file system of its own the scratch folder. Without them, this
+checks at intervals, so that limits may be exceeded for a moment.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from tools.ending import below
 EVERY_S = 0.1
 BLOCK, KILOBYTE = 512, 1024
 SOCKET_BYTES = 256 * 1024
-"""What may wait in one, with buffers of the usual size."""
+"""Largest amount of data that may wait in a socket, with buffers of the default size."""
 MOST_QUEUES = 128
-"""Of events (epoll), whose watches the kernel counts for the user, the platform's own too where there is one user."""
+"""Maximum number of epoll instances. The kernel counts their watches per user, which may be the platform's too."""
 MOST_FILES = 20_000
-"""As `view.SCRATCH_FILES`: to count more would take too long."""
+"""Like `view.SCRATCH_FILES`: counting more would take too long."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """
+    """Watches a host.
+
     Attributes:
         pid: the child whose end ends the host.
-        memory_bytes: of it and all that it started; None: not watched.
-        processes: and threads; None: not watched.
+        memory_bytes: limit for it and its descendants; None: not watched.
+        processes: limit of processes and threads; None: not watched.
         scratch: its folder.
-        scratch_bytes: what may lie there; None: not watched.
+        scratch_bytes: limit of the folder; None: not watched.
     """
 
     pid: int
@@ -46,7 +47,7 @@ class Watch:
     scratch_bytes: int | None
 
     def run(self) -> str | None:
-        """Returns what the host took too much of; None when it has ended."""
+        """Returns the limit that the host exceeded; None when it has ended."""
         while Path(f"/proc/{self.pid}").exists():
             taken = self._taken()
             if taken is not None:
@@ -70,8 +71,8 @@ class Watch:
 
 
 def _threads(pid: int) -> list[str]:
-    """Folders of proc(5). The first thread may have ended before the others: the process's own folder then says nothing
-    of memory and files, and each thread may have files of its own."""
+    """Folders of threads in proc(5). If the first thread has ended before the others, the process's own folder shows no
+    memory and files; and each thread may have files of its own."""
     try:
         return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     except OSError:
@@ -79,7 +80,7 @@ def _threads(pid: int) -> list[str]:
 
 
 def _memory(pid: int) -> int:
-    """Bytes that no file backs. Shared ones count for each process."""
+    """Bytes of memory without a backing file. Shared memory counts for each process."""
     for thread in _threads(pid):
         with suppress(OSError):
             lines = Path(thread, "status").read_text().splitlines()
@@ -98,7 +99,7 @@ def _open_files(host: Iterable[int]) -> Iterator[str]:
 
 
 def _open(host: Iterable[int], kind: str) -> int:
-    """How many files of a kind are open, as the links of proc(5) name it; a socket that several have open is one."""
+    """Number of open files of a kind, by the links in proc(5); a socket shared by several processes counts once."""
     found: list[str] = []
     for file in _open_files(host):
         with suppress(OSError):
@@ -109,7 +110,7 @@ def _open(host: Iterable[int], kind: str) -> int:
 
 
 def _size(folder: str) -> int:
-    """Bytes on disk of what lies in a folder; more than there is where files are too many or too deep to count."""
+    """Bytes on disk of a folder's content; overestimated if its files are too many or too deep to count."""
     total, files, waiting = 0, 0, [folder]
     while waiting:
         try:
@@ -130,7 +131,7 @@ def _size(folder: str) -> int:
 
 
 def _unnamed(host: Sequence[int], scratch: str) -> int:
-    """Bytes of scratch files that were deleted while they are open or mapped."""
+    """Bytes of deleted scratch files that are still open or mapped."""
     found: dict[str, int] = {}
     for file in _open_files(host):
         with suppress(OSError):

@@ -26,7 +26,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.rails.acts import only_reads
 from guardrails.spelling import most_characters
-from guardrails.types import CallSubject, GuardContext, Guarding, Past, Ruling, Subject, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Ruling, Write
 from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
@@ -190,10 +190,10 @@ async def _checked_messages(
 ) -> tuple[list[ChatMessage], bool]:
     """The messages after redaction, and whether one of them taints what follows."""
     calls = _calls(messages, specs)
-    subjects = {
-        index: subject for index, message in enumerate(messages) if (subject := _subject(message, context, calls))
+    to_check = {
+        index: checked for index, message in enumerate(messages) if (checked := _to_check(message, context, calls))
     }
-    rulings = dict(zip(subjects, await _rulings(deps, guard, list(subjects.values())), strict=True))
+    rulings = dict(zip(to_check, await _rulings(deps, guard, list(to_check.values())), strict=True))
     verdicts = [verdict for ruling in rulings.values() for verdict in ruling.verdicts]
     await deps.journal.record(context.tenant_id, verdicts)
     for index, ruling in rulings.items():
@@ -208,14 +208,14 @@ async def _checked_messages(
     return checked, any(ruling.tainted for ruling in rulings.values())
 
 
-async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> list[Ruling]:
+async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:
     """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded.
 
     Only what is one short batch waits for no turn: of many, each would take its time from the others.
     """
     rulings: list[Ruling] = []
-    batches = list(_batches(subjects))
-    short = len(batches) == 1 and sum(map(_characters, subjects)) < LONG
+    batches = list(_batches(to_check))
+    short = len(batches) == 1 and sum(map(_characters, to_check)) < LONG
     for batch in batches:
         async with nullcontext() if short else deps.long_checks.one(batch[0].context.tenant_id):
             rulings += await asyncio.gather(*map(guard.check, batch))
@@ -223,38 +223,38 @@ async def _rulings(deps: ApiDeps, guard: Guarding, subjects: list[Subject]) -> l
     return rulings
 
 
-def _batches(subjects: list[Subject]) -> Iterator[list[Subject]]:
-    batch: list[Subject] = []
+def _batches(to_check: list[Checked]) -> Iterator[list[Checked]]:
+    batch: list[Checked] = []
     characters = 0
-    for subject in subjects:
-        if batch and (len(batch) == BATCH or characters + _characters(subject) > BATCH_CHARS):
+    for checked in to_check:
+        if batch and (len(batch) == BATCH or characters + _characters(checked) > BATCH_CHARS):
             yield batch
             batch, characters = [], 0
-        batch.append(subject)
-        characters += _characters(subject)
+        batch.append(checked)
+        characters += _characters(checked)
     if batch:
         yield batch
 
 
-def _characters(subject: Subject) -> int:
-    return most_characters(subject.text)
+def _characters(checked: Checked) -> int:
+    return most_characters(checked.text)
 
 
-def _subject(message: ChatMessage, context: GuardContext, calls: Mapping[str, CallSubject]) -> Subject | None:
+def _to_check(message: ChatMessage, context: GuardContext, calls: Mapping[str, CheckedCall]) -> Checked | None:
     if message.role == "user":
-        return Subject(Stage.INPUT, message.text, context)
+        return Checked(Stage.INPUT, message.text, context)
     if message.role == "tool":
         call = calls.get(message.tool_call_id or "")
         if call is None:
             unknown = ToolSpec(message.name or "unknown", "", {"type": "object"}, Effect.UNSAFE, returns_untrusted=True)
-            call = CallSubject(message.tool_call_id or "", unknown, {})
-        return Subject(Stage.TOOL_RESULT, message.text, context, call)
+            call = CheckedCall(message.tool_call_id or "", unknown, {})
+        return Checked(Stage.TOOL_RESULT, message.text, context, call)
     return None
 
 
-def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CallSubject]:
+def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CheckedCall]:
     """The calls in the conversation so far whose tools are known, by their id."""
-    found: dict[str, CallSubject] = {}
+    found: dict[str, CheckedCall] = {}
     for message in messages:
         for call in message.tool_calls or []:
             spec = specs.get(call.function.name)
@@ -263,7 +263,7 @@ def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> di
                     arguments: dict[str, Any] = call.function.parsed()
                 except ValueError:
                     arguments = {}
-                found[call.id] = CallSubject(call.id, spec, arguments)
+                found[call.id] = CheckedCall(call.id, spec, arguments)
     return found
 
 

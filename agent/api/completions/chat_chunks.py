@@ -40,7 +40,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
 from guardrails.rails.calls import BY_EFFECT
 from guardrails.rails.claims import CORRECTION
-from guardrails.types import CallSubject, Ruling, Subject
+from guardrails.types import Checked, CheckedCall, Ruling
 
 TRIES = 2
 """Of an answer that can't be used: the model is told why, once."""
@@ -134,11 +134,11 @@ class _Telling:
         """The end of an answer whose text passed the stream's rails."""
         call, answer = self.call, self.call.answer
         answer.calls = [each.model_copy(update={"id": f"call_{uuid4().hex}"}) for each in answer.calls]
-        subjects = [_subject(self._admitted, each) for each in answer.calls]
-        concluding = call.conclude([each for each in subjects if isinstance(each, Subject)])
+        to_check = [_to_check(self._admitted, each) for each in answer.calls]
+        concluding = call.conclude([each for each in to_check if isinstance(each, Checked)])
         judged, final = await unless_stopped(self._deps, concluding, self._admitted.tags, self._admitted.epoch)
         following = iter(judged)
-        rulings = [next(following) if isinstance(each, Subject) else each for each in subjects]
+        rulings = [next(following) if isinstance(each, Checked) else each for each in to_check]
         said = call.before + call.released
         text = final.text if final is not None else said
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
@@ -191,16 +191,16 @@ def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
             yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")
 
 
-def _subject(admitted: Admitted, call: ToolCall) -> Subject | Ruling:
+def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
     """What is to be judged; a ruling at once where no rail could."""
     spec = admitted.specs.get(call.function.name)
     if spec is None:
         return _unjudged(f"{call.function.name} was not offered")
     try:
-        subject = CallSubject(call.id, spec, call.function.parsed())
+        checked_call = CheckedCall(call.id, spec, call.function.parsed())
     except ValueError:
         return _unjudged(f"the arguments of {call.function.name} are not a JSON object")
-    return Subject(Stage.TOOL_CALL, "", admitted.context, subject)
+    return Checked(Stage.TOOL_CALL, "", admitted.context, checked_call)
 
 
 def _unjudged(reason: str) -> Ruling:

@@ -1,1 +1,1 @@
-"""Composes conversations to learn from: tool families, values, situations."""
+"""Composes training conversations from tool families, values and situations."""

@@ -1,4 +1,7 @@
-"""Composes conversations from tool families: one call, several, none, something missing, an error, several turns."""
+"""Composes conversations from tool families.
+
+Situations: one call, several, none, missing values, an error, several turns.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ WORDING = Path(__file__).parent / "situations.yaml"
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
-    """Rows for `model.tuner.examples.read`; the same seed gives the same ones.
+    """Rows for `model.tuner.examples.read`. The same seed gives the same rows.
 
-    Up to four conversations have the same tools, one after the other: what differs is what the user says.
+    Up to four consecutive conversations have the same tools, so that only the user's words differ.
     """
     return islice(_conversations(domains, Source(seed)), rows)
 
@@ -55,31 +58,31 @@ def _row(situation: Situation, scene: Scene, messages: list[Message]) -> Row:
 
 @dataclass
 class Scene:
-    """One conversation in the making: its tools, all in one style, and the domain that it is about."""
+    """A conversation being composed: its tools, all in one style, and its domain."""
 
-    domains: Sequence[Domain]
+    domains: Sequence[Domain]  # all domains, for tools that don't fit
     domain: Domain
     style: Style
-    source: Source
+    source: Source  # draws values
     tools: list[Dressed]
-    calls: int = 0
-    settled: bool = False
+    calls: int = 0  # number of calls so far, for their ids
+    settled: bool = False  # the tools are fixed
 
     def again(self, fitting: bool) -> Scene:
-        """The same tools for another wish, which one of them fits, or none."""
+        """The same tools for another wish, which one of them fits (``fitting``) or none."""
         domain = self.source.random.choice(self.tools).domain
         offered = [dressed.tool for dressed in self.tools]
         tools = [tool for tool in domain.tools if any(tool is other for other in offered) == fitting]
         return replace(self, domain=domain.model_copy(update={"tools": tools}), settled=True)
 
     def opening(self) -> list[Message]:
-        """A system message, or none."""
+        """A system message, or an empty list."""
         if self.source.random.random() < 0.5:
             return []
         return [{"role": "system", "content": self.words("systems")}]
 
     def words(self, kind: str, **given: str) -> str:
-        """Some of `situations.yaml`, with values."""
+        """A text from `situations.yaml`, filled with values."""
         text = self.source.random.choice(_wording()[kind])
         for name in places(text):
             text = text.replace("{" + name + "}", given[name] if name in given else self.source.of(name).said)
@@ -89,7 +92,7 @@ class Scene:
         return self.source.random.random() < probability
 
     def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
-        """Puts tools into the request, with others of the same and of other domains, and returns the wanted ones."""
+        """Adds tools to the request, with others from the same and other domains, and returns the wanted ones."""
         if self.settled:
             return [next(one for one in self.tools if one.tool is tool) for tool in wanted]
         random = self.source.random
@@ -120,7 +123,7 @@ class Scene:
         return {"role": "assistant", "tool_calls": calls}
 
     def told(self, call: Message, *contents: Any) -> list[Message]:
-        """What the tools say to a message's calls."""
+        """Tool messages with the results of a message's calls."""
         return [
             {
                 "role": "tool",
@@ -147,7 +150,7 @@ def one_call(scene: Scene) -> list[Message]:
 
 
 def several_calls(scene: Scene) -> list[Message]:
-    """Several wishes in one message, of one tool or of several."""
+    """Several wishes in one message, for one tool or several."""
     count = scene.source.random.choice([2, 2, 2, 3, 3, 4])
     made = _spread(scene, count) if scene.chance(0.5) else None
     if made is None:
@@ -163,7 +166,7 @@ def several_calls(scene: Scene) -> list[Message]:
 
 
 def none_fits(scene: Scene) -> list[Message]:
-    """The tool that would fit isn't there."""
+    """The tool that would fit is missing."""
     if scene.domain.unrelated and scene.chance(0.25):
         text = scene.source.random.choice(scene.domain.unrelated)
         for name in places(text):
@@ -177,7 +180,7 @@ def none_fits(scene: Scene) -> list[Message]:
 
 
 def something_missing(scene: Scene) -> list[Message]:
-    """A required value isn't said: the assistant asks back and then, with the answer, calls."""
+    """A required value is missing: the assistant asks for it, and calls after the answer."""
     tool = _tool(scene, lambda one: bool(one.incomplete))
     if not tool.incomplete:
         return one_call(scene)
@@ -199,7 +202,7 @@ def something_missing(scene: Scene) -> list[Message]:
 
 
 def it_fails(scene: Scene) -> list[Message]:
-    """The tool refuses, and the assistant says so."""
+    """The tool returns an error, and the assistant reports it."""
     tool = _tool(scene, lambda one: one.error is not None)
     if tool.error is None:
         return one_call(scene)
@@ -212,7 +215,7 @@ def it_fails(scene: Scene) -> list[Message]:
 
 
 def several_turns(scene: Scene) -> list[Message]:
-    """One wish after the other, the later ones with the earlier results in view."""
+    """Several wishes in succession; later ones may refer to earlier results."""
     count = min(len(scene.domain.tools), scene.source.random.choice([2, 2, 3]))
     tools = scene.source.random.sample(scene.domain.tools, count)
     dressed = scene.offer(*tools)
@@ -235,7 +238,7 @@ SITUATIONS: dict[Situation, int] = {
     it_fails: 3,
     several_turns: 7,
 }
-"""How often each is composed, out of a hundred."""
+"""Frequency of each situation, in percent."""
 AGAIN: dict[Situation, int] = {
     one_call: 40,
     several_calls: 18,
@@ -244,7 +247,7 @@ AGAIN: dict[Situation, int] = {
     it_fails: 2,
     several_turns: 3,
 }
-"""The same of the conversations that come after another one with its tools."""
+"""Frequencies in conversations that reuse the previous one's tools."""
 MOST_AGAIN = 3
 
 
@@ -258,7 +261,7 @@ def _tool(scene: Scene, wanted: Callable[[Tool], bool] = lambda tool: True) -> T
 
 
 def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
-    """One ask whose one value is said several times over: the weather in Oslo, Rome and Lima."""
+    """A request with several values in place of one: the weather in Oslo, Rome and Lima."""
     tool = _tool(scene)
     first = wish(tool, scene.source)
     names = [
@@ -300,7 +303,7 @@ def _mentioned(made: Wish, name: str) -> bool:
 
 
 def _only(made: Wish, names: set[str]) -> dict[str, Any] | None:
-    """The arguments of some parameters; None if an object is among them, or one of the others is required."""
+    """Arguments for some parameters; None if one of them is an object or another parameter is required."""
     tops = {name.partition(".")[0] for name in names}
     if any("." in name for name in names) or any(
         parameter.required and name not in tops for name, parameter in made.tool.parameters.items()

@@ -1,4 +1,4 @@
-"""How developers would have defined a tool: its names in one of many styles, with or without descriptions."""
+"""Varies a tool's definition as different developers would write it: naming style, with or without descriptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CASES: tuple[Case, ...] = ("as written", "camel", "pascal", "dotted", "prefixed
 
 @dataclass(frozen=True)
 class Style:
-    """What the tools of one conversation have in common."""
+    """Common style of a conversation's tools."""
 
     case: Case
     described: float
@@ -25,13 +25,13 @@ class Style:
 
 @dataclass(frozen=True)
 class Names:
-    """What a tool's parameters are called, and those of its objects."""
+    """Names of a tool's parameters, and of the fields of its objects, in a definition."""
 
     own: Mapping[str, str]
     below: Mapping[str, Names] = field(default_factory=dict)
 
     def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by the names that the definition has."""
+        """Arguments under the definition's names."""
         return {self.own[name]: self._value(name, value) for name, value in arguments.items()}
 
     def _value(self, name: str, value: Any) -> Any:
@@ -43,7 +43,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Dressed:
-    """A tool as a request defines it, and the one that it is."""
+    """A tool with the definition that a request shows."""
 
     tool: Tool
     domain: Domain
@@ -56,13 +56,13 @@ class Dressed:
 
 
 def style(source: Source) -> Style:
-    """Most tools keep the names and descriptions that they were written with."""
+    """Draws a style. Most tools keep their original names and descriptions."""
     case = source.random.choices(_CASES, weights=[50, 16, 6, 18, 10])[0]
     return Style(case, source.random.choice([1.0, 1.0, 1.0, 0.6, 0.0]), source.random.choice([0.0, 0.3, 0.8]))
 
 
 def dress(tool: Tool, domain: Domain, chosen: Style, source: Source) -> Dressed:
-    """One tool's definition. Parameters come in any order, the required ones mostly first."""
+    """Defines a tool. Parameters come in random order, mostly the required ones first."""
     properties, required, names = _members(tool.parameters, chosen, source)
     schema = {"type": "object", "properties": properties, "required": required}
     function = {"name": _named(tool.name, domain.domain, chosen.case), "description": tool.about, "parameters": schema}
@@ -85,7 +85,7 @@ def _members(
             shown = source.random.choice(parameter.also)
         if chosen.case in ("camel", "pascal"):
             shown = _camel(shown)
-        if shown in properties:  # two parameters may have been given the same other name
+        if shown in properties:  # two parameters may have been given the same name
             shown = name
         own[name] = shown
         properties[shown], inner = _schema(parameter, chosen, source)

@@ -1,4 +1,4 @@
-"""Tool families: a tool, and the ways in which people ask for it. One YAML file a domain, in ``model/tuner/families``.
+"""Tool families: tools, and wordings of requests for them. One YAML file per domain in ``model/tuner/families``.
 
 ``python -m model.tuner.compose.family FILE...`` checks files.
 """
@@ -30,19 +30,25 @@ class _Strict(BaseModel):
 
 
 class Parameter(_Strict):
-    """One parameter; ``value`` says how values are made: a kind, a range, a list, or ways of saying each argument."""
+    """A parameter of a tool."""
 
     type: Type
-    about: str = ""
+    about: str = ""  # description
     value: str | list[Any] | dict[Any, Any] | None = None
+    """How values are made: a kind, a range, a list, or a mapping from arguments to wordings."""
     also: list[str] = Field(default_factory=list)
+    """Other names that a definition may use."""
     optional: bool = False
-    default: Any = None
+    default: Any = None  # value if it is left out
     enum: bool = False
+    """The definition lists the values."""
     many: str | None = None
-    items: Type = "string"
+    """For an array: how many values."""
+    items: Type = "string"  # type of an array's elements
     parameters: dict[str, Parameter] | None = None
+    """For an object: its fields."""
     each: str | None = None
+    """For an array of objects: wording of one element."""
 
     @property
     def required(self) -> bool:
@@ -50,14 +56,14 @@ class Parameter(_Strict):
 
 
 class Ask(_Strict):
-    """Words that ask for a tool, and the arguments that they imply without saying them."""
+    """Wording of a request, and arguments that it implies without naming them."""
 
     ask: str
     implied: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
 class Incomplete(_Strict):
-    """Words that leave required parameters open, and how one asks back for them."""
+    """Wording that leaves required parameters open, and the question that asks for them."""
 
     ask: str
     missing: list[str] = Field(min_length=1)
@@ -65,7 +71,7 @@ class Incomplete(_Strict):
 
 
 class Failure(_Strict):
-    """What a tool may say instead of a result, and what is then said to the user."""
+    """Error message of a tool, and the answer to the user."""
 
     says: str
     answer: str
@@ -73,12 +79,12 @@ class Failure(_Strict):
 
 class Tool(_Strict):
     name: str = Field(pattern=r"^[A-Za-z][\w.]*$")
-    about: str = ""
+    about: str = ""  # description
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    asks: list[str | Ask] = Field(min_length=1)
-    incomplete: list[Incomplete] = Field(default_factory=list)
-    result: dict[str, Any] = Field(default_factory=dict)
-    answers: list[str] = Field(default_factory=list)
+    asks: list[str | Ask] = Field(min_length=1)  # wordings of requests for it
+    incomplete: list[Incomplete] = Field(default_factory=list)  # requests with missing values
+    result: dict[str, Any] = Field(default_factory=dict)  # fields of its result, and how their values are made
+    answers: list[str] = Field(default_factory=list)  # wordings of the assistant's answer
     error: Failure | None = None
 
     @property
@@ -87,7 +93,7 @@ class Tool(_Strict):
 
 
 class Domain(_Strict):
-    """Tools that belong together, and asks among them that none of them fits."""
+    """Tools that belong together, and requests that none of them fits."""
 
     domain: str
     tools: list[Tool] = Field(min_length=2)
@@ -95,10 +101,10 @@ class Domain(_Strict):
 
 
 def read(path: Path) -> Domain:
-    """Reads and checks one file.
+    """Reads and checks a file.
 
     Raises:
-        ConfigError: the file can't be used; the message says where it is wrong.
+        ConfigError: the file is invalid; the message says where.
     """
     try:
         domain = Domain.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -115,33 +121,35 @@ def read(path: Path) -> Domain:
 
 @cache
 def read_all(folder: Path = FOLDER) -> tuple[Domain, ...]:
-    """All domains of a folder, by name.
+    """All domains in a folder, by name.
 
     Raises:
-        ConfigError: a file can't be used, or there is none.
+        ConfigError: a file is invalid, or there is none.
     """
     domains = tuple(read(path) for path in sorted(folder.glob("*.yaml")))
     if not domains:
-        raise ConfigError(f"{folder} holds no tool families (*.yaml)", param="families")
+        raise ConfigError(f"{folder} contains no tool families (*.yaml)", param="families")
     return domains
 
 
 def choose(domains: Sequence[Domain], names: Collection[str], *, only: bool) -> tuple[Domain, ...]:
-    """Only the domains of these names, or all but them. Raises ConfigError for a name that none has, or none left."""
+    """Only the domains with these names, or all others. Raises ConfigError for an unknown name or an empty result."""
     unknown = sorted(set(names) - {domain.domain for domain in domains})
     chosen = tuple(domain for domain in domains if (domain.domain in names) == only)
     if unknown or not chosen:
-        raise ConfigError(f"there is no domain {unknown[0]}" if unknown else "no domain is left", param="held_out")
+        raise ConfigError(
+            f"there is no domain {unknown[0]}" if unknown else "all domains are held out", param="held_out"
+        )
     return chosen
 
 
 def places(text: str) -> list[str]:
-    """The placeholders of a text."""
+    """Placeholders in a text."""
     return PLACE.findall(text)
 
 
 def parts(text: str) -> list[tuple[str, bool]]:
-    """A text's pieces, each with whether it may be left out."""
+    """Pieces of a text, each with whether it is optional."""
     pieces = re.split(r"\[([^\[\]]*)\]", text)
     return [(piece, place % 2 == 1) for place, piece in enumerate(pieces)]
 
@@ -160,15 +168,15 @@ def _incomplete_problems(one: Incomplete, parameters: Mapping[str, Parameter]) -
     unknown = [name for name in places(one.ask) if _find(parameters, name) is None]
     unknown += [name for name in one.missing if not _is_required(parameters, name)]
     if unknown:
-        yield f"incomplete {one.ask!r}: {unknown} are no (required) parameters"
+        yield f"incomplete {one.ask!r}: {unknown} are not (required) parameters"
     if said := set(one.missing) & set(places(one.ask)):
-        yield f"incomplete {one.ask!r}: says {said}, which it calls missing"
+        yield f"incomplete {one.ask!r}: names {said}, which is listed as missing"
 
 
 def _answer_problems(tool: Tool) -> Iterator[str]:
     for name, value in tool.result.items():
         if not _makes(value):
-            yield f"result {name}: {value!r} makes no value"
+            yield f"result {name}: {value!r} is not a kind of value"
     answers = [*tool.answers, *([tool.error.says, tool.error.answer] if tool.error else [])]
     for text in answers:
         for name in places(text):
@@ -183,14 +191,14 @@ def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
         if not parameter.parameters:
             yield f"{name}: an object needs parameters"
         if parameter.type == "array" and not parameter.each:
-            yield f"{name}: an array of objects needs each"
+            yield f"{name}: an array of objects needs the field each"
         return
     if parameter.type == "boolean" and not isinstance(parameter.value, dict):
-        yield f"{name}: a boolean's value is a mapping of true and false to what people say"
+        yield f"{name}: a boolean's value maps true and false to wordings"
     elif not _makes(parameter.value):
-        yield f"{name}: {parameter.value!r} makes no value"
+        yield f"{name}: {parameter.value!r} is not a kind of value"
     if parameter.type in ("integer", "number") and not _numbers(parameter.value):
-        yield f"{name}: {parameter.value!r} makes no {parameter.type}"
+        yield f"{name}: {parameter.value!r} does not make a value of type {parameter.type}"
     if parameter.enum and not isinstance(parameter.value, list | dict):
         yield f"{name}: enum needs a list or a mapping"
 
@@ -199,14 +207,14 @@ def _ask_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[str
     text = ask.ask
     for piece, optional in parts(text):
         if "[" in piece or "]" in piece:
-            yield f"ask {text!r}: brackets don't match"
+            yield f"ask {text!r}: unbalanced brackets"
         if optional and not places(piece):
             yield f"ask {text!r}: the optional part {piece!r} has no placeholder"
         for name in places(piece):
             if problem := _place_problem(parameters, name, optional):
                 yield f"ask {text!r}: {problem}"
     if "{" in PLACE.sub("", text):
-        yield f"ask {text!r}: a brace that is no placeholder"
+        yield f"ask {text!r}: a brace outside of a placeholder"
     yield from _unsaid_problems(ask, parameters)
 
 
@@ -215,7 +223,7 @@ def _unsaid_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[
     said = {name for piece, optional in parts(text) if not optional for name in places(piece)}
     for name in _required(parameters):
         if name not in said and name not in ask.implied and name.split(".")[0] not in ask.implied:
-            yield f"ask {text!r}: does not say the required {{{name}}}"
+            yield f"ask {text!r}: lacks the required {{{name}}}"
     for piece, _ in parts(text):
         for name in places(piece):
             for lacking in _beside(parameters, name):
@@ -223,17 +231,17 @@ def _unsaid_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[
                     yield f"ask {text!r}: names {{{name}}} without {{{lacking}}}, which its object requires"
     for name in ask.implied:
         if _find(parameters, name) is None:
-            yield f"ask {text!r}: with names {name}, which is no parameter"
+            yield f"ask {text!r}: with names {name}, which is not a parameter"
 
 
 def _place_problem(parameters: Mapping[str, Parameter], name: str, optional: bool) -> str | None:
     found = _find(parameters, name)
     if found is None:
-        return f"{{{name}}} is no parameter"
+        return f"{{{name}}} is not a parameter"
     if found.type == "object":
         return f"{{{name}}} is an object; name its fields"
     if optional and _is_required(parameters, name):
-        return f"the required {{{name}}} stands in an optional part"
+        return f"the required {{{name}}} is in an optional part"
     return None
 
 
@@ -247,7 +255,7 @@ def _required(parameters: Mapping[str, Parameter], above: str = "") -> Iterator[
 
 
 def _beside(parameters: Mapping[str, Parameter], name: str, above: str = "") -> Iterator[str]:
-    """What has to be said wherever a field is, since the objects around the field require it."""
+    """Fields that must be named together with this one, since the objects around it require them."""
     head, _, rest = name.partition(".")
     inside = parameters[head].parameters if rest and head in parameters else None
     if inside:
@@ -283,7 +291,7 @@ def _numbers(value: Any) -> bool:
 
 
 def main(paths: list[str]) -> int:
-    """Checks files and says what is wrong with them."""
+    """Checks files and prints their problems."""
     wrong = 0
     for path in paths:
         try:

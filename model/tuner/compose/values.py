@@ -1,4 +1,4 @@
-"""Values for the parameters of composed conversations: what stands in the call, and how people say it."""
+"""Values for parameters of composed conversations: the argument of the call, and its wording."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from faker import Faker
 
 WORDS = Path(__file__).parent / "words.yaml"
 FIRST_DAY, DAYS = date(2024, 1, 1), 1_400
-"""Days that dates are drawn from."""
+"""Range of random dates."""
 LOCALES = ["en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "en_IN"]
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value.
+    """A value.
 
     Attributes:
-        argument: what stands in the call.
-        said: how a person says it.
+        argument: the argument in the call.
+        said: its wording in the user's message.
     """
 
     argument: Any
@@ -37,7 +37,7 @@ Maker = Callable[["Source"], Value]
 
 
 class Source:
-    """Draws values of a kind; the same seed gives the same values."""
+    """Draws values. The same seed gives the same values."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -45,18 +45,18 @@ class Source:
         self.fake.seed_instance(seed)
 
     def of(self, kind: str) -> Value:
-        """A value of one of `KINDS` or of `words.yaml`. Raises KeyError for another kind."""
+        """A value of a kind in `KINDS` or `words.yaml`. Raises KeyError for unknown kinds."""
         made = KINDS.get(kind)
         return made(self) if made else self.one_of(words()[kind])
 
     def one_of(self, spec: list[Any] | Mapping[Any, Any]) -> Value:
-        """A value of a list, or of a mapping from arguments to the ways of saying each."""
+        """A value from a list, or from a mapping of arguments to wordings."""
         argument = self.random.choice(list(spec))
         ways = argument if isinstance(spec, list) else spec[argument]
         return Value(argument, str(self.random.choice(ways) if isinstance(ways, list) else ways))
 
     def between(self, text: str) -> Value:
-        """A number of a range like ``2..6`` or ``0.5..3.0``, with as many decimals as the range is written with."""
+        """A number from a range like ``2..6`` or ``0.5..3.0``, with as many decimals as the range has."""
         low, high = text.split("..")
         places = max(len(end.partition(".")[2]) for end in (low, high))
         if places:
@@ -66,7 +66,7 @@ class Source:
         return Value(whole, self.spoken(whole))
 
     def spoken(self, number: int) -> str:
-        """A whole number in digits, seldom in words or with a separator."""
+        """A whole number in digits, rarely in words or with a separator."""
         if 0 < number <= len(_SMALL) and self.random.random() < 0.25:
             return _SMALL[number - 1]
         return f"{number:,}" if number >= 10_000 and self.random.random() < 0.4 else str(number)
@@ -74,13 +74,13 @@ class Source:
 
 @cache
 def words() -> Mapping[str, Any]:
-    """The lists and mappings of `words.yaml`, by their kind."""
+    """Lists and mappings of `words.yaml`, by kind."""
     read: dict[str, Any] = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
     return read
 
 
 def known(kind: str) -> bool:
-    """Whether there are values of a kind."""
+    """Whether a kind exists."""
     return kind in KINDS or kind in words()
 
 
@@ -267,4 +267,4 @@ KINDS: dict[str, Maker] = {
     "song": lambda source: _quoted(source, source.random.choice(words()["song"]), plain=0.5),
     "sql": lambda source: _quoted(source, source.random.choice(words()["sql"]), plain=0.6),
 }
-"""Kinds beside the lists of `words.yaml`."""
+"""Kinds in addition to the lists of `words.yaml`."""

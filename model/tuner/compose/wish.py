@@ -1,4 +1,4 @@
-"""One ask, filled in: the words, and the call that they mean."""
+"""A request filled with values, and the call that it means."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from model.tuner.compose.family import PLACE, RANGE, Parameter, Tool, parts, pla
 from model.tuner.compose.values import Source, Value
 
 TRIES = 8
-"""For a value that differs from the others of its kind."""
+"""Attempts to draw a value that differs from others of its kind."""
 SAID = 0.7
-"""Of an ask's optional parts. Few asks have one for each optional parameter, so most parameters are left out still."""
+"""Probability of an optional part. Few requests have one for each optional parameter, so most of these are still left
+out."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A parameter's value; an object's is in its fields."""
+    """A parameter's value; that of an object is in its fields."""
 
     value: Value
     fields: Mapping[str, Drawn] = field(default_factory=dict)
@@ -25,13 +26,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user wants of one tool.
+    """A user's request for one tool.
 
     Attributes:
-        tool: the one that fits.
+        tool: the tool that fits.
         text: the user's words.
-        arguments: of the call, by the parameters' own names.
-        said: how the values are said, by parameter.
+        arguments: arguments of the call, by the parameters' original names.
+        said: wording of each parameter's value.
     """
 
     tool: Tool
@@ -41,7 +42,7 @@ class Wish:
 
 
 def wish(tool: Tool, source: Source) -> Wish:
-    """One of a tool's asks, with values."""
+    """Draws a request for a tool, with values."""
     ask = source.random.choice(tool.wordings)
     drawn = _draw_all(tool.parameters, source)
     said = _said(drawn)
@@ -55,12 +56,12 @@ def wish(tool: Tool, source: Source) -> Wish:
 
 
 def fill(text: str, made: Wish, result: Mapping[str, str] = {}) -> str:
-    """An answer's or a question's words, with the values of a wish and of a result."""
+    """Fills a text with the values of a wish and of a result."""
     return _fill(text, {**made.said, **result})
 
 
 def results(tool: Tool, source: Source) -> dict[str, Value]:
-    """What a tool returns."""
+    """Draws a tool's results."""
     return {name: _value(spec, source) for name, spec in tool.result.items()}
 
 
@@ -139,7 +140,7 @@ def _said(drawn: Mapping[str, Drawn], above: str = "") -> dict[str, str]:
 
 
 def _arguments(parameters: Mapping[str, Parameter], drawn: Mapping[str, Drawn], named: set[str]) -> dict[str, Any]:
-    """The arguments of what is named, objects with the fields that are."""
+    """Arguments of the named parameters; objects have only their named fields."""
     arguments: dict[str, Any] = {}
     for name, parameter in parameters.items():
         if parameter.type == "object":

@@ -1,1 +1,1 @@
-"""Data of the tuner: public sets become rows, rows are cleaned, and what reports are made of is kept out."""
+"""Training data: converts public sets to rows, cleans them, and removes rows that resemble benchmarks."""

@@ -1,4 +1,4 @@
-"""Cleaning: rows lose signs that nobody sees, and those that teach something wrong are found."""
+"""Cleans rows: removes invisible characters, and finds rows that would teach something wrong."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from model.tuner.data.words import words_of
 _BLANKS = re.compile(r"[^\S\n]+(?=\n|$)")
 _LINES = re.compile(r"\n{3,}")
 _KEPT = "\n\t\u200c\u200d"
-"""Signs that are not seen but mean something: the joiners shape words in some scripts, and emoji."""
+"""Invisible characters that have a meaning: line breaks, tabs, and the joiners of some scripts and emoji."""
 _UNSEEN = frozenset({"Cc", "Cf", "Co"})
 
 
 def cleaned(row: Row) -> Row:
-    """The row with tidy texts, in messages and in what calls say; results of tools stay as they are."""
+    """The row with clean texts in messages and calls. Tool results are not changed."""
     return {**row, "messages": [_clean_message(message) for message in row["messages"]]}
 
 
 def fault(row: Row) -> str | None:
-    """Why a row must not be learned from; None if nothing is wrong with it."""
+    """Why a row must not be trained on; None if it is fine."""
     try:
         return _order(row["messages"]) or _answers(row) or _calls(row)
     except (AttributeError, KeyError, TypeError) as error:
-        return f"a message or a tool is not laid out as OpenAI's ({type(error).__name__})"
+        return f"a message or a tool is not in OpenAI's format ({type(error).__name__})"
     except ValueError:
         return "a call's arguments are not a JSON object"
 
 
 def unsaid(row: Row) -> int:
-    """Calls with a required argument that the user did not say; the assistant knew it from elsewhere, or made it up."""
+    """Number of calls with a required argument that the user didn't say; the assistant knew it otherwise, or invented
+    it."""
     schemas = _schemas(row)
     count = 0
     for place, name, arguments in calls_of(row):
@@ -50,7 +51,7 @@ def unsaid(row: Row) -> int:
 
 
 def tidied(text: str) -> str:
-    """Without signs that are not seen, blanks at the ends of lines and more than one empty line."""
+    """Removes invisible characters, trailing blanks and repeated empty lines."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = "".join(sign for sign in text if sign in _KEPT or unicodedata.category(sign) not in _UNSEEN)
     return _LINES.sub("\n\n", _BLANKS.sub("", text)).strip()
@@ -68,13 +69,13 @@ def _clean_message(message: Any) -> Any:
 
 
 def _clean_call(call: Any) -> Any:
-    """What a call repeats of a text must stay equal to it."""
+    """Cleans a call's arguments too, so that what they repeat of a text stays equal to it."""
     try:
         arguments = json.loads(call["function"]["arguments"])
         text = json.dumps(_clean_value(arguments), ensure_ascii=False)
         return {**call, "function": {**call["function"], "arguments": text}}
     except (KeyError, TypeError, ValueError):
-        return call  # it is found at fault
+        return call  # reported by `fault`
 
 
 def _clean_value(value: Any) -> Any:
@@ -90,27 +91,27 @@ def _order(messages: list[Message]) -> str | None:
     for message in messages:
         asked |= {call["id"] for call in message.get("tool_calls") or ()}
         if message["role"] == "tool" and message.get("tool_call_id") not in asked:
-            return "a result belongs to no call"
+            return "a result does not belong to a call"
     roles = [message["role"] for message in messages]
     if "user" not in roles:
-        return "no message of the user"
-    return None if "assistant" in roles else "no message of the assistant"
+        return "no user message"
+    return None if "assistant" in roles else "no assistant message"
 
 
 def _answers(row: Row) -> str | None:
     for message in row["messages"]:
         text, role = content_text(message), message["role"]
         if role == "user" and not words_of(text):
-            return "a message of the user says nothing"
+            return "a user message is empty"
         if role == "assistant" and not message.get("tool_calls") and not words_of(text):
-            return "a message of the assistant says nothing"
+            return "an assistant message is empty"
     form = row.get("response_format") or {}
     if form.get("type") != "json_schema":
         return None
     try:
         answer = json.loads(content_text(row["messages"][-1]))
     except ValueError:
-        return "the answer is not JSON, as its response_format wants"
+        return "the answer is not JSON, as its response_format requires"
     return "the answer does not fit its response_format" if _misfit(answer, form["json_schema"]["schema"]) else None
 
 
@@ -125,7 +126,7 @@ def _calls(row: Row) -> str | None:
 
 
 def _misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """The rule that is broken; a name that a schema does not have breaks it, too, unless the schema allows any."""
+    """The rule that a value breaks. A name that the schema lacks breaks it too, unless the schema allows any."""
     try:
         error = best_match(_validator(json.dumps(schema)).iter_errors(value))
     except SchemaError:
@@ -154,7 +155,7 @@ def _is_said(value: Any, said: str) -> bool:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """The texts and numbers in a value; a truth has no word of its own."""
+    """Texts and numbers in a value. Booleans have no words of their own, so they are left out."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _leaves(each)

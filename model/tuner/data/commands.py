@@ -1,4 +1,4 @@
-"""``python -m model.tuner data``: what rows are made from, and what is kept out of them."""
+"""``python -m model.tuner data``: makes, cleans and inspects rows of training data."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ from observability.metrics import Metrics
 
 app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
 SHOWN = 5
-"""Bad records and matches that are printed; the report has all."""
+"""Maximum number of bad records and matches that are printed; the report has all."""
 AT_ONCE = 32
-"""Answers that the model writes beside each other."""
+"""Answers that the model writes at a time."""
 _NO_LIMIT = sys.maxsize
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
-Out = Annotated[Path, typer.Option(help="File of the rows. A report is written beside it: NAME.report.json.")]
+Out = Annotated[Path, typer.Option(help="Output file. A report is written beside it: NAME.report.json.")]
 
 
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(help=", ".join(SOURCES))],
-    folder: Annotated[Path, typer.Argument(help="Where its archive was unpacked.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the unpacked archive.")],
     out: Out,
-    split: Annotated[str | None, typer.Option(help="Part of the set; otherwise the one to train on.")] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="Rows wanted; of more, so many are drawn.")] = None,
-    longest: Annotated[int, typer.Option(min=64, help="Most tokens of a row.")] = 1024,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    split: Annotated[str | None, typer.Option(help="Part of the set; default: the training part.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Most rows; if there are more, a random sample.")] = None,
+    longest: Annotated[int, typer.Option(min=64, help="Most tokens per row.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random choices.")] = 0,
 ) -> None:
-    """Makes rows of a public set."""
+    """Converts a public set to rows."""
     console = Console()
     measure = _measure()
     with _refusing(), _bar(console, source, None) as told:
@@ -71,9 +71,11 @@ def convert(
 def clean(
     files: Files,
     out: Out,
-    similar: Annotated[float, typer.Option(min=0.65, max=1.0, help="Similarity from which on rows are one.")] = SIMILAR,
+    similar: Annotated[
+        float, typer.Option(min=0.65, max=1.0, help="Similarity from which on rows are duplicates.")
+    ] = SIMILAR,
 ) -> None:
-    """Tidies rows, leaves out those with faults, and duplicates."""
+    """Cleans rows, and removes faulty ones and duplicates."""
     console = Console()
     with _refusing():
         rows, bad = _read(files)
@@ -106,7 +108,7 @@ def decontaminate(
     against: Annotated[list[str], typer.Option(help="bfcl=DIR, tau2=DIR, agentdojo=DIR, or a file of tasks or rows.")],
     out: Out,
 ) -> None:
-    """Takes out rows that resemble what reports are made of."""
+    """Removes rows that resemble benchmark cases."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
@@ -125,20 +127,20 @@ def decontaminate(
             for each in sets
         },
     }
-    places = (f"taken out: resembles {match.measured}, {match.place} ({match.how})" for _, match in made.taken)
+    places = (f"removed: resembles {match.measured}, {match.place} ({match.how})" for _, match in made.taken)
     _written(console, out, made.rows, report, [*map(str, bad), *places])
 
 
 @app.command()
 def show(files: Files) -> None:
-    """Rows by source: tokens, tools, calls, and what the assistant answers."""
+    """Shows rows by source: tokens, tools, calls, and kinds of answers."""
     console = Console()
     with _refusing():
         rows, bad = _read(files)
     measure = _measure()
     with _bar(console, "rows", len(rows)) as told:
         found = overview([row for _, row in rows], measure, told)
-    about = "tokens, tools, calls: of a row; then the assistant's messages"
+    about = "tokens, tools and calls per row; then kinds of answers"
     table = Table("source", caption=about, caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in ("rows", "tokens", "tools", "calls", *KINDS):
         table.add_column(name, justify="right")
@@ -152,13 +154,13 @@ def show(files: Files) -> None:
 
 @app.command()
 def mistakes(
-    file: Annotated[Path, typer.Argument(help="Rows whose answers are right, JSONL.")],
+    file: Annotated[Path, typer.Argument(help="Rows with right answers, JSONL.")],
     out: Out,
     experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
-    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of the answers.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Which answer of a row is asked for.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Temperature of the answers.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
-    """Lets the model answer, and makes pairs of the right answers and its wrong ones, for ``fit --task preference``."""
+    """Lets the model answer, and pairs right answers with its wrong ones, for ``fit --task preference``."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
@@ -171,11 +173,11 @@ def mistakes(
 
 @app.command()
 def confidence(
-    file: Annotated[Path, typer.Argument(help="Rows whose answers are right and that were not trained on, JSONL.")],
+    file: Annotated[Path, typer.Argument(help="Rows with right answers that were not trained on, JSONL.")],
     experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
-    seed: Annotated[int, typer.Option(min=0, help="Which answer of a row is asked for.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
-    """Lets the model answer, and tells how sure of its calls it has to be that fewer wrong ones are made."""
+    """Lets the model answer, and shows how a least confidence for calls reduces wrong ones."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
@@ -183,9 +185,9 @@ def confidence(
     best = max(found, key=lambda level: level.score)
     table = Table("confidence", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in (
-        "calls right where due",
-        "none where none is due",
-        "calls right of those made",
+        "right calls where needed",
+        "no calls where none needed",
+        "right of calls made",
         "mean of the first two",
     ):
         table.add_column(name, justify="right")
@@ -220,7 +222,7 @@ async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], No
 
 
 def _measure() -> Callable[[Row], int]:
-    """Tokens of a row; one that the model can't take is longer than any."""
+    """A function for the tokens of a row; a row that the model can't take counts as longer than any limit."""
     tokenizer = embedded_tokenizer()
 
     def tokens(row: Row) -> int:
@@ -233,7 +235,7 @@ def _measure() -> Callable[[Row], int]:
 
 
 def _read(files: Sequence[Path]) -> tuple[list[tuple[str, Row]], list[Bad]]:
-    """Rows with their places, and lines that hold none."""
+    """Rows with their places, and lines without a valid row."""
     rows: list[tuple[str, Row]] = []
     bad: list[Bad] = []
     for file in files:
@@ -254,7 +256,7 @@ def _written(console: Console, out: Path, rows: Sequence[Row], report: dict[str,
     beside = out.with_suffix(".report.json")
     beside.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _tell(console, told)
-    console.print(f"{out}: {len(rows):,} rows; {beside.name} says what became of the others")
+    console.print(f"{out}: {len(rows):,} rows; {beside.name} reports on the others")
 
 
 def _tell(console: Console, lines: Iterable[str]) -> None:

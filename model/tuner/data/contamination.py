@@ -1,4 +1,4 @@
-"""Contamination: rows that resemble what reports are made of."""
+"""Contamination: finds rows that resemble benchmark cases."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from model.tuner.data.words import grams, index, min_hash, shingles, words_of
 
 SIMILAR = 0.7
 LEAST_WORDS = 5
-"""Shorter messages ("Yes, please.") are compared as part of all that the user says, not alone."""
+"""Shorter messages ("Yes, please.") are compared only as part of all the user's words."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Why a row is taken out: the case that it resembles, and how (``"8 words"``, ``"similar"``)."""
+    """Why a row is removed: the case that it resembles, and how (``"8 words"``, ``"similar"``)."""
 
     measured: str
     place: str
@@ -26,7 +26,7 @@ class Match:
 
 
 class Watch:
-    """Compares rows with the cases of measured sets."""
+    """Compares rows with the cases of benchmarks."""
 
     def __init__(self, sets: Sequence[Measured], similar: float = SIMILAR) -> None:
         self._similar = similar
@@ -64,7 +64,7 @@ class Watch:
         return None
 
     def shared(self, row: Row) -> Iterator[tuple[str, str]]:
-        """Name of the set and of the function, for each tool that a set has with the same parameters, too."""
+        """Set and name of each function that a benchmark offers too, with the same parameters."""
         for tool in row.get("tools") or ():
             for name in self._functions.get(signature_of(tool["function"]), ()):
                 yield name, tool["function"]["name"]
@@ -72,7 +72,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Decontaminated:
-    """What is left, what was taken out of it, and how many rows offer a function of a set, by set and function."""
+    """The remaining rows, the removed ones, and how many rows offer a function of a set, by set and function."""
 
     rows: tuple[Row, ...]
     taken: tuple[tuple[Row, Match], ...]
@@ -82,12 +82,12 @@ class Decontaminated:
 def decontaminated(
     rows: Sequence[Row], sets: Sequence[Measured], told: Callable[[int], None] = lambda done: None
 ) -> Decontaminated:
-    """Takes out the rows that resemble a case of a measured set.
+    """Removes rows that resemble a case of a benchmark.
 
     Args:
         rows: any rows.
-        sets: to be kept out.
-        told: hears how many rows were compared.
+        sets: the benchmarks.
+        told: called with the number of rows compared so far.
     """
     watch = Watch(sets)
     kept: list[Row] = []
@@ -105,7 +105,7 @@ def decontaminated(
 
 
 def _compared(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The words of all messages together, and those of each that is long enough to say something alone."""
+    """Words of all messages together, and of each message that is long enough to compare alone."""
     each_words = [words_of(text) for text in texts]
     whole = [word for words in each_words for word in words]
     if whole:

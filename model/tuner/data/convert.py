@@ -1,4 +1,4 @@
-"""Converting: a folder in a public set's own format becomes rows."""
+"""Converts a folder in a public set's own format to rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True)
 class Converted:
-    """What a folder gave: rows, those that were drawn, and records that made none."""
+    """Rows of a folder (a sample if there were too many), and records that could not be converted."""
 
     rows: tuple[Row, ...]
     bad: tuple[Bad, ...]
@@ -41,26 +41,26 @@ def convert(
     fits: Callable[[Row], bool] = lambda row: True,
     told: Callable[[int], None] = lambda done: None,
 ) -> Converted:
-    """Rows of a public set.
+    """Converts a public set to rows.
 
     Args:
-        name: of the set, a key of ``SOURCES``.
-        folder: where its archive was unpacked.
-        split: which part; None: the one to train on.
-        seed: of what is drawn: rows, and the tools beside those that are needed.
-        most: rows wanted; of more, so many are drawn.
-        fits: whether a row is short enough. Longer ones are cut where the set allows it, else they are bad.
-        told: hears how many records were read.
+        name: name of the set, a key of ``SOURCES``.
+        folder: folder of the unpacked archive.
+        split: part of the set; None: the training part.
+        seed: seed of random choices: rows, and tools in addition to the needed ones.
+        most: maximum number of rows; if there are more, a random sample.
+        fits: whether a row is short enough. Longer ones are cut if the set allows it, otherwise they are bad.
+        told: called with the number of records read so far.
 
     Raises:
-        ConfigError: no such set or part, or the folder doesn't hold what the set's archive holds.
+        ConfigError: no such set or part, or the folder doesn't contain the set's archive.
     """
     if name not in SOURCES:
-        raise ConfigError(f"no set is called {name!r}, but {', '.join(SOURCES)}", param="source")
+        raise ConfigError(f"there is no set {name!r}; choose one of {', '.join(SOURCES)}", param="source")
     source = SOURCES[name]
     split = split or source.splits[0]
     if split not in source.splits:
-        raise ConfigError(f"{name} has no part {split!r}, but {', '.join(source.splits)}", param="split")
+        raise ConfigError(f"{name} has no part {split!r}; choose one of {', '.join(source.splits)}", param="split")
     rows: list[Row] = []
     bad: list[Bad] = []
     try:
@@ -75,7 +75,7 @@ def convert(
             f"{folder} can't be read as {name}: {type(error).__name__}: {error}", param="folder"
         ) from error
     if not rows:
-        raise ConfigError(f"{folder} holds no row of {name}; is it where its archive was unpacked?", param="folder")
+        raise ConfigError(f"{folder} contains no rows of {name}; is it the unpacked archive?", param="folder")
     if most is not None and len(rows) > most:
         rows = random.Random(seed).sample(rows, most)
     return Converted(tuple(rows), tuple(bad))

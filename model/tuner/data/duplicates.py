@@ -1,4 +1,4 @@
-"""Duplicates: rows whose users say, and whose assistants call, the same or nearly the same."""
+"""Finds duplicates: rows with the same or nearly the same user messages and calls."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Distinct:
     """Rows without duplicates.
 
     Attributes:
-        rows: the first of each kind, in order.
-        exact: rows that said and called exactly what an earlier one did.
-        near: rows that were too similar to an earlier one.
+        rows: the first of each group of duplicates, in order.
+        exact: number of exact duplicates.
+        near: number of rows too similar to an earlier one.
     """
 
     rows: tuple[Row, ...]
@@ -31,12 +31,12 @@ class Distinct:
 def distinct(
     rows: Sequence[Row], similar: float = SIMILAR, told: Callable[[int], None] = lambda done: None
 ) -> Distinct:
-    """Leaves out what an earlier row said already.
+    """Removes duplicates of earlier rows.
 
     Args:
-        rows: any rows with calls that can be read.
-        similar: estimated Jaccard similarity of the users' words and the calls from which on a row is left out.
-        told: hears how many rows were compared.
+        rows: any rows with valid calls.
+        similar: estimated Jaccard similarity of the users' words and the calls from which on a row is a duplicate.
+        told: called with the number of rows compared so far.
     """
     found = index(similar)
     sketches: dict[int, Any] = {}
@@ -61,7 +61,7 @@ def distinct(
 
 
 def _key(row: Row) -> str:
-    """What is the same in exact duplicates: the words, and the calls in their order."""
+    """Key of exact duplicates: the words, and the calls in order."""
     calls = [(name, arguments) for _, name, arguments in calls_of(row)]
     return json.dumps([words_of(user_text(row)), calls], sort_keys=True)
 

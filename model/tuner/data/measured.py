@@ -1,4 +1,4 @@
-"""What reports are made of: sets that are for measuring only, read to keep them out of what is learned.
+"""Reads benchmarks, which are for measuring only, to keep them out of the training data.
 
 ========== =======================================================================================
 kind       what its path is
@@ -29,7 +29,7 @@ Signature = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """One case: where it stands, and what its user says, a text for each message."""
+    """A case: its place in the set, and what its user says, one text per message."""
 
     place: str
     texts: tuple[str, ...]
@@ -37,12 +37,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """A set.
+    """A benchmark.
 
     Attributes:
         name: its kind, or its file.
-        cases: all of them.
-        functions: that it offers.
+        cases: all of its cases.
+        functions: functions that it offers.
     """
 
     name: str
@@ -54,18 +54,18 @@ def read_measured(given: str) -> Measured:
     """Reads ``KIND=PATH``, or a file of tasks or rows.
 
     Raises:
-        ConfigError: no such kind, or the path does not hold such a set.
+        ConfigError: no such kind, or the path doesn't contain such a set.
     """
     kind, named, place = given.partition("=")
     path = Path(place if named else given)
     if named and kind not in _READERS:
-        raise ConfigError(f"{given}: there is no kind {kind!r}, but {', '.join(_READERS)}", param="against")
+        raise ConfigError(f"{given}: unknown kind {kind!r}; choose one of {', '.join(_READERS)}", param="against")
     try:
         found = _READERS[kind if named else "tasks"](path)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise ConfigError(f"{given} can't be read: {type(error).__name__}: {error}", param="against") from error
     if not found.cases:
-        raise ConfigError(f"{given} holds no case; is it the right folder?", param="against")
+        raise ConfigError(f"{given} contains no cases; is it the right folder?", param="against")
     return found
 
 
@@ -89,7 +89,7 @@ def _bfcl(path: Path) -> Measured:
 
 
 def _questions(question: Any) -> Iterator[str]:
-    """What users say, at whatever depth turns are nested."""
+    """Texts of users, at any depth of nested turns."""
     if isinstance(question, list):
         for each in question:
             yield from _questions(each)
@@ -125,7 +125,7 @@ def _agentdojo(path: Path) -> Measured:
 
 
 def _constants(body: Sequence[ast.stmt], known: Mapping[str, str]) -> dict[str, str]:
-    """The texts that are given names, those with other names in them included."""
+    """Texts that are assigned to names, including those composed of other names."""
     found = dict(known)
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -161,7 +161,7 @@ def _said(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file with one a line; a file that is no such file has none."""
+    """Objects of a JSONL file; none if the file is not JSONL."""
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)

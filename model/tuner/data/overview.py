@@ -1,4 +1,4 @@
-"""What a file of rows holds, by the set that they come from."""
+"""Summarises a file of rows by the set that they come from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from model.tuner.data.row import Message, Row, content_text
 
 KINDS = ("call", "several", "ask back", "text", "JSON")
-"""What an answer is: one call, several at once, ... Text that ends with a question asks back, if there are tools."""
+"""Kinds of answers: one call, several at once, ... With tools, text that ends with a question counts as "ask back"."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ def overview(
     measure: Callable[[Row], int],
     told: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Holding]:
-    """Sums by source, in the order of their names; rows that name none count as ``""``."""
+    """Sums by source, sorted by name. Rows without a source count as ``""``."""
     found: dict[str, Holding] = {}
     for done, row in enumerate(rows, 1):
         found.setdefault(str(row.get("source", "")), Holding()).add(row, measure(row))
@@ -44,7 +44,7 @@ def overview(
 
 
 def kinds_of(row: Row) -> Iterator[str]:
-    """The kind of each of the assistant's messages."""
+    """Kinds of the assistant's messages."""
     messages = row["messages"]
     for place, message in enumerate(messages):
         if message.get("role") == "assistant":

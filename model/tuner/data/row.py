@@ -1,7 +1,7 @@
-"""Rows: one conversation of what the tuner learns from, as the JSON object that stands on a line.
+"""Rows: training conversations, one JSON object per line.
 
-``tools``, ``messages`` and ``response_format`` are OpenAI's; ``source`` (the set a row comes from) and ``intent`` (what
-its user wants, where the set tells) are for those who choose rows, and the tuner reads past them.
+``tools``, ``messages`` and ``response_format`` are OpenAI's. ``source`` (the set that a row comes from) and ``intent``
+(the user's goal, if the set has it) help to select rows; the tuner ignores them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 @dataclass(frozen=True)
 class Bad:
-    """A record that makes no row: where it stands, and why."""
+    """A record that could not be converted to a row: its place, and why."""
 
     place: str
     reason: str
@@ -42,13 +42,13 @@ def row(source: str, messages: Sequence[Message], tools: Sequence[Tool] = (), **
 
 
 def tool(name: str, description: str, properties: Mapping[str, Any], required: Sequence[str] = ()) -> Tool:
-    """A definition of a tool.
+    """A tool definition.
 
     Raises:
-        ValueError: the name is not one that requests may have.
+        ValueError: the name is not allowed in requests.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} can't be the name of a tool")
+        raise ValueError(f"{name!r} is not a valid tool name")
     parameters: dict[str, Any] = {"type": "object", "properties": dict(properties)}
     if required:
         parameters["required"] = list(required)
@@ -61,7 +61,7 @@ def said(role: str, text: str) -> Message:
 
 
 def called(calls: Sequence[Call], first: int = 0) -> Message:
-    """The assistant's message with calls, whose ids count from ``first``."""
+    """An assistant message with calls, whose ids count from ``first``."""
     return {
         "role": "assistant",
         "content": None,
@@ -77,17 +77,17 @@ def called(calls: Sequence[Call], first: int = 0) -> Message:
 
 
 def result(number: int, content: Any) -> Message:
-    """What call ``number`` gave, as JSON."""
+    """Tool message with the result of call ``number``, as JSON."""
     return {"role": "tool", "tool_call_id": f"call_{number}", "content": json.dumps(content, ensure_ascii=False)}
 
 
 def tidy(text: str) -> str:
-    """A text of one line, with single spaces."""
+    """A text in one line, with single spaces."""
     return " ".join(text.split())
 
 
 def calls_of(given: Row) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The place of the message, name and arguments of each call.
+    """Index of the message, name and arguments of each call.
 
     Raises:
         ValueError: a call's arguments are not a JSON object.
@@ -102,7 +102,7 @@ def calls_of(given: Row) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 def content_text(message: Message) -> str:
-    """A message's content as text; parts that are not text say nothing."""
+    """A message's content as text; other parts are left out."""
     content = message.get("content")
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
@@ -110,12 +110,12 @@ def content_text(message: Message) -> str:
 
 
 def user_text(given: Row) -> str:
-    """All that the user says, a message a line."""
+    """All messages of the user, one per line."""
     return "\n".join(content_text(message) for message in given["messages"] if message.get("role") == "user")
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row | Bad]]:
-    """Place and row of each line of a JSONL file, or why it holds none.
+    """Place and row of each line of a JSONL file, or why the line is invalid.
 
     Raises:
         ConfigError: the file can't be read.
@@ -136,12 +136,12 @@ def _parsed(place: str, line: str) -> Row | Bad:
     except ValueError:
         return Bad(place, "not JSON")
     if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
-        return Bad(place, 'no object with a list of "messages"')
+        return Bad(place, 'not an object with a list of "messages"')
     return value
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Rows as JSONL; what stood in the file is replaced."""
+    """Writes rows as JSONL and replaces the file's content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for each in rows:

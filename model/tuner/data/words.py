@@ -1,4 +1,4 @@
-"""Texts as the words that are compared: what rows have in common with each other and with what is measured."""
+"""Splits texts into words and compares them: rows with each other, and with benchmarks."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def words_of(text: str) -> list[str]:
-    """Words and numbers, without case, accents and signs."""
+    """Words and numbers in lower case, without accents and punctuation."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     return _WORD.findall("".join(sign for sign in plain if not unicodedata.combining(sign)))
 
 
 def grams(words: Sequence[str], size: int = GRAM) -> set[tuple[str, ...]]:
-    """All runs of ``size`` words; none where there are fewer words."""
+    """All runs of ``size`` words; empty for shorter texts."""
     return {tuple(words[at : at + size]) for at in range(len(words) - size + 1)}
 
 
 def shingles(words: Sequence[str]) -> set[str]:
-    """Words and pairs of neighbours: short texts have enough of them to be compared, and order counts."""
+    """Words and pairs of neighbours: enough parts to compare short texts, with regard to order."""
     return {*words, *(" ".join(pair) for pair in pairwise(words))}
 
 
 def min_hash(parts: Iterable[str]) -> MinHash:
-    """The sketch of a set. The share of equal hashes of two sketches estimates the sets' Jaccard similarity."""
+    """MinHash of a set. The share of equal hashes of two sketches estimates the sets' Jaccard similarity."""
     sketch = MinHash(num_perm=PERMUTATIONS)
     sketch.update_batch([part.encode() for part in parts])
     return sketch
 
 
 def index(similar: float) -> MinHashLSH:
-    """Where sketches are looked up that resemble one.
+    """Index of sketches, to find similar ones.
 
-    Sketches are compared in bands of hashes, all of which must be equal in one. Bands are so short that of 1,000 pairs
-    as similar as is asked, fewer than 10 are not found; what is found has to be compared.
+    Sketches are compared in bands of hashes; a match needs one equal band. Bands are so short that fewer than 10 of
+    1,000 pairs with the given similarity are missed. Matches must be compared afterwards.
 
     Args:
-        similar: least Jaccard similarity that is asked for, 0.65 to 1.
+        similar: least Jaccard similarity to find, 0.65 to 1.
     """
     length = 8 if similar >= 0.85 else 4
     return MinHashLSH(num_perm=PERMUTATIONS, params=(PERMUTATIONS // length, length))

@@ -1,1 +1,1 @@
-"""What new experts have to pass before the platform uses them."""
+"""Checks that new experts have to pass before the platform uses them."""

@@ -1,4 +1,4 @@
-"""Answers scored by two models, compared: the loss of a token, and the share that greedy decoding gives.
+"""Compares two models' scores of the same answers: loss per token, and share of exact answers.
 
 Suffixes: R conversations, K the four sums of `_sums`.
 """
@@ -17,30 +17,32 @@ from model.tuner.gate.figure import Allowance, Figure, Interval
 ALL = "all"
 DRAWS = 2000
 LEAST = 20
-"""Conversations that answers must come from for an interval: draws of fewer say too little."""
+"""Minimum number of conversations for an interval; with fewer, it would mean too little."""
 
 KIND_NAMES = {kind: kind.lower().replace(" ", "_") for kind in (ALL, *KINDS)}
 NAMES = tuple(f"{measure}_{kind}" for kind in KIND_NAMES.values() for measure in ("loss", "exact"))
-"""Of all figures that there can be."""
+"""Names of all possible figures."""
 
 Pair = tuple[Scored, Scored]
 Floats = NDArray[np.float64]
 
 
 def compare_answers(old: Sequence[Scored], new: Sequence[Scored], allowance: Allowance, seed: int) -> list[Figure]:
-    """``loss_*`` and ``exact_*`` of all answers, and of each kind that there is.
+    """``loss_*`` and ``exact_*`` of all answers, and of each kind of answer.
 
-    The intervals are paired: whole conversations are drawn, with replacement, and each draw gives the difference over
-    those that it holds. Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), the percentile
+    The intervals are paired: each bootstrap sample draws whole conversations with replacement and gives the difference
+    between the models on them. Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), the percentile
     interval.
 
     Args:
-        old, new: the same answers, scored by both.
-        allowance: in nats of a loss; a hundredth of a share is 0.01.
-        seed: of the draws.
+        old, new: the same answers, scored by both models.
+        allowance: tolerances: of losses in nats, of shares as 0.01 for one point.
+        seed: seed of the samples.
     """
     pairs = list(zip(old, new, strict=True))
-    assert all((a.row, a.kind, a.tokens) == (b.row, b.kind, b.tokens) for a, b in pairs), "not the same answers"
+    assert all((a.row, a.kind, a.tokens) == (b.row, b.kind, b.tokens) for a, b in pairs), (
+        "both models must have scored the same answers"
+    )
     figures: list[Figure] = []
     for kind, name in KIND_NAMES.items():
         chosen = [pair for pair in pairs if kind in (ALL, pair[0].kind)]

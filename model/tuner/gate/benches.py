@@ -1,4 +1,4 @@
-"""What ``python -m bench`` measured with new experts and with those in use, compared row by row."""
+"""Compares measurements of ``python -m bench`` with new experts and with those in use, row by row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.tuner.gate.figure import Allowance, Figure, Interval
 
 @dataclass(frozen=True)
 class BenchRow:
-    """What is read of a bench's row; ``interval`` is where a share of ``cases`` lies with 95 % confidence."""
+    """A row of a measurement. ``interval``: 95 % confidence interval of a share of ``cases``."""
 
     name: str
     value: float
@@ -25,20 +25,22 @@ class BenchRow:
 
 
 def read_benches(paths: Sequence[Path]) -> dict[str, BenchRow]:
-    """The rows of all files, by name.
+    """Rows of all files, by name.
 
     Raises:
-        ConfigError: a file is not one of rows, or has a row that another one has, too.
+        ConfigError: a file has no rows, or a row occurs twice.
     """
     rows: dict[str, BenchRow] = {}
     for path in paths:
         try:
             found = {row["name"]: _row(row) for row in json.loads(path.read_text(encoding="utf-8"))}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path} has no rows of a bench ({error}); write it by --json", param="bench") from error
+            raise ConfigError(
+                f"{path} has no bench rows ({error}); write the file with --json", param="bench"
+            ) from error
         twice = sorted(rows.keys() & found.keys())
         if twice:
-            raise ConfigError(f"{path} has {', '.join(twice)} a second time", param="bench")
+            raise ConfigError(f"{path} repeats {', '.join(twice)}", param="bench")
         rows |= found
     return rows
 
@@ -52,11 +54,11 @@ def _row(row: Any) -> BenchRow:
 def compare_benches(old: Mapping[str, BenchRow], new: Mapping[str, BenchRow], allowance: Allowance) -> list[Figure]:
     """A figure for each row of the old measurement.
 
-    Two shares are taken for independent samples: their difference has to be larger than if the cases were paired. A
-    row without an interval is judged only where ``allowance`` names it, and then as it stands.
+    Two shares are treated as independent samples, so their difference has to be larger than if the cases were paired. A
+    row without an interval is judged only if ``allowance`` names it, by its plain value.
 
     Raises:
-        ConfigError: one of them is empty, or the new one lacks a row or has another number of cases.
+        ConfigError: a measurement is empty, or the new one lacks a row or has another number of cases.
     """
     if bool(old) != bool(new):
         raise ConfigError("--bench and --bench-in-use go together", param="bench")
@@ -67,7 +69,7 @@ def compare_benches(old: Mapping[str, BenchRow], new: Mapping[str, BenchRow], al
 
 
 def _cases(row: BenchRow) -> int | None:
-    """Of a share: what else has cases counts what happened to occur."""
+    """Cases of a share; None for other rows, whose cases count occurrences."""
     return None if row.interval is None else row.cases
 
 
@@ -79,7 +81,7 @@ def _figure(old: BenchRow, new: BenchRow, allowance: Allowance) -> Figure:
 
 
 def _interval(old: BenchRow, new: BenchRow, *, known: bool) -> Interval | None:
-    """Of the difference of two shares, by the interval of each.
+    """Interval of the difference of two shares, from the interval of each.
 
     Source: Newcombe, "Interval estimation for the difference between independent proportions" (1998), method 10.
     """

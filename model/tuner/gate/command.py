@@ -1,4 +1,4 @@
-"""``python -m model.tuner promote``: new experts are compared with those in use, and take their place or don't."""
+"""``python -m model.tuner promote`` compares new experts with those in use, and replaces these unless it is worse."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ from model.tuner.gate.shelf import DIGITS, Shelf, digest_of
 from model.weights.load import LoadedModel, load_model
 
 USED = Path(".flightloop/experts.safetensors")
-"""Where the platform looks, if its home is not elsewhere."""
+"""The experts in use, if the platform's home is the default one."""
 SHOWN = 5
 WIDTH = 120
-"""Columns of the table where no terminal says how many there are."""
+"""Columns of the table without a terminal."""
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "bold red", Verdict.OPEN: "dim"}
 
 Load = Callable[[Path], LoadedModel]
-"""The model with the experts of a file."""
+"""Loads the model with the experts of a file."""
 
 
 def promote(
     experts: Annotated[Path | None, typer.Argument(help="Safetensors file of trained experts.")] = None,
-    evaluation: Annotated[Path | None, typer.Option(help="Held-out conversations, JSONL, as fit has them.")] = None,
-    bench: Annotated[list[Path] | None, typer.Option(help="Rows of a bench with them, JSON; may be repeated.")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Held-out conversations, JSONL, in the format of fit.")
+    ] = None,
+    bench: Annotated[list[Path] | None, typer.Option(help="Bench rows of the new experts, JSON; repeatable.")] = None,
     bench_in_use: Annotated[
-        list[Path] | None, typer.Option(help="The same bench with those in use; may be repeated.")
+        list[Path] | None, typer.Option(help="The same bench with the experts in use; repeatable.")
     ] = None,
     in_use: Annotated[
-        Path | None, typer.Option(help="Experts to compare with; otherwise those at --to, or the shipped ones.")
+        Path | None, typer.Option(help="Experts to compare with; default: those at --to, or the shipped ones.")
     ] = None,
     to: Annotated[Path, typer.Option(help="The file in use: experts.safetensors in FLIGHTLOOP_HOME.")] = USED,
     tolerance: Annotated[
@@ -50,25 +52,25 @@ def promote(
         typer.Option(min=0.0, help="How much worse a figure may be: nats of a loss, 0.01 for a point of a share."),
     ] = 0.01,
     allow: Annotated[
-        list[str] | None, typer.Option(help="NAME=WORSE: a tolerance for one figure, also without an interval.")
+        list[str] | None, typer.Option(help="NAME=WORSE: tolerance of one figure, which needs no interval then.")
     ] = None,
     longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws that make the intervals.")] = 0,
-    force: Annotated[str | None, typer.Option(help="REASON: promote them though they are worse.")] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Puts back what the last promotion replaced.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals' samples.")] = 0,
+    force: Annotated[str | None, typer.Option(help="REASON: promote them even if they are worse.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Restore what the last promotion replaced.")] = False,
 ) -> None:
-    """Puts experts in use, unless they are worse than those that are."""
+    """Puts new experts in use, unless they are worse than the present ones."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     shelf = Shelf(to)
     try:
         if undo:
             entry = shelf.undo("--undo")
         elif experts is None or evaluation is None:
-            raise ConfigError("name the new experts and --evaluation, or --undo")
+            raise ConfigError("give the new experts and --evaluation, or --undo")
         else:
             digest = digest_of(experts)
             if digest is None:
-                raise ConfigError(f"there is no file {experts}", param="experts")
+                raise ConfigError(f"file not found: {experts}", param="experts")
             allowance = Allowance(tolerance, dict(map(_allowed, allow or ())))
             benches = compare_benches(read_benches(bench_in_use or ()), read_benches(bench or ()), allowance)
             allowance.check([*NAMES, *(figure.name for figure in benches)])
@@ -83,14 +85,16 @@ def promote(
 
 
 def reason_for(figures: Sequence[Figure], force: str | None) -> str:
-    """Why experts are promoted.
+    """Reason for a promotion.
 
     Raises:
-        ConfigError: a figure is worse, and nobody said why they are promoted all the same.
+        ConfigError: a figure is worse, and ``force`` is not given.
     """
     worse = [figure.name for figure in figures if figure.verdict is Verdict.WORSE]
     if worse and not force:
-        raise ConfigError(f"not promoted, worse: {', '.join(worse)}; --force REASON promotes them all the same")
+        raise ConfigError(
+            f"not promoted, because worse in {', '.join(worse)}; use --force REASON to promote them anyway"
+        )
     return f"forced: {force}" if worse else "no figure is worse"
 
 
@@ -104,7 +108,7 @@ def compare(
     allowance: Allowance,
     seed: int,
 ) -> list[Figure]:
-    """Both on held-out conversations.
+    """Scores both on held-out conversations.
 
     Raises:
         ConfigError: experts or conversations can't be read.
@@ -116,14 +120,14 @@ def compare(
         console.print(f"skipped: {each}", style="yellow", markup=False)
     console.print(f"{evaluation}: {len(rows):,} conversations" + (f", {len(bad):,} skipped" if bad else ""))
     old = _scored(console, "in use", model, rows)
-    del model  # one at a time fits where two don't
+    del model  # both at once may not fit into memory
     with console.status("loading the model"):
         model = load(experts)
     return compare_answers(old, _scored(console, "new", model, rows), allowance, seed)
 
 
 def table(figures: Sequence[Figure], old: str, new: str) -> Table:
-    """The figures with their verdicts."""
+    """Table of the figures with their verdicts."""
     about = f"in use: {old}; new: {new}"
     made = Table("figure", caption=about, caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in ("of", "in use", "new", "difference", "95 % interval", "allowed", "verdict"):
@@ -161,7 +165,9 @@ def _allowed(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        raise ConfigError(f"--allow takes NAME=WORSE, such as loss_text=0.05, not {text!r}", param="allow") from None
+        raise ConfigError(
+            f"--allow must be NAME=WORSE, such as loss_text=0.05; it is {text!r}", param="allow"
+        ) from None
 
 
 def _fact(figure: Figure) -> dict[str, Any]:

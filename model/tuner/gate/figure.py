@@ -1,4 +1,4 @@
-"""A figure of new experts beside that of those in use, and the verdict on the difference."""
+"""A figure of new experts and of those in use, and the verdict on the difference."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One that was measured of both.
+    """A figure measured with both.
 
     Attributes:
-        name: of the figure.
+        name: name of the figure.
         old, new: its values.
-        interval: where new - old lies with 95 % confidence; None where that is not known.
+        interval: 95 % confidence interval of new - old; None if unknown.
         higher_is_better: its direction.
-        allowed: how much worse it may be, in its own unit.
-        cases: of how many it is, where that is known.
+        allowed: tolerance, in the figure's unit.
+        cases: sample size, if known.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def verdict(self) -> Verdict:
-        """Worse: all of the interval is worse than allowed; better: all of it is on the good side of 0."""
+        """Worse: the whole interval exceeds the tolerance. Better: the whole interval is an improvement."""
         if self.interval is None:
             return Verdict.OPEN
         low, high = self.interval
@@ -57,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Allowance:
-    """How much worse figures may be: ``usual``, or what is said for some by name."""
+    """Tolerances: ``usual`` applies to figures that are not in ``named``."""
 
     usual: float
     named: Mapping[str, float]
@@ -66,7 +66,7 @@ class Allowance:
         return self.named.get(name, self.usual)
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises ConfigError if it names what is none of these figures."""
+        """Raises ConfigError if it names an unknown figure."""
         unknown = sorted(self.named.keys() - set(names))
         if unknown:
-            raise ConfigError(f"no figure is called {', '.join(unknown)}; there are {', '.join(names)}", param="allow")
+            raise ConfigError(f"unknown figure {', '.join(unknown)}; known: {', '.join(names)}", param="allow")

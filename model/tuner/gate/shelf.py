@@ -1,4 +1,4 @@
-"""Where the experts in use lie, those that they replaced, and the log of who put them there and why.
+"""Storage of the experts in use and of replaced ones, and the log of promotions.
 
 Beside ``experts.safetensors`` are ``experts.promotions.jsonl`` and ``experts.replaced/DIGEST.safetensors``.
 """
@@ -20,7 +20,7 @@ from flightloop import private
 from flightloop.errors import ConfigError
 
 DIGITS = 12
-"""Of a digest, for people to read."""
+"""Digits of a digest in messages."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Entry:
     """A line of the log.
 
     Attributes:
-        when: ISO 8601, UTC.
-        what: what was done.
-        digest: SHA-256 of the file that is in use from now on; None: there is none, the shipped experts are.
-        replaced: of the one that was in use before.
-        source: the path that it came from.
-        by: the user of the machine.
+        when: time, ISO 8601, UTC.
+        what: the action.
+        digest: SHA-256 of the file in use from now on; None: the shipped experts.
+        replaced: SHA-256 of the file that was in use before.
+        source: path that the file came from.
+        by: the machine's user.
         reason: why.
-        figures: what was measured.
+        figures: measured figures.
     """
 
     when: str
@@ -49,11 +49,11 @@ class Entry:
 
 
 class Shelf:
-    """The place of the experts in use.
+    """Storage of the experts in use.
 
     Args:
         used: their file.
-        clock: for the log.
+        clock: time for the log.
     """
 
     def __init__(self, used: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -63,7 +63,7 @@ class Shelf:
         self._replaced = used.with_suffix(".replaced")
 
     def log(self) -> list[Entry]:
-        """All that was done, oldest first.
+        """All entries, oldest first.
 
         Raises:
             ConfigError: the log is broken.
@@ -73,14 +73,14 @@ class Shelf:
         try:
             return [Entry(**json.loads(line)) for line in self._log.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"cannot read the log {self._log}: {error}; mend it, or move it away") from error
+            raise ConfigError(f"cannot read the log {self._log}: {error}; repair it, or move it away") from error
 
     def promote(self, experts: Path, digest: str, reason: str, figures: Sequence[Mapping[str, Any]] = ()) -> Entry:
-        """Puts a file in use; the one before is kept.
+        """Puts a file in use and keeps the previous one.
 
         Args:
             experts: the file.
-            digest: what it had when it was measured.
+            digest: its digest when it was measured.
             reason: for the log.
             figures: for the log.
 
@@ -94,19 +94,19 @@ class Shelf:
         return self._put(experts, digest, entry)
 
     def undo(self, reason: str) -> Entry:
-        """Puts back what the last promotion replaced; called again, what the one before it replaced.
+        """Restores what the last promotion replaced; when repeated, what the promotion before replaced.
 
         Raises:
-            ConfigError: nothing is left to undo, another file was put in the place, or the replaced one is gone.
+            ConfigError: nothing is left to undo, another file is in place, or the replaced one is missing.
         """
         standing: list[Entry] = []
         for entry in self.log():
             standing = [*standing, entry] if entry.what == "promoted" else standing[:-1]
         if not standing:
-            raise ConfigError(f"{self._log} has no promotion that could be undone")
+            raise ConfigError(f"{self._log} has no promotion to undo")
         last = standing[-1]
         if digest_of(self.used) != last.digest:
-            raise ConfigError(f"{self.used} is not what was promoted last ({_short(last.digest)}); move it away first")
+            raise ConfigError(f"{self.used} is not the file promoted last ({_short(last.digest)}); move it away first")
         source = self._kept(last.replaced) if last.replaced else None
         entry = Entry(
             self._now(), "undone", last.replaced, last.digest, str(source) if source else None, _user(), reason
@@ -114,7 +114,7 @@ class Shelf:
         return self._put(source, last.replaced, entry)
 
     def _put(self, source: Path | None, digest: str | None, entry: Entry) -> Entry:
-        """Copies first, since that is what may fail; then notes it, so that the log knows of all that is in use."""
+        """Copies first, since that may fail; then writes the log, so that it covers everything in use."""
         private.folder(self.used.parent)
         written = self.used.with_suffix(".writing")
         if source is not None:
@@ -150,10 +150,10 @@ class Shelf:
 
 
 def digest_of(path: Path) -> str | None:
-    """SHA-256 of a file, in hexadecimal digits; None where there is none.
+    """SHA-256 of a file, in hexadecimal digits; None if it doesn't exist.
 
     Raises:
-        ConfigError: it can't be read.
+        ConfigError: the file can't be read.
     """
     try:
         with path.open("rb") as file:
@@ -181,5 +181,5 @@ def _copy(source: Path, target: Path) -> None:
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user need not have a name
+    except KeyError:  # a container's user may have no name
         return str(os.getuid())

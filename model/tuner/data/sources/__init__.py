@@ -1,1 +1,1 @@
-"""Converters, one a public set: its files become rows of the tuner."""
+"""Converters, one per public set, from its files to rows."""

@@ -1,10 +1,10 @@
 """API-Bank: conversations with calls and their results (levels 1 and 2).
 
 Source: Li et al., "API-Bank: A Comprehensive Benchmark for Tool-Augmented LLMs" (2023). Files: ``data/all_apis.csv``
-and ``lv1-lv2-samples/*/*.jsonl``. Its assistant announces a call before it makes it; that text is left out, since an
-answer is either text or calls. So are the searches for tools (level 2): what they find is offered from the beginning.
-What the searches tell of a tool fits its calls; what the table tells often names other parameters, and then those that
-the calls give stand.
+and ``lv1-lv2-samples/*/*.jsonl``. Its assistant announces each call; that text is dropped, since an answer is either
+text or calls. Searches for tools (level 2) are dropped too: the tools that they find are offered from the start. The
+description of a tool in a search result matches its calls; the one in the table often names other parameters, and
+then the parameters of the calls are used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from model.tuner.data.row import Bad, Message, Row, Tool, called, result, row, said, tidy, tool
 from model.tuner.data.sources.plan import Plan, Source, beside
 
-SYSTEM = "You are a helpful assistant. The current year is 2023."  # as the set's own prompt has it
+SYSTEM = "You are a helpful assistant. The current year is 2023."  # from the set's own prompt
 OTHERS = 3
 MOST_CHARACTERS = 600
 TYPES = {
@@ -50,14 +50,14 @@ def rows(folder: Path, plan: Plan) -> Iterator[Row | Bad]:
                 json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
             ]
         except ValueError as error:
-            yield Bad(place, f"can't be read: {error}")
+            yield Bad(place, f"unreadable: {error}")
     calls = [turn for turns in dialogues.values() for turn in turns if turn["role"] == "API"]
     tools: dict[str, Tool] = {}
     for place, record in _apis(base / "data" / "all_apis.csv"):
         try:
             tools[record["类名"]] = _listed(record["类名"], record["api_info"], calls)
         except (KeyError, SyntaxError, ValueError) as error:
-            yield Bad(place, f"{record.get('类名')}: its description can't be read ({type(error).__name__})")
+            yield Bad(place, f"{record.get('类名')}: unreadable description ({type(error).__name__})")
     tools |= _searched(calls)
     for place, turns in dialogues.items():
         yield _row(turns, tools, plan, place)
@@ -124,7 +124,7 @@ def _outcome(outcome: Any) -> Any:
 
 
 def _searched(calls: Sequence[Any]) -> dict[str, Tool]:
-    """The tools that searches have found."""
+    """Tools that searches found."""
     found: dict[str, Tool] = {}
     for call in calls:
         output = call["result"]["output"] if call["api_name"] == _SEARCH else []
@@ -136,28 +136,28 @@ def _searched(calls: Sequence[Any]) -> dict[str, Tool]:
 
 
 def _listed(name: str, info: str, calls: Sequence[Any]) -> Tool:
-    """A tool of the table."""
+    """A tool from the table."""
     about, inputs = _ABOUT.search(info), _INPUT.search(info)
     if about is None or inputs is None:
         raise ValueError("no description or parameters")
     listed = ast.literal_eval(inputs.group(1))
-    parameters = listed if isinstance(listed, dict) else {}  # None, or a set with None in it: no parameters
+    parameters = listed if isinstance(listed, dict) else {}  # None, or a set that contains None: no parameters
     given = [_arguments(each) for each in calls if each["api_name"] == name]
     if all(arguments.keys() <= parameters.keys() for arguments in given):
         return _tool(name, about.group(2), parameters, given)
     unlike = {key: {"type": type(value).__name__} for arguments in given for key, value in arguments.items()}
-    text = _TAKES.split(about.group(2))[0]  # what follows speaks of the other parameters
+    text = _TAKES.split(about.group(2))[0]  # the rest describes the other parameters
     return _tool(name, text, {key: parameters.get(key, each) for key, each in unlike.items()}, given)
 
 
 def _tool(name: str, about: str, parameters: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> Tool:
-    # The set does not say what is required: it is what every call gives.
+    # The set doesn't mark required parameters: they are those that every call has.
     required = [key for key in parameters if all(key in arguments for arguments in given)]
     return tool(name, about, {key: _schema(each) for key, each in parameters.items()}, required)
 
 
 def _arguments(turn: Any) -> dict[str, Any]:
-    """What an API was called with; the text of a result's input is parsed already."""
+    """Arguments of an API call. The text of a result's input is parsed already."""
     arguments: dict[str, Any] = turn["result"].get("input") or turn["param_dict"]
     return arguments
 

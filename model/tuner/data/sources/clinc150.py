@@ -1,4 +1,4 @@
-"""CLINC150: requests to an assistant, 150 intents and what lies outside of them, which every row offers.
+"""CLINC150: requests to an assistant, with 150 intents and "out of scope", which every row offers.
 
 Source: Larson et al., "An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction" (2019). File:
 ``data/data_full.json``.

@@ -1,4 +1,4 @@
-"""Rows of what a user wants: one label of several, as JSON."""
+"""Rows of intent classification: one label of several, as JSON."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def intent_row(
     """A request, and its label among 8 to 20.
 
     Args:
-        source: the set.
-        text: what the user says.
-        label: what it is.
-        labels: all that the set has.
+        source: name of the set.
+        text: the user's words.
+        label: the right label.
+        labels: all labels of the set.
         about: the question that the label answers.
-        draw: which labels stand beside it.
+        draw: chooses the other labels.
         always: a label that every row offers.
     """
     chosen = {label} if always is None else {label, always}

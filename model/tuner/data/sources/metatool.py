@@ -1,8 +1,8 @@
-"""MetaTool: which tool a request needs, if any of those at hand.
+"""MetaTool: which tool a request needs, if any of those offered.
 
 Source: Huang et al., "MetaTool Benchmark for Large Language Models: Deciding Whether to Use Tools and Which to Use"
 (2023). Files: ``dataset/plugin_des.json``, ``dataset/data/all_clean_data.csv`` and ``multi_tool_query_golden.json``.
-Its tools have no parameters. One request in five finds the tool that it needs missing; the answer is that none fits.
+Its tools have no parameters. In one request of five the needed tool is missing, and the answer says that none fits.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _row(query: str, names: Sequence[str], tools: Mapping[str, Tool], plan: Plan
 
 
 def _unlike(needed: Sequence[Tool], query: str, tools: Mapping[str, Tool], draw: random.Random) -> list[Tool]:
-    """Tools that share no telling word with those that are needed, nor with the request: many do the same."""
+    """Tools that share no significant word with the needed ones or the request, since many tools do the same."""
     words = set(_WORD.findall(query.lower())).union(*map(_words, needed)) - _COMMON
     others = [each for each in tools.values() if not _words(each) & words]
     return draw.sample(others, min(len(others), draw.randint(LEAST, MOST) - 1))

@@ -1,8 +1,8 @@
 """NESTFUL: requests whose calls use the results of earlier ones.
 
 Source: Basu et al., "NESTFUL: A Benchmark for Evaluating LLMs on Nested Sequences of API Calls" (2024). Files:
-``data/*/*-data.json`` with ``*-spec.json`` beside each. The set has no results, so a row ends with the first step: the
-calls that stand before the first one that uses a result.
+``data/*/*-data.json`` with ``*-spec.json`` beside each. The set has no results, so a row ends after the first step: the
+calls before the first one that uses a result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a converter is told, and what it is."""
+"""Interface of the converters, and their settings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from model.tuner.data.row import Bad, Row, Tool
 
 @dataclass(frozen=True)
 class Plan:
-    """How to convert.
+    """Settings of a conversion.
 
     Attributes:
         split: part of the set.
-        seed: of what is drawn.
+        seed: seed of random choices.
         fits: whether a row is short enough.
     """
 
@@ -25,11 +25,11 @@ class Plan:
     fits: Callable[[Row], bool] = lambda row: True
 
     def draw(self, record: str) -> random.Random:
-        """The draws of one record, which don't depend on the records before it."""
+        """Random generator of a record, independent of the records before it."""
         return random.Random(f"{self.seed}:{record}")
 
     def short(self, make: Callable[[int], Row], most: int) -> Row:
-        """What ``make`` makes of up to ``most`` other tools, or of one where that is too long."""
+        """The row that ``make`` builds with up to ``most`` other tools, or with one if that is too long."""
         made = make(most)
         return made if self.fits(made) else make(1)
 
@@ -39,8 +39,8 @@ class Source:
     """A public set.
 
     Attributes:
-        splits: parts that it has, the one to train on first.
-        rows: its rows and bad records, in the order of its files.
+        splits: its parts, the training part first.
+        rows: yields its rows and bad records, in the order of its files.
     """
 
     splits: tuple[str, ...]
@@ -48,7 +48,7 @@ class Source:
 
 
 def beside(needed: Sequence[Tool], others: Sequence[Tool], most: int, draw: random.Random) -> list[Tool]:
-    """The tools that are needed, once each, and 1 to ``most`` others of other names, in an order without meaning."""
+    """The needed tools, once each, and 1 to ``most`` others with different names, in random order."""
     chosen = {each["function"]["name"]: each for each in needed}
     wanted = len(chosen) + draw.randint(1, most)
     for each in draw.sample(others, min(len(others), 2 * wanted)):

@@ -1,8 +1,8 @@
 """Seal-Tools: requests over thousands of small tools, with one call or several.
 
 Source: Wu et al., "Seal-Tools: Self-Instruct Tool Learning Dataset for Agent Tuning and Detailed Benchmark" (2024).
-Files: ``tool.jsonl`` and ``dev.jsonl`` or ``test_in_domain.jsonl``. Calls that use another call's result are left out,
-since the set has no results.
+Files: ``tool.jsonl`` and ``dev.jsonl`` or ``test_in_domain.jsonl``. Rows whose calls use another call's result are left
+out, since the set has no results.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Schema-Guided Dialogue: conversations over services, each intent of which is a tool.
+"""Schema-Guided Dialogue: conversations over services, each intent of which becomes a tool.
 
 Source: Rastogi et al., "Towards Scalable Multi-domain Conversational Agents: The Schema-Guided Dialogue Dataset"
-(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Its dates count from 1 March 2019, a Friday,
-which a system message says here. A dialogue that is too long becomes several rows, each of which begins with a wish
-that needs nothing of what was said before.
+(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Its dates are relative to 1 March 2019, a Friday,
+which a system message says. A dialogue that is too long becomes several rows, each of which begins with a request that
+needs nothing from before.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def _rows(dialogue: Any, services: Mapping[str, Service], plan: Plan, place: str
         tools = [each for service in dialogue["services"] for each in services[service].tools.values()]
         turns = turns_of(dialogue["turns"], services)
     except KeyError as error:
-        yield Bad(place, f"no {error.args[0]} in it or in its schema")
+        yield Bad(place, f"{error.args[0]} is missing in the dialogue or its schema")
         return
     own = {each["function"]["name"]: each for each in tools}
     if len(own) < len(tools):
-        yield Bad(place, "two of its services have an intent of the same name")
+        yield Bad(place, "two of its services share an intent name")
         return
     families = {_family(name) for name in dialogue["services"]}
     others = [each for name in services if _family(name) not in families for each in services[name].tools.values()]
@@ -51,14 +51,14 @@ def _rows(dialogue: Any, services: Mapping[str, Service], plan: Plan, place: str
 
 @dataclass(frozen=True)
 class _Offer:
-    """The tools of a part of a dialogue: those that its user needs, and one more."""
+    """Tools for a part of a dialogue: those that its user needs, and one more."""
 
     own: Mapping[str, Tool]
     others: Sequence[Tool]
     plan: Plan
 
     def row(self, turns: Sequence[Turn]) -> Row | None:
-        """None: too long."""
+        """A row with these turns; None if it is too long."""
         needed = [self.own[name] for name in sorted(set().union(*(turn.intents for turn in turns)))]
         draw = self.plan.draw(json.dumps(turns[0].messages))
         made = _made(turns, beside(needed, self.others, 1, draw))
@@ -66,7 +66,7 @@ class _Offer:
 
 
 def _parts(turns: Sequence[Turn], offer: _Offer, place: str) -> Iterator[Row | Bad]:
-    """A long dialogue as several rows, as few as can be; a wish that is too long alone loses its end."""
+    """A long dialogue as few rows as possible. A single request that is too long is cut."""
     left = wishes(turns)
     while left:
         part = left.pop(0)

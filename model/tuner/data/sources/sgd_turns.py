@@ -1,4 +1,4 @@
-"""Turns of Schema-Guided Dialogue: what one of its users says, and what the assistant calls and answers."""
+"""Turns of Schema-Guided Dialogue: user messages, and the assistant's calls and answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 2
 MOST_ROWS = 5
 FIELDS = 4
 ANY = "dontcare"
-"""The set's word for: any value will do."""
+"""The set's value for "any"."""
 _TELLING = frozenset({"OFFER", "INFORM", "CONFIRM", "INFORM_COUNT"})
 
 
@@ -21,9 +21,9 @@ class Service:
     """A service of the schema.
 
     Attributes:
-        tools: by intent.
+        tools: tools by intent.
         writes: intents that change something.
-        slots: by name.
+        slots: slots by name.
     """
 
     tools: Mapping[str, Tool]
@@ -31,20 +31,20 @@ class Service:
     slots: Mapping[str, Mapping[str, Any]]
 
     def typed(self, values: Mapping[str, str]) -> dict[str, Any]:
-        """Values of slots in their types; those that say nothing are left out."""
+        """Typed values of slots, without empty ones."""
         return {name: typed(self.slots.get(name, {}), text) for name, text in values.items() if text != ANY}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the user says and all that the assistant does until it has answered.
+    """A user message and everything that the assistant does until its answer.
 
     Attributes:
-        messages: of both.
-        begins: whether a new wish is told here.
-        intents: what it is about.
-        values: in their order, values that are told (by the user or a tool), and those that are used (by the assistant,
-            which says them or calls a tool with them).
+        messages: messages of both.
+        begins: whether a new request begins here.
+        intents: intents of the turn.
+        values: in order, values that are told (by the user or a tool), and values that are used (by the assistant, in
+            text or in calls).
     """
 
     messages: list[Message]
@@ -54,7 +54,7 @@ class Turn:
 
 
 def typed(slot: Mapping[str, Any], text: str) -> Any:
-    """A categorical slot of truths or whole numbers has these; everything is text in the set."""
+    """A slot's value: a boolean or whole number if the slot is categorical with such values. The set has only text."""
     values = slot.get("possible_values", ()) if slot.get("is_categorical") else ()
     if values and set(values) <= {"True", "False"} and text in values:
         return text == "True"
@@ -64,7 +64,7 @@ def typed(slot: Mapping[str, Any], text: str) -> Any:
 
 
 def wishes(turns: Sequence[Turn]) -> list[list[Turn]]:
-    """The turns, apart where a new wish is told that needs nothing of what was said before."""
+    """Groups turns into requests: a new group begins with a request that needs nothing from before."""
     starts = [at for at, turn in enumerate(turns) if at == 0 or turn.begins]
     found: list[list[Turn]] = []
     for at, end in zip(starts, [*starts[1:], len(turns)], strict=True):
@@ -76,7 +76,7 @@ def wishes(turns: Sequence[Turn]) -> list[list[Turn]]:
 
 
 def _grounded(turns: Sequence[Turn]) -> bool:
-    """Whether the assistant says and uses nothing but what these turns have told before."""
+    """Whether the assistant uses only values that these turns have told before."""
     told: set[str] = {ANY}
     for how, values in (each for turn in turns for each in turn.values):
         if how == "used" and not values <= told:
@@ -86,10 +86,10 @@ def _grounded(turns: Sequence[Turn]) -> bool:
 
 
 def turns_of(turns: Sequence[Any], services: Mapping[str, Service]) -> list[Turn]:
-    """A dialogue's turns.
+    """Turns of a dialogue.
 
     Raises:
-        KeyError: something that the format has is missing.
+        KeyError: a field of the format is missing.
     """
     found: list[Turn] = []
     calls = 0
@@ -121,7 +121,7 @@ def _begun(turn: Any, acts: Sequence[Any]) -> Turn:
 
 
 def _values(frame: Any, service: Service) -> Iterator[tuple[Literal["told", "used"], set[str]]]:
-    """What a call's tool says of its parameters, what it is called with, and what it gives."""
+    """Values of a call: those in its tool's definition, its arguments, and its results."""
     call, given = frame["service_call"], frame["service_results"]
     properties = service.tools[call["method"]]["function"]["parameters"]["properties"]
     yield "told", {str(schema.get("default", ANY)) for schema in properties.values()}
@@ -136,7 +136,7 @@ def _call(frame: Any, service: Service, answers: Mapping[str, set[str]], number:
 
 
 def _answers(turns: Sequence[Any], frame: Any) -> dict[str, set[str]]:
-    """What the assistant tells of a call's results, by slot: until its service is called again."""
+    """Values from a call's results that the assistant tells, by slot, until its service is called again."""
     told: dict[str, set[str]] = {}
     for turn in turns:
         for each in turn["frames"]:
@@ -150,7 +150,7 @@ def _answers(turns: Sequence[Any], frame: Any) -> dict[str, set[str]]:
 
 
 def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any:
-    """Results, cut to what is told of them and a little more."""
+    """Results, cut to what the assistant tells and a little more."""
     found, call = frame["service_results"], frame["service_call"]
     fields = _fields(found, call["parameters"], answers)
     short = [service.typed({name: each[name] for name in fields if name in each}) for each in found]
@@ -165,7 +165,7 @@ def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any
 def _fields(
     found: Sequence[Mapping[str, str]], parameters: Mapping[str, str], answers: Mapping[str, set[str]]
 ) -> list[str]:
-    """Fields that are told come first, then those that the call does not say already."""
+    """Fields that the assistant tells come first, then those that are not in the call already."""
     names = list(dict.fromkeys(name for each in found for name in each))
     telling = [name for name in names if name in answers]
     ordered = sorted(names, key=lambda name: (name not in answers, name in parameters))
@@ -173,7 +173,7 @@ def _fields(
 
 
 def _needed(found: Sequence[Mapping[str, str]], answers: Mapping[str, set[str]]) -> int:
-    """How many of the first results hold everything that is told of any."""
+    """Number of first results that contain every value that the assistant tells."""
     seen: set[tuple[str, str]] = set()
     needed = ROWS
     for number, each in enumerate(found[:MOST_ROWS], 1):

@@ -1,7 +1,7 @@
-"""The gate: the loop's only way to the model, to the tools and to the user.
+"""Gate: the loop's only way to the model, to tools and to the user.
 
-What passes is checked by the guard, and its verdicts go into the journal in the transaction of what they are about
-(the store turns them into audit records).
+The guard checks everything that passes. Verdicts are journaled in the transaction of what they are about (the store
+derives audit records from them).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 def passed(ruling: Ruling | None) -> str:
-    """What a ruling leaves of a text. Nobody is asked about texts: such a one is withheld."""
+    """The text that a ruling leaves. Texts can't be approved by a person, so ``ask`` withholds them."""
     return "" if ruling is None or ruling.action.severity >= Action.ASK.severity else ruling.text
 
 
@@ -56,15 +56,15 @@ class Gate:
 
     @property
     def locked_plan(self) -> tuple[str, ...] | None:
-        """The tools that the run's plan and its callers' plans name, if a policy locks to the plan."""
+        """Tools in the plans of the run and its callers, if a policy locks to the plan."""
         if self._means.guard.policy.document.tools.lock_to_plan == "off":
             return None
         context = self._evidence.context()
         return tuple(name for name in context.plan if context.plans(name))
 
     async def tools(self, *, planning: bool = False) -> list[ToolDef]:
-        """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
-        may name: the current one binds calls only."""
+        """The agent's tools as the policy currently allows the model to see them. With ``planning``, the tools that a
+        new plan may name: the current plan only restricts calls."""
         toolbox, names = self._means.hosts.registry, self._means.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
         return await self._means.guard.narrow(
@@ -84,8 +84,8 @@ class Gate:
         """The guard's ruling; its verdicts are journaled with the next write.
 
         Args:
-            approval: of this very call, if a person gave one.
-            plan: the tools of the plan that is checked; otherwise the current one counts.
+            approval: a person's approval of this call.
+            plan: tools of the plan to check, instead of the current plan.
             under_way: calls of the same decision that have no result yet.
             stopped: see ``Subject.stopped``.
         """
@@ -95,12 +95,12 @@ class Gate:
         return ruling
 
     async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
-        """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
-        policy holds answers. ``conclude`` it.
+        """Makes one model call; finish it with ``conclude``. With ``show``, text passes the stream's rails and is
+        published while it is decoded, unless the policy holds answers.
 
         Raises:
-            Exhausted: the bounds leave no room for an answer.
-            StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
+            Exhausted: the budgets leave no room for an answer.
+            StreamBlocked: a rail blocked the text; ``book.draft`` holds what was decoded so far.
             Interrupted: an interrupt ended it.
             FlightloopError: the model's own errors.
         """
@@ -115,16 +115,16 @@ class Gate:
         return call
 
     async def conclude(self, call: GuardedCall) -> Ruling | None:
-        """The ruling on what an answer says; None: it says nothing."""
+        """The ruling on the answer's text; None if there is no text."""
         _, ruling = await call.conclude()
         return ruling
 
     def release(self, call: GuardedCall, text: str) -> None:
-        """An answer that is used, or the text beside its calls, goes out where the policy has held it until now."""
+        """Publishes the text of an answer that the policy has held until now."""
         if not call.live:
             self._publish(text)
 
-    # What `agent.model_call.Owner` does for a run.
+    # Methods of `agent.model_call.Owner`
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
         longest, prices = call.request.token_limit, self._means.prices
@@ -135,10 +135,10 @@ class Gate:
         return call.request.model_copy(update={"max_tokens": granted.completion_tokens})
 
     async def settle(self, call: GuardedCall) -> None:
-        """The journal does: a run pays with the event that tells of the answer."""
+        """Does nothing: a run's usage is settled by the event that journals the answer."""
 
     async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        """They go with the next write, in the transaction of what they are about."""
+        """Journals verdicts with the next write, in the transaction of what they are about."""
         self._book.defer_verdicts(verdicts, call_id)
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
@@ -148,7 +148,7 @@ class Gate:
             outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
             if outcome.traceback is not None:
                 subject = CallSubject(state.call.id, spec, arguments)
-                # It is kept and shown to people, so rails judge it. It taints nothing: no model reads it.
+                # It is stored and shown to people, so rails check it. It can't taint the run: no model reads it.
                 traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, subject)) or None
                 outcome = replace(outcome, traceback=traceback)
                 log.warning("a tool raised", tool=spec.name, tries=outcome.tries, exception=traceback)
@@ -159,9 +159,9 @@ class Gate:
             return outcome
 
     async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """What the tool's own types make of a write's arguments, as far as that is known; nothing is performed.
+        """A write's arguments as normalised by the tool's own types, if known. Performs nothing.
 
-        Raises TimeoutError: it takes too long. Raises Unsure (``tools.host``).
+        Raises TimeoutError if it takes too long, and Unsure (``tools.host``).
         """
         if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
             return None

@@ -1,4 +1,4 @@
-"""The loop: decide, journal, perform, until the run is no longer running."""
+"""The loop of a run: decide, journal, perform, until the run is no longer running."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from flightloop.verdicts import Action, Stage
 
 @dataclass
 class Stop:
-    """What a run is told from outside its task; read between two steps."""
+    """Signals to a run from outside its task, read between two steps."""
 
     draining: bool = False
     interrupted: bool = False
 
 
 class Loop:
-    """One run under one lease. ``drive`` returns when the run has ended, waits or is to be given back."""
+    """One run under one lease. ``drive`` returns when the run has ended, waits, or should be released."""
 
     def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, stop: Stop) -> None:
         self._means = means
@@ -42,10 +42,10 @@ class Loop:
         self._stop = stop
 
     async def drive(self) -> Run:
-        """Goes on until the run has ended (terminal), or is to be released (still running).
+        """Drives the run until it has ended (terminal) or should be released (still running).
 
-        What the model or a tool does wrong is an observation, what bounds a run ends it; only our
-        own faults and a lost lease are raised.
+        Mistakes of the model or a tool become observations, and limits end the run. Only internal errors and a lost
+        lease are raised.
         """
         try:
             return await self._in_time()
@@ -72,7 +72,7 @@ class Loop:
         except TimeoutError:
             if not bound.expired():
                 raise
-            raise Exhausted(held.late, f"the {held.seconds:g} seconds that were left have passed") from None
+            raise Exhausted(held.late, f"the remaining {held.seconds:g} seconds have passed") from None
 
     async def _steps(self) -> Run:
         book = self._book
@@ -81,11 +81,11 @@ class Loop:
         run = await book.write()
         while run.status is RunStatus.RUNNING:
             if book.state.cancel_requested:
-                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "cancelled by its owner", "cancelled")
             if self._paused():
                 break
             if book.history.last is not None and book.history.last.open:
-                run = await self._perform()  # left open by an earlier lease, or decided by a person since
+                run = await self._perform()  # open since an earlier lease, or decided by a person meanwhile
                 continue
             decision = await decide(self._means, self._gate, book, self._conversation)
             match decision:
@@ -105,12 +105,12 @@ class Loop:
         return run
 
     def _paused(self) -> bool:
-        """Whether to leave the run to somebody: a person with an approval, another agent, another worker."""
+        """Whether to leave the run to a person, a sub-agent or another worker."""
         return self.rest is not RunStatus.QUEUED or self._stop.draining
 
     @property
     def rest(self) -> Released:
-        """What the run is when it is given back now."""
+        """Status in which the run would be released now."""
         last = self._book.history.last
         waiting = [call for call in last.open if call.waits] if last is not None else []
         if any(call.waits_for_person for call in waiting):
@@ -118,7 +118,7 @@ class Loop:
         return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
 
     async def _refused_input(self) -> str | None:
-        """Checks the input; its verdicts are journaled once, also if a worker died after that."""
+        """Checks the input. Its verdicts are journaled once, even if a worker died in between."""
         ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
         if self._book.history.judged_input:
             self._book.forget_deferred()
@@ -148,7 +148,7 @@ class Loop:
         return await self._book.write(ended)
 
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
-        """Ends the run with what it has said so far, counting an answer that was broken off."""
+        """Ends the run with what it has said so far. An interrupted answer is counted as used."""
         said = self._book.draft.released if self._book.draft else self._said()
         text = passed(await self._gate.check(Stage.FINAL, said, stopped=True)) if said else ""
         if (model := unfinished(self._means, self._book)) is not None:

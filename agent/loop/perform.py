@@ -1,4 +1,4 @@
-"""Performs decided calls: guard, intent, effect, guard, result; in parallel, and after a crash."""
+"""Performs decided calls: guard, intent, effect, guard, result. In parallel, and again after a crash."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tools.host import ToolOutcome
 
 T = TypeVar("T")
 LINGER_S = 0.005
-"""How long what was decided may wait for the results of calls without an effect: about as long as some commits take."""
+"""Longest wait of a decision for the results of calls without an effect; some commits take about as long."""
 
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
@@ -48,10 +48,10 @@ RECONCILED = "its answer was lost in a crash and asked for since"
 
 
 async def perform(means: RunDependencies, gate: Gate, book: LeasedRun, calls: list[CallState]) -> Run:
-    """Brings calls to their results, each as far as it can go: one that waits for somebody stays open.
+    """Performs calls as far as possible; a call that waits for a person or an agent stays open.
 
-    Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
-    tool's declared effect.
+    Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
+    declared effect.
     """
     performing = _Performing(means, gate, book, book.state, calls)
     await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
@@ -59,10 +59,10 @@ async def perform(means: RunDependencies, gate: Gate, book: LeasedRun, calls: li
 
 
 async def perform_new(means: RunDependencies, gate: Gate, book: LeasedRun, decision: CallsDecided) -> Run:
-    """Performs calls that are decided now, as ``perform`` does.
+    """Performs calls of a new decision, like ``perform``.
 
-    The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
-    this one, and that of its results. Where no call has an effect that would have to be known before, both may be one.
+    The decision is written with the intents of the calls that begin at once, so a step takes two commits: this one and
+    that of the results. If no call has an effect that must be recorded first, both can be one commit.
     """
     most, decided = means.agent.parallel_calls, apply(book.state, decision)
     states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
@@ -81,28 +81,28 @@ async def perform_new(means: RunDependencies, gate: Gate, book: LeasedRun, decis
 
 @asynccontextmanager
 async def _written_soon(book: LeasedRun) -> AsyncIterator[None]:
-    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer.
+    """Writes deferred events with the results of the block, or after ``LINGER_S`` if the block takes longer.
 
-    A write that fails beside the block is told by the next one.
+    The next write raises the error of a failed write.
     """
     loop, late = asyncio.get_running_loop(), set[asyncio.Task[Run]]()
     timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(book.write())))
     try:
         yield
     except BaseException:
-        with suppress(Exception):  # what was decided and found out so far isn't lost with what went wrong
+        with suppress(Exception):  # keep what was decided and found out before the error
             await book.write()
         raise
     finally:
         timer.cancel()
         if late:
-            await asyncio.wait(late)  # not broken off: the book would be behind the journal
+            await asyncio.wait(late)  # cancelling it would leave the leased run behind the journal
             for task in late:
                 task.exception()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All of it side by side; the first failure is raised, and ends the others."""
+    """Runs coroutines concurrently. The first failure cancels the others and is raised."""
     if len(work) == 1:  # the usual case needs no task of its own
         return [await work[0]]
     try:
@@ -115,7 +115,7 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A call before its effect: what is to be journaled, and then the tool to call, if it comes to that."""
+    """A checked call before its effect: events to journal, and the call to make, if any."""
 
     state: CallState
     events: list[RunEvent]
@@ -125,16 +125,16 @@ class _Begun:
 
     @property
     def harmless(self) -> bool:
-        """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
+        """Whether the call may begin before it is journaled: no effect could be lost or repeated."""
         if self.subject is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        spec = self.subject.spec  # what leaves the sandbox is on record before
+        spec = self.subject.spec  # whatever leaves the sandbox is journaled first
         return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
 
 
 @dataclass
 class _Performing:
-    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
+    """Performs the calls of one decision. ``run`` is the state after the decision; ``calls`` are all its calls."""
 
     means: RunDependencies
     gate: Gate
@@ -160,7 +160,7 @@ class _Performing:
             await self._perform(await self.still(begun))
 
     async def begin(self, state: CallState) -> _Begun:
-        """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
+        """Checks a call; writes nothing. Raises Exhausted if the budget leaves nothing for a sub-agent."""
         try:
             subject, ruling = await self._ruled(state)
         except Refused as refused:
@@ -186,8 +186,8 @@ class _Performing:
             await self._effect(begun.state, begun.subject)
 
     async def still(self, begun: _Begun) -> _Begun:
-        """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
-        of two, the later one is not made, unless the guard allows it all the same."""
+        """Refuses a journaled call if another run has begun the same write since the guard was asked: of two such calls
+        the later one is not made, unless the guard allows it anyway."""
         if begun.subject is None or not begun.subject.spec.writes:
             return begun
         call = begun.subject
@@ -201,7 +201,7 @@ class _Performing:
         return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
-        """The run of another agent that works on the call; this one goes on when that has ended."""
+        """The sub-run that works on a call; this run continues when it has ended."""
         names = {each.tool for each in self.means.subagents.values()}
         unfinished = [state for state in self.calls if state.result is None]
         asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
@@ -221,9 +221,9 @@ class _Performing:
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
-        """A call as it would be performed, and what the guard says of it now; raises Refused.
+        """A call as it would be performed, and the guard's ruling on it. Raises Refused.
 
-        What the guard redacts is checked as the call that it has become: a person is asked about that one.
+        A call with redacted arguments is checked again, so that a person is asked about the call that is made.
         """
         subject = await self.understanding.of(state)
         ruling = await self._check(state, subject)
@@ -236,12 +236,12 @@ class _Performing:
         return subject, ruling
 
     async def _check(self, state: CallState, subject: CallSubject) -> Ruling:
-        """The guard's ruling; raises Refused for a block or a person's no."""
+        """The guard's ruling. Raises Refused if a rail blocks the call or a person denied it."""
         decided = state.decided
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        if await self._is_denied(subject):  # nobody is worn down by being asked again
+        if await self._is_denied(subject):  # repeated requests must not wear a person down
             raise Refused("a person has denied the same call in this run; do not ask again")
         approval = state.approval(subject.args_sha256, subject.arguments, self.gate.policy_sha256)
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
@@ -251,7 +251,7 @@ class _Performing:
         return ruling
 
     async def _is_denied(self, subject: CallSubject) -> bool:
-        """Whether a person has said no to the call, in this run or in one that works for the same user's words."""
+        """Whether a person has denied the call, in this run or in another run of the same family."""
         denied = self.book.history.denied
         if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
             return True
@@ -261,7 +261,7 @@ class _Performing:
         return any(subject.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
 
     async def _past(self, call: CallSubject) -> list[Past]:
-        """The session's newest writes with the call's hash, and its newest of the same tool."""
+        """The latest writes of the session with the call's hash, and those of the same tool."""
         return [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
@@ -271,7 +271,7 @@ class _Performing:
             tool=subject.spec.name,
             arguments=subject.arguments,
             reason=ruling.reason,
-            # With what the person has approved already: a call waits for all of it.
+            # Includes what the person has already approved: the call needs all of it.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
@@ -292,7 +292,7 @@ class _Performing:
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
-        """An intent without a result: what may be repeated is, under the same key."""
+        """Recovers an intent without a result. Repeatable calls are made again with the same key."""
         try:
             spec = self.means.hosts.registry.get(intent.tool)
         except NotFound as error:
@@ -306,8 +306,8 @@ class _Performing:
             await self._repeat(state, intent)
 
     async def _repeat(self, state: CallState, intent: ToolIntent) -> None:
-        """Performs a call once more, if all that a new call has to pass lets it: agent, policy and approval may have
-        changed since its intent was journaled."""
+        """Makes a call again if it passes all checks of a new call: agent, policy and approval may have changed since
+        its intent was journaled."""
         try:
             subject, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
@@ -320,7 +320,7 @@ class _Performing:
             return
         outcome = await self.gate.call(state, subject.spec, subject.arguments)
         if not outcome.ok and intent.effect != Effect.PURE:
-            outcome = replace(outcome, uncertain=True)  # whatever became of this one, the one before may have been done
+            outcome = replace(outcome, uncertain=True)  # the earlier attempt may have had its effect
         await self._take(state, subject.spec, subject.arguments, outcome)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
@@ -329,10 +329,9 @@ class _Performing:
         return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
 
     async def _reconcile(self, state: CallState, spec: ToolSpec, intent: ToolIntent) -> None:
-        """What became of a call that can't be repeated, if its tool names one that knows.
+        """Finds out what became of a call that can't be repeated, if its tool names a reconcile tool.
 
-        That it did not happen is final only if it can't happen any more: it may be under way where whoever began it
-        has not ended.
+        "Not performed" is final only if the worker that began the call has ended; otherwise the call may still run.
         """
         if spec.reconcile is None:
             await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
@@ -363,7 +362,7 @@ class _Performing:
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
         self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
         if len(self.calls) > 1:
-            await asyncio.sleep(0)  # results of the same moment are written together
+            await asyncio.sleep(0)  # write results of the same moment together
         await self.book.write()
 
     def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:

@@ -34,7 +34,7 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
 
 
 def deny(tx: Transaction, run: Run, approval: Approval) -> None:
-    """Notes a call that a person has denied: the other runs of the family must not make it either."""
+    """Stores a call that a person has denied; other runs of the family must not make it either."""
     session_id = tx.root_session(run.tenant_id, run.session_id)
     written = Written(
         run_id=run.id,

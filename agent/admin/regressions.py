@@ -27,19 +27,24 @@ MASKED = ("turns", "answer", "called", "not_called", "recorded")
 
 @dataclass(frozen=True)
 class Request:
-    """Options of the command. ``called`` and ``not_called``: a tool's name, optionally followed by a JSON object of
-    arguments."""
+    """Options of the command."""
 
     run_id: str
     tenant_id: str = "default"
     answer: Sequence[str] = ()
+    """Regular expressions that an answer must match."""
     called: Sequence[str] = ()
+    """Calls that must be made: a tool's name, optionally followed by a JSON object of arguments."""
     not_called: Sequence[str] = ()
+    """Calls that must not be made."""
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
+    """Whether the recorded run was right."""
     mask: bool = False
     id: str | None = None
+    """Id of the task; None: the run's."""
     out: Path | None = None
+    """Output file; None: the project's regressions."""
 
 
 async def write_regression(settings: Settings, request: Request, tell: Callable[[str], None]) -> None:

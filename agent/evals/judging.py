@@ -22,12 +22,15 @@ MOST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """Result of judging a task. ``problems`` lists what is wrong; ``answer_right`` covers all but the databases."""
+    """Result of judging a task."""
 
     solved: bool
     state_right: bool
+    """Whether the databases have the expected rows."""
     answer_right: bool
+    """Whether all other expectations are met."""
     problems: tuple[str, ...] = field(default=())
+    """Unmet expectations, one sentence each."""
 
 
 def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:

@@ -36,14 +36,16 @@ DENIED = "the task says so"
 
 @dataclass(frozen=True)
 class Played:
-    """A task that was played. ``problems`` are the reasons why it is not solved; ``off_the_record`` is the number of
-    calls for which a recorded task had no result."""
+    """A task that was played."""
 
     task: Task
     where: str
+    """Place of the task, ``file:line``."""
     problems: tuple[str, ...]
+    """Why it is not solved."""
     exchanges: tuple[Exchange, ...] = ()
     off_the_record: int = 0
+    """Calls for which a recorded task had no result."""
 
     @property
     def solved(self) -> bool:
@@ -56,12 +58,13 @@ class Played:
 
 @dataclass(frozen=True)
 class Model:
-    """The evaluated model. ``where`` is the server's address and its source."""
+    """The evaluated model."""
 
     chat: ChatModel
     name: str
     prices: Prices = field(default_factory=Prices)
     where: str = ""
+    """Address of the server, and the setting that named it."""
 
 
 class Player:

@@ -22,13 +22,14 @@ NOWHERE = Path()
 
 @dataclass(frozen=True)
 class Wanted:
-    """Expectations of the task. ``good``: the recorded run meets them; otherwise it must not."""
+    """Expectations of the task."""
 
     answer: Sequence[str] = ()
     called: Sequence[Call] = ()
     not_called: Sequence[Call] = ()
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
+    """Whether the recorded run must meet the expectations; otherwise it must not."""
 
 
 async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Wanted) -> Task:

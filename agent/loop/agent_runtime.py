@@ -30,11 +30,15 @@ class OwnedHosts(Hosts, Protocol):
 
 @dataclass(frozen=True)
 class Kit:
+    """What an agent's runs work with."""
+
     agent: AgentSpec
     guard: Guarding
     hosts: Hosts
     lookup: EvidenceSource = NO_EVIDENCE
+    """Source of facts for checking answers."""
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
+    """Agents to which the agent can delegate, by name."""
 
 
 class Guards:

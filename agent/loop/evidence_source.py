@@ -31,8 +31,11 @@ class Stated:
     end: int
     right: bool
     numbers: tuple[float, ...] = ()
+    """The numbers as written."""
     strict: bool = False
+    """Whether a wrong number is wrong even if the user wrote it before."""
     fact: str = ""
+    """What the source says, and where."""
 
 
 _stated = TypeAdapter(list[Stated])

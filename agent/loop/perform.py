@@ -115,13 +115,17 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A checked call before its effect: events to journal, and the call to make, if any."""
+    """A checked call before its effect."""
 
     state: CallState
     events: list[RunEvent]
+    """Events to journal before the effect."""
     children: list[RunCreated] = field(default_factory=list)
+    """Sub-runs to create with them."""
     subject: CallSubject | None = None
+    """The call to make, if any."""
     refused: str | None = None
+    """Why the call is not made after all."""
 
     @property
     def harmless(self) -> bool:
@@ -134,13 +138,15 @@ class _Begun:
 
 @dataclass
 class _Performing:
-    """Performs the calls of one decision. ``run`` is the state after the decision; ``calls`` are all its calls."""
+    """Performs the calls of one decision."""
 
     means: RunDependencies
     gate: Gate
     book: LeasedRun
     run: RunState
+    """State after the decision."""
     calls: Sequence[CallState]
+    """All calls of the decision."""
     limit: asyncio.Semaphore = field(init=False)
     understanding: Understanding = field(init=False)
 

@@ -126,7 +126,7 @@ class KeyRequired:
             caller = await self._caller(key)
             asks = scope["method"] == "POST"  # a listening stream counts as a session instead
             if asks and self._at_work[caller.tenant_id] >= MOST_AT_WORK:
-                raise Overloaded(f"{MOST_AT_WORK} requests of the tenant are in progress: the limit", retry_after=1)
+                raise Overloaded(f"the tenant has {MOST_AT_WORK} requests in progress: the limit", retry_after=1)
         except FlightloopError as error:
             await answer(error)(scope, receive, send)
             return

@@ -43,7 +43,7 @@ class Repetition:
         self._new = 0
 
     def push(self, text: str) -> None:
-        """Raises Repeats."""
+        """Adds a piece. Raises Repeats if the answer repeats itself."""
         for start in range(0, len(text), _EVERY):
             piece = text[start : start + _EVERY]
             self._tail = (self._tail + piece)[-_KEPT:]

@@ -22,7 +22,7 @@ BATCH = 1000
 
 
 class Projector:
-    """One per deployment. A second one does no harm, because both compute the same fold with one cursor.
+    """Keeps the figures current. One per deployment; a second one does no harm, because both share one cursor.
 
     Args:
         sink: receives the figures (``Aggregator.ingest``, or a call to its actor).

@@ -32,21 +32,18 @@ class Prices:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What the next model call may use at most: first as requested, then as limited by the budgets.
-
-    Attributes:
-        prompt_tokens: estimated length of the request.
-        completion_tokens: longest answer.
-        seconds: time the run may still be leased; None: unlimited.
-        steps: 1 for a model call; 0 reserves time only.
-        late: stop reason of the run when ``seconds`` are over.
-    """
+    """What the next model call may use at most: first as requested, then as limited by the budgets."""
 
     prompt_tokens: int = 0
+    """Estimated length of the request."""
     completion_tokens: int = 0
+    """Longest answer."""
     seconds: float | None = None
+    """Time the run may still be leased; None: unlimited."""
     steps: int = 1
+    """1 for a model call; 0 reserves time only."""
     late: StopReason = StopReason.BUDGET_SECONDS
+    """Stop reason of the run when ``seconds`` are over."""
 
     def amounts(self, prices: Prices) -> Amounts:
         usage = Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)

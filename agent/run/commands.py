@@ -114,8 +114,8 @@ async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: Te
         spending = await journal.ledger.spending(run.tenant_id, tenants.window)
         if (bound := used_up(tenants.of(run.tenant_id), spending.used)) is not None:
             raise Conflict(
-                f"the tenant has used its {bound} of this {tenants.window}: resume run {run.id} after {spending.until},"
-                " or once the bound is raised"
+                f"the tenant has used its {bound} for this {tenants.window}: resume run {run.id} after"
+                f" {spending.until}, or raise the tenant's budget"
             )
 
 

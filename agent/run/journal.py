@@ -134,7 +134,7 @@ class Journal(Protocol):
         ...
 
     async def get(self, tenant_id: str, run_id: str) -> Run:
-        """Raises NotFound."""
+        """The run. Raises NotFound if the tenant has no run with this id."""
         ...
 
     async def runs(
@@ -216,16 +216,16 @@ class Journal(Protocol):
         """Claims the oldest run that is queued or whose lease has expired; writes ``RunStarted``.
 
         Args:
-            besides: groups of tenants to skip; the first group for which a run is left applies.
+            besides: tenants to skip, as groups that are tried in order until a run is found.
             unless: checked at the moment of the claim; True claims nothing.
             held: runs that the worker is still executing; their leases are renewed even if they have expired.
 
-        A worker that ends, for whatever reason, loses its leases at once. Every worker process needs a new name.
+        A worker that ends, for whatever reason, loses its leases at once. Names of worker processes are never reused.
         """
         ...
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
-        """Raises LeaseLost."""
+        """Extends a lease by ``ttl_s`` from now. Raises LeaseLost."""
         ...
 
     async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:

@@ -18,7 +18,7 @@ from flightloop.usage import Amounts, Spending
 
 @dataclass(frozen=True)
 class Completion:
-    """A model call outside a run. ``holder`` is the serving process; every process needs a new name."""
+    """A model call outside a run. ``holder`` is the name of the serving process, never reused."""
 
     id: str
     tenant_id: str

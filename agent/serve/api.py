@@ -37,7 +37,7 @@ from observability.values import Values
 
 
 class ApiHost:
-    """One permanent replica: an SQLite journal needs a single node, and run streams one place for deltas.
+    """Hosts the API in one permanent replica: SQLite needs a single node, and run streams one place for deltas.
 
     Args:
         settings: settings of the deployment, with absolute paths.

@@ -49,7 +49,7 @@ class HttpLimits:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. Time limits apply while a request is being received."""
+    """A connection with limits. Time limits apply while a request is being received."""
 
     def __init__(self, connections: Connections, limits: HttpLimits, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)

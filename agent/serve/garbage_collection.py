@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 THRESHOLDS = (20_000, 20, 20)
-"""For the three generations. With Python's defaults a request with thousands of parts triggered several full
+"""Thresholds of the three generations. With Python's defaults a request with thousands of parts triggered several full
 collections in a row."""
 
 

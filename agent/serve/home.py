@@ -58,7 +58,7 @@ def _check_made(home: Path) -> None:
     """Creates the marker in a new home.
 
     Raises:
-        ConfigError: the home was created elsewhere: others may know its key, have written its journal or left links.
+        ConfigError: the home was created elsewhere: others may know its key, or have put a journal or links into it.
     """
     own = str(home.stat().st_ino)
     with suppress(FileNotFoundError), open(home / MADE, "rb", opener=private.opener) as file:

@@ -38,7 +38,7 @@ _PASSED_ON = ("type", "http_version", "method", "scheme", "path", "raw_path", "q
 
 @serve.ingress()
 class FrontHost:
-    """One permanent replica.
+    """Hosts the front in one permanent replica.
 
     Args:
         settings: settings of the deployment, with absolute paths.

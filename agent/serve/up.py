@@ -100,7 +100,7 @@ def _start(
         link = LoginLink(settings.own_key())
         stack.enter_context(_console(settings, url, extras.console_port, link))
         at = link.url(f"http://127.0.0.1:{extras.console_port}")
-        tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
+        tell(f"Console     {at}   (this link logs in once, within {LIFETIME_S // 60} minutes; later use the key)")
     if extras.prometheus_port and shutil.which("prometheus"):
         stack.enter_context(_prometheus(settings, extras.prometheus_port))
         tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")

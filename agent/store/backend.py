@@ -28,11 +28,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class RunFilter:
+    """Conditions of a list of runs; None: any value."""
+
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
     parent: str | None = None
+    """Id of the run whose sub-runs are listed."""
     roots: bool = False
+    """Whether sub-runs are left out."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,14 @@ class Fork:
 
 @dataclass(frozen=True)
 class Reserved:
-    """Reservation of a model call in progress; ``id`` is that of its run or completion."""
+    """Reservation of a model call in progress."""
 
     id: str
+    """Id of the run or completion."""
     tenant_id: str
     session_id: str | None
     holder: str
+    """Process that makes the call."""
     amounts: Amounts = field(default_factory=Amounts)
 
 
@@ -232,7 +238,7 @@ class Backend(Protocol):
         ...
 
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
-        """Those of the workers that have appeared somewhere and have ended since, for whatever reason."""
+        """Workers among the given ones that were alive before and have ended, for whatever reason."""
         ...
 
     def sure_s(self) -> float:

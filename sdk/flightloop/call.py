@@ -32,11 +32,12 @@ RECONNECTS = 8
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One HTTP call. ``parse`` converts the response's JSON (None for an empty body) to the result."""
+    """One HTTP call."""
 
     method: str
     path: str
     parse: Callable[[Any], T]
+    """Converts the response's JSON, None for an empty body, to the result."""
     params: Mapping[str, Any] = field(default_factory=dict)
     body: BaseModel | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

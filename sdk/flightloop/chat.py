@@ -216,7 +216,7 @@ class ChatRequest(Asked):
     max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """None: the model's default, 1. Then whether and how to call a tool is decided greedily."""
+    """None: the model's default, 1, except that tool calls are decoded greedily."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)

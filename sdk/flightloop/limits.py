@@ -50,7 +50,7 @@ REQUEST_SCHEMA_VALUES = 20_000
 
 
 def at_most(limit: int, given: int, what: str, *path: str | int) -> None:
-    """For validators: raises PydanticCustomError with the field, the value and the limit if it is exceeded."""
+    """Raises PydanticCustomError with the field, the value and the limit if it is exceeded; for validators."""
     if given > limit:
         field = f"{'.'.join(map(str, path))}: " if path else ""
         raise PydanticCustomError(

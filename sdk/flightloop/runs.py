@@ -114,11 +114,11 @@ class RunCreate(Body):
 
 
 class RunResume(Body):
-    """Body of ``POST /v1/runs/{id}/resume``: limits to replace."""
+    """Body of ``POST /v1/runs/{id}/resume``: new limits of the run."""
 
     budget: StrictBudget | None = None
     session_budget: StrictBudget | None = None
-    """Limits of the session to replace, for this run."""
+    """New limits of the session, for this run."""
 
 
 class Outcome(Body):

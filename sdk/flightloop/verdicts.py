@@ -83,7 +83,7 @@ class Passed(Wire):
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """One verdict per check, in order. Which scores belong to which check of a rail is approximate."""
+        """One verdict per check, in order. The assignment of scores to checks of the same rail is lost."""
         found = []
         for name, times in self.milliseconds.items():
             stage, _, rail = name.partition("/")

@@ -38,14 +38,17 @@ BATCH_CHARS = LONG
 
 @dataclass(frozen=True)
 class Admitted:
-    """A completion that may begin: the model's request, and ``specs`` of the tools it may call."""
+    """A completion that may begin."""
 
     request: ChatRequest
+    """The request that the model gets."""
     guard: Guarding
     context: GuardContext
     tags: Tags
     epoch: int
+    """Interrupt epoch at admission."""
     specs: Mapping[str, ToolSpec]
+    """Tools that the model may call, by name."""
 
 
 async def admit(

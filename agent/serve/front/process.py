@@ -27,12 +27,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class FrontOrder:
-    """Start parameters of the front: settings, the model's name, the API's Unix socket and the listening descriptor."""
+    """Start parameters of the front."""
 
     settings: Settings
     model: str
+    """Name of the model."""
     api: str
+    """Path of the API's Unix socket."""
     listener: int
+    """Descriptor of the listening socket."""
 
     def written(self) -> bytes:
         """JSON with secrets in plain text, to be sent through a pipe between two processes."""

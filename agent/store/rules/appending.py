@@ -56,7 +56,7 @@ def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
     """Raises Conflict if one of the runs already exists. Writes nothing."""
     for child in children:
         if tx.run(child.run_id) is not None:
-            raise Conflict(f"run {child.run_id} exists already")
+            raise Conflict(f"run {child.run_id} already exists")
 
 
 def check_resume(tx: Transaction, row: Row) -> None:

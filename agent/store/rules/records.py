@@ -21,14 +21,16 @@ REASONS = 8
 
 @dataclass(frozen=True)
 class Entry:
-    """A verdict and where it was given, with the verdicts and passed checks given together with it."""
+    """A verdict to audit, and where it was given."""
 
     verdict: Verdict
     run_id: str | None = None
     step: int | None = None
     call_id: str | None = None
     others: Sequence[Verdict] = ()
+    """Further verdicts given together with it."""
     passed: Passed | None = None
+    """Checks without remarks given together with it."""
 
 
 def together(verdicts: Sequence[Verdict]) -> list[Entry]:

@@ -45,7 +45,7 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
     if earlier is not None:
         return Created(earlier, replayed=True)
     if tx.run(new.row.id) is not None:
-        raise Conflict(f"run {new.row.id} exists already")
+        raise Conflict(f"run {new.row.id} already exists")
     epoch = {"epoch": tx.epoch()}
     first, state = new.first.model_copy(update=epoch), new.row.state
     run = state.run.model_copy(update=epoch)

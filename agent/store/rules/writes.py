@@ -54,7 +54,7 @@ def _told(result: ToolResult) -> str:
 
 
 def root(tx: Transaction, run: Run) -> str:
-    """The run that a user originally requested, through forks and sub-agents."""
+    """Id of the run that a user requested first, found by following sub-agents and forks back."""
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 

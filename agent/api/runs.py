@@ -190,9 +190,7 @@ def check_input(deps: ApiDeps, content: Content) -> None:
     for index, part in enumerate(content):
         if part.type not in can.parts:
             takes = ", ".join(sorted(can.parts))
-            raise UnsupportedContent(
-                f"the model takes no {part.type} parts, only: {takes}", param=f"input[{index}]"
-            )
+            raise UnsupportedContent(f"the model takes no {part.type} parts, only: {takes}", param=f"input[{index}]")
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")

@@ -81,7 +81,7 @@ class _Asked:
         return self.call.answer
 
 
-async def decide(means: RunDependencies, gate: Gate, book: LeasedRun, conversation: Conversation) -> Decision:
+async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversation: Conversation) -> Decision:
     """Asks the model for the next decision, checked and ready to be journaled.
 
     Raises:
@@ -90,28 +90,28 @@ async def decide(means: RunDependencies, gate: Gate, book: LeasedRun, conversati
         Interrupted: the emergency stop ended the answer.
         InvalidCall: the model writes its calls as text.
     """
-    planning = _plan_due(means, book)
-    tools = await gate.tools(planning=planning) if means.tools else []
-    asking = _Asking(means, gate, book, conversation, tools)
+    planning = _plan_due(deps, leased)
+    tools = await gate.tools(planning=planning) if deps.tools else []
+    asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:
         return await asking.plan()
     return await asking.act()
 
 
-def _plan_due(means: RunDependencies, book: LeasedRun) -> bool:
-    history = book.history
-    if not means.agent.planning:
+def _plan_due(deps: RunDependencies, leased: LeasedRun) -> bool:
+    history = leased.history
+    if not deps.agent.planning:
         return False
     if history.plans == 0:
         return history.unusable < PLAN_TRIES
-    return history.failed_since_plan and history.plans <= means.agent.replans
+    return history.failed_since_plan and history.plans <= deps.agent.replans
 
 
 @dataclass(frozen=True)
 class _Asking:
-    means: RunDependencies
+    deps: RunDependencies
     gate: Gate
-    book: LeasedRun
+    leased: LeasedRun
     conversation: Conversation
     tools: list[ToolDef]
 
@@ -134,9 +134,9 @@ class _Asking:
     def _may_plan(self, name: str) -> bool:
         """Whether a new plan may name a tool. If the policy locks to the plan, tools that change something must be in
         the first plan, because results that may contain injected text came after it."""
-        history, locked = self.book.history, self.means.guard.policy.document.tools.lock_to_plan != "off"
+        history, locked = self.leased.history, self.deps.guard.policy.document.tools.lock_to_plan != "off"
         adds = locked and history.plans > 0 and name not in history.first_plan
-        return not (adds and self.means.hosts.registry.get(name).writes)
+        return not (adds and self.deps.hosts.registry.get(name).writes)
 
     async def act(self) -> Decision:
         try:
@@ -177,19 +177,19 @@ class _Asking:
 
     def _told(self) -> Iterator[str]:
         """Problems of the latest consecutive unusable answers, newest first."""
-        for turn in reversed(self.book.history.turns):
+        for turn in reversed(self.leased.history.turns):
             if not isinstance(turn.decision, CallsDecided) or turn.decision.problem is None:
                 return
             yield turn.decision.problem
 
     def _words_only(self) -> str | None:
         """Why the model may not call a tool now; None: it may. After a false claim, a call must not make it true."""
-        if self.book.history.repeats_failure:
+        if self.leased.history.repeats_failure:
             return ANSWER_NOW
         return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
 
     def _calls(self, asked: _Asked, text: str) -> CallTools:
-        step = self.book.run.usage.steps + 1
+        step = self.leased.run.usage.steps + 1
         calls = [
             # The model's own ids may repeat; these are unique within the run.
             ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
@@ -211,56 +211,56 @@ class _Asking:
 
     async def _prompt(self, refused: Prompt | None) -> Prompt:
         """The next prompt, after journaling a compaction if one is needed."""
-        history = self.book.history
-        compacted = compact(self.conversation, history, self.tools, self.means.agent.max_tokens, refused)
+        history = self.leased.history
+        compacted = compact(self.conversation, history, self.tools, self.deps.agent.max_tokens, refused)
         if compacted is not None:
-            await self.book.write(compacted)
+            await self.leased.write(compacted)
         return self.conversation.prompt(history, self.tools)
 
     def _room(self) -> int:
-        return answer_room(self.conversation.limit(self.book.history), self.means.agent.max_tokens)
+        return answer_room(self.conversation.limit(self.leased.history), self.deps.agent.max_tokens)
 
     async def _ask_once(self, prompt: Prompt, form: ResponseFormat | None, *, show: bool) -> _Asked:
-        estimator, tools = Estimator(self.book.history.chars_per_token), self.tools
+        estimator, tools = Estimator(self.leased.history.chars_per_token), self.tools
         prompt_tokens = estimator.tokens(prompt)
         room = self._room()
-        began = self.means.clock()
+        began = self.deps.clock()
         request = ChatRequest(
-            model=self.means.model_name,
+            model=self.deps.model_name,
             messages=prompt.messages,
             tools=tools or None,
             # Tools stay in the request even if none may be called: all prompts of a run share a prefix.
             tool_choice=("none" if form or self._words_only() else "auto") if tools else None,
             response_format=form,
             max_tokens=room,
-            temperature=self.means.agent.temperature,
+            temperature=self.deps.agent.temperature,
             frequency_penalty=PENALTY if self._was_told(REPEATED) else 0.0,
-            logprobs=self.means.model.capabilities.logprobs,
+            logprobs=self.deps.model.capabilities.logprobs,
         )
         call = await self.gate.answer(request, prompt_tokens, show=show)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
-        self.book.draft = None
-        model = _model_call(self.means, call.answer, prompt_tokens, began, learned)
+        self.leased.draft = None
+        model = _model_call(self.deps, call.answer, prompt_tokens, began, learned)
         return _Asked(call, model, cut=(call.request.max_tokens or 0) < room)
 
     def _unfinished(self) -> ModelCall:
-        model = unfinished(self.means, self.book)
+        model = unfinished(self.deps, self.leased)
         assert model is not None
         return model
 
     @property
     def _refusal(self) -> str:
-        return self.means.guard.policy.document.refusal
+        return self.deps.guard.policy.document.refusal
 
 
-def unfinished(means: RunDependencies, book: LeasedRun) -> ModelCall | None:
+def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
     """Figures of an interrupted answer, with estimated tokens; None if there is none."""
-    draft, book.draft = book.draft, None
+    draft, leased.draft = leased.draft, None
     if draft is None:
         return None
     usage = _usage(draft.prompt_tokens, draft.answer.tokens)
-    return ModelCall(model=draft.request.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+    return ModelCall(model=draft.request.model, usage=usage, cost=deps.prices.cost(usage), finish_reason="interrupted")
 
 
 def _false_claim(ruling: Ruling | None) -> str | None:
@@ -274,14 +274,14 @@ def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
 
 
 def _model_call(
-    means: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
+    deps: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
 ) -> ModelCall:
     usage = answer.usage or _usage(prompt_tokens, answer.tokens)
     told = answer.extension or ResponseExtension()
     return ModelCall(
-        model=means.model_name,
+        model=deps.model_name,
         usage=usage,
-        seconds=max(0.0, (means.clock() - began).total_seconds()),
+        seconds=max(0.0, (deps.clock() - began).total_seconds()),
         ttft_seconds=told.ttft_seconds,
         queue_seconds=told.queue_seconds,
         confidence=told.confidence,
@@ -289,7 +289,7 @@ def _model_call(
         mean_entropy=told.mean_entropy,
         max_entropy=told.max_entropy,
         finish_reason=answer.finish_reason,
-        cost=means.prices.cost(usage),
+        cost=deps.prices.cost(usage),
         chars_per_token=learned.counted,
     )
 

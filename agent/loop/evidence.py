@@ -22,11 +22,13 @@ class Evidence:
         tools: context of tools that are called to look up facts.
     """
 
-    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, tools: ToolContext) -> None:
-        self._means = means
-        self._book = book
+    def __init__(
+        self, deps: RunDependencies, leased: LeasedRun, conversation: Conversation, tools: ToolContext
+    ) -> None:
+        self._deps = deps
+        self._leased = leased
         self._conversation = conversation
-        self._facts = means.lookup.facts(means.hosts, tools)
+        self._facts = deps.lookup.facts(deps.hosts, tools)
         self._results: list[str] = []
         self._trusted: list[str] = []
         self._looked_up: list[str] = []
@@ -39,13 +41,13 @@ class Evidence:
         self._events = -1
         self._past: tuple[int, Past] | None = None
         self._writers = tuple(
-            means.hosts.registry.get(name) for name in dict.fromkeys(self._callable()) if self._writes(name)
+            deps.hosts.registry.get(name) for name in dict.fromkeys(self._callable()) if self._writes(name)
         )
 
     @property
     def user_text(self) -> str:
         """What a user wrote to this run, or to the root run if this is a sub-run."""
-        parent = self._book.run.parent
+        parent = self._leased.run.parent
         return self._conversation.user_text if parent is None else parent.user_text
 
     def context(
@@ -61,8 +63,8 @@ class Evidence:
             plan: plan to judge, instead of the current plan.
             under_way: other calls that have no result yet.
         """
-        if self._context is None or self._events != self._book.history.events:
-            self._context, self._events = self._read(), self._book.history.events
+        if self._context is None or self._events != self._leased.history.events:
+            self._context, self._events = self._read(), self._leased.history.events
         context = self._context
         if self.user_text != context.user_text:  # a rail has redacted the input
             context = self._context = replace(context, user_text=self.user_text)
@@ -77,7 +79,7 @@ class Evidence:
         )
 
     def _read(self) -> GuardContext:
-        run, history = self._book.run, self._book.history
+        run, history = self._leased.run, self._leased.history
         self._read_calls(history.turns)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
@@ -85,7 +87,7 @@ class Evidence:
             if result.ok and self._is_trusted(result.tool):
                 self._trusted.append(self._results[-1])
                 self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
-            if result.tool in self._means.lookup.tools:
+            if result.tool in self._deps.lookup.tools:
                 self._looked_up.append(self._results[-1])
         return GuardContext(
             tenant_id=run.tenant_id,
@@ -115,30 +117,30 @@ class Evidence:
         self._turns = len(turns)
 
     async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
-        asked, events = self._conversation.input_text, self._book.history.events
+        asked, events = self._conversation.input_text, self._leased.history.events
         if args_sha256 is not None or tool is not None:
-            return await self._book.past(asked, args_sha256, tool)
+            return await self._leased.past(asked, args_sha256, tool)
         if self._past is None or self._past[0] != events:
-            self._past = (events, await self._book.past(asked))
+            self._past = (events, await self._leased.past(asked))
         return self._past[1]
 
     def _callers_plan(self) -> tuple[str, ...] | None:
         """Tools that the callers' plans allow, and this agent's sub-agents, which change nothing by themselves."""
-        parent = self._book.run.parent
+        parent = self._leased.run.parent
         if parent is None or parent.plan is None:
             return None
-        return (*parent.plan, *(agent.tool for agent in self._means.subagents.values()))
+        return (*parent.plan, *(agent.tool for agent in self._deps.subagents.values()))
 
     def _callable(self) -> Sequence[str]:
         """Tools of the agent and of its sub-agents."""
-        below = [name for agent in self._means.subagents.values() for name in agent.spec.tools]
-        return [*self._means.tools, *below]
+        below = [name for agent in self._deps.subagents.values() for name in agent.spec.tools]
+        return [*self._deps.tools, *below]
 
     def _writes(self, name: str) -> bool:
         """Whether a tool changes something. Delegating to an agent does not; that agent's calls do."""
-        toolbox = self._means.hosts.registry
+        toolbox = self._deps.hosts.registry
         return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
 
     def _is_trusted(self, name: str) -> bool:
-        toolbox = self._means.hosts.registry
+        toolbox = self._deps.hosts.registry
         return name in toolbox and not toolbox.get(name).returns_untrusted

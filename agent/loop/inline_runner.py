@@ -36,13 +36,13 @@ def agrees(approval: Approval) -> None:
 class Driven:
     """A run that has ended, with the final state of its last lease."""
 
-    book: LeasedRun
+    leased: LeasedRun
     gate: Gate
     conversation: Conversation
 
     @property
     def run(self) -> Run:
-        return self.book.run
+        return self.leased.run
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class InlineRunner:
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
         """Drives a run under one lease; returns it with the status in which to release it."""
         kit = self.kit(claim.run)
-        book = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
+        leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
         conversation = await converse(self.journal, claim.run, kit, model.capabilities.context_length)
-        means = RunDependencies(
+        deps = RunDependencies(
             agent=kit.agent,
             guard=kit.guard,
             model=model,
@@ -100,6 +100,6 @@ class InlineRunner:
             lookup=kit.lookup,
             subagents=kit.subagents,
         )
-        loop = Loop(means, book, conversation, Stop())
+        loop = Loop(deps, leased, conversation, Stop())
         await loop.drive()
-        return Driven(book, Gate(means, book, conversation), conversation), loop.rest
+        return Driven(leased, Gate(deps, leased, conversation), conversation), loop.rest

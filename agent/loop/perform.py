@@ -47,51 +47,51 @@ CANCELLED = "the run was cancelled before it began"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
 
-async def perform(means: RunDependencies, gate: Gate, book: LeasedRun, calls: list[CallState]) -> Run:
+async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: list[CallState]) -> Run:
     """Performs calls as far as possible; a call that waits for a person or an agent stays open.
 
     Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
     declared effect.
     """
-    performing = _Performing(means, gate, book, book.state, calls)
+    performing = _Performing(deps, gate, leased, leased.state, calls)
     await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
-    return await book.write()
+    return await leased.write()
 
 
-async def perform_new(means: RunDependencies, gate: Gate, book: LeasedRun, decision: CallsDecided) -> Run:
+async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, decision: CallsDecided) -> Run:
     """Performs calls of a new decision, like ``perform``.
 
     The decision is written with the intents of the calls that begin at once, so a step takes two commits: this one and
     that of the results. If no call has an effect that must be recorded first, both can be one commit.
     """
-    most, decided = means.agent.parallel_calls, apply(book.state, decision)
-    states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
-    performing = _Performing(means, gate, book, decided, states)
-    book.decide(decision)
+    most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
+    states = call_states(leased.run.id, decided.run.usage.steps, decision.calls)
+    performing = _Performing(deps, gate, leased, decided, states)
+    leased.decide(decision)
     begun = await _together([performing.begin(state) for state in states[:most]])
-    book.defer([event for each in begun for event in each.events])
+    leased.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
-        await book.write(children=[child for each in begun for child in each.children])
+        await leased.write(children=[child for each in begun for child in each.children])
         begun = await _together([performing.still(each) for each in begun])
-    async with _written_soon(book):
+    async with _written_soon(leased):
         rest = [performing.one(state) for state in states[most:]]
         await _together([*(performing.go_on(each) for each in begun), *rest])
-    return await book.write()
+    return await leased.write()
 
 
 @asynccontextmanager
-async def _written_soon(book: LeasedRun) -> AsyncIterator[None]:
+async def _written_soon(leased: LeasedRun) -> AsyncIterator[None]:
     """Writes deferred events with the results of the block, or after ``LINGER_S`` if the block takes longer.
 
     The next write raises the error of a failed write.
     """
     loop, late = asyncio.get_running_loop(), set[asyncio.Task[Run]]()
-    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(book.write())))
+    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(leased.write())))
     try:
         yield
     except BaseException:
         with suppress(Exception):  # keep what was decided and found out before the error
-            await book.write()
+            await leased.write()
         raise
     finally:
         timer.cancel()
@@ -140,9 +140,9 @@ class _Begun:
 class _Performing:
     """Performs the calls of one decision."""
 
-    means: RunDependencies
+    deps: RunDependencies
     gate: Gate
-    book: LeasedRun
+    leased: LeasedRun
     run: RunState
     """State after the decision."""
     calls: Sequence[CallState]
@@ -151,18 +151,18 @@ class _Performing:
     understanding: Understanding = field(init=False)
 
     def __post_init__(self) -> None:
-        self.understanding = Understanding(self.means, self.gate, self.book.run.tenant_id)
-        self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
+        self.understanding = Understanding(self.deps, self.gate, self.leased.run.tenant_id)
+        self.limit = asyncio.Semaphore(self.deps.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
         async with self.limit:
-            if self.book.state.cancel_requested:
+            if self.leased.state.cancel_requested:
                 return  # the run ends with this step
             if state.intent is not None:
                 await self._recover(state, state.intent)
                 return
             begun = await self.begin(state)
-            await self.book.write(*begun.events, children=begun.children)
+            await self.leased.write(*begun.events, children=begun.children)
             await self._perform(await self.still(begun))
 
     async def begin(self, state: CallState) -> _Begun:
@@ -176,7 +176,7 @@ class _Performing:
         intent = self._intent(state, subject)
         if subject.spec.agent is None:
             return _Begun(state, [intent], subject=subject)
-        created = self._delegated(intent, self.means.subagents[subject.spec.agent])
+        created = self._delegated(intent, self.deps.subagents[subject.spec.agent])
         return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
 
     async def go_on(self, begun: _Begun) -> None:
@@ -184,10 +184,10 @@ class _Performing:
             await self._perform(begun)
 
     async def _perform(self, begun: _Begun) -> None:
-        if begun.subject is not None and self.book.state.cancel_requested:
-            await self.book.write(self._failed(begun.state, CANCELLED))
+        if begun.subject is not None and self.leased.state.cancel_requested:
+            await self.leased.write(self._failed(begun.state, CANCELLED))
         elif begun.refused is not None:
-            await self.book.write(self._failed(begun.state, begun.refused))
+            await self.leased.write(self._failed(begun.state, begun.refused))
         elif begun.subject is not None:
             await self._effect(begun.state, begun.subject)
 
@@ -208,22 +208,22 @@ class _Performing:
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
         """The sub-run that works on a call; this run continues when it has ended."""
-        names = {each.tool for each in self.means.subagents.values()}
+        names = {each.tool for each in self.deps.subagents.values()}
         unfinished = [state for state in self.calls if state.result is None]
         asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
-        part = share(self.run, self.means.clock(), len(asked), len(unfinished))
+        part = share(self.run, self.deps.clock(), len(asked), len(unfinished))
         return run_for(
             intent,
-            self.book.run,
+            self.leased.run,
             agent,
             part,
             self.gate.user_text,
-            tainted=self.book.history.tainted,
+            tainted=self.leased.history.tainted,
             plan=self.gate.locked_plan,
         )
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
-        tainted = await self.book.tainted(returned.performed_by)
+        tainted = await self.leased.tainted(returned.performed_by)
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CallSubject, Ruling]:
@@ -258,17 +258,17 @@ class _Performing:
 
     async def _is_denied(self, subject: CallSubject) -> bool:
         """Whether a person has denied the call, in this run or in another run of the same family."""
-        denied = self.book.history.denied
+        denied = self.leased.history.denied
         if any(subject.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
             return True
-        if self.book.run.parent is None and not self.means.subagents:
+        if self.leased.run.parent is None and not self.deps.subagents:
             return False
         denied_elsewhere = [write for past in await self._past(subject) for write in past.denied]
         return any(subject.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
 
     async def _past(self, call: CallSubject) -> list[Past]:
         """The latest writes of the session with the call's hash, and those of the same tool."""
-        return [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
+        return [await self.leased.past("", call.args_sha256), await self.leased.past("", tool=call.spec.name)]
 
     def _request(self, state: CallState, subject: CallSubject, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(
@@ -281,7 +281,7 @@ class _Performing:
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
-            expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
+            expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
     def _intent(self, state: CallState, subject: CallSubject) -> ToolIntent:
@@ -293,16 +293,16 @@ class _Performing:
             effect=subject.spec.effect.value,
             args_sha256=subject.args_sha256,
             policy_sha256=self.gate.policy_sha256,
-            fence=self.book.lease.fence,
+            fence=self.leased.lease.fence,
             unsure=subject.unsure,
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
         """Recovers an intent without a result. Repeatable calls are made again with the same key."""
         try:
-            spec = self.means.hosts.registry.get(intent.tool)
+            spec = self.deps.hosts.registry.get(intent.tool)
         except NotFound as error:
-            await self.book.write(self._not_repeated(state, intent, error.message))
+            await self.leased.write(self._not_repeated(state, intent, error.message))
             return
         if state.returned is not None:
             await self._returned(state, spec, intent, state.returned)
@@ -317,12 +317,12 @@ class _Performing:
         try:
             subject, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
-                await self.book.write(self._request(state, subject, ruling))
+                await self.leased.write(self._request(state, subject, ruling))
                 return
             if subject.arguments != intent.arguments:
                 raise Refused("a guardrail changes its arguments now: that would be another call")
         except Refused as refused:
-            await self.book.write(self._not_repeated(state, intent, str(refused)))
+            await self.leased.write(self._not_repeated(state, intent, str(refused)))
             return
         outcome = await self.gate.call(state, subject.spec, subject.arguments)
         if not outcome.ok and intent.effect != Effect.PURE:
@@ -340,14 +340,14 @@ class _Performing:
         "Not performed" is final only if the worker that began the call has ended; otherwise the call may still run.
         """
         if spec.reconcile is None:
-            await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
+            await self.leased.write(self._failed(state, UNKNOWN, uncertain=True))
             return
-        arguments, asked = intent.arguments, self.means.hosts.registry.get(spec.reconcile)
+        arguments, asked = intent.arguments, self.deps.hosts.registry.get(spec.reconcile)
         known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
         outcome = await self.gate.call(state, asked, known)
         if not outcome.ok or outcome.content is None:
-            final = outcome.ok and intent.fence >= self.book.history.overtaken
-            await self.book.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
+            final = outcome.ok and intent.fence >= self.leased.history.overtaken
+            await self.leased.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
@@ -366,10 +366,10 @@ class _Performing:
         result = result_of(state.call.id, spec.name, outcome)
         subject = CallSubject(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), subject)
-        self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        self.leased.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
         if len(self.calls) > 1:
             await asyncio.sleep(0)  # write results of the same moment together
-        await self.book.write()
+        await self.leased.write()
 
     def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:
         tool = state.call.function.name or "?"

@@ -27,9 +27,9 @@ class Refused(Exception):
 class Understanding:
     """Resolves the calls of one decision, each only once."""
 
-    def __init__(self, means: RunDependencies, gate: Gate, tenant_id: str) -> None:
-        self._means, self._gate = means, gate
-        self._checking = Checking(means.hosts.registry, tenant_id)
+    def __init__(self, deps: RunDependencies, gate: Gate, tenant_id: str) -> None:
+        self._deps, self._gate = deps, gate
+        self._checking = Checking(deps.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CallSubject]] = {}
 
     async def of(self, state: CallState) -> CallSubject:
@@ -70,9 +70,9 @@ class Understanding:
         return writes
 
     async def _understood(self, state: CallState) -> CallSubject:
-        name, toolbox = state.call.function.name, self._means.hosts.registry
-        if name not in self._means.tools:
-            raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._means.tools) or 'none'}")
+        name, toolbox = state.call.function.name, self._deps.hosts.registry
+        if name not in self._deps.tools:
+            raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._deps.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
             spec = toolbox.get(name)
@@ -100,7 +100,7 @@ class Understanding:
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
         """Whether arguments that an earlier schema may have allowed mean the same under the present schema."""
-        toolbox = self._means.hosts.registry
+        toolbox = self._deps.hosts.registry
         try:
             return toolbox.identity(tool, toolbox.canonical(tool, arguments)) == checked.identity
         except (NotFound, ValueError, RecursionError):

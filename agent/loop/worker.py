@@ -245,13 +245,13 @@ class Worker:
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
             async with self._kits.using(run) as kit:
                 held.hosts = kit.hosts
-                book = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
+                leased = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
                 stops = await self._journal.stops(run)
                 held.epoch = stops.epoch
                 held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
-                loop = Loop(self._means(kit, run, stops.epoch), book, conversation, held.stop)
+                loop = Loop(self._deps(kit, run, stops.epoch), leased, conversation, held.stop)
                 run = await self._until_stopped(held, loop, kit)
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
@@ -273,7 +273,7 @@ class Worker:
             await kit.hosts.kill(held.lease.run_id)
             return await loop.interrupted()
 
-    def _means(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
+    def _deps(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
         return RunDependencies(
             agent=kit.agent,
             guard=kit.guard,

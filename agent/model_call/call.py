@@ -51,7 +51,7 @@ class Owner(Protocol):
 
 
 @dataclass(frozen=True)
-class Way:
+class GuardedModel:
     """The model with the guards around it. ``interrupts`` stops models that don't poll for a stop themselves."""
 
     model: ChatModel
@@ -85,9 +85,15 @@ class GuardedCall:
     """
 
     def __init__(
-        self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int, before: str = ""
+        self,
+        guarded: GuardedModel,
+        owner: Owner,
+        context: GuardContext,
+        request: ChatRequest,
+        prompt_tokens: int,
+        before: str = "",
     ) -> None:
-        self._way = way
+        self._guarded = guarded
         self._owner = owner
         self._context = context
         self.request = request
@@ -103,7 +109,7 @@ class GuardedCall:
     @property
     def live(self) -> bool:
         """Whether text is released while it is decoded; otherwise the policy holds it until the call has concluded."""
-        return self._way.guard.policy.document.streaming == "live"
+        return self._guarded.guard.policy.document.streaming == "live"
 
     async def text(self, *, shown: bool = True) -> AsyncGenerator[str, None]:
         """Yields text to release: an empty piece when the answer begins, and nothing after it unless ``live``.
@@ -120,11 +126,11 @@ class GuardedCall:
             self.request = await self._owner.reserve(self)
             self.spent = True
             extension = self.request.flightloop
-            with self._way.tracing.chat(self.request.model, parent=extension.traceparent) as span:
+            with self._guarded.tracing.chat(self.request.model, parent=extension.traceparent) as span:
                 extension = extension.model_copy(update={"traceparent": traceparent() or extension.traceparent})
                 self.request = self.request.model_copy(update={"flightloop": extension, "stream": True})
                 messages = self.request.messages
-                self._way.tracing.content(span, input_messages=lambda: input_messages(messages))
+                self._guarded.tracing.content(span, input_messages=lambda: input_messages(messages))
                 async with aclosing(self._pieces(shown)) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -142,12 +148,12 @@ class GuardedCall:
         said = self.before + self.released
         final = [Subject(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
-        rulings = await asyncio.gather(*(self._way.judge(subject, parent) for subject in [*calls, *final]))
+        rulings = await asyncio.gather(*(self._guarded.judge(subject, parent) for subject in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
         return list(rulings[: len(calls)]), rulings[-1] if final else None
 
     async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
-        screen = Screen(self._way.guard.stream(self._context), self.request) if shown else None
+        screen = Screen(self._guarded.guard.stream(self._context), self.request) if shown else None
         try:
             async with aclosing(self._screened(screen)) as pieces:
                 async for piece in pieces:
@@ -200,7 +206,7 @@ class GuardedCall:
 
     def _most_characters(self) -> int:
         """Most characters that the answer's tokens can produce. It bounds servers that send more than they count."""
-        most = self.request.token_limit or self._way.model.capabilities.context_length or MOST_TOKENS
+        most = self.request.token_limit or self._guarded.model.capabilities.context_length or MOST_TOKENS
         return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 
     def _check_end(self, chunks: AsyncIterator[ChatChunk]) -> None:
@@ -209,8 +215,8 @@ class GuardedCall:
         self.answer.drop_cut_calls()
 
     def _chunks(self) -> AsyncIterator[ChatChunk]:
-        chunks, interrupts = self._way.model.stream(self.request), self._way.interrupts
-        if interrupts is None or self._way.model.capabilities.interrupts:
+        chunks, interrupts = self._guarded.model.stream(self.request), self._guarded.interrupts
+        if interrupts is None or self._guarded.model.capabilities.interrupts:
             return chunks
         extension = self.request.flightloop
         reading = Reading(chunks)
@@ -227,7 +233,7 @@ class GuardedCall:
         used, told = answer.usage or Usage(), answer.extension or _NOTHING
         add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)
         text = self.released if shown else answer.text
-        self._way.tracing.content(
+        self._guarded.tracing.content(
             span, output_messages=lambda: output_messages(text, answer.calls, answer.finish_reason)
         )
         if told.confidence is not None:
@@ -245,6 +251,4 @@ def _parts(piece: str) -> list[str]:
 def invalid_call(problem: str) -> InvalidCall:
     """The error for the caller; ``problem`` is a sentence for the model whose first clause is the reason."""
     wrong = problem.partition(";")[0]
-    return InvalidCall(
-        f"the model gave no usable answer: {wrong}. Rephrase the request or use a larger model."
-    )
+    return InvalidCall(f"the model gave no usable answer: {wrong}. Rephrase the request or use a larger model.")

@@ -162,8 +162,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _too_large(self) -> FlightloopError:
         return HeadTooLarge(
-            f"the request head exceeds {self._limits.head_bytes} bytes or"
-            f" {self._limits.head_fields} headers"
+            f"the request head exceeds {self._limits.head_bytes} bytes or {self._limits.head_fields} headers"
         )
 
     # -- time -------------------------------------------------------------------------------------

@@ -83,9 +83,7 @@ def check_alone(host: str, port: int, root: int) -> None:
     others = [each for each in listening if each not in ours]
     if ours and others:
         who = f"process {others[0].pid}" if others[0].pid else "a process of another user"
-        raise PortShared(
-            f"port {port} on {host}: {who} also listens there and would get some of the requests. {WAYS}"
-        )
+        raise PortShared(f"port {port} on {host}: {who} also listens there and would get some of the requests. {WAYS}")
 
 
 def _check_or_shut_down(settings: Settings) -> None:

@@ -255,7 +255,10 @@ def test_references_stay_within_their_tool() -> None:
     [
         ({"tools": [tool("a", {"type": "objekt"})]}, r"tools\[0\]\.function\.parameters\['type'\].*'objekt'"),
         ({"tools": [tool("a", {"type": "array"})]}, r"tools\[0\]\.function\.parameters\.type must be 'object'"),
-        ({"tools": [tool("a", {"properties": {"x": {"$ref": "#/y"}}})]}, r"'#/y' does not refer to a part of the schema"),
+        (
+            {"tools": [tool("a", {"properties": {"x": {"$ref": "#/y"}}})]},
+            r"'#/y' does not refer to a part of the schema",
+        ),
         ({"tools": [tool("a", {"properties": {"x": {"type": "array", "uniqueItems": True}}})]}, "uniqueItems"),
         ({"tools": [tool("a"), tool("a")]}, r"tools\[1\]\.function\.name: 'a' appears twice"),
         ({"tool_choice": "required"}, "needs at least one tool"),

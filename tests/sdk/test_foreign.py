@@ -70,4 +70,7 @@ def test_a_page_is_no_stream_to_wait_for(foreign: str) -> None:
 def test_a_refusal_of_something_else_names_the_address(foreign: str) -> None:
     with Flightloop(foreign, "key") as client, pytest.raises(errors.InvalidRequest) as caught:
         client.runs.cancel("run_1")
-    assert caught.value.message == f"{foreign}/v1/runs/run_1/cancel returned status 405, which is not a response of a flightloop API"
+    assert (
+        caught.value.message
+        == f"{foreign}/v1/runs/run_1/cancel returned status 405, which is not a response of a flightloop API"
+    )

@@ -19,7 +19,7 @@ from agent.api.completions.owner import CompletionOwner
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import unless_stopped
 from agent.loop.context import Estimator, Prompt
-from agent.model_call.call import GuardedCall, Way, invalid_call
+from agent.model_call.call import GuardedCall, GuardedModel, invalid_call
 from agent.model_call.repetition import PENALTY
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
@@ -60,11 +60,11 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
         InvalidCall: the model writes its calls as text.
         FlightloopError: errors of the model.
     """
-    way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
+    guarded = GuardedModel(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
     request, told = admitted.request, _Telling(deps, admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens, told.shown)
+        call = GuardedCall(guarded, owner, admitted.context, request, prompt_tokens, told.shown)
         told.call = call
         try:
             async with aclosing(call.text()) as pieces:

@@ -93,7 +93,7 @@ def test_the_only_database_is_asked_or_the_one_that_is_named(tmp_path: Path) -> 
     assert found(tmp_path, "one") == ()
     filled(tmp_path / "two.db", "two")
     filled(tmp_path / "deep" / "three.db", "three")
-    with pytest.raises(TaskError, match=r"several databases \(one.sqlite, two.db\); say which is meant"):
+    with pytest.raises(TaskError, match=r"several databases \(one.sqlite, two.db\); name one"):
         found(tmp_path)
     assert found(tmp_path, "two", database="two.db") == ()
     assert found(tmp_path, "three", database="deep/three.db") == ()
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_database_is_a_problem_of_its_task(tmp_path: Path) -> 
 
 def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
     make = ["CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('one')"]
-    with pytest.raises(TaskError, match="if one is to be created, name it"):
+    with pytest.raises(TaskError, match="to create one, name it"):
         prepare(tmp_path, task(setup=make))
     prepare(tmp_path, task(setup=make, database="notes.db"))
     prepare(tmp_path, task(setup=["UPDATE notes SET text = 'two'"]))

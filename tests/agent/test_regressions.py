@@ -140,7 +140,7 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     assert masked.turns[0].text() == f"Please remind me to call {number}."
     assert wanted.arguments["text"] == f"call {number} at noon"
     for wrong, why in (
-        (Request(run.id, called=["add_reminder text"]), "is no call: write TOOL"),
+        (Request(run.id, called=["add_reminder text"]), "is not a call: write TOOL"),
         (Request(run.id, answer=["("]), "answer: "),
         (Request(run.id, called=[call], id="a b"), "id: "),
     ):

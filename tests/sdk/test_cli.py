@@ -266,7 +266,7 @@ def test_usage_tells_what_is_left(world: World, client: Flightloop, flightloop) 
     tenant, session = done.stdout.split("\n\n")
     rows = [line.split() for line in tenant.splitlines()]
     assert " ".join(rows[0]) == f"tenant {since.astimezone():%d %b %H:%M} to {until.astimezone():%d %b %H:%M}"
-    assert rows[1] == ["used", "reserved", "bound", "left"]
+    assert rows[1] == ["used", "reserved", "limit", "left"]
     assert rows[2] == ["steps", "2", "0", "1", "0"]
     assert rows[3] == ["tokens", "0", "250,000", "1,000,000", "750,000"]
     assert rows[4] == ["seconds", "0.0", "0.0", "none"]

@@ -128,7 +128,7 @@ async def test_data_that_tasks_begin_with_is_not_copied_through_a_link(
     place.symlink_to(home / "key" if link.endswith(".txt") else home)
     async with ScriptedServer(ScriptedAnswer(text="Hello.")).serving() as url:
         settings = Settings(home=tmp_path / "mine", project=project, model_url=url)
-        with pytest.raises(ConfigError, match="plain files and folders"):
+        with pytest.raises(ConfigError, match="regular file or folder"):
             await evaluate(settings, Wish(files=(tasks,)), Console(file=io.StringIO()))
 
 

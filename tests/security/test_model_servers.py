@@ -144,7 +144,7 @@ async def test_what_is_no_log_probability_is_an_error(token: Any) -> None:
     choice = token if isinstance(token, str) else {"logprobs": {"content": [token, "y"]}}
     request = ASK.model_copy(update={"logprobs": True})
     async with talking(ScriptedAnswer(chunks=[json.dumps({"choices": [choice]}), END]), logprobs=True) as model:
-        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+        with pytest.raises(ModelUnavailable, match="invalid chat chunk"):
             async for _ in model.stream(request):
                 pass
 

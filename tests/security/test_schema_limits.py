@@ -56,10 +56,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "through allOf": ({"allOf": [{"$ref": "#"}]}, "refers to itself"),
     "through anyOf": ({"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "refers to itself"),
     "hidden": ({"$ref": "#/x/a", "x": {"a": {"$ref": "#/x/a"}}}, "refers to itself"),
-    "endless object": ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, "no value that ends"),
-    "endless list": ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, "no value that ends"),
+    "endless object": ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, "no finite value"),
+    "endless list": ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, "no finite value"),
     "endless if chosen": ({"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "$defs": {"node": NODE}},
-                          "no value that ends"),
+                          "no finite value"),
     "deep": (nested(60), f"the limit is {limits.SCHEMA_LEVELS}"),
     "many": ({"enum": list(range(limits.SCHEMA_VALUES))}, f"the limit is {limits.SCHEMA_VALUES}"),
     "long": ({"description": "a" * limits.SCHEMA_CHARS}, f"the limit is {limits.SCHEMA_CHARS}"),
@@ -153,7 +153,7 @@ def test_a_project_s_tool_is_refused_by_its_name_when_it_is_loaded(tmp_path: Pat
         "class Node(BaseModel):\n    next: 'Node'\n\n\n"
         '@tool(effect=\'pure\')\ndef walk(start: Node) -> str:\n    """Walks."""\n    return \'\'\n'
     )
-    with pytest.raises(ConfigError, match=r"tool walk: .*no value that ends"):
+    with pytest.raises(ConfigError, match=r"tool walk: .*no finite value"):
         Registry.load([file])
 
 

@@ -101,7 +101,7 @@ GOOD = {"id": "a", "agent": "support", "turns": [{"user": "x"}], "expect": [{"sq
             [json.dumps({**GOOD, "database": "../shop.db"})],
             ":1: database: must be a relative path within the tools' data",
         ),
-        ([""], "holds no task"),
+        ([""], "contains no task"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(lines: list[str], said: str, tmp_path: Path) -> None:

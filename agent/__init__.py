@@ -1,11 +1,11 @@
-"""The agents' runtime: loop, journal, HTTP API, and what puts the platform together."""
+"""Agent runtime: loop, journal, HTTP API, processes and composition root."""
 
 import os
 import sys
 
-# ``python -m`` puts the working folder first, where somebody else's files may have the names of libraries. The folder
-# of the platform's packages takes its place. Each package with a module to be started in this way does so itself,
-# before it imports anything that Python has not loaded yet: a module that they shared would be looked for there too.
+# ``python -m`` puts the working folder first on the path, where a user's file may have the name of a library. Put the
+# folder of the platform's packages there instead. Every package with a module started by ``python -m`` repeats these
+# lines before its first other import: a shared helper module would itself be looked up in the working folder first.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -14,5 +14,5 @@ def is_project(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, "tools.py")) and os.path.isdir(os.path.join(folder, "agents"))
 
 
-# To somebody who stands in a project's folder, Python would give its tools.py for the package of that name.
+# In a project's folder, ``import tools`` would find the project's tools.py instead of the package.
 sys.path[:] = [folder for folder in sys.path if not is_project(folder)]

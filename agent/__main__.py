@@ -1,4 +1,4 @@
-"""``python -m agent COMMAND``: what needs the server's code. The client's commands are ``flightloop``'s."""
+"""``python -m agent COMMAND``: commands that need the server's code. The client's CLI is ``flightloop``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ def main() -> None:
     try:
         app(prog_name="python -m agent")
     except FlightloopError as error:
-        print(
-            f"error: {shown(' '.join(error.message.split()))}", file=sys.stderr
-        )  # a parser's words may be several lines
+        # Messages of a parser may span several lines.
+        print(f"error: {shown(' '.join(error.message.split()))}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

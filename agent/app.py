@@ -1,8 +1,8 @@
-"""The composition root of a deployment on Ray: ``serve run agent.app:build``.
+"""Composition root of a deployment on Ray: ``serve run agent.app:build``.
 
-Settings come from the environment (``FLIGHTLOOP_*``) and, over it, from the application's arguments
-(``serve run agent.app:build replicas_max=4``, or ``args:`` in a deploy file). They are resolved here,
-once, and passed on: the processes of a cluster don't see this shell.
+Settings come from the environment (``FLIGHTLOOP_*``) and from the application's arguments, which win
+(``serve run agent.app:build replicas_max=4``, or ``args:`` in a deploy file). They are resolved here once and
+passed on as arguments, because the processes of a cluster don't inherit this shell's environment.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
 
 STREAMS = 200
-"""Requests that the API serves at a time; most of them are open streams that wait."""
+"""Concurrent requests at the API; most of them are open streams."""
 CALLERS = 100_000
-"""Requests at the front at a time, so that no number of streams that wait for the API keeps a stop waiting."""
+"""Concurrent requests at the front: high enough that streams waiting for the API never delay a stop."""
 SHUTDOWN_S = 2.5
-"""What a replica gets to stop in: a worker to give its runs back, the API to end its streams."""
+"""Grace period of a stopping replica: a worker releases its runs, the API ends its streams."""
 ANSWER_S = 20.0
-"""What a model's replica gets to end the answers in that it has begun, when load lets it go."""
+"""Grace period in which a model replica that is scaled down finishes its answers."""
 DRAIN_POLL_S = 0.3
-"""How long a replica that stops waits for its requests before it looks again: Serve's own two seconds, before the first
-look, are most of what a clean stop may take."""
+"""Interval at which a stopping replica checks for open requests. Serve's default of two seconds would take up most of
+a clean stop."""
 PLACE_CPUS = 0.1
-"""Logical CPUs of the front, the API and a worker: a place, not a share."""
+"""Logical CPUs of the front, the API and a worker: they reserve a place, not a share of the CPU."""
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application: front, API, workers, and the model unless it is remote.
+    """Builds the application: front, API, workers, and the model unless it is remote.
 
     Args:
-        args: settings that win over the environment, by their names in ``agent.config.Settings``.
+        args: settings that win over the environment, by field name of ``agent.config.Settings``.
 
     Raises:
-        ClickException: one line that names the variable and what it takes; ``serve run`` prints it and ends.
+        ClickException: one line that names the variable and the reason; ``serve run`` prints it and exits.
     """
     try:
         settings = load_settings(**args)
@@ -73,11 +73,11 @@ def build(args: dict[str, Any]) -> Application:
 
 
 def application(settings: Settings) -> Application:
-    """As ``build``, of settings that are already resolved.
+    """Builds the application from resolved settings.
 
     Raises:
-        ConfigError: the key, the project or the model cannot be used. It is an error here, where whoever starts it
-            reads it, and not in some replica's log.
+        ConfigError: the key, the project or the model cannot be used. It is checked here so that the user sees it in
+            the terminal instead of a replica's log.
     """
     settings = settings.model_copy(
         update={
@@ -117,7 +117,7 @@ def application(settings: Settings) -> Application:
 
 
 def model_config(settings: Settings) -> ModelConfig:
-    """How each replica loads the model."""
+    """Engine configuration of each model replica."""
     return ModelConfig(
         model=EMBEDDED if settings.model == EMBEDDED else str(Path(settings.model).resolve()),
         dtype=settings.model_dtype,
@@ -138,14 +138,14 @@ def model_config(settings: Settings) -> ModelConfig:
 
 
 def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) -> Deployment:
-    """The model's deployment, still without its arguments.
+    """The model's deployment, not yet bound to its arguments.
 
     Args:
         config: of one replica; more than one shard gives each replica a placement group.
-        replicas_min: replicas that always run; 0 lets the model sleep.
-        replicas_max: the most that load may start.
+        replicas_min: replicas that always run; 0 allows scaling to zero.
+        replicas_max: upper bound of autoscaling.
     """
-    from model.serve.replica import SHARD_CPUS, ModelReplica  # torch: only where a model of our own is served
+    from model.serve.replica import SHARD_CPUS, ModelReplica  # imports torch, so only if the built-in engine is used
 
     scaling = AutoscalingConfig(
         min_replicas=replicas_min,
@@ -160,7 +160,7 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
     deployment = serve.deployment(ModelReplica).options(
         name="Model",
         autoscaling_config=scaling,
-        # All that the engine may hold, so that it and not Serve's router decides who waits, goes first or is refused.
+        # Everything the engine may queue: the engine, not Serve's router, decides on order and refusal.
         max_ongoing_requests=config.slots + len(RANKS) * config.queue,
         health_check_period_s=1.0,
         health_check_timeout_s=30.0,

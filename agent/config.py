@@ -1,4 +1,4 @@
-"""Settings of a deployment: the environment's ``FLIGHTLOOP_*``, read once by the composition root."""
+"""Settings of a deployment, read once from ``FLIGHTLOOP_*`` environment variables by the composition root."""
 
 from __future__ import annotations
 
@@ -20,123 +20,123 @@ from observability.config import BusinessConfig, ObservabilityConfig, TracingCon
 
 PREFIX = "FLIGHTLOOP_"
 MCP_PORT = 8400
-"""Where ``agent mcp serve --http`` listens, unless it is told another port."""
+"""Default port of ``agent mcp serve --http``."""
 
 
 class Settings(BaseSettings):
-    """Every setting; each field is the variable ``FLIGHTLOOP_`` + its name in capitals. Frozen.
+    """All settings. Field ``name`` is read from the variable ``FLIGHTLOOP_NAME``. Frozen.
 
-    Build it through :func:`load_settings`, which turns a bad value into one line.
+    Build it with :func:`load_settings`, which reports bad values in one line.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    # Where things are
+    # Paths
     home: Path = Path(".flightloop")
-    """Key, databases, logs, traces, tool data."""
+    """Folder of the API key, databases, logs, traces and the tools' data."""
     project: Path | None = None
-    """Folder with agents, policies and tools; none: the embedded example."""
+    """Folder with agents, policies and tools; None: the bundled example project."""
     database_url: str | None = None
-    """SQLAlchemy URL of the journal; none: SQLite in ``home``."""
+    """SQLAlchemy URL of the journal; None: SQLite in ``home``."""
     disk_reserve_mb: int | None = Field(default=None, ge=0)
-    """MiB that new work leaves on the disk of an SQLite journal; none: a twentieth of it, 512 at most; 0: nothing."""
+    """MiB that must stay free on the disk of an SQLite journal; None: 5 % of the disk, at most 512; 0: no reserve."""
 
-    # The HTTP API
+    # HTTP API
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     reserved_ports: tuple[int, ...] = (8501, 9090, 6379, 8265, MCP_PORT)
-    """More ports of this machine that no tool may reach, as JSON: console, Prometheus, Ray and its dashboard, MCP."""
+    """More local ports that tools must not reach, as JSON: console, Prometheus, Ray and its dashboard, MCP."""
     api_key: SecretStr | None = None
-    """None: kept in ``home/key``."""
+    """API key of the default tenant; None: generated and kept in ``home/key``."""
     tenant_keys: dict[str, SecretStr] = Field(default_factory=dict)
-    """More tenants, as JSON: ``{"tenant": "key"}``."""
+    """Keys of further tenants, as JSON: ``{"tenant": "key"}``."""
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     requests_per_minute: int = Field(default=6000, ge=1)
-    """Of one API key, at one process that serves the API; more get a 429."""
+    """Requests per API key and API process; further requests get a 429."""
 
-    # What a tenant's runs and completions may use together
+    # Budgets of tenants, shared by their runs and completions
     tenant_budget: StrictBudget = Field(default_factory=StrictBudget)
-    """Of each tenant, as JSON: ``{"tokens": 1000000, "cost": 5}``, also ``steps`` and ``seconds``."""
+    """Budget of each tenant, as JSON: ``{"tokens": 1000000, "cost": 5}``, also ``steps`` and ``seconds``."""
     tenant_budgets: dict[str, StrictBudget] = Field(default_factory=dict)
-    """Of single tenants, in the place of that, as JSON: ``{"tenant": {"tokens": 5000000}}``."""
+    """Budgets of single tenants, which replace ``tenant_budget``, as JSON: ``{"tenant": {"tokens": 5000000}}``."""
     tenant_budget_window: Window = Window.DAY
-    """A calendar day or month, in UTC."""
+    """Period of tenant budgets: a calendar day or month, in UTC."""
 
-    # The model: our own engine, or any OpenAI-compatible server
+    # Model: the built-in engine, or an OpenAI-compatible server
     model_url: str | None = None
-    """Base URL with ``/v1``; none: our own engine serves."""
+    """Base URL of an OpenAI-compatible server, with ``/v1``; None: use the built-in engine."""
     model_name: str | None = None
-    """The model's name at ``model_url``."""
+    """Name of the model at ``model_url``."""
     model_api_key: SecretStr | None = None
     model_strict_schemas: bool = True
-    """The remote server decodes strict JSON schemas."""
+    """Whether the remote server enforces strict JSON schemas while decoding."""
     model_logprobs: bool = False
-    """The remote server returns log-probabilities."""
+    """Whether the remote server returns log-probabilities."""
     model_context: int | None = Field(default=None, ge=1)
-    """Tokens that the remote model takes; none: unknown."""
+    """Context length of the remote model in tokens; None: unknown."""
     model_timeout_s: float = Field(default=120.0, gt=0)
-    """Longest silence of the remote server."""
+    """Longest time without data from the remote server before a request fails."""
     model: str = "embedded"
-    """``embedded``, or a folder with a checkpoint."""
+    """``embedded``, or the folder of a checkpoint."""
     model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4"] = "auto"
     model_threads: int = Field(default=0, ge=0, le=1024)
-    """Threads a replica; 0: as many as the machine suggests."""
+    """CPU threads per replica; 0: chosen for the machine."""
     model_slots: int = Field(default=8, ge=1, le=256)
-    """Requests that one replica decodes at a time."""
+    """Requests that one replica decodes at the same time."""
     model_step_tokens: int = Field(default=256, ge=1, le=65_536)
-    """Tokens of one step: longer prompts are computed in chunks, between which the answers go on."""
+    """Most tokens per engine step. Longer prompts are prefilled in chunks, between which other answers go on."""
     model_draft_tokens: int = Field(default=8, ge=0, le=1024)
-    """Tokens that a step is filled up to with guesses at what follows; 0: none are made."""
+    """Tokens up to which a step is filled with speculative drafts; 0: no speculative decoding."""
     model_queue: int = Field(default=64, ge=1, le=100_000)
-    """Requests that may wait at one replica; more get a 429."""
+    """Requests that may wait at one replica; further requests get a 429."""
     model_max_context: int = Field(default=4096, ge=16, le=1_048_576)
-    """Tokens of prompt and answer together."""
+    """Context length in tokens, prompt and answer together."""
     model_attention_window: int = Field(default=0, ge=0, le=1_048_576)
-    """Latest tokens that most attention heads see, for long inputs; 0: all heads see everything."""
+    """Sliding window in tokens for most attention heads, for long inputs; 0: all heads attend to everything."""
     model_attention_retrieved: int = Field(default=0, ge=0, le=1_048_576, multiple_of=64)
-    """Tokens of a long context that the other heads read for each token of an answer; 0: all."""
+    """Tokens of a long context that the other heads read per answer token; 0: all."""
     model_shards: int = Field(default=1, ge=1, le=64)
-    """Processes of one replica that its experts are split over."""
+    """Processes per replica over which its experts are sharded."""
     model_experts: Path | None = None
-    """Safetensors file of trained experts; none: see ``experts``."""
+    """Safetensors file of trained experts; None: see ``experts``."""
     model_call_confidence: float | None = Field(default=None, ge=0, lt=1)
-    """How sure of its calls the model has to be, else it answers in words; none: see ``call_confidence``."""
+    """Lowest confidence at which the model makes a tool call instead of answering; None: see ``call_confidence``."""
     model_stream_interval_ms: int = Field(default=50, ge=0, le=10_000)
-    """Most of them in which tokens of a streamed answer gather into one chunk, after the first; 0: they don't."""
+    """Milliseconds for which tokens after the first are gathered into one chunk of a stream; 0: no gathering."""
     model_lora: Path | None = None
-    """Safetensors file of trained low-rank changes to the model's matrices."""
+    """Safetensors file of LoRA weights."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
     replicas_max: int = Field(default=2, ge=1, le=1000)
 
     # Workers
     workers: int = Field(default=1, ge=1, le=100)
-    """Replicas of the worker's deployment."""
+    """Number of worker replicas."""
     worker_concurrency: int = Field(default=4, ge=1, le=1000)
-    """Runs that one worker holds at a time."""
+    """Runs that one worker executes at the same time."""
     lease_seconds: float = Field(default=30.0, ge=10)
-    """A worker silent for so long loses its runs to another."""
+    """Lease of a run: after this time without renewal another worker may claim it."""
     interrupt_max_silence_s: float = Field(default=5.0, gt=0)
-    """Decoding stops when the interrupt's source could not be read for so long."""
+    """Decoding stops when the interrupt source has been unreachable for this time."""
 
-    # Telling
+    # Logs, traces and webhooks
     otlp_endpoint: str | None = None
-    """Base URL of an OTLP/HTTP receiver of traces; none: files in ``home/traces``."""
+    """Base URL of an OTLP/HTTP trace receiver; None: files in ``home/traces``."""
     trace_content: bool = False
-    """Prompts, answers and tools' arguments on the spans: they are personal data."""
+    """Whether spans contain prompts, answers and tool arguments, which are personal data."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     webhooks: tuple[Endpoint, ...] = ()
-    """Whom to tell of approvals and ended runs, as JSON: ``[{"name", "url", "secret", "events"?, "tenant_id"?}]``."""
+    """Receivers of approvals and ended runs, as JSON: ``[{"name", "url", "secret", "events"?, "tenant_id"?}]``."""
 
-    # What the business figures are computed from, in euros; ``inputs_version`` labels the result.
+    # Inputs of the business figures, in euros; ``inputs_version`` labels the result.
     inputs_version: str = Field(default="default-1", min_length=1, max_length=64)
     human_cost: float = Field(default=6.0, ge=0, allow_inf_nan=False)
-    """A conversation that a person handles."""
+    """Cost of a conversation handled by a person."""
     platform_cost_per_hour: float = Field(default=0.10, ge=0, allow_inf_nan=False)
     price_prompt: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """A million prompt tokens of a remote model."""
+    """Price of a million prompt tokens of a remote model."""
     price_completion: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """A million completion tokens of a remote model."""
+    """Price of a million completion tokens of a remote model."""
 
     @field_validator("model_url", "otlp_endpoint")
     @classmethod
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     @classmethod
     def _project_exists(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
-            raise ValueError(f"{value} is no folder; 'flightloop new NAME' makes a project")
+            raise ValueError(f"{value} is not a folder; 'flightloop new NAME' makes a project")
         return value
 
     @model_validator(mode="after")
@@ -176,8 +176,8 @@ class Settings(BaseSettings):
 
     @property
     def experts(self) -> Path | None:
-        """The trained experts that are named, or those that were promoted to ``home`` (``python -m model.tuner``), or
-        those that the embedded model is shipped with. None: of another model, the checkpoint's own.
+        """Experts file in use: the configured one, else one promoted to ``home`` (``python -m model.tuner``), else the
+        one shipped with the embedded model. None for another checkpoint, which brings its own.
         """
         if self.model_experts or self.model != EMBEDDED:
             return self.model_experts
@@ -186,14 +186,14 @@ class Settings(BaseSettings):
 
     @property
     def call_confidence(self) -> float:
-        """As set; otherwise what was found for the experts that the embedded model is shipped with, 0 for others."""
+        """The configured value; by default the one calibrated for the shipped experts, and 0 for all others."""
         if self.model_call_confidence is not None:
             return self.model_call_confidence
         return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED and self.model_lora is None else 0.0
 
     @property
     def data(self) -> Path:
-        """The tools' own databases and files."""
+        """Folder of the tools' databases and files."""
         return self.home / "data"
 
     @property
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
         return ObservabilityConfig(business=business, tracing=tracing)
 
     def own_key(self) -> str:
-        """The deployment's own key; writes ``home/key`` at the first start.
+        """The key of the default tenant; generates ``home/key`` at the first start.
 
         Raises:
             ConfigError: the key file cannot be used.
@@ -226,10 +226,10 @@ class Settings(BaseSettings):
         return self.api_key.get_secret_value() if self.api_key else key_from_file(self.home / "key")
 
     def keyring(self, store: KeyStore | None = None) -> Keyring:
-        """The keys to accept, with those of a store; writes ``home/key`` at the first start.
+        """All accepted keys, including those in ``store``; generates ``home/key`` at the first start.
 
         Raises:
-            ConfigError: two tenants with one key, a weak key, or a key file that cannot be used.
+            ConfigError: two tenants have the same key, a key is weak, or the key file cannot be used.
         """
         keys = {self.own_key(): DEFAULT_TENANT}
         for tenant, secret in self.tenant_keys.items():
@@ -240,10 +240,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process; ``overrides`` (not None) win over the environment.
+    """Reads the settings of this process; ``overrides`` that are not None win over the environment.
 
     Raises:
-        ConfigError: one line that names each bad variable and what it takes.
+        ConfigError: one line that names each bad variable, the reason and the value.
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})

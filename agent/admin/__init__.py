@@ -1,4 +1,4 @@
-"""Commands of ``python -m agent``."""
+"""Admin commands: ``python -m agent``."""
 
 from agent.admin.entry import app
 

@@ -1,4 +1,4 @@
-"""``python -m agent audit verify``: the chain of hashes, recomputed."""
+"""``python -m agent audit verify``: recomputes the hash chain of an audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = 1000
 
 
 async def verify_audit(settings: Settings, tenant_id: str, tell: Callable[[str], None]) -> bool:
-    """Whether every record fits the one before it; ``tell`` gets one line."""
+    """Checks the chain of a tenant's audit log and prints the result. Returns whether it is intact."""
     journal = factories.open_journal(settings)
     last: AuditRecord | None = None
     count = 0
@@ -21,10 +21,10 @@ async def verify_audit(settings: Settings, tenant_id: str, tell: Callable[[str],
         while page := await journal.audit(tenant_id, after=last.seq if last else 0, limit=PAGE):
             broken = verify(page, last)
             if broken is not None:
-                tell(f"record {broken} of tenant {tenant_id} does not fit the chain: the log was changed")
+                tell(f"record {broken} of tenant {tenant_id} breaks the chain: the log was changed")
                 return False
             last, count = page[-1], count + len(page)
     finally:
         await journal.close()
-    tell(f"{count} records of tenant {tenant_id}: the chain is whole")
+    tell(f"{count} records of tenant {tenant_id}: the chain is intact")
     return True

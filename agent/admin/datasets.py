@@ -1,4 +1,4 @@
-"""``python -m agent dataset …``: data for the tuner."""
+"""``python -m agent dataset …``: creates training data for the tuner."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 from agent.admin.logs import configured
 from agent.admin.telling import tell
 
-dataset = typer.Typer(no_args_is_help=True, help="Data for the tuner.")
+dataset = typer.Typer(no_args_is_help=True, help="Create training data for the tuner.")
 
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
-Out = Annotated[Path, typer.Option(help="File to write, JSON lines.")]
+Out = Annotated[Path, typer.Option(help="Output file, JSON lines.")]
 
 
 @dataset.command("lessons")
@@ -22,10 +22,10 @@ def dataset_lessons(
     out: Out,
     rows: Annotated[int, typer.Option(min=1)] = 6000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    examples: Annotated[bool, typer.Option(help="Show the agent's examples, as its prompts do.")] = True,
+    examples: Annotated[bool, typer.Option(help="Include the agent's examples, as prompts do in production.")] = True,
     project: Project = None,
 ) -> None:
-    """Conversations of the support agent with right answers, played over shops of other seeds than the tasks'."""
+    """Conversations of the support agent with correct answers, played on shops with other seeds than the tasks'."""
     from agent.admin.lessons import write_lessons
 
     asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell))
@@ -38,7 +38,7 @@ def dataset_intents(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     project: Project = None,
 ) -> None:
-    """Messages of the support agent's customers with their intents, in other words than those that are measured."""
+    """Messages of the support agent's customers with their intents, worded differently from the benchmark's."""
     from agent.admin.lessons import write_messages
 
     write_messages(configured(project=project), rows, seed, out, tell)
@@ -47,13 +47,13 @@ def dataset_intents(
 @dataset.command("export")
 def dataset_export(
     out: Out,
-    pairs: Annotated[Path | None, typer.Option(help="Also write pairs of a good and a bad decision there.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Also write preference pairs to this file.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None,
-    rated: Annotated[bool, typer.Option("--rated", help="Only runs that were found good.")] = False,
-    tenant: Annotated[str, typer.Option(help="Whose runs.")] = "default",
+    rated: Annotated[bool, typer.Option("--rated", help="Only runs with a good outcome or rating.")] = False,
+    tenant: Annotated[str, typer.Option(help="Tenant of the runs.")] = "default",
     project: Project = None,
 ) -> None:
-    """Runs that ended well, as training rows; with --pairs, preferences between runs of the same input."""
+    """Export successful runs as training rows; with --pairs, also preferences between runs of the same input."""
     from agent.admin.export import Wanted, export_runs
 
     asyncio.run(export_runs(configured(project=project), Wanted(tenant, agent, rated), out, pairs, tell))
@@ -61,10 +61,10 @@ def dataset_export(
 
 @dataset.command("mask")
 def dataset_mask(
-    file: Annotated[Path, typer.Argument(help='Rows of the tuner, JSONL: {"messages": [...], "tools": [...]}.')],
+    file: Annotated[Path, typer.Argument(help='Training rows, JSONL: {"messages": [...], "tools": [...]}.')],
     out: Out,
 ) -> None:
-    """Personal data and keys become made-up ones of the same kind, the same everywhere in a row."""
+    """Replace personal data and keys by made-up values of the same kind, consistently within a row."""
     from agent.admin.masking import mask_file
 
     mask_file(file, out, tell)

@@ -1,4 +1,4 @@
-"""The command line; each command imports what it needs when it is called, so that ``--help`` is quick."""
+"""Command line of ``python -m agent``. Commands import what they need when called, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from agent.admin.tasks import evaluate, regress
 from agent.admin.telling import tell
 from agent.config import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs and administers a flightloop platform.")
-policy = typer.Typer(no_args_is_help=True, help="Policies of the guardrails.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and administer a flightloop platform.")
+policy = typer.Typer(no_args_is_help=True, help="Guardrail policies.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 dashboards = typer.Typer(no_args_is_help=True, help="Grafana dashboards.")
 app.add_typer(policy, name="policy")
@@ -33,13 +33,13 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
-CASES = """JSONL of {stage, text, expect}; of calls also tool, arguments and effect (pure, keyed, …, unsafe);
-and what the policy may look at: agent, user_text, plan (names of tools), tainted."""
+CASES = """JSONL of {stage, text, expect}; for calls also tool, arguments and effect (pure, keyed, …, unsafe);
+optional context: agent, user_text, plan (tool names), tainted."""
 
 
 @app.command()
 def serve(host: Host = None, port: Port = None, project: Project = None) -> None:
-    """API and worker in one process, without Ray. Needs FLIGHTLOOP_MODEL_URL: for the embedded model there is up."""
+    """Run API and worker in one process, without Ray. Needs FLIGHTLOOP_MODEL_URL; for the embedded model use up."""
     from agent.serve.standalone import serve as run
 
     settings = configured(host=host, port=port, project=project)
@@ -57,14 +57,14 @@ def up(
     project: Project = None,
     console: Annotated[bool, typer.Option(help="Start the operator console.")] = True,
     console_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_CONSOLE_PORT")] = 8501,
-    prometheus: Annotated[bool, typer.Option(help="Start Prometheus, where it is installed.")] = True,
+    prometheus: Annotated[bool, typer.Option(help="Start Prometheus, if it is installed.")] = True,
     prometheus_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT")] = 9090,
 ) -> None:
-    """The whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
+    """Run the whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
     from agent.serve.held_port import INHERITED
     from agent.serve.session import certified
 
-    environment = dict(os.environ)  # as it was before Ray wrote into it
+    environment = dict(os.environ)  # before Ray modifies it
     with certified():
         from agent.app import application
         from agent.serve.up import Extras, up
@@ -76,12 +76,12 @@ def up(
     if again:
         held = {INHERITED: os.environ[INHERITED]}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment | held)
-    os._exit(0)  # everything has stopped; to take this interpreter apart would take seconds more
+    os._exit(0)  # everything has stopped; a regular interpreter exit would take seconds longer
 
 
 @app.command()
 def worker(project: Project = None) -> None:
-    """A worker alone, beside an API on the same journal. Needs FLIGHTLOOP_MODEL_URL."""
+    """Run a single worker on the journal of an API. Needs FLIGHTLOOP_MODEL_URL."""
     from agent.admin.worker import work
 
     asyncio.run(work(configured(project=project)))
@@ -89,11 +89,11 @@ def worker(project: Project = None) -> None:
 
 @app.command()
 def graph(
-    about: Annotated[str | None, typer.Option(help="A product, category, document or term; none: all.")] = None,
-    dot: Annotated[Path | None, typer.Option(help="Write a picture there, in Graphviz's language.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write a picture there, SVG.")] = None,
+    about: Annotated[str | None, typer.Option(help="A product, category, document or term; default: all.")] = None,
+    dot: Annotated[Path | None, typer.Option(help="Write a Graphviz file.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write an SVG image.")] = None,
 ) -> None:
-    """What the shop's database and documents say, as the search tool and the guard know it."""
+    """Show the knowledge graph of the shop's database and documents, as used by the search tool and the guard."""
     from agent.admin.graph import show_graph
     from tools.knowledge import picture
 
@@ -103,19 +103,18 @@ def graph(
 
 @policy.command("test")
 def policy_test(
-    file: Annotated[Path, typer.Argument(help="The policy, YAML.")],
+    file: Annotated[Path, typer.Argument(help="Policy file, YAML.")],
     cases: Annotated[Path | None, typer.Argument(help=CASES)] = None,
 ) -> None:
-    """Checks a policy, and with it the project in whose policies/ it is; with cases, whether it decides as each of them
-    expects. Exits 1 if not."""
+    """Check a policy and the project that contains it; with cases, also its decisions. Exit with 1 on a mismatch."""
     from agent.admin.policies import test_policy
 
     raise typer.Exit(0 if asyncio.run(test_policy(configured(), file, cases, tell)) else 1)
 
 
 @audit.command("verify")
-def audit_verify(tenant: Annotated[str, typer.Option(help="Whose audit log.")] = "default") -> None:
-    """Recomputes the chain of hashes. Exits 1 at the first record that does not fit."""
+def audit_verify(tenant: Annotated[str, typer.Option(help="Tenant of the audit log.")] = "default") -> None:
+    """Recompute the hash chain. Exit with 1 at the first record that breaks it."""
     from agent.admin.audits import verify_audit
 
     raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, tell)) else 1)
@@ -126,7 +125,7 @@ def dashboards_push(
     url: Annotated[str, typer.Argument(help="Base URL of the Grafana server.")],
     token: Annotated[str, typer.Option(envvar="GRAFANA_TOKEN", help="Service account token.")],
 ) -> None:
-    """Creates or updates the dashboards in a Grafana server."""
+    """Create or update the dashboards in a Grafana server."""
     from observability.grafana import push
 
     for name in push(url, token):
@@ -134,4 +133,4 @@ def dashboards_push(
 
 
 def _where_the_key_is(settings: Settings) -> str:
-    return "that of FLIGHTLOOP_API_KEY" if settings.api_key else f"in {settings.home / 'key'}"
+    return "in FLIGHTLOOP_API_KEY" if settings.api_key else f"in {settings.home / 'key'}"

@@ -1,4 +1,4 @@
-"""``python -m agent eval``: a project's tasks, each played with data of its own."""
+"""``python -m agent eval``: plays a project's tasks, each with its own data."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tools.shop.database import FILE
 from tools.shop.seed import reseed
 
 WIDTH = 120
-"""Columns of the table where no terminal says how many there are."""
+"""Width of the table if the output is not a terminal."""
 DATA = Path("tasks") / "data"
-"""Folder of a project that each task's data begins with."""
+"""Folder of a project that is copied as each task's initial data."""
 
 
 class Show(StrEnum):
-    """Tasks whose dialogues are printed."""
+    """Tasks whose conversations are printed."""
 
     NONE = "none"
     FAILED = "failed"
@@ -50,23 +50,23 @@ class Show(StrEnum):
 
 @dataclass(frozen=True)
 class Wish:
-    """Which tasks (of ``files``, none: the project's), how often, and what is asked of them.
-
-    ``at_least``: the share that has to be solved; ``out``: where a JSON document is written; ``show``: of which tasks
-    what was said and called is printed.
-    """
+    """Options of the command."""
 
     files: tuple[Path, ...] = ()
+    """Task files; empty: the project's."""
     agent: str | None = None
     ids: frozenset[str] = frozenset()
+    """Ids of tasks to play; empty: all."""
     repeat: int = 1
     at_least: float = 1.0
+    """Share of plays that must be solved."""
     out: Path | None = None
+    """JSON file for the results."""
     show: Show = Show.FAILED
 
 
 async def evaluate(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
-    """Whether enough was solved; shows each task's outcome.
+    """Plays the tasks and shows each result. Returns whether enough were solved.
 
     Raises:
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
@@ -108,7 +108,7 @@ async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wis
 def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
     files = wish.files or project.tasks
     if not files:
-        raise ConfigError(f"{project.folder / 'tasks'}: no *.jsonl; name a file with --tasks, or {ELSEWHERE}")
+        raise ConfigError(f"{project.folder / 'tasks'}: contains no *.jsonl; name a file with --tasks, or {ELSEWHERE}")
     tasks = read(files)
     if missing := sorted(wish.ids - {task.id for _, task in tasks}):
         raise ConfigError(f"no task has the id {missing[0]}; looked in {', '.join(map(str, files))}")
@@ -118,7 +118,7 @@ def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
         if wish.agent in (None, task.agent) and (not wish.ids or task.id in wish.ids)
     ]
     if not chosen:
-        raise ConfigError(f"no such task is of the agent {wish.agent}")
+        raise ConfigError(f"no selected task belongs to the agent {wish.agent}")
     for where, task in chosen:
         try:
             project.agent(task.agent)
@@ -131,7 +131,7 @@ def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
 async def _model(settings: Settings) -> AsyncIterator[Model]:
     named_by = "FLIGHTLOOP_MODEL_URL"
     if settings.model_url is None:
-        settings, named_by = await _served(settings), "the platform that runs"
+        settings, named_by = await _served(settings), "the running platform"
     remote = factories.remote_model(settings)
     try:
         name = await factories.model_name(settings, remote)
@@ -142,19 +142,19 @@ async def _model(settings: Settings) -> AsyncIterator[Model]:
 
 
 def _address(url: str) -> str:
-    """Without what may be a secret: user, password and query."""
+    """A URL without user, password and query, which may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _served(settings: Settings) -> Settings:
-    """The settings with the model that a running platform serves. Raises ConfigError: none runs."""
+    """Settings with the model of a running platform. Raises ConfigError if none runs."""
     try:
         server = resolve()
         async with AsyncFlightloop(server.base_url, server.api_key) as client:
             card = (await client.models.list()).data[0]
     except (FlightloopError, IndexError) as error:
-        told = error.message if isinstance(error, FlightloopError) else "it lists no model"
+        told = error.message if isinstance(error, FlightloopError) else "it lists no models"
         raise ConfigError(f"eval needs a model: set FLIGHTLOOP_MODEL_URL, or start the platform ({told})") from error
     found = {
         "model_url": f"{server.base_url}/v1",
@@ -174,10 +174,10 @@ def _fill(settings: Settings, data: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies plain files and folders. Raises ConfigError for a link: it may lead to what no tool may see."""
+    """Copies files and folders. Raises ConfigError for links, which could lead to files that tools must not read."""
     odd = [path for path in (source.parent, source, *_below(source)) if not _is_plain(path)]
     if odd:
-        raise ConfigError(f"{odd[0]}: tasks begin with plain files and folders, and this is something else")
+        raise ConfigError(f"{odd[0]}: must be a regular file or folder")
     shutil.copytree(source, target, dirs_exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""``python -m agent dataset export``: what the platform has done, as data to learn from."""
+"""``python -m agent dataset export``: exports runs as training data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flightloop.errors import ConfigError
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which runs. ``rated``: only those that their outcome or their customer called good."""
+    """Which runs to export. ``rated``: only runs with a good outcome or a good rating by the customer."""
 
     tenant_id: str = "default"
     agent: str | None = None
@@ -30,7 +30,7 @@ async def export_runs(
     """Writes good runs as training rows and, with ``pairs_out``, preferences between runs of the same input.
 
     Raises:
-        ConfigError: the project or a file is not usable.
+        ConfigError: the project or a file is unusable.
     """
     journal = factories.open_journal(settings)
     try:
@@ -50,7 +50,7 @@ async def export_runs(
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", opener=private.opener) as file:  # what users said
+        with open(path, "w", encoding="utf-8", opener=private.opener) as file:  # contains what users wrote
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

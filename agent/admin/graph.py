@@ -1,4 +1,4 @@
-"""``python -m agent graph``: what the knowledge graph of the data folder has."""
+"""``python -m agent graph``: shows the knowledge graph of the data folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MOST_BRANCHES = 12
 
 
 def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[KnowledgeGraph], str], Path]) -> None:
-    """Prints how much of what there is, or the facts around a term, and writes pictures of the same.
+    """Prints the number of nodes and edges, or the facts around a term, and draws the same.
 
     Args:
-        about: a product, category, document or term; None: all.
-        pictures: ``dot`` and ``svg``, and where each is to be written.
+        about: a product, category, document or term; None: everything.
+        pictures: drawing functions (``dot`` and ``svg``) with their output files.
 
     Raises:
-        ConfigError: nothing is known about the term, or a picture cannot be written.
+        ConfigError: the term is unknown, or a file cannot be written.
     """
     seed_shop(settings)
     knowledge = Library(settings.data).current()
@@ -39,7 +39,7 @@ def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[K
     else:
         named = find(knowledge, about)
         if not named:
-            raise ConfigError(f"--about: nothing is known about {about!r}; without it the command lists what there is")
+            raise ConfigError(f"--about: nothing is known about {about!r}; run the command without it for an overview")
         for node in named:
             console.print(tree(graph, node))
         graph = graph.around(named, HOPS)
@@ -52,14 +52,14 @@ def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[K
 
 
 def find(knowledge: Knowledge, about: str) -> list[Node]:
-    """What a term names; else sections and rules that have its words."""
+    """Nodes that a term names, otherwise sections and rules that contain it."""
     wanted = about.casefold()
     texts = knowledge.graph.nodes(Kind.SECTION, Kind.RULE)
     return knowledge.names.nodes(about) or [node for node in texts if wanted in f"{node.name} {node.text}".casefold()]
 
 
 def tree(graph: KnowledgeGraph, node: Node) -> Tree:
-    """What hangs on a node, two edges far."""
+    """A node and its neighbours, up to two edges away."""
     root = Tree(Text(f"{node.name} ({node.kind}, {node.source})"))
     _grow(root, graph, node, {node}, HOPS)
     return root

@@ -1,4 +1,4 @@
-"""``python -m agent dataset lessons``: the support agent's conversations, played by one who knows the answers."""
+"""``python -m agent dataset lessons``: plays the support agent's conversations with a scripted, correct model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ AGENT = "support"
 async def write_lessons(
     settings: Settings, rows: int, seed: int, out: Path, examples: bool, tell: Callable[[str], None]
 ) -> None:
-    """Writes rows as JSON lines; ``tell`` gets a line about them.
+    """Writes training rows as JSON lines and prints a summary.
 
     Args:
-        examples: whether the prompts show the agent's examples, as they do when it serves.
+        examples: whether prompts include the agent's examples, as in production.
 
     Raises:
         ConfigError: the project has no lessons, or ``out`` cannot be written.
     """
-    logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG, and runs in this process here
+    logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG
     lessons = Lessons(factories.read_project(settings), AGENT, seed, examples)
     written = 0
     try:
@@ -42,11 +42,11 @@ async def write_lessons(
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
     left_out = sum(lessons.dropped.values())
-    tell(f"{written} rows in {out}; {left_out} cases were left out, most for want of words in their language")
+    tell(f"{written} rows in {out}; {left_out} cases left out, most because their language lacks phrases")
 
 
 def write_messages(settings: Settings, rows: int, seed: int, out: Path, tell: Callable[[str], None]) -> None:
-    """Writes customers' messages with their intents as JSON lines; ``tell`` gets a line about them.
+    """Writes customers' messages with their intents as JSON lines and prints a summary.
 
     Raises:
         ConfigError: the project has no lessons, or ``out`` cannot be written.

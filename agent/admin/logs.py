@@ -1,4 +1,4 @@
-"""What each command begins with."""
+"""Settings and logging for commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from agent.serve.logs import log_to_stderr
 
 
 def configured(**overrides: object) -> Settings:
-    """The settings, with logs as they say; ``overrides`` (not None) win over the environment. Raises ConfigError."""
+    """Loads the settings and sets up logging; ``overrides`` that are not None win. Raises ConfigError."""
     settings = load_settings(**overrides)
     log_to_stderr(settings.log_level)
     return settings

@@ -1,4 +1,4 @@
-"""``python -m agent dataset mask``: rows of the tuner without the personal data and keys of those who wrote them."""
+"""``python -m agent dataset mask``: replaces personal data and keys in training rows."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from model.tuner.data.row import Bad, Row, read_rows, write_rows
 T = TypeVar("T")
 Walk = Callable[[str], str]
 PARTS = ("messages", "chosen", "rejected")
-"""What a row holds messages in; the last two are those of a preference."""
+"""Fields of a row that contain messages; the last two belong to preferences."""
 
 
 def mask_file(file: Path, out: Path, tell: Callable[[str], None]) -> Counter[str]:
-    """Masks the rows of a file, and tells how many values of each kind; a line that holds no row is left out and told.
+    """Masks the rows of a file and prints the number of values per kind. Invalid lines are skipped with a message.
 
     Raises:
-        ConfigError: the file can't be read, or would be written over.
+        ConfigError: the file can't be read, or is also the output file.
     """
     if out.resolve() == file.resolve():
-        raise ConfigError(f"{out} would be written over: name another file", param="out")
+        raise ConfigError(f"{out} would be overwritten: choose another output file", param="out")
     counts: Counter[str] = Counter()
     masked: list[Row] = []
     rows = 0
     draw = random.SystemRandom()
     for _, row in read_rows(file):
         if isinstance(row, Bad):
-            tell(f"left out: {row}")
+            tell(f"skipped: {row}")
             continue
         made = Masking(draw)
         masked.append(made.row(row))
@@ -53,11 +53,11 @@ def mask_file(file: Path, out: Path, tell: Callable[[str], None]) -> Counter[str
 
 @dataclass
 class Masking:
-    """The masking of one row or task: a value has the same surrogate wherever it stands in it.
+    """Masks one row or task; equal values get the same surrogate throughout.
 
     Attributes:
-        draw: of surrogates.
-        counts: different values that were masked, by kind.
+        draw: random source for surrogates.
+        counts: number of different masked values by kind.
     """
 
     draw: random.Random
@@ -65,15 +65,15 @@ class Masking:
     _values: dict[str, tuple[regex.Pattern[str], str]] = field(default_factory=dict)
 
     def row(self, row: Row) -> Row:
-        """The row with surrogates in what its messages say, call with and got."""
+        """The row with surrogates in the text, arguments and results of its messages."""
         return self._masked(lambda walk: _row(row, walk))
 
     def value(self, value: Any) -> Any:
-        """A JSON value with surrogates in its texts, keys and whole numbers."""
+        """A JSON value with surrogates in its strings, keys and integers."""
         return self._masked(lambda walk: _value(value, walk))
 
     def _masked(self, walked: Callable[[Walk], T]) -> T:
-        # All is found first: a phone number behind the word "phone" stands bare in a call's arguments.
+        # Find everything first: a phone number that follows the word "phone" in a text is bare in a call's arguments.
         walked(self._seen)
         longest_first = sorted(self._values, key=len, reverse=True)
         self._values = {value: self._values[value] for value in longest_first}
@@ -95,7 +95,7 @@ class Masking:
                     self._values[key] = (occurrences(value, kind), surrogate(kind, value, self.draw))
 
     def _replaced(self, text: str) -> str:
-        """Each piece is replaced once: a surrogate may look like another value."""
+        """Replaces each part of a text at most once, because a surrogate may look like another value."""
         pieces = [(text, False)]
         for pattern, made in self._values.values():
             pieces = [
@@ -141,7 +141,7 @@ def _call(call: Any, walk: Walk) -> Any:
 
 
 def _json_text(text: str, walk: Walk) -> str:
-    """JSON in a text is walked through, so that it stays JSON."""
+    """Masks a text; JSON in it is masked value by value, so that it stays valid."""
     try:
         value = json.loads(text)
     except ValueError:

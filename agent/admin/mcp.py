@@ -1,4 +1,4 @@
-"""``python -m agent mcp …``: tools of MCP servers, and flightloop as one."""
+"""``python -m agent mcp …``: pins tools of MCP servers, and serves flightloop as an MCP server."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGH
 
 @mcp.command("pin")
 def mcp_pin(project: Project = None) -> None:
-    """Asks each server of mcp.yaml for its tools, shows what is new, and writes mcp.lock.json."""
+    """Ask each server in mcp.yaml for its tools, show changes, and write mcp.lock.json."""
     settings = load_settings(project=project)
     asyncio.run(_pin(settings.project or EMBEDDED, tell, tools_config(settings)))
 
 
 @mcp.command("serve")
 def mcp_serve(
-    http: Annotated[bool, typer.Option("--http", help="Over streamable HTTP; requests bring their own keys.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP; requests carry their own keys.")] = False,
     host: Annotated[
         str, typer.Option(envvar="FLIGHTLOOP_MCP_HOST", help="Address to listen on, with --http.")
     ] = "127.0.0.1",
@@ -42,10 +42,10 @@ def mcp_serve(
     ] = MCP_PORT,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="One more HOST or HOST:PORT that clients call it."),
+        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="Another HOST or HOST:PORT under which clients reach it."),
     ] = None,
 ) -> None:
-    """Flightloop as an MCP server, on standard input and output or over HTTP: agents, runs and their results."""
+    """Serve agents, runs and results as an MCP server, on standard input and output or over HTTP."""
     from agent.mcp_server.server import FlightloopServer
 
     settings = configured()
@@ -56,7 +56,7 @@ def mcp_serve(
 
 
 async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes: int) -> None:
-    """Until SIGINT or SIGTERM. Raises ConfigError: the address is taken, or is none."""
+    """Serves until SIGINT or SIGTERM. Raises ConfigError if the address is taken or invalid."""
     from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
     from agent.mcp_server.server import FlightloopServer
     from agent.serve.http_server import bind, running
@@ -75,7 +75,7 @@ async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes:
 
 
 async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:
-    """Raises ConfigError: no servers, one can't be reached, or a named tool isn't there."""
+    """Pins the servers' tools. Raises ConfigError if there are no servers, one is unavailable, or a tool is missing."""
     from tools.mcp.pins import Pin, known_as, read_pins, write_pins
     from tools.mcp.programs import Programs
     from tools.mcp.servers import FILE, read_servers
@@ -83,7 +83,7 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
 
     servers = read_servers(folder)
     if not servers:
-        raise ConfigError(f"{folder / FILE}: names no server")
+        raise ConfigError(f"{folder / FILE}: contains no server")
     programs = Programs(folder, config or ToolsConfig())
     before, pins = read_pins(folder), dict[str, Mapping[str, Pin]]()
     for name, server in servers.items():
@@ -100,9 +100,9 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
         pins[name] = {tool: offered[tool] for tool in server.tools}
         for tool, pin in pins[name].items():
             known = before.get(name, {}).get(tool)
-            state = "new" if known is None else "as before" if known == pin else "CHANGED"
+            state = "new" if known is None else "unchanged" if known == pin else "CHANGED"
             tell(f"{name} {tool}, for agents {known_as(name, tool)}: {state}\n    {pin.description}")
         others = sorted(set(offered) - set(server.tools))
         if others:
-            tell(f"{name}: not used: {', '.join(others)}")
+            tell(f"{name}: unused: {', '.join(others)}")
     tell(str(write_pins(folder, pins)))

@@ -1,4 +1,4 @@
-"""``python -m agent policy test``: a policy against cases of what it should decide."""
+"""``python -m agent policy test``: checks a policy against expected decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 class Case(BaseModel):
-    """One line of a file of cases. ``effect`` is that of ``tool``; the rest is the context."""
+    """One line of a case file. ``effect`` is that of ``tool``; the other fields are context."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,16 +44,15 @@ class Case(BaseModel):
 
 
 async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
-    """Whether the policy decides every case as expected; ``tell`` gets a line for each that it does not.
+    """Returns whether the policy decides every case as expected; prints a line for each mismatch.
 
     Raises:
-        ConfigError: the policy or a case is not valid, or the policy's project does not load with it.
+        ConfigError: the policy or a case is invalid, or the policy's project does not load with it.
     """
     policy = load_policy(file)
     if (folder := _project_of(file)) is not None:
-        factories.read_project(
-            settings.model_copy(update={"project": folder})
-        )  # only the project knows which tools it can name
+        # Only the project knows which tools the policy may name.
+        factories.read_project(settings.model_copy(update={"project": folder}))
     tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")
     if cases is None:
         return True

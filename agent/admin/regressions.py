@@ -1,4 +1,4 @@
-"""``python -m agent regress``: a recorded run as a task of the project."""
+"""``python -m agent regress``: turns a recorded run into a task of the project."""
 
 from __future__ import annotations
 
@@ -22,31 +22,36 @@ from flightloop.runs import RunStatus
 
 FILE = "regressions.jsonl"
 MASKED = ("turns", "answer", "called", "not_called", "recorded")
-"""Fields of a task that hold what somebody said."""
+"""Fields of a task with text of users, models or tools."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command's options. ``called`` and ``not_called``: each a tool's name, with arguments as a JSON object
-    behind it or without."""
+    """Options of the command."""
 
     run_id: str
     tenant_id: str = "default"
     answer: Sequence[str] = ()
+    """Regular expressions that an answer must match."""
     called: Sequence[str] = ()
+    """Calls that must be made: a tool's name, optionally followed by a JSON object of arguments."""
     not_called: Sequence[str] = ()
+    """Calls that must not be made."""
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
+    """Whether the recorded run was right."""
     mask: bool = False
     id: str | None = None
+    """Id of the task; None: the run's."""
     out: Path | None = None
+    """Output file; None: the project's regressions."""
 
 
 async def write_regression(settings: Settings, request: Request, tell: Callable[[str], None]) -> None:
     """Appends the task to the project's regressions, or to ``request.out``.
 
     Raises:
-        ConfigError: the file can't be used, or has a task with this id.
+        ConfigError: the file is unusable, or already has a task with this id.
         NotFound, Conflict, InvalidRequest: the run can't become a task (``agent.evals.regression``).
     """
     out = request.out or _file(settings)
@@ -66,14 +71,14 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
     append(out, task, factories.read_project(settings).tasks)
     tell(f"task {task.id} in {out}: {len(task.turns)} inputs, {len(task.recorded or ())} recorded calls")
     if request.mask:
-        tell(f"{masked} values masked; look through it before others read it")
+        tell(f"{masked} values masked; check the file before sharing it")
     else:
-        tell("it holds what the user said and the tools answered, as they are; --mask puts surrogates in their place")
+        tell("it contains what the user wrote and the tools returned, unmasked; --mask replaces personal data and keys")
 
 
 def _file(settings: Settings) -> Path:
     if settings.project is None:
-        raise ConfigError(f"the embedded project is not yours to change: name {ELSEWHERE}, or a file with --out")
+        raise ConfigError(f"the bundled project can't be changed: name {ELSEWHERE}, or a file with --out")
     folder = settings.project / "tasks"
     if folder.is_symlink():
         raise ConfigError(f"{folder}: is a link; name the file with --out")
@@ -81,12 +86,12 @@ def _file(settings: Settings) -> Path:
 
 
 def _call(line: str) -> Call:
-    """Raises InvalidRequest."""
+    """Parses a call. Raises InvalidRequest."""
     tool, _, arguments = line.partition(" ")
     try:
         return Call(tool=tool, arguments=json.loads(arguments) if arguments.strip() else {})
     except ValueError:
-        raise InvalidRequest(f'{line!r} is no call: write TOOL, or TOOL {{"argument": "value"}}') from None
+        raise InvalidRequest(f'{line!r} is not a call: write TOOL, or TOOL {{"argument": "value"}}') from None
 
 
 def _masked(task: Task) -> tuple[Task, int]:
@@ -99,7 +104,7 @@ def _masked(task: Task) -> tuple[Task, int]:
 
 
 def _no_link(path: str, flags: int) -> int:
-    """A project may hold a link to where nothing of it belongs."""
+    """Opens without following a link, which could lead outside the project."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
@@ -107,7 +112,7 @@ def append(path: Path, task: Task, known: Sequence[Path]) -> None:
     files = dict.fromkeys(file.resolve() for file in (*known, path) if file.is_file() and file.stat().st_size)
     for where, other in read(files):
         if other.id == task.id:
-            raise ConfigError(f"{where}: has a task {task.id} already; give this one another --id")
+            raise ConfigError(f"{where}: already has a task {task.id}; choose another --id")
     line = json.dumps(task.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +120,7 @@ def append(path: Path, task: Task, known: Sequence[Path]) -> None:
             file.seek(0, 2)
             if file.tell():
                 file.seek(-1, 2)
-                line = line if file.read() == b"\n" else "\n" + line  # somebody's last line had no end
+                line = line if file.read() == b"\n" else "\n" + line  # the last line has no newline
             file.write(line.encode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

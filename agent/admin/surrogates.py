@@ -1,4 +1,4 @@
-"""Surrogates: made-up data in place of personal data, of the same kind and in the same writing."""
+"""Surrogates: made-up values of the same kind and format in place of personal data."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ _FIRST = (
 _PREFIX = regex.compile(r"(?:[A-Za-z]+[-_])+|[A-Za-z]{3,4}(?=[A-Za-z0-9]{8})")
 _PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nmasked\n-----END PRIVATE KEY-----"
 SECRET = "secret"
-"""The kind of all that is not personal data but a credential."""
+"""Kind of all values that are credentials instead of personal data."""
 
 
 def surrogate(kind: str, value: str, draw: random.Random) -> str:
-    """Another value of the kind; what tells the kind (a card's first digit, an IBAN's country, a key's prefix) stays.
+    """A random value of the same kind. Identifying prefixes stay: a card's first digits, an IBAN's country, a key's
+    prefix.
 
-    It is drawn, not computed from the value: nobody can try values out on it.
+    It is not computed from the value, so nobody can find the value by trial.
 
     Args:
         kind: label of a finding of guardrails.rails.pii, or ``SECRET``.
-        value: as it was written the first time.
-        draw: of the row.
+        value: as written at its first occurrence.
+        draw: the row's random source.
     """
     return _MADE.get(kind, _scrambled)(value, draw)
 
 
 def laid_out(made: str, written: str) -> str:
-    """A surrogate in the writing of one occurrence: blanks, brackets and capitals stand where they stood."""
+    """Formats a surrogate like one occurrence of the value, with its separators and capitals."""
     if "@" in written or len(bare(written)) != len(made):
         return made
     signs = iter(made)
@@ -56,7 +57,7 @@ def laid_out(made: str, written: str) -> str:
 
 
 def occurrences(value: str, kind: str) -> regex.Pattern[str]:
-    """Where a value stands in a text, however it is written."""
+    """Pattern that matches a value in all its formats."""
     if kind == SECRET:
         return regex.compile(rf"(?<![\w-]){regex.escape(value)}" if value[0].isalnum() else regex.escape(value))
     if "@" in value:
@@ -75,7 +76,7 @@ def _email(value: str, draw: random.Random) -> str:
 
 def _card(value: str, draw: random.Random) -> str:
     digits = bare(value)
-    # Two digits keep what tells the issuer; the last one makes the check hold.
+    # The first two digits identify the issuer; the last one is the check digit.
     body = digits[:2] + "".join(draw.choice(string.digits) for _ in digits[2:-1])
     return body + str(luhn.calc_check_digit(body))
 
@@ -97,7 +98,7 @@ def _secret(value: str, draw: random.Random) -> str:
 
 def _scrambled(value: str, draw: random.Random) -> str:
     plain = bare(value)
-    # A first digit of a number in a number would be lost if it were 0.
+    # The first digit of an integer stays, because it must not become 0.
     return plain[:1] + "".join(_other(sign, draw) for sign in plain[1:])
 
 

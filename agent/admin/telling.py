@@ -1,4 +1,4 @@
-"""Where the commands' words go: what servers, tasks and users wrote steers no terminal."""
+"""Output of commands, with control characters escaped: it contains text of servers, tasks and users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m agent worker``: claims and works on runs until it is told to stop."""
+"""``python -m agent worker``: claims and executes runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from observability.tracing import Tracing, close, setup
 
 
 async def work(settings: Settings) -> None:
-    """Until SIGINT or SIGTERM; then its runs go back to the queue. Deltas of its runs stay in this process.
+    """Works until SIGINT or SIGTERM, then releases its runs. Deltas of its runs are not published to the API.
 
     Raises:
-        ConfigError: a setting, the project or the model server is not usable.
+        ConfigError: a setting, the project or the model server is unusable.
     """
     stop = stop_on_signals()
     open_files.raise_limit()

@@ -1,4 +1,4 @@
-"""The HTTP API: ``create_app(deps)``."""
+"""HTTP API, an ASGI application: ``create_app(deps)``."""
 
 from agent.api.app import create_app
 from agent.api.deps import ApiDeps, Catalogue

@@ -1,4 +1,4 @@
-"""Who may call: a bearer key whose role allows it, except for probes that a program of the same machine asks."""
+"""Access control: bearer keys with roles; probes from the same machine need no key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flightloop.errors import Forbidden, ModelUnavailable
 from flightloop.keys import Role
 
 RESTART_S = 5.0
-"""When a caller whose answer was broken off by a restart may ask again."""
+"""Seconds after which a client may retry a request that a restart interrupted."""
 
 bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
 
@@ -31,7 +31,7 @@ Deps = Annotated[ApiDeps, Depends(deps_of)]
 
 
 async def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
-    """Raises Unauthorized, and Overloaded: the key has made too many requests."""
+    """The caller. Raises Unauthorized, or Overloaded if the key has made too many requests."""
     caller = await deps.keyring.principal(request.headers.get("authorization"))
     rates: Rates = request.app.state.rates
     rates.admit(caller)
@@ -39,11 +39,11 @@ async def principal_of(request: Request, deps: Deps, _: Annotated[object, Securi
 
 
 def having(needed: Role) -> Callable[[Principal], Principal]:
-    """A dependency on the caller's role. Raises Forbidden."""
+    """A dependency that checks the caller's role. Raises Forbidden."""
 
     def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
         if not caller.role.allows(needed):
-            raise Forbidden(f"this needs the role {needed}; the key {caller.name} has {caller.role}")
+            raise Forbidden(f"this needs the role {needed}; the key {caller.name} has the role {caller.role}")
         return caller
 
     return check
@@ -55,37 +55,37 @@ Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
 
 
 async def stream_over(request: Request, deps: ApiDeps) -> None:
-    """Returns when an open stream has to end: the server closes, or the caller's key was revoked."""
+    """Returns when an open stream must end: the server is stopping, or the caller's key was revoked."""
     await any_of(deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
 
 
 async def caller_gone(request: Request, deps: ApiDeps) -> None:
-    """Returns when nobody may have the answer any more: the client has gone away, its key was revoked, or this server
-    stops."""
+    """Returns when the response is no longer needed: the client has disconnected, its key was revoked, or the server is
+    stopping."""
     await any_of(gone(request), deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
 
 
 async def unanswered(request: Request, deps: ApiDeps) -> Response:
-    """For a caller who has gone.
+    """Response for a caller that is gone.
 
     Raises:
-        ModelUnavailable: this server stops.
+        ModelUnavailable: the server is stopping.
         Unauthorized: the key was revoked.
     """
     if deps.closing.is_set():
-        raise ModelUnavailable("this server is stopping; ask again", retry_after=RESTART_S)
+        raise ModelUnavailable("this server is stopping; try again", retry_after=RESTART_S)
     await deps.keyring.principal(request.headers.get("authorization"))
-    return Response(status_code=499)  # nobody is there to read it
+    return Response(status_code=499)  # the client has disconnected
 
 
 async def probe(request: Request, deps: Deps) -> None:
-    """Lets programs of this machine through without a key. Raises Unauthorized for all others."""
+    """Accepts programs of this machine without a key. Raises Unauthorized for all other callers."""
     if not is_direct(request):
         await deps.keyring.principal(request.headers.get("authorization"))
 
 
 async def reader(request: Request, deps: Deps) -> None:
-    """For what is the same on every deployment: only a web page whose name was pointed at this machine needs a key, and
-    whatever can't be told from it. Raises Unauthorized."""
+    """Protects content that is the same on every deployment. Only requests that may come from a web page by DNS
+    rebinding need a key. Raises Unauthorized."""
     if is_from_here(request) and has_foreign_name(request):
         await deps.keyring.principal(request.headers.get("authorization"))

@@ -1,4 +1,4 @@
-"""The HTTP API as an ASGI application."""
+"""Creates the HTTP API as an ASGI application."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DESCRIPTION = (
 
 
 def create_app(deps: ApiDeps) -> FastAPI:
-    """An application of its own over ``deps``; nothing is shared between two of them."""
+    """Creates an application over ``deps``; applications share no state."""
     app = FastAPI(
         title="flightloop",
         version=VERSION,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,  # probes.py answers it, not to everybody
+        openapi_url=None,  # served by probes.py with access control
     )
     app.state.deps = deps
     app.state.models = KnownModels(deps.model)

@@ -1,4 +1,4 @@
-"""Approvals and interrupts: where a person decides."""
+"""Approvals and interrupts: decisions of operators."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ async def list_approvals(
     deps: Deps,
     caller: Viewer,
     status: Literal["pending", "approved", "denied", "expired"] | None = None,
-    run_id: Annotated[str | None, Query(description="The run whose call waits.", max_length=128)] = None,
+    run_id: Annotated[str | None, Query(description="Only approvals of this run.", max_length=128)] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[Approval]:
-    """Newest first."""
+    """Lists approvals, newest first."""
     return await deps.journal.approvals(caller.tenant_id, status=status, run_id=run_id, after=after, limit=limit)
 
 
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
 async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
-    """Approves or denies a call; its run goes on by itself."""
+    """Approves or denies a call; its run continues by itself."""
     return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
 
 
@@ -43,13 +43,13 @@ async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, c
 async def list_interrupts(
     deps: Deps,
     caller: Viewer,
-    active: Annotated[bool, Query(description="Latched ones only.")] = True,
+    active: Annotated[bool, Query(description="Only interrupts that are not cleared.")] = True,
     after: After = None,
     limit: Limit = 200,
 ) -> Page[Interrupt]:
-    """Newest first."""
+    """Lists interrupts, newest first."""
     found = await deps.journal.interrupts(caller.tenant_id, active=active and after is None)
-    if active:  # the one that a page ended with may be cleared by now: it is still a place in the list
+    if active:  # the last interrupt of the previous page may be cleared by now, but still marks the position
         found = [item for item in found if item.cleared_at is None or item.id == after]
     return page_of(found, lambda item: item.id, after, limit)
 
@@ -63,14 +63,14 @@ async def raise_interrupt(
     caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Interrupt:
-    """The emergency stop: ends what runs, at the next token, and refuses what is new, until it is cleared.
+    """Emergency stop: ends running work at the next token and refuses new work until it is cleared.
 
-    An agent is stopped by its name, whether the project has it or a completion names it (`x-flightloop-agent`).
+    An agent is stopped by its name, also a name that only completions use (`x-flightloop-agent`).
     """
     if body.scope == "all" and body.target is not None:
-        raise InvalidRequest("target: scope 'all' has none", param="target")
+        raise InvalidRequest("target: scope 'all' takes no target", param="target")
     if body.scope != "all" and not body.target:
-        raise InvalidRequest(f"target: scope '{body.scope}' needs one", param="target")
+        raise InvalidRequest(f"target: scope '{body.scope}' needs a target", param="target")
     fresh, whose = new_id("int"), caller.tenant_id
     with once(request, whose, body, idempotency_key) as idempotency:
         raised = await deps.journal.raise_interrupt(
@@ -85,5 +85,5 @@ async def raise_interrupt(
 
 @router.delete("/interrupts/{interrupt_id}", responses=documented(404))
 async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Operator) -> Interrupt:
-    """Lets work go on again. What was stopped stays stopped: resume it."""
+    """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed."""
     return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id)

@@ -1,4 +1,4 @@
-"""API keys: the key file of a deployment, and whom a bearer key speaks for."""
+"""API keys: the deployment's key file, and the principal behind a bearer key."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from flightloop.keys import ApiKey, Role
 log = structlog.get_logger(__name__)
 DEFAULT_TENANT = "default"
 REVOKED_WITHIN_S = 2.0
-"""How long a revoked key may go on, at every process."""
+"""Upper bound in seconds until a revoked key stops working in every process."""
 FRESH_S = 1.0
-"""How long a process goes by what it knows of a key."""
+"""How long a process may use a cached key."""
 WATCH_S = 0.5
-"""Between two looks at the key of an open stream, which with FRESH_S makes the bound."""
+"""Interval at which an open stream's key is checked; with FRESH_S it yields the bound above."""
 SILENCE_S = 5.0
-"""How long a stream goes on whose key cannot be looked up."""
+"""How long a stream continues while its key cannot be checked."""
 MOST_KNOWN = 10_000
 _PREFIX = "fl_"
 
@@ -39,47 +39,47 @@ class KeyStore(Protocol):
     async def add(
         self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
     ) -> ApiKey:
-        """Keeps a key, and returns it; or the one that the tenant's first request with the idempotency key made.
+        """Stores a key and returns it; a repeated idempotency key returns the first request's key.
 
-        ``tenant_id``: who asks for it, if that isn't the key's own tenant. Raises IdempotencyMismatch.
+        ``tenant_id`` is the caller's, if it differs from the key's. Raises IdempotencyMismatch.
         """
         ...
 
     async def by_digest(self, sha256: str) -> ApiKey | None: ...
 
     async def all(self, tenant_id: str) -> list[ApiKey]:
-        """Newest first, revoked ones too."""
+        """Keys of a tenant, newest first, revoked ones included."""
         ...
 
     async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
-        """Raises NotFound; revoking twice is harmless."""
+        """Revokes a key; revoking it twice is harmless. Raises NotFound."""
         ...
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever sent a request. ``name`` goes into the journal (``by``) and never holds the key."""
+    """The sender of a request. ``name`` is journaled (``by``) and never contains the key."""
 
     tenant_id: str
     name: str
     key: str
-    """Which key it was, without telling it."""
+    """Id of the key, which does not reveal it."""
     role: Role = Role.ADMIN
     deployment: bool = False
-    """Whether it is the deployment's own key, which may make keys for any tenant. Another tenant's may not, although
-    the deployment was started with it too."""
+    """Whether it is the deployment's own key, which can create keys for any tenant. Keys of other tenants can't, even
+    if they were configured at start."""
 
 
 class Keyring:
-    """The keys that a deployment accepts: those that it was started with, and those of its store.
+    """Keys that a deployment accepts: those configured at start, and those in its store.
 
     Args:
-        keys: key to the tenant that it speaks for; their holders are admins.
-        store: of the keys that were made since; None: there are no others.
-        watch_s: seconds between two looks at the key of an open stream.
+        keys: configured keys, with the tenant of each; their holders are admins.
+        store: keys created later; None: there are none.
+        watch_s: seconds between two checks of an open stream's key.
 
     Raises:
-        ConfigError: no key, or one too short to be a secret.
+        ConfigError: no key, or a key that is too short.
     """
 
     def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None, *, watch_s: float = WATCH_S) -> None:
@@ -96,19 +96,19 @@ class Keyring:
         self._known: dict[str, tuple[float, Principal | None]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
-        """Whose key an ``Authorization`` header carries, compared in constant time.
+        """The holder of the key in an ``Authorization`` header, compared in constant time.
 
         Raises:
-            Unauthorized: no bearer key, an unknown one, or one that was revoked.
+            Unauthorized: no bearer key, or an unknown or revoked key.
         """
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise Unauthorized(
-                "send the API key as 'Authorization: Bearer KEY' (the server keeps it in .flightloop/key)"
+                "send the API key as 'Authorization: Bearer KEY' (on the server it is in .flightloop/key)"
             )
         offered = given.strip().encode()
         found: Principal | None = None
-        for key, principal in self._keys:  # every key is compared, so that time tells nothing
+        for key, principal in self._keys:  # compares every key, so that timing reveals nothing
             if hmac.compare_digest(key, offered):
                 found = principal
         if found is None:
@@ -118,8 +118,8 @@ class Keyring:
         return found
 
     async def revoked(self, authorization: str | None) -> None:
-        """Returns once the key of an ``Authorization`` header is not accepted any more, or could not be looked up for
-        ``SILENCE_S``: what cannot be told to end must not go on."""
+        """Returns once the key of an ``Authorization`` header is no longer accepted, or could not be checked for
+        ``SILENCE_S``."""
         heard = time.monotonic()
         while time.monotonic() - heard < SILENCE_S:
             try:
@@ -129,15 +129,15 @@ class Keyring:
             except Unauthorized:
                 return
             except Exception as error:
-                log.warning("the key of an open stream cannot be looked up", error=str(error) or type(error).__name__)
+                log.warning("key of an open stream cannot be checked", error=str(error) or type(error).__name__)
             await asyncio.sleep(self._watch_s)
 
     def forget(self) -> None:
-        """Looks every key up anew: one of them was revoked here."""
+        """Drops all cached keys, because one of them was revoked here."""
         self._known.clear()
 
     async def _stored(self, sha256: str) -> Principal | None:
-        """By the digest, which is looked up anew every ``FRESH_S`` seconds."""
+        """Looks a key up by digest; results are cached for ``FRESH_S`` seconds."""
         if self._store is None:
             return None
         now = time.monotonic()
@@ -155,17 +155,17 @@ class Keyring:
 
 
 def new_key() -> str:
-    """A key of 256 random bits. So many need no salt and no slow hash: nobody can try them out."""
+    """A new key with 256 random bits, too many to guess, so that it needs no salt or slow hash."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def digest(key: bytes) -> str:
-    """What is kept of a key."""
+    """Hash under which a key is stored."""
     return hashlib.sha256(key).hexdigest()
 
 
 def key_from_file(path: Path) -> str:
-    """The key kept in ``path``; at first start it is made there, readable by its owner alone.
+    """The key in ``path``; at the first start it is generated, readable by its owner only.
 
     Raises:
         ConfigError: the file is empty, others can read it, or it cannot be written.
@@ -177,14 +177,14 @@ def key_from_file(path: Path) -> str:
             raise ConfigError(f"{path}: others can read the API key; run: chmod 600 {path}")
         key = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot keep the API key there ({error.strerror}); set FLIGHTLOOP_HOME") from error
+        raise ConfigError(f"{path}: cannot store the API key ({error.strerror}); set FLIGHTLOOP_HOME") from error
     if not key:
-        raise ConfigError(f"{path}: holds no API key; delete it to get a new one")
+        raise ConfigError(f"{path}: contains no API key; delete it to get a new one")
     return key
 
 
 def _write_once(path: Path, key: str) -> None:
-    """Whole or not at all, and the first of two processes wins: the file is linked, not opened, into place."""
+    """Writes the file atomically by linking it into place; the first of two processes wins."""
     private.folder(path.parent)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")
     try:

@@ -1,4 +1,4 @@
-"""How a request's body is read: as JSON that can be kept, a large one when it is its tenant's turn."""
+"""Parses request bodies as JSON; large ones in a thread and in turns."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flightloop.errors import InvalidRequest, invalid_request
 
 NESTED = 200_000
 ITEMS = 600_000
-"""Opening brackets and commas of a body. Reading so many takes a tenth of a second, and checking them some tenths."""
+"""Most opening brackets and commas of a body. Parsing so many takes 0.1 s, and validating them several tenths."""
 LARGE = 64 * 1024
-"""Bytes from which on a body has its turn; smaller ones take some milliseconds, in which nothing else is served."""
+"""Bytes from which a body waits for its turn; smaller ones block the event loop for some milliseconds only."""
 
 Check = Callable[[Any], Any]
-"""Makes of a parsed body what its route takes. Raises _Refused."""
+"""Validates a parsed body for its route. Raises _Refused."""
 
 
 class _Refused(HTTPException):
-    """Of this type because FastAPI takes others for mistakes in the JSON."""
+    """Subclass of HTTPException, because FastAPI reports other exceptions as invalid JSON."""
 
     def __init__(self, error: InvalidRequest) -> None:
         super().__init__(error.status, error.message)
@@ -39,27 +39,27 @@ class _BodyRequest(Request):
         self._check = check
 
     async def json(self) -> Any:
-        """The parsed body; a large one is checked already.
+        """The parsed body; a large one is also validated.
 
         Raises:
-            HTTPException: 400, it is no JSON, of too many pieces, or not what the route takes.
+            HTTPException: 400, not valid JSON, too many brackets or commas, or invalid for the route.
         """
         body = await self.body()
         if len(body) < LARGE:
             return _parsed(body)
-        # In a thread, and one at a time: as long as one thread parses or checks, no other one runs.
+        # In a thread, and one at a time: parsing and validation hold the GIL.
         async with deps_of(self).large_bodies.one(getattr(self.state, TENANT, None) or ""):
             return await asyncio.to_thread(lambda: self._check(_parsed(body)))
 
 
 def _parsed(body: bytes) -> Any:
-    """Python's own parser takes halves of characters, which no journal can keep, and any depth.
+    """Parses JSON. Python's own parser accepts lone surrogates, which no journal can store, and any depth.
 
     Raises:
-        HTTPException: 400, it is no JSON, or of too many pieces.
+        HTTPException: 400, not valid JSON, or too many brackets or commas.
     """
     nested, items = body.count(b"[") + body.count(b"{"), body.count(b",")
-    if nested > NESTED or items > ITEMS:  # those inside of texts count as well: what is meant is cheap to know
+    if nested > NESTED or items > ITEMS:  # also counts those inside strings, which keeps the check cheap
         raise HTTPException(
             400, f"the body has {nested} opening brackets and {items} commas; the limits are {NESTED} and {ITEMS}"
         )
@@ -70,7 +70,7 @@ def _parsed(body: bytes) -> Any:
 
 
 class BodyRoute(APIRoute):
-    """A route whose body is JSON."""
+    """Route with a JSON body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -79,13 +79,13 @@ class BodyRoute(APIRoute):
             try:
                 return await handle(_BodyRequest(request, self._checked))
             except _Refused as refused:
-                await principal_of(request, deps_of(request))  # counts among the key's requests
+                await principal_of(request, deps_of(request))  # counts against the key's rate limit
                 raise refused.error from None
 
         return read_by_us
 
     def _checked(self, value: Any) -> Any:
-        """What the route takes; FastAPI, which would check it on the event loop, leaves that as it is."""
+        """Validates the body in place of FastAPI, which would do it on the event loop."""
         assert self.body_field is not None
         assert not self._embed_body_fields
         made, problems = self.body_field.validate(value)

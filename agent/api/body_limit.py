@@ -1,4 +1,4 @@
-"""Limits on the size of request bodies: of one, and of all that are held at a time."""
+"""Limits the size of request bodies, each and all in memory together."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from agent.api.errors import PayloadTooLarge
 from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
-"""Bytes of the bodies of all requests that are being received or answered."""
+"""Most bytes of bodies in memory, of all requests being received or answered."""
 SHARE = 0.75
-"""Of what all have together, one tenant's part at most: the others have the rest."""
+"""Largest share of one tenant."""
 TENANT = "tenant"
-"""In a scope's state: whose request it is."""
+"""Key in a scope's state: id of the tenant that sent the request."""
 
 
 class HeldBodies:
-    """
+    """Counts body bytes in memory.
+
     Args:
-        limit: bytes of one body.
-        together: bytes of all.
+        limit: most bytes of one body.
+        together: most bytes of all bodies.
     """
 
     def __init__(self, limit: int, together: int = TOGETHER) -> None:
@@ -35,19 +36,19 @@ class HeldBodies:
 
     @contextmanager
     def one(self, scope: Scope) -> Iterator[Callable[[int], None]]:
-        """Yields a function to be called with the size of each piece of a body, which counts until the request ends.
+        """Yields a function to call with the size of each piece of a body. Its bytes count until the request ends.
 
-        It raises PayloadTooLarge, or Overloaded where the other bodies leave no room.
+        The function raises PayloadTooLarge, or Overloaded if other bodies leave no room.
         """
         read, tenant = 0, scope.get("state", {}).get(TENANT)
 
         def more(size: int) -> None:
             nonlocal read
             if read + size > self._limit:
-                raise PayloadTooLarge(f"the body is larger than {self._limit} bytes")
+                raise PayloadTooLarge(f"the body exceeds {self._limit} bytes")
             room = min(self._together - self._held.total(), self._together * SHARE - self._held[tenant])
             if size > room and self._held.total():
-                raise Overloaded("too many request bodies are held in memory; try again", retry_after=1.0)
+                raise Overloaded("too many request bodies are in memory; try again", retry_after=1.0)
             read += size
             self._held[tenant] += size
 
@@ -55,11 +56,11 @@ class HeldBodies:
             yield more
         finally:
             self._held[tenant] -= read
-            self._held += Counter()  # forgets tenants without any
+            self._held += Counter()  # drops tenants with zero
 
 
 class BodyLimit:
-    """Refuses a body above ``limit`` bytes: by its declared length, else while it is read."""
+    """Refuses a body above ``limit`` bytes by its declared length, otherwise while it is read."""
 
     def __init__(self, app: ASGIApp, limit: int, together: int = TOGETHER) -> None:
         self._app = app
@@ -77,7 +78,8 @@ class BodyLimit:
             async def counted() -> Message:
                 message = await receive()
                 try:
-                    # Too large a declared length is refused at the first read, inside the application's error handling.
+                    # A declared length above the limit is refused at the first read, inside the application's error
+                    # handling.
                     more(int(declared) if beyond else len(message.get("body", b"")))
                 except FlightloopError as error:  # FastAPI turns any other exception into a 400
                     raise HTTPException(error.status, error.message) from error

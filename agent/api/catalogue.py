@@ -1,4 +1,4 @@
-"""What there is: agents, tools, policies; what was decided: the audit; how it goes: the overview."""
+"""Read-only endpoints: agents, tools, policies, audit log, overview."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def list_policies(deps: Deps, caller: Viewer, after: After = None, limit: 
 
 @router.get("/project", responses=documented())
 async def project(deps: Deps, caller: Viewer) -> ProjectInfo:
-    """Whether the project's files can be used as they are now; if not, the last good state serves on."""
+    """State of the project's files; after an invalid change the last valid version stays in use."""
     return deps.catalogue.project()
 
 
@@ -46,10 +46,10 @@ async def list_audit(
     deps: Deps,
     caller: Viewer,
     run_id: Annotated[str | None, Query(max_length=128)] = None,
-    after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[AuditRecord]:
-    """Oldest first; a record for each verdict of a run, one for those of a completion's step, chained by hashes."""
+    """Audit records, oldest first, chained by hashes: one per verdict of a run, one per step of a completion."""
     page = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit)
     more = bool(page and await deps.journal.audit(caller.tenant_id, run_id=run_id, after=page[-1].seq, limit=1))
     return Page[AuditRecord](data=page, has_more=more, next_after=str(page[-1].seq) if more else None)
@@ -57,5 +57,5 @@ async def list_audit(
 
 @router.get("/overview", responses=documented())
 async def overview(deps: Deps, caller: Viewer) -> Overview:
-    """The three tiers' figures now, with the caller's runs, approvals and interrupts."""
+    """Current figures of all three tiers, with the caller's runs, approvals and interrupts."""
     return await deps.overview(caller.tenant_id)

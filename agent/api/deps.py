@@ -1,4 +1,4 @@
-"""What the HTTP API is given by the composition root."""
+"""Dependencies of the HTTP API, provided by the composition root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from observability.tracing import Tracing, untraced
 
 
 class Catalogue(Protocol):
-    """The project's agents, tools and policies as they are now."""
+    """The project's current agents, tools and policies."""
 
     def agents(self) -> list[AgentInfo]: ...
 
@@ -35,16 +35,16 @@ class Catalogue(Protocol):
     def policies(self) -> list[PolicyInfo]: ...
 
     def project(self) -> ProjectInfo:
-        """What is wrong with its files, if anything is."""
+        """When the project was loaded, and what is wrong with its files, if anything."""
         ...
 
     def guard(self) -> Guarding:
-        """The compiled default policy: it guards ``/v1/chat/completions``."""
+        """Guard of the default policy, used for ``/v1/chat/completions``."""
         ...
 
 
 class Listeners(Protocol):
-    """Where a run's deltas can be heard."""
+    """Source of a run's deltas."""
 
     def listen(self, run_id: str) -> AbstractContextManager[asyncio.Queue[DeltaEvent]]: ...
 
@@ -60,21 +60,7 @@ async def _always_ready() -> Readiness:
 
 @dataclass(frozen=True)
 class ApiDeps:
-    """Everything the API needs; it makes nothing itself and closes nothing.
-
-    Args:
-        expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
-        overview: the console's figures of a tenant, without runs, approvals and interrupts.
-        ready: whether requests can be served, and whether the project's files can be used.
-        room: on the journal's disk, for what may be large.
-        closing: once set, open streams end, so that the server can.
-        long_checks: whose turn it is to have a long text checked. A stage's time runs from there: beside many others
-            each would take too long, and what takes too long is blocked.
-        large_bodies: whose turn it is to have a large body read and checked.
-        replays: whose turn it is to have events of a run read and written out.
-        forks: whose turn it is to have steps of a run copied; one of a tenant at a time.
-        name: of this process, one that none had before: it holds what is reserved for completions.
-    """
+    """Everything the API needs. The API neither creates nor closes any of it."""
 
     journal: Journal
     keys: KeyStore
@@ -84,19 +70,30 @@ class ApiDeps:
     deltas: Listeners
     metrics: Metrics
     expose: Callable[[str], Awaitable[tuple[bytes, str]]]
+    """All metrics in the format of an ``Accept`` header, and the content type."""
     overview: Callable[[str], Awaitable[Overview]]
+    """A tenant's figures for the console."""
     ready: Callable[[], Awaitable[Readiness]] = _always_ready
+    """Whether requests can be served, and whether the project's files are valid."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at shutdown: open streams end."""
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000
     room: Room = field(default_factory=Room)
+    """Free space on the journal's disk, checked before large writes."""
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
+    """Unique name of this process, which holds the reservations of completions."""
     long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
+    """Turns for checks of long texts. A stage's time limit starts with its turn: many concurrent checks would all
+    exceed it, and be blocked."""
     large_bodies: Turns = field(default_factory=lambda: Turns(1))
+    """Turns for parsing large bodies."""
     replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
+    """Turns for reading and serialising a run's events."""
     forks: Turns = field(default_factory=lambda: Turns(FORKS, 1))
+    """Turns for copying a run's steps, one per tenant."""
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05
@@ -104,5 +101,5 @@ class ApiDeps:
 
     @cached_property
     def interrupts(self) -> Interrupts:
-        """For answers of models that do not look for a stop themselves."""
+        """Interrupts for answers of models that don't poll for them."""
         return Interrupts(self.journal.interrupt_snapshot, self.interrupt_poll_s, self.interrupt_max_silence_s)

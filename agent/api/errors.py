@@ -1,4 +1,4 @@
-"""Every error leaves as ``{"error": {"message", "type", "param", "code"}}``."""
+"""Error responses: ``{"error": {"message", "type", "param", "code"}}``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorDocument(BaseModel):
-    """What a request that was refused or failed gets."""
+    """Body of every error response."""
 
     error: ErrorDetail
 
@@ -40,24 +40,24 @@ class PayloadTooLarge(InvalidRequest):
 
 
 RETRIED = (409, 429)
-"""OpenAI's clients repeat what gets such an answer, unless ``x-should-retry`` says that it is no use."""
+"""Statuses that OpenAI's clients retry, unless ``x-should-retry`` is false."""
 ALWAYS = (400, 401, 403, 413, 429, 503)
 _MEANINGS = {
-    400: "Something in the request is wrong; `param` names the field.",
+    400: "The request is invalid; `param` names the field.",
     401: "No API key, or an unknown one.",
-    403: "The key's role does not allow it.",
-    404: "There is no such thing; the message names those there are.",
-    409: "It does not fit the state of things.",
+    403: "The key's role does not allow this.",
+    404: "Not found; the message lists what exists.",
+    409: "Conflicts with the current state; the message names it.",
     413: "The body is too large.",
-    422: "A guardrail refused it, or an idempotency key came with another payload.",
-    423: "An emergency stop stands.",
-    429: "Too much at once; try again.",
-    503: "The model server or the journal's database gives no answer; try again.",
+    422: "A guardrail refused the request, or an idempotency key was used with another payload.",
+    423: "An emergency stop is active.",
+    429: "Too many requests; try again later.",
+    503: "The model server or the journal's database is unavailable; try again.",
 }
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI answers for these errors; those of ``ALWAYS`` and anything unforeseen are always among them."""
+    """OpenAPI responses for these errors, those in ``ALWAYS`` and the default."""
     found: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in sorted({*ALWAYS, *statuses})
     }
@@ -78,7 +78,7 @@ def answer(error: FlightloopError, headers: dict[str, str] | None = None) -> JSO
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of ``app`` an error document. What nobody foresaw: ``RequestEnvelope``."""
+    """Registers handlers that return error documents. Unexpected exceptions are left to ``RequestEnvelope``."""
 
     @app.exception_handler(FlightloopError)
     async def ours(request: Request, error: FlightloopError) -> JSONResponse:
@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         problems = error.errors()
         of_body = all(problem["loc"][0] == "body" for problem in problems)
-        within = [{**problem, "loc": problem["loc"][1:]} for problem in problems]  # of "body", "query" …
+        within = [{**problem, "loc": problem["loc"][1:]} for problem in problems]  # without "body", "query" …
         return answer(invalid_request(within, error.body if of_body else None))
 
     @app.exception_handler(HTTPException)
@@ -101,10 +101,10 @@ def install(app: FastAPI) -> None:
 
 def _from_http(request: Request, error: HTTPException) -> FlightloopError:
     if error.status_code == 404:
-        return NotFound(f"there is no {request.url.path}; /openapi.json lists what there is")
+        return NotFound(f"there is no {request.url.path}; see /openapi.json")
     if error.status_code == 405:
         allowed = ", ".join(_methods(request))
-        return MethodNotAllowed(f"{request.method} is not possible at {request.url.path}; possible: {allowed}")
+        return MethodNotAllowed(f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}")
     if error.status_code == 413:
         return PayloadTooLarge(str(error.detail))
     if error.status_code == 429:
@@ -115,7 +115,7 @@ def _from_http(request: Request, error: HTTPException) -> FlightloopError:
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods that the path takes; the router itself only tells those of one of its routes."""
+    """All methods of a path; the router itself only returns those of one route."""
     routes = [route for router in request.app.state.routers for route in router.routes]
     fitting = [route.methods for route in routes if route.path_regex.match(request.url.path)]
     return sorted(set().union(*fitting))

@@ -1,4 +1,4 @@
-"""``GET /v1/runs/{id}/events``: the journal as server-sent events, resumable without a gap."""
+"""``GET /v1/runs/{id}/events``: the journal as server-sent events, resumable without gaps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flightloop.events import DeltaEvent, RunEvent, run_event
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 BATCH = 500
 MOST = 2**31 - 1
-"""A larger sequence number is none that the journal's databases hold."""
+"""Largest sequence number: the largest value of the databases' INTEGER column."""
 
 
 @router.get(
@@ -37,14 +37,15 @@ async def run_events(
     caller: Viewer,
     after: Annotated[int, Query(ge=0, le=MOST, description="Only events after this sequence number.")] = 0,
     last_event_id: Annotated[
-        str | None, Header(max_length=32, description="As `after`, and stronger: what a browser sends on reconnecting.")
+        str | None, Header(max_length=32, description="Like `after`, with precedence; browsers send it to reconnect.")
     ] = None,
 ) -> EventSourceResponse:
-    """Durable events carry their sequence number as `id:`; `delta` events (text on its way) carry none.
+    """Streams a run's events. Durable events have their sequence number as `id:`; `delta` events (streamed text) have
+    none.
 
-    The stream ends after the event that ended the run, and when the caller's key is revoked.
+    The stream ends after the event that ended the run, or when the caller's key is revoked.
     """
-    run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404, not a stream
+    run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404 instead of a stream
     begin = after if last_event_id is None else _sequence(last_event_id)
     stream = until(follow(deps, caller.tenant_id, run.id, begin), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")
@@ -53,7 +54,7 @@ async def run_events(
 def _sequence(last_event_id: str) -> int:
     if not last_event_id.isdecimal() or int(last_event_id) > MOST:
         raise InvalidRequest(
-            f"Last-Event-ID is a sequence number, not {last_event_id!r}; leave it out to begin at the first event",
+            f"Last-Event-ID must be a sequence number, not {last_event_id!r}; leave it out to begin at the first event",
             param="Last-Event-ID",
         )
     return int(last_event_id)
@@ -66,8 +67,7 @@ def _sse(event: RunEvent) -> ServerSentEvent:
 
 
 async def _written(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> list[tuple[int, ServerSentEvent]]:
-    """The next events with their sequence numbers, written out. Others are served meanwhile, however many are asked
-    for."""
+    """The next events, serialised, with their sequence numbers. Yields to the event loop after each event."""
     async with deps.replays.one(tenant_id):
         written = []
         for event in await deps.journal.events(tenant_id, run_id, after, BATCH):
@@ -77,9 +77,9 @@ async def _written(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> li
 
 
 async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> AsyncGenerator[ServerSentEvent, None]:
-    """A run's events after a sequence number, waiting for those to come, until the run has ended.
+    """Yields a run's events after a sequence number, and new ones until the run has ended.
 
-    Deltas come between, each behind the durable event that it followed, although it may get here sooner.
+    A delta is sent after the durable event that it follows, even if it arrives earlier.
     """
     with deps.deltas.listen(run_id) as deltas:
         said = deque[DeltaEvent]()
@@ -94,7 +94,7 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
                 yield event
             while said and said[0].after <= after:
                 yield _sse(said.popleft())
-            if batch:  # there may be more by now
+            if batch:  # there may be more
                 continue
             run = await deps.journal.get(tenant_id, run_id)
             if run.status.terminal and run.last_seq <= after:
@@ -106,7 +106,7 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
 
 
 async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Queue[DeltaEvent]) -> DeltaEvent | None:
-    """The next delta; None when there is a durable event to read, at the latest after some heartbeats."""
+    """The next delta; None if there is a durable event to read, or after some heartbeats."""
     written = asyncio.create_task(deps.journal.wait(run_id, after, deps.heartbeat_s * 4))
     heard = asyncio.create_task(deltas.get())
     try:

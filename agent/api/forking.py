@@ -1,4 +1,4 @@
-"""A fork's policy (that of the run it begins with, or, for an admin, another one, on record), and its turn."""
+"""Policy and turn of a fork. Forks keep their run's policy; an admin may choose another one, which is audited."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.turns import Turns
 
 RAIL = "fork"
-"""Names the audit record of a fork under another policy."""
+"""Rail name in the audit record of a fork under another policy."""
 WAITING = 32
-"""Forks of one tenant whose turn may be still to come."""
+"""Most forks of one tenant that wait for their turn."""
 RETRY_S = 2.0
 
 
 @dataclass(frozen=True)
 class ForkPolicy:
-    """``name``: None for that of the agent. ``record``: for the audit, if the run was not under it."""
+    """Policy of a fork. ``name`` is None for the agent's; ``record`` is an audit record if it is not the run's
+    policy."""
 
     name: str | None
     sha256: str
@@ -33,19 +34,19 @@ class ForkPolicy:
 def policy_of_fork(
     parent: Run, agent: AgentInfo, body: RunFork, known: Mapping[str, str], caller: Principal
 ) -> ForkPolicy:
-    """What a fork of ``parent`` has to pass.
+    """Selects the policy of a fork of ``parent``.
 
-    Policies are compared by their hashes: a file that has changed is another policy. So is one that an admin gave the
-    parent in the place of its agent's: whoever forks that run needs the role too.
+    Policies are compared by hash, so a changed file is another policy. If an admin gave the parent another policy than
+    its agent's, forking it also requires the role admin.
 
     Args:
-        agent: the parent's, as it is now.
+        agent: the parent's agent, as it is now.
         known: hashes of the project's policies, by name.
 
     Raises:
         NotFound: no such policy.
-        Conflict: the parent's policy has changed, and the fork names none.
-        Forbidden: it is another policy, and the caller is no admin.
+        Conflict: the parent's policy has changed, and the request names none.
+        Forbidden: it is another policy, and the caller is not an admin.
     """
     name = body.policy or parent.policy
     if name is not None and name not in known:
@@ -55,17 +56,17 @@ def policy_of_fork(
     changed = sha256 != parent.policy_sha256
     if changed and body.policy is None:
         raise Conflict(
-            f"run {parent.id} was under a policy with the hash {_short(parent.policy_sha256)}; its policy {told} has"
-            f" the hash {_short(sha256)} by now. Put the file back, or fork the run under the present policy as an"
-            f" admin, by naming it: policy {told!r}",
+            f"run {parent.id} used a policy with the hash {_short(parent.policy_sha256)}; its policy {told} now has"
+            f" the hash {_short(sha256)}. Restore the file, or fork the run under the present policy as an admin by"
+            f" naming it: policy {told!r}",
             param="policy",
         )
     if not changed and sha256 == agent.policy_sha256:
         return ForkPolicy(parent.policy, sha256)
     if not caller.role.allows(Role.ADMIN):
         raise Forbidden(
-            f"a fork under another policy than that of run {parent.id} and of its agent needs the role {Role.ADMIN};"
-            f" the key {caller.name} has {caller.role}. Leave policy out to keep the run's own",
+            f"forking run {parent.id} under another policy than its own or its agent's needs the role {Role.ADMIN};"
+            f" the key {caller.name} has the role {caller.role}. Leave policy out to keep the run's policy",
             param="policy",
         )
     return ForkPolicy(None if name == agent.policy else name, sha256, _record(parent, body.step, told, sha256, caller))
@@ -73,9 +74,9 @@ def policy_of_fork(
 
 @asynccontextmanager
 async def turn(turns: Turns, tenant_id: str) -> AsyncIterator[None]:
-    """While it is open, the tenant has no other fork made here. Raises Overloaded: too many wait for that."""
+    """Runs one fork of a tenant at a time. Raises Overloaded if too many are waiting."""
     if turns.waits(tenant_id) >= WAITING:
-        raise Overloaded(f"{WAITING} forks wait for their turn already: try again", retry_after=RETRY_S)
+        raise Overloaded(f"{WAITING} forks are already waiting: try again", retry_after=RETRY_S)
     async with turns.one(tenant_id):
         yield
 
@@ -86,7 +87,7 @@ def _record(parent: Run, step: int, name: str, sha256: str, caller: Principal) -
         rail=RAIL,
         stage=Stage.INPUT,
         reason=f"{caller.name} forked run {parent.id} after step {step} under the policy {name} ({_short(sha256)})"
-        f" in the place of its own ({_short(parent.policy_sha256)})",
+        f" instead of its own ({_short(parent.policy_sha256)})",
         labels=["another_policy"],
         policy_sha256=sha256,
     )

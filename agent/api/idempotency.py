@@ -1,7 +1,7 @@
-"""``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): what is asked for twice is done once.
+"""``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): repeated requests take effect once.
 
-A key belongs to a tenant and stands for one request: its method's path and its payload. The answer is stored in the
-transaction of its effect, so that there is never one without the other.
+A key belongs to a tenant and identifies one request: path and payload. The response is stored in the transaction of the
+effect, so neither exists without the other.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="A repeated request with the same key does nothing and is answered as the first one was.",
+        description="A repeated request with the same key has no effect and gets the first response.",
     ),
 ]
 
 
 @contextmanager
 def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> Iterator[Idempotency | None]:
-    """What the request's effect is to be stored under; None without a key.
+    """Idempotency record for the request's effect; None without a key.
 
     Raises:
-        IdempotencyInFlight: a request with the key is still being answered.
+        IdempotencyInFlight: a request with the key is still in progress.
     """
     if key is None:
         yield None
@@ -42,7 +42,7 @@ def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> 
     in_flight: set[tuple[str, str]] = request.app.state.in_flight
     if (tenant_id, key) in in_flight:
         raise IdempotencyInFlight(
-            "a request with this Idempotency-Key is still being answered; try again",
+            "a request with this Idempotency-Key is still in progress; try again",
             param="Idempotency-Key",
             retry_after=1,
         )
@@ -54,11 +54,11 @@ def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> 
 
 
 def tell_replayed(response: Response) -> None:
-    """Marks an answer as that of an earlier request."""
+    """Marks a response as a replay of an earlier one."""
     response.headers["idempotent-replayed"] = "true"
 
 
 def _digest(path: str, body: BaseModel) -> str:
-    """The same for the same request, however its JSON was written."""
+    """Digest of a request, independent of its JSON formatting."""
     plain: Any = [path, body.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The emergency stop around the model: what it covers is not begun, and what takes long beside the model is ended."""
+"""Emergency stop for requests: refuses new work, and cancels long checks around the model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from guardrails.interrupt import InterruptWatch
 
 T = TypeVar("T")
 _SOON_S = 0.05
-"""What has ended by then is not worth a look."""
+"""Time before the first look at interrupts; most work ends earlier."""
 
 
 async def refuse_if_interrupted(
     deps: ApiDeps, tenant_id: str, agent: str | None = None, session_id: str | None = None
 ) -> int:
-    """The epoch at admission.
+    """Returns the interrupt epoch at admission.
 
     Raises:
-        Interrupted: an interrupt that matches is latched.
+        Interrupted: a matching interrupt is active.
     """
     snapshot = await deps.journal.interrupt_snapshot()
     watch = InterruptWatch(lambda: snapshot, max_silence_s=60.0)
@@ -32,15 +32,15 @@ async def refuse_if_interrupted(
     found = watch.active(Tags(tenant_id=tenant_id, agent=agent, session_id=session_id))
     if found is not None:
         why = f" ({found.reason})" if found.reason else ""
-        raise Interrupted(f"interrupt {found.id} stops {_scope(found.scope, found.target)}{why}; clear it to go on")
+        raise Interrupted(f"interrupt {found.id} stops {_scope(found.scope, found.target)}{why}; clear it to continue")
     return watch.epoch()
 
 
 async def unless_stopped(deps: ApiDeps, work: Coroutine[Any, Any, T], tags: Tags, epoch: int) -> T:
-    """What the work returns. It may ask a model, as a constitution does, and go on for minutes.
+    """Runs ``work``, which may call a model for minutes, unless an interrupt stops it.
 
     Raises:
-        Interrupted: an interrupt that matches was raised meanwhile; the work is cancelled.
+        Interrupted: a matching interrupt was raised meanwhile; the work is cancelled.
     """
 
     async def stop() -> None:

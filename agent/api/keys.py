@@ -1,4 +1,4 @@
-"""``/v1/keys``: made, listed and revoked by admins."""
+"""``/v1/keys``: admins create, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=BodyRoute)
 async def create_key(
     body: ApiKeyCreate, request: Request, deps: Deps, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> NewApiKey:
-    """Makes a key. The answer is the only place where it is ever shown: no `Idempotency-Key` shows it again."""
+    """Creates a key. It is shown in this response only; a repeated `Idempotency-Key` does not show it again."""
     tenant_id = body.tenant_id or caller.tenant_id
     if tenant_id != caller.tenant_id and not caller.deployment:
         raise Forbidden("only the deployment's own key may make keys for another tenant", param="tenant_id")
@@ -42,8 +42,8 @@ async def create_key(
         kept = await deps.keys.add(made, digest(secret.encode()), tenant_id=caller.tenant_id, idempotency=idempotency)
     if kept.id != made.id:
         raise Conflict(
-            f"the first request with this Idempotency-Key made the key {kept.id}, which was only told in its answer:"
-            " if that was lost, revoke the key and make another",
+            f"the first request with this Idempotency-Key created the key {kept.id}, which only that response showed:"
+            " if it was lost, revoke the key and create another",
             param="Idempotency-Key",
         )
     return NewApiKey(**made.model_dump(), key=secret)
@@ -51,13 +51,13 @@ async def create_key(
 
 @router.get("", responses=documented(404))
 async def list_keys(deps: Deps, caller: Admin, after: After = None, limit: Limit = 200) -> Page[ApiKey]:
-    """All of the tenant, newest first, revoked ones too."""
+    """Lists all keys of the tenant, newest first, revoked ones included."""
     return page_of(await deps.keys.all(caller.tenant_id), lambda key: key.id, after, limit)
 
 
 @router.delete("/{key_id}", responses=documented(404))
 async def revoke_key(key_id: Annotated[str, Path(max_length=128)], deps: Deps, caller: Admin) -> ApiKey:
-    """Ends a key for good, within two seconds, and with it the streams that it has open."""
+    """Revokes a key within two seconds and ends its open streams."""
     revoked = await deps.keys.revoke(caller.tenant_id, key_id)
     deps.keyring.forget()
     return revoked

@@ -1,7 +1,7 @@
-"""Requests of programs on this machine, which may do without a key where nobody else's could be mistaken for them.
+"""Detects requests of programs on this machine, which need no key if they can't be confused with other requests.
 
-Two kinds could: one that a proxy on this machine forwards, and one of a web page whose name was pointed at 127.0.0.1
-(DNS rebinding), which the browser sends with that name as ``Host``.
+Two kinds of requests look similar: those forwarded by a proxy on this machine, and those of a web page whose name
+resolves to 127.0.0.1 (DNS rebinding), for which the browser sends that name as ``Host``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FORWARDING = frozenset(
         "x-real-ip",
     }
 )
-"""Headers of proxies, beside all that begin with ``X-Forwarded``."""
+"""Headers added by proxies, besides all that begin with ``X-Forwarded``."""
 
 
 def is_direct(request: HTTPConnection) -> bool:
-    """Whether a program on this machine asks, under a name of this machine, and without any sign of a proxy."""
+    """Whether a local program sent the request, using a name of this machine, with no sign of a proxy."""
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded") for name in request.headers)
     return is_from_here(request) and not forwarded and _loopback_host(_host(request))
 
@@ -40,13 +40,13 @@ def is_from_here(request: HTTPConnection) -> bool:
 
 
 def has_foreign_name(request: HTTPConnection) -> bool:
-    """Whether ``Host`` is a name that somebody else may have pointed here: neither an address nor ``localhost``."""
+    """Whether ``Host`` is a name under someone else's control: neither an address nor ``localhost``."""
     host = _host(request)
     return not (_loopback_host(host) or _address(host) is not None)
 
 
 def _host(request: HTTPConnection) -> str:
-    """The host that was asked for, without its port; "" unless there is exactly one."""
+    """Host of the request without port; "" unless there is exactly one."""
     given = request.headers.getlist("host")
     if len(given) != 1:
         return ""

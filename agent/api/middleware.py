@@ -1,4 +1,4 @@
-"""Around every request: its id, its metrics, and what nobody foresaw."""
+"""Outermost middleware: request id, metrics, unexpected exceptions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PLAIN_ID = re.compile(r"[\w.:-]{1,128}")
 
 
 class RequestEnvelope:
-    """Outermost: every answer carries ``x-request-id`` (the client's own, if it is a plain one) and is
-    counted by its route's template; an unforeseen exception becomes a 500 document, its text only logged."""
+    """Adds ``x-request-id`` to every response (the client's, if it is well-formed), counts the request by its route's
+    template, and turns unexpected exceptions into a 500 whose details are only logged."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -50,22 +50,22 @@ class RequestEnvelope:
             try:
                 await self._answering(scope)(scope, receive, stamped)
             except Exception:
-                log.exception("unforeseen error", path=scope["path"])
+                log.exception("unexpected error", path=scope["path"])
                 if status:
-                    raise  # the answer has begun: the server has to break the connection
-                await answer(InternalError("an unforeseen error; the server's log has more"))(scope, receive, stamped)
+                    raise  # the response has begun: the server must close the connection
+                await answer(InternalError("unexpected error; see the server's log"))(scope, receive, stamped)
             finally:
                 self._count(scope, status, (answered or time.perf_counter()) - began)
 
     def _answering(self, scope: Scope) -> ASGIApp:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            return answer(InvalidRequest("the URL has a NUL character, which no name has"))  # PostgreSQL stores none
+            return answer(InvalidRequest("the URL contains a NUL character"))  # PostgreSQL can't store it
         return self._app
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        # 499: the client went away before it had an answer.
+        # 499: the client disconnected before the response.
         self._metrics.inc(catalog.SYSTEM_HTTP_REQUESTS, route=route, method=method, status=str(status or 499))
         self._metrics.observe(catalog.SYSTEM_HTTP_SECONDS, seconds, route=route)
 

@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz``, ``/metrics``, and what the API looks like."""
+"""``/healthz``, ``/readyz``, ``/metrics`` and ``/openapi.json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Health(BaseModel):
 
 class Ready(Health):
     project: str | None = None
-    """Why the project's files can't be used as they are now. The last good state serves on."""
+    """What is wrong with the project's files; the last valid version stays in use."""
 
 
 class NotReady(FlightloopError):
@@ -30,7 +30,7 @@ class NotReady(FlightloopError):
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process lives. Open to everybody: it tells nothing else."""
+    """Whether the process runs. Needs no key, because it reveals nothing else."""
     return Health()
 
 
@@ -42,7 +42,7 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 @router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503), response_model_exclude_none=True)
 async def readyz(deps: Deps) -> Ready:
-    """Requests can be served: journal and model answer."""
+    """Whether requests can be served: journal and model respond."""
     found = await deps.ready()
     if found.missing:
         raise NotReady("; ".join(found.missing))
@@ -56,6 +56,6 @@ async def readyz(deps: Deps) -> Ready:
     responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, 401: {"model": ErrorDocument}},
 )
 async def metrics(request: Request, deps: Deps) -> Response:
-    """All processes' metrics, as Prometheus text or OpenMetrics."""
+    """Metrics of all processes, as Prometheus text or OpenMetrics."""
     body, content_type = await deps.expose(request.headers.get("accept", ""))
     return Response(body, headers={"content-type": content_type})

@@ -1,4 +1,4 @@
-"""How many requests a key may make: a sliding window of a minute, kept in this process."""
+"""Rate limit per key: a sliding window of a minute, kept in this process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from flightloop.errors import Overloaded
 
 
 class Rates:
-    """
+    """Counts requests per key.
+
     Args:
-        per_minute: requests of one key.
+        per_minute: most requests of one key.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -23,10 +24,10 @@ class Rates:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def admit(self, caller: Principal) -> None:
-        """Raises Overloaded, with the seconds after which there is room again."""
+        """Counts a request. Raises Overloaded with the seconds until there is room again."""
         whom = caller.tenant_id, caller.key
         if not self._limiter.hit(self._item, *whom):
             left = max(1.0, self._limiter.get_window_stats(self._item, *whom).reset_time - time.time())
             raise Overloaded(
-                f"the key {caller.name} has made its {self._item.amount} requests of this minute", retry_after=left
+                f"the key {caller.name} has used its {self._item.amount} requests per minute", retry_after=left
             )

@@ -1,4 +1,4 @@
-"""``/v1/runs``: create, list, read, and what can be done to a run."""
+"""``/v1/runs``: create, list, read and control runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def create_run(
     caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
-    """Queues a run of an agent and returns at once."""
+    """Queues a run of an agent and returns immediately."""
     agent = _agent(deps, body.agent)
     check_input(deps, body.input)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id)
@@ -76,11 +76,11 @@ async def list_runs(
     agent: str | None = None,
     status: RunStatus | None = None,
     session_id: str | None = None,
-    parent: Annotated[str | None, Query(description="The run that they work for.", max_length=128)] = None,
+    parent: Annotated[str | None, Query(description="Only sub-runs of this run.", max_length=128)] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[Run]:
-    """Newest first."""
+    """Lists runs, newest first."""
     return await deps.journal.runs(
         caller.tenant_id, agent=agent, status=status, session_id=session_id, parent=parent, after=after, limit=limit
     )
@@ -93,13 +93,13 @@ async def get_run(run_id: RunId, deps: Deps, caller: Viewer) -> Run:
 
 @router.post("/{run_id}/cancel", responses=documented(404, 409))
 async def cancel_run(run_id: RunId, deps: Deps, caller: Operator) -> Run:
-    """Ends the run at its next step. Its tools at work get 0.4 s to end by themselves."""
+    """Ends the run at its next step. Tools in progress get 0.4 s to finish."""
     return await commands.cancel(deps.journal, caller.tenant_id, run_id, caller.name)
 
 
 @router.post("/{run_id}/interrupt", responses=documented(404, 409))
 async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunInterrupt | None = None) -> Run:
-    """Emergency stop: ends the run in the middle of a token. Latched until the run is resumed."""
+    """Emergency stop: ends the run within a token. Latched until the run is resumed."""
     reason = body.reason if body else ""
     run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
     deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope="run")
@@ -108,7 +108,7 @@ async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunIn
 
 @router.post("/{run_id}/resume", responses=documented(404, 409))
 async def resume_run(run_id: RunId, deps: Deps, caller: Operator, body: RunResume | None = None) -> Run:
-    """Goes on after an interrupt, or after an exhausted budget once that is raised."""
+    """Continues a run after an interrupt, or after an exhausted budget was raised."""
     asked = body or RunResume()
     return await commands.resume(
         deps.journal, caller.tenant_id, run_id, caller.name, asked.budget, asked.session_budget, deps.tenants
@@ -125,13 +125,13 @@ async def fork_run(
     caller: Operator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
-    """Queues a run that begins with the first steps of this one, and may have another input or model.
+    """Queues a run that begins with the first steps of this one, optionally with another input or model.
 
-    It stays under this run's policy: another one needs the role admin, and is an audit record.
+    It keeps this run's policy. Another policy needs the role admin and is audited.
     """
     parent = await deps.journal.get(caller.tenant_id, run_id)
     if parent.parent is not None:
-        raise Conflict(f"run {run_id} works for run {parent.parent.run_id}, under its policy too: fork that one")
+        raise Conflict(f"run {run_id} works for run {parent.parent.run_id} under its policy: fork that run instead")
     agent, model = _agent(deps, parent.agent), body.model or parent.model
     known = {policy.name: policy.sha256 for policy in deps.catalogue.policies()}
     policy = policy_of_fork(parent, agent, body, known, caller)
@@ -162,7 +162,7 @@ async def fork_run(
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
 async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Operator) -> Run:
-    """How content the user is; a later one replaces it."""
+    """Records the user's satisfaction; replaces earlier feedback."""
     deps.room.check()
     run = await deps.journal.get(caller.tenant_id, run_id)
     await deps.journal.append(run_id, [FeedbackGiven(feedback=body, step=run.usage.steps)])
@@ -171,44 +171,42 @@ async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Opera
 
 @router.post("/{run_id}/outcome", responses=documented(404, 409))
 async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Operator) -> Run:
-    """Whether the world is as it should be after the run, as somebody checked."""
+    """Records whether the run had the right effect, as checked by someone."""
     run = await deps.journal.get(caller.tenant_id, run_id)
     if not run.status.terminal:
-        raise Conflict(f"run {run_id} is {run.status}: its outcome can be verified once it has ended")
+        raise Conflict(f"run {run_id} is {run.status}: its outcome can only be verified after it has ended")
     event = OutcomeVerified(solved=body.solved, by=body.by or caller.name, step=run.usage.steps)
     await deps.journal.append(run_id, [event])
     return await deps.journal.get(caller.tenant_id, run_id)
 
 
 def check_input(deps: ApiDeps, content: Content) -> None:
-    """Refuses what cannot be worked on: nothing, parts the model does not take, more than fits its context.
+    """Refuses unusable input: empty, with parts that the model does not take, or too long for its context.
 
     Raises:
-        InvalidRequest, UnsupportedContent, ContextTooLong: naming the field and the limit.
+        InvalidRequest, UnsupportedContent, ContextTooLong: name the field and the limit.
     """
     can = deps.model.capabilities
     for index, part in enumerate(content):
         if part.type not in can.parts:
             takes = ", ".join(sorted(can.parts))
-            raise UnsupportedContent(
-                f"the model takes no {part.type} parts; it takes: {takes}", param=f"input[{index}]"
-            )
+            raise UnsupportedContent(f"the model takes no {part.type} parts, only: {takes}", param=f"input[{index}]")
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")
     if len(text) > TEXT_CHARS:
         raise InvalidRequest(f"input: has {len(text)} characters; the limit is {TEXT_CHARS}", param="input")
-    # As the run itself will count, which cannot ask the model either: it would fail before its first step.
+    # Uses the run's own estimate, so that a run does not fail before its first step.
     if can.context_length is not None and len(text) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
-        given = f"the input has {len(text)} characters, and it is taken to hold {limit}"
+        given = f"the input has {len(text)} characters, and about {limit} fit"
         raise ContextTooLong.of(can.context_length, given, "input")
 
 
 def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
-    """A fork's metadata: its run's, and what is added. Raises InvalidRequest: together they are too many."""
+    """Metadata of a fork: its run's, updated by the request's. Raises InvalidRequest if there are too many entries."""
     metadata = {**kept, **added}
     if len(metadata) > METADATA:
-        told = f"metadata: {len(metadata)} entries, with those of the run that is forked, are more than {METADATA}"
+        told = f"metadata: {len(metadata)} entries, including those of the forked run, exceed the limit of {METADATA}"
         raise InvalidRequest(told, param="metadata")
     return metadata
 

@@ -1,4 +1,4 @@
-"""Checks of a request that come before its body is read."""
+"""Checks of a request before its body is read."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from agent.api.errors import answer
 from flightloop.errors import FlightloopError, InvalidRequest
 
 ONCE = ("host", "authorization")
-"""Headers that are ambiguous when sent twice."""
+"""Headers that are ambiguous when sent more than once."""
 
 
 def check_once(headers: Headers) -> None:
-    """Raises InvalidRequest: a header is there twice that two processes could read differently."""
+    """Raises InvalidRequest if a header is repeated that two processes could read differently."""
     for name in ONCE:
         if len(headers.getlist(name)) > 1:
-            raise InvalidRequest(f"there are several {name} headers: send one")
+            raise InvalidRequest(f"the {name} header is repeated: send it once")
 
 
 async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
-    """Checks the headers and the key. The routes check the key again: it may be revoked while the body arrives.
+    """Checks headers and key. The routes check the key again, because it may be revoked while the body arrives.
 
     Returns:
-        Whose request it is; None where no key is needed.
+        The caller; None where no key is needed.
 
     Raises:
-        InvalidRequest: a header is sent twice, or a body to a path that takes none.
+        InvalidRequest: a header is repeated, or a body is sent to a path that takes none.
         Unauthorized: no key, or an unknown one.
     """
     headers = Headers(scope=scope)
@@ -41,7 +41,7 @@ async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
 
 
 class Screening:
-    """ASGI middleware that answers what ``screen`` refuses."""
+    """ASGI middleware that returns the errors of ``screen``."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Starting a run, once for each ``Idempotency-Key``."""
+"""Starts a run once per ``Idempotency-Key``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def started(
     key: str | None,
     record: Sequence[Verdict] = (),
 ) -> Run:
-    """The run, new or as it was answered the first time.
+    """The new run, or the first response of a repeated request.
 
     Args:
-        body: with the path, what the key stands for.
-        record: verdicts that become audit records with the run.
+        body: identifies the request, together with its path.
+        record: verdicts that are audited with the run.
 
     Raises:
-        IdempotencyInFlight: a request with the key is still being answered.
+        IdempotencyInFlight: a request with the key is still in progress.
         IdempotencyMismatch: the key was used for another request.
         Overloaded: the journal's disk is nearly full.
     """

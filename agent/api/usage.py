@@ -1,4 +1,4 @@
-"""``/v1/usage``: what tenant and session have used of their bounds."""
+"""``/v1/usage``: usage of tenant and session, with their budgets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from agent.api.errors import documented
 from flightloop.runs import Budget
 from flightloop.usage import UsageReport
 
-SessionId = Annotated[str | None, Query(min_length=1, max_length=128, description="A session to tell of too.")]
+SessionId = Annotated[str | None, Query(min_length=1, max_length=128, description="Session to report as well.")]
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 
 @router.get("", responses=documented())
 async def usage(deps: Deps, caller: Viewer, session_id: SessionId = None) -> UsageReport:
-    """What the caller's tenant has used and reserved in its window, beside its bounds; and one of its sessions."""
+    """Usage, reservations and budget of the caller's tenant in its window, and of one of its sessions."""
     ledger, tenants, tenant_id = deps.journal.ledger, deps.tenants, caller.tenant_id
     tenant = await ledger.spending(tenant_id, tenants.window)
     report = UsageReport(tenant=tenant.model_copy(update={"budget": tenants.of(tenant_id)}))

@@ -1,4 +1,4 @@
-"""``/v1/whoami``: whose key the request carries."""
+"""``/v1/whoami``: the caller's own key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a share that was found can be trusted."""
+"""Confidence interval of a share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 
 
 def wilson(share: float, cases: float) -> tuple[float, float]:
-    """Where a share that was found among so many cases lies with 95 % confidence.
+    """95 % confidence interval of a share found among ``cases``.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
     """

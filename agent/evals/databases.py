@@ -1,7 +1,7 @@
-"""The SQLite databases of the tools' data that a task prepares and asks.
+"""SQLite databases in the tools' data that a task prepares and queries.
 
-What a task file says runs here, with the rights of whoever evaluates it, on files that tools have written. Hence one
-database a statement, no other file, and an end to everything.
+SQL of a task file runs here with the rights of the evaluating user, on files that tools have written. So each statement
+is limited to one database file and in time.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from typing import Any, Literal
 from agent.evals.task import Expectation, Task, TaskError
 
 MOST_SECONDS = 10.0
-"""Of one statement."""
+"""Limit per statement."""
 MOST_BYTES = 16 * 1024**2
-"""Of one value."""
+"""Limit per value."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
-"""Of the data folder that are looked at for its only database."""
+"""Most files of the data folder that are searched for its only database."""
 HEADER = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
-"""Ends of the names of files that SQLite opens with a database."""
+"""Suffixes of the files that SQLite opens together with a database."""
 
 
 def prepare(data: Path, task: Task) -> None:
-    """Runs a task's setup, all of it or nothing. Creates the database that the task names where it is missing.
+    """Runs a task's setup in one transaction. Creates the task's database if it is named and missing.
 
     Args:
         data: folder of the tools' data.
 
     Raises:
-        TaskError: the SQL is wrong, or it is not clear which database is meant.
+        TaskError: the SQL is invalid, or the database is ambiguous.
     """
     if not task.setup:
         return
@@ -55,10 +55,10 @@ def prepare(data: Path, task: Task) -> None:
 
 
 def rows_of(data: Path, task: Task, expectation: Expectation) -> list[list[Any]]:
-    """What a task's query finds, `MOST_ROWS` of it.
+    """Rows of a task's query, at most `MOST_ROWS`.
 
     Raises:
-        TaskError: the SQL is wrong, or it is not clear which database is meant.
+        TaskError: the SQL is invalid, or the database is ambiguous.
     """
     with _opened(data, task, expectation.database or task.database, "ro") as database:
         try:
@@ -86,17 +86,17 @@ def _opened(data: Path, task: Task, name: str | None, mode: Literal["ro", "rwc"]
 
 
 def _only(data: Path) -> str:
-    """The name of the data folder's only database. Raises TaskError: there is none, or another one."""
+    """Name of the data folder's only database. Raises TaskError if there is none or more than one."""
     with os.scandir(data) as entries:
         seen = list(islice(entries, MOST_FILES + 1))
     if len(seen) > MOST_FILES:
-        raise TaskError(f'the tools\' data has more than {MOST_FILES} files; say which is meant: "database": "FILE"')
+        raise TaskError(f'the tools\' data has more than {MOST_FILES} files; name the database: "database": "FILE"')
     found = sorted(entry.name for entry in seen if _is_database(entry))
     if not found:
-        raise TaskError('the tools\' data has no database; if one is to be created, name it: "database": "FILE"')
+        raise TaskError('the tools\' data has no database; to create one, name it: "database": "FILE"')
     if len(found) > 1:
         shown = ", ".join(found[:5])
-        raise TaskError(f'the tools\' data has several databases ({shown}); say which is meant: "database": "FILE"')
+        raise TaskError(f'the tools\' data has several databases ({shown}); name one: "database": "FILE"')
     return found[0]
 
 
@@ -116,22 +116,22 @@ def _first_bytes(path: str | Path, count: int) -> bytes:
 
 
 def _check_plain(data: Path, path: Path) -> None:
-    """Raises TaskError: a tool or the project has put something else in the place of a folder or a file."""
+    """Raises TaskError if a folder or file was replaced by something else, such as a link."""
     for folder in path.relative_to(data).parents:
         if os.path.lexists(data / folder) and not stat.S_ISDIR((data / folder).lstat().st_mode):
-            raise TaskError(f"{folder} in the tools' data is no plain folder")
+            raise TaskError(f"{folder} in the tools' data is not a regular folder")
     for end in ("", *BESIDE):
         file = path.with_name(path.name + end)
         if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-            raise TaskError(f"{file.relative_to(data)} in the tools' data is no plain file")
+            raise TaskError(f"{file.relative_to(data)} in the tools' data is not a regular file")
     journal = path.with_name(f"{path.name}-journal")
-    # SQLite would roll the write back, and then remove a file that the journal names: https://sqlite.org/atomiccommit.html
+    # SQLite would roll back and then delete a file named in the journal: https://sqlite.org/atomiccommit.html
     if journal.exists() and _first_bytes(journal, 1) not in (b"", b"\0"):
-        raise TaskError(f"{path.name} in the tools' data was left in the middle of a write ({journal.name})")
+        raise TaskError(f"{path.name} in the tools' data has an unfinished transaction ({journal.name})")
 
 
 def _run(database: sqlite3.Connection, statement: str) -> list[list[Any]]:
-    """A statement's first rows. It gets its time, and changes nothing but rows and tables."""
+    """First rows of a statement, limited in time and to changes of rows and tables."""
     deadline = time.monotonic() + MOST_SECONDS
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     database.set_authorizer(_allowed)
@@ -143,7 +143,7 @@ def _run(database: sqlite3.Connection, statement: str) -> list[list[Any]]:
 
 
 def _allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """How the database works, and which files it reads, is no task's to say."""
+    """Authorizer that denies settings, transactions and access to other files."""
     if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION):
         return sqlite3.SQLITE_DENY
     code = action == sqlite3.SQLITE_FUNCTION and str(second).lower() in ("load_extension", "fts3_tokenizer")

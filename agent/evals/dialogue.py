@@ -1,4 +1,4 @@
-"""A task that was played, as a person reads it: what was said, called and answered, and why it is not solved."""
+"""Prints a played task: messages, calls, answers, and why it was not solved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flightloop.events import ApprovalRequested, CallsDecided, Replied, RunEvent
 
 
 def dialogue(played: Played, attempt: int = 1) -> Group:
-    """The lines of a task, as ``flightloop show`` has those of a run. ``attempt``: which of its plays it is."""
+    """Lines of a played task, in the format of ``flightloop show``. ``attempt`` numbers its plays."""
     mark = ("✓ ", "bold green") if played.solved else ("✗ ", "bold red")
     again = f"  attempt {attempt}" if attempt > 1 else ""
     head = Text.assemble(mark, (played.task.id, "bold"), (f"  {played.where}{again}", "dim"))
@@ -34,13 +34,13 @@ def _lines(exchange: Exchange) -> Iterator[Text]:
         if line is not None:
             yield line
     answer = text_of(exchange.run.output or [])
-    if answer and answer.strip() != said.strip():  # a guardrail changed it
+    if answer and answer.strip() != said.strip():  # changed by a guardrail
         yield Text.assemble(("answer ", "bold"), short(answer))
 
 
 def _line(event: RunEvent) -> Text | None:
     match event:
-        case ApprovalRequested():  # nobody is to run the command that the event's usual line names
+        case ApprovalRequested():  # the event's usual line names a command, which is useless here
             call = f"{event.tool}({short(event.arguments)})"
             return Text.assemble(("ask    ", "bold yellow"), f"{call}: {event.reason}")
         case CallsDecided(problem=str(problem)):

@@ -1,4 +1,4 @@
-"""Whether a task was solved: by the tools' databases, the answers, the calls, and how the last run ended."""
+"""Judges whether a task was solved: databases, answers, calls, and the status of the last run."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from agent.evals.transcript import Transcript
 from flightloop.runs import Run
 
 MOST_SECONDS = 10.0
-"""Of all regular expressions of a task together."""
+"""Limit for all regular expressions of a task together."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """``problems`` says in sentences what is missing. ``answer_right``: all that is no state."""
+    """Result of judging a task."""
 
     solved: bool
     state_right: bool
+    """Whether the databases have the expected rows."""
     answer_right: bool
+    """Whether all other expectations are met."""
     problems: tuple[str, ...] = field(default=())
+    """Unmet expectations, one sentence each."""
 
 
 def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:
-    """Compares where a conversation ended with what its task expects.
+    """Compares the result of a conversation with what its task expects.
 
     Args:
         data: folder of the tools' data.
 
     Raises:
-        TaskError: a query of the task is wrong, it is not clear which database it is about, or its regular expressions
-            take too long.
+        TaskError: a query is invalid, its database is ambiguous, or the regular expressions take too long.
     """
     state = _state(data, task)
     said = [*_said(transcript, task), *_called(transcript, task), *_ended(transcript.last, task)]
@@ -65,19 +67,19 @@ def _said(transcript: Transcript, task: Task) -> list[str]:
 
 
 class _Search:
-    """Looks for a task's regular expressions, within ``MOST_SECONDS`` in all."""
+    """Searches with a task's regular expressions, within ``MOST_SECONDS`` in all."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._deadline = time.monotonic() + MOST_SECONDS
 
     def finds(self, pattern: str, text: str) -> bool:
-        """Raises TaskError: it takes too long."""
+        """Whether the pattern matches. Raises TaskError if it takes too long."""
         left = max(self._deadline - time.monotonic(), 0.001)
         try:
             return regex.search(pattern, text, regex.IGNORECASE, timeout=left) is not None
         except TimeoutError:
-            raise TaskError(f"task {self._task.id}: {pattern!r}: it takes longer than {MOST_SECONDS:g} s") from None
+            raise TaskError(f"task {self._task.id}: {pattern!r}: takes longer than {MOST_SECONDS:g} s") from None
 
 
 def _called(transcript: Transcript, task: Task) -> list[str]:
@@ -92,17 +94,17 @@ def _called(transcript: Transcript, task: Task) -> list[str]:
 def _ended(last: Run | None, task: Task) -> list[str]:
     if last is None or task.ends is None or last.status is task.ends:
         return []
-    return [f"the run was to end {task.ends}; {ending(last)}"]
+    return [f"the run should end {task.ends}; {ending(last)}"]
 
 
 def ending(run: Run) -> str:
-    """How a run ended, in words."""
+    """How a run ended, as a clause."""
     told = f": {run.error.message}" if run.error else ""
     return f"it ended {run.status} ({run.stop_reason}){told}"
 
 
 def _same(found: list[list[Any]], expected: list[list[Cell]]) -> bool:
-    """Equal rows in equal order; numbers may differ in the ninth digit."""
+    """Whether rows are equal, in order; numbers may differ from the ninth digit."""
     return len(found) == len(expected) and all(
         len(left) == len(right) and all(map(_same_cell, left, right))
         for left, right in zip(found, expected, strict=True)

@@ -1,4 +1,4 @@
-"""Plays tasks in this process: the project's agents, tools and policies as they are, data and journal of their own."""
+"""Plays tasks in this process with the project's agents, tools and policies, and separate data and journal."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ from guardrails.policy import Policy
 from guardrails.types import Guarding
 
 NAME = "eval"
-"""Who drives the runs, and decides about each call that a policy puts to a person."""
+"""Name of the worker and of the person who decides about approvals."""
 DENIED = "the task says so"
-"""Why a call is denied; the agent reads it."""
+"""Reason of denials; the agent reads it."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A task that was played to its end. ``problems``: why it is not solved; ``off_the_record``: calls that a recorded
-    task had no result for."""
+    """A task that was played."""
 
     task: Task
     where: str
+    """Place of the task, ``file:line``."""
     problems: tuple[str, ...]
+    """Why it is not solved."""
     exchanges: tuple[Exchange, ...] = ()
     off_the_record: int = 0
+    """Calls for which a recorded task had no result."""
 
     @property
     def solved(self) -> bool:
@@ -56,22 +58,23 @@ class Played:
 
 @dataclass(frozen=True)
 class Model:
-    """The model that is evaluated, by its name there. ``where``: the server's address, and who named it."""
+    """The evaluated model."""
 
     chat: ChatModel
     name: str
     prices: Prices = field(default_factory=Prices)
     where: str = ""
+    """Address of the server, and the setting that named it."""
 
 
 class Player:
-    """Plays one task at a time, each in a folder of data and a journal that are gone afterwards.
+    """Plays one task at a time, each with a temporary data folder and journal.
 
     Args:
-        make_hosts: hosts that perform the project's tools on data in a folder; started with the first task that needs
+        make_hosts: creates hosts that run the project's tools on a data folder; started for the first task that needs
             them.
         make_guard: compiles a policy.
-        fill: puts into a task's data folder what is there before its setup.
+        fill: puts the initial data into a task's folder, before its setup.
     """
 
     def __init__(
@@ -98,9 +101,9 @@ class Player:
         await self._stack.aclose()
 
     async def play(self, task: Task, where: str) -> Played:
-        """Says the task's turns in one session, each after the answer to the one before.
+        """Plays the task's turns in one session, each after the answer to the previous one.
 
-        SQL that is wrong counts as a problem of this task: the others are still worth playing.
+        Invalid SQL counts as a problem of this task, so that the others are still played.
 
         Raises:
             NotFound: the project has no such agent.

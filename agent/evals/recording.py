@@ -1,4 +1,4 @@
-"""Tool hosts that perform nothing: a call gets what the same call got when it was recorded."""
+"""Tool hosts that replay recorded results instead of calling tools."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tools.host import ToolOutcome
 
 
 class Recording:
-    """Implements ``agent.loop.gate.Hosts``. Equal calls get the recorded results in their order, each once; one that
-    only reads gets the latest again.
+    """Implements ``agent.loop.gate.Hosts``. Equal calls get their recorded results in order, each once; a call of a
+    tool that only reads gets the latest again.
 
     Args:
-        registry: of the project as it is now.
+        registry: of the present project.
     """
 
     def __init__(self, registry: Toolbox, calls: Sequence[RecordedCall]) -> None:
@@ -26,7 +26,7 @@ class Recording:
         self._denied = [call for call in calls if call.denied is not None]
         self._left = list(self._calls)
         self.off_the_record = 0
-        """Calls that were never recorded."""
+        """Number of calls without a recorded result."""
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         found = self._result(name, arguments)
@@ -42,7 +42,7 @@ class Recording:
         return 0
 
     def operator(self, approval: Approval) -> str | None:
-        """Why the person said no to this call, who agrees to all others."""
+        """Operator who denies what was denied in the recording and approves everything else."""
         denied = (call for call in self._denied if _same(call, approval.tool, approval.arguments))
         return next((call.denied for call in denied), None)
 

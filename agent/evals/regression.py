@@ -1,4 +1,4 @@
-"""A recorded run as a task: what its user said, and what its tools answered."""
+"""Converts a recorded run to a task with its user's messages and its tools' results."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from flightloop.errors import Conflict, InvalidRequest
 from flightloop.runs import Run, RunStatus
 
 NOWHERE = Path()
-"""The tools' data of a recorded task: there is none."""
+"""Data folder of a recorded task, which has none."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the task asks for. ``good``: the recorded run did so, else it must not have."""
+    """Expectations of the task."""
 
     answer: Sequence[str] = ()
     called: Sequence[Call] = ()
     not_called: Sequence[Call] = ()
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
+    """Whether the recorded run must meet the expectations; otherwise it must not."""
 
 
 async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Wanted) -> Task:
-    """The task of a run that has ended, with those before it in its session.
+    """The task for an ended run and the earlier runs of its session.
 
     Raises:
         NotFound: the tenant has no such run.
         Conflict: the run has not ended.
-        InvalidRequest: an input is more than text, or what is wanted tells the run from none that goes right.
-        ValidationError: what is wanted can't stand in a task.
+        InvalidRequest: an input is not only text, or the expectations don't tell the run from a correct one.
+        ValidationError: the expectations are invalid in a task.
     """
     run = await journal.get(tenant_id, run_id)
     if not run.status.terminal:
-        raise Conflict(f"run {run_id} is {run.status}: it can become a task once it has ended")
+        raise Conflict(f"run {run_id} is {run.status}: it can only become a task after it has ended")
     runs = [*await earlier(journal, run), run]
     exchanges = [Exchange(one, tuple(await all_events(journal, one.tenant_id, one.id))) for one in runs]
     task = Task(
@@ -60,11 +61,11 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
 
 
 def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
-    """A task that its own failed run solves finds nothing."""
+    """Refuses a task that its own failed run would solve, which could detect nothing."""
     if judgement.solved and not wanted.good:
         raise InvalidRequest(
-            f"run {run.id} itself would solve this task: say what went wrong, by the answer, the calls or the end that"
-            " would have been right; or say that it was good"
+            f"run {run.id} itself would solve this task: add the answer, calls or status that would have been right,"
+            " or mark the run as good"
         )
     if wanted.good and not judgement.solved:
         raise InvalidRequest(f"run {run.id} would not solve this task itself: {'; '.join(judgement.problems)}")
@@ -72,7 +73,7 @@ def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
 
 def _turn(run: Run) -> Turn:
     if not all(isinstance(part, TextPart) for part in run.input):
-        raise InvalidRequest(f"the input of run {run.id} is more than text, which a task can't hold")
+        raise InvalidRequest(f"the input of run {run.id} is not only text, which a task requires")
     return Turn(user=text_of(run.input))
 
 

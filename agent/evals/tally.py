@@ -1,4 +1,4 @@
-"""What came out when tasks were played: a table for people, a document for programs."""
+"""Results of played tasks: a table for people and a JSON document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flightloop.content import text_of
 
 @dataclass(frozen=True)
 class Tally:
-    """At least one play; those of one task in a row. ``model`` played them, ``where`` says on which server."""
+    """At least one play; repeated plays of a task are consecutive. ``model`` played them, on the server ``where``."""
 
     plays: Sequence[Played]
     model: str = ""
@@ -34,8 +34,8 @@ class Tally:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the share lies with 95 % confidence. Repeats of a task are no cases of their own, unless it is the
-        only one."""
+        """95 % confidence interval of the share. Repeated plays don't count as separate cases, unless there is only one
+        task."""
         tasks = len(self._by_task())
         return wilson(self.share, tasks if tasks > 1 else len(self.plays))
 
@@ -47,7 +47,7 @@ class Tally:
         return f"{share} by {self.model} at {self.where}" if self.model else share
 
     def table(self) -> Table:
-        """A row a task; figures are means over its plays."""
+        """A row per task; figures are means over its plays."""
         table = Table("task", "solved", "why not", box=None, header_style="dim")
         for column in ("off record", "tokens", "seconds", "EUR"):
             table.add_column(column, justify="right")
@@ -65,7 +65,7 @@ class Tally:
         return table
 
     def document(self) -> dict[str, Any]:
-        """JSON: the model, the share with its interval, and each play with what was said, called and used."""
+        """JSON document: the model, the share with its interval, and each play with its turns, calls and usage."""
         return {
             "model": {"name": self.model, "server": self.where},
             "solved": self.solved,
@@ -109,5 +109,5 @@ def _document(played: Played) -> dict[str, Any]:
 
 
 def _total(played: Played, figure: str) -> float:
-    """Of the runs' usage: ``tokens``, ``seconds`` or ``cost`` in euros."""
+    """Sum over the runs' usage: ``tokens``, ``seconds`` or ``cost`` in euros."""
     return float(sum(getattr(run.usage, figure) for run in played.runs))

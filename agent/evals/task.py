@@ -1,6 +1,6 @@
 """Task files: what a user says, and what counts as success.
 
-One JSON object a line::
+One JSON object per line::
 
     {"id": "...", "agent": "support", "database": "shop.db",
      "turns": [{"user": "..."}, {"user": {"default": "...", "if_asked": {"email": "..."}}}],
@@ -11,7 +11,7 @@ One JSON object a line::
      "ends": "succeeded",
      "recorded": [{"tool": "...", "arguments": {...}, "content": ...}, ...]}
 
-docs/agents.md explains the fields.
+The fields are explained in docs/agents.md.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ Cell = str | int | float | None
 
 
 class TaskError(ConfigError):
-    """A task can't be used; the message names the file and the line, or the task, and the field."""
+    """An unusable task; the message names the file and line, or the task, and the field."""
 
 
 def _lies_inside(name: str) -> str:
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise ValueError(f"must be a file's path within the tools' data, such as notes.db (got {name!r})")
+        raise ValueError(f"must be a relative path within the tools' data, such as notes.db (got {name!r})")
     return name
 
 
@@ -62,7 +62,7 @@ class _Strict(BaseModel):
 
 
 class Branch(_Strict):
-    """What the user says next, by what the agent asked for: a word of its question, such as ``email``."""
+    """The user's next message, chosen by a word in the agent's last answer, such as ``email``."""
 
     default: str = Field(min_length=1)
     if_asked: dict[str, str] = Field(default_factory=dict)
@@ -72,7 +72,7 @@ class Turn(_Strict):
     user: Annotated[str, Field(min_length=1)] | Branch
 
     def text(self, last_answer: str = "") -> str:
-        """The user's words, given the agent's answer before them."""
+        """The user's message after the agent's last answer."""
         if isinstance(self.user, str):
             return self.user
         for word, text in self.user.if_asked.items():
@@ -82,7 +82,7 @@ class Turn(_Strict):
 
 
 class Expectation(_Strict):
-    """A query and the rows that it has to give. ``database``: None for the task's."""
+    """A query and its expected rows. ``database``: None for the task's."""
 
     sql: str = Field(min_length=1)
     rows: list[list[Cell]]
@@ -90,13 +90,13 @@ class Expectation(_Strict):
 
 
 class Call(_Strict):
-    """A call, made or wanted."""
+    """A call, made or expected."""
 
     tool: str = Field(min_length=1)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     def covers(self, made: Call) -> bool:
-        """Whether a call that was made is the wanted one: arguments that this one does not name may be any."""
+        """Whether a call meets this expectation; arguments that this one does not name may have any value."""
         wanted = self.arguments.items()
         return self.tool == made.tool and all(
             name in made.arguments and made.arguments[name] == value for name, value in wanted
@@ -107,7 +107,7 @@ class Call(_Strict):
 
 
 class RecordedCall(Call):
-    """A call and what the model saw of its result. ``denied``: why a person did not allow it."""
+    """A call and the result that the model saw. ``denied`` is a person's reason for denying it."""
 
     ok: bool = True
     content: Any = None
@@ -117,7 +117,7 @@ class RecordedCall(Call):
 
 
 EXPECTATIONS = ("expect", "answer", "says", "says_not", "called", "not_called", "asked", "ends")
-"""Fields of a task that say what counts as success."""
+"""Fields of a task that define success."""
 
 
 class Task(_Strict):
@@ -125,36 +125,36 @@ class Task(_Strict):
     agent: str = Field(min_length=1)
     turns: list[Turn] = Field(min_length=1)
     database: DatabaseName | None = None
-    """That ``setup`` and ``expect`` are about, in the tools' data. None: the only one that is there."""
+    """File in the tools' data for ``setup`` and ``expect``; None: the only database there."""
     setup: list[str] = Field(default_factory=list)
-    """SQL, before the first turn."""
+    """SQL to run before the first turn."""
     approve: bool = True
-    """What the person decides about each call that a policy puts to one."""
+    """Whether calls that need a person's approval are approved or denied."""
     expect: list[Expectation] = Field(default_factory=list)
-    """Of the databases, after the last turn."""
+    """Expected rows in the databases after the last turn."""
     answer: list[str] = Field(default_factory=list)
-    """Regular expressions, whatever the case; each has to be found in one of the answers."""
+    """Regular expressions, case-insensitive; each must match one of the answers."""
     says: list[str] = Field(default_factory=list)
-    """Each has to be found in the last answer."""
+    """Regular expressions; each must match the last answer."""
     says_not: list[str] = Field(default_factory=list)
-    """None may be found in any answer."""
+    """Regular expressions that must not match any answer."""
     called: list[Call] = Field(default_factory=list)
-    """Each has to be made, with at least the arguments that are named."""
+    """Calls that must be made, with at least the named arguments."""
     not_called: list[Call] = Field(default_factory=list)
-    """None may be made."""
+    """Calls that must not be made."""
     asked: list[Call] = Field(default_factory=list)
-    """Each has to be put to a person."""
+    """Calls for which approval must be requested."""
     ends: RunStatus | None = None
-    """The last run's status."""
+    """Status of the last run."""
     recorded: list[RecordedCall] | None = None
-    """No tool is performed: calls get these results."""
+    """Recorded results of calls; then no tool is called."""
 
     @field_validator("answer", "says", "says_not")
     @classmethod
     def _compiles(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
             if is_large(pattern):
-                raise ValueError(f"{pattern[:50]!r}… is too large: use a shorter one, with fewer repetitions")
+                raise ValueError(f"{pattern[:50]!r}… is too complex: use a shorter one, with fewer repetitions")
             try:
                 regex.compile(pattern)
             except regex.error as error:
@@ -165,32 +165,32 @@ class Task(_Strict):
     @classmethod
     def _is_an_end(cls, status: RunStatus | None) -> RunStatus | None:
         if status is not None and not status.terminal:
-            raise ValueError(f"a run does not end {status}")
+            raise ValueError(f"{status} is not a status with which a run ends")
         return status
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Task:
         if self.recorded is not None and (self.setup or self.expect):
-            raise ValueError("setup and expect can't be used with recorded results: no tool is performed")
+            raise ValueError("setup and expect can't be used with recorded results, because no tool is called")
         if not any(getattr(self, name) for name in EXPECTATIONS):
-            raise ValueError(f"expects nothing: give one of {', '.join(EXPECTATIONS)}")
+            raise ValueError(f"expects nothing: set one of {', '.join(EXPECTATIONS)}")
         return self
 
 
 def load(path: Path) -> list[Task]:
-    """The tasks of a file, in its order.
+    """Tasks of a file, in order.
 
     Raises:
-        TaskError: the file is missing or empty, a line is wrong, or two tasks share an id.
+        TaskError: the file is missing or empty, a line is invalid, or two tasks share an id.
     """
     return [task for _, task in read([path])]
 
 
 def read(paths: Iterable[Path]) -> list[tuple[str, Task]]:
-    """The tasks of files, each with where it stands, ``file:line``.
+    """Tasks of several files, each with its place ``file:line``.
 
     Raises:
-        TaskError: a file is missing or empty, a line is wrong, or two tasks share an id.
+        TaskError: a file is missing or empty, a line is invalid, or two tasks share an id.
     """
     found: list[tuple[str, Task]] = []
     taken: dict[str, tuple[Path, int]] = {}
@@ -201,11 +201,11 @@ def read(paths: Iterable[Path]) -> list[tuple[str, Task]]:
             if task.id in taken:
                 file, other = taken[task.id]
                 place = f"line {other}" if file == path else f"{file}:{other}"
-                raise TaskError(f"{path}:{number}: id {task.id!r} is taken by {place}")
+                raise TaskError(f"{path}:{number}: id {task.id!r} is already used in {place}")
             taken[task.id] = path, number
             found.append((f"{path}:{number}", task))
         if len(found) == before:
-            raise TaskError(f"{path}: holds no task")
+            raise TaskError(f"{path}: contains no task")
     return found
 
 
@@ -214,7 +214,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = plain.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: can't be read: {error}") from None
-    # Not splitlines: text in JSON may hold other line separators as they are.
+    # Not splitlines: JSON strings may contain other line separators.
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
@@ -226,7 +226,7 @@ def _parse(where: str, line: str) -> Task:
     except RecursionError:
         raise TaskError(f"{where}: not a task: its JSON is nested too deeply") from None
     if not isinstance(document, dict):
-        raise TaskError(f"{where}: a task is a JSON object with id, agent, turns …")
+        raise TaskError(f"{where}: must be a JSON object with id, agent, turns …")
     try:
         return Task.model_validate(document)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What was said and done while a task was played."""
+"""Transcript of a played task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flightloop.runs import Run
 
 @dataclass(frozen=True)
 class Exchange:
-    """One of the user's turns: the run that it started, as it ended, and the run's events."""
+    """One turn of the user: the ended run and its events."""
 
     run: Run
     events: tuple[RunEvent, ...]
@@ -24,9 +24,9 @@ class Transcript:
     """What a task is judged by.
 
     Args:
-        answers: one for each turn.
-        calls: those that were let through, in order.
-        asked: calls that were put to a person, in order.
+        answers: one per turn.
+        calls: performed calls, in order.
+        asked: calls for which approval was requested, in order.
         last: the run of the last turn.
     """
 

@@ -84,6 +84,6 @@ class Stage:
             if driven.run.status is not RunStatus.SUCCEEDED:
                 why = driven.run.error.message if driven.run.error else ""
                 raise OutOfStep(f"the run ended {driven.run.status}: {why}")
-            row = row_of(driven.conversation, driven.book.history, await driven.gate.tools()).data()
+            row = row_of(driven.conversation, driven.leased.history, await driven.gate.tools()).data()
             rows.append({**row, "source": self.agent.name, "intent": turn.intent or case.intent})
         return rows

@@ -1,1 +1,1 @@
-"""What a worker does with a run that it has leased."""
+"""Executes leased runs: decide, gate, perform, context, compaction."""

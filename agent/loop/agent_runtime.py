@@ -1,4 +1,4 @@
-"""What an agent's runs work with (spec, guard, tool hosts), kept in step with a changing project."""
+"""Agent runtime: spec, guard and tool hosts of an agent's runs, reloaded when the project changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.host import ToolOutcome
 
 
 class OwnedHosts(Hosts, Protocol):
-    """Hosts that somebody has to start and close."""
+    """Hosts that their user starts and closes."""
 
     async def __aenter__(self) -> Hosts: ...
     async def close(self) -> None: ...
@@ -30,11 +30,15 @@ class OwnedHosts(Hosts, Protocol):
 
 @dataclass(frozen=True)
 class Kit:
+    """What an agent's runs work with."""
+
     agent: AgentSpec
     guard: Guarding
     hosts: Hosts
     lookup: EvidenceSource = NO_EVIDENCE
+    """Source of facts for checking answers."""
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
+    """Agents to which the agent can delegate, by name."""
 
 
 class Guards:
@@ -54,10 +58,10 @@ class Guards:
         return self._made[policy.sha256]
 
     def of_run(self, project: Project, run: Run) -> Guarding:
-        """What a run has to pass: its own policy, and those of the runs that it works for.
+        """The guard of a run: its own policy, and the policies of the runs that it works for.
 
         Raises:
-            NotFound: the project has lost one of the agents or policies.
+            NotFound: the project no longer has one of the agents or policies.
         """
         callers = [(caller.agent, caller.policy) for caller in (run.parent.callers if run.parent else [])]
         policies = [policy_named(project, agent, policy) for agent, policy in [*callers, (run.agent, run.policy)]]
@@ -69,7 +73,7 @@ class Guards:
 
 
 def policy_named(project: Project, agent: str, policy: str | None) -> Policy:
-    """An agent's policy, or the one that is named instead. Raises NotFound."""
+    """Policy of an agent, or ``policy`` if given. Raises NotFound."""
     spec = project.agent(agent)
     return project.policy_of(spec if policy is None else spec.model_copy(update={"policy": policy}))
 
@@ -83,12 +87,12 @@ def kit_of(
     *,
     recorded: bool = False,
 ) -> Kit:
-    """What a run works with in a project.
+    """Everything a run of the project works with.
 
     Args:
-        hosts: of the project's tools.
-        lookup: what agents can look up.
-        recorded: the hosts also know what other agents answered: nobody is asked again.
+        hosts: hosts of the project's tools.
+        lookup: source of evidence for guards.
+        recorded: whether the hosts replay recorded answers of sub-agents, so that no sub-agent runs.
 
     Raises:
         NotFound: the project has no such agent or policy.
@@ -102,7 +106,7 @@ def kit_of(
 
 
 class WithAgents:
-    """Hosts whose toolbox has agents beside the tools. Implements ``agent.loop.gate.Hosts``."""
+    """Hosts whose toolbox also contains agents. Implements ``agent.loop.gate.Hosts``."""
 
     def __init__(self, hosts: Hosts, agents: Iterable[Tool]) -> None:
         self._hosts = hosts
@@ -120,7 +124,7 @@ class WithAgents:
 
 @dataclass(eq=False)
 class _Shift:
-    """One state of the project's tools and the runs that still use it."""
+    """One version of the project's tools and the number of runs that use it."""
 
     project: Project
     hosts: OwnedHosts
@@ -128,12 +132,12 @@ class _Shift:
 
 
 class Kits:
-    """Hands out kits. A run keeps its kit to its end; hosts of an old project close after its last run.
+    """Provides kits. A run keeps its kit until it ends; hosts of an old project close after their last run.
 
     Args:
         make_guard: compiles a policy.
-        make_hosts: hosts for a project's tools.
-        lookup: what agents can look up.
+        make_hosts: creates hosts for a project's tools.
+        lookup: source of evidence for guards.
     """
 
     def __init__(
@@ -152,7 +156,7 @@ class Kits:
 
     @asynccontextmanager
     async def using(self, run: Run) -> AsyncIterator[Kit]:
-        """A run's kit as the project is now. Raises NotFound: it has no such agent or policy."""
+        """Kit of a run in the current project. Raises NotFound if the project has no such agent or policy."""
         shift = await self._current()
         shift.users += 1
         try:
@@ -173,7 +177,7 @@ class Kits:
             if shift is not None and project is shift.project:
                 return shift
             if shift is not None and project.tools_sha256 == shift.project.tools_sha256:
-                shift.project = project  # only agents or policies changed: the hosts stay
+                shift.project = project  # only agents or policies changed, so the hosts stay
                 return shift
             hosts = self._make_hosts(project)
             await hosts.__aenter__()

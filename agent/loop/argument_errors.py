@@ -1,4 +1,4 @@
-"""Holds the arguments of a decision's calls against their tools' schemas: neither of them is the platform's own."""
+"""Checks the arguments of a decision's calls against their tools' schemas. Both are untrusted input."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from guardrails.aside import LONG, aside, on_behalf_of
 from tools.validation import MOST_SECONDS
 
 TOGETHER_S = 2.0
-"""Of all calls of a decision, in processor time; ordinary ones take a thousandth."""
+"""Processor time for all calls of a decision. Ordinary decisions take a thousandth of it."""
 IN_LOOP_S = 0.02
-"""From which on the rest of a decision's calls is checked in a thread, however short each takes."""
+"""Processor time after which the decision's remaining calls are checked in a thread."""
 TOO_LONG = "the arguments of all these calls take too long to check together: make fewer calls at once"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """``problems``: what is wrong with a call's arguments. ``form``: that they are performed in. ``identity``: what the
-    call is known by, as far as its tool's schema tells."""
+    """Result of checking a call's arguments."""
 
     problems: list[str]
     form: dict[str, Any]
+    """Canonical arguments, with which the call is performed."""
     identity: dict[str, Any]
+    """Arguments that identify the call, equal for all spellings that the schema treats as the same."""
 
 
 class Checking:
-    """Of one decision. What may take long is checked in a thread, in turns with other tenants' work."""
+    """Checks the calls of one decision. Slow checks run in a thread, in turns with other tenants' work."""
 
     def __init__(self, toolbox: Toolbox, tenant_id: str) -> None:
         self._toolbox, self._tenant_id = toolbox, tenant_id
         self._taken = 0.0
 
     async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
-        """What is wrong with a call's arguments, or with what a guardrail made of them. Raises NotFound."""
+        """Errors in a call's arguments. Raises NotFound."""
         return (await self.checked(call, arguments)).problems
 
     async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
-        """Raises NotFound."""
+        """Errors and canonical form of a call's arguments. Raises NotFound."""
         beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
             checked, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)

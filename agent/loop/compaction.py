@@ -1,8 +1,8 @@
-"""Compaction: where a conversation no longer fits the model, a digest takes the place of its oldest part.
+"""Compaction: replaces the oldest part of a conversation by a digest when it no longer fits the model.
 
-It is decided once and journaled; prompts are made of the last ``ContextCompacted`` and of what came after it. The
-digest is made by code from what the journal has, no model is asked. It holds text of tool results, so it stands in the
-prompt as one.
+A compaction is decided once and journaled as ``ContextCompacted``; prompts consist of the latest one and everything
+after it. The digest is made by code from the journal, without a model. It contains text of tool results, so it appears
+in the prompt as a tool result.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from flightloop.chat import ToolDef
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 
 KEPT_SHARE = 0.5
-"""Of what instructions, tools and input leave of the context: what a compaction keeps, so that the next one is far."""
+"""Share of the free context that a compaction keeps, low enough that the next one is far off."""
 DIGEST_SHARE, DIGEST_TOKENS = 0.2, 2000
-"""Of the same, and at most: how long a digest may be."""
+"""Longest digest: share of the free context, and tokens."""
 FRAME_CHARS, FRAME_MESSAGES = 90, 2
-"""Of a digest, beside its lines."""
+"""Overhead of a digest besides its lines."""
 SAID_CHARS, ARGUMENT_CHARS, RESULT_CHARS = 240, 120, 160
 GOAL = "goal: "
 TAINTED = "(left out: it looked like an instruction)"
 
 
 class ContextExhausted(Exception):
-    """Not even the newest turn fits the model."""
+    """Not even the latest turn fits the model's context."""
 
 
 def compact(
     conversation: Conversation, history: History, tools: Sequence[ToolDef], wanted: int, refused: Prompt | None = None
 ) -> ContextCompacted | None:
-    """What has to be journaled before the next prompt; None where all of it fits.
+    """The compaction to journal before the next prompt, or None if everything fits.
 
-    The session's oldest runs go first, then this run's oldest turns, never the newest one.
+    The session's oldest runs are removed first, then this run's oldest turns, but never the latest turn.
 
     Args:
         wanted: tokens of the longest answer.
-        refused: a prompt that the model found too long, whatever was estimated.
+        refused: a prompt that the model rejected as too long, whatever the estimate said.
 
     Raises:
-        ContextExhausted: nothing more can be left out.
+        ContextExhausted: nothing more can be removed.
     """
     measure, limit = Estimator(history.chars_per_token), conversation.limit(history)
     if refused is not None:
@@ -62,7 +62,7 @@ def compact(
     rest = Prompt.joined([fixed, *parts[gone:]])
     left = bound - measure.tokens(rest)
     if left < 0:
-        raise ContextExhausted(f"the newest turn needs about {bound - left} tokens, the model takes {bound}")
+        raise ContextExhausted(f"the latest turn needs about {bound - left} tokens; the model takes {bound}")
     covered = [exchange for exchange, _ in exchanges[:gone]]
     shortened = history.kept[: max(0, gone - len(exchanges))]
     lines = min(room, left - 1) - FRAME_MESSAGES * TOKENS_PER_MESSAGE
@@ -79,13 +79,13 @@ def compact(
 
 
 def _stricter(measure: Estimator, refused: Prompt, bound: int) -> Estimator:
-    """By which the refused prompt has more than ``bound`` tokens."""
+    """An estimator by which the refused prompt has more than ``bound`` tokens."""
     most = refused.characters / max(1, bound - TOKENS_PER_MESSAGE * len(refused.messages))
     return Estimator(0.8 * min(measure.chars_per_token, most))
 
 
 def _too_many(measure: Estimator, fixed: Prompt, parts: Sequence[Prompt], most: int, goal: int) -> int:
-    """How many of the first parts have to go, so that the rest has no more than ``goal`` tokens."""
+    """Number of leading parts to remove so that at most ``goal`` tokens remain."""
     characters = fixed.characters + sum(part.characters for part in parts)
     messages = len(fixed.messages) + sum(len(part.messages) for part in parts)
     gone = 0
@@ -99,12 +99,12 @@ def _too_many(measure: Estimator, fixed: Prompt, parts: Sequence[Prompt], most: 
 def _digest(
     before: ContextCompacted | None, exchanges: Sequence[Exchange], turns: Sequence[Turn], characters: int
 ) -> ContextCompacted:
-    """The digest before, with what is covered now; its estimates are still missing."""
+    """The previous digest extended by what is covered now. Token counts are filled in by the caller."""
     lines = [*(before.digest if before else []), *(line for one in exchanges for line in _exchanged(one))]
     lines += [line for turn in turns for line in _done(turn)]
     kept = _newest(lines, characters)
     goal = next((line for line in reversed(lines) if line.startswith(GOAL)), None)
-    if goal is not None and goal not in kept:  # what all of it was for
+    if goal is not None and goal not in kept:  # always keep the latest goal
         kept = [goal, *_newest(lines, characters - len(goal) - 1)] if len(goal) < characters else kept
     return ContextCompacted(
         through_step=(before.through_step if before else 0) + len(turns),
@@ -152,6 +152,6 @@ def _called(state: CallState) -> str:
 
 
 def _short(text: str, longest: int) -> str:
-    """On one line: nothing in a result can look like a line of its own."""
+    """Shortens to one line, so that a result can't imitate further lines of the digest."""
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,6 +1,6 @@
-"""The messages that the model sees: instructions, the session so far, this run's turns.
+"""The messages that the model sees: instructions, earlier runs of the session, turns of this run.
 
-They follow from the journal alone, so that whoever takes a run over asks what would have been asked.
+They are derived from the journal alone, so a worker that takes over a run builds the same prompt.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
 
 CHARS_PER_TOKEN = 3.0
-"""Cautious for English; corrected by what the model really counts."""
+"""Initial estimate, low for English; corrected by the model's own token counts."""
 TOKENS_PER_MESSAGE = 8
 RESULT_SHARE = 0.4
-"""Of the context: a longer tool result is cut for the model (the journal keeps all of it)."""
+"""Share of the context. Longer tool results are cut for the model; the journal keeps them whole."""
 RECALL = "recall"
-"""The call that a digest answers: no tool, and a digest is no more to be trusted than the results in it."""
+"""Pseudo tool whose result is the digest, which is no more trustworthy than the results in it."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """An earlier run of the session: what the user said, as guarded, and the final answer."""
+    """An earlier run of the session: the user's guarded input and the final answer."""
 
     user: str
     answer: str
@@ -35,7 +35,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Messages and the characters they hold, so that nobody counts a long history twice."""
+    """Messages and their total characters, so that a long history is measured only once."""
 
     messages: list[ChatMessage]
     characters: int
@@ -46,7 +46,7 @@ class Prompt:
 
     @classmethod
     def asked(cls, messages: list[ChatMessage], tools: Sequence[ToolDef]) -> Prompt:
-        """Of a whole request: the tools' schemas count among its characters."""
+        """Prompt of a whole request; its characters include the tools' schemas."""
         own = cls.of(messages)
         return cls(messages, own.characters + sum(len(_schema(tool)) for tool in tools))
 
@@ -58,7 +58,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Tokens of a text, by a ratio that follows the model's own counts; None: nothing was counted yet."""
+    """Estimates tokens by a characters-per-token ratio that follows the model's counts; None: no count yet."""
 
     counted: float | None = None
 
@@ -73,7 +73,7 @@ class Estimator:
         return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * messages
 
     def learned(self, prompt: Prompt, tokens: int) -> Estimator:
-        """With the model's own count of a request. Never trusts more than 6 characters a token."""
+        """An estimator updated by the model's count of a request; at most 6 characters per token."""
         content = tokens - TOKENS_PER_MESSAGE * len(prompt.messages)
         if content > 0 and prompt.characters > 200:
             return Estimator(round(min(6.0, max(0.5, prompt.characters / content)), 3))
@@ -82,25 +82,24 @@ class Estimator:
 
 @dataclass
 class Conversation:
-    """What stays the same within a run, and how its turns become messages.
-
-    ``user`` is the run's input as the guard let it through. ``context_length`` in tokens, None
-    where the model does not tell. The session's earlier runs are there in full, whatever the model sees of them.
-    """
+    """Builds the prompts of one run: the fixed parts, and messages for its turns."""
 
     instructions: str
     user: Content
+    """Input of the run after the guard."""
     examples: Sequence[Example] = ()
     planning: bool = True
     earlier: Sequence[Exchange] = ()
+    """All earlier runs of the session, compacted or not."""
     context_length: int | None = None
+    """In tokens; None: the model does not report it."""
     _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
 
     @property
     def user_text(self) -> str:
-        """All the user's own words in the session."""
+        """All texts that the user wrote in the session."""
         return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
 
     @property
@@ -108,14 +107,14 @@ class Conversation:
         return text_of(self.user)
 
     def limit(self, history: History) -> int | None:
-        """Tokens that prompt and answer may have together; None while nobody knows."""
+        """Tokens for prompt and answer together; None: unknown so far."""
         found = history.compacted
         return self.context_length or (found.limit if found else None)
 
     def prompt(self, history: History, tools: Sequence[ToolDef]) -> Prompt:
-        """The request's messages: what the last compaction left, and what came since.
+        """Messages of the next request: the latest digest and everything after it.
 
-        The tools' schemas count among its characters.
+        The characters include the tools' schemas.
         """
         digest = [digested(history.compacted)] if history.compacted else []
         old = [prompt for _, prompt in self.exchanges(history)]
@@ -123,7 +122,7 @@ class Conversation:
         return Prompt.joined([self.head(tools), *old, self.current, *digest, *turns])
 
     def head(self, tools: Sequence[ToolDef]) -> Prompt:
-        """What always stands first."""
+        """The fixed beginning: instructions and examples, with the size of the tools' schemas."""
         if self._head is None or self._head[0] != tools:  # the tools seldom change
             self._head = (tools, self._made_head(tools))
         return self._head[1]
@@ -139,13 +138,13 @@ class Conversation:
         return Prompt.of([ChatMessage(role="user", content=self.user)])
 
     def exchanges(self, history: History) -> list[tuple[Exchange, Prompt]]:
-        """The session's earlier runs that stand in the prompt, oldest first."""
+        """Earlier runs of the session that are still in the prompt, oldest first."""
         covered = history.compacted.runs if history.compacted else []
         return [(one, _exchange(one)) for one in self.earlier if one.run_id not in covered]
 
     def turns(self, history: History, limit: int | None) -> list[Prompt]:
-        """This run's turns that stand in the prompt, oldest first, as a context of ``limit`` tokens can take them."""
-        # Finished turns never change until a compaction, so each is made once.
+        """This run's turns that are still in the prompt, oldest first; long results are cut for ``limit``."""
+        # Finished turns don't change until a compaction, so each is converted once.
         if self._made_for != (history.compacted, limit):
             self._made_for, self._turns = (history.compacted, limit), []
         longest = None if limit is None else int(limit * RESULT_SHARE * CHARS_PER_TOKEN)
@@ -172,12 +171,12 @@ class Conversation:
 
 
 def answer_room(limit: int | None, wanted: int) -> int:
-    """Tokens for an answer: at most half of a small context."""
+    """Tokens for an answer; at most half of a small context."""
     return wanted if limit is None else max(1, min(wanted, limit // 2))
 
 
 def digested(compacted: ContextCompacted) -> Prompt:
-    """The messages that a digest stands in: none if it is empty."""
+    """Messages that contain a digest; none if it is empty."""
     if not compacted.digest:
         return Prompt([], 0)
     left_out = [f"({compacted.left_out} older lines are left out)"] if compacted.left_out else []

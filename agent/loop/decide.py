@@ -1,4 +1,4 @@
-"""One decision of the model: a plan, calls, or a reply."""
+"""Asks the model for one decision: a plan, calls, or a reply."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from guardrails.rails import claims
 from guardrails.types import Ruling
 
 PLAN_TRIES = 2
-"""Unusable outputs after which a run goes on without a plan."""
+"""Unusable outputs after which a run continues without a plan."""
 PLAN_TOOLS = 4
 GOAL_CHARS = 80
 CONTEXT_TRIES = 6
@@ -52,14 +52,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class CallTools:
-    """Without calls: the output could not be used, and ``event.problem`` says why."""
+    """Without calls, the output was unusable and ``event.problem`` is the reason."""
 
     event: CallsDecided
 
 
 @dataclass(frozen=True)
 class Reply:
-    """``blocked`` tells why a rail withheld the answer; ``event.text`` is then the refusal."""
+    """An answer. ``blocked`` is the reason if a rail withheld it; ``event.text`` is then the refusal."""
 
     event: Replied
     blocked: str | None = None
@@ -70,7 +70,7 @@ Decision = Plan | CallTools | Reply
 
 @dataclass(frozen=True)
 class _Asked:
-    """A finished model call. ``cut``: the budget, not the agent, set its length."""
+    """A finished model call. ``cut``: its length was limited by the budget instead of the agent."""
 
     call: GuardedCall
     model: ModelCall
@@ -81,37 +81,37 @@ class _Asked:
         return self.call.answer
 
 
-async def decide(means: RunDependencies, gate: Gate, book: LeasedRun, conversation: Conversation) -> Decision:
+async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversation: Conversation) -> Decision:
     """Asks the model for the next decision, checked and ready to be journaled.
 
     Raises:
         Exhausted: the budget has no room for another call.
-        ContextExhausted: the newest turn does not fit the model.
+        ContextExhausted: the latest turn does not fit the model.
         Interrupted: the emergency stop ended the answer.
         InvalidCall: the model writes its calls as text.
     """
-    planning = _plan_due(means, book)
-    tools = await gate.tools(planning=planning) if means.tools else []
-    asking = _Asking(means, gate, book, conversation, tools)
+    planning = _plan_due(deps, leased)
+    tools = await gate.tools(planning=planning) if deps.tools else []
+    asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:
         return await asking.plan()
     return await asking.act()
 
 
-def _plan_due(means: RunDependencies, book: LeasedRun) -> bool:
-    history = book.history
-    if not means.agent.planning:
+def _plan_due(deps: RunDependencies, leased: LeasedRun) -> bool:
+    history = leased.history
+    if not deps.agent.planning:
         return False
     if history.plans == 0:
         return history.unusable < PLAN_TRIES
-    return history.failed_since_plan and history.plans <= means.agent.replans
+    return history.failed_since_plan and history.plans <= deps.agent.replans
 
 
 @dataclass(frozen=True)
 class _Asking:
-    means: RunDependencies
+    deps: RunDependencies
     gate: Gate
-    book: LeasedRun
+    leased: LeasedRun
     conversation: Conversation
     tools: list[ToolDef]
 
@@ -132,11 +132,11 @@ class _Asking:
         return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
 
     def _may_plan(self, name: str) -> bool:
-        """A plan that the policy locks to may be made anew, but what changes something is from the first one: results,
-        which a stranger may have written, came after it."""
-        history, locked = self.book.history, self.means.guard.policy.document.tools.lock_to_plan != "off"
+        """Whether a new plan may name a tool. If the policy locks to the plan, tools that change something must be in
+        the first plan, because results that may contain injected text came after it."""
+        history, locked = self.leased.history, self.deps.guard.policy.document.tools.lock_to_plan != "off"
         adds = locked and history.plans > 0 and name not in history.first_plan
-        return not (adds and self.means.hosts.registry.get(name).writes)
+        return not (adds and self.deps.hosts.registry.get(name).writes)
 
     async def act(self) -> Decision:
         try:
@@ -149,7 +149,7 @@ class _Asking:
         ruling = await self.gate.conclude(asked.call)
         false = _false_claim(ruling)
         if asked.answer.calls:
-            if words_only := self._words_only():  # a model that does not keep to ``tool_choice: none``
+            if words_only := self._words_only():  # a model that ignores ``tool_choice: none``
                 return self._again(asked, words_only)
             text = "" if false else passed(ruling)
             self.gate.release(asked.call, text)
@@ -166,30 +166,30 @@ class _Asking:
         return Reply(Replied(text=ruling.text, model=asked.model))
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:
-        """The model is told once why its answer can't be used. Raises InvalidCall: it has just been told."""
+        """Tells the model why its answer is unusable. Raises InvalidCall if it was just told the same."""
         if self._was_told(problem):
             raise invalid_call(problem)
         return _unusable(asked, problem)
 
     def _was_told(self, problem: str) -> bool:
-        """Whether one of the last answers could not be used either, for a reason that begins alike."""
+        """Whether one of the latest, consecutive unusable answers had a problem that begins alike."""
         return any(told.startswith(problem) for told in self._told())
 
     def _told(self) -> Iterator[str]:
-        """What the model was told of its last answers, none of which could be used."""
-        for turn in reversed(self.book.history.turns):
+        """Problems of the latest consecutive unusable answers, newest first."""
+        for turn in reversed(self.leased.history.turns):
             if not isinstance(turn.decision, CallsDecided) or turn.decision.problem is None:
                 return
             yield turn.decision.problem
 
     def _words_only(self) -> str | None:
-        """Why the model may not call a tool now; None: it may. What it has claimed is not to be made true unasked."""
-        if self.book.history.repeats_failure:
+        """Why the model may not call a tool now; None: it may. After a false claim, a call must not make it true."""
+        if self.leased.history.repeats_failure:
             return ANSWER_NOW
         return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
 
     def _calls(self, asked: _Asked, text: str) -> CallTools:
-        step = self.book.run.usage.steps + 1
+        step = self.leased.run.usage.steps + 1
         calls = [
             # The model's own ids may repeat; these are unique within the run.
             ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
@@ -210,61 +210,61 @@ class _Asking:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _prompt(self, refused: Prompt | None) -> Prompt:
-        """Compacted first, in the journal, where not everything fits."""
-        history = self.book.history
-        compacted = compact(self.conversation, history, self.tools, self.means.agent.max_tokens, refused)
+        """The next prompt, after journaling a compaction if one is needed."""
+        history = self.leased.history
+        compacted = compact(self.conversation, history, self.tools, self.deps.agent.max_tokens, refused)
         if compacted is not None:
-            await self.book.write(compacted)
+            await self.leased.write(compacted)
         return self.conversation.prompt(history, self.tools)
 
     def _room(self) -> int:
-        return answer_room(self.conversation.limit(self.book.history), self.means.agent.max_tokens)
+        return answer_room(self.conversation.limit(self.leased.history), self.deps.agent.max_tokens)
 
     async def _ask_once(self, prompt: Prompt, form: ResponseFormat | None, *, show: bool) -> _Asked:
-        estimator, tools = Estimator(self.book.history.chars_per_token), self.tools
+        estimator, tools = Estimator(self.leased.history.chars_per_token), self.tools
         prompt_tokens = estimator.tokens(prompt)
         room = self._room()
-        began = self.means.clock()
+        began = self.deps.clock()
         request = ChatRequest(
-            model=self.means.model_name,
+            model=self.deps.model_name,
             messages=prompt.messages,
             tools=tools or None,
-            # The tools stand in a request that may not call one, too: all prompts of a run begin alike.
+            # Tools stay in the request even if none may be called: all prompts of a run share a prefix.
             tool_choice=("none" if form or self._words_only() else "auto") if tools else None,
             response_format=form,
             max_tokens=room,
-            temperature=self.means.agent.temperature,
+            temperature=self.deps.agent.temperature,
             frequency_penalty=PENALTY if self._was_told(REPEATED) else 0.0,
-            logprobs=self.means.model.capabilities.logprobs,
+            logprobs=self.deps.model.capabilities.logprobs,
         )
         call = await self.gate.answer(request, prompt_tokens, show=show)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
-        self.book.draft = None
-        model = _model_call(self.means, call.answer, prompt_tokens, began, learned)
+        self.leased.draft = None
+        model = _model_call(self.deps, call.answer, prompt_tokens, began, learned)
         return _Asked(call, model, cut=(call.request.max_tokens or 0) < room)
 
     def _unfinished(self) -> ModelCall:
-        model = unfinished(self.means, self.book)
+        model = unfinished(self.deps, self.leased)
         assert model is not None
         return model
 
     @property
     def _refusal(self) -> str:
-        return self.means.guard.policy.document.refusal
+        return self.deps.guard.policy.document.refusal
 
 
-def unfinished(means: RunDependencies, book: LeasedRun) -> ModelCall | None:
-    """The figures of an answer that was broken off, with estimated tokens; None if there is none."""
-    draft, book.draft = book.draft, None
+def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
+    """Figures of an interrupted answer, with estimated tokens; None if there is none."""
+    draft, leased.draft = leased.draft, None
     if draft is None:
         return None
     usage = _usage(draft.prompt_tokens, draft.answer.tokens)
-    return ModelCall(model=draft.request.model, usage=usage, cost=means.prices.cost(usage), finish_reason="interrupted")
+    return ModelCall(model=draft.request.model, usage=usage, cost=deps.prices.cost(usage), finish_reason="interrupted")
 
 
 def _false_claim(ruling: Ruling | None) -> str | None:
-    """Why an answer is replaced by what was done; None: it is not."""
+    """Why an answer was replaced by an account of what was done; None: it was not."""
     found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
     return found[0].reason if found and found[0].action is Action.REDACT else None
 
@@ -274,14 +274,14 @@ def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
 
 
 def _model_call(
-    means: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
+    deps: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
 ) -> ModelCall:
     usage = answer.usage or _usage(prompt_tokens, answer.tokens)
     told = answer.extension or ResponseExtension()
     return ModelCall(
-        model=means.model_name,
+        model=deps.model_name,
         usage=usage,
-        seconds=max(0.0, (means.clock() - began).total_seconds()),
+        seconds=max(0.0, (deps.clock() - began).total_seconds()),
         ttft_seconds=told.ttft_seconds,
         queue_seconds=told.queue_seconds,
         confidence=told.confidence,
@@ -289,7 +289,7 @@ def _model_call(
         mean_entropy=told.mean_entropy,
         max_entropy=told.max_entropy,
         finish_reason=answer.finish_reason,
-        cost=means.prices.cost(usage),
+        cost=deps.prices.cost(usage),
         chars_per_token=learned.counted,
     )
 
@@ -311,9 +311,9 @@ def _plan_schema(names: list[str]) -> dict[str, Any]:
 
 
 def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:
-    """Goal and tools; None for anything that isn't a plan. Unknown names are left out."""
+    """Goal and tools of a plan; None if the text is not a plan. Unknown tools are dropped."""
     try:
-        value = from_json(text)  # which takes no halves of characters
+        value = from_json(text)  # rejects lone surrogates
     except ValueError:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("tools"), list):

@@ -1,4 +1,4 @@
-"""What a run's guard goes by: the user's words, results, and the calls that the model wrote."""
+"""Evidence for a run's guard: the user's words, results, and the calls that the model wrote."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from guardrails.types import GuardContext, Past, Write
 
 
 class Evidence:
-    """Of one run; it follows the run's history, and is put together once for each change of that.
+    """Evidence of one run. It follows the run's history and is built once per change of the history.
 
     Args:
-        tools: what a tool is told when the run asks it for facts.
+        tools: context of tools that are called to look up facts.
     """
 
-    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, tools: ToolContext) -> None:
-        self._means = means
-        self._book = book
+    def __init__(
+        self, deps: RunDependencies, leased: LeasedRun, conversation: Conversation, tools: ToolContext
+    ) -> None:
+        self._deps = deps
+        self._leased = leased
         self._conversation = conversation
-        self._facts = means.lookup.facts(means.hosts, tools)
+        self._facts = deps.lookup.facts(deps.hosts, tools)
         self._results: list[str] = []
         self._trusted: list[str] = []
         self._looked_up: list[str] = []
         self._written: list[str] = []
-        self._written_by: dict[str, int] = {}  # the model's decision about this call
+        self._written_by: dict[str, int] = {}  # call id to the number of calls written up to its decision
         self._written_before: list[int] = []
         self._turns = 0
         self._memo: dict[object, object] = {}
@@ -39,13 +41,13 @@ class Evidence:
         self._events = -1
         self._past: tuple[int, Past] | None = None
         self._writers = tuple(
-            means.hosts.registry.get(name) for name in dict.fromkeys(self._callable()) if self._writes(name)
+            deps.hosts.registry.get(name) for name in dict.fromkeys(self._callable()) if self._writes(name)
         )
 
     @property
     def user_text(self) -> str:
-        """What a user said, to this run or to the one that it works for in the end."""
-        parent = self._book.run.parent
+        """What a user wrote to this run, or to the root run if this is a sub-run."""
+        parent = self._leased.run.parent
         return self._conversation.user_text if parent is None else parent.user_text
 
     def context(
@@ -54,14 +56,15 @@ class Evidence:
         plan: tuple[str, ...] | None = None,
         under_way: Sequence[Write] = (),
     ) -> GuardContext:
-        """
+        """Context for the guard.
+
         Args:
-            approval: that a person gave for the call that is judged.
-            plan: that is to be judged, in the place of the current one.
-            under_way: calls beside the one that is judged, which have no result yet.
+            approval: a person's approval of the call to judge.
+            plan: plan to judge, instead of the current plan.
+            under_way: other calls that have no result yet.
         """
-        if self._context is None or self._events != self._book.history.events:
-            self._context, self._events = self._read(), self._book.history.events
+        if self._context is None or self._events != self._leased.history.events:
+            self._context, self._events = self._read(), self._leased.history.events
         context = self._context
         if self.user_text != context.user_text:  # a rail has redacted the input
             context = self._context = replace(context, user_text=self.user_text)
@@ -76,15 +79,15 @@ class Evidence:
         )
 
     def _read(self) -> GuardContext:
-        run, history = self._book.run, self._book.history
+        run, history = self._leased.run, self._leased.history
         self._read_calls(history.turns)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
-            # An error repeats what the model or a person wrote.
+            # An error may repeat what the model or a person wrote, so it is not trusted.
             if result.ok and self._is_trusted(result.tool):
                 self._trusted.append(self._results[-1])
                 self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
-            if result.tool in self._means.lookup.tools:
+            if result.tool in self._deps.lookup.tools:
                 self._looked_up.append(self._results[-1])
         return GuardContext(
             tenant_id=run.tenant_id,
@@ -114,31 +117,30 @@ class Evidence:
         self._turns = len(turns)
 
     async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
-        asked, events = self._conversation.input_text, self._book.history.events
+        asked, events = self._conversation.input_text, self._leased.history.events
         if args_sha256 is not None or tool is not None:
-            return await self._book.past(asked, args_sha256, tool)
+            return await self._leased.past(asked, args_sha256, tool)
         if self._past is None or self._past[0] != events:
-            self._past = (events, await self._book.past(asked))
+            self._past = (events, await self._leased.past(asked))
         return self._past[1]
 
     def _callers_plan(self) -> tuple[str, ...] | None:
-        """What the callers' plans allow. They can't name this agent's own sub-agents, which change nothing by
-        themselves."""
-        parent = self._book.run.parent
+        """Tools that the callers' plans allow, and this agent's sub-agents, which change nothing by themselves."""
+        parent = self._leased.run.parent
         if parent is None or parent.plan is None:
             return None
-        return (*parent.plan, *(agent.tool for agent in self._means.subagents.values()))
+        return (*parent.plan, *(agent.tool for agent in self._deps.subagents.values()))
 
     def _callable(self) -> Sequence[str]:
-        """Tools of the agent, and of those that it gives tasks to."""
-        below = [name for agent in self._means.subagents.values() for name in agent.spec.tools]
-        return [*self._means.tools, *below]
+        """Tools of the agent and of its sub-agents."""
+        below = [name for agent in self._deps.subagents.values() for name in agent.spec.tools]
+        return [*self._deps.tools, *below]
 
     def _writes(self, name: str) -> bool:
-        """Asking another agent changes nothing by itself: that agent's calls do."""
-        toolbox = self._means.hosts.registry
+        """Whether a tool changes something. Delegating to an agent does not; that agent's calls do."""
+        toolbox = self._deps.hosts.registry
         return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
 
     def _is_trusted(self, name: str) -> bool:
-        toolbox = self._means.hosts.registry
+        toolbox = self._deps.hosts.registry
         return name in toolbox and not toolbox.get(name).returns_untrusted

@@ -1,4 +1,4 @@
-"""What an agent can look up, as evidence for its guard."""
+"""Facts that an agent can look up, as evidence for its guard."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ from tools.host import ToolOutcome
 log = logging.getLogger(__name__)
 CHECK = "check_facts"
 WAIT_S = 1.5
-"""For the tool CHECK. What takes longer goes on, so that the next answer finds it ready."""
+"""Time for a call of CHECK. A slower call continues, so that a cache is warm for the next answer."""
 _late: set[asyncio.Task[ToolOutcome]] = set()
 
 
 @dataclass(frozen=True)
 class Stated:
-    """A number at characters [start, end) of a text, and what the facts say of it."""
+    """A number at characters [start, end) of a text, and what the facts say about it."""
 
     start: int
     end: int
     right: bool
     numbers: tuple[float, ...] = ()
+    """The numbers as written."""
     strict: bool = False
+    """Whether a wrong number is wrong even if the user wrote it before."""
     fact: str = ""
+    """What the source says, and where."""
 
 
 _stated = TypeAdapter(list[Stated])
 
 
 class Checker(Protocol):
-    """Performs calls of tools; ``agent.loop.gate.Hosts`` is one."""
+    """Calls tools, such as ``agent.loop.gate.Hosts``."""
 
     @property
     def registry(self) -> Any: ...
@@ -49,18 +52,19 @@ class Checker(Protocol):
 
 @dataclass(frozen=True)
 class EvidenceSource:
-    """
+    """Source of facts for checking answers.
+
     Attributes:
-        tools: that look facts up: their results tell nothing beyond.
-        read: what a text states, in the words of a question. None: the tool CHECK is asked, in its sandbox, since tools
-            can write what it reads.
+        tools: tools that look up facts; their results contain nothing else.
+        read: checks the statements of a text, given the user's question. None: call the tool CHECK in its sandbox,
+            because other tools can write the data that it reads.
     """
 
     tools: frozenset[str] = frozenset()
     read: Callable[[str, str], Sequence[Statement]] | None = None
 
     def of(self, agent: AgentSpec) -> EvidenceSource:
-        """For an agent without any of these tools nothing is known: the facts may be another one's."""
+        """This source if the agent has one of its tools, else a null object: the facts may be another agent's."""
         return self if self.tools & set(agent.tools) else NO_EVIDENCE
 
     def facts(self, checker: Checker, context: ToolContext) -> Facts:
@@ -84,14 +88,14 @@ async def _asked(checker: Checker, context: ToolContext, text: str, asked: str) 
     task.add_done_callback(_late.discard)
     await asyncio.wait({task}, timeout=WAIT_S)
     if not task.done():
-        log.warning("an answer is not held against the facts: they were not read within %g s", WAIT_S)
+        log.warning("answer not checked against facts: reading them took longer than %g s", WAIT_S)
         return ()
     outcome = task.result()
     try:
         return _stated.validate_python(outcome.content if outcome.ok else [])
     except ValidationError:
-        log.warning("an answer is not held against the facts: %s did not tell them", CHECK)
+        log.warning("answer not checked against facts: %s returned an invalid result", CHECK)
         return ()
     finally:
         if not outcome.ok:
-            log.warning("an answer is not held against the facts: %s", outcome.error)
+            log.warning("answer not checked against facts: %s", outcome.error)

@@ -1,7 +1,7 @@
-"""The gate: the loop's only way to the model, to the tools and to the user.
+"""Gate: the loop's only way to the model, to tools and to the user.
 
-What passes is checked by the guard, and its verdicts go into the journal in the transaction of what they are about
-(the store turns them into audit records).
+The guard checks everything that passes. Verdicts are journaled in the transaction of what they are about (the store
+derives audit records from them).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agent.loop.context import Conversation
 from agent.loop.evidence import Evidence
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
-from agent.model_call.call import GuardedCall, Way
+from agent.model_call.call import GuardedCall, GuardedModel
 from agent.run.budgets import reserve
 from agent.run.history import CallState
 from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
@@ -34,21 +34,21 @@ log = structlog.get_logger(__name__)
 
 
 def passed(ruling: Ruling | None) -> str:
-    """What a ruling leaves of a text. Nobody is asked about texts: such a one is withheld."""
+    """The text that a ruling leaves. Texts can't be approved by a person, so ``ask`` withholds them."""
     return "" if ruling is None or ruling.action.severity >= Action.ASK.severity else ruling.text
 
 
 class Gate:
-    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation) -> None:
-        self._means = means
-        self._book = book
+    def __init__(self, deps: RunDependencies, leased: LeasedRun, conversation: Conversation) -> None:
+        self._deps = deps
+        self._leased = leased
         self._conversation = conversation
-        self._way = Way(means.model, means.guard, means.tracing)
-        self._evidence = Evidence(means, book, conversation, self._tool_context(f"{book.run.id}:facts"))
+        self._guarded = GuardedModel(deps.model, deps.guard, deps.tracing)
+        self._evidence = Evidence(deps, leased, conversation, self._tool_context(f"{leased.run.id}:facts"))
 
     @property
     def policy_sha256(self) -> str:
-        return self._means.guard.policy.sha256
+        return self._deps.guard.policy.sha256
 
     @property
     def user_text(self) -> str:
@@ -56,18 +56,18 @@ class Gate:
 
     @property
     def locked_plan(self) -> tuple[str, ...] | None:
-        """The tools that the run's plan and its callers' plans name, if a policy locks to the plan."""
-        if self._means.guard.policy.document.tools.lock_to_plan == "off":
+        """Tools in the plans of the run and its callers, if a policy locks to the plan."""
+        if self._deps.guard.policy.document.tools.lock_to_plan == "off":
             return None
         context = self._evidence.context()
         return tuple(name for name in context.plan if context.plans(name))
 
     async def tools(self, *, planning: bool = False) -> list[ToolDef]:
-        """The agent's tools as the policy lets the model see them now; with ``planning`` those that a new plan
-        may name: the current one binds calls only."""
-        toolbox, names = self._means.hosts.registry, self._means.tools
+        """The agent's tools as the policy currently allows the model to see them. With ``planning``, the tools that a
+        new plan may name: the current plan only restricts calls."""
+        toolbox, names = self._deps.hosts.registry, self._deps.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
-        return await self._means.guard.narrow(
+        return await self._deps.guard.narrow(
             toolbox.definitions(names), self._evidence.context(plan=names if planning else None), writes
         )
 
@@ -84,105 +84,105 @@ class Gate:
         """The guard's ruling; its verdicts are journaled with the next write.
 
         Args:
-            approval: of this very call, if a person gave one.
-            plan: the tools of the plan that is checked; otherwise the current one counts.
+            approval: a person's approval of this call.
+            plan: tools of the plan to check, instead of the current plan.
             under_way: calls of the same decision that have no result yet.
             stopped: see ``Checked.stopped``.
         """
         context = self._evidence.context(approval, plan, under_way)
-        ruling = await self._way.judge(Checked(stage, text, context, call, stopped))
+        ruling = await self._guarded.judge(Checked(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
 
     async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
-        """One model call; with ``show`` its text passes the stream's rails, and goes out while it is decoded unless the
-        policy holds answers. ``conclude`` it.
+        """Makes one model call; finish it with ``conclude``. With ``show``, text passes the stream's rails and is
+        published while it is decoded, unless the policy holds answers.
 
         Raises:
-            Exhausted: the bounds leave no room for an answer.
-            StreamBlocked: a rail blocks the text; ``book.draft`` tells how far it came.
+            Exhausted: the budgets leave no room for an answer.
+            StreamBlocked: a rail blocked the text; ``leased.draft`` holds what was decoded so far.
             Interrupted: an interrupt ended it.
             FlightloopError: the model's own errors.
         """
-        run = self._book.run
+        run = self._leased.run
         tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
-        extension = RequestExtension(tags=tags, epoch=self._means.epoch)
+        extension = RequestExtension(tags=tags, epoch=self._deps.epoch)
         asked = request.model_copy(update={"flightloop": extension})
-        call = GuardedCall(self._way, self, self._evidence.context(), asked, prompt_tokens)
+        call = GuardedCall(self._guarded, self, self._evidence.context(), asked, prompt_tokens)
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self._publish(piece)
         return call
 
     async def conclude(self, call: GuardedCall) -> Ruling | None:
-        """The ruling on what an answer says; None: it says nothing."""
+        """The ruling on the answer's text; None if there is no text."""
         _, ruling = await call.conclude()
         return ruling
 
     def release(self, call: GuardedCall, text: str) -> None:
-        """An answer that is used, or the text beside its calls, goes out where the policy has held it until now."""
+        """Publishes the text of an answer that the policy has held until now."""
         if not call.live:
             self._publish(text)
 
-    # What `agent.model_call.Owner` does for a run.
+    # Methods of `agent.model_call.Owner`
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
-        longest, prices = call.request.token_limit, self._means.prices
+        longest, prices = call.request.token_limit, self._deps.prices
         assert longest is not None
-        own = reserve(self._book.state, self._means.clock(), call.prompt_tokens, longest, prices)
-        granted = await self._book.reserve(own, prices, self._means.tenants)
-        self._book.draft = call
+        own = reserve(self._leased.state, self._deps.clock(), call.prompt_tokens, longest, prices)
+        granted = await self._leased.reserve(own, prices, self._deps.tenants)
+        self._leased.draft = call
         return call.request.model_copy(update={"max_tokens": granted.completion_tokens})
 
     async def settle(self, call: GuardedCall) -> None:
-        """The journal does: a run pays with the event that tells of the answer."""
+        """Does nothing: a run's usage is settled by the event that journals the answer."""
 
     async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        """They go with the next write, in the transaction of what they are about."""
-        self._book.defer_verdicts(verdicts, call_id)
+        """Journals verdicts with the next write, in the transaction of what they are about."""
+        self._leased.defer_verdicts(verdicts, call_id)
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
         """Performs a call whose intent is journaled."""
-        with self._means.tracing.tool(spec.name, state.call.id) as span:
-            self._means.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
-            outcome = await self._means.hosts.call(spec.name, arguments, self._tool_context(state.key))
+        with self._deps.tracing.tool(spec.name, state.call.id) as span:
+            self._deps.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
+            outcome = await self._deps.hosts.call(spec.name, arguments, self._tool_context(state.key))
             if outcome.traceback is not None:
                 checked_call = CheckedCall(state.call.id, spec, arguments)
-                # It is kept and shown to people, so rails judge it. It taints nothing: no model reads it.
+                # It is stored and shown to people, so rails check it. It can't taint the run: no model reads it.
                 traceback = passed(await self.check(Stage.TOOL_RESULT, outcome.traceback, checked_call)) or None
                 outcome = replace(outcome, traceback=traceback)
                 log.warning("a tool raised", tool=spec.name, tries=outcome.tries, exception=traceback)
             if outcome.tries > 1:
                 span.set_attribute(semconv.TOOL_TRIES, outcome.tries)
             if not outcome.ok:
-                self._means.tracing.failed(span, "timeout" if outcome.timed_out else "tool_error", outcome.traceback)
+                self._deps.tracing.failed(span, "timeout" if outcome.timed_out else "tool_error", outcome.traceback)
             return outcome
 
     async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """What the tool's own types make of a write's arguments, as far as that is known; nothing is performed.
+        """A write's arguments as normalised by the tool's own types, if known. Performs nothing.
 
-        Raises TimeoutError: it takes too long. Raises Unsure (``tools.host``).
+        Raises TimeoutError if it takes too long, and Unsure (``tools.host``).
         """
         if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
             return None
-        return await self._means.hosts.known_by(spec.name, arguments, self._tool_context(state.key))
+        return await self._deps.hosts.known_by(spec.name, arguments, self._tool_context(state.key))
 
     def _tool_context(self, key: str) -> ToolContext:
-        run = self._book.run
+        run = self._leased.run
         return ToolContext(
             key=key,
             tenant_id=run.tenant_id,
             agent=run.agent,
             session_id=run.session_id,
             run_id=run.id,
-            data=self._means.data,
-            egress=self._means.guard.policy.document.egress.hosts,
+            data=self._deps.data,
+            egress=self._deps.guard.policy.document.egress.hosts,
             traceparent=traceparent(),
         )
 
     def _publish(self, text: str) -> None:
         if text:
-            run = self._book.run
-            now, step = self._means.clock(), run.usage.steps
+            run = self._leased.run
+            now, step = self._deps.clock(), run.usage.steps
             delta = DeltaEvent(run_id=run.id, text=text, at=now, step=step, after=run.last_seq)
-            self._means.deltas.publish(delta)
+            self._deps.deltas.publish(delta)

@@ -1,4 +1,4 @@
-"""Runs driven in this process, one after the other and without a worker: lessons, and tasks that are played."""
+"""Drives runs in this process, one after the other and without a worker, for lessons and evaluations."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from observability.tracing import Tracing, untraced
 LEASE_S = 3600.0
 
 Operator = Callable[[Approval], str | None]
-"""Asked about each call that waits for a person: why not, or None to agree."""
+"""Decides about a call that waits for approval: a reason to deny it, or None to approve."""
 
 
 def agrees(approval: Approval) -> None:
-    """An operator who agrees to everything."""
+    """An operator who approves everything."""
 
 
 @dataclass(frozen=True)
 class Driven:
-    """A run that has ended, with what its last lease knew of it."""
+    """A run that has ended, with the final state of its last lease."""
 
-    book: LeasedRun
+    leased: LeasedRun
     gate: Gate
     conversation: Conversation
 
     @property
     def run(self) -> Run:
-        return self.book.run
+        return self.leased.run
 
 
 @dataclass(frozen=True)
 class InlineRunner:
-    """Drives the runs of a journal that nobody else works on.
+    """Drives runs of a journal that no worker serves.
 
     Args:
-        kit: what a run works with.
+        kit: provides the kit of a run.
         data: folder of the tools' data.
-        name: of whoever drives them and decides about their calls.
+        name: recorded as the worker and as the person who decides about approvals.
     """
 
     journal: Journal
@@ -63,7 +63,7 @@ class InlineRunner:
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
 
     async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
-        """A new run, to its end. Faults of ours and of the model's implementation are raised."""
+        """Drives a new run to its end. Raises internal errors and errors of the model's implementation."""
         run = (await self.journal.create(created)).run
         while True:
             claim = await self.journal.claim(self.name, LEASE_S)
@@ -72,7 +72,7 @@ class InlineRunner:
             if driven.run.status.terminal:
                 if driven.run.id == run.id:
                     return driven
-                continue  # it worked for another run, which is queued again
+                continue  # it was a sub-run; its parent is queued again
             await self.journal.release(claim.lease, rest, driven.run.last_seq)
             for approval in await self.journal.run_approvals(driven.run.id):
                 if approval.status == "pending":
@@ -82,11 +82,11 @@ class InlineRunner:
                     )
 
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
-        """What became of a run, and what it is until somebody goes on with it."""
+        """Drives a run under one lease; returns it with the status in which to release it."""
         kit = self.kit(claim.run)
-        book = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
+        leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
         conversation = await converse(self.journal, claim.run, kit, model.capabilities.context_length)
-        means = RunDependencies(
+        deps = RunDependencies(
             agent=kit.agent,
             guard=kit.guard,
             model=model,
@@ -100,6 +100,6 @@ class InlineRunner:
             lookup=kit.lookup,
             subagents=kit.subagents,
         )
-        loop = Loop(means, book, conversation, Stop())
+        loop = Loop(deps, leased, conversation, Stop())
         await loop.drive()
-        return Driven(book, Gate(means, book, conversation), conversation), loop.rest
+        return Driven(leased, Gate(deps, leased, conversation), conversation), loop.rest

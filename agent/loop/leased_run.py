@@ -1,4 +1,4 @@
-"""A worker's open run: writes to the journal under the lease and keeps run and history in step."""
+"""A run under a worker's lease: writes to the journal and keeps run and history in step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guardrails.types import Past
 
 
 class LeasedRun:
-    """Everything the loop knows of one run; made by ``LeasedRun.open`` from the journal's events."""
+    """All that the loop knows about one run; create it with ``LeasedRun.open``."""
 
     def __init__(self, journal: Journal, lease: Lease, state: RunState, history: History) -> None:
         self._journal = journal
@@ -27,16 +27,16 @@ class LeasedRun:
         self.state = state
         self.history = history
         self.draft: GuardedCall | None = None
-        """An answer that is being decoded."""
-        self._read = state.run.last_seq  # so far the history goes
+        """The answer that is being decoded."""
+        self._read = state.run.last_seq  # last event in the history
         self._deferred: list[RunEvent] = []
-        self._passed: list[Verdict] = []  # deferred likewise
+        self._passed: list[Verdict] = []  # deferred too
         self._writing = asyncio.Lock()
         self._failed: Exception | None = None
 
     @classmethod
     async def open(cls, journal: Journal, tenant_id: str, lease: Lease) -> LeasedRun:
-        """Reads the run's events once; from then on every write keeps up by itself."""
+        """Reads the run's events once; later writes keep state and history up to date."""
         events = await all_events(journal, tenant_id, lease.run_id)
         return cls(journal, lease, fold_state(events), History(lease.run_id, events))
 
@@ -45,23 +45,23 @@ class LeasedRun:
         return self.state.run
 
     def defer(self, events: Sequence[RunEvent]) -> None:
-        """Events without an effect to wait for: they go with the next write, in the same transaction."""
+        """Queues events without an effect to wait for; they go with the next write, in one transaction."""
         self._deferred += events
 
     def defer_verdicts(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        """Likewise; those that are plain become one event of that write."""
+        """Queues verdicts for the next write; plain ones are merged into one event."""
         self._deferred += [Judged(verdict=each, call_id=call_id) for each in verdicts if not each.plain]
         self._passed += [each for each in verdicts if each.plain]
 
     def forget_deferred(self) -> None:
-        """Drops deferred events that the journal has already, from before a crash."""
+        """Drops deferred events that were already journaled before a crash."""
         self._deferred, self._passed = [], []
 
     async def reserve(self, wanted: Reservation, prices: Prices, tenants: TenantBudgets) -> Reservation:
-        """What is wanted, shortened to what the bounds leave that the run shares with others.
+        """Reserves from the budgets that the run shares with others; returns ``wanted``, shortened to what they leave.
 
         Raises:
-            Exhausted: they leave nothing.
+            Exhausted: nothing is left.
             LeaseLost: another worker has the run.
         """
         shared = tenants.shared_by(self.run)
@@ -70,11 +70,11 @@ class LeasedRun:
         return await self._journal.ledger.reserve(self.lease, wanted, prices, shared)
 
     async def write(self, *events: RunEvent, children: Sequence[RunCreated] = ()) -> Run:
-        """Appends the deferred events and these, with the runs that begin with them.
+        """Appends deferred events and ``events``, and creates sub-runs, in one transaction.
 
         Raises:
             LeaseLost: another worker has the run.
-            Exception: that of an earlier write: nothing is written behind what is missing.
+            Exception: the error of an earlier failed write; nothing is written after a gap.
         """
         async with self._writing:
             if self._failed is not None:
@@ -97,19 +97,19 @@ class LeasedRun:
         self.state = written.state
 
     def decide(self, decision: RunEvent) -> None:
-        """A decision goes with the next write too, before the deferred verdicts, which are about it."""
+        """Queues a decision for the next write, ahead of the deferred verdicts, which are about it."""
         self._deferred.insert(0, decision)
 
     async def tainted(self, run_id: str) -> bool:
-        """Whether another run had read something that looks like an instruction."""
+        """Whether another run has read a text that looks like an instruction."""
         return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
 
     async def past(self, asked: str, args_sha256: str | None = None, tool: str | None = None) -> Past:
-        """What the run's session holds beside it; see ``agent.run.past``."""
+        """Earlier writes of the run's session; see ``agent.run.past``."""
         return await read_past(self._journal, self.run, asked, args_sha256, tool)
 
     async def _catch_up(self, before: int) -> None:
-        """Takes in what others wrote meanwhile: a cancel request, a person's decision."""
+        """Reads events that others wrote meanwhile, such as a cancel request or a person's decision."""
         while before > self._read + 1:
             limit = min(PAGE, before - self._read - 1)
             self._add(await self._journal.events(self.run.tenant_id, self.run.id, self._read, limit))
@@ -121,7 +121,7 @@ class LeasedRun:
 
 
 async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Waits for a task that nothing breaks off: who is cancelled meanwhile, however often, goes when it is done."""
+    """Waits for a task without passing cancellation on to it; raises CancelledError once the task is done."""
     broken_off: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -129,6 +129,6 @@ async def _to_its_end(task: asyncio.Task[None]) -> None:
         except asyncio.CancelledError as error:
             broken_off = error
     if broken_off is not None:
-        task.exception()  # told by the next write
+        task.exception()  # the next write raises it
         raise broken_off
     task.result()

@@ -1,4 +1,4 @@
-"""Tool hosts without a sandbox: tools run in this process."""
+"""Tool hosts without a sandbox, for tools that run in this process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tools.validated import known_by
 
 @dataclass
 class LocalHosts:
-    """Runs tools in this process: plain functions in a thread, coroutines in the loop."""
+    """Runs tools in this process: functions in a thread, coroutines in the event loop."""
 
     tools: Sequence[Tool]
     attempts: list[tuple[str, str]] = field(default_factory=list)
-    """Tool and key of every call that was begun."""
+    """Tool and key of every call that began."""
     killed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class LocalHosts:
         return known_by(self.registry.tool(name), arguments, context, 64 * 1024)
 
     async def kill(self, run_id: str) -> int:
-        """Ends a run's coroutines; what goes on in a thread can't be ended."""
+        """Cancels a run's coroutines. Threads can't be stopped."""
         self.killed.append(run_id)
         calls = [call for call, owner in self._calls.items() if owner == run_id]
         for call in calls:

@@ -1,4 +1,4 @@
-"""The loop: decide, journal, perform, until the run is no longer running."""
+"""The loop of a run: decide, journal, perform, until the run is no longer running."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from flightloop.verdicts import Action, Stage
 
 @dataclass
 class Stop:
-    """What a run is told from outside its task; read between two steps."""
+    """Signals to a run from outside its task, read between two steps."""
 
     draining: bool = False
     interrupted: bool = False
 
 
 class Loop:
-    """One run under one lease. ``drive`` returns when the run has ended, waits or is to be given back."""
+    """One run under one lease. ``drive`` returns when the run has ended, waits, or should be released."""
 
-    def __init__(self, means: RunDependencies, book: LeasedRun, conversation: Conversation, stop: Stop) -> None:
-        self._means = means
-        self._book = book
+    def __init__(self, deps: RunDependencies, leased: LeasedRun, conversation: Conversation, stop: Stop) -> None:
+        self._deps = deps
+        self._leased = leased
         self._conversation = conversation
-        self._gate = Gate(means, book, conversation)
+        self._gate = Gate(deps, leased, conversation)
         self._stop = stop
 
     async def drive(self) -> Run:
-        """Goes on until the run has ended (terminal), or is to be released (still running).
+        """Drives the run until it has ended (terminal) or should be released (still running).
 
-        What the model or a tool does wrong is an observation, what bounds a run ends it; only our
-        own faults and a lost lease are raised.
+        Mistakes of the model or a tool become observations, and limits end the run. Only internal errors and a lost
+        lease are raised.
         """
         try:
             return await self._in_time()
@@ -64,64 +64,64 @@ class Loop:
         return await self._end(RunStatus.INTERRUPTED, StopReason.INTERRUPT, message, Interrupted.code)
 
     async def _in_time(self) -> Run:
-        own = Reservation(seconds=seconds_left(self._book.state, self._means.clock()), steps=0)
-        held = await self._book.reserve(own, self._means.prices, self._means.tenants)
+        own = Reservation(seconds=seconds_left(self._leased.state, self._deps.clock()), steps=0)
+        held = await self._leased.reserve(own, self._deps.prices, self._deps.tenants)
         try:
             async with asyncio.timeout(held.seconds) as bound:
                 return await self._steps()
         except TimeoutError:
             if not bound.expired():
                 raise
-            raise Exhausted(held.late, f"the {held.seconds:g} seconds that were left have passed") from None
+            raise Exhausted(held.late, f"the remaining {held.seconds:g} seconds have passed") from None
 
     async def _steps(self) -> Run:
-        book = self._book
+        leased = self._leased
         if (blocked := await self._refused_input()) is not None:
             return await self._block(blocked)
-        run = await book.write()
+        run = await leased.write()
         while run.status is RunStatus.RUNNING:
-            if book.state.cancel_requested:
-                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "its owner cancelled it", "cancelled")
+            if leased.state.cancel_requested:
+                return await self._end(RunStatus.CANCELLED, StopReason.CANCEL, "cancelled by its owner", "cancelled")
             if self._paused():
                 break
-            if book.history.last is not None and book.history.last.open:
-                run = await self._perform()  # left open by an earlier lease, or decided by a person since
+            if leased.history.last is not None and leased.history.last.open:
+                run = await self._perform()  # open since an earlier lease, or decided by a person meanwhile
                 continue
-            decision = await decide(self._means, self._gate, book, self._conversation)
+            decision = await decide(self._deps, self._gate, leased, self._conversation)
             match decision:
                 case Plan():
-                    book.decide(decision.event)
-                    run = await book.write()
+                    leased.decide(decision.event)
+                    run = await leased.write()
                 case CallTools():
-                    run = await perform_new(self._means, self._gate, book, decision.event)
+                    run = await perform_new(self._deps, self._gate, leased, decision.event)
                 case Reply(blocked=None):
-                    book.decide(decision.event)
+                    leased.decide(decision.event)
                     run = await self._answer(decision)
                 case Reply():
-                    book.decide(decision.event)
+                    leased.decide(decision.event)
                     run = await self._block(decision.blocked or "")
                 case other:
                     assert_never(other)
         return run
 
     def _paused(self) -> bool:
-        """Whether to leave the run to somebody: a person with an approval, another agent, another worker."""
+        """Whether to leave the run to a person, a sub-agent or another worker."""
         return self.rest is not RunStatus.QUEUED or self._stop.draining
 
     @property
     def rest(self) -> Released:
-        """What the run is when it is given back now."""
-        last = self._book.history.last
+        """Status in which the run would be released now."""
+        last = self._leased.history.last
         waiting = [call for call in last.open if call.waits] if last is not None else []
         if any(call.waits_for_person for call in waiting):
             return RunStatus.WAITING_APPROVAL
         return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
 
     async def _refused_input(self) -> str | None:
-        """Checks the input; its verdicts are journaled once, also if a worker died after that."""
+        """Checks the input. Its verdicts are journaled once, even if a worker died in between."""
         ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
-        if self._book.history.judged_input:
-            self._book.forget_deferred()
+        if self._leased.history.judged_input:
+            self._leased.forget_deferred()
         if ruling.action.severity >= Action.ASK.severity:
             return ruling.reason
         if ruling.action is Action.REDACT:
@@ -129,35 +129,35 @@ class Loop:
         return None
 
     async def _perform(self) -> Run:
-        last = self._book.history.last
+        last = self._leased.history.last
         assert last is not None
-        return await perform(self._means, self._gate, self._book, last.calls)
+        return await perform(self._deps, self._gate, self._leased, last.calls)
 
     async def _answer(self, reply: Reply) -> Run:
         handed_over = any(
-            result.ok and result.tool in self._means.agent.escalation for result in self._book.history.results
+            result.ok and result.tool in self._deps.agent.escalation for result in self._leased.history.results
         )
         reason = StopReason.ESCALATED if handed_over else StopReason.ANSWERED
         output = [TextPart(text=reply.event.text)]
-        return await self._book.write(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
+        return await self._leased.write(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
 
     async def _block(self, reason: str) -> Run:
-        refusal: Content = [TextPart(text=self._means.guard.policy.document.refusal)]
+        refusal: Content = [TextPart(text=self._deps.guard.policy.document.refusal)]
         error = RunError(code="guardrail_blocked", message=reason)
         ended = RunEnded(status=RunStatus.BLOCKED, stop_reason=StopReason.GUARDRAIL, output=refusal, error=error)
-        return await self._book.write(ended)
+        return await self._leased.write(ended)
 
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
-        """Ends the run with what it has said so far, counting an answer that was broken off."""
-        said = self._book.draft.released if self._book.draft else self._said()
+        """Ends the run with what it has said so far. An interrupted answer is counted as used."""
+        said = self._leased.draft.released if self._leased.draft else self._said()
         text = passed(await self._gate.check(Stage.FINAL, said, stopped=True)) if said else ""
-        if (model := unfinished(self._means, self._book)) is not None:
-            self._book.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
+        if (model := unfinished(self._deps, self._leased)) is not None:
+            self._leased.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
         output: Content | None = [TextPart(text=text)] if text else None
         error = RunError(code=code or str(reason), message=message)
         ended = RunEnded(status=status, stop_reason=reason, output=output, error=error)
-        return await self._book.write(ended)
+        return await self._leased.write(ended)
 
     def _said(self) -> str:
-        decided = (turn.decision for turn in reversed(self._book.history.turns))
+        decided = (turn.decision for turn in reversed(self._leased.history.turns))
         return next((one.text for one in decided if isinstance(one, CallsDecided) and one.text), "")

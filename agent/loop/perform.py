@@ -1,4 +1,4 @@
-"""Performs decided calls: guard, intent, effect, guard, result; in parallel, and after a crash."""
+"""Performs decided calls: guard, intent, effect, guard, result. In parallel, and again after a crash."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tools.host import ToolOutcome
 
 T = TypeVar("T")
 LINGER_S = 0.005
-"""How long what was decided may wait for the results of calls without an effect: about as long as some commits take."""
+"""Longest wait of a decision for the results of calls without an effect; some commits take about as long."""
 
 UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
 UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
@@ -47,62 +47,62 @@ CANCELLED = "the run was cancelled before it began"
 RECONCILED = "its answer was lost in a crash and asked for since"
 
 
-async def perform(means: RunDependencies, gate: Gate, book: LeasedRun, calls: list[CallState]) -> Run:
-    """Brings calls to their results, each as far as it can go: one that waits for somebody stays open.
+async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: list[CallState]) -> Run:
+    """Performs calls as far as possible; a call that waits for a person or an agent stays open.
 
-    Calls that have a result are left alone; one whose result a crash swallowed is recovered by its
-    tool's declared effect.
+    Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
+    declared effect.
     """
-    performing = _Performing(means, gate, book, book.state, calls)
+    performing = _Performing(deps, gate, leased, leased.state, calls)
     await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
-    return await book.write()
+    return await leased.write()
 
 
-async def perform_new(means: RunDependencies, gate: Gate, book: LeasedRun, decision: CallsDecided) -> Run:
-    """Performs calls that are decided now, as ``perform`` does.
+async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, decision: CallsDecided) -> Run:
+    """Performs calls of a new decision, like ``perform``.
 
-    The decision goes into the journal with the intents of the calls that begin at once, so that a step has two commits:
-    this one, and that of its results. Where no call has an effect that would have to be known before, both may be one.
+    The decision is written with the intents of the calls that begin at once, so a step takes two commits: this one and
+    that of the results. If no call has an effect that must be recorded first, both can be one commit.
     """
-    most, decided = means.agent.parallel_calls, apply(book.state, decision)
-    states = call_states(book.run.id, decided.run.usage.steps, decision.calls)
-    performing = _Performing(means, gate, book, decided, states)
-    book.decide(decision)
+    most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
+    states = call_states(leased.run.id, decided.run.usage.steps, decision.calls)
+    performing = _Performing(deps, gate, leased, decided, states)
+    leased.decide(decision)
     begun = await _together([performing.begin(state) for state in states[:most]])
-    book.defer([event for each in begun for event in each.events])
+    leased.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
-        await book.write(children=[child for each in begun for child in each.children])
+        await leased.write(children=[child for each in begun for child in each.children])
         begun = await _together([performing.still(each) for each in begun])
-    async with _written_soon(book):
+    async with _written_soon(leased):
         rest = [performing.one(state) for state in states[most:]]
         await _together([*(performing.go_on(each) for each in begun), *rest])
-    return await book.write()
+    return await leased.write()
 
 
 @asynccontextmanager
-async def _written_soon(book: LeasedRun) -> AsyncIterator[None]:
-    """What is deferred is written with what comes of the block, or after ``LINGER_S`` if that takes longer.
+async def _written_soon(leased: LeasedRun) -> AsyncIterator[None]:
+    """Writes deferred events with the results of the block, or after ``LINGER_S`` if the block takes longer.
 
-    A write that fails beside the block is told by the next one.
+    The next write raises the error of a failed write.
     """
     loop, late = asyncio.get_running_loop(), set[asyncio.Task[Run]]()
-    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(book.write())))
+    timer = loop.call_later(LINGER_S, lambda: late.add(loop.create_task(leased.write())))
     try:
         yield
     except BaseException:
-        with suppress(Exception):  # what was decided and found out so far isn't lost with what went wrong
-            await book.write()
+        with suppress(Exception):  # keep what was decided and found out before the error
+            await leased.write()
         raise
     finally:
         timer.cancel()
         if late:
-            await asyncio.wait(late)  # not broken off: the book would be behind the journal
+            await asyncio.wait(late)  # cancelling it would leave the leased run behind the journal
             for task in late:
                 task.exception()
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All of it side by side; the first failure is raised, and ends the others."""
+    """Runs coroutines concurrently. The first failure cancels the others and is raised."""
     if len(work) == 1:  # the usual case needs no task of its own
         return [await work[0]]
     try:
@@ -115,52 +115,58 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A call before its effect: what is to be journaled, and then the tool to call, if it comes to that."""
+    """A checked call before its effect."""
 
     state: CallState
     events: list[RunEvent]
+    """Events to journal before the effect."""
     children: list[RunCreated] = field(default_factory=list)
+    """Sub-runs to create with them."""
     checked_call: CheckedCall | None = None
+    """The call to make, if any."""
     refused: str | None = None
+    """Why the call is not made after all."""
 
     @property
     def harmless(self) -> bool:
-        """Whether no effect would be lost or done twice if the journal learned of it only with its result."""
+        """Whether the call may begin before it is journaled: no effect could be lost or repeated."""
         if self.checked_call is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        spec = self.checked_call.spec  # what leaves the sandbox is on record before
+        spec = self.checked_call.spec  # whatever leaves the sandbox is journaled first
         return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
 
 
 @dataclass
 class _Performing:
-    """``run``: as the decision leaves it. ``calls``: all of the decision's."""
+    """Performs the calls of one decision."""
 
-    means: RunDependencies
+    deps: RunDependencies
     gate: Gate
-    book: LeasedRun
+    leased: LeasedRun
     run: RunState
+    """State after the decision."""
     calls: Sequence[CallState]
+    """All calls of the decision."""
     limit: asyncio.Semaphore = field(init=False)
     understanding: Understanding = field(init=False)
 
     def __post_init__(self) -> None:
-        self.understanding = Understanding(self.means, self.gate, self.book.run.tenant_id)
-        self.limit = asyncio.Semaphore(self.means.agent.parallel_calls)
+        self.understanding = Understanding(self.deps, self.gate, self.leased.run.tenant_id)
+        self.limit = asyncio.Semaphore(self.deps.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
         async with self.limit:
-            if self.book.state.cancel_requested:
+            if self.leased.state.cancel_requested:
                 return  # the run ends with this step
             if state.intent is not None:
                 await self._recover(state, state.intent)
                 return
             begun = await self.begin(state)
-            await self.book.write(*begun.events, children=begun.children)
+            await self.leased.write(*begun.events, children=begun.children)
             await self._perform(await self.still(begun))
 
     async def begin(self, state: CallState) -> _Begun:
-        """Checks a call; nothing is written yet. Raises Exhausted: the budget leaves nothing for another agent."""
+        """Checks a call; writes nothing. Raises Exhausted if the budget leaves nothing for a sub-agent."""
         try:
             checked_call, ruling = await self._ruled(state)
         except Refused as refused:
@@ -170,7 +176,7 @@ class _Performing:
         intent = self._intent(state, checked_call)
         if checked_call.spec.agent is None:
             return _Begun(state, [intent], checked_call=checked_call)
-        created = self._delegated(intent, self.means.subagents[checked_call.spec.agent])
+        created = self._delegated(intent, self.deps.subagents[checked_call.spec.agent])
         return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
 
     async def go_on(self, begun: _Begun) -> None:
@@ -178,16 +184,16 @@ class _Performing:
             await self._perform(begun)
 
     async def _perform(self, begun: _Begun) -> None:
-        if begun.checked_call is not None and self.book.state.cancel_requested:
-            await self.book.write(self._failed(begun.state, CANCELLED))
+        if begun.checked_call is not None and self.leased.state.cancel_requested:
+            await self.leased.write(self._failed(begun.state, CANCELLED))
         elif begun.refused is not None:
-            await self.book.write(self._failed(begun.state, begun.refused))
+            await self.leased.write(self._failed(begun.state, begun.refused))
         elif begun.checked_call is not None:
             await self._effect(begun.state, begun.checked_call)
 
     async def still(self, begun: _Begun) -> _Begun:
-        """A call whose intent is on record, refused if another run has begun the same write since the guard was asked:
-        of two, the later one is not made, unless the guard allows it all the same."""
+        """Refuses a journaled call if another run has begun the same write since the guard was asked: of two such calls
+        the later one is not made, unless the guard allows it anyway."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:
             return begun
         call = begun.checked_call
@@ -201,29 +207,29 @@ class _Performing:
         return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
-        """The run of another agent that works on the call; this one goes on when that has ended."""
-        names = {each.tool for each in self.means.subagents.values()}
+        """The sub-run that works on a call; this run continues when it has ended."""
+        names = {each.tool for each in self.deps.subagents.values()}
         unfinished = [state for state in self.calls if state.result is None]
         asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
-        part = share(self.run, self.means.clock(), len(asked), len(unfinished))
+        part = share(self.run, self.deps.clock(), len(asked), len(unfinished))
         return run_for(
             intent,
-            self.book.run,
+            self.leased.run,
             agent,
             part,
             self.gate.user_text,
-            tainted=self.book.history.tainted,
+            tainted=self.leased.history.tainted,
             plan=self.gate.locked_plan,
         )
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
-        tainted = await self.book.tainted(returned.performed_by)
+        tainted = await self.leased.tainted(returned.performed_by)
         await self._take(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
-        """A call as it would be performed, and what the guard says of it now; raises Refused.
+        """A call as it would be performed, and the guard's ruling on it. Raises Refused.
 
-        What the guard redacts is checked as the call that it has become: a person is asked about that one.
+        A call with redacted arguments is checked again, so that a person is asked about the call that is made.
         """
         checked_call = await self.understanding.of(state)
         ruling = await self._check(state, checked_call)
@@ -236,12 +242,12 @@ class _Performing:
         return checked_call, ruling
 
     async def _check(self, state: CallState, checked_call: CheckedCall) -> Ruling:
-        """The guard's ruling; raises Refused for a block or a person's no."""
+        """The guard's ruling. Raises Refused if a rail blocks the call or a person denied it."""
         decided = state.decided
         if decided is not None and decided.decision != "approve":
             why = "a person denied it" if decided.decision == "deny" else "nobody approved it in time"
             raise Refused(f"{why}: {decided.reason}" if decided.reason and decided.decision == "deny" else why)
-        if await self._is_denied(checked_call):  # nobody is worn down by being asked again
+        if await self._is_denied(checked_call):  # repeated requests must not wear a person down
             raise Refused("a person has denied the same call in this run; do not ask again")
         approval = state.approval(checked_call.args_sha256, checked_call.arguments, self.gate.policy_sha256)
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
@@ -250,19 +256,19 @@ class _Performing:
             raise Refused(f"a guardrail refused it: {ruling.reason}")
         return ruling
 
-    async def _is_denied(self, call: CheckedCall) -> bool:
-        """Whether a person has denied the call, in this run or in one that works for the same request of the user."""
-        denied = self.book.history.denied
-        if any(call.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
+    async def _is_denied(self, checked_call: CheckedCall) -> bool:
+        """Whether a person has denied the call, in this run or in another run of the same family."""
+        denied = self.leased.history.denied
+        if any(checked_call.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
             return True
-        if self.book.run.parent is None and not self.means.subagents:
+        if self.leased.run.parent is None and not self.deps.subagents:
             return False
-        denied_elsewhere = [write for past in await self._past(call) for write in past.denied]
-        return any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
+        denied_elsewhere = [write for past in await self._past(checked_call) for write in past.denied]
+        return any(checked_call.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
 
     async def _past(self, call: CheckedCall) -> list[Past]:
-        """The session's newest writes with the call's hash, and its newest of the same tool."""
-        return [await self.book.past("", call.args_sha256), await self.book.past("", tool=call.spec.name)]
+        """The latest writes of the session with the call's hash, and those of the same tool."""
+        return [await self.leased.past("", call.args_sha256), await self.leased.past("", tool=call.spec.name)]
 
     def _request(self, state: CallState, checked_call: CheckedCall, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(
@@ -271,11 +277,11 @@ class _Performing:
             tool=checked_call.spec.name,
             arguments=checked_call.arguments,
             reason=ruling.reason,
-            # With what the person has approved already: a call waits for all of it.
+            # Includes what the person has already approved: the call needs all of it.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
-            expires_at=self.means.clock() + timedelta(seconds=self.means.agent.approval_seconds),
+            expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
     def _intent(self, state: CallState, checked_call: CheckedCall) -> ToolIntent:
@@ -287,16 +293,16 @@ class _Performing:
             effect=checked_call.spec.effect.value,
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
-            fence=self.book.lease.fence,
+            fence=self.leased.lease.fence,
             unsure=checked_call.unsure,
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
-        """An intent without a result: what may be repeated is, under the same key."""
+        """Recovers an intent without a result. Repeatable calls are made again with the same key."""
         try:
-            spec = self.means.hosts.registry.get(intent.tool)
+            spec = self.deps.hosts.registry.get(intent.tool)
         except NotFound as error:
-            await self.book.write(self._not_repeated(state, intent, error.message))
+            await self.leased.write(self._not_repeated(state, intent, error.message))
             return
         if state.returned is not None:
             await self._returned(state, spec, intent, state.returned)
@@ -306,21 +312,21 @@ class _Performing:
             await self._repeat(state, intent)
 
     async def _repeat(self, state: CallState, intent: ToolIntent) -> None:
-        """Performs a call once more, if all that a new call has to pass lets it: agent, policy and approval may have
-        changed since its intent was journaled."""
+        """Makes a call again if it passes all checks of a new call: agent, policy and approval may have changed since
+        its intent was journaled."""
         try:
             checked_call, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
-                await self.book.write(self._request(state, checked_call, ruling))
+                await self.leased.write(self._request(state, checked_call, ruling))
                 return
             if checked_call.arguments != intent.arguments:
                 raise Refused("a guardrail changes its arguments now: that would be another call")
         except Refused as refused:
-            await self.book.write(self._not_repeated(state, intent, str(refused)))
+            await self.leased.write(self._not_repeated(state, intent, str(refused)))
             return
         outcome = await self.gate.call(state, checked_call.spec, checked_call.arguments)
         if not outcome.ok and intent.effect != Effect.PURE:
-            outcome = replace(outcome, uncertain=True)  # whatever became of this one, the one before may have been done
+            outcome = replace(outcome, uncertain=True)  # the earlier attempt may have had its effect
         await self._take(state, checked_call.spec, checked_call.arguments, outcome)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
@@ -329,20 +335,19 @@ class _Performing:
         return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
 
     async def _reconcile(self, state: CallState, spec: ToolSpec, intent: ToolIntent) -> None:
-        """What became of a call that can't be repeated, if its tool names one that knows.
+        """Finds out what became of a call that can't be repeated, if its tool names a reconcile tool.
 
-        That it did not happen is final only if it can't happen any more: it may be under way where whoever began it
-        has not ended.
+        "Not performed" is final only if the worker that began the call has ended; otherwise the call may still run.
         """
         if spec.reconcile is None:
-            await self.book.write(self._failed(state, UNKNOWN, uncertain=True))
+            await self.leased.write(self._failed(state, UNKNOWN, uncertain=True))
             return
-        arguments, asked = intent.arguments, self.means.hosts.registry.get(spec.reconcile)
+        arguments, asked = intent.arguments, self.deps.hosts.registry.get(spec.reconcile)
         known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
         outcome = await self.gate.call(state, asked, known)
         if not outcome.ok or outcome.content is None:
-            final = outcome.ok and intent.fence >= self.book.history.overtaken
-            await self.book.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
+            final = outcome.ok and intent.fence >= self.leased.history.overtaken
+            await self.leased.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
             return
         await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
 
@@ -361,10 +366,10 @@ class _Performing:
         result = result_of(state.call.id, spec.name, outcome)
         checked_call = CheckedCall(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), checked_call)
-        self.book.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        self.leased.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
         if len(self.calls) > 1:
-            await asyncio.sleep(0)  # results of the same moment are written together
-        await self.book.write()
+            await asyncio.sleep(0)  # write results of the same moment together
+        await self.leased.write()
 
     def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:
         tool = state.call.function.name or "?"

@@ -1,4 +1,4 @@
-"""What a run depends on outside the journal, and the protocols of its tools."""
+"""Dependencies of a run outside the journal, and protocols of its tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.host import ToolOutcome
 
 
 class Toolbox(Protocol):
-    """What ``tools.registry.Registry`` offers the loop."""
+    """Registry of tools as the loop uses it; implemented by ``tools.registry.Registry``."""
 
     def __contains__(self, name: str) -> bool: ...
     def get(self, name: str) -> ToolSpec: ...
@@ -35,7 +35,7 @@ class Toolbox(Protocol):
 
 
 class Hosts(Protocol):
-    """What ``tools.host.ToolHosts`` offers the loop."""
+    """Tool hosts as the loop uses them; implemented by ``tools.host.ToolHosts``."""
 
     @property
     def registry(self) -> Toolbox: ...
@@ -47,7 +47,7 @@ class Hosts(Protocol):
 
 @dataclass(frozen=True)
 class RunDependencies:
-    """Everything outside the journal that a run needs."""
+    """Everything that a run needs besides the journal."""
 
     agent: AgentSpec
     guard: Guarding
@@ -65,9 +65,9 @@ class RunDependencies:
     """Interrupt epoch at admission."""
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
-    """Agents that this one can delegate to, by name."""
+    """Agents to which this agent can delegate, by name."""
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """Names of all that the agent can call."""
+        """Names of everything that the agent can call."""
         return (*self.agent.tools, *(agent.tool for agent in self.subagents.values()))

@@ -1,4 +1,4 @@
-"""A session's earlier runs, as far as a new run's model may know them."""
+"""Earlier runs of a session, as far as the model of a new run may know them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext
 
 RUNS = 20
-"""Earlier runs that are looked at; what does not fit the model is left out later."""
+"""Most earlier runs that are read. Those that don't fit the model are removed by compaction."""
 
 
 async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | None) -> Conversation:
-    """The conversation that a run continues; one that works for another run has its task alone."""
+    """The conversation that a run continues. A sub-run knows its task only."""
     exchanges = [await _exchange(before, kit) for before in await earlier(journal, run)]
     return Conversation(
         instructions=kit.agent.instructions.strip(),
@@ -28,14 +28,14 @@ async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | N
 
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:
-    """The session's runs before this one that its model may know of, oldest first."""
+    """Earlier runs of the session that the run's model may know, oldest first."""
     if run.parent is not None:
         return []
     return [before for before in await _earlier(journal, run) if _counts(before, run)]
 
 
 async def _earlier(journal: Journal, run: Run) -> list[Run]:
-    """The session's runs before this one, oldest first; what a fork begins with comes after those of its origin."""
+    """Earlier runs of the session, oldest first. In a fork, those of its origin come first."""
     page = await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, after=run.id, limit=RUNS)
     found = page.data[::-1]
     first = found[0] if found else run
@@ -45,9 +45,9 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
 
 
 def _counts(before: Run, run: Run) -> bool:
-    """Whoever works on a run finds the same ones: those that had ended when it began.
+    """Whether an earlier run belongs to the conversation: those that had ended when the run began, for any worker.
 
-    A blocked input stays out: it must not reach the model by the next run.
+    A blocked input is excluded, so that it can't reach the model in the next run.
     """
     if before.ended_at is None or before.status is RunStatus.BLOCKED:
         return False
@@ -55,8 +55,8 @@ def _counts(before: Run, run: Run) -> bool:
 
 
 async def _exchange(run: Run, kit: Kit) -> Exchange | None:
-    # The journal keeps what the user really sent; the model gets what today's policy makes of it.
-    # These verdicts were journaled in the earlier run itself.
+    # The journal keeps the original input; the model gets it as the current policy redacts it.
+    # Verdicts on it were journaled in the earlier run.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
     ruling = await kit.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
     if ruling.action.severity >= Action.ASK.severity:

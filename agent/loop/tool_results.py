@@ -1,4 +1,4 @@
-"""What a tool's outcome becomes: a result, as the journal keeps it and the model may see it."""
+"""Converts a tool's outcome to a result for the journal and the model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def result_of(call_id: str, tool: str, outcome: ToolOutcome) -> ToolResult:
 
 
 def guarded(result: ToolResult, ruling: Ruling) -> ToolResult:
-    """The result as the model may see it."""
+    """The result after the guard's ruling, as the model may see it."""
     if ruling.action.severity >= Action.ASK.severity:
-        # Nobody can be asked about what has already happened: the result is withheld.
+        # A person can't be asked about what has already happened, so ``ask`` withholds the result.
         withheld = f"a guardrail withheld the result: {ruling.reason}"
         return result.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""What a decision's calls ask for: a tool, valid arguments, and the hash that all spellings of the same call share."""
+"""Resolves calls: tool, valid arguments, and a hash that all spellings of the same call share."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ TOO_LONG = "the tool took too long to look at these arguments: give fewer or sho
 
 
 class Refused(Exception):
-    """The model's mistake, or a no of the guard or of a person: it becomes the call's result."""
+    """A call that is not made: the model's mistake, or denied by the guard or a person. The call's result says why."""
 
 
 class Understanding:
-    """Of the calls of one decision; each is looked at once, however often it is asked about."""
+    """Resolves the calls of one decision, each only once."""
 
-    def __init__(self, means: RunDependencies, gate: Gate, tenant_id: str) -> None:
-        self._means, self._gate = means, gate
-        self._checking = Checking(means.hosts.registry, tenant_id)
+    def __init__(self, deps: RunDependencies, gate: Gate, tenant_id: str) -> None:
+        self._deps, self._gate = deps, gate
+        self._checking = Checking(deps.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CheckedCall]] = {}
 
     async def of(self, state: CallState) -> CheckedCall:
-        """A call as it would be performed. Raises Refused: it can't be."""
+        """A call as it would be performed. Raises Refused if it can't be."""
         call_id = state.call.id
         if call_id not in self._calls:
             self._calls[call_id] = asyncio.create_task(self._understood(state))
@@ -45,7 +45,7 @@ class Understanding:
             raise
 
     async def redacted(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> CheckedCall:
-        """The call that a guardrail has made of one. Raises Refused: it can't be performed."""
+        """A call with arguments redacted by a guardrail. Raises Refused if it can't be performed."""
         checked = await self._checking.checked(state.call.function, arguments)
         if checked.problems:
             told = "; ".join(checked.problems)
@@ -53,7 +53,7 @@ class Understanding:
         return await self._checked_call(state, spec, arguments, checked)
 
     async def under_way(self, states: Sequence[CallState]) -> list[Write]:
-        """Those of the calls that have no result yet and could be performed."""
+        """Writes among the calls that have no result yet and could be performed."""
         writes = []
         for state in states:
             if state.result is not None:
@@ -70,9 +70,9 @@ class Understanding:
         return writes
 
     async def _understood(self, state: CallState) -> CheckedCall:
-        name, toolbox = state.call.function.name, self._means.hosts.registry
-        if name not in self._means.tools:
-            raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._means.tools) or 'none'}")
+        name, toolbox = state.call.function.name, self._deps.hosts.registry
+        if name not in self._deps.tools:
+            raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._deps.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
             spec = toolbox.get(name)
@@ -91,7 +91,7 @@ class Understanding:
         told, unsure = None, False
         try:
             told = await self._gate.known_by(state, spec, checked.form)
-        except TimeoutError:  # it may be another spelling of what was done or denied
+        except TimeoutError:  # it may be another spelling of a call that was made or denied
             raise Refused(TOO_LONG) from None
         except Unsure:
             unsure = True
@@ -99,8 +99,8 @@ class Understanding:
         return CheckedCall(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
-        """Whether arguments, which an earlier schema may have allowed, are the same by the present one."""
-        toolbox = self._means.hosts.registry
+        """Whether arguments that an earlier schema may have allowed mean the same under the present schema."""
+        toolbox = self._deps.hosts.registry
         try:
             return toolbox.identity(tool, toolbox.canonical(tool, arguments)) == checked.identity
         except (NotFound, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The worker: claims runs, drives each in a task of its own, and stops them when it is told to."""
+"""Worker: claims runs, drives each in its own task, and stops them on request."""
 
 from __future__ import annotations
 
@@ -39,57 +39,58 @@ log = structlog.get_logger(__name__)
 
 
 _LATE_S = 0.1
-"""Between two looks for a stop: this process was held up."""
+"""Time between two polls after which this process counts as delayed."""
 _ANSWER_S = 1.0
-"""For which the source of stops is waited then."""
+"""How long to wait for the interrupt source after such a delay."""
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """Seconds, and the number of runs that a worker holds at a time."""
+    """Configuration of a worker; times in seconds."""
 
     concurrency: int = 4
+    """Runs held at the same time."""
     spare: int = 2
-    """Further runs, of tenants of which the worker holds none."""
+    """Additional places for runs of tenants that have no run at this worker."""
     lease_s: float = 30.0
     poll_s: float = 0.5
-    """How long another process's new run may wait unnoticed."""
+    """Longest delay until a run created by another process is noticed."""
     interrupt_poll_s: float = 0.02
     cancel_poll_s: float = 0.1
     cancel_grace_s: float = 0.4
-    """A call of a cancelled run may end by itself for so long; then its processes are ended."""
+    """Time in which calls of a cancelled run may end by themselves; then their processes are killed."""
     grace_s: float = 1.0
-    """At shutdown a run may finish its step for so long."""
+    """Time in which runs may finish their step at shutdown."""
     context_length: int | None = None
-    """Tokens; None: what the model tells."""
+    """Context length in tokens; None: as reported by the model."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    """In a container, say, the next process may have the same number."""
+    """Unique even if the next process has the same id, as in a container."""
 
 
 @dataclass(eq=False)
 class _Held:
-    """A claimed run and its task. ``tags``, of it and the runs that it works for, and ``epoch`` are what interrupts are
-    matched with."""
+    """A claimed run and its task. Interrupts are matched with ``epoch`` and ``tags``, those of the run and of the runs
+    that it works for."""
 
     lease: Lease
     tags: tuple[Tags, ...]
     stop: Stop = field(default_factory=Stop)
     epoch: int | None = None
-    """None until it is known what was raised before."""
+    """Interrupt epoch read at the claim; None until it is read."""
     task: asyncio.Task[None] | None = None
-    """None until it runs: a task that is cancelled before would never give its run back."""
+    """None until it runs: a task cancelled before its first step could not release its run."""
     hosts: Hosts | None = None
-    """Of its calls; None until it has any."""
+    """Hosts of its calls; None until the kit is loaded."""
     cancelled_at: float | None = None
-    """When this worker learned that the run is cancelled, by the event loop's clock."""
+    """When this worker noticed the cancellation, by the event loop's clock."""
 
 
 class Worker:
-    """One plain asyncio program: ``await run()`` until ``drain`` is called.
+    """A plain asyncio program: ``await run()`` works until ``drain`` is called.
 
     Args:
-        kits: what the project's agents work with, by name.
-        watch: the emergency stop; this worker polls it, nobody else has to.
+        kits: provides the kits of the project's agents.
+        watch: the interrupt source, which only this worker polls.
     """
 
     def __init__(
@@ -123,13 +124,13 @@ class Worker:
         self._held: set[_Held] = set()
         self._poll: asyncio.Task[None] | None = None
         self._passed = 0.0
-        self._looking = ThreadPoolExecutor(1, "interrupts")  # no other work holds a stop up
+        self._looking = ThreadPoolExecutor(1, "interrupts")  # a thread of its own: other work must not delay a stop
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until drained; then every run is finished or given back."""
+        """Works until drained; then every run has ended or is released."""
         await self._look()
         beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
@@ -153,16 +154,16 @@ class Worker:
             await asyncio.gather(*beside, return_exceptions=True)
 
     def drain(self) -> None:
-        """Stops claiming; running runs finish their step and go back to the queue."""
+        """Stops claiming. Running runs finish their step and are queued again."""
         self._draining.set()
         for held in self._held:
             held.stop.draining = True
 
     async def _take(self) -> None:
-        """Claims one run, or waits for room or work.
+        """Claims one run, or waits for a free place or work.
 
-        Tenants of which this worker holds fewer runs go first, and those of which it holds none have places that the
-        others do not get: however much one asks for, another one's run begins.
+        Tenants with fewer runs at this worker go first, and ``spare`` places are for tenants without any. So a tenant's
+        run begins however many runs another tenant has queued.
         """
         self._freed.clear()
         served = Counter(held.tags[0].tenant_id for held in self._held)
@@ -188,7 +189,7 @@ class Worker:
         return [held.lease.run_id for held in self._held]
 
     async def _wait(self, besides: Collection[str], *, work: bool) -> None:
-        """Until a run has ended here, or there may be one to claim, if ``work`` is of use."""
+        """Waits until a run has ended here or, with ``work``, until there may be a run to claim."""
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(one.wait()) for one in (self._freed, self._draining)]
         if work:
             waits.append(
@@ -202,7 +203,7 @@ class Worker:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _hold(self, held: _Held, claim: Claim) -> None:
-        """Drives a run to where it ends, waits or is given back. Raises nothing: a fault ends the run."""
+        """Drives a run until it ends, waits or is released. Never raises: an internal error ends the run."""
         held.task = asyncio.current_task()
         structlog.contextvars.bind_contextvars(run_id=claim.run.id, agent=claim.run.agent)
         try:
@@ -210,11 +211,11 @@ class Worker:
         except LeaseLost:
             log.warning("lease lost: another worker has the run")
         except StoreUnavailable as error:
-            log.warning("the journal gives no answer, the run goes back to the queue", error=error.message)
+            log.warning("journal unavailable, the run returns to the queue", error=error.message)
             await self._put_back(held)
         except asyncio.CancelledError:
             with suppress(FlightloopError):
-                if held.stop.interrupted:  # before the loop had begun
+                if held.stop.interrupted:  # before the loop began
                     told = RunError(code=Interrupted.code, message="the emergency stop")
                     reason = StopReason.INTERRUPT
                     ended = RunEnded(status=RunStatus.INTERRUPTED, stop_reason=reason, error=told)
@@ -222,15 +223,15 @@ class Worker:
                 else:
                     await self._journal.release(claim.lease)
         except Exception as error:
-            log.exception("run failed by a fault of ours")
+            log.exception("run failed with an internal error")
             await self._fail(claim, error)
         finally:
             self._held.discard(held)
             self._freed.set()
 
     async def _put_back(self, held: _Held) -> None:
-        """Gives a run back once the journal answers again, for as long as the lease is ours; whoever takes the run
-        then finds out what was written and what was not."""
+        """Releases a run once the journal is available again, while the lease lasts. The next worker finds out what was
+        written."""
         while True:
             try:
                 return await self._journal.release(held.lease)
@@ -244,13 +245,13 @@ class Worker:
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
             async with self._kits.using(run) as kit:
                 held.hosts = kit.hosts
-                book = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
+                leased = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
                 stops = await self._journal.stops(run)
                 held.epoch = stops.epoch
                 held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
                 length = self._config.context_length or self._model.capabilities.context_length
                 conversation = await converse(self._journal, run, kit, length)
-                loop = Loop(self._means(kit, run, stops.epoch), book, conversation, held.stop)
+                loop = Loop(self._deps(kit, run, stops.epoch), leased, conversation, held.stop)
                 run = await self._until_stopped(held, loop, kit)
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
@@ -272,7 +273,7 @@ class Worker:
             await kit.hosts.kill(held.lease.run_id)
             return await loop.interrupted()
 
-    def _means(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
+    def _deps(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
         return RunDependencies(
             agent=kit.agent,
             guard=kit.guard,
@@ -297,10 +298,10 @@ class Worker:
         try:
             await self._journal.append(claim.run.id, [ended], claim.lease)
         except Exception:
-            # The journal itself may be what failed: the lease then expires and the run is tried again.
+            # The journal itself may have failed: then the lease expires and the run is claimed again.
             log.exception("the failed run could not be ended")
 
-    # -- what goes on beside ------------------------------------------------------------------------
+    # -- background tasks -------------------------------------------------------------------------
 
     async def _look(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._looking, self._watch.poll)
@@ -308,7 +309,7 @@ class Worker:
     async def _interrupts(self) -> None:
         if self._poll is None or self._poll.done():
             self._poll = asyncio.create_task(self._look())
-        # While the database gives no answer, leases and silence still end what has to end.
+        # Leases and the watch's silence limit end runs even while the database does not respond.
         await asyncio.wait([self._poll], timeout=self._config.interrupt_poll_s)
         clock = asyncio.get_running_loop().time
         if clock() - self._passed > _LATE_S:
@@ -321,18 +322,18 @@ class Worker:
                 held.stop.interrupted = True
                 held.task.cancel()
             elif held.lease.expires_at <= self._clock() and not held.task.cancelling():
-                held.task.cancel()  # another worker may have the run by now; once, so that it can clean up
+                held.task.cancel()  # another worker may have the run; cancel once, so that the task can clean up
 
     async def _ask_again(self) -> None:
-        """Where the source seems silent since this process was held up itself: what was asked then says nothing."""
-        for _ in range(2):  # the first may have been asked before
+        """Polls again if the source only seems silent because this process was delayed."""
+        for _ in range(2):  # the first poll may have begun before the delay
             if self._watch.silent and self._poll is not None:
                 if self._poll.done():
                     self._poll = asyncio.create_task(self._look())
                 await asyncio.wait([self._poll], timeout=_ANSWER_S)
 
     async def _cancels(self) -> None:
-        """Ends the calls of cancelled runs that last; their runs then end with the step."""
+        """Kills long calls of cancelled runs; the runs then end with this step."""
         if not self._held:
             return
         now, cancelled = asyncio.get_running_loop().time(), await self._journal.cancelled(self._config.name)
@@ -349,7 +350,7 @@ class Worker:
     def _stopped(self, held: _Held) -> bool:
         epoch = held.epoch
         if self._watch.silent or epoch is None or self._watch.epoch() < epoch:
-            return self._watch.silent  # what it has read is older than what the journal has told since
+            return self._watch.silent  # its reading is older than what the journal has returned since
         return any(self._watch.stopped(tags, epoch) for tags in held.tags)
 
     async def _renew(self) -> None:
@@ -357,7 +358,7 @@ class Worker:
             try:
                 held.lease = await self._journal.renew(held.lease, self._config.lease_s)
             except (LeaseLost, NotFound):
-                # Somebody else has it, or it has ended: whatever this task still does must not count.
+                # Another worker has the run, or it has ended: nothing this task still does may count.
                 if held in self._held and held.task is not None:
                     held.task.cancel()
 
@@ -369,7 +370,7 @@ class Worker:
             try:
                 await work()
             except Exception:
-                log.exception("what goes on beside the runs failed, will try again")
+                log.exception("background task failed, will retry")
             await asyncio.sleep(every_s)
 
     async def _unless_draining(self, seconds: float) -> None:

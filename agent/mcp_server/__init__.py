@@ -1,1 +1,1 @@
-"""Flightloop as a server of the Model Context Protocol, a client of the HTTP API like any other."""
+"""Flightloop as an MCP server; a client of the HTTP API like any other."""

@@ -1,4 +1,4 @@
-"""The API's client of the MCP request that is being answered."""
+"""API client of the current MCP request."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from flightloop import AsyncFlightloop
 from guardrails.turns import Turns
 
 ClientOf = Callable[[Request | None], AsyncFlightloop]
-"""Makes the API's client for an HTTP request; None: the message came over standard input."""
+"""Creates the API client for an HTTP request; None: the message came over standard input."""
 
 
 READERS = 4
-"""That read and write out, at a time, what may be long: half of them at most for one tenant."""
+"""Most concurrent reads of long documents; one tenant gets at most half of them."""
 
 
 class _LazyClient:
-    """Made when it is first needed: a handshake works without a key."""
+    """Created on first use, so that a handshake works without a key."""
 
     def __init__(self, make: Callable[[], AsyncFlightloop], stack: AsyncExitStack, turns: Turns, tenant: str) -> None:
         self._make, self._stack = make, stack
@@ -43,17 +43,17 @@ _current: ContextVar[_LazyClient] = ContextVar("api_client")
 
 
 def api() -> AsyncFlightloop:
-    """The API under the key of the message that is being answered. Raises ConfigError: there is no key."""
+    """API client with the key of the current message. Raises ConfigError if there is no key."""
     return _current.get().get()
 
 
 def turn() -> AbstractAsyncContextManager[None]:
-    """A turn to read what may be long, the tenants' in rotation: all share one loop."""
+    """A turn to read long documents; tenants take turns, because all share one event loop."""
     return _current.get().turn()
 
 
 class ApiAccess:
-    """MCP middleware: each message is answered with a client of its own, closed afterwards."""
+    """MCP middleware: gives each message its own API client and closes it afterwards."""
 
     def __init__(self, client_of: ClientOf) -> None:
         self._client_of = client_of
@@ -70,5 +70,5 @@ class ApiAccess:
 
 
 def _tenant(request: Request | None) -> str:
-    """Whose message it is, as ``KeyRequired`` has found; over standard input there is one."""
+    """Tenant of a message, as found by ``KeyRequired``; over standard input there is only one."""
     return "" if request is None else str(request.user.access_token.subject)

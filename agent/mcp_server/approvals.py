@@ -1,7 +1,7 @@
-"""Approvals as elicitations: the person at an MCP client decides about a call that waits.
+"""Approvals as elicitations: the user of an MCP client decides about a pending call.
 
-An elicitation goes to the client, not to its model, and there is no tool that decides. The API takes the decision under
-the request's key, bound to the approval whose arguments were shown.
+An elicitation goes to the client's user, not to its model, and no tool can decide. The API records the decision under
+the request's key, for the approval whose arguments were shown.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from flightloop.keys import Role
 from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
-"""Of a question: some clients cut longer ones, and a person has to see the arguments whole."""
+"""Longest question: some clients cut longer ones, and the user must see all arguments."""
 HOW = "a person decides: in the console, or by `flightloop approve {0}` or `flightloop deny {0}`; then ask again"
 
 
 class Decision(BaseModel):
     """Whether the call is made."""
 
-    # Required and without a default: a form that is sent as it came decides nothing.
+    # Required and without a default, so that an unchanged form decides nothing.
     decision: Literal["approve", "deny"] = Field(description="approve: the call is made as shown; deny: it is not.")
     reason: str | None = Field(default=None, max_length=2000, description="Kept with the decision.")
 
@@ -53,7 +53,7 @@ def described(approval: ApprovalRequested) -> PendingApproval:
 
 
 async def question(context: Context[Any, Any], approval: ApprovalRequested) -> Elicit[Decision] | None:
-    """What the client's user is asked; None where the client can't ask, the key may not decide, or it is too long."""
+    """Question for the client's user; None if the client can't ask, the key may not decide, or it is too long."""
     text = written(approval)
     if len(text) > MOST_CHARACTERS or not _can_ask(context):
         return None
@@ -62,10 +62,10 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
 
 
 async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:
-    """Hands on what the person answered; False: the form was closed without an answer.
+    """Passes the user's decision on. Returns False if the form was closed without one.
 
     Raises:
-        FlightloopError: the approval is decided or has expired, or the key may not decide any more.
+        FlightloopError: the approval is decided or expired, or the key may no longer decide.
     """
     match answer:
         case AcceptedElicitation(data=Decision() as given):
@@ -81,8 +81,9 @@ async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision
 def written(approval: ApprovalRequested) -> str:
     """The question as text.
 
-    All of it that others wrote stands in a block of code, so that a client that renders Markdown shows it as it is.
-    Nothing in it ends the block: each line begins with a name of ours, a brace, or blanks.
+    Everything that others wrote is in a code block, so that a client that renders Markdown shows it unchanged. No line
+    can
+    end the block: each begins with a fixed name, a brace, or blanks.
     """
     arguments = shown(json.dumps(approval.arguments, ensure_ascii=False, indent=2))
     lines = {
@@ -97,7 +98,7 @@ def written(approval: ApprovalRequested) -> str:
 
 
 def _can_ask(context: Context[Any, Any]) -> bool:
-    """Whether the client declares elicitation by forms: also one that names no kind, as before there were several."""
+    """Whether the client supports form elicitation, also if it names no mode, as older clients do."""
     capabilities = context.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)

@@ -1,4 +1,4 @@
-"""Log messages to an MCP client, of the level that it wants."""
+"""Log messages to an MCP client, at the level that it wants."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mcp.types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
-"""By severity, the least severe first."""
+"""Levels, least severe first."""
 UNASKED: LoggingLevel = "info"
-"""Sent to a client of a handshake version that has set no level."""
+"""Level for clients of handshake versions that have set none."""
 _LEVEL = "flightloop.log_level"
 
 
 async def set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> EmptyResult:
-    """``logging/setLevel``, of the protocol's handshake versions: holds for the connection."""
+    """Handles ``logging/setLevel`` of the protocol's handshake versions; applies to the connection."""
     _connection_state(ctx)[_LEVEL] = params.level
     return EmptyResult()
 
 
 async def log(context: Context[Any, Any], level: LoggingLevel, logger: str, data: Any) -> None:
-    """Sends a message with the answer to the request, if the client wants that level.
+    """Sends a message with the response to the request, if the client wants its level.
 
-    ``Context.log`` does not know the level that a client has set, and warns of each use, since the protocol's later
-    versions have requests ask for log messages.
+    ``Context.log`` ignores the level that a client has set, and warns at each use, because later protocol versions
+    request log messages per request.
     """
     if level in _wanted(context.request_context):
         params = LoggingMessageNotificationParams(level=level, logger=logger, data=data)
@@ -41,12 +41,12 @@ async def log(context: Context[Any, Any], level: LoggingLevel, logger: str, data
 
 
 def _wanted(ctx: ServerRequestContext[Any, Any]) -> frozenset[LoggingLevel]:
-    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:  # the request itself says what it wants
+    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:  # the request states the level
         return allowed_log_levels(ctx.protocol_version, ctx.meta)
     return frozenset(LEVELS[LEVELS.index(_connection_state(ctx).get(_LEVEL, UNASKED)) :])
 
 
 def _connection_state(ctx: ServerRequestContext[Any, Any]) -> dict[str, Any]:
-    # The SDK (2.3) keeps a connection's scratch state, and offers no way to it from a request.
+    # The SDK (2.3) has per-connection state, but no public access to it from a request.
     state: dict[str, Any] = ctx.session._connection.state
     return state

@@ -1,4 +1,4 @@
-"""The MCP server over streamable HTTP. It has no key of its own: a request reaches the API under the key it carries."""
+"""MCP server over streamable HTTP. It has no key: each request reaches the API under the key it carries."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ from flightloop.transport import AsyncTransport
 log = structlog.get_logger(__name__)
 PATH = "/mcp"
 WATCH_S = 10.0
-"""The API's own streams end within two seconds; until then an MCP stream may stay open, with nothing to tell."""
+"""Interval of key checks. The API ends its own streams within two seconds; an MCP stream may then stay open, but
+idle."""
 MOST_AT_WORK = 100
-"""Requests of one tenant, with those that wait for a run."""
+"""Most concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Of clients of the protocol's handshake versions; one ends half an hour after its last request."""
+"""Most sessions of clients of handshake versions; a session ends half an hour after its last request."""
 
 
 class ApiUnavailable(FlightloopError):
@@ -50,13 +51,14 @@ class ApiUnavailable(FlightloopError):
 async def application(
     server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
 ) -> AsyncIterator[ASGIApp]:
-    """
+    """The ASGI application.
+
     Args:
-        server: made with the clients of ``under_key``.
-        url: of the API, which knows the keys.
-        hosts: what ``Host`` may be (``allowed_hosts``), against DNS rebinding; an ``Origin`` has to be one of them.
-        max_body_bytes: of one request.
-        watch_s: seconds between two looks at the key of an open stream.
+        server: created with the clients of ``under_key``.
+        url: base URL of the API, which checks the keys.
+        hosts: allowed ``Host`` values (``allowed_hosts``) and origins, against DNS rebinding.
+        max_body_bytes: largest request body.
+        watch_s: seconds between two checks of an open stream's key.
     """
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
@@ -68,24 +70,24 @@ async def application(
     )
     api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
     try:
-        # The SDK binds a session, and what a client hands back with its user's answer, to the key that it began with.
+        # The SDK binds a session, and the state that a client returns with a user's answer, to the key it began with.
         yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api, watch_s)
     finally:
         await api.close()
 
 
 def under_key(url: str, request: Request | None) -> AsyncFlightloop:
-    """The API's client under the key that ``KeyRequired`` has accepted."""
+    """API client with the key that ``KeyRequired`` has accepted."""
     assert request is not None
     user: AuthenticatedUser = request.user
     return AsyncFlightloop(url, user.access_token.token)
 
 
 def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
-    """What ``Host`` may be where a server listens: its address, and ``more`` (each HOST or HOST:PORT).
+    """Allowed ``Host`` values of a server: its address, and ``more`` (each HOST or HOST:PORT).
 
     Raises:
-        ConfigError: it listens on every address, or under a name, and nobody says what clients call it.
+        ConfigError: it listens on all addresses or on a name, and ``more`` is empty.
     """
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
@@ -96,18 +98,18 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     if address is not None and not address.is_unspecified:
         return [f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}", *more]
     if not more:
-        raise ConfigError(f"--host {host}: say under which name clients reach it: --allow-host NAME:{port}")
+        raise ConfigError(f"--host {host}: also name the host that clients use: --allow-host NAME:{port}")
     return list(more)
 
 
 class KeyRequired:
-    """ASGI middleware: a request without a key that the API knows gets the API's error, before its body is read, as do
-    a tenant's beyond those that may be at work, and a stream ends once its key is revoked.
+    """ASGI middleware: refuses requests without a valid key before reading the body, limits a tenant's concurrent
+    requests, and ends streams whose key is revoked.
 
     Args:
-        app: gets the requests, with the key's holder as their user.
-        api: reaches the API.
-        watch_s: seconds between two looks at the key of an open stream.
+        app: receives the requests, with the key's holder as their user.
+        api: connection to the API.
+        watch_s: seconds between two checks of an open stream's key.
     """
 
     def __init__(self, app: ASGIApp, api: AsyncTransport, watch_s: float = WATCH_S) -> None:
@@ -122,9 +124,9 @@ class KeyRequired:
         try:
             key = key_of(Headers(scope=scope))
             caller = await self._caller(key)
-            asks = scope["method"] == "POST"  # a stream that only listens counts as its session
+            asks = scope["method"] == "POST"  # a listening stream counts as a session instead
             if asks and self._at_work[caller.tenant_id] >= MOST_AT_WORK:
-                raise Overloaded(f"{MOST_AT_WORK} of the tenant's requests are being answered already", retry_after=1)
+                raise Overloaded(f"the tenant has {MOST_AT_WORK} requests in progress: the limit", retry_after=1)
         except FlightloopError as error:
             await answer(error)(scope, receive, send)
             return
@@ -156,8 +158,8 @@ class KeyRequired:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _caller(self, key: str) -> Caller:
-        """Those who come while a key is looked up wait for that answer, so that many are no load before they are
-        counted. Raises Unauthorized, and Overloaded or ApiUnavailable: the API does not answer.
+        """Holder of a key. Concurrent requests share one lookup, so that many requests with a key cause no load.
+        Raises Unauthorized, or Overloaded or ApiUnavailable if the API does not respond.
         """
         looking = self._looking.get(key)
         if looking is None:
@@ -173,19 +175,20 @@ class KeyRequired:
             raise ApiUnavailable(error.message) from error
 
     async def _revoked(self, key: str) -> None:
-        """Returns once the API does not know the key any more."""
+        """Returns once the API no longer accepts the key."""
         while True:
             await asyncio.sleep(self._watch_s)
             try:
                 await self._caller(key)
             except Unauthorized:
                 return
-            except FlightloopError as error:  # what the API does not answer, no stream tells either
-                log.warning("the key of an MCP stream cannot be looked up", error=error.message)
+            except FlightloopError as error:  # without the API, the stream sends nothing either
+                log.warning("key of an MCP stream cannot be checked", error=error.message)
 
 
 def key_of(headers: Headers) -> str:
-    """
+    """The bearer key of a request.
+
     Raises:
         InvalidRequest: there are two keys.
         Unauthorized: there is none.
@@ -194,5 +197,5 @@ def key_of(headers: Headers) -> str:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not (key and key.isascii() and key.isprintable()):
-        raise Unauthorized("send the key of flightloop's API as 'Authorization: Bearer KEY'")
+        raise Unauthorized("send the API key as 'Authorization: Bearer KEY'")
     return key

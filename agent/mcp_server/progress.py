@@ -1,6 +1,6 @@
-"""What a run does, as an MCP client is told while it waits: progress notifications and log messages.
+"""Progress of a run for a waiting MCP client: progress notifications and log messages.
 
-The texts are the platform's own, with names and figures. What users, models and tools wrote stays in the run's events.
+The texts are the platform's own, with names and figures. Text of users, models and tools stays in the run's events.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from flightloop.verdicts import Action
 
 LOGGER = "flightloop.run"
 LONGEST = 300
-"""Characters of a message."""
+"""Most characters of a message."""
 
 
 class Progress:
-    """Tells the client of one request of a run's events."""
+    """Reports a run's events to the client of one request."""
 
     def __init__(self, context: Context[Any, Any]) -> None:
         self._context = context
@@ -42,7 +42,7 @@ class Progress:
         text = described(event)
         if text is None:
             return
-        message = shown(" ".join(text.split()))[:LONGEST]  # a plan's and a call's names are the model's words
+        message = shown(" ".join(text.split()))[:LONGEST]  # names in plans and calls are the model's text
         self._told += 1
         await self._context.report_progress(self._told, message=message)
         data = {"run_id": event.run_id, "seq": event.seq, "event": event.type, "message": message}
@@ -50,7 +50,7 @@ class Progress:
 
 
 def described(event: RunEvent) -> str | None:
-    """An event in a line; None for what is of no use to somebody who waits."""
+    """One line about an event; None if it is irrelevant to someone who waits."""
     match event:
         case RunStarted():
             return "a worker has taken the run"

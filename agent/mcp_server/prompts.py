@@ -1,4 +1,4 @@
-"""A prompt for each agent: clients offer prompts as commands, so a person hands an agent work by its name."""
+"""A prompt per agent: clients offer prompts as commands, so users can address an agent by name."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ ARGUMENTS = [
 
 
 async def listed() -> list[Prompt]:
-    """Raises FlightloopError."""
+    """Prompts of all agents. Raises FlightloopError."""
     agents = (await api().agents.list()).data
     return [Prompt(name=agent.name, description=_description(agent), arguments=ARGUMENTS) for agent in agents]
 
 
 async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
-    """
+    """The prompt of an agent.
+
     Raises:
-        NotFound: no agent has that name; the message lists those that there are.
+        NotFound: no agent has that name; the message lists the known ones.
         InvalidRequest: there is no input.
     """
     agents = {agent.name: agent for agent in (await api().agents.list()).data}
     if name not in agents:
         raise NotFound(f"there is no agent {name!r}; known: {', '.join(agents) or 'none'}")
     if not arguments.get("input"):
-        raise InvalidRequest("input: say what the agent is to do", param="input")
+        raise InvalidRequest("input: say what the agent should do", param="input")
     session = f", with the session_id {arguments['session_id']}" if arguments.get("session_id") else ""
     text = (
         f"Start a run of the agent {name}{session}, and give it this input word for word:\n\n{arguments['input']}\n\n"

@@ -25,14 +25,14 @@ RUN = "flightloop://runs/{run_id}"
 EVENTS = "flightloop://runs/{run_id}/events{?after}"
 JSON, LINES = "application/json", "application/x-ndjson"
 RECENT = 50
-"""Runs that are listed."""
+"""Most runs that are listed."""
 MOST_CHARACTERS = 1_000_000
-"""Of events that are read at once; at least one is."""
+"""Most characters of events per read; at least one event is returned."""
 SUGGESTED = 100
 
 
 def install(server: MCPServer[Any]) -> None:
-    """Adds the templates, and completes their variables."""
+    """Registers the resource templates and completions."""
     server.resource(AGENT, name="agent", mime_type=JSON)(read_agent)
     server.resource(RUN, name="run", mime_type=JSON)(read_run)
     server.resource(EVENTS, name="events", mime_type=LINES)(read_events)
@@ -77,7 +77,7 @@ async def read_events(run_id: str, after: int = 0) -> str:
 async def complete(
     reference: PromptReference | ResourceTemplateReference, argument: CompletionArgument, _: CompletionContext | None
 ) -> Completion | None:
-    """Names of agents and ids of the newest runs that begin as the argument does."""
+    """Names of agents and ids of recent runs that begin with the argument."""
     match getattr(reference, "uri", None), argument.name:
         case str(uri), "name" if uri == AGENT:
             known = [agent.name for agent in (await api().agents.list()).data]
@@ -91,7 +91,7 @@ async def complete(
 
 
 async def listed() -> list[Resource]:
-    """The agents, and the newest runs. Raises FlightloopError."""
+    """Agents and recent runs. Raises FlightloopError."""
     agents = (await api().agents.list()).data
     async with turn():
         runs = (await api().runs.list(limit=RECENT)).data

@@ -1,4 +1,4 @@
-"""The MCP server: tools that give agents work, their runs as resources, and a prompt for each agent."""
+"""MCP server with tools to start and follow runs, runs as resources, and a prompt per agent."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ INSTRUCTIONS = (
 
 
 class FlightloopServer(MCPServer[Any]):
-    """What the API refuses is an error of the protocol, or of the tool that was called, in the API's words.
+    """Reports errors of the API, with their messages, as errors of the protocol or of the called tool.
 
     Args:
-        client_of: makes the client through which a message reaches the API.
+        client_of: creates the API client for a message.
     """
 
     def __init__(self, client_of: ClientOf = lambda _: AsyncFlightloop()) -> None:
@@ -48,9 +48,9 @@ class FlightloopServer(MCPServer[Any]):
             version=VERSION,
             log_level="WARNING",
             middleware=[ApiAccess(client_of)],
-            subscriptions=False,  # nothing is published: run_result tells of a run's progress
+            subscriptions=False,  # nothing is published: run_result reports progress
         )
-        # MCPServer (2.3) has no way of its own to serve logging/setLevel.
+        # MCPServer (2.3) does not support logging/setLevel itself.
         self._lowlevel_server.add_request_handler("logging/setLevel", SetLevelRequestParams, set_level)
         tools.install(self)
         resources.install(self)
@@ -58,7 +58,7 @@ class FlightloopServer(MCPServer[Any]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """As MCPServer. Raises ToolError with the API's message, which the SDK keeps from callers else."""
+        """Like MCPServer. Raises ToolError with the API's message, which the SDK would hide from callers."""
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -72,7 +72,7 @@ class FlightloopServer(MCPServer[Any]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """As MCPServer. Raises ResourceError with the API's message."""
+        """Like MCPServer. Raises ResourceError with the API's message."""
         try:
             return await super().read_resource(uri, context)
         except ResourceError as error:

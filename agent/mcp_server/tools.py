@@ -1,4 +1,4 @@
-"""The tools: agents get work, and whoever gave it waits for the answer."""
+"""MCP tools: start runs, wait for results, cancel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KnownAgent(BaseModel):
 
 
 class RunState(BaseModel):
-    """What is known of a run now."""
+    """Present state of a run."""
 
     run_id: str
     session_id: str
@@ -43,7 +43,7 @@ class RunState(BaseModel):
 
 @dataclass(frozen=True)
 class Waited:
-    """A run after it was waited for, and the call that its client's user can be asked about."""
+    """A run after waiting, and the pending call about which the client's user can be asked."""
 
     watch: RunWatch
     asked: ApprovalRequested | None
@@ -90,7 +90,7 @@ def install(server: MCPServer) -> None:
 
 
 async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
-    """Runs before ``run_result``, and again when a client of a later protocol comes back with its user's answer."""
+    """Waits before ``run_result``, and again when a client of a later protocol returns with its user's answer."""
     watch = RunWatch(api(), run_id, Progress(context).tell, turn=turn)
     await watch.settle(_bounded(wait_seconds))
     for approval in watch.pending[:1]:
@@ -100,7 +100,7 @@ async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
 
 
 async def ask(waited: Annotated[Waited, Resolve(wait)]) -> Elicit[Decision] | None:
-    """The SDK asks it in the way of the protocol's version, and takes an answer for this very question only."""
+    """Elicitation for the pending call. The SDK accepts an answer to this question only."""
     return waited.elicit
 
 

@@ -1,4 +1,4 @@
-"""Waits until a run has ended or a person has to decide, and tells of what happens meanwhile."""
+"""Waits until a run has ended or a person must decide, and reports events meanwhile."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from flightloop.runs import WAITING, Approval, Run, RunStatus
 Tell = Callable[[RunEvent], Awaitable[None]]
 Turn = Callable[[], AbstractAsyncContextManager[None]]
 MOST_CHILDREN = 16
-"""Of a page: a run has had any number, but few are at work."""
+"""Page size: a run may have many sub-runs, but few are active."""
 
 
 class RunWatch:
-    """What a run and those of other agents that work for it are at: as the API tells when it is first asked, and from
-    there on a fold over their events. Those before are not read, however many there are.
+    """Tracks a run and its sub-runs: their state when first asked, then a fold over new events. Earlier events are not
+    read.
 
     Args:
-        api: whose key may read the run.
+        api: client whose key may read the run.
         run_id: of the run.
-        tell: is told of each durable event from the first ``settle`` on.
-        new: the run has only begun: all of its events are read and told.
-        turn: in which the API is asked at first.
+        tell: called with each durable event after the first ``settle`` began.
+        new: whether the run has just begun; then all its events are read and reported.
+        turn: context in which the first reads are made.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class RunWatch:
         self._status = RunStatus.QUEUED
         self._pending: dict[str, ApprovalRequested] = {}
         self._below: dict[str, RunWatch] = {}
-        """The runs that work on calls of this one."""
+        """Sub-runs for calls of this run."""
 
     @property
     def pending(self) -> list[ApprovalRequested]:
-        """The calls that wait for a person, the oldest first; then those of the runs that work for this one."""
+        """Calls that wait for a person, oldest first; then those of sub-runs."""
         if self._status.terminal:
             return []
         return [*self._pending.values(), *(approval for run in self._below.values() for approval in run.pending)]
 
     async def settle(self, seconds: float) -> None:
-        """Returns once the run has ended or waits for a person, after that time at the latest.
+        """Returns once the run has ended or waits for a person, or after ``seconds``.
 
         Raises:
-            FlightloopError: the API refuses, or does not answer.
+            FlightloopError: the API refuses or does not respond.
         """
         deadline = time.monotonic() + seconds
         await self._catch_up()
@@ -72,7 +72,7 @@ class RunWatch:
             await self._wait(deadline)
 
     async def _catch_up(self) -> None:
-        """Reads what is new, however long it takes: also who only looks gets to know what waits."""
+        """Reads all new events, however long it takes, so that even a short wait sees pending calls."""
         if not self._new:
             async with self._turn():
                 await self._begin(await self._api.runs.get(self._run_id))
@@ -88,7 +88,7 @@ class RunWatch:
             await below._catch_up()
 
     async def _begin(self, run: Run) -> None:
-        """What is asked after the run is as new as it or newer: events in between are folded in once more."""
+        """Reads the present state. What is read after the run may be newer; events in between are folded in twice."""
         self._seq, self._status, self._new = run.last_seq, run.status, True
         if run.status.terminal:
             return
@@ -98,7 +98,7 @@ class RunWatch:
             await below._begin(child)
 
     async def _approvals(self) -> list[Approval]:
-        """Newest first."""
+        """Approvals of the run, newest first."""
         found: list[Approval] = []
         page = await self._api.approvals.list(run_id=self._run_id)
         found += page.data
@@ -108,7 +108,8 @@ class RunWatch:
         return [one for one in found if one.run_id == self._run_id]
 
     async def _children(self) -> list[Run]:
-        """That are at work, newest first: they are of the run's last decision, so none is behind a page without."""
+        """Active sub-runs, newest first. All belong to the run's last decision, so no page without any precedes
+        them."""
         found: list[Run] = []
         after: str | None = None
         while True:
@@ -120,7 +121,7 @@ class RunWatch:
             after = page.next_after
 
     async def _wait(self, deadline: float) -> None:
-        """Raises TimeoutError."""
+        """Waits until the run is settled. Raises TimeoutError."""
         while not self._settled:
             below = [run._wait(deadline) for run in self._below.values() if not run._settled]
             await _first(self._follow(deadline - time.monotonic()), *below)
@@ -130,7 +131,7 @@ class RunWatch:
         return self._status.terminal or (self._status in WAITING and bool(self.pending))
 
     async def _follow(self, seconds: float) -> None:
-        """Until the run has ended or is given back. Raises TimeoutError."""
+        """Follows events until the run has ended or is released. Raises TimeoutError."""
         stream = self._api.runs.stream(self._run_id, after=self._seq, timeout_s=seconds)
         async with aclosing(cast("AsyncGenerator[RunEvent, None]", stream)) as events:
             async for event in events:
@@ -141,7 +142,7 @@ class RunWatch:
 
     async def _take(self, event: RunEvent) -> None:
         if event.seq <= self._seq:
-            return  # two read the run at the same time: one waits for it, one wants to know how it ended
+            return  # read twice: by the task that waits, and by the one that reads the final state
         self._seq = event.seq
         match event:
             case RunStarted():
@@ -150,7 +151,7 @@ class RunWatch:
                 self._status = RunStatus.QUEUED
             case RunReleased() | RunEnded():
                 self._status = event.status
-            case _ if not event.copied:  # nobody decides about or works on calls of the run that was forked
+            case _ if not event.copied:  # calls of the forked run need no decision or work
                 await self._take_call(event)
         if self._new:
             await self._tell(event)
@@ -173,7 +174,7 @@ def _requested(approval: Approval) -> ApprovalRequested:
 
 
 async def _first(*waits: Coroutine[Any, Any, None]) -> None:
-    """Returns, or raises, what the first of them does; the others are cancelled."""
+    """Waits for the first of the coroutines, with its result or error; cancels the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,1 +1,1 @@
-"""The guarded call of the model: what every request passes on its way there and back."""
+"""The guarded model call: rails, budget and emergency stop around every request to the model."""

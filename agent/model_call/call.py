@@ -1,4 +1,4 @@
-"""The guarded call of the model: the one way to an answer, for a run's step and for a completion."""
+"""The guarded model call, used by the steps of runs and by both completion protocols."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from observability.tracing import Tracing, add_evaluation, add_usage, traceparen
 
 STOPPED = "the emergency stop ended the answer"
 TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
-"""Of an answer, for each token that it may have, and beside: no tokeniser makes more of a text, only of blanks."""
+"""Most characters of an answer per token, and in addition. No tokeniser exceeds this, except on long runs of blanks."""
 _DEAR = 8
-"""A new character takes as long as so many that are only searched: every rail of the stream looks for a beginning."""
+"""Cost of a new character relative to one that is only searched: every stream rail tries to match from it."""
 
 
 class Owner(Protocol):
-    """Whose call it is: it bounds the call, pays for it, and keeps its verdicts."""
+    """The run or completion for which a call is made: limits the call, pays for it, and stores its verdicts."""
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
-        """The call's request, shortened to what the owner's bounds leave. Raises where they leave nothing."""
+        """Returns the request, shortened to what the owner's budgets leave. Raises if nothing is left."""
         ...
 
     async def settle(self, call: GuardedCall) -> None:
-        """The call is over, however it ended."""
+        """Settles the call, however it ended."""
         ...
 
     async def judged(self, verdicts: Sequence[Verdict]) -> None:
-        """Keeps verdicts, before anything is done with what they are about."""
+        """Stores verdicts, before their subjects are used."""
         ...
 
 
 @dataclass(frozen=True)
-class Way:
-    """What a call passes. ``interrupts``: for a model that does not look for a stop; None: somebody else stops it."""
+class GuardedModel:
+    """The model with the guards around it. ``interrupts`` stops models that don't poll for a stop themselves."""
 
     model: ChatModel
     guard: Guarding
@@ -60,7 +60,7 @@ class Way:
     interrupts: Interrupts | None = None
 
     async def judge(self, checked: Checked, parent: str | None = None) -> Ruling:
-        """``parent``: traceparent of the call that it is about."""
+        """Judges a checked. ``parent`` is the traceparent of the call that it belongs to."""
         began = time.time_ns()
         ruling = await self.guard.check(checked)
         self.tracing.judged(checked.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
@@ -68,26 +68,32 @@ class Way:
 
 
 class GuardedCall:
-    """One call: read its ``text``, then let it ``conclude``.
+    """One guarded model call: read its ``text``, then ``conclude``.
 
     Args:
-        context: of what is judged.
-        prompt_tokens: as they are estimated.
-        before: what an earlier try has shown, which the final rails judge together with this one's text.
+        context: context of the subjects to judge.
+        prompt_tokens: estimated length of the prompt.
+        before: text that an earlier try has shown; the final rails judge it together with this call's text.
 
     Attributes:
-        request: what the model was asked.
-        answer: what it has said so far.
-        released: what of its text the rails of the stream have let through.
-        spent: the model worked for it, and that is to be paid.
-        problem: why the answer can't be used: a sentence for the model, which may be asked again. None: it can.
-        repeated: it was cut, since it repeated itself.
+        request: the request sent to the model.
+        answer: the answer so far.
+        released: text that the stream rails have let through.
+        spent: whether the model worked for the call, so that it must be paid.
+        problem: why the answer can't be used, as a sentence for the model's next try; None: it can.
+        repeated: whether the answer was cut because it repeated itself.
     """
 
     def __init__(
-        self, way: Way, owner: Owner, context: GuardContext, request: ChatRequest, prompt_tokens: int, before: str = ""
+        self,
+        guarded: GuardedModel,
+        owner: Owner,
+        context: GuardContext,
+        request: ChatRequest,
+        prompt_tokens: int,
+        before: str = "",
     ) -> None:
-        self._way = way
+        self._guarded = guarded
         self._owner = owner
         self._context = context
         self.request = request
@@ -102,52 +108,52 @@ class GuardedCall:
 
     @property
     def live(self) -> bool:
-        """Text goes out while it is decoded; otherwise the policy holds it until the call has concluded."""
-        return self._way.guard.policy.document.streaming == "live"
+        """Whether text is released while it is decoded; otherwise the policy holds it until the call has concluded."""
+        return self._guarded.guard.policy.document.streaming == "live"
 
     async def text(self, *, shown: bool = True) -> AsyncGenerator[str, None]:
-        """Text that may go out by now: an empty piece when the answer begins, and none later where it is not ``live``.
+        """Yields text to release: an empty piece when the answer begins, and nothing after it unless ``live``.
 
         Args:
-            shown: to somebody: it passes the rails of the stream.
+            shown: whether the text is shown to anyone and so passes the stream rails.
 
         Raises:
             StreamBlocked: a rail blocks the text.
             Interrupted: an interrupt ended it.
-            FlightloopError: the owner's bounds, or the model's own errors.
+            FlightloopError: the owner's budgets, or the model's own errors.
         """
         try:
             self.request = await self._owner.reserve(self)
             self.spent = True
             extension = self.request.flightloop
-            with self._way.tracing.chat(self.request.model, parent=extension.traceparent) as span:
+            with self._guarded.tracing.chat(self.request.model, parent=extension.traceparent) as span:
                 extension = extension.model_copy(update={"traceparent": traceparent() or extension.traceparent})
                 self.request = self.request.model_copy(update={"flightloop": extension, "stream": True})
                 messages = self.request.messages
-                self._way.tracing.content(span, input_messages=lambda: input_messages(messages))
+                self._guarded.tracing.content(span, input_messages=lambda: input_messages(messages))
                 async with aclosing(self._pieces(shown)) as pieces:
                     async for piece in pieces:
                         yield piece
                 self._tell(span, shown)
         except Interrupted:
-            raise  # whoever stops an answer before its first token has had its prompt read all the same
+            raise  # still spent: the model may have read the prompt before its first token
         except FlightloopError:
-            self.spent = self.answer.tokens > 0  # what the model refuses costs nothing
+            self.spent = self.answer.tokens > 0  # a refused request costs nothing
             raise
         finally:
             await self._owner.settle(self)
 
     async def conclude(self, calls: Sequence[Checked] = ()) -> tuple[list[Ruling], Ruling | None]:
-        """The rulings on the calls that the answer holds, and the one on what it says; None: it says nothing."""
+        """Rulings on the answer's calls, and the ruling on its text, None if it has none."""
         said = self.before + self.released
         final = [Checked(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
-        rulings = await asyncio.gather(*(self._way.judge(checked, parent) for checked in [*calls, *final]))
+        rulings = await asyncio.gather(*(self._guarded.judge(checked, parent) for checked in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
         return list(rulings[: len(calls)]), rulings[-1] if final else None
 
     async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
-        screen = Screen(self._way.guard.stream(self._context), self.request) if shown else None
+        screen = Screen(self._guarded.guard.stream(self._context), self.request) if shown else None
         try:
             async with aclosing(self._screened(screen)) as pieces:
                 async for piece in pieces:
@@ -199,8 +205,8 @@ class GuardedCall:
             return await aside(characters, screen.push, part)
 
     def _most_characters(self) -> int:
-        """That the answer's tokens can give: a server that sends more counts none."""
-        most = self.request.token_limit or self._way.model.capabilities.context_length or MOST_TOKENS
+        """Most characters that the answer's tokens can produce. It bounds servers that send more than they count."""
+        most = self.request.token_limit or self._guarded.model.capabilities.context_length or MOST_TOKENS
         return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 
     def _check_end(self, chunks: AsyncIterator[ChatChunk]) -> None:
@@ -209,8 +215,8 @@ class GuardedCall:
         self.answer.drop_cut_calls()
 
     def _chunks(self) -> AsyncIterator[ChatChunk]:
-        chunks, interrupts = self._way.model.stream(self.request), self._way.interrupts
-        if interrupts is None or self._way.model.capabilities.interrupts:
+        chunks, interrupts = self._guarded.model.stream(self.request), self._guarded.interrupts
+        if interrupts is None or self._guarded.model.capabilities.interrupts:
             return chunks
         extension = self.request.flightloop
         reading = Reading(chunks)
@@ -218,7 +224,7 @@ class GuardedCall:
         return reading
 
     def _released(self, text: str) -> bool:
-        """Notes what was let through; whether it goes out now."""
+        """Adds text to ``released``; returns whether it may be sent now."""
         self.released += text
         return bool(text) and self.live
 
@@ -227,7 +233,7 @@ class GuardedCall:
         used, told = answer.usage or Usage(), answer.extension or _NOTHING
         add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)
         text = self.released if shown else answer.text
-        self._way.tracing.content(
+        self._guarded.tracing.content(
             span, output_messages=lambda: output_messages(text, answer.calls, answer.finish_reason)
         )
         if told.confidence is not None:
@@ -238,13 +244,11 @@ _NOTHING = ResponseExtension()
 
 
 def _parts(piece: str) -> list[str]:
-    """A new piece of an answer in parts, between which the event loop serves others."""
+    """Splits a long piece, so that the event loop serves others in between."""
     return [piece] if len(piece) <= LONG else [piece[at : at + LONG] for at in range(0, len(piece), LONG)]
 
 
 def invalid_call(problem: str) -> InvalidCall:
-    """For whoever asked: the problem is a sentence for the model, of which the first part says what was wrong."""
+    """The error for the caller; ``problem`` is a sentence for the model whose first clause is the reason."""
     wrong = problem.partition(";")[0]
-    return InvalidCall(
-        f"the model gave no answer that can be used: {wrong}. Ask in other words, or let a larger model answer."
-    )
+    return InvalidCall(f"the model gave no usable answer: {wrong}. Rephrase the request or use a larger model.")

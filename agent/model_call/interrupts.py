@@ -1,4 +1,4 @@
-"""The emergency stop for answers of models that do not look for it themselves."""
+"""Emergency stop for answers of models that don't poll for it themselves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
 log = structlog.get_logger(__name__)
 _ANSWER_S = 1.0
-"""For which the store is waited when it has seemed silent for too long."""
+"""How long to wait for the store once more after it has been silent for too long."""
 
 
 @dataclass(eq=False)
 class _Answer:
-    """One that is open: whose it is, and the epoch at which it was admitted."""
+    """An open answer: its tags and the epoch at which it was admitted."""
 
     tags: Tags
     epoch: int
@@ -26,13 +26,13 @@ class _Answer:
 
 
 class Interrupts:
-    """Reads the interrupts for all open answers of this process together, and not at all while none is open.
+    """Polls interrupts for all open answers of this process together; does not poll while there are none.
 
     Args:
-        read: the snapshot as it is now; raises where the store cannot be reached.
+        read: returns the current snapshot; raises if the store is unavailable.
         poll_s: seconds between two reads.
-        max_silence_s: seconds without a snapshot after which every answer is stopped: what cannot be told to stop must
-            not go on.
+        max_silence_s: seconds without a snapshot after which all answers are stopped, because an interrupt could not
+            reach them.
     """
 
     def __init__(self, read: Callable[[], Awaitable[InterruptSnapshot]], poll_s: float, max_silence_s: float) -> None:
@@ -43,7 +43,7 @@ class Interrupts:
         self._reading: asyncio.Task[None] | None = None
 
     async def raised(self, tags: Tags, epoch: int) -> None:
-        """Returns once an interrupt that matches was raised after ``epoch``, or when the silence was too long."""
+        """Returns once a matching interrupt is raised after ``epoch``, or the store was silent for too long."""
         answer = _Answer(tags, epoch)
         self._open.add(answer)
         if self._reading is None or self._reading.done():
@@ -59,7 +59,7 @@ class Interrupts:
         while self._open:
             snapshot = await self._snapshot(self._max_silence_s)
             if snapshot is None and clock() - heard > self._max_silence_s:
-                # Perhaps this process was held up itself meanwhile, and the store would have answered.
+                # This process may have been delayed itself while the store was available.
                 snapshot = await self._snapshot(min(self._max_silence_s, _ANSWER_S))
                 if snapshot is None:
                     self._stop(lambda _: True)
@@ -73,7 +73,7 @@ class Interrupts:
             async with asyncio.timeout(limit_s):
                 return await self._read()
         except Exception:
-            log.exception("the interrupts cannot be read")
+            log.exception("interrupts cannot be read")
             return None
 
     def _stop(self, applies: Callable[[_Answer], bool]) -> None:

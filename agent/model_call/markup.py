@@ -1,4 +1,4 @@
-"""A call or a plan that a model writes as text: it is never shown as an answer."""
+"""Detects calls and plans that a model writes as text, so that they are never shown as an answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import regex
 
 CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the protocol, or answer in words"
 LONGEST = 8192
-"""Characters of an answer that begins as a call which are held back; a longer one is no call."""
+"""Most characters held back while an answer may be a call; a longer one is not a call."""
 _WINDOW = 48
-"""Characters that a mark has at most, a tool's name in it left out: one that is not whole yet begins within so many."""
+"""Most characters of a mark without a tool's name: an incomplete mark begins within this distance of the end."""
 _MARKS = (
     r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
@@ -21,24 +21,24 @@ _MARKS = (
     r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )
-"""What open models write around their calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as their chat templates
-show it, and what a small model makes of it."""
+"""Markup that open models write around calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as in their chat
+templates, and the variations that small models make of it."""
 _FIRST = frozenset('<&[{"tTaA')
-"""With which a mark begins."""
+"""First characters of marks."""
 _BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
 _FENCED = regex.compile(r"```[a-z]*\n(.*?)\n?```", regex.DOTALL)
 
 
 class CallAsText(Exception):
-    """The answer is a call or a plan written as text, or has one in it."""
+    """The answer is, or contains, a call or plan written as text."""
 
 
 class Markup:
-    """``push`` pieces of an answer, then ``finish``; each returns what is no call, or can't become one any more.
+    """Filter for an answer: ``push`` pieces, then ``finish``. Both return text that is certainly not a call.
 
     Args:
-        tools: names of those that the model was offered.
-        json_wanted: the answer is to be JSON, whatever it says.
+        tools: names of the tools offered to the model.
+        json_wanted: whether JSON output was requested; then nothing is filtered.
     """
 
     def __init__(self, tools: Collection[str] = (), *, json_wanted: bool) -> None:
@@ -59,7 +59,7 @@ class Markup:
         self._written = regex.compile(rf"[\s`\[]*(?:functions\.)?(?:{names})\s?\(") if names else None
 
     def push(self, text: str) -> str:
-        """Raises CallAsText."""
+        """Adds a piece and returns text to release. Raises CallAsText."""
         if self._free:
             return text
         searched = max(0, len(self._held) - self._window)
@@ -71,7 +71,7 @@ class Markup:
         return self._release(self._open_mark())
 
     def finish(self, *, cut: bool = False) -> str:
-        """The end of the answer: returns the rest; of one that was ``cut``, not what a call may have begun with.
+        """Ends the answer and returns the rest. In a ``cut`` answer the beginning of a possible call is dropped.
 
         Raises CallAsText.
         """
@@ -97,11 +97,11 @@ class Markup:
         )
 
     def _is_written_call(self) -> bool:
-        """Whether the answer is a call as a program writes it: ``renew_loan(title="Solaris")``."""
+        """Whether the answer is a call in program syntax: ``renew_loan(title="Solaris")``."""
         return self._written is not None and bool(self._written.match(self._held))
 
     def _open_mark(self) -> int:
-        """Where a mark may have begun that is not whole yet; else the length."""
+        """Where an incomplete mark may begin; the text's length if nowhere."""
         length = len(self._held)
         for at in range(max(0, length - self._window), length):
             if self._held[at] in _FIRST and self._marks.fullmatch(self._held, at, partial=True):
@@ -121,7 +121,7 @@ def _is_call(text: str) -> bool:
 
 
 def _told(value: dict[str, object]) -> bool:
-    """Whether an object is a call in one of the usual forms, or a plan as this project's agents make it."""
+    """Whether an object is a call in a common format, or a plan in this project's format."""
     names = value.keys()
     if "function" in names and isinstance(value["function"], dict):
         return _told(value["function"])

@@ -1,4 +1,4 @@
-"""An answer that is read while it is made."""
+"""Reads an answer in the background while it is produced."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from flightloop.errors import ModelUnavailable
 
 
 class Reading:
-    """An answer's chunks, taken from their source by a task of its own: who reads slowly gets what has gathered in one
-    piece.
+    """Buffered chunks of an answer, read by a separate task. A slow reader gets adjacent text in one chunk.
 
     Args:
-        chunks: belongs to the task from now on; closing the reading closes it.
+        chunks: source, owned by the task from now on; closing the reading closes it.
     """
 
     def __init__(self, chunks: AsyncIterator[ChatChunk]) -> None:
         self.stopped = False
-        """What ``end_with`` waited for has come."""
+        """Whether the coroutine of ``end_with`` has ended the reading."""
         self._gathered: deque[ChatChunk] = deque()
         self._news = asyncio.Event()
         self._over = False
@@ -32,7 +31,7 @@ class Reading:
         return self
 
     async def __anext__(self) -> ChatChunk:
-        """Raises what the source raised, once everything before it was read."""
+        """Next chunk. Raises the source's error after all chunks before it were read."""
         while not self._gathered:
             if self._over:
                 if self._error is not None:
@@ -43,17 +42,17 @@ class Reading:
         return self._gathered.popleft()
 
     def end_with(self, stop: Coroutine[Any, Any, object]) -> None:
-        """Nothing comes any more once ``stop`` has returned."""
+        """Ends the reading once ``stop`` returns."""
         self._tasks.append(asyncio.create_task(self._end_with(stop)))
 
     async def aclose(self) -> None:
-        """Who is cancelled meanwhile leaves the rest to the tasks, which end all the same."""
+        """Cancels the tasks and waits for them. They end even if the caller is cancelled meanwhile."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
         for task in self._tasks:
             if not task.cancelled():
-                task.exception()  # seen: whoever reads has raised it
+                task.exception()  # retrieved: the reader has already raised it
 
     async def _take(self, chunks: AsyncIterator[ChatChunk]) -> None:
         try:
@@ -65,7 +64,7 @@ class Reading:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            self._error = ModelUnavailable("the answer broke off")  # cancelled from below: it is not whole
+            self._error = ModelUnavailable("the answer was interrupted before its end")  # the source was cancelled
         finally:
             self._end()
             close = getattr(chunks, "aclose", None)
@@ -93,7 +92,7 @@ class Reading:
 
 
 def joined(earlier: ChatChunk, later: ChatChunk) -> ChatChunk | None:
-    """Two chunks of an answer as one, if both bring text of the same choice and nothing else."""
+    """Merges two chunks if both contain only text of the same choice; else None."""
     if not (_is_text(earlier) and _is_text(later) and earlier.choices[0].index == later.choices[0].index):
         return None
     (choice,) = earlier.choices

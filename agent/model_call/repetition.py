@@ -1,4 +1,4 @@
-"""An answer that repeats itself and leads nowhere."""
+"""Detects answers that repeat themselves endlessly."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ REPEATED = "it repeated the same words over and over"
 PENALTY = 0.5
 """Frequency penalty of the second try: after some ten repetitions another token is likelier."""
 _UNIT = 120
-"""Characters of what is repeated, at most."""
+"""Most characters of a repeated unit."""
 _TIMES, _CHARACTERS = 6, 120
-"""So often and for so long it has to be repeated. A ruler or a table's line is no repetition: signs alone need more."""
+"""Least repetitions and characters that count. Units without letters or digits, as in rulers and tables, need more."""
 _SIGNS = 480
 _DIGITS = re.compile(r"\d{96}|\d*+(?:[ -]\d{4,}+){24}")
-"""More digits in a row, or in groups, than any number or code has: at a text's end, read from there back, since from
-each beginning of a number it would take the square of its length."""
+"""More digits, in a row or in groups, than any number or code has. It matches the reversed text from the end, because
+trying every position of a number would take quadratic time."""
 _LAST = 8
-"""Characters of an end that are looked for before it: what is repeated has them in each repetition."""
+"""Characters of the end that are searched for in the text before: every repetition contains them."""
 _EVERY = 24
-"""New characters between two looks."""
+"""New characters between two checks."""
 _KEPT = max(_UNIT * _TIMES, _SIGNS) + _EVERY
 
 
 class Repeats(Exception):
-    """The answer goes round in circles.
+    """The answer repeats itself.
 
     Attributes:
-        before: what of the pushed text came before that was seen.
+        before: pushed text up to the detection.
     """
 
     def __init__(self, before: str) -> None:
@@ -36,14 +36,14 @@ class Repeats(Exception):
 
 
 class Repetition:
-    """``push`` pieces of an answer, whatever their length."""
+    """Detector: ``push`` pieces of any length."""
 
     def __init__(self) -> None:
         self._tail = ""
         self._new = 0
 
     def push(self, text: str) -> None:
-        """Raises Repeats."""
+        """Adds a piece. Raises Repeats if the answer repeats itself."""
         for start in range(0, len(text), _EVERY):
             piece = text[start : start + _EVERY]
             self._tail = (self._tail + piece)[-_KEPT:]
@@ -55,12 +55,12 @@ class Repetition:
 
 
 def repeats(text: str) -> bool:
-    """Whether a text ends with the same few words again and again, or with digits without end."""
+    """Whether a text ends with the same words over and over, or with endless digits."""
     return _DIGITS.match(text[::-1]) is not None or any(_ends_with(text, length) for length in _lengths(text))
 
 
 def _lengths(text: str) -> Iterator[int]:
-    """Of units that may be repeated at a text's end: from one to the next place where its last characters stand."""
+    """Lengths of units that may repeat at the end: distances to earlier occurrences of the last characters."""
     last, end = text[-_LAST:], len(text)
     while (at := text.rfind(last, max(0, len(text) - _LAST - _UNIT), end - 1)) >= 0:
         yield len(text) - _LAST - at
@@ -68,7 +68,7 @@ def _lengths(text: str) -> Iterator[int]:
 
 
 def _ends_with(text: str, length: int) -> bool:
-    """Whether a unit of ``length`` characters is repeated at a text's end, long enough."""
+    """Whether the text ends with enough repetitions of its last ``length`` characters."""
     unit = text[-length:]
     least = _CHARACTERS if any(map(str.isalnum, unit)) else _SIGNS
     span = max(least, _TIMES * length)

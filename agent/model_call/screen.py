@@ -1,4 +1,4 @@
-"""What an answer's text passes while it is decoded: checks for repetition and calls, then the rails of the stream."""
+"""Screens an answer while it is decoded: repetition, calls written as text, then the stream rails."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from guardrails.types import GuardStream, Ruling
 
 
 class Screen:
-    """``push`` pieces, then ``finish``; each returns text that may be shown.
+    """Screen of one answer: ``push`` pieces, then ``finish``. Both return text that may be shown.
 
     Raises:
-        Repeats: with what may be shown before; an answer in JSON may repeat itself.
+        Repeats: with the text that may still be shown. Not raised if JSON was requested.
         CallAsText: see ``agent.model_call.markup``.
         StreamBlocked: see ``guardrails.holdback``.
     """

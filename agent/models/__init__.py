@@ -1,1 +1,1 @@
-"""Implementations of ``agent.models.chat_model.ChatModel`` that need no engine of our own."""
+"""The ``ChatModel`` port and adapters that don't need the built-in engine."""

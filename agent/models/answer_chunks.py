@@ -1,4 +1,4 @@
-"""Answers as the chunks of a stream, written by hand: of words, of a plan, or of calls."""
+"""Builds the chunks of scripted answers: text, plans and calls."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from flightloop.chat import (
 )
 
 Turn = list[ChatChunk | Exception | Awaitable[None]]
-"""One answer: chunks in order; an exception is raised at its place, an awaitable is waited for."""
+"""One answer: chunks in order. An exception is raised and an awaitable awaited at its position."""
 
 
 def text(*pieces: str, finish: FinishReason = "stop", usage: Usage | None = None, confidence: float = 0.9) -> Turn:
-    """An answer in words, one chunk a piece."""
+    """A text answer with one chunk per piece."""
     return [
         *(_chunk(Delta(content=piece)) for piece in pieces),
         _last(finish, usage or _usage(len(pieces)), confidence),
@@ -34,7 +34,7 @@ def plan(goal: str, *tools: str) -> Turn:
 
 
 def calls(*wanted: tuple[str, dict[str, Any] | str]) -> Turn:
-    """Tool calls by name and arguments (a string is sent as it is, valid or not)."""
+    """Tool calls by name and arguments; a string is sent unchanged, valid or not."""
     deltas = [
         ToolCallDelta(
             index=index,

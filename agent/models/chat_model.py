@@ -1,4 +1,4 @@
-"""The model as the agent sees it: OpenAI's requests and chunks, and what the server can do."""
+"""Chat model port: OpenAI requests and chunks, and the capabilities of a server."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model server honours; the loop does without what it lacks.
-
-    ``context_length`` is in tokens, None where the server does not tell.
-    """
+    """What a model server supports; the loop works without what is missing."""
 
     tools: bool = True
     json_schema: bool = True
-    """``response_format: json_schema`` constrains decoding; otherwise the schema is only a request."""
+    """Whether ``response_format: json_schema`` constrains decoding; otherwise the schema is only a hint."""
     logprobs: bool = False
-    """Asked for in runs, since the confidence is known from them alone."""
+    """Whether log-probabilities are available. Runs request them, because the confidence is computed from them."""
     interrupts: bool = False
-    """The server polls the interrupt epoch itself, once per token."""
+    """Whether the server polls the interrupt epoch itself, once per token."""
     parts: frozenset[str] = frozenset({"text"})
+    """Content part types that the model accepts."""
     context_length: int | None = None
+    """In tokens; None: the server does not report it."""
 
 
 class ChatModel(Protocol):
     """A model behind OpenAI's chat protocol.
 
-    Errors are those of ``flightloop.errors``: ContextTooLong, UnsupportedContent, Overloaded,
-    Interrupted, ModelUnavailable, NotFound (an unknown model's name).
+    Raises errors of ``flightloop.errors``: ContextTooLong, UnsupportedContent, Overloaded, Interrupted,
+    ModelUnavailable, NotFound (unknown model name).
     """
 
     @property
     def capabilities(self) -> Capabilities: ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """The answer as chunks; the last one carries ``finish_reason`` and usage. Closing the
-        iterator cancels the request on the server."""
+        """Chunks of the answer; the last one has ``finish_reason`` and usage. Closing the iterator cancels the
+        request on the server."""
         ...
 
     async def models(self) -> list[ModelCard]: ...

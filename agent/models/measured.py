@@ -1,4 +1,4 @@
-"""A model that nobody else measures: counts and times what a remote server answers, as our engine does itself."""
+"""Metrics for remote models. The built-in engine records its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from observability.metrics import Metrics
 
 
 class MeasuredChatModel:
-    """``ChatModel`` around another one. ``name`` labels all figures: names in requests are strangers' words."""
+    """Wraps a ``ChatModel`` and records metrics under ``name``: model names in requests are untrusted labels."""
 
     def __init__(
         self, model: ChatModel, metrics: Metrics, name: str, clock: Callable[[], float] = time.perf_counter

@@ -1,7 +1,7 @@
-"""What OpenAI-compatible servers really send, brought into the wire types.
+"""Normalises what OpenAI-compatible servers send to the wire types.
 
-Seen in the wild: ``null`` where OpenAI leaves a field out, whole tool calls without an ``index`` or an
-``id``, ``function_call`` and ``eos`` as finish reasons, no ``created``, arguments as an object.
+Seen in practice: ``null`` where OpenAI omits a field, whole tool calls without ``index`` or ``id``,
+``function_call`` and ``eos`` as finish reasons, no ``created``, arguments as an object.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from agent.models.server_error import MOST_LOGGED
 from flightloop.chat import ChatChunk, Usage
 
 MOST_TOKENS = 10**8
-"""Of one answer and its prompt. Sums of them stay numbers that every reader keeps."""
+"""Largest credible token count of a request; keeps sums exact for every JSON reader."""
 LONGEST_TOKEN = 256
-"""Bytes of a token that are kept beside its text."""
+"""Most bytes that are kept per log-probability token."""
 log = structlog.get_logger(__name__)
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
 
 class Normaliser:
-    """Chunks of one answer; tool calls keep the index and id they began with.
+    """Normalises the chunks of one answer. Tool calls keep their first index and id.
 
-    ``finished``: a chunk with a finish reason has passed.
+    ``finished`` becomes true with the first finish reason.
 
     Args:
-        logprobs: tokens whose log-probabilities are kept, at the most; what nobody asked for fills memory.
-        alternatives: of each token.
+        logprobs: most tokens whose log-probabilities are kept, to bound memory.
+        alternatives: most alternatives kept per token.
     """
 
     def __init__(self, logprobs: int = 0, alternatives: int = 0) -> None:
@@ -43,10 +43,10 @@ class Normaliser:
         self._indexes: dict[str, int] = {}
 
     def chunk(self, document: Any) -> ChatChunk:
-        """Raises ValueError (ValidationError is one), KeyError, TypeError, AttributeError or OverflowError for
-        anything else."""
+        """Normalises a chunk. Raises ValueError (also ValidationError), KeyError, TypeError, AttributeError or
+        OverflowError if it is invalid."""
         if not isinstance(document, dict):
-            raise TypeError("a chunk is a JSON object")
+            raise TypeError("a chunk must be a JSON object")
         plain = _without_nulls(document)
         self._id = plain.get("id") or self._id or _new_id("chatcmpl")
         choices = [self._choice(choice) for choice in plain.get("choices", [])]
@@ -82,7 +82,7 @@ class Normaliser:
             identity = call.get("id") or (_new_id("call") if begins else None)
             if identity:
                 self._indexes.setdefault(identity, position)
-        else:  # whole calls, one after the other
+        else:  # whole calls in sequence
             identity = call.get("id") or _new_id("call")
             position = self._indexes.setdefault(identity, len(self._indexes))
         kind = "function" if identity else None
@@ -101,7 +101,7 @@ def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(given: Any) -> Usage | None:
-    """None where the counts can't be true: what was used is then estimated, as with a server that tells nothing."""
+    """Usage, or None if the counts are not credible; then it is estimated, as for servers that report none."""
     if given is None:
         return None
     with suppress(ValidationError):
@@ -114,7 +114,7 @@ def _usage(given: Any) -> Usage | None:
         )
         if all(0 <= count <= MOST_TOKENS for count in counts):
             return usage
-    log.warning("the model server counts tokens as no server can", usage=str(given)[:MOST_LOGGED])
+    log.warning("the model server reports impossible token counts", usage=str(given)[:MOST_LOGGED])
     return None
 
 

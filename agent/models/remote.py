@@ -1,4 +1,4 @@
-"""A model behind any OpenAI-compatible URL. Needs neither torch nor ray."""
+"""Client for a model behind an OpenAI-compatible URL. Needs neither torch nor ray."""
 
 from __future__ import annotations
 
@@ -32,35 +32,32 @@ _DONE = "[DONE]"
 log = structlog.get_logger(__name__)
 MOST_OF_ERROR = 64 * 1024
 MOST_BYTES = 64 * 1024**2
-"""Of an answer: 32,000 tokens with twenty log-probabilities each have half of it."""
+"""Most bytes of an answer: twice what 32,000 tokens with twenty log-probabilities each need."""
 MOST_OF_EVENT = 1024**2
 MOST_LOGPROBS = 32_000
-"""Tokens with log-probabilities, of an answer whose length has no other limit."""
+"""Most tokens with log-probabilities, if nothing else limits the answer's length."""
 MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
-"""Bytes of a list of models, and how many it may have."""
+"""Most bytes and entries of a list of models."""
 
 
 @dataclass(frozen=True)
 class RemoteConfig:
-    """A remote model server.
-
-    Args:
-        url: base URL; ``/v1`` is added where the URL has no path.
-        name: the model's name there; None sends the name that the request carries.
-        strict_schemas: the server constrains decoding by a JSON Schema marked ``strict``.
-        logprobs: the server returns log-probabilities.
-        parts: kinds of content parts that the server takes.
-        timeout_s: longest silence of the server, seconds.
-    """
+    """Configuration of a remote model server."""
 
     url: str
+    """Base URL; ``/v1`` is added if the URL has no path."""
     name: str | None = None
+    """Name of the model on the server; None: the name in the request."""
     api_key: str | None = None
     strict_schemas: bool = True
+    """Whether the server constrains decoding by JSON Schemas marked ``strict``."""
     logprobs: bool = False
+    """Whether the server returns log-probabilities."""
     parts: frozenset[str] = frozenset({"text"})
+    """Content part types that the server accepts."""
     context_length: int | None = None
     timeout_s: float = 120.0
+    """Longest time without data, in seconds."""
 
 
 class RemoteChatModel:
@@ -68,7 +65,7 @@ class RemoteChatModel:
 
     Args:
         config: the server.
-        client: for tests and proxies; by default one that belongs to this object.
+        client: for tests and proxies; by default a client owned by this object.
     """
 
     def __init__(self, config: RemoteConfig, client: httpx.AsyncClient | None = None) -> None:
@@ -90,20 +87,20 @@ class RemoteChatModel:
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Raises what ``ChatModel`` lists."""
+        """Streams the answer. Raises the errors listed in ``ChatModel``."""
         most = (request.token_limit or self._config.context_length or MOST_LOGPROBS) if self._tells(request) else 0
-        normaliser, sureness = Normaliser(most, request.top_logprobs), _Sureness()
+        normaliser, confidence = Normaliser(most, request.top_logprobs), _Confidence()
         with self._told():
             async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
                     with on_behalf_of(request.flightloop.tags.tenant_id):
                         chunk = await aside(len(data), self._chunk, normaliser, data)
-                    yield sureness.told(chunk)
+                    yield confidence.add(chunk)
         if not normaliser.finished:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")
 
     async def models(self) -> list[ModelCard]:
-        """The models that the server lists; the configured name alone if it lists none."""
+        """Models that the server lists; only the configured name if it is not listed."""
         try:
             with self._told():
                 async with asyncio.timeout(self._config.timeout_s), self._opened("GET", "/models") as response:
@@ -113,7 +110,7 @@ class RemoteChatModel:
             raise ModelUnavailable(f"{self._base}/models gave no answer in {self._config.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ModelUnavailable(
-                f"{self._base}/models answered with what is no list of at most {MOST_MODELS} models"
+                f"{self._base}/models returned an invalid list of models, or more than {MOST_MODELS}"
             ) from error
         name = self._config.name
         if name is None:
@@ -140,14 +137,14 @@ class RemoteChatModel:
             if not payload[field]:
                 del payload[field]
         for message, asked in zip(payload["messages"], request.messages, strict=True):
-            message.setdefault("content", None)  # a turn of calls alone: OpenAI wants the field all the same
+            message.setdefault("content", None)  # OpenAI requires the field even in a message with calls only
             for call, made in zip(message.get("tool_calls", ()), asked.tool_calls or (), strict=True):
                 call["function"]["arguments"] = _as_json(made.function)
         self._mark_strict(payload)
         return payload
 
     def _tells(self, request: ChatRequest) -> bool:
-        """Whether the server is asked for log-probabilities."""
+        """Whether log-probabilities are requested from the server."""
         return request.logprobs and self._config.logprobs
 
     def _mark_strict(self, payload: dict[str, Any]) -> None:
@@ -165,25 +162,25 @@ class RemoteChatModel:
                 if part.type not in self._config.parts:
                     known = ", ".join(sorted(self._config.parts))
                     raise UnsupportedContent(
-                        f"the model takes no {part.type} parts; it takes: {known}", param=f"messages[{index}].content"
+                        f"the model takes no {part.type} parts, only: {known}", param=f"messages[{index}].content"
                     )
 
     @asynccontextmanager
     async def _opened(
         self, method: str, path: str, payload: dict[str, Any] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """An answer's stream; leaving it tells the server to stop decoding."""
-        plain = {"accept-encoding": "identity"}  # a few bytes unpacked may be gigabytes
+        """Opens a response stream. Closing it early tells the server to stop decoding."""
+        plain = {"accept-encoding": "identity"}  # a small compressed body could expand to gigabytes
         async with self._client.stream(method, f"{self._url}{path}", json=payload, headers=plain) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise ModelUnavailable(f"{self._base} sends compressed answers, which it was asked not to")
+                raise ModelUnavailable(f"{self._base} sends compressed responses although the request forbids it")
             if response.status_code >= 400:
                 raise self._error(response, await _beginning(response, MOST_OF_ERROR))
             yield response
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors of the connection. Those of the protocol quote what the server sent: they go to the log."""
+        """Converts connection errors. Protocol errors quote what the server sent, so they only go to the log."""
         try:
             yield
         except (httpx.ConnectError, httpx.TimeoutException) as error:
@@ -202,13 +199,13 @@ class RemoteChatModel:
                 raise server_error(self._base, 500, data)
             return normaliser.chunk(document)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ModelUnavailable(f"{self._base} sent what is no chat chunk") from error
+            raise ModelUnavailable(f"{self._base} returned an invalid chat chunk") from error
 
     def _error(self, response: httpx.Response, told: bytes) -> FlightloopError:
         status, config = response.status_code, self._config
         if status == 404 and config.name:
             return ConfigError(
-                f"{self._base} knows no model {config.name!r} or no such path:"
+                f"{self._base} has no model {config.name!r}, or the path is wrong:"
                 " check FLIGHTLOOP_MODEL_NAME and FLIGHTLOOP_MODEL_URL"
             )
         return server_error(
@@ -221,7 +218,7 @@ class RemoteChatModel:
 
 
 def _as_json(function: FunctionCall) -> str:
-    """Arguments as they were written, if they are JSON: vLLM and Ollama refuse a conversation with others."""
+    """Arguments unchanged if they are valid JSON, else as an object: vLLM and Ollama reject invalid ones."""
     try:
         function.parsed()
     except ValueError:
@@ -230,7 +227,7 @@ def _as_json(function: FunctionCall) -> str:
 
 
 async def _beginning(response: httpx.Response, most: int) -> bytes:
-    """An answer's body. A longer one ends early."""
+    """Reads the body; stops soon after ``most`` bytes."""
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
@@ -240,7 +237,7 @@ async def _beginning(response: httpx.Response, most: int) -> bytes:
 
 
 def _cards(told: bytes) -> list[ModelCard]:
-    """Raises ValueError, AttributeError, TypeError or RecursionError for what is no list, or a longer one."""
+    """Parses a list of models. Raises ValueError, AttributeError, TypeError or RecursionError if it is invalid."""
     if len(told) > MOST_OF_LIST:
         raise ValueError(f"more than {MOST_OF_LIST} bytes")
     listed = json.loads(told).get("data", [])
@@ -250,29 +247,29 @@ def _cards(told: bytes) -> list[ModelCard]:
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:
-    """The data of the server-sent events before the one that ends them."""
+    """Data of the server-sent events up to ``[DONE]``."""
     decoder, read = SSEDecoder(MOST_OF_EVENT), 0
     async for piece in response.aiter_bytes():
         read += len(piece)
         if read > MOST_BYTES:
-            raise ModelUnavailable(f"the model server's answer has no end: it was cut after {MOST_BYTES} bytes")
+            raise ModelUnavailable(f"the model server's answer exceeds {MOST_BYTES} bytes")
         try:
             for event in decoder.push(piece):
                 if event.data == _DONE:
                     return
                 yield event.data
         except EventTooLong as error:
-            raise ModelUnavailable(f"the model server sends one event of more than {MOST_OF_EVENT} bytes") from error
+            raise ModelUnavailable(f"the model server sent an event of more than {MOST_OF_EVENT} bytes") from error
 
 
-class _Sureness:
-    """The mean of an answer's log-probabilities."""
+class _Confidence:
+    """Confidence of an answer from its mean log-probability."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
-    def told(self, chunk: ChatChunk) -> ChatChunk:
-        """Adds a chunk's log-probabilities to those before; the last chunk tells the confidence they make."""
+    def add(self, chunk: ChatChunk) -> ChatChunk:
+        """Counts a chunk's log-probabilities; the last chunk is returned with the confidence."""
         for choice in chunk.choices:
             for token in choice.logprobs.content if choice.logprobs else ():
                 self._sum, self._count = self._sum + token.logprob, self._count + 1
@@ -284,12 +281,12 @@ class _Sureness:
 
 
 def base_url(url: str) -> str:
-    """``url`` without a slash at its end, with ``/v1`` where it names a host alone."""
+    """``url`` without trailing slash, and with ``/v1`` if it has no path."""
     trimmed = url.rstrip("/")
     return trimmed if httpx.URL(trimmed).path.strip("/") else f"{trimmed}/v1"
 
 
 def _shown(url: str) -> str:
-    """An address without the name and the password that it may hold: errors are told to callers."""
+    """A URL without credentials, for error messages that clients see."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

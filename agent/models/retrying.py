@@ -1,4 +1,4 @@
-"""A model that is asked again where another try can help. Nobody else below the API tries a model call twice."""
+"""Retries model calls. It is the only layer below the API that retries them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHORTEST_QUEUE_S, _LONGEST_WAIT_S = 0.5, 30.0
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a model call is tried that fails before its first token.
+    """Retry policy for model calls that fail before their first token.
 
     Args:
-        tries: of errors that another try can help.
-        first_wait_s: before the second try, at most, twice as long each time; drawn at random, so that many callers do
-            not come back at once. A server that says when to come back is obeyed, up to half a minute.
-        queues: a full queue is no failure: the call waits for a place as long as its caller does.
+        tries: attempts on retryable errors.
+        first_wait_s: longest wait before the second attempt, doubled for each further one; random, so that callers
+            spread out. A server's Retry-After takes precedence, up to half a minute.
+        queues: whether to wait while the server's queue is full, as long as the caller does.
     """
 
     tries: int = 5
@@ -32,13 +32,13 @@ class Retries:
 
 
 RUNS = Retries(queues=True)
-"""A run's budget of seconds ends its waiting."""
+"""Policy for runs, whose budget of seconds limits the wait."""
 COMPLETIONS = Retries()
-"""Clients are told of a full queue (429) and come back by themselves."""
+"""Policy for completions: clients get a 429 for a full queue and retry themselves."""
 
 
 class RetryingChatModel:
-    """``ChatModel`` around another one."""
+    """Wraps a ``ChatModel`` with retries."""
 
     def __init__(
         self, model: ChatModel, retries: Retries, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -78,7 +78,7 @@ class RetryingChatModel:
         return error.retryable and tried < self._retries.tries
 
     def _wait(self, error: FlightloopError, tried: int) -> float:
-        """Seconds."""
+        """Seconds until the next attempt."""
         if isinstance(error, Overloaded):
             return min(max(error.retry_after or 0.0, _SHORTEST_QUEUE_S), _LONGEST_WAIT_S)
         if error.retry_after is not None:

@@ -1,4 +1,4 @@
-"""Errors of a model server in our own words. Its texts are a stranger's, and pass no rail: they go to the log."""
+"""Maps errors of a model server. Their texts are untrusted and unchecked, so they only go to the log."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from flightloop.errors import (
 )
 
 MOST_LOGGED = 1000
-"""Characters of what a server says."""
-IN_LOG = "the server's own words are in the log"
+"""Characters of a server's message that are logged."""
+IN_LOG = "see the log for the server's message"
 log = structlog.get_logger(__name__)
 
 
 def server_error(
     base: str, status: int, told: str, *, retry_after: str | None = None, context_length: int | None = None
 ) -> FlightloopError:
-    """The error that an answer of a model server stands for, by its ``code``, else by its status.
+    """The error for a model server's response, by its ``code``, else by its status.
 
     Args:
         base: the server's URL.
-        told: the error document, or what the server sent in its place.
+        told: the response body.
         retry_after: the header.
-        context_length: of the model, tokens, where it is known.
+        context_length: of the model in tokens, if known.
     """
-    log.warning("the model server answered with an error", url=base, status=status, told=told[:MOST_LOGGED])
+    log.warning("the model server returned an error", url=base, status=status, told=told[:MOST_LOGGED])
     detail = _detail(told)
     code, wait = detail.get("code"), _seconds(retry_after)
     if status < 500 and (code == ContextTooLong.code or _overlong(detail)):
         return _too_long(context_length)
     if status == 429 or code == Overloaded.code:
-        return Overloaded(f"the model server {base} has too much to do", retry_after=wait)
+        return Overloaded(f"the model server {base} is overloaded", retry_after=wait)
     if status >= 500:
         return ModelUnavailable(f"the model server {base} failed ({status}); {IN_LOG}", retry_after=wait)
     if status in (401, 403):
-        return ConfigError(f"{base} refused our key ({status}): check FLIGHTLOOP_MODEL_API_KEY")
+        return ConfigError(f"{base} refused the API key ({status}): check FLIGHTLOOP_MODEL_API_KEY")
     if status == 404:
-        return NotFound(f"{base} knows no such model or path; {IN_LOG}")
+        return NotFound(f"{base} has no such model or path; {IN_LOG}")
     kind = UnsupportedContent if code == UnsupportedContent.code else InvalidRequest
     param = detail.get("param")
-    # Anything else is a text of the server's.
+    # Any other value is text chosen by the server.
     param = param if isinstance(param, str) and param in ChatRequest.model_fields else None
     return kind(f"{param or 'the request'}: the model server refused it ({status}); {IN_LOG}", param=param)
 
@@ -67,14 +67,14 @@ def _detail(told: str) -> dict[str, object]:
 
 def _too_long(limit: int | None) -> ContextTooLong:
     if limit is not None:
-        return ContextTooLong.of(limit, "the model server finds more in the request")
+        return ContextTooLong.of(limit, "the model server counts more in the request")
     return ContextTooLong(
         "messages: this model's maximum context length is exceeded (context_length_exceeded)", param="messages"
     )
 
 
 def _overlong(detail: dict[str, object]) -> bool:
-    """Servers word an overlong prompt in several ways."""
+    """Whether a message says that the prompt is too long. Servers word it in several ways."""
     told = str(detail.get("message")).lower()
     return "context" in told and any(word in told for word in ("length", "window", "exceed", "maximum"))
 
@@ -83,5 +83,5 @@ def _seconds(header: str | None) -> float | None:
     try:
         seconds = float(header) if header else math.nan
     except ValueError:
-        return None  # a date: rare, and the usual back-off does
+        return None  # a date, which is rare: the default back-off applies
     return max(0.0, seconds) if math.isfinite(seconds) else None

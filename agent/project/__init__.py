@@ -1,1 +1,1 @@
-"""What a project folder declares."""
+"""Loads project folders: agents, policies, tools, intents."""

@@ -1,4 +1,4 @@
-"""What an agent is: a YAML document of its project."""
+"""Agent specification, read from a YAML file of the project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flightloop.runs import Budget, StrictBudget
 
 
 class Limits(BaseModel):
-    """An agent's bounds, complete: a run always has a finite budget of steps, tokens and seconds."""
+    """Budget of an agent's run; steps, tokens and seconds are always finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +24,7 @@ class Limits(BaseModel):
 
 
 class ExampleCall(BaseModel):
-    """A call of an example and what the tool answered."""
+    """A call in an example, with the tool's result."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +34,7 @@ class ExampleCall(BaseModel):
 
 
 class Example(BaseModel):
-    """A conversation to imitate: it stands in each prompt, after the instructions. A small model needs some."""
+    """An example conversation, added to each prompt after the instructions. Small models need some."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,10 +45,7 @@ class Example(BaseModel):
 
 
 class AgentSpec(BaseModel):
-    """``tools`` are names in the registry, ``policy`` the name of a policy of the project.
-
-    ``escalation``: tools whose success means that a person takes over.
-    """
+    """An agent of a project."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,19 +54,22 @@ class AgentSpec(BaseModel):
     instructions: str = Field(min_length=1)
     examples: tuple[Example, ...] = Field(default=(), max_length=32)
     tools: tuple[str, ...] = Field(default=(), max_length=64)
+    """Names of tools in the project's registry."""
     agents: tuple[str, ...] = Field(default=(), max_length=16)
-    """Other agents of the project that it can give tasks to (``agent.project.subagent``)."""
+    """Other agents of the project to which it can delegate (``agent.project.subagent``)."""
     policy: str = "default"
+    """Name of a policy of the project."""
     planning: bool = True
     replans: int = Field(default=1, ge=0, le=10)
-    """How often a failed or blocked call may lead to a new plan."""
+    """How many new plans may follow after failed or blocked calls."""
     parallel_calls: int = Field(default=4, ge=1, le=64)
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=256, ge=1)
-    """Longest single answer of the model."""
+    """Longest answer per model call."""
     approval_seconds: float = Field(default=86_400.0, gt=0)
-    """How long a person has to decide."""
+    """Time in which a person must decide about an approval."""
     escalation: tuple[str, ...] = ()
+    """Tools whose success means that a person takes over."""
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
-    """Of all runs of a session together."""
+    """Shared by all runs of a session."""

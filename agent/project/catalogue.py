@@ -1,4 +1,4 @@
-"""What a project offers, as the HTTP API tells it."""
+"""The project's agents, tools and policies for the HTTP API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guardrails.policy import Policy
 
 
 class ProjectCatalogue:
-    """Implements ``agent.api.deps.Catalogue`` over a live project; ``model`` is the agents' model's name."""
+    """Implements ``agent.api.deps.Catalogue`` for a live project; ``model`` is the name of the agents' model."""
 
     def __init__(self, live: LiveProject, make_guard: Callable[[Policy], Guard], model: str) -> None:
         self._live = live
@@ -63,7 +63,7 @@ class ProjectCatalogue:
         return self._live.info()
 
     def guard(self) -> Guard:
-        """Of the policy named ``default``."""
+        """Guard of the policy ``default``."""
         policy = self._live.current().policies["default"]
         if policy.sha256 not in self._guards:
             self._guards[policy.sha256] = self._make_guard(policy)

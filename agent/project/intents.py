@@ -1,4 +1,4 @@
-"""What customers want: a project's intents, and how a model is asked which of them a message has."""
+"""Customer intents of a project, and their classification by a model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ANSWER_TOKENS = 32
 
 @dataclass(frozen=True)
 class Intents:
-    """``about`` says in a line what an intent covers, by its name."""
+    """Intents of a project: a one-line description by name."""
 
     about: Mapping[str, str]
 
     @classmethod
     def read(cls, project: Path) -> Intents:
-        """Raises ConfigError: the project's ``intents.yaml`` is missing or not a mapping of names to lines."""
+        """Reads ``intents.yaml``. Raises ConfigError if it is missing or not a mapping of names to descriptions."""
         path = project / FILE
         try:
             about = read_yaml(path)
@@ -33,11 +33,11 @@ class Intents:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         if not isinstance(about, dict) or not all(isinstance(line, str) for line in about.values()):
-            raise ConfigError(f"{path}: must be a mapping of names to one line each")
+            raise ConfigError(f"{path}: must map each intent's name to a one-line description")
         return cls(about)
 
     def request(self, message: str, model: str) -> ChatRequest:
-        """A chat completion whose answer can only be one of the names."""
+        """A chat request whose answer must be one of the names."""
         lines = [f"- {name}: {about}" for name, about in self.about.items()]
         system = "\n".join(["What does the customer want? Intents:", *lines])
         schema = {
@@ -57,11 +57,11 @@ class Intents:
         )
 
     def answer(self, intent: str) -> str:
-        """What a model should say that finds this intent."""
+        """The expected answer for an intent."""
         return json.dumps({"intent": intent})
 
     def named(self, answer: str) -> str | None:
-        """The intent that an answer names; None for anything else."""
+        """The intent that an answer names; None if the answer is invalid."""
         try:
             name = json.loads(answer)["intent"]
         except (ValueError, KeyError, TypeError):

@@ -35,49 +35,50 @@ from tools.registry import Registry
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "examples" / "support"
 ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
-"""For messages of commands that took the embedded project, which they may not have been meant for."""
+"""Hint for commands that fell back to the bundled project, which may not be what the user meant."""
 BUILTIN_TOOLS = "tools.builtin"
 MOST_DOCUMENTS = 500
-"""Agents, or policies."""
+"""Most agents, and most policies."""
 MOST_PROBLEM = 2_000
-"""Characters of what is told of a mistake: an exception of ``tools.py`` may say anything."""
+"""Most characters of a reported mistake: exceptions of ``tools.py`` may be long."""
 TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
-"""Whether the model can be held to tools' schemas. Raises ConfigError, which names the tool."""
+"""Checks that the model can be constrained to tools' schemas. Raises ConfigError that names the tool."""
 
 log = structlog.get_logger(__name__)
 
 
 def unchecked(tools: Sequence[ToolDef]) -> None:
-    """For a model of which nobody here knows: a remote one."""
+    """Checks nothing; for remote models, whose support is unknown."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A loaded folder. ``tools`` are those of the project itself and the built-in ones; ``registry`` also has the tools
-    of MCP servers."""
+    """A loaded project folder."""
 
     folder: Path
     agents: dict[str, AgentSpec]
     policies: dict[str, Policy]
     tools: LoadedTools
+    """The project's own tools and the built-in ones."""
     registry: Registry
+    """``tools`` and the tools of MCP servers."""
     tools_sha256: str
-    """Of what tools are made of: hosts that loaded it serve until it changes."""
+    """Digest of all files that define tools; hosts are kept until it changes."""
     servers: dict[str, Server] = field(default_factory=dict)
-    """Of the Model Context Protocol."""
+    """MCP servers by name."""
     server_tools: tuple[McpTool, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
-        """Raises NotFound, with the known names."""
+        """The agent of this name. Raises NotFound that lists the known names."""
         if name not in self.agents:
             known = ", ".join(sorted(self.agents))
             raise NotFound(f"no agent is named {name!r}; known agents: {known}", param="agent")
         return self.agents[name]
 
     def policy_of(self, agent: AgentSpec) -> Policy:
-        """Raises NotFound: it was given another one's name, which no policy has."""
+        """The agent's policy. Raises NotFound if the policy was overridden with an unknown name."""
         if agent.policy not in self.policies:
             known = ", ".join(sorted(self.policies))
             raise NotFound(f"no policy is named {agent.policy!r}; known policies: {known}", param="policy")
@@ -89,14 +90,14 @@ class Project:
 
 
 def load_project(folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> Project:
-    """Reads and checks a project; none: the embedded ``support``.
+    """Loads and checks a project; None: the bundled ``support`` project.
 
     Args:
-        private: what its code may not see; see ``agent.serve.factories.private``.
-        check_tools: asked about the tools that an agent lists; an MCP server may bring others that none can use.
+        private: paths that the project's code may not read; see ``agent.serve.factories.private``.
+        check_tools: checks the tools that agents list; further tools of MCP servers are not checked.
 
     Raises:
-        ConfigError: naming the file and the field at fault.
+        ConfigError: names the file and the field at fault.
     """
     folder = folder or EMBEDDED
     if not folder.is_dir():
@@ -106,7 +107,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         source = folder.resolve() / "tools.py"
         if (home := next((one for one in private if one.resolve() in source.parents), None)) is not None:
             raise ConfigError(
-                f"{source}: lies in {home}, which no code of a project may see: keep the project elsewhere"
+                f"{source}: is inside {home}, which a project's code may not read: move the project elsewhere"
             )
         sources = (*sources, str(source))
     digest = _digest(*(folder / name for name in TOOL_FILES))
@@ -121,11 +122,11 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         document, agent = _agent(path)
         if agent.name in agents:
             where = document.at(["name"])
-            raise ConfigError(f"{where}: name: another file has an agent named {agent.name}", param="name")
+            raise ConfigError(f"{where}: name: another file already defines an agent named {agent.name}", param="name")
         _check_names(document, agent, policies, registry)
         agents[agent.name] = agent
     if not agents:
-        raise ConfigError(f"{folder / 'agents'}: no agent: it needs at least one NAME.yaml")
+        raise ConfigError(f"{folder / 'agents'}: contains no agent: add at least one NAME.yaml")
     _check_subagents(folder, agents, registry)
     check_tools(registry.definitions(sorted({name for agent in agents.values() for name in agent.tools})))
     tools = {*_names(registry), *map(subagent.tool_name, agents)}
@@ -139,7 +140,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
 
 
 class LiveProject:
-    """A project that follows its folder: a change is picked up, and a mistake keeps the last good state."""
+    """A project that is reloaded when its files change. After an invalid change the last valid version stays in use."""
 
     def __init__(self, folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> None:
         self._folder = folder or EMBEDDED
@@ -151,26 +152,25 @@ class LiveProject:
         self._follower: Thread | None = None
 
     def current(self) -> Project:
-        """The project as its files are now, or were at the last look if something ``follow``s them. The same object
-        while unchanged."""
+        """The current project, the same object until it changes. Checks the files first unless ``follow`` runs."""
         if self._follower is None:
             self.refresh()
         return self._project
 
     def info(self) -> ProjectInfo:
-        """What is wrong with the files as they are now, if anything is."""
+        """When the project was loaded, and what is wrong with its present files, if anything."""
         self.current()
         return self._info
 
     def follow(self, every_s: float = 0.25) -> None:
-        """Looks at the files in a thread from now on, to the process's end: whoever writes a project's files may make
-        loading them take long, and an event loop has others to serve."""
+        """Starts a thread that checks the files from now on. Loading may take long, depending on the files, and must
+        not block an event loop."""
         if self._follower is None:
             self._follower = Thread(target=self._follow, args=(every_s,), name="project", daemon=True)
             self._follower.start()
 
     def refresh(self) -> None:
-        """Loads the project anew if a file has changed."""
+        """Reloads the project if a file has changed."""
         try:
             stamps = _stamps(self._folder)
             if stamps == self._seen:
@@ -181,8 +181,8 @@ class LiveProject:
             log.info("project reloaded", folder=str(self._folder))
         except FlightloopError as error:
             self._broken(error.message)
-        except Exception as error:  # whoever wrote the files may be a stranger
-            log.exception("project not read")
+        except Exception as error:  # tools.py may raise anything
+            log.exception("project could not be read")
             self._broken(f"{type(error).__name__}: {error}")
 
     def _follow(self, every_s: float) -> None:
@@ -191,9 +191,9 @@ class LiveProject:
             self.refresh()
 
     def _broken(self, problem: str) -> None:
-        log.error("project not reloaded, the last good state serves on", error=problem)
+        log.error("project not reloaded, the last valid version stays in use", error=problem)
         for folder in dict.fromkeys((self._folder, self._folder.resolve())):
-            # Where it lies on the server is no tenant's business.
+            # Tenants must not see the server's paths.
             problem = problem.replace(f"{folder}/", "").replace(str(folder), "the project")
         told = shown(" ".join(problem.split()))[:MOST_PROBLEM]
         since = self._info.broken_since or datetime.now(UTC)
@@ -201,10 +201,10 @@ class LiveProject:
 
 
 def _documents(folder: Path, kind: str) -> list[Path]:
-    """The folder's YAML files of a kind, by name. Raises ConfigError: they are more than ``MOST_DOCUMENTS``."""
+    """YAML files of a kind, sorted by name. Raises ConfigError if there are more than ``MOST_DOCUMENTS``."""
     found = sorted(islice((folder / kind).glob("*.y*ml"), MOST_DOCUMENTS + 1))
     if len(found) > MOST_DOCUMENTS:
-        raise ConfigError(f"{folder / kind}: there are more than {MOST_DOCUMENTS} files", param=kind)
+        raise ConfigError(f"{folder / kind}: has more than {MOST_DOCUMENTS} files", param=kind)
     return found
 
 
@@ -227,7 +227,7 @@ def _policies(folder: Path) -> dict[Path, Policy]:
         policy = load_policy(path)
         if any(policy.name == other.name for other in found.values()):
             where = _document(path).at(["name"])
-            raise ConfigError(f"{where}: name: another file has a policy named {policy.name}", param="name")
+            raise ConfigError(f"{where}: name: another file already defines a policy named {policy.name}", param="name")
         found[path] = policy
     return found
 
@@ -242,7 +242,7 @@ def _document(path: Path) -> YamlDocument:
 def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
     document = _document(path)
     if not isinstance(document.value, dict):
-        raise ConfigError(f"{path}: an agent is a mapping with name, instructions, tools …")
+        raise ConfigError(f"{path}: must be a mapping with name, instructions, tools …")
     try:
         return document, AgentSpec.model_validate({"name": path.stem} | document.value)
     except ValidationError as error:
@@ -262,14 +262,14 @@ def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, P
 
 
 def _check_tools_named(written: YamlDocument, policy: Policy, tools: Collection[str]) -> None:
-    """Raises ConfigError: a rule about a tool that isn't there would be one that never holds, without a word."""
+    """Raises ConfigError if a rule names an unknown tool, because it would silently never apply."""
     for where, name in policy.document.tools_named():
         if name not in tools:
             _never_holds(written, policy, where, _unknown_tool(name, tools))
 
 
 def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Registry) -> None:
-    """Raises ConfigError: as a rule about a tool that isn't there, one about an argument that isn't never holds."""
+    """Raises ConfigError if a rule names an unknown argument, because it would silently never apply."""
     for where, tool, argument in policy.document.arguments_named():
         known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
         if argument not in known:
@@ -278,12 +278,12 @@ def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Regi
 
 
 def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:
-    """Raises ConfigError. The default policy also judges completions, whose tools are their callers': there it is a
-    warning only."""
+    """Raises ConfigError, but only warns for the default policy: it also judges completions, whose tools come from the
+    clients."""
     message = f"{written.at(where.split('.'))}: {where}: {told}"
     if policy.name != default_policy().name:
         raise ConfigError(message, param=where)
-    log.warning("the policy names what the project has not", told=message)
+    log.warning("the policy names something that the project does not have", told=message)
 
 
 def _names(registry: Registry) -> set[str]:
@@ -296,7 +296,7 @@ def _unknown_tool(name: str, known: Collection[str]) -> str:
 
 
 def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:
-    """Raises ConfigError: they can't ask each other so, or one has a tool's name."""
+    """Raises ConfigError if sub-agents form a cycle or too long a chain, or one has the name of a tool."""
     try:
         subagent.check(agents)
         asked = {name for agent in agents.values() for name in agent.agents}
@@ -306,7 +306,7 @@ def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Regis
 
 
 def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
-    """A policy may bar what an agent lists, so that no model is shown it; who wrote both seldom means that."""
+    """Warns if a policy bars tools that the agent lists, which is rarely intended."""
     allowed = policy.document.tools.allowed(agent.name)
     barred = [name for name in (*agent.tools, *map(subagent.tool_name, agent.agents)) if name not in allowed]
     if barred and "*" not in allowed:
@@ -317,10 +317,10 @@ def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
 
 
 def _stamps(folder: Path) -> dict[str, int]:
-    """Raises ConfigError, as ``_documents``."""
+    """Modification times of the project's files. Raises ConfigError like ``_documents``."""
     files = [*(folder / name for name in TOOL_FILES), *_documents(folder, "agents"), *_documents(folder, "policies")]
     stamps = {}
     for file in files:
-        with suppress(FileNotFoundError):  # an editor may be replacing it just now
+        with suppress(FileNotFoundError):  # an editor may be replacing the file
             stamps[str(file)] = file.stat().st_mtime_ns
     return stamps

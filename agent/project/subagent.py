@@ -1,7 +1,7 @@
-"""Sub-agents: an agent as a tool of another one.
+"""Sub-agents: agents as tools of other agents.
 
-A call of such a tool is performed by a run of its own. The journal creates that run in the transaction of the call's
-intent, and tells the run that asked when it has ended.
+A call of such a tool is performed by a run of its own, a sub-run. The journal creates it in the transaction of the
+call's intent and reports its end to the calling run.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tools.host import ToolOutcome
 from tools.registry import performed_elsewhere
 
 DEEPEST = 4
-"""Agents in a row that may ask each other."""
+"""Longest chain of agents that delegate to each other."""
 LONGEST = 64
-"""Characters of a tool's name that models take."""
+"""Longest tool name that models accept."""
 TASK = {
     "type": "object",
     "properties": {
@@ -37,14 +37,14 @@ TASK = {
 
 @dataclass(frozen=True)
 class Subagent:
-    """An agent that another one can give tasks to, and the policy of its own."""
+    """An agent to which another one can delegate, and the digest of its policy."""
 
     spec: AgentSpec
     policy_sha256: str
 
     @property
     def tool(self) -> str:
-        """The name of the tool that it is."""
+        """Name of the agent as a tool."""
         return tool_name(self.spec.name)
 
 
@@ -53,12 +53,12 @@ def tool_name(agent: str) -> str:
 
 
 def run_id(key: str) -> str:
-    """Of the run that works on the call with this key: whoever takes the call over means the same one."""
+    """Id of the run for the call with this key: deterministic, so that a worker that takes over uses the same run."""
     return f"run_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
 def check(agents: Mapping[str, AgentSpec]) -> None:
-    """Raises ConfigError: an agent asks one that is unknown, itself by way of others, or too many in a row."""
+    """Raises ConfigError if an agent delegates to an unknown agent, in a cycle, or in too long a chain."""
     for agent in agents.values():
         _check(agent, agents, ())
 
@@ -67,11 +67,11 @@ def _check(agent: AgentSpec, agents: Mapping[str, AgentSpec], above: tuple[str, 
     row = (*above, agent.name)
     told = " → ".join(row)
     if agent.name in above:
-        raise ConfigError(f"agents: {told}: an agent can't work for itself", param="agents")
+        raise ConfigError(f"agents: {told}: an agent can't delegate to itself", param="agents")
     if len(tool_name(agent.name)) > LONGEST:
-        raise ConfigError(f"agents: {agent.name}: its tool's name has more than {LONGEST} characters", param="agents")
+        raise ConfigError(f"agents: {agent.name}: the name of its tool exceeds {LONGEST} characters", param="agents")
     if len(row) > DEEPEST:
-        raise ConfigError(f"agents: {told}: at most {DEEPEST} may ask each other in a row", param="agents")
+        raise ConfigError(f"agents: {told}: chain of more than {DEEPEST} agents", param="agents")
     for name in agent.agents:
         if name not in agents:
             known = ", ".join(sorted(agents))
@@ -80,13 +80,13 @@ def _check(agent: AgentSpec, agents: Mapping[str, AgentSpec], above: tuple[str, 
 
 
 def as_tool(agent: AgentSpec, *, recorded: bool = False) -> Tool:
-    """The agent as a model is shown it. ``recorded``: a tool like others, whose hosts know what was answered."""
+    """The agent as a tool. ``recorded``: an ordinary tool, whose hosts replay recorded answers."""
     spec = ToolSpec(
         name=tool_name(agent.name),
         description=agent.description or f"Gives a task to the agent {agent.name}.",
         parameters=TASK,
         effect=Effect.KEYED,
-        returns_untrusted=True,  # it may have read what strangers wrote
+        returns_untrusted=True,  # it may have read untrusted text
         agent=None if recorded else agent.name,
     )
     return performed_elsewhere(spec)
@@ -102,15 +102,15 @@ def run_for(
     tainted: bool,
     plan: Sequence[str] | None = None,
 ) -> RunCreated:
-    """The run that works on a call.
+    """The sub-run that works on a call.
 
     Args:
         intent: of the call.
-        caller: the run that makes it.
-        share: what it may use of the caller's budget.
-        user_text: what the user said to the caller, or to the run that that one works for.
-        tainted: whether the caller had read something that looks like an instruction.
-        plan: the tools that the caller's plan names, if its policy locks to the plan.
+        caller: the run that makes the call.
+        share: budget granted from the caller's.
+        user_text: the user's words in the root run.
+        tainted: whether the caller has read text that looks like an instruction.
+        plan: tools in the caller's plan, if its policy locks to the plan.
     """
     above: Sequence[Caller] = caller.parent.callers if caller.parent else ()
     callers = [*above, Caller(run_id=caller.id, agent=caller.agent, policy=caller.policy)]
@@ -136,7 +136,7 @@ def run_for(
 
 
 def outcome(returned: AgentReturned) -> ToolOutcome:
-    """A call's outcome, of how its run ended."""
+    """Outcome of a call whose sub-run has ended."""
     said = text_of(returned.output or [])
     seconds = returned.usage.seconds
     if returned.status is RunStatus.SUCCEEDED:

@@ -1,1 +1,1 @@
-"""What others are told of runs: figures, readiness, webhooks, logs."""
+"""Reports derived from the journal: figures, readiness, webhooks."""

@@ -1,4 +1,4 @@
-"""The console's figures: what ``GET /v1/overview`` answers."""
+"""Figures of the console: ``GET /v1/overview``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from observability.values import Values
 
 
 class Overviews:
-    """
+    """Builds the overview of a tenant.
+
     Args:
-        values: all figures, of the aggregator.
-        own: a tenant's figures, of the projection.
-        alone: whether a tenant is the only one: it also sees what only the aggregator has (gauges, interrupts raised).
+        values: all figures of the aggregator.
+        own: figures of one tenant, from the projection.
+        alone: whether there is no other tenant; then it also sees figures that are not kept per tenant.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Overviews:
         )
 
     async def _runs(self, tenant_id: str, own: Values) -> dict[str, int]:
-        """Open runs as they are now; ended ones as counted, where a resumed run's earlier end counts, too."""
+        """Open runs by their present status; ended runs as counted, including earlier ends of resumed runs."""
         ended = own.by(catalog.RUN_ENDED, "status")
         counts = {status.value: int(ended.get(status.value, 0)) for status in RunStatus if status.terminal}
         still = await self._journal.open_runs(tenant_id)
@@ -58,7 +59,7 @@ class Overviews:
 
 
 def figures(values: Values, *tiers: Tier) -> list[Figure]:
-    """Every series of some tiers; a histogram's value is its mean."""
+    """All series of some tiers; the value of a histogram is its mean."""
     rows = [(catalog.BY_NAME[row["name"]], row) for row in values.to_json()]
     return [_figure(metric.help, row) for metric, row in rows if metric.tier in tiers]
 

@@ -1,4 +1,4 @@
-"""Keeps the journal's figures up to date: reads what is new, folds it in, tells the aggregator."""
+"""Projector: folds new journal events into figures and passes them to the aggregator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BATCH = 1000
 
 
 class Projector:
-    """One for a deployment; a second one does no harm, since the fold is the same and has one cursor.
+    """Keeps the figures current. One per deployment; a second one does no harm, because both share one cursor.
 
     Args:
-        sink: takes the figures (``Aggregator.ingest``, or a call to the actor around it).
-        metrics: for what is a state rather than a fold: approvals that wait, interrupts that stand.
-        every_s: seconds between two looks at the journal.
-        save_every_s: seconds between two saves; what was not saved is folded again after a crash.
+        sink: receives the figures (``Aggregator.ingest``, or a call to its actor).
+        metrics: for gauges that are not a fold: pending approvals, active interrupts.
+        every_s: seconds between two reads of the journal.
+        save_every_s: seconds between two saves; unsaved events are folded again after a crash.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class Projector:
         self._saved_at = clock()
 
     def values(self, tenant_id: str | None = None) -> Values:
-        """The figures of one tenant, or of all."""
+        """Figures of one tenant, or of all."""
         return self._projection.values(tenant_id)
 
     def alone(self, tenant_id: str) -> bool:
-        """Whether no other tenant has done anything yet."""
+        """Whether no other tenant has any events."""
         return self._projection.tenants <= {tenant_id}
 
     async def run(self) -> None:
-        """Until cancelled; a failure is logged and tried again."""
+        """Runs until cancelled; failures are logged and retried."""
         await self.load()
         try:
             while True:
                 try:
                     await self.catch_up()
                 except Exception:
-                    log.exception("the figures could not be brought up to date, will try again")
+                    log.exception("figures could not be updated, will retry")
                 await asyncio.sleep(self._every_s)
         finally:
             await self.save()
@@ -84,7 +84,7 @@ class Projector:
             self._saved = stored.cursor
 
     async def catch_up(self) -> None:
-        """Folds in everything that the journal holds by now."""
+        """Folds in all events of the journal so far."""
         while batch := await self._journal.read_all(self._projection.position, BATCH):
             for recorded in batch:
                 self._projection.apply(recorded.position, recorded.tenant_id, recorded.event)
@@ -94,7 +94,7 @@ class Projector:
             await self.save()
 
     async def save(self) -> None:
-        """Stores the fold; where another projector has stored a later one, that one is taken over."""
+        """Stores the fold; if another projector has stored a later one, loads that."""
         self._saved_at = self._clock()
         if self._projection.position == self._saved:
             return

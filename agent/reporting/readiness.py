@@ -1,4 +1,4 @@
-"""Whether a request could be served now."""
+"""Readiness: whether requests can be served now."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from flightloop.errors import FlightloopError
 from flightloop.runs import ProjectInfo
 
 TIMEOUT_S = 3.0
-"""Who asks waits a few seconds at most: a replica that is being replaced keeps its callers waiting."""
+"""Callers wait a few seconds at most, and a replica that is being replaced does not answer."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Requests can be served if nothing is ``missing``, whatever is wrong with the project's files: the last good state
-    of it serves on."""
+    """Requests can be served if nothing is ``missing``, even with invalid project files, because the last valid version
+    stays in use."""
 
     missing: list[str] = field(default_factory=list)
-    """What a request could not be served for, a sentence each."""
+    """Why requests can't be served, one sentence each."""
     project: str | None = None
     """What is wrong with the project's files."""
 
@@ -34,12 +34,13 @@ async def readiness(
     room: Room | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Readiness:
-    """
+    """Checks journal, model, disk and project.
+
     Args:
-        model: None where asking it would wake it up.
-        project: may read changed files, which takes time.
-        room: on the journal's disk.
-        timeout_s: longest wait for each.
+        model: None if asking would wake a model scaled to zero.
+        project: may load changed files, which takes time.
+        room: reserved space on the journal's disk.
+        timeout_s: longest wait for each check.
     """
     missing, full, problem = await asyncio.gather(
         not_ready(journal, model, timeout_s), _full(room or Room(), timeout_s), _problem(project, timeout_s)
@@ -52,7 +53,7 @@ async def _full(room: Room, timeout_s: float) -> list[str]:
         async with asyncio.timeout(timeout_s):
             lacking = await asyncio.to_thread(room.lacking)
     except TimeoutError:
-        lacking = f"the journal's disk gives no answer within {timeout_s:g} s"
+        lacking = f"the journal's disk did not respond within {timeout_s:g} s"
     return [lacking] if lacking else []
 
 
@@ -65,11 +66,11 @@ async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str 
 
 
 async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """What a request could not be served for, a sentence each.
+    """Why requests can't be served, one sentence each.
 
     Args:
-        model: None where asking it would wake it up.
-        timeout_s: longest wait for either.
+        model: None if asking would wake a model scaled to zero.
+        timeout_s: longest wait for each check.
     """
     missing = []
     try:
@@ -83,19 +84,19 @@ async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float 
         async with asyncio.timeout(timeout_s):
             await model.models()
     except TimeoutError:
-        missing.append(f"the model gives no answer within {timeout_s:g} s")
+        missing.append(f"the model did not respond within {timeout_s:g} s")
     except FlightloopError as error:
         missing.append(error.message)
     return missing
 
 
 class Remembered:
-    """Readiness for those that wait only so long: where a check takes its time, what the one before found.
+    """Caches readiness for callers with short timeouts: returns the previous result while a check is slow.
 
     Args:
-        check: finds out anew.
-        patience_s: how long a check is waited for while there is an earlier finding.
-        kept_s: how old that finding may be.
+        check: performs a new check.
+        patience_s: how long to wait for a check if there is a previous result.
+        kept_s: longest age of a previous result.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Webhooks: tells other systems what the journal holds, at least once and in its order.
+"""Webhooks: deliver journal events to other systems, at least once and in order.
 
-Each endpoint has a cursor of its own in the journal's database, which moves when an event was taken or given up: so
-nothing is lost at a restart, and a receiver that is down delays nobody but itself.
+Each endpoint has its own cursor in the journal's database, which moves when an event was delivered or given up. So
+nothing is lost on a restart, and a receiver that is down delays only itself.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ EventName = Literal["run.created", "run.resumed", "run.ended", "approval.request
 
 
 class Endpoint(BaseModel):
-    """Whom to tell. A new one is told what happens from then on."""
+    """A receiver. A new one gets events from its first start on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[a-z0-9_-]{1,40}$")
-    """Names the cursor: under another name, the endpoint is a new one."""
+    """Identifies the cursor: a renamed endpoint counts as new."""
     url: str
     secret: SecretStr
     events: tuple[EventName, ...] = ("run.ended", "approval.requested", "approval.decided")
@@ -54,7 +54,7 @@ class Endpoint(BaseModel):
         try:
             _ = httpx.URL(value).host
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise ValueError(f"is no URL that can be asked: {error}") from None
+            raise ValueError(f"is not a valid URL: {error}") from None
         return value
 
     @field_validator("secret")
@@ -66,21 +66,21 @@ class Endpoint(BaseModel):
 
 @dataclass(frozen=True)
 class DeliveryConfig:
-    """Seconds, and tries of one event."""
+    """Timing and retries of deliveries."""
 
     poll_s: float = 0.5
     timeout_s: float = 10.0
     tries: int = 12
-    """1, 2, 4 … s apart, some half an hour; then the event is given up."""
+    """Most attempts per event, 1, 2, 4 … s apart: about half an hour in all. Then it is given up."""
     longest_wait_s: float = 900.0
 
 
 class Webhook:
-    """Delivers to one endpoint. A second one, in another process, may send the same event once more.
+    """Delivers to one endpoint. With a second process some events may be delivered twice.
 
     Args:
-        client: follows no redirects.
-        sleep: waits between two tries.
+        client: must not follow redirects.
+        sleep: waits between two attempts.
         clock: seconds since 1970.
     """
 
@@ -105,11 +105,11 @@ class Webhook:
         self._name = f"webhook:{endpoint.name}"
         self._position = 0
         self._stored = 0
-        """The cursor in the database: what is behind it and in no need of telling may be read again."""
+        """Cursor in the database. Later events that need no delivery may be read again."""
         self._failed = 0
 
     async def run(self) -> None:
-        """Until cancelled; a failure of ours is logged and tried again."""
+        """Runs until cancelled; internal errors are logged and retried."""
         loaded = False
         while True:
             try:
@@ -120,12 +120,12 @@ class Webhook:
             except Conflict:
                 loaded = False  # another process was faster
             except Exception:
-                log.exception("webhooks could not be sent, will try again", endpoint=self._endpoint.name)
+                log.exception("webhooks could not be sent, will retry", endpoint=self._endpoint.name)
                 loaded = False
             await asyncio.sleep(self._config.poll_s)
 
     async def load(self) -> None:
-        """Goes to the stored cursor; for an endpoint that has none yet, to the journal's end."""
+        """Reads the stored cursor; a new endpoint starts at the journal's end."""
         stored = await self._journal.projection(self._name)
         if stored is None:
             end = 0
@@ -137,7 +137,7 @@ class Webhook:
         self._failed = int(stored.state["failed"])
 
     async def catch_up(self) -> None:
-        """Delivers what the journal holds by now. Raises Conflict: another process has moved the cursor."""
+        """Delivers all events of the journal so far. Raises Conflict if another process has moved the cursor."""
         while batch := await self._journal.read_all(self._position, BATCH):
             for recorded in batch:
                 if self._wanted(recorded):
@@ -157,7 +157,7 @@ class Webhook:
         )
 
     async def _deliver(self, recorded: Recorded) -> None:
-        """Returns when the event was taken or given up."""
+        """Returns when the event was delivered or given up."""
         while (problem := await self._sent(recorded)) is not None:
             self._count("failed")
             failed = self._failed + 1
@@ -166,19 +166,19 @@ class Webhook:
                 log.error("webhook given up", **told)
                 self._count("given_up")
                 return await self._save(recorded.position)
-            log.warning("webhook not taken, will try again", **told)
+            log.warning("webhook not delivered, will retry", **told)
             await self._save(recorded.position - 1, failed)
             await self._sleep(min(2.0 ** (failed - 1), self._config.longest_wait_s))
         self._count("delivered")
         return await self._save(recorded.position)
 
     async def _sent(self, recorded: Recorded) -> str | None:
-        """What went wrong, if something did."""
+        """Sends an event once; returns what went wrong, or None."""
         body = _body(recorded)
         signed = sign(self._endpoint.secret.get_secret_value(), _id(recorded), int(self._clock()), body)
         headers = {"content-type": "application/json", **signed}
         try:
-            async with asyncio.timeout(self._config.timeout_s):  # a receiver that drips bytes is down too
+            async with asyncio.timeout(self._config.timeout_s):  # also covers receivers that send byte by byte
                 async with self._client.stream("POST", self._endpoint.url, content=body, headers=headers) as answer:
                     return None if answer.is_success else f"status {answer.status_code}"
         except (httpx.HTTPError, TimeoutError) as error:
@@ -189,14 +189,14 @@ class Webhook:
 
 
 async def deliver(journal: Journal, endpoints: Sequence[Endpoint], metrics: Metrics) -> None:
-    """To all endpoints, beside each other, until cancelled."""
+    """Delivers to all endpoints concurrently until cancelled."""
     config = DeliveryConfig()
     async with httpx.AsyncClient(timeout=config.timeout_s, follow_redirects=False) as client:
         await asyncio.gather(*(Webhook(journal, endpoint, client, metrics, config).run() for endpoint in endpoints))
 
 
 def _id(recorded: Recorded) -> str:
-    """The same at each try, whoever sends it."""
+    """Message id, the same for every attempt and process."""
     return f"msg_{recorded.event.run_id}_{recorded.event.seq}"
 
 

@@ -1,1 +1,1 @@
-"""What a run is: its events, its state, and what is kept of both."""
+"""Runs: events, state, budgets and the journal port."""

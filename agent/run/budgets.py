@@ -1,6 +1,6 @@
-"""Budgets: what may still be used, reserved before each model call.
+"""Budgets: limits on steps, tokens, seconds and cost, reserved before each model call.
 
-A run has bounds of its own, and shares those of its session and its tenant with other runs (``agent.run.ledger``).
+A run has its own budget and shares those of its session and its tenant with other runs (``agent.run.ledger``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Whose = Literal["run", "session", "tenant"]
 
 @dataclass(frozen=True)
 class Prices:
-    """Euros for a million tokens."""
+    """Euros per million tokens."""
 
     prompt: float = 0.0
     completion: float = 0.0
@@ -32,21 +32,18 @@ class Prices:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What the next model call may use at most; first as it is wanted, then as bounds leave it.
-
-    Attributes:
-        prompt_tokens: estimate of the request's length.
-        completion_tokens: the longest answer.
-        seconds: that the run may still be held; None without a bound.
-        steps: 0 reserves time alone.
-        late: what has ended the run when the seconds are over.
-    """
+    """What the next model call may use at most: first as requested, then as limited by the budgets."""
 
     prompt_tokens: int = 0
+    """Estimated length of the request."""
     completion_tokens: int = 0
+    """Longest answer."""
     seconds: float | None = None
+    """Time the run may still be leased; None: unlimited."""
     steps: int = 1
+    """1 for a model call; 0 reserves time only."""
     late: StopReason = StopReason.BUDGET_SECONDS
+    """Stop reason of the run when ``seconds`` are over."""
 
     def amounts(self, prices: Prices) -> Amounts:
         usage = Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
@@ -55,7 +52,7 @@ class Reservation:
 
 
 class Exhausted(Exception):
-    """A bound leaves no room for another call; ``reason`` is one of the budget's stop reasons."""
+    """A budget leaves no room for another call. ``reason`` is one of the budget's stop reasons."""
 
     def __init__(self, reason: StopReason, message: str) -> None:
         super().__init__(message)
@@ -64,7 +61,7 @@ class Exhausted(Exception):
 
 
 class Window(StrEnum):
-    """The time in which a tenant's bounds hold, by the calendar in UTC."""
+    """Calendar period of a tenant's budget, in UTC."""
 
     DAY = "day"
     MONTH = "month"
@@ -80,21 +77,21 @@ class Window(StrEnum):
 
 @dataclass(frozen=True)
 class Shared:
-    """The bounds that a call has in common with others."""
+    """Budgets that a call shares with other calls."""
 
     session: Budget = field(default_factory=Budget)
     tenant: Budget = field(default_factory=Budget)
     window: Window = Window.DAY
 
     def hold(self, wanted: Reservation) -> bool:
-        """Whether one of them is about what is wanted."""
+        """Whether a shared budget limits this reservation."""
         bounds = (self.session, self.tenant)
         return any(bound.seconds is not None or (wanted.steps and bounded(bound)) for bound in bounds)
 
 
 @dataclass(frozen=True)
 class TenantBudgets:
-    """``each`` tenant's bounds, but for those that have their ``own``."""
+    """Budgets of tenants: ``own`` by tenant, ``each`` for all others."""
 
     each: Budget = field(default_factory=Budget)
     own: Mapping[str, Budget] = field(default_factory=dict)
@@ -108,7 +105,7 @@ class TenantBudgets:
 
 
 def resolve(agent: Budget, asked: Budget) -> Budget:
-    """A run's own bounds: the agent's, lowered where the client asked for less."""
+    """A run's own budget: the agent's, lowered where the client asked for less."""
     lower = {}
     for name in Budget.model_fields:
         bounds = [bound for bound in (getattr(agent, name), getattr(asked, name)) if bound is not None]
@@ -121,7 +118,7 @@ def bounded(budget: Budget) -> bool:
 
 
 def used_up(bound: Budget, used: Amounts) -> str | None:
-    """The name of a bound that leaves nothing; None if there is none."""
+    """Name of the first limit that is used up; None if there is none."""
     for name in Budget.model_fields:
         limit = getattr(bound, name)
         if limit is not None and getattr(used, name) >= limit:
@@ -130,11 +127,11 @@ def used_up(bound: Budget, used: Amounts) -> str | None:
 
 
 def reserve(state: RunState, now: datetime, prompt_tokens: int, completion_tokens: int, prices: Prices) -> Reservation:
-    """Room for one model call, its answer shortened to what the run's own bounds leave.
+    """Reserves one model call; its answer is shortened to what the run's own budget leaves.
 
     Args:
-        prompt_tokens: estimate of the request's length.
-        completion_tokens: the longest answer wanted.
+        prompt_tokens: estimated length of the request.
+        completion_tokens: longest answer wanted.
 
     Raises:
         Exhausted: not even an answer of one token fits.
@@ -143,19 +140,19 @@ def reserve(state: RunState, now: datetime, prompt_tokens: int, completion_token
 
 
 def seconds_left(state: RunState, now: datetime) -> float | None:
-    """Seconds that the run's own bound still lets it be held; None without one. Raises Exhausted at none."""
+    """Seconds left in the run's own budget; None: unlimited. Raises Exhausted if none are left."""
     return _in_time(Reservation(steps=0), state.run.budget, _taken(state, now).seconds, "run").seconds
 
 
 def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
-    """What another agent may use of what the run's own bounds leave.
+    """Budget of a sub-agent: a share of what the run's own budget leaves.
 
     Args:
-        agents: that work for the run at the same time.
-        calls: that are made with this one, of tools too: these use time as well.
+        agents: sub-agents that work for the run at the same time.
+        calls: all concurrent calls, tools included, which use time as well.
 
     Raises:
-        Exhausted: that is nothing.
+        Exhausted: nothing is left to share.
     """
     taken, left = _taken(state, now), {}
     for name, limit in state.run.budget:
@@ -169,7 +166,7 @@ def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
 
 
 def used(run: Run) -> Amounts:
-    """By the run and those that worked for it, without the steps that it took over from the run it was forked from."""
+    """Usage of the run and its sub-agents, without steps copied from the run it was forked from."""
     taken_over = run.origin.step if run.origin else 0
     return Amounts.of(run.usage) + Amounts.of(run.delegated) + Amounts(steps=-taken_over)
 
@@ -180,10 +177,10 @@ def _taken(state: RunState, now: datetime) -> Amounts:
 
 
 def fit(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whose: Whose = "run") -> Reservation:
-    """What is wanted, shortened to what a bound leaves.
+    """Shortens a reservation to what a budget leaves.
 
     Args:
-        taken: used, or reserved by others.
+        taken: used by this run, or reserved by others.
 
     Raises:
         Exhausted: not even an answer of one token fits, or no time is left.
@@ -212,7 +209,7 @@ def _shortened(wanted: Reservation, bound: Budget, taken: Amounts, prices: Price
 
 
 def _affordable(bound: Budget, taken: Amounts, prompt_tokens: int, prices: Prices, room: int) -> int:
-    """How many completion tokens the cost's bound leaves, at most ``room``."""
+    """Completion tokens that the cost limit allows, at most ``room``."""
     if bound.cost is None:
         return room
     left = (bound.cost - taken.cost) * 1e6 - prompt_tokens * prices.prompt

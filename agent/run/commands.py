@@ -1,4 +1,4 @@
-"""What an owner or an operator can do to a run from outside its worker."""
+"""Commands that an owner or operator can give to a run: cancel, interrupt, resume."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ BOUNDS = {
     StopReason.BUDGET_SECONDS: "seconds",
     StopReason.BUDGET_COST: "cost",
 }
-"""The bound behind a stop reason; a run's budget and its usage name it alike."""
+"""Limit behind a stop reason: the field of the same name in ``Budget`` and ``RunUsage``."""
 
 
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
-    """Ends a run and those that work for it at their next step, at once if no worker holds them. A worker ends calls
-    that last. Raises Conflict once the run has ended."""
+    """Ends a run and its sub-runs at their next step, or at once if no worker holds them. Long calls are ended by the
+    worker. Raises Conflict if the run has already ended."""
 
     return await _command(journal, tenant_id, run_id, lambda run: [CancelRequested(by=by)])
 
 
 async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "") -> Run:
-    """Emergency stop of one run, latched: its worker stops in the middle of a token; a run that no
-    worker holds ends at once. Raises Conflict once it has ended."""
+    """Emergency stop of one run, latched. Its worker stops within a token; a run without a worker ends at once.
+    Raises Conflict if the run has already ended."""
     run = await journal.get(tenant_id, run_id)
     if run.status.terminal:
         raise Conflict(f"run {run_id} has already ended: it is {run.status}")
@@ -45,7 +45,7 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
     try:
         return await _command(journal, tenant_id, run_id, events)
     except Conflict:
-        if (await journal.get(tenant_id, run_id)).status.terminal:  # meanwhile: there is nothing to keep it from
+        if (await journal.get(tenant_id, run_id)).status.terminal:  # it ended meanwhile: nothing is left to stop
             await journal.clear_interrupt(tenant_id, latched.id)
         raise
 
@@ -61,21 +61,20 @@ async def resume(
 ) -> Run:
     """Queues a run again that was interrupted, ran out of budget or failed.
 
-    Lifts the run's own interrupt. ``budget`` and ``session_budget`` replace the bounds that they name.
+    Clears the run's own interrupt. ``budget`` and ``session_budget`` replace the limits that they set.
 
     Raises:
-        Conflict: the run is not of that kind, or its cause still stands: a broader interrupt, a
-            bound that is not raised.
+        Conflict: the run cannot be resumed, or the cause remains: a broader interrupt, or a limit that was not raised.
     """
     run = await journal.get(tenant_id, run_id)
     bounds, shared = _raised(run.budget, budget), _raised(run.session_budget, session_budget)
-    _check_resumable(run, budget)  # before anything is lifted
+    _check_resumable(run, budget)  # before any interrupt is cleared
     await _check_shared(journal, run, shared, tenants)
     standing = await journal.interrupts(tenant_id)
     tags = Tags(tenant_id=tenant_id, agent=run.agent, session_id=run.session_id, run_id=run_id)
     for found in standing:
         if found.scope != "run" and matches(found, tags):
-            raise Conflict(f"interrupt {found.id} ({found.scope}) still stands: clear it first")
+            raise Conflict(f"interrupt {found.id} (scope {found.scope}) is still active: clear it first")
     for found in standing:
         if found.scope == "run" and found.target == run_id:
             await journal.clear_interrupt(tenant_id, found.id)
@@ -102,7 +101,7 @@ def _check_resumable(run: Run, budget: Budget | None) -> None:
 
 
 async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: TenantBudgets) -> None:
-    """Raises Conflict if the bound still stands that the run shares with others and was ended by."""
+    """Raises Conflict if the shared budget that ended the run is still used up."""
     if run.stop_reason is StopReason.BUDGET_SESSION:
         taken = (await journal.ledger.spending(run.tenant_id, tenants.window, run.session_id)).used
         if (bound := used_up(session, taken)) is not None:
@@ -115,8 +114,8 @@ async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: Te
         spending = await journal.ledger.spending(run.tenant_id, tenants.window)
         if (bound := used_up(tenants.of(run.tenant_id), spending.used)) is not None:
             raise Conflict(
-                f"the tenant has used its {bound} of this {tenants.window}: resume run {run.id} after {spending.until},"
-                " or once the bound is raised"
+                f"the tenant has used its {bound} for this {tenants.window}: resume run {run.id} after"
+                f" {spending.until}, or raise the tenant's budget"
             )
 
 
@@ -125,7 +124,7 @@ def _raised(bounds: Budget, asked: Budget | None) -> Budget:
 
 
 async def _command(journal: Journal, tenant_id: str, run_id: str, events: Callable[[Run], Sequence[RunEvent]]) -> Run:
-    """Appends what ``events`` makes of the run, again while a worker changes it in between."""
+    """Appends the events that ``events`` derives from the run; retries while a worker changes the run."""
     for attempt in range(ATTEMPTS):
         run = await journal.get(tenant_id, run_id)
         wanted = events(run)

@@ -1,4 +1,4 @@
-"""Text on its way while it is decoded: not durable, so beside the journal, not in it."""
+"""Deltas: text streamed while it is decoded. They are not durable, so they bypass the journal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from flightloop.events import DeltaEvent
 
 
 class Deltas(Protocol):
-    """Where a worker publishes released text, and who streams a run listens."""
+    """Channel from the worker that publishes released text to clients that stream the run."""
 
     def publish(self, delta: DeltaEvent) -> None:
-        """Never blocks and never fails: a delta that nobody can take is dropped."""
+        """Never blocks and never fails: a delta without room is dropped."""
         ...
 
 
 class LocalDeltas:
-    """Deltas within one process and one event loop; a slow listener loses the oldest ones."""
+    """Deltas within one process and event loop. A slow listener loses the oldest deltas."""
 
     def __init__(self, backlog: int = 1000) -> None:
         self._backlog = backlog
@@ -34,7 +34,7 @@ class LocalDeltas:
 
     @contextmanager
     def listen(self, run_id: str) -> Iterator[asyncio.Queue[DeltaEvent]]:
-        """A queue of the run's deltas from now on, for as long as the context is open."""
+        """A queue that receives the run's deltas while the context is open."""
         queue: asyncio.Queue[DeltaEvent] = asyncio.Queue(self._backlog)
         self._listeners[run_id].add(queue)
         try:

@@ -1,4 +1,4 @@
-"""What a run has done so far, kept up event by event: each costs the same however long the run is."""
+"""History of a run, updated event by event. The cost of an update does not grow with the run's length."""
 
 from __future__ import annotations
 
@@ -31,19 +31,23 @@ from flightloop.verdicts import Stage
 
 @dataclass
 class CallState:
-    """One decided call on its way: asked about, intended, done. ``key`` is its idempotency key."""
+    """State of one decided call: approval, intent, result."""
 
     call: ToolCall
     key: str
+    """Idempotency key."""
     request: ApprovalRequested | None = None
+    """Latest request for approval."""
     decided: ApprovalDecided | None = None
+    """Decision on ``request``."""
     intent: ToolIntent | None = None
     returned: AgentReturned | None = None
+    """What the sub-agent returned, if the call is delegated to one."""
     result: ToolResult | None = None
 
     def approval(self, args_sha256: str, arguments: dict[str, Any], policy_sha256: str) -> ApprovalRequested | None:
-        """What a person approved, if it is exactly this, under this policy. The hash of the same arguments may be
-        another one by now, where the tool's types make something new of them each time."""
+        """The approval of exactly this call under this policy, if there is one. Equal arguments count even if the hash
+        differs: a tool's types may normalise the same arguments to a new value each time."""
         asked, decided = self.request, self.decided
         if asked is None or decided is None or decided.decision != "approve" or asked.policy_sha256 != policy_sha256:
             return None
@@ -52,7 +56,7 @@ class CallState:
 
     @property
     def arguments(self) -> dict[str, Any] | None:
-        """What it is made with; None: the model's text is no JSON object."""
+        """Arguments of the call; None: the model's text is not a JSON object."""
         if self.intent is not None:
             return self.intent.arguments
         try:
@@ -62,7 +66,7 @@ class CallState:
 
     @property
     def waits(self) -> bool:
-        """Whether somebody else is at it: a person who has not decided yet, or another agent."""
+        """Whether the call waits for a person's decision or for a sub-agent."""
         return self.waits_for_person or self.waits_for_agent
 
     @property
@@ -76,13 +80,13 @@ class CallState:
 
 
 def call_states(run_id: str, step: int, calls: Sequence[ToolCall]) -> list[CallState]:
-    """Calls that a step decides, before anything has become of them."""
+    """States of the calls that a step decided, before any of them has begun."""
     return [CallState(call, f"{run_id}:{step}:{index}") for index, call in enumerate(calls)]
 
 
 @dataclass
 class Turn:
-    """A decision and, for calls, what became of them."""
+    """A decision and the states of its calls."""
 
     decision: Planned | CallsDecided | Replied
     calls: list[CallState] = field(default_factory=list)
@@ -93,28 +97,28 @@ class Turn:
 
 
 class History:
-    """The turns of one run. Mutable; ``add`` every event once, in order."""
+    """The turns of one run. Mutable: ``add`` every event once, in order."""
 
     def __init__(self, run_id: str, events: Iterable[RunEvent] = ()) -> None:
         self.run_id = run_id
         self.events = 0
-        """How many there were: whoever keeps what follows from them sees that there are more."""
+        """Number of events added; values derived from the history compare it to see whether they are stale."""
         self.turns: list[Turn] = []
         self.results: list[ToolResult] = []
         self.plans = 0
-        self.unusable = 0  # outputs of the model that made no decision
+        self.unusable = 0  # model outputs without a valid decision
         self.plan: tuple[str, ...] = ()
         self.first_plan: tuple[str, ...] = ()
         self.failed_since_plan = False
-        self.repeats_failure = False  # the newest result failed as the very same call had failed before
+        self.repeats_failure = False  # the latest result failed, as the identical call had failed before
         self.tainted = False
         self.judged_input = False
-        self.compacted: ContextCompacted | None = None  # the last one
-        self.chars_per_token: float | None = None  # of the last prompt that the model has counted
+        self.compacted: ContextCompacted | None = None  # the latest
+        self.chars_per_token: float | None = None  # of the latest prompt whose tokens the model counted
         self.denied: list[ApprovalRequested] = []
-        """Hashes of the calls to which a person said no."""
+        """Requests for approval that a person denied."""
         self.overtaken = 0
-        """Fence of the last worker that took the run from one that may still be at it."""
+        """Fence of the latest worker that took over the run from one that may still be running."""
         self._failed: set[tuple[str, str]] = set()
         self._calls: dict[str, CallState] = {}
         for event in events:
@@ -126,7 +130,7 @@ class History:
 
     @property
     def kept(self) -> list[Turn]:
-        """Those that stand in the prompt themselves."""
+        """Turns that are still in the prompt, after compaction."""
         return self.turns[self.compacted.through_step :] if self.compacted else self.turns
 
     def call(self, call_id: str) -> CallState:
@@ -174,7 +178,7 @@ class History:
             call.decided = event
             if event.decision == "deny" and call.request is not None:
                 self.denied.append(call.request)
-        else:  # what was not decided by then is closed: a run that is resumed asks anew
+        else:  # pending requests are closed: a resumed run asks again
             for call in self.last.open if self.last else ():
                 if call.waits_for_person:
                     call.request = None
@@ -204,7 +208,7 @@ class History:
 
 
 def result_text(result: ToolResult) -> str:
-    """What the model reads of a result."""
+    """Text of a result as the model reads it."""
     if not result.ok:
         return f"error: {result.error or 'the call failed'}"
     text = result.content if isinstance(result.content, str) else dump(result.content)

@@ -1,8 +1,8 @@
-"""The journal: the only mutable state of the agent, as a Protocol.
+"""Journal port: the only mutable state of the agent, as a Protocol.
 
-Every write is one transaction that checks the run's transitions and, for work, the lease's fence.
-A ``Judged`` event also writes an audit record, an ``ApprovalRequested`` an approval: whoever appends
-cannot forget them. Implementations: ``agent.store`` (SQL, in-memory).
+Every write is one transaction that checks the run's transitions and, for a worker's events, the fence of its lease.
+Appending ``Judged`` also writes an audit record, and appending ``ApprovalRequested`` an approval, so that no caller
+can forget them. Implementations: ``agent.store`` (SQL, in-memory).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 Released = Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT]
-"""What a run may be when its worker gives it back."""
+"""Statuses with which a worker can release a run."""
 WITHOUT_LEASE = (CancelRequested, RunResumed, FeedbackGiven, OutcomeVerified, RunEnded)
-"""Events that may be appended from outside; RunEnded only while no worker holds the run."""
+"""Events that can be appended without a lease; RunEnded only while no worker holds the run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Idempotency:
-    """``key`` is the client's ``Idempotency-Key``; ``digest`` identifies the payload."""
+    """An ``Idempotency-Key`` header and the digest of the payload."""
 
     key: str
     digest: str
@@ -54,13 +54,13 @@ class Idempotency:
 @dataclass(frozen=True)
 class Created:
     run: Run
-    """As it was answered the first time, if ``replayed``."""
+    """If ``replayed``, the run as it was returned the first time."""
     replayed: bool = False
 
 
 @dataclass(frozen=True)
 class Appended:
-    """``state``: the run's after ``events``, which have their ``seq``, ``run_id``, ``step`` and ``at``."""
+    """State of the run after ``events``, whose ``seq``, ``run_id``, ``step`` and ``at`` are filled in."""
 
     state: RunState
     events: tuple[RunEvent, ...]
@@ -68,7 +68,7 @@ class Appended:
 
 @dataclass(frozen=True)
 class Recorded:
-    """An event at its global position, which grows over all runs and tenants."""
+    """An event and its global position, which increases over all runs and tenants."""
 
     position: int
     tenant_id: str
@@ -77,7 +77,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Projection:
-    """A fold over all events: what it has made of everything up to ``cursor``, a position."""
+    """A fold over all events up to position ``cursor``."""
 
     cursor: int
     state: dict[str, Any]
@@ -85,36 +85,33 @@ class Projection:
 
 @dataclass(frozen=True)
 class Written:
-    """A call that changes something, from its intent on, or one that a person has denied.
-
-    Attributes:
-        callers: runs that the call's run works for.
-        ok: it succeeded; None: it has no result yet.
-        uncertain: it may have had its effect although it is not ``ok``.
-        told: the beginning of the result or the error, as the model reads it.
-        unsure: other spellings of it may have other hashes.
-        denied: a person said no to it: it was not made.
-        kin: its run and the one that asks were forked from the same one, at whatever remove, or work for such runs.
-    """
+    """A call of a tool that changes something, from its intent on, or one that a person has denied."""
 
     run_id: str
     callers: tuple[str, ...]
+    """Runs for which the call's run works, the outermost first."""
     call_id: str
     tool: str
     arguments: dict[str, Any]
     args_sha256: str
     ok: bool | None = None
+    """Whether it succeeded; None: it has no result yet."""
     uncertain: bool = False
+    """Whether it may have had its effect although it did not succeed."""
     told: str = ""
+    """Beginning of the result or error, as the model reads it."""
     kin: bool = False
+    """Whether its run and the asking run descend from the same run by forks, or work for such runs."""
     unsure: bool = False
+    """Whether equivalent arguments may have another hash."""
     denied: bool = False
+    """Whether a person denied it; then it was not made."""
 
 
 class Journal(Protocol):
     @property
     def ledger(self) -> Ledger:
-        """What runs share the bounds of: kept with the events, in the same transactions."""
+        """Shared budgets of sessions and tenants, stored with the events in the same transactions."""
         ...
 
     # -- runs -------------------------------------------------------------------------------------
@@ -122,22 +119,22 @@ class Journal(Protocol):
     async def create(
         self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
     ) -> Created:
-        """Writes a run and its first event; ``run_id`` and ``at`` are filled in where missing.
+        """Writes a run and its first event; fills in ``run_id`` and ``at`` where they are missing.
 
-        A run with an origin begins with copies of its first steps: the decisions, and the calls with their results.
-        Many are copied in several transactions; the run is there with the last one.
-        What is to be on ``record`` goes into the audit in the same transaction, unless the run was made before.
+        A fork begins with copies of the origin's first steps: decisions, calls and results. Many steps are copied in
+        several transactions; the run becomes visible with the last one.
+        The verdicts in ``record`` are audited in the same transaction, unless the request is a replay.
 
         Raises:
             IdempotencyMismatch: the tenant used the key for another payload.
-            NotFound: the tenant has no run like the origin's.
-            Conflict: a call of the origin's step has no result yet, or the step is the answer.
+            NotFound: the tenant has no run with the origin's id.
+            Conflict: a call of the origin's step has no result yet, or the step is the final answer.
             InvalidRequest: the origin has no such step.
         """
         ...
 
     async def get(self, tenant_id: str, run_id: str) -> Run:
-        """Raises NotFound."""
+        """The run. Raises NotFound if the tenant has no run with this id."""
         ...
 
     async def runs(
@@ -152,20 +149,19 @@ class Journal(Protocol):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """Newest first, at most ``limit`` and what fits into a page.
+        """A page of runs, newest first, bounded by ``limit`` and the page size.
 
-        ``after`` is a page's ``next_after`` (a run id); an unknown one: NotFound.
+        ``after`` is the previous page's ``next_after`` (a run id). Raises NotFound if it is unknown.
 
         Args:
-            parent: the run that they work for.
-            roots: those that work for none.
+            parent: only sub-runs of this run.
+            roots: only runs that are not sub-runs.
         """
         ...
 
     async def writes(self, run: Run, args_sha256: str | None = None, limit: int = 500) -> list[Written]:
-        """Calls that have begun to change something, newest first; with a hash those of that call.
-
-        Those of the run's session, and of all sessions that forks have in common with it.
+        """Calls that have begun to change something, newest first, in the run's session and in the sessions that its
+        forks share. With ``args_sha256`` only those of that call.
         """
         ...
 
@@ -178,21 +174,21 @@ class Journal(Protocol):
     ) -> Appended:
         """Writes events in one transaction.
 
-        Without a lease only the events of ``WITHOUT_LEASE`` may be written. ``children``: runs that begin with them,
-        each with an id and a parent. When such a run ends its parent is told by an ``AgentReturned`` in the same
-        transaction. When a run ends or is cancelled those that work for it are cancelled: some dozens in the same
-        transaction, more in further ones. From the first one on none of them is claimed, and who writes one sees that
-        it is cancelled.
+        Without a lease only the events in ``WITHOUT_LEASE`` are allowed. ``children`` are sub-runs created in the same
+        transaction, each with an id and a parent. When a sub-run ends, ``AgentReturned`` is appended to its parent
+        in the same transaction. When a run ends or is cancelled, its sub-runs are cancelled: a few dozen in the same
+        transaction, more in later ones. From the first transaction on none of them can be claimed, and their
+        workers see the cancel.
 
         Raises:
             NotFound: no such run.
-            LeaseLost: the lease is no longer the run's.
+            LeaseLost: the lease no longer holds the run.
             Conflict: an event does not fit the run's state.
         """
         ...
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
-        """A run's events with ``seq > after``, in order: at most ``limit``, and what fits into a page.
+        """A run's events with ``seq > after``, in order, bounded by ``limit`` and the page size.
 
         Raises:
             NotFound: no such run.
@@ -200,11 +196,11 @@ class Journal(Protocol):
         ...
 
     async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
-        """Whether the run has events with ``seq > after``, waiting for them as long as allowed."""
+        """Waits at most ``timeout_s`` for events with ``seq > after``; returns whether there are any."""
         ...
 
     async def read_all(self, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Events of all runs with ``position > after``, in order: at most ``limit``, and what fits into a page."""
+        """Events of all runs with ``position > after``, in order, bounded by ``limit`` and the page size."""
         ...
 
     # -- leases -----------------------------------------------------------------------------------
@@ -217,39 +213,40 @@ class Journal(Protocol):
         unless: Callable[[], bool] = lambda: False,
         held: Collection[str] = (),
     ) -> Claim | None:
-        """Takes the oldest run that is queued, or whose lease expired; writes ``RunStarted``.
+        """Claims the oldest run that is queued or whose lease has expired; writes ``RunStarted``.
 
-        ``besides``: tenants whose runs are left to others; if there are no other runs, the next group of tenants, and
-        so on. ``unless``: takes none if it says so in the moment of the claim. ``held``: runs that the worker is at,
-        whose leases it renews even if they have expired.
+        Args:
+            besides: tenants to skip, as groups that are tried in order until a run is found.
+            unless: checked at the moment of the claim; True claims nothing.
+            held: runs that the worker is still executing; their leases are renewed even if they have expired.
 
-        A worker that ends, however it ends, loses its leases at once. Its name has to be one that no worker had before.
+        A worker that ends, for whatever reason, loses its leases at once. Names of worker processes are never reused.
         """
         ...
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
-        """Raises LeaseLost."""
+        """Extends a lease by ``ttl_s`` from now. Raises LeaseLost."""
         ...
 
     async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
-        """Gives a run back; writes ``RunReleased``. One that is to wait goes back to the queue if others wrote events
-        behind ``seen``, the last one that its worker knows. Raises LeaseLost."""
+        """Releases a run; writes ``RunReleased``. A run that should wait is queued instead if others wrote events after
+        ``seen``, the last event that its worker knows. Raises LeaseLost."""
         ...
 
     async def end_families(self) -> None:
-        """Cancels runs that work for one that has ended or is to, where whoever began with it has come to no end."""
+        """Cancels sub-runs of ended or cancelled runs where the process that began to cancel them did not finish."""
         ...
 
     async def drop_copies(self) -> None:
-        """Removes steps that were copied for a fork that has not come to be, its process having died before."""
+        """Removes copied steps of forks that were never created because their process died."""
         ...
 
     async def cancelled(self, worker: str) -> frozenset[str]:
-        """Ids of the runs that a worker holds and that somebody has asked to cancel."""
+        """Ids of the worker's runs whose cancellation was requested."""
         ...
 
     async def wait_for_work(self, timeout_s: float, besides: Collection[str] = (), held: Collection[str] = ()) -> None:
-        """Returns when a run may have become claimable, as in ``claim``, at the latest after ``timeout_s``."""
+        """Returns when a run may have become claimable (see ``claim``), at the latest after ``timeout_s``."""
         ...
 
     # -- approvals --------------------------------------------------------------------------------
@@ -263,7 +260,7 @@ class Journal(Protocol):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Approval]:
-        """Newest first, at most ``limit`` and what fits into a page."""
+        """A page of approvals, newest first, bounded by ``limit`` and the page size."""
         ...
 
     async def run_approvals(self, run_id: str) -> list[Approval]:
@@ -277,12 +274,12 @@ class Journal(Protocol):
 
         Raises:
             NotFound: no such approval.
-            Conflict: it was decided before, or has expired.
+            Conflict: it is already decided or has expired.
         """
         ...
 
     async def expire_approvals(self) -> list[Approval]:
-        """Expires what nobody decided in time (for the model that is a denial)."""
+        """Expires approvals that nobody decided in time. The model sees a denial."""
         ...
 
     # -- interrupts -------------------------------------------------------------------------------
@@ -298,32 +295,33 @@ class Journal(Protocol):
         interrupt_id: str | None = None,
         idempotency: Idempotency | None = None,
     ) -> Interrupt:
-        """Latched until cleared. Tenant ``*`` matches every tenant. ``interrupt_id`` is made where missing.
+        """Raises an interrupt, latched until cleared. Tenant ``*`` matches every tenant.
 
-        With the idempotency key of an earlier request it is that one's interrupt. Raises IdempotencyMismatch.
+        An ``interrupt_id`` is generated if none is given. A repeated idempotency key returns the first interrupt.
+        Raises IdempotencyMismatch.
         """
         ...
 
     async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
-        """Raises NotFound; clearing twice is harmless."""
+        """Clears an interrupt; clearing it twice is harmless. Raises NotFound."""
         ...
 
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
-        """Newest first; with ``active=False`` the cleared ones too."""
+        """Interrupts, newest first; with ``active=False`` cleared ones too."""
         ...
 
     async def stops(self, run: Run) -> InterruptSnapshot:
-        """The interrupts of a run's tenant that are active, or were raised since it was created or last resumed."""
+        """Interrupts of the run's tenant that are active or were raised since it was created or last resumed."""
         ...
 
     async def interrupt_snapshot(self) -> InterruptSnapshot:
-        """Active interrupts of all tenants and those cleared within the last hour."""
+        """Active interrupts of all tenants, and those cleared within the last hour."""
         ...
 
     # -- counts -----------------------------------------------------------------------------------
 
     async def open_runs(self, tenant_id: str) -> dict[RunStatus, int]:
-        """Runs that have not ended, by status; statuses without any are left out."""
+        """Number of open runs by status; statuses without runs are left out."""
         ...
 
     async def pending_approvals(self, tenant_id: str) -> int: ...
@@ -331,7 +329,7 @@ class Journal(Protocol):
     # -- audit ------------------------------------------------------------------------------------
 
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
-        """Verdicts that belong to no run (``/v1/chat/completions``) and were given together.
+        """Records verdicts given together outside a run (``/v1/chat/completions``).
 
         They become one audit record, and events for the projections under a ``run_id`` that no run has.
         """
@@ -340,7 +338,7 @@ class Journal(Protocol):
     async def audit(
         self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
     ) -> list[AuditRecord]:
-        """Records of one tenant with ``seq > after``, oldest first: at most ``limit``, and what fits into a page."""
+        """Audit records of a tenant with ``seq > after``, oldest first, bounded by ``limit`` and the page size."""
         ...
 
     # -- projections ------------------------------------------------------------------------------
@@ -348,10 +346,10 @@ class Journal(Protocol):
     async def projection(self, name: str) -> Projection | None: ...
 
     async def save_projection(self, name: str, projection: Projection, expected_cursor: int) -> None:
-        """Stores a projection; ``expected_cursor`` is that of the one it was made from (0: none).
+        """Stores a projection if the stored cursor is ``expected_cursor`` (0: nothing is stored yet).
 
         Raises:
-            Conflict: somebody else moved it.
+            Conflict: another process has moved the cursor.
         """
         ...
 
@@ -359,7 +357,7 @@ class Journal(Protocol):
 
 
 async def all_events(journal: Journal, tenant_id: str, run_id: str) -> list[RunEvent]:
-    """A run's events up to now, from the first one on. Raises NotFound."""
+    """All events of a run so far. Raises NotFound."""
     events: list[RunEvent] = []
     while page := await journal.events(tenant_id, run_id, len(events), PAGE):
         events += page
@@ -367,5 +365,5 @@ async def all_events(journal: Journal, tenant_id: str, run_id: str) -> list[RunE
 
 
 def new_id(kind: str) -> str:
-    """``run_…``, ``apr_…``, ``int_…``: 128 random bits."""
+    """A new id such as ``run_…``, ``apr_…`` or ``int_…``, with 128 random bits."""
     return f"{kind}_{uuid.uuid4().hex}"

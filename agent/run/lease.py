@@ -1,4 +1,4 @@
-"""A worker's right to write a run, for a time."""
+"""Leases: a worker's exclusive right to write a run for a limited time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flightloop.errors import Conflict
 
 
 class LeaseLost(Conflict):
-    """The run was claimed by another worker since, or given back: nothing was written."""
+    """The lease expired and the run was claimed again, or it was released: nothing was written."""
 
     code = "lease_lost"
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's right to write a run. ``fence`` grows with every claim of the run."""
+    """A worker's exclusive right to write a run. ``fence`` increases with every claim of the run."""
 
     run_id: str
     worker: str

@@ -1,9 +1,9 @@
-"""The ledger: what a session's and a tenant's calls have used together, and what those that go on may use yet.
+"""Ledger: usage and reservations that the runs and completions of a session or tenant share.
 
-It belongs to the journal's store. What a run uses is added in the transaction that journals its decision, so a
-session's and a tenant's sums are those of the journal's events (and of completions, which have none). A reservation
-is written before a call begins and is gone with that decision, with the run's lease, or with the process that holds
-it: none outlives its call for longer than nobody asks.
+It is part of the journal's store. Usage of a run is added in the transaction that journals its decision, so sums
+always match the journal's events (completions have no events). A reservation is written before a call begins and
+removed with the decision, with the run's lease, or when the process that holds it has died. Stale reservations are
+ignored by the next reader.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flightloop.usage import Amounts, Spending
 
 @dataclass(frozen=True)
 class Completion:
-    """A model call that belongs to no run. ``holder`` is the process that serves it, by a name that none had before."""
+    """A model call outside a run. ``holder`` is the name of the serving process, never reused."""
 
     id: str
     tenant_id: str
@@ -28,27 +28,27 @@ class Completion:
 
 class Ledger(Protocol):
     async def reserve(self, lease: Lease, wanted: Reservation, prices: Prices, shared: Shared) -> Reservation:
-        """Reserves for a run's next model call, in the place of what it had reserved before.
+        """Reserves a run's next model call and replaces the run's previous reservation.
 
         Returns:
-            What is wanted, shortened to what the shared bounds leave.
+            ``wanted``, shortened to what the shared budgets leave.
 
         Raises:
-            Exhausted: they leave nothing.
-            LeaseLost: the lease is no longer the run's.
+            Exhausted: nothing is left.
+            LeaseLost: the lease no longer holds the run.
         """
         ...
 
     async def reserve_completion(
         self, completion: Completion, wanted: Reservation, prices: Prices, shared: Shared
     ) -> Reservation:
-        """As ``reserve``, until it is settled. Raises Exhausted."""
+        """Like ``reserve``, for a completion, until ``settle``. Raises Exhausted."""
         ...
 
     async def settle(self, completion: Completion, used: Amounts) -> None:
-        """Counts what a completion used, whether something was reserved for it or not."""
+        """Adds a completion's usage and removes its reservation, if any."""
         ...
 
     async def spending(self, tenant_id: str, window: Window, session_id: str | None = None) -> Spending:
-        """Of the tenant in its window; of a session, over all times, if one is named. Without the budget."""
+        """Spending of a tenant in its current window, or of a session since its start. Without the budget."""
         ...

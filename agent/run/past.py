@@ -1,4 +1,4 @@
-"""What a run's session holds beside the run: the writes of its other runs, and the user's latest words."""
+"""Earlier writes in a run's session, and the user's latest words."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from flightloop.runs import Run
 from guardrails.types import Past, Write
 
 WRITES = 500
-"""Of a session and its forks, the newest."""
+"""Most writes that are read of a session and its forks, the newest first."""
 ORIGINS = 16
-"""Of forks of forks, the nearest, whose writes count as the run's own. Those of others ask a person no less."""
+"""Most fork ancestors whose writes count as the run's own. Writes of others still need approval."""
 Writes = Callable[[str], bool]
-"""Whether a tool of this name changes something."""
+"""Whether the tool of this name changes something."""
 
 
 async def read_past(
     journal: Journal, run: Run, asked: str, args_sha256: str | None = None, tool: str | None = None
 ) -> Past:
-    """Raises StoreUnavailable.
+    """Reads the writes of a run's session that came before. Raises StoreUnavailable.
 
     Args:
-        asked: the run's input; of a run that works for another one, its first caller's input counts.
-        args_sha256: hash of a call; with it, its writes alone are read.
-        tool: that the writes are to be of.
+        asked: the run's input; for a sub-run the input of the root run is used instead.
+        args_sha256: only writes with this hash.
+        tool: only writes of this tool.
     """
     if run.parent is not None:
         asked = text_of((await journal.get(run.tenant_id, _first(run))).input)
@@ -41,7 +41,7 @@ async def read_past(
     for one in reversed(found):
         if one.run_id == run.id:
             if (args_sha256 or tool) and one.ok is None:
-                break  # the run's own call, which has just begun: the others came before it
+                break  # the run's own call, which has just begun; the others are earlier
             continue
         first = (*one.callers, one.run_id)[0]
         write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
@@ -84,12 +84,12 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
 
 
 def _first(run: Run) -> str:
-    """The run that a user asked for."""
+    """Id of the root run, which a user requested."""
     return run.parent.callers[0].run_id if run.parent is not None else run.id
 
 
 async def _line(journal: Journal, run: Run) -> set[str]:
-    """The run and those that it was forked from, whose work it goes on with."""
+    """Ids of the run and its fork ancestors, whose work it continues."""
     line = {run.id}
     while run.origin is not None and len(line) < ORIGINS:
         run = await journal.get(run.tenant_id, run.origin.run_id)

@@ -1,4 +1,4 @@
-"""A run as a fold over its journal events, and the transitions that the store enforces."""
+"""Run state as a fold over journal events, and the transitions that the store enforces."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ S = RunStatus
 ENDINGS = frozenset(status for status in RunStatus if status.terminal)
 OPEN = frozenset(RunStatus) - ENDINGS
 UNHELD = OPEN - {S.RUNNING}
-"""No worker holds a run that is one of these."""
+"""Statuses in which no worker holds the run."""
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.INTERRUPTED}),
@@ -51,7 +51,7 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     S.INTERRUPTED: frozenset({S.QUEUED}),
     S.CANCELLED: frozenset(),
 }
-"""From each status, those that a next event may lead to."""
+"""For each status, the statuses that the next event may lead to."""
 
 RESUMABLE = frozenset(
     {
@@ -65,31 +65,29 @@ RESUMABLE = frozenset(
         StopReason.ERROR,
     }
 )
-"""Stop reasons that a resume can lift."""
+"""Stop reasons after which a run can be resumed."""
 
 DECISIONS = (Planned, CallsDecided, Replied)
-"""Each is a step."""
+"""Events that count as a step."""
 
 _WORK = (*DECISIONS, Judged, ChecksPassed, ToolIntent, ToolResult, ApprovalRequested, ContextCompacted)
-"""What only the holder of the lease writes, while the run is running."""
+"""Events that only the lease holder writes, while the run is running."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The run as clients see it, plus what folding needs.
-
-    ``held_at`` is the time of the latest event under the current lease, None while nobody holds it;
-    ``confident_calls`` counts the decisions behind the mean confidence.
-    """
+    """The run as clients see it, and the values needed to continue the fold."""
 
     run: Run
     held_at: datetime | None = None
+    """Time of the latest event under the current lease; None while no worker holds the run."""
     cancel_requested: bool = False
     confident_calls: int = 0
+    """Number of decisions behind the mean confidence."""
 
 
 def fold(events: Iterable[RunEvent]) -> Run:
-    """The run that its events tell, from the first one on.
+    """Folds a run's events, from the first one on.
 
     Raises:
         Conflict: an event does not fit the state before it.
@@ -107,10 +105,10 @@ def fold_state(events: Iterable[RunEvent]) -> RunState:
 
 
 def apply(state: RunState | None, event: RunEvent) -> RunState:
-    """The state after one more event; costs the same however long the run is.
+    """The state after one more event. The cost does not grow with the run's length.
 
     Raises:
-        Conflict: the event does not fit: a forbidden transition, or work on a run that is not running.
+        Conflict: a forbidden transition, or work on a run that is not running.
     """
     if state is None:
         if not isinstance(event, RunCreated):
@@ -145,17 +143,17 @@ def check(state: RunState, event: RunEvent) -> None:
 
 
 def check_resume(run: Run) -> None:
-    """Raises Conflict if a run can't be queued again: nothing holds it up, or nothing can lift what ended it."""
+    """Raises Conflict if a run can't be queued again: it is active, or its stop reason is final."""
     if run.status in (S.RUNNING, S.QUEUED):
         raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
     if run.status.terminal and run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} ended with {run.stop_reason}: that cannot be resumed")
     if run.status.terminal and run.parent is not None:
-        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which was told of its end: resume that one")
+        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which has its result: resume that one")
 
 
 def status_after(event: RunEvent) -> RunStatus | None:
-    """The status an event leads to; None if it leaves the status as it is."""
+    """The status that an event leads to; None if the status does not change."""
     match event:
         case RunCreated() | RunResumed():
             return S.QUEUED
@@ -195,7 +193,7 @@ def _created(event: RunCreated) -> RunState:
 
 
 def _started(state: RunState, event: RunStarted) -> dict[str, Any]:
-    # The time between a dead worker's last event and this one is nobody's: counting begins here.
+    # The time between a dead worker's last event and this one is not charged: counting begins here.
     return {"status": S.RUNNING, "started_at": state.run.started_at or event.at, "held_at": event.at}
 
 

@@ -1,4 +1,4 @@
-"""The deployment of the API, asked by the front, and of the figures that are folded from the journal."""
+"""API deployment on Ray: called by the front; also projects the journal into figures."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from observability.values import Values
 
 
 class ApiHost:
-    """One replica, always there: with SQLite the journal has one node, and run streams one place for deltas.
+    """Hosts the API in one permanent replica: SQLite needs a single node, and run streams one place for deltas.
 
     Args:
-        settings: of the deployment, with absolute paths.
-        handle: of the model's deployment; None when the model is remote.
-        worker: of the worker's deployment. Nothing is asked of it: it is here so that the application has it.
+        settings: settings of the deployment, with absolute paths.
+        handle: the model's deployment; None when the model is remote.
+        worker: the worker's deployment. It is not called; binding it makes it part of the application.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
@@ -51,7 +51,7 @@ class ApiHost:
         self._deltas = LocalDeltas()
         self._aggregator = aggregator_actor.get_or_create(NAMESPACE)
         self._journal, room = open_journal(settings), make_room(settings)
-        probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
+        probed = model if settings.replicas_min or settings.model_url else None  # don't wake a model scaled to zero
         self._provider = setup(settings.observability().tracing)
         self._projector = Projector(
             self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
@@ -67,18 +67,18 @@ class ApiHost:
         settle()
 
     async def answered(self, scope: Scope, body: bytes) -> AsyncIterator[list[Message]]:
-        """A request's answer, as ASGI messages; the front asks for it through this deployment's handle."""
+        """Answers a request with batches of ASGI messages; the front calls this through a handle."""
         async with aclosing(answers(self._app, scope, body)) as messages:
             async for several in messages:
                 yield several
 
     async def publish(self, deltas: list[DeltaEvent]) -> None:
-        """Text that a worker has released; called through this deployment's handle."""
+        """Receives text that a worker has released; called through a handle."""
         for delta in deltas:
             self._deltas.publish(delta)
 
     async def end_streams(self) -> None:
-        """Ends open streams and lets no other begin, since Serve waits for them before it stops this replica."""
+        """Ends open streams and refuses new ones, because Serve waits for them before it stops this replica."""
         self._deps.closing.set()
 
     async def check_health(self) -> None:
@@ -93,7 +93,7 @@ class ApiHost:
         await self._journal.close()
         await asyncio.to_thread(close, self._provider)
         try:
-            await asyncio.to_thread(self._reporter.close)  # samples once more, and fails if the aggregator has ended
+            await asyncio.to_thread(self._reporter.close)  # takes a last sample; fails if the aggregator has ended
         finally:
             await asyncio.to_thread(self._pings.close)
 
@@ -105,11 +105,11 @@ class ApiHost:
 
     def _sample(self) -> None:
         self._sampler.sample()
-        if not self._deps.closing.is_set():  # the cluster is going too, and would be slow to answer
+        if not self._deps.closing.is_set():  # the cluster is stopping too and would answer slowly
             self._pings.sample()
             sample_replicas(self._metrics)
 
 
 def _in_background(aggregator: Any, snapshot: Snapshot) -> None:
-    """Sums are cumulative, so the projector need not wait for an answer, nor block its event loop."""
+    """Sends a snapshot without waiting: sums are cumulative, so none must arrive."""
     aggregator.ingest.remote(snapshot)

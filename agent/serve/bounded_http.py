@@ -1,6 +1,6 @@
-"""uvicorn's HTTP/1.1 with limits, which it lacks: on the size of a request's head, on its time and on connections.
+"""Adds limits to uvicorn's HTTP/1.1 protocol: on the size of a request head, on its duration, and on connections.
 
-They hold before anything is known of the caller. A head is counted while it arrives. Answers may take any time.
+They apply before anything is known about the caller. A head is counted while it arrives. Responses may take any time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from agent.serve.open_connections import Connections
 from flightloop.errors import FlightloopError, InvalidRequest
 
 LINGER_S = 1.0
-"""Seconds between a refusal and the end of the connection: an immediate end discards the answer if the client sends."""
+"""Seconds between a refusal and closing the connection; closing at once would discard the response while the client
+still sends."""
 PIPELINED = 8
-"""Requests that may wait behind the one that is being answered."""
+"""Requests that may be queued behind the one being answered."""
 
 
 class HeadTooLarge(InvalidRequest):
@@ -34,23 +35,21 @@ class RequestTimeout(InvalidRequest):
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """
-    Args:
-        head_bytes, head_fields: of a request line and its headers.
-        head_s: seconds that a head may take.
-        body_stall_s: seconds without any of a body.
-        body_rate: bytes a second of a body, on average, after its first ``body_stall_s``.
-    """
+    """Limits on requests."""
 
     head_bytes: int = 64 * 1024
+    """Size of the request line and headers."""
     head_fields: int = 100
     head_s: float = 10.0
+    """Seconds in which the head must arrive."""
     body_stall_s: float = 30.0
+    """Longest time without data of a body, in seconds."""
     body_rate: int = 16 * 1024
+    """Least average rate of a body in bytes per second, after the first ``body_stall_s``."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. Time limits apply while a request is being received."""
+    """A connection with limits. Time limits apply while a request is being received."""
 
     def __init__(self, connections: Connections, limits: HttpLimits, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
@@ -117,14 +116,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._count(len(url))
         super().on_url(url)
 
-    def on_header(self, name: bytes, value: bytes) -> None:  # of trailers as well
+    def on_header(self, name: bytes, value: bytes) -> None:  # also called for trailers
         self._fields += 1
         self._count(len(name) + len(value))
-        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what is behind the value
+        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser keeps trailing whitespace
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
-            self._problem = InvalidRequest(f"more than {PIPELINED} requests wait on this connection")
+            self._problem = InvalidRequest(f"more than {PIPELINED} requests are waiting on this connection")
             raise self._problem
         super().on_headers_complete()
         self._fresh = 0
@@ -139,7 +138,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self.cycle.response_complete:  # it was answered before its body was read
+        if self.cycle.response_complete:  # answered before its body was read
             self._deadline = self.loop.time() + self._limits.head_s
         else:
             self._reading, self._deadline = False, None
@@ -147,7 +146,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete:  # else the next one of several is begun
+        if self.cycle.response_complete:  # otherwise the next pipelined request has begun
             self._reading = True
             self._connections.waits(self)
 
@@ -163,14 +162,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _too_large(self) -> FlightloopError:
         return HeadTooLarge(
-            f"the request's head is larger than {self._limits.head_bytes} bytes, or has more than"
-            f" {self._limits.head_fields} headers"
+            f"the request head exceeds {self._limits.head_bytes} bytes or {self._limits.head_fields} headers"
         )
 
     # -- time -------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Arms the timer. One that goes off before the deadline stays: each piece of a body moves the deadline back."""
+        """Arms the timer. A timer that fires before the deadline is kept: every piece of a body moves the deadline."""
         if self._timer is not None and (self._deadline is None or self._timer.when() > self._deadline):
             self._timer.cancel()
             self._timer = None
@@ -190,13 +188,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser or a callback above has raised."""
-        self._refuse(self._problem or InvalidRequest("this is not HTTP/1.1, or not valid"))
+        self._refuse(self._problem or InvalidRequest("this is not a valid HTTP/1.1 request"))
 
     def _should_upgrade_to_ws(self) -> bool:
         return False
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answered without the upgrade. A warning for each would let anyone fill the log."""
+        """Logs nothing: a warning for each request would let anyone fill the log."""
 
     def _refuse(self, error: FlightloopError) -> None:
         self._refused, self._deadline = True, None
@@ -204,10 +202,10 @@ class BoundedHttp(HttpToolsProtocol):
         cycle = self.cycle
         asked = self._fresh or not self._reading or (cycle is not None and not cycle.response_complete)
         if not asked or self.pipeline or (cycle is not None and cycle.response_started and not cycle.response_complete):
-            self.transport.abort()  # nothing was asked, or another answer is being sent
+            self.transport.abort()  # no request is pending, or another response is being sent
             return
         if cycle is not None:
-            cycle.disconnected = True  # nothing else may answer it
+            cycle.disconnected = True  # the application must not answer it
             cycle.message_event.set()
         self.transport.write(_answer(error))
         self.flow.resume_reading()

@@ -1,6 +1,6 @@
 """Installs the limits of ``agent.serve.bounded_http`` in Serve's HTTP proxy, which has no option for them.
 
-Serve calls the function named by an environment variable in the proxy's process before it listens.
+Serve calls a function named by an environment variable in the proxy's process before it listens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALLBACK = "agent.serve.bounded_proxy.install"
 
 
 def ask_for_limits() -> None:
-    """Call it before Ray starts: its processes inherit the environment."""
+    """Sets the variable. Call it before Ray starts, because its processes inherit the environment."""
     os.environ.setdefault(VARIABLE, CALLBACK)
 
 
@@ -29,12 +29,12 @@ def check_limits() -> None:
     """Logs a warning if Ray was started without ``ask_for_limits``."""
     if os.environ.get(VARIABLE) != CALLBACK:
         log.warning(
-            f"Serve's HTTP proxy has no limits for heads and slow clients: start Ray with {VARIABLE}={CALLBACK}"
+            f"Serve's HTTP proxy has no limits on request heads and slow clients: start Ray with {VARIABLE}={CALLBACK}"
         )
 
 
 def install() -> list[Any]:
-    """Makes BoundedHttp the default protocol of uvicorn in this process. Returns no middleware."""
+    """Makes BoundedHttp uvicorn's default protocol in this process. Returns no middleware."""
     protocols: dict[str, Any] = uvicorn.config.HTTP_PROTOCOLS
     protocols["auto"] = partial(BoundedHttp, Connections(most_connections()), HttpLimits())
     return []

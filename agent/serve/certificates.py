@@ -1,7 +1,7 @@
-"""Certificates with which the processes of one Ray cluster know each other: made at its start, and gone with it.
+"""Certificates for mutual TLS between the processes of one Ray cluster, created at its start.
 
-A token alone would be shown to whoever has taken the port of a server that ended, and Ray looks at some messages before
-it looks at the token. With certificates on both sides (`RAY_USE_TLS`) neither gets as far.
+A token alone would be sent to whoever has taken the port of a server that ended, and Ray parses some messages before it
+checks the token. Certificates on both sides (`RAY_USE_TLS`) prevent both.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from cryptography.x509.oid import NameOID
 from flightloop import private
 
 LIFETIME = timedelta(days=3650)
-"""A cluster may run for long, and its certificates are worth nothing outside it."""
+"""Long enough for any cluster; the certificates are worthless outside it."""
 CLOCK = timedelta(days=1)
-"""By which a clock may be set back while the cluster runs."""
+"""How far a clock may be set back while the cluster runs."""
 
 
 def make_certificates(folder: Path) -> dict[str, str]:
-    """Writes an authority and a certificate of it, for servers and clients alike.
+    """Writes an authority and a certificate signed by it, for servers and clients.
 
     Args:
-        folder: its owner's alone.
+        folder: readable by its owner only.
 
     Returns:
-        The variables by which Ray finds them.
+        The environment variables with which Ray finds them.
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flightloop cluster")])

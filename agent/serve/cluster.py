@@ -1,7 +1,7 @@
-"""A Ray cluster of one machine, as small as our deployments allow.
+"""A local Ray cluster, as small as our deployments allow.
 
-Its ports listen on the loopback interface only. Since 2.60 a new local cluster is in token mode unless
-``RAY_AUTH_MODE`` says otherwise, so that other users of the machine, who reach them, still cannot run code.
+Its ports listen on the loopback interface only. Since 2.60 a new local cluster uses token authentication unless
+``RAY_AUTH_MODE`` says otherwise, so other users of the machine can connect but not run code.
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ STOP_S = 2.5
 POLL_S = 0.05
 WATCH_S = 0.2
 LOGICAL_CPUS = 8
-"""More than the machine may have: our deployments ask for shares that only count places."""
+"""May exceed the machine's CPUs: the shares of our deployments only count places."""
 SERVERS = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
-"""Of Ray's processes those without which no other one goes on."""
+"""Ray's processes without which the cluster is lost."""
 
 
 class ClusterLost(Exception):
-    """A server of Ray's has ended by itself, and all that ran on it with it."""
+    """A Ray server ended unexpectedly, and with it everything on the cluster."""
 
 
 @contextmanager
 def local_cluster(host: str, port: int) -> Iterator[Callable[[], None]]:
-    """A cluster with Serve's HTTP proxy at ``host:port``; ends with the context, or with this process. Its value waits
-    until it is lost, and raises ClusterLost: the context has to be left then, and the process to end or to be executed
-    anew. Within a minute Ray would end it.
+    """A cluster with Serve's HTTP proxy at ``host:port``, which ends with the context or with this process.
+
+    Yields a function that blocks until the cluster is lost and then raises ClusterLost. Then the context must be left,
+    and the process must end or be re-executed, because Ray would end it within a minute.
 
     Raises:
-        ConfigError: somebody else has the port, or may write where Ray's folder is to be.
+        ConfigError: the port is taken, or other users can write to the folder for Ray's session.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ask_for_limits()
-    # RAY_ENABLE_AUTO_CONNECT=0, which counts only before ray is imported: the thread of a handle's router outlives the
-    # cluster, and what it asks for next would start another one, in the middle of this process's exit.
+    # Same as RAY_ENABLE_AUTO_CONNECT=0, which is only read when ray is imported. The thread of a handle's router
+    # outlives the cluster, and its next call would start another cluster while this process exits.
     auto_init_hook.enable_auto_connect = False
     _on_loopback()
     with private_session():
         with at_platform():
             context = ray.init(
-                address="local",  # never one that happens to run here
+                address="local",  # never a cluster that already runs here
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 num_cpus=LOGICAL_CPUS,
@@ -73,18 +74,19 @@ def local_cluster(host: str, port: int) -> Iterator[Callable[[], None]]:
                 yield _wait_for_loss
                 within(STOP_S + 1, _end_applications)
             finally:
-                if _gone():  # what asks them for anything now waits for ever, or ends this process
+                if _gone():  # calls to a lost server would block forever or end this process
                     _node().kill_all_processes(check_alive=False, allow_graceful=False)
                 else:
-                    # Not serve.shutdown(): its controller kills itself in the middle of that call, of which Ray then
-                    # says that it has "infinite retries".
+                    # Not serve.shutdown(): its controller kills itself during that call, and Ray then reports
+                    # "infinite retries".
                     _disconnect()  # a later cluster of this process has another controller
                     ray.shutdown()
 
 
 def _on_loopback() -> None:
-    """Ray's servers listen where their node's address is, which is this one where the machine belongs to no cluster;
-    Ray asks that of other systems than Linux only. Given as an argument it would be replaced by the machine's."""
+    """Makes Ray's servers listen on loopback. They bind to their node's address, which is loopback if the machine
+    belongs to no cluster; Ray does this by itself only on systems other than Linux, and replaces
+    loopback if it is given as an argument."""
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # read by its processes
     ray_constants.ENABLE_RAY_CLUSTER = False
 
@@ -94,7 +96,7 @@ def _node() -> Any:
 
 
 def _gone() -> list[str]:
-    """Which of Ray's servers have ended by themselves."""
+    """Kinds of Ray servers that have ended unexpectedly."""
     return [kind for kind, _ in _node().dead_processes() if kind in SERVERS]
 
 
@@ -105,10 +107,10 @@ def _wait_for_loss() -> None:
 
 
 def within(seconds: float, action: Callable[[], None]) -> None:
-    """Does what Ray has a part in, and waits no longer than that for it.
+    """Runs an action that calls Ray, but waits at most ``seconds`` for it.
 
-    A signal to the whole process group, as service managers send it, ends Ray's servers before this process has asked
-    them for anything, and calls to a server that is gone wait for ever.
+    A service manager signals the whole process group. Ray's servers may then end before this process has called them,
+    and calls to a lost server block forever.
     """
     thread = Thread(target=action, daemon=True)
     thread.start()
@@ -116,7 +118,7 @@ def within(seconds: float, action: Callable[[], None]) -> None:
 
 
 def _end_applications() -> None:
-    """Lets the replicas stop in order; those that are late end with the cluster."""
+    """Stops the replicas in order; late ones end with the cluster."""
     for name in serve.status().applications:
         serve.delete(name, _blocking=False)
     end = time.monotonic() + STOP_S
@@ -124,4 +126,4 @@ def _end_applications() -> None:
         time.sleep(POLL_S)
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is not None:
-        client.shutdown_cached_handles()  # or their threads ask a cluster that is gone, and log that
+        client.shutdown_cached_handles()  # otherwise their threads log errors about the lost cluster

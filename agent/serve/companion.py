@@ -1,4 +1,4 @@
-"""A program that runs beside the platform: the console, Prometheus."""
+"""Companion programs of the platform: console and Prometheus."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from agent.serve.tether import tethered
 from flightloop import private
 
 STOP_TIMEOUT_S = 0.5
-"""A console takes longer to go by itself, and has nothing to lose; nor has Prometheus, which writes ahead."""
+"""Neither needs longer: the console has nothing to lose, and Prometheus has a write-ahead log."""
 
 
 @contextmanager
 def companion(
     command: list[str], log: Path, environment: Mapping[str, str], inherited: Sequence[int] = ()
 ) -> Iterator[None]:
-    """The program, for as long as the context is open, in a process group of its own so that Ctrl-C reaches us first.
+    """Runs a program while the context is open, in its own process group so that Ctrl-C reaches the platform first.
 
-    Its log, and what it writes by the umask, is its user's alone.
+    Its log and the files it creates are private to the user.
 
     Args:
-        environment: added to our own, of which it gets neither settings nor keys.
-        inherited: descriptors that it gets.
+        environment: added to the platform's environment, without the platform's settings and keys.
+        inherited: file descriptors to pass on.
     """
     private.folder(log.parent)
     with open(log, "ab", opener=private.opener) as output:
@@ -50,7 +50,7 @@ def companion(
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without what may hold a key: other processes of the same user can read a program's environment."""
+    """The environment without keys: other processes of the same user can read a program's environment."""
     return {
         name: value
         for name, value in environ.items()

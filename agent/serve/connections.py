@@ -1,4 +1,4 @@
-"""What the processes of a cluster connect to: the model, the emergency stop, the aggregator. Without torch."""
+"""Connections of a cluster's processes to model, interrupt source and aggregator. Needs no torch."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ API = "Api"
 
 
 def interrupt_watch(database_url: str, max_silence_s: float) -> InterruptWatch:
-    """The emergency stop, read from the journal's store."""
+    """Interrupt watch that reads the journal's store."""
     return InterruptWatch(reader(database_url), max_silence_s)
 
 
 def metrics_sink() -> Callable[[Snapshot], object]:
-    """Where a process of this cluster delivers its figures."""
+    """Delivers a process's metrics to the cluster's aggregator."""
     return aggregator_actor.sink(aggregator_actor.get_or_create(NAMESPACE))
 
 
 async def connect_model(
     settings: Settings, handle: DeploymentHandle[Any] | None, metrics: Metrics
 ) -> tuple[ChatModel, str]:
-    """The model and its name: our own deployment, which may still be starting, or a remote server."""
+    """The model and its name: the cluster's model deployment, which may still be starting, or a remote server."""
     if handle is None:
         remote = factories.remote_model(settings)
         name = await factories.model_name(settings, remote)
         return MeasuredChatModel(remote, metrics, name), name
     [card] = await handle.models.remote()
-    # Our own answers come with their confidence. Log-probabilities of each token would cost a step for every one that
-    # the grammar dictates.
+    # Our engine reports the confidence itself. Log-probabilities per token would cost a decode step for every token
+    # that the grammar determines.
     capabilities = Capabilities(
         logprobs=False, interrupts=True, parts=frozenset(card.parts), context_length=card.context_length
     )

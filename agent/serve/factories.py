@@ -1,4 +1,4 @@
-"""Parts of a deployment made from its settings: shared by every way to start one."""
+"""Builds the parts of a deployment from its settings, for all ways to start one."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ JUDGE_TOKENS = 256
 
 
 def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None = None) -> StoreJournal:
-    """Makes ``home`` and its folders. Raises ConfigError.
+    """Opens the journal and creates ``home``. Raises ConfigError.
 
     Args:
-        urgent, room: of the process that answers stops.
+        urgent, room: set by the process that handles emergency stops.
     """
     open_home(settings.home)
     with private_files():
@@ -54,12 +54,12 @@ def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None 
 
 
 def make_room(settings: Settings, *, keeps: bool = False) -> Room:
-    """Room for the journal; ``keeps``: in the process that answers stops. Raises ConfigError."""
+    """Reserved disk space for the journal; ``keeps`` in the process that handles stops. Raises ConfigError."""
     return Room.of(settings.journal_url, settings.disk_reserve_mb, keeps=keeps)
 
 
 def seed_shop(settings: Settings) -> None:
-    """The embedded project's shop, where there is none yet; a project of one's own brings its own data."""
+    """Creates the bundled project's shop database if it is missing. Other projects bring their own data."""
     path = settings.data / FILE
     if settings.project is None and not os.path.lexists(path):
         with private_files():
@@ -71,11 +71,11 @@ def interrupt_watch(settings: Settings) -> InterruptWatch:
 
 
 def remote_model(settings: Settings) -> RemoteChatModel:
-    """Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``."""
+    """Client for the remote model. Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``."""
     if settings.model_url is None:
         raise ConfigError(
-            "FLIGHTLOOP_MODEL_URL: is needed here, the base URL of an OpenAI-compatible server;"
-            " the embedded model runs on Ray alone: python -m agent up starts it"
+            "FLIGHTLOOP_MODEL_URL: not set; this command needs the base URL of an OpenAI-compatible server"
+            " (the embedded model runs on Ray only: python -m agent up)"
         )
     key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
     config = RemoteConfig(
@@ -91,7 +91,7 @@ def remote_model(settings: Settings) -> RemoteChatModel:
 
 
 async def model_name(settings: Settings, model: ChatModel) -> str:
-    """The configured name, or the first that the server lists. Raises ConfigError."""
+    """The configured name, or the first model that the server lists. Raises ConfigError."""
     if settings.model_name:
         return settings.model_name
     try:
@@ -99,18 +99,18 @@ async def model_name(settings: Settings, model: ChatModel) -> str:
     except FlightloopError as error:
         raise ConfigError(f"FLIGHTLOOP_MODEL_URL: {error.message}; is the server up?") from error
     if not names:
-        raise ConfigError("FLIGHTLOOP_MODEL_NAME: the server lists no model; name one")
+        raise ConfigError("FLIGHTLOOP_MODEL_NAME: not set, and the server lists no models; set it")
     return names[0]
 
 
 def make_judge(model: ChatModel, name: str) -> Judge:
-    """The model itself as the guard's judge: greedy, and short. The rail that asks it bounds its time."""
-    patient = RetryingChatModel(model, RUNS)
+    """The model as the guard's judge, greedy and with short answers. The calling rail limits its time."""
+    retrying = RetryingChatModel(model, RUNS)
 
     async def judge(prompt: str) -> str:
         message = ChatMessage(role="user", content=[TextPart(text=prompt)])
         request = ChatRequest(model=name, messages=[message], temperature=0.0, max_tokens=JUDGE_TOKENS)
-        answer = await completed(patient.stream(request))
+        answer = await completed(retrying.stream(request))
         return answer.choices[0].message.content or ""
 
     return judge
@@ -126,10 +126,10 @@ def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], 
 
 
 def make_hosts(settings: Settings, project: Project, data: Path | None = None) -> OwnedHosts:
-    """Hosts of the project's own tools and of its MCP servers', to be started.
+    """Hosts for the project's own tools and its MCP servers, not started yet.
 
     Args:
-        data: the folder that calls' data lie in; None: the deployment's.
+        data: folder of the tools' data; None: the deployment's.
     """
     config = tools_config(settings)
     own = ToolHosts(project.tools, config, data or settings.data)
@@ -142,19 +142,19 @@ def make_hosts(settings: Settings, project: Project, data: Path | None = None) -
 
 
 def private(settings: Settings) -> tuple[Path, ...]:
-    """What no code of a project may see: the home, and a journal that lies elsewhere."""
+    """Paths that a project's code may not read: home, and the files of a journal outside it."""
     return (settings.home.resolve(), *files_of(settings.journal_url))
 
 
 def live_project(settings: Settings) -> LiveProject:
-    """Follows its files in a thread. Raises ConfigError."""
+    """The project, reloaded by a thread when its files change. Raises ConfigError."""
     live = LiveProject(settings.project, private(settings), _tool_check(settings))
     live.follow()
     return live
 
 
 def read_project(settings: Settings) -> Project:
-    """The project as it is now. Raises ConfigError."""
+    """The project as its files are now. Raises ConfigError."""
     return load_project(settings.project, private(settings), _tool_check(settings))
 
 
@@ -163,7 +163,7 @@ def _tool_check(settings: Settings) -> ToolCheck:
 
 
 def tools_config(settings: Settings) -> ToolsConfig:
-    """What no tool may see or reach: the home, the ports of the platform, and its database."""
+    """What tools may not read or reach: home, the platform's ports, and its database."""
     database = servers_of(settings.journal_url)
     return ToolsConfig(
         protected=private(settings),
@@ -173,11 +173,11 @@ def tools_config(settings: Settings) -> ToolsConfig:
 
 
 LOOKUP = EvidenceSource(frozenset({search_knowledge.__name__}))
-"""The knowledge of the data folder, which that tool searches and answers are held against."""
+"""Evidence from the data folder's knowledge, which this tool searches."""
 
 
 def local_lookup(data: Path) -> EvidenceSource:
-    """The same, read in this process: for data that nobody else writes."""
+    """Like ``LOOKUP``, but reads in this process; for data that nobody else can write."""
     return replace(LOOKUP, read=Library(data).statements)
 
 

@@ -1,7 +1,7 @@
-"""Where Ray's processes look for modules: among the platform's packages, not where somebody happened to start it.
+"""Makes Ray's processes import from the platform's packages instead of the folder where it was started.
 
-Ray starts its servers in the working folder of its driver. Its workers look for modules in that folder before anywhere
-else, also where ``python -P`` keeps it from the driver, and have imported some before any code of ours runs in them.
+Ray starts its servers in its driver's working folder. Its workers search that folder first for modules, even if
+``python -P`` keeps the driver from doing so, and import some before any of our code runs in them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from agent import is_project
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("RAY_TMPDIR", "TMPDIR")
 RELATIVE = ("reload", "working_dir", "runtime_env", "runtime_env_json")
-"""Options of ``serve run`` with which Ray goes on to read the working folder."""
+"""Options of ``serve run`` with which Ray still needs the working folder."""
 
 
 def at_platform() -> chdir[Path]:
-    """A context in which the folder of the platform's packages is the working folder: for ``ray.init``."""
+    """Context with the platform's root as the working folder, for ``ray.init``."""
     make_absolute()
     return chdir(ROOT)
 
 
 def leave_for_platform() -> None:
-    """The same for ``serve run IMPORT_PATH``, which calls ``ray.init`` once it has the application; of any other caller
-    the working folder stays."""
+    """Changes to the platform's root for ``serve run IMPORT_PATH``, which calls ``ray.init`` after building the
+    application. Does nothing for other callers."""
     context = get_current_context(silent=True)
     if context is not None and not any(context.params.get(name) for name in RELATIVE):
         make_absolute()
@@ -36,9 +36,9 @@ def leave_for_platform() -> None:
 
 
 def make_absolute() -> None:
-    """Folders in the environment mean the same wherever the processes that inherit it work."""
+    """Makes folders in the environment absolute, because child processes may have another working folder."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    # An empty entry is the working folder, whoever's that is. A project's modules are no libraries: see agent/__init__.
+    # An empty entry means the working folder. Project folders are dropped too: see agent/__init__.
     kept = [os.path.abspath(path) for path in paths if path and not is_project(path)]
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(kept)

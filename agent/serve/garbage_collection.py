@@ -1,19 +1,19 @@
-"""A serving process's garbage collector: it leaves alone what stays, and looks at the rest less often."""
+"""Tunes the garbage collector of a serving process: freezes permanent objects and collects less often."""
 
 from __future__ import annotations
 
 import gc
 
 THRESHOLDS = (20_000, 20, 20)
-"""Of the three generations. Python's own let a request with thousands of parts set off one full collection after the
-other."""
+"""Thresholds of the three generations. With Python's defaults a request with thousands of parts triggered several full
+collections in a row."""
 
 
 def settle() -> None:
-    """To be called once everything is set up.
+    """Freezes all present objects; call it once everything is set up.
 
-    A full collection looks at every object and holds Python's lock meanwhile: some 150 ms for all that is imported. A
-    thread that has the journal's database locked then keeps it from other processes, the stop's among them.
+    A full collection visits every object while holding the GIL: some 150 ms for all imported modules. If a thread holds
+    the journal's write lock meanwhile, it blocks other processes, including the one that handles stops.
     """
     gc.collect()
     gc.freeze()

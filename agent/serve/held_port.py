@@ -1,4 +1,4 @@
-"""A port that stays this user's while what listens there ends and is started again."""
+"""Keeps a port reserved for this user while the server on it is restarted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from agent.serve.http_server import bind
 
 INHERITED = "FLIGHTLOOP_HELD_PORT"
-"""Descriptor of the socket that this process had before it was executed anew."""
+"""Descriptor of the socket that this process held before it was re-executed."""
 
 
 @dataclass(frozen=True)
 class HeldPort:
     _socket: socket.socket
     again: bool
-    """This process was executed anew, and had the port before."""
+    """Whether this process was re-executed and already held the port."""
 
     def keep_over_exec(self) -> None:
-        """The program that is executed in this process holds the port from its beginning on."""
+        """Passes the port to the program that is executed in this process next."""
         descriptor = os.dup(self._socket.fileno())
         os.set_inheritable(descriptor, True)
         os.environ[INHERITED] = str(descriptor)
@@ -29,11 +29,11 @@ class HeldPort:
 
 @contextmanager
 def held_port(host: str, port: int) -> Iterator[HeldPort]:
-    """Binds the port without listening, so that other users can't bind it. Connections are refused, until a program of
-    this user that sets SO_REUSEPORT, as Serve's proxy does, listens there.
+    """Binds the port without listening, so that other users can't bind it. Connections are refused until a program of
+    this user with SO_REUSEPORT, such as Serve's proxy, listens there.
 
     Raises:
-        ConfigError: somebody has it.
+        ConfigError: the port is taken.
     """
     inherited = os.environ.pop(INHERITED, None)
     if inherited is None:

@@ -1,4 +1,4 @@
-"""The home: key, journal, logs and traces, for the user alone that the platform runs as."""
+"""The home folder: key, journal, logs and traces, private to the user that runs the platform."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from flightloop.errors import ConfigError
 log = structlog.get_logger(__name__)
 KEY = "key"
 MADE = "made-here"
-"""Holds the inode number of its home. Who packs a home into an archive or a repository can't know the number that it
-gets where it is unpacked."""
+"""Marker file with the home's inode number, which the author of an archive or repository can't predict for the place
+where it is unpacked."""
 _HARMLESS = frozenset({"lost+found", "bench", "training"})
-"""Of a volume that nobody has used yet, of measurements and of training: the platform reads none of it."""
+"""Entries of a new volume, of benchmarks and of training, which the platform does not read."""
 DATA = "data"
-"""The tools' own folder. What another user has written there is left as it is."""
+"""Folder of the tools' data. Files of other users in it are left unchanged."""
 
 
 def open_home(home: Path, user: int | None = None) -> None:
-    """Makes the home with mode 0700. One that is wider is made so, with the files in it, and the log says so.
+    """Creates the home with mode 0700. Wider permissions, also of files in it, are removed with a warning.
 
     Args:
-        user: who must own it; None: the user that this process runs as.
+        user: required owner; None: the user of this process.
 
     Raises:
-        ConfigError: it belongs to somebody else, was made elsewhere, or cannot be used.
+        ConfigError: it belongs to another user, was created elsewhere, or cannot be used.
     """
     user = os.geteuid() if user is None else user
     try:
@@ -40,8 +40,8 @@ def open_home(home: Path, user: int | None = None) -> None:
         owner = home.stat().st_uid
         if owner != user:
             raise ConfigError(
-                f"FLIGHTLOOP_HOME: {home} belongs to the user {_name(owner)}, and this process runs as {_name(user)}:"
-                f" start it as {_name(owner)}, name another folder by FLIGHTLOOP_HOME, or give this one away by"
+                f"FLIGHTLOOP_HOME: {home} belongs to user {_name(owner)}, but this process runs as {_name(user)}:"
+                f" start it as {_name(owner)}, set FLIGHTLOOP_HOME to another folder, or change the owner with"
                 f" chown -R {_name(user)} {home}"
             )
         _check_made(home)
@@ -51,14 +51,14 @@ def open_home(home: Path, user: int | None = None) -> None:
     except OSError as error:
         raise ConfigError(f"FLIGHTLOOP_HOME: {home} cannot be used ({error.strerror})") from error
     if tightened:
-        log.warning("others could read the home: it is its owner's alone now", home=str(home), changed=tightened)
+        log.warning("others could read the home; their permissions were removed", home=str(home), changed=tightened)
 
 
 def _check_made(home: Path) -> None:
-    """Marks a new home.
+    """Creates the marker in a new home.
 
     Raises:
-        ConfigError: it came from elsewhere: somebody else may know its key, have written its journal and left links.
+        ConfigError: the home was created elsewhere: others may know its key, or have put a journal or links into it.
     """
     own = str(home.stat().st_ino)
     with suppress(FileNotFoundError), open(home / MADE, "rb", opener=private.opener) as file:
@@ -68,8 +68,8 @@ def _check_made(home: Path) -> None:
         new = all(map(_is_of_a_new_one, entries))
     if not new:
         raise ConfigError(
-            f"FLIGHTLOOP_HOME: {home} was not made here. Somebody else may know the keys of a home that came with a"
-            f" project or an archive: delete it, and a new one is made, or name another folder by FLIGHTLOOP_HOME. If"
+            f"FLIGHTLOOP_HOME: {home} was not created here. Others may know the keys of a home that came with a"
+            f" project or an archive: delete it to get a new one, or set FLIGHTLOOP_HOME to another folder. If"
             f" it is your own, moved or restored, run: stat -Lc %i {home} > {home / MADE}"
         )
     with open(home / MADE, "w", encoding="ascii", opener=private.opener) as file:
@@ -77,24 +77,24 @@ def _check_made(home: Path) -> None:
 
 
 def _is_of_a_new_one(entry: os.DirEntry[str]) -> bool:
-    if entry.name.endswith(".log"):  # whoever starts a platform may have its log written there
+    if entry.name.endswith(".log"):  # the platform's output may be redirected there
         return entry.is_file(follow_symlinks=False)
     return entry.name in _HARMLESS and not entry.is_symlink()
 
 
 def _check_key(path: Path) -> None:
-    """Raises ConfigError: taking others' permissions now makes no secret of what they may have read."""
+    """Raises ConfigError if others can read the key: removing permissions now does not make it secret again."""
     if path.is_file() and path.stat().st_mode & private.OTHERS:
         raise ConfigError(
-            f"{path}: others can read the API key: delete it, and a new one is made; or, if you know that nobody has"
+            f"{path}: others can read the API key: delete it to get a new one or, if you know that nobody has"
             f" read it, run: chmod 600 {path}"
         )
 
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Files that are made meanwhile are their owner's alone: for libraries that make them by the umask, as SQLite does
-    (its ``-wal`` and ``-shm`` then take after the database). The umask is the process's: keep it short."""
+    """Makes files created in this context private, for libraries that use the umask, such as SQLite (its ``-wal`` and
+    ``-shm`` files copy the database's mode). The umask is process-wide: keep the context short."""
     before = os.umask(private.OTHERS)
     try:
         yield
@@ -103,12 +103,12 @@ def private_files() -> Iterator[None]:
 
 
 def _tighten(home: Path, user: int) -> int:
-    """Takes others' permissions from what the user has in the home. Returns how many entries it changed."""
-    home = home.resolve()  # else a home that is a link itself would not be walked
+    """Removes others' permissions from the user's files in the home. Returns the number of changed entries."""
+    home = home.resolve()  # a home that is itself a link would not be walked
     data = home / DATA
     changed = sum(_close(opened, user, private.OTHERS) for opened in private.walk(home, skip=data))
-    with suppress(OSError):  # there is none yet, or it is a link to a folder elsewhere
-        # As root, the group of tool data is that of the users that tools run as.
+    with suppress(OSError):  # it does not exist yet, or is a link to a folder elsewhere
+        # When running as root, tools run as other users, which reach their data through its group.
         changed += sum(_close(opened, user, private.OTHERS & 0o007) for opened in private.walk(data))
     return changed
 
@@ -116,7 +116,7 @@ def _tighten(home: Path, user: int) -> int:
 def _close(file: int, user: int, others: int) -> bool:
     status = os.fstat(file)
     mode = stat.S_IMODE(status.st_mode)
-    file_of_its_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1  # else it has another name elsewhere
+    file_of_its_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1  # a hard link may have a name elsewhere
     if status.st_uid != user or not mode & others or not (file_of_its_own or stat.S_ISDIR(status.st_mode)):
         return False
     os.fchmod(file, mode & ~others)

@@ -1,4 +1,4 @@
-"""An ASGI application on a socket of its own, inside a running event loop."""
+"""Runs an ASGI application on its own socket, inside a running event loop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from agent.serve.open_connections import ACCEPTED, Connections, most_connections
 from flightloop.errors import ConfigError
 
 QUEUED = 2048
-"""Connections that the kernel holds until they are accepted."""
+"""Connections that the kernel queues until they are accepted."""
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever started it: a library does not own the process."""
+    """Server that leaves signals to the process's owner."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -32,10 +32,10 @@ def bind(host: str, port: int, setting: str = "FLIGHTLOOP") -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Args:
-        setting: what the names of the variables begin with that hold ``host`` and ``port``, for messages.
+        setting: prefix of the variables for ``host`` and ``port``, for messages.
 
     Raises:
-        ConfigError: one line, when the port is taken or the address is not ours.
+        ConfigError: the port is taken or the address is not local; one line.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -57,12 +57,12 @@ def _why(host: str, port: int, error: OSError, setting: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{setting}_PORT: port {port} on {host} is taken; set {setting}_PORT (or --port) to a free one"
     if error.errno == errno.EACCES:
-        return f"{setting}_PORT: port {port} needs privileges; set {setting}_PORT to one above 1023"
+        return f"{setting}_PORT: port {port} needs privileges; set {setting}_PORT to a port above 1023"
     return f"{setting}_HOST: cannot listen on {host}:{port} ({error.strerror})"
 
 
 def address(listener: socket.socket) -> str:
-    """The base URL of what listens there, or the path of a Unix socket."""
+    """Base URL of a listener, or the path of a Unix socket."""
     if listener.family == socket.AF_UNIX:
         return str(listener.getsockname())
     host, port = listener.getsockname()[:2]
@@ -77,12 +77,12 @@ async def running(
     grace_s: int = 5,
     limits: HttpLimits | None = HttpLimits(),  # noqa: B008  (frozen)
 ) -> AsyncIterator[str]:
-    """Serves ``app`` for as long as the context is open, and yields its base URL.
+    """Serves ``app`` while the context is open and yields its base URL.
 
-    At the end the socket closes, open requests get ``grace_s`` seconds, and none is left behind.
+    At the end the socket closes and open requests get ``grace_s`` seconds to finish.
 
     Args:
-        limits: of requests; None where the front is the only caller: it enforces them itself.
+        limits: limits on requests; None behind the front, which enforces them itself.
     """
     listener = listener or bind("127.0.0.1", 0)
     bounded: Any = limits and partial(BoundedHttp, Connections(most_connections()), limits)
@@ -92,13 +92,13 @@ async def running(
         ws="none",
         backlog=ACCEPTED,
         log_config=None,
-        log_level="error",  # a warning for each malformed request would let anyone fill the log
+        log_level="error",  # a warning per malformed request would let anyone fill the log
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=grace_s,
         server_header=False,
-        date_header=limits is not None,  # else the front's own would stand beside it
-        proxy_headers=False,  # a caller on this machine may not say that it is elsewhere
+        date_header=limits is not None,  # the front adds its own
+        proxy_headers=False,  # a local client must not be able to forge its address
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -106,9 +106,9 @@ async def running(
         while not server.started:
             if task.done():
                 await task
-                raise ConfigError("the HTTP server ended while it started")
+                raise ConfigError("the HTTP server ended while it was starting")
             await asyncio.sleep(0.005)
-        listener.listen(QUEUED)  # asyncio used the backlog for both this queue and the connections accepted in one turn
+        listener.listen(QUEUED)  # asyncio uses the backlog also as the number of connections accepted per turn
         yield address(listener)
     finally:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""The front on Ray: the deployment that Serve's proxy calls. It answers the stop and the probes itself."""
+"""Front deployment on Ray: called by Serve's proxy; handles the stop and the probes itself."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _PASSED_ON = ("type", "http_version", "method", "scheme", "path", "raw_path", "q
 
 @serve.ingress()
 class FrontHost:
-    """One replica, always there.
+    """Hosts the front in one permanent replica.
 
     Args:
-        settings: of the deployment, with absolute paths.
-        api: of the deployment that answers everything else.
-        handle: of the model's deployment; None when the model is remote.
+        settings: settings of the deployment, with absolute paths.
+        api: the deployment that handles all other requests.
+        handle: the model's deployment; None when the model is remote.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
@@ -52,7 +52,7 @@ class FrontHost:
         model, name = await connect_model(settings, handle, self._metrics)
         room = make_room(settings, keeps=True)
         self._journal = open_journal(settings, urgent=True, room=room)
-        probed = model if settings.replicas_min or settings.model_url else None  # one that sleeps is not woken up
+        probed = model if settings.replicas_min or settings.model_url else None  # don't wake a model scaled to zero
         parts = ApiParts(settings, live_project(settings), self._journal, room, model, name, probed, self._metrics)
         self._deps = parts.front()
         self._handle = api
@@ -61,7 +61,7 @@ class FrontHost:
         settle()
 
     async def end_streams(self) -> None:
-        """Has the API end its open streams, since Serve waits for them before it stops."""
+        """Makes the API end its open streams, because Serve waits for them before it stops."""
         await self._handle.end_streams.remote()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -73,7 +73,7 @@ class FrontHost:
 
 
 def without_request_id(app: ASGIApp) -> ASGIApp:
-    """Serve's proxy adds the request's id to each answer: ours, which is the same one, would stand there twice."""
+    """Removes our request id header: Serve's proxy adds the same one to each response."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
         async def plain(message: Message) -> None:
@@ -88,10 +88,10 @@ def without_request_id(app: ASGIApp) -> ASGIApp:
 
 
 class HandleApp:
-    """An ASGI application that asks ``answered`` of a deployment behind a handle.
+    """ASGI application that forwards to ``answered`` of a deployment.
 
     Args:
-        limit: bytes of a body.
+        limit: largest body in bytes.
     """
 
     def __init__(self, handle: DeploymentHandle[Any], limit: int) -> None:
@@ -125,7 +125,7 @@ class HandleApp:
                     await send(message)
         except Exception as error:
             if begun:
-                raise  # the proxy has to break the connection
+                raise  # the proxy must close the connection
             await answer(translated(error))(scope, _nothing, send)
         finally:
             response.cancel()

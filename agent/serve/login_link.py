@@ -1,4 +1,4 @@
-"""The console's login link: made here, and handed to the console where nobody else can read it."""
+"""Login link of the console: created here and passed to the console so that no other process can read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 FD = "FLIGHTLOOP_CONSOLE_LINK_FD"
-"""Tells the console the number of the socket that it inherits."""
+"""Variable with the descriptor of the socket that the console inherits."""
 LIFETIME_S = 900
 
 
@@ -20,7 +20,7 @@ def _new_token() -> str:
 
 @dataclass(frozen=True)
 class LoginLink:
-    """A token that the console exchanges once for ``key``, within ``LIFETIME_S`` of its start."""
+    """A one-time token for ``key``, valid for ``LIFETIME_S`` after the console's start."""
 
     key: str = field(repr=False)
     token: str = field(default_factory=_new_token, repr=False)
@@ -30,10 +30,10 @@ class LoginLink:
 
     @contextmanager
     def handed_over(self) -> Iterator[int]:
-        """A descriptor for a child to inherit, from which it reads token and key once.
+        """A descriptor from which a child process reads token and key once.
 
-        A command line can be read by everybody on this computer, and an environment or a pipe by whatever runs as the
-        same user: a socket can't be opened again through /proc.
+        Command lines are public, and an environment or a pipe can be read by any process of the same user. A socket
+        can't be opened again through /proc.
         """
         ours, theirs = socket.socketpair()
         with theirs:

@@ -1,4 +1,4 @@
-"""Logs: one line an event, on standard error or in a file that several processes append to."""
+"""Logging: one line per event, to standard error or to a file shared by several processes."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from flightloop import private
 
 
 def log_file(settings: Settings) -> Path:
-    """Where the processes of a cluster write: what they say on standard error ends in Ray's own folders."""
+    """Log file of a cluster's processes, whose standard error Ray would put into its own folders."""
     return settings.home / "logs" / "flightloop.log"
 
 
 def log_to_stderr(level: str) -> None:
-    """For people on a terminal, and as JSON elsewhere."""
+    """Logs readable lines to a terminal, and JSON otherwise."""
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
-    _configure(level, renderer, lambda *_: structlog.PrintLogger(sys.stderr))  # what it is by then
+    _configure(level, renderer, lambda *_: structlog.PrintLogger(sys.stderr))  # looks sys.stderr up at each call
     logging.basicConfig(level=max(logging.WARNING, logging.getLevelName(level.upper())), stream=sys.stderr)
 
 
 def log_to_file(settings: Settings, process: str) -> FileIO | None:
-    """JSON, each line with the ``process`` that wrote it. Returns the file, open as long as this process logs to it.
+    """Logs JSON lines that contain the name of the ``process``. Returns the file, which stays open.
 
-    Where it can't be written, as perhaps on another node of a cluster, standard error takes its place.
+    Falls back to standard error if the file can't be written, for example on another node.
     """
     file = log_file(settings)
     try:
         private.folder(file.parent)
-        # A line is one write, so that those of several processes don't mix.
+        # Each line is a single write, so that lines of several processes don't mix.
         output = FileIO(file, "ab", opener=private.opener)
     except OSError as error:
         log_to_stderr(settings.log_level)

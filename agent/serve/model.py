@@ -1,4 +1,4 @@
-"""The model behind a Ray Serve handle: one of the two implementations of ``ChatModel``."""
+"""Chat model behind a Ray Serve handle."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flightloop.errors import FlightloopError, InternalError, ModelUnavailable, 
 
 
 class ServeChatModel:
-    """Calls the model's deployment.
+    """``ChatModel`` that calls the model's deployment.
 
     Args:
-        handle: of a deployment with the methods of ``model.serve.replica.ModelReplica``.
-        capabilities: of our own engine, with the model's context length.
+        handle: a deployment with the methods of ``model.serve.replica.ModelReplica``.
+        capabilities: those of the built-in engine, with the model's context length.
     """
 
     def __init__(self, handle: DeploymentHandle[Any], capabilities: Capabilities) -> None:
@@ -38,7 +38,7 @@ class ServeChatModel:
         except Exception as error:
             raise translated(error) from error
         finally:
-            # After a natural end this does nothing; otherwise the replica stops between two tokens.
+            # Does nothing after a normal end; otherwise the replica stops between two tokens.
             response.cancel()
 
     async def models(self) -> list[ModelCard]:
@@ -49,7 +49,7 @@ class ServeChatModel:
 
 
 def translated(error: Exception) -> FlightloopError:
-    """Our own error out of what Ray made of it."""
+    """Converts an error raised through Ray to a FlightloopError."""
     if isinstance(error, FlightloopError) and not isinstance(error, RayTaskError):
         return error
     if isinstance(error, RayTaskError):
@@ -58,5 +58,5 @@ def translated(error: Exception) -> FlightloopError:
     if isinstance(error, BackPressureError):
         return Overloaded("the model's queue is full; try again shortly", retry_after=2.0)
     if isinstance(error, RayActorError | DeploymentUnavailableError):
-        return ModelUnavailable("the model's replica was lost; it restarts by itself", retry_after=5.0)
+        return ModelUnavailable("the model's replica was lost and is restarting", retry_after=5.0)
     return InternalError(f"the model could not be called: {error}")

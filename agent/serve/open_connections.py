@@ -1,4 +1,4 @@
-"""The open connections of a server: their limit, and which one is closed for a new one."""
+"""Limits a server's open connections and selects the one to close for a new one."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Protocol
 from agent.serve import open_files
 
 ACCEPTED = 64
-"""Connections that the event loop accepts in one turn, before any of them can be closed."""
+"""Connections that the event loop accepts per turn, before it can close any."""
 OTHERS = 128 + ACCEPTED
-"""Open files kept for everything else: the journal, logs, sockets that are being accepted."""
+"""Open files reserved for everything else: journal, logs, sockets being accepted."""
 MOST = 4096
-"""Upper limit of connections, whatever the limit of open files: each takes memory."""
+"""Most connections, whatever the limit of open files: each takes memory."""
 
 
 class Connection(Protocol):
     def drop(self) -> None:
-        """Closes it at once."""
+        """Closes the connection at once."""
         ...
 
 
 def most_connections() -> int:
-    """Connections of callers. Each request that the front passes on takes one more file."""
+    """Most client connections. Each request that the front forwards takes another file."""
     return max(16, min(MOST, (open_files.limit() - OTHERS) * 2 // 3))
 
 
 def most_passed_on() -> int:
-    """Requests that the front passes on at a time. The other connections are left for the stop and the probes."""
+    """Most requests that the front forwards at the same time. Other connections remain for the stop and the probes."""
     return most_connections() // 2
 
 
 class Connections:
-    """Above ``most``, closes the connection whose client has kept the server waiting for longest: by an incomplete
-    request, by none, or by not reading its answer. Requests that are being answered are left alone.
+    """Above ``most``, closes the connection whose client has kept the server waiting longest: with an incomplete
+    request, with none, or by not reading its response. Requests in progress are never closed.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,12 +50,12 @@ class Connections:
             oldest.drop()
 
     def waits(self, one: Connection) -> None:
-        """It is the client's turn: to send, or to read."""
+        """The server waits for the client, to send or to read."""
         if one in self._open:
             self._waiting.setdefault(one)
 
     def answered(self, one: Connection) -> None:
-        """It is the server's turn."""
+        """The server is working on a request."""
         self._waiting.pop(one, None)
 
     def closed(self, one: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The limit of open files of this process. Each connection is one."""
+"""Limit of open files of this process; each connection takes one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import resource
 
 
 def raise_limit() -> None:
-    """Raises the soft limit to the hard one. Children inherit it."""
+    """Raises the soft limit to the hard limit. Child processes inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,5 +1,4 @@
-"""What Prometheus is told beside ``python -m agent up``: the deployment's configuration, moved to this home and these
-ports."""
+"""Configuration of the Prometheus started by ``python -m agent up``: the deployment's, with local ports and paths."""
 
 from __future__ import annotations
 
@@ -16,15 +15,16 @@ CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 
 
 def prometheus_config(settings: Settings, port: int) -> dict[str, Any]:
-    """
+    """The configuration.
+
     Args:
-        port: Prometheus' own.
+        port: Prometheus' own port.
     """
     config: dict[str, Any] = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
     config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
     host, nearby = _host(settings.host)
     targets = {"flightloop": address_text(host, settings.port), "prometheus": f"127.0.0.1:{port}"}
-    # Our own cluster has no dashboard, which is what tells Prometheus of Ray's targets.
+    # The local cluster has no dashboard, which would tell Prometheus about Ray's targets.
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
@@ -34,7 +34,7 @@ def prometheus_config(settings: Settings, port: int) -> dict[str, Any]:
 
 
 def _host(bound: str) -> tuple[str, bool]:
-    """Where the API is asked, and whether that is this machine's loopback, where ``/metrics`` needs no key."""
+    """Where to scrape the API, and whether that is loopback, where ``/metrics`` needs no key."""
     try:
         address = ipaddress.ip_address(bound)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The address of Serve's HTTP proxy: it is the one that was asked for, and nobody else listens there.
+"""Checks the address of Serve's HTTP proxy: it is the configured one, and no other process listens there.
 
-The proxy takes its address from Serve's ``http_options`` and not from our settings. It sets ``SO_REUSEPORT``, so the
-kernel lets it listen where another Serve instance does, and gives each of the two some of the requests.
+The proxy takes its address from Serve's ``http_options``, not from our settings. It sets ``SO_REUSEPORT``, so the
+kernel lets it listen on the port of another Serve instance, and each gets some of the requests.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from agent.serve.http_server import bind
 from flightloop.errors import ConfigError
 
 LETS_GO_S = 5.0
-"""How long the proxy of a killed ``serve run`` keeps its port: it notices only after seconds."""
+"""How long the proxy of a killed ``serve run`` keeps its port, because it notices only after seconds."""
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
-WAYS = "End it, or name another port: http_options.port in a deploy file, or python -m agent up --port"
+WAYS = "End it, or choose another port: http_options.port in a deploy file, or python -m agent up --port"
 
 
 class PortShared(ConfigError):
-    """Another process listens where this node's proxy does."""
+    """Another process listens on the proxy's port."""
 
 
 def check_proxy(settings: Settings) -> None:
-    """Refuses a deployment that would not answer where it should, or not alone. Called before it is built.
+    """Refuses a deployment that would not answer at its address, or not alone. Call it before building.
 
-    A Serve instance that runs already has its port. In a cluster that ``serve run`` joins only later the API looks for
-    itself, with ``check_running``.
+    A running Serve instance already has its port. If ``serve run`` joins a cluster only later, the API checks it with
+    ``check_running``.
 
     Raises:
-        ConfigError: another address is set than Serve has, or the port is somebody else's.
+        ConfigError: the configured address differs from Serve's, or another process has the port.
     """
     if ray.is_initialized():
         if _running() is not None:
             return _check_or_shut_down(settings)
     elif _joins_a_cluster():
         return None
-    options = HTTPOptions()  # what Serve starts with when nobody says otherwise
+    options = HTTPOptions()  # Serve's defaults
     _check_same(settings, options)
     return _check_free(options.host, options.port)
 
 
 def check_running(settings: Settings) -> None:
-    """Refuses to go on where the running proxy has another address than is set, or shares its port.
+    """Refuses to continue if the running proxy has another address than configured, or shares its port.
 
     Raises:
-        ConfigError: the address is another one.
-        PortShared: somebody else listens there as well.
+        ConfigError: the address differs.
+        PortShared: another process also listens there.
     """
     if (options := _running()) is not None:
         _check_same(settings, options)
@@ -67,13 +67,13 @@ def check_running(settings: Settings) -> None:
 
 
 def raylet() -> int:
-    """The process whose descendants are the workers of this process's Ray node: a worker's parent; a driver that began
-    the cluster stands for its child."""
+    """Process whose descendants are the workers of this Ray node: a worker's parent, or the driver that started the
+    cluster."""
     return os.getpid() if _is_driver() else os.getppid()
 
 
 def check_alone(host: str, port: int, root: int) -> None:
-    """Raises PortShared where both ``root`` or a descendant of it and another process listen at the address."""
+    """Raises PortShared if both a descendant of ``root``, or itself, and another process listen at the address."""
     try:
         found = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # not on Linux
@@ -83,19 +83,17 @@ def check_alone(host: str, port: int, root: int) -> None:
     others = [each for each in listening if each not in ours]
     if ours and others:
         who = f"process {others[0].pid}" if others[0].pid else "a process of another user"
-        raise PortShared(
-            f"port {port} on {host}: {who} listens there as well and would get some of the requests. {WAYS}"
-        )
+        raise PortShared(f"port {port} on {host}: {who} also listens there and would get some of the requests. {WAYS}")
 
 
 def _check_or_shut_down(settings: Settings) -> None:
-    """``serve run FILE`` has started the proxy before anything of ours could look at its port."""
+    """Checks the port after ``serve run FILE``, which starts the proxy before any of our code runs."""
     try:
         check_running(settings)
     except PortShared as shared:
         if not _is_driver() and not any(each.deployments for each in serve.status().applications.values()):
-            print(f"error: {shared.message}. Serve is shut down.", file=sys.stderr, flush=True)
-            serve.shutdown()  # its controller ends, and with it this task
+            print(f"error: {shared.message}. Shutting down Serve.", file=sys.stderr, flush=True)
+            serve.shutdown()  # ends the controller, and this task with it
         raise
 
 
@@ -104,19 +102,18 @@ def _is_driver() -> bool:
 
 
 def _running() -> Any:
-    """``http_options`` of the Serve instance of the cluster that this process belongs to; None: there is none, or it
-    serves no HTTP."""
+    """``http_options`` of the cluster's Serve instance; None if there is none or it serves no HTTP."""
     client = _get_global_client(raise_if_no_controller_running=False)
     return client.http_config if client is not None and client.http_config.host else None
 
 
 def starts_a_cluster() -> bool:
-    """Whether ``serve run`` is going to start one."""
+    """Whether ``serve run`` will start a cluster."""
     return get_current_context(silent=True) is not None and not ray.is_initialized() and not _joins_a_cluster()
 
 
 def _joins_a_cluster() -> bool:
-    """Whether ``serve run`` is going to connect to a cluster that is there already."""
+    """Whether ``serve run`` will connect to an existing cluster."""
     context = get_current_context(silent=True)
     given: Mapping[str, Any] = context.params if context else {}
     address = given.get("address")
@@ -128,14 +125,14 @@ def _check_same(settings: Settings, options: Any) -> None:
         wanted, has = getattr(settings, name), getattr(options, name)
         if name in settings.model_fields_set and wanted != has:
             raise ConfigError(
-                f"FLIGHTLOOP_{name.upper()}: is {wanted}, but Serve's HTTP proxy has the {name} {has}, which it takes"
-                f" from http_options alone. Set http_options.{name} in a deploy file (see deploy/local.yaml), or start"
+                f"FLIGHTLOOP_{name.upper()}: is {wanted}, but Serve's HTTP proxy has {name} {has} from its"
+                f" http_options. Set http_options.{name} in a deploy file (see deploy/local.yaml), or start"
                 f" with python -m agent up --{name} {wanted}"
             )
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raises ConfigError where the port is still taken after a while."""
+    """Raises ConfigError if the port is still taken after ``LETS_GO_S``."""
     end = time.monotonic() + LETS_GO_S
     while True:
         try:

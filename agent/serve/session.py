@@ -1,7 +1,7 @@
-"""The folder, the token and the certificates of Ray's session, kept from the other users of the machine.
+"""Protects the folder, token and certificates of Ray's session from other users of the machine.
 
-Ray lets everybody write the folders that it makes, and follows links in them. It keeps one token for all clusters in
-the user's home, in a file that everybody may read where that is open. Whoever has the token runs code as this user.
+Ray creates world-writable folders and follows links in them. It keeps one token for all clusters in the user's home, in
+a file that may be world-readable. Whoever has the token can run code as this user.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TOKENS = (TOKEN, "RAY_AUTH_TOKEN_PATH")
 MODE = "RAY_AUTH_MODE"
 CERTIFICATES = ("RAY_USE_TLS", "RAY_TLS_CA_CERT", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY")
 PREFIX = "r"
-"""Short: the names of Ray's sockets have 107 bytes with all folders above them."""
+"""Short, because paths of Ray's sockets are limited to 107 bytes."""
 
 
 @contextmanager
 def private_session() -> Iterator[None]:
-    """Ray starts, in this context, in a folder that only this user enters, which is removed afterwards.
+    """Ray sessions started in this context use a private folder, which is removed at the end.
 
     Raises:
-        ConfigError: others could put another folder in its place.
+        ConfigError: other users could replace the folder.
     """
     before = os.environ.get(FOLDER)
     folder = make_private()
@@ -48,9 +48,9 @@ def private_session() -> Iterator[None]:
 
 
 def make_private() -> Path:
-    """Makes the folder for clusters that this process starts from now on, and, once, a token and certificates, both of
-    which Ray reads once a process. Call it before Ray starts, since its processes inherit the environment. What is set
-    is kept.
+    """Creates a private folder for clusters that this process starts and, once, a token and certificates, which Ray
+    reads only once per process. Call it before Ray starts, because its processes inherit the environment. Existing
+    variables are kept.
 
     Raises:
         ConfigError: see ``private_session``.
@@ -65,11 +65,11 @@ def make_private() -> Path:
 
 
 def certify() -> Path | None:
-    """Makes certificates for the clusters of this process, unless some are set. Ray reads the variables once a process,
-    where a mode of authentication is set already when it is imported: call it before that.
+    """Creates certificates for the clusters of this process, unless some are configured. Call it before ray is
+    imported: with an authentication mode set, Ray reads the variables at import and only once.
 
     Returns:
-        Their folder; None: there are some, or Ray may not see them any more.
+        Their folder; None if they are configured already or Ray would not read them.
     """
     if any(name in os.environ for name in CERTIFICATES) or ("ray" in sys.modules and MODE in os.environ):
         return None
@@ -81,7 +81,7 @@ def certify() -> Path | None:
 
 @contextmanager
 def certified() -> Iterator[None]:
-    """``certify`` for a process that ends, or is executed anew, without what is to be done at its exit."""
+    """``certify`` for a process that ends or is re-executed without running exit handlers."""
     folder = certify()
     try:
         yield
@@ -97,6 +97,6 @@ def _check(above: Path) -> None:
         raise ConfigError(f"{FOLDER}: {above} can't be used: {error.strerror}") from None
     if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
         raise ConfigError(
-            f"{FOLDER}: others may write {above}, and could put a folder of theirs in the place of Ray's; "
-            f"name another one, or run: chmod go-w {above}"
+            f"{FOLDER}: others can write to {above} and could replace Ray's folder; "
+            f"choose another one, or run: chmod go-w {above}"
         )

@@ -1,4 +1,4 @@
-"""When a process has to stop: its signals, as an event."""
+"""Stop signals of a process as an event."""
 
 from __future__ import annotations
 

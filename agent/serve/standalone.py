@@ -1,4 +1,4 @@
-"""The whole platform without Ray, against a model server that runs elsewhere: this process, and the front before it."""
+"""The platform without Ray, for a remote model server: this process with API and worker, and the front."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from observability.values import Values
 
 log = structlog.get_logger(__name__)
 STREAMS_S = 2
-"""What open requests get to end in when it stops; streams end at once."""
+"""Grace period for open requests at shutdown; streams end at once."""
 
 
 async def serve(settings: Settings, started: Callable[[str], None]) -> None:
-    """API and worker until SIGINT or SIGTERM; then open streams end, runs go back, and no process is left.
+    """Runs API and worker until SIGINT or SIGTERM. Then streams end, runs are released, and child processes stop.
 
     Args:
-        started: told the API's base URL once it answers.
+        started: called with the API's base URL once it answers.
 
     Raises:
-        ConfigError: a setting, the project or the model server is not usable, or the port is taken.
+        ConfigError: a setting, the project or the model server is unusable, or the port is taken.
     """
     stop = stop_on_signals()
     open_files.raise_limit()
     open_home(settings.home)
-    settings.keyring()  # what is wrong with it is told before anything starts
+    settings.keyring()  # fail early if keys are unusable
     listener = bind(settings.host, settings.port)
-    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # tools are kept from it
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # tools must not reach it
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         live = factories.live_project(settings)
@@ -81,7 +81,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         working = await stack.enter_async_context(_working(worker))
 
         async def values() -> Values:
-            await projector.catch_up()  # whoever asks sees what has happened up to now
+            await projector.catch_up()  # include everything up to now
             reporter.flush()
             return aggregator.values()
 
@@ -113,12 +113,12 @@ async def _serve_until(
         stopping.cancel()
         failed = fronting.done()
         deps.closing.set()
-        worker.drain()  # side by side with the requests that are still open
+        worker.drain()  # while open requests finish
         log.info("stopping")
     if working.done():
-        working.result()  # a worker that ended by itself failed
+        working.result()  # a worker that ended by itself has failed
     if failed:
-        raise InternalError("the process that answers callers has ended")
+        raise InternalError("the front process has ended unexpectedly")
 
 
 @asynccontextmanager
@@ -134,7 +134,7 @@ async def _background(work: object) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
-    """The worker's task; at the end it gives its runs back."""
+    """The worker's task; at the end it releases its runs."""
     task = asyncio.create_task(worker.run())
     try:
         yield task

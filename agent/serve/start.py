@@ -1,4 +1,4 @@
-"""Starts the application and, where it does not come up, finds the one line that says why."""
+"""Starts the application; if it fails, finds the line that says why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def start(app: Application) -> None:
     """Returns once every deployment runs.
 
     Raises:
-        ConfigError: one of them does not start; the message is what its process raised.
+        ConfigError: a deployment did not start; the message is the error of its process.
     """
     try:
         serve.run(app, name=NAME, route_prefix="/")
@@ -30,13 +30,13 @@ def start(app: Application) -> None:
 
 
 def end_streams() -> None:
-    """Asks the API to end its open streams, which Serve would wait for when it stops. An API that is gone has none."""
+    """Makes the API end its open streams, which Serve would wait for at shutdown. Ignores an API that is gone."""
     with suppress(Exception):
         serve.get_app_handle(NAME).end_streams.remote().result(timeout_s=END_STREAMS_S)
 
 
 def reason(traceback: str) -> str | None:
-    """The error that a traceback ends with; its kind is left out where it is our own way to say what is wrong."""
+    """The last error of a traceback. The type is omitted for ConfigError, whose message suffices."""
     for line in reversed(traceback.splitlines()):
         found = _ERROR.match(line.strip())
         if found is not None:

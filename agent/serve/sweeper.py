@@ -1,8 +1,8 @@
-"""Ends what a killed driver leaves of its Ray session: ``python -m agent.serve.sweeper SESSION``.
+"""Kills what a killed driver leaves of its Ray session: ``python -m agent.serve.sweeper SESSION``.
 
-Ray's servers end with the driver that started them. Its workers notice only after some seconds, its agents after more
-than a minute; meanwhile the HTTP proxy keeps its port. The sweeper waits for the end of its input, which is that of the
-driver, and kills them at once. After a clean stop it finds nobody.
+Ray's servers end with their driver. Its workers notice only after seconds, its agents after more than a minute, and
+meanwhile the HTTP proxy keeps its port. The sweeper waits until its standard input closes, which happens when the
+driver ends, and kills them at once. After a clean stop there is nothing left to kill.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pathlib import Path
 import psutil
 
 TITLE = "ray::"
-"""How the command lines of Ray's workers and agents begin,"""
+"""Prefix of the command lines of Ray's workers and agents."""
 BEGINNING = "default_worker.py"
-"""and what is in that of a worker until it gives itself a title."""
+"""Part of a worker's command line until it sets its title."""
 SWEEP_S = 3.0
 PAUSE_S = 0.05
 
 
 @contextmanager
 def swept(session: str) -> Iterator[None]:
-    """Nothing is left of the session behind this context, nor behind this process.
+    """Ends all processes of a Ray session after this context, or after this process if it is killed.
 
     Args:
-        session: the folder of Ray's session, which this process has begun.
+        session: folder of the Ray session that this process started.
     """
-    # A session of its own: it outlives a signal to the whole group of its parent.
+    # In its own session, so that a signal to its parent's group does not kill it.
     sweeper = subprocess.Popen(
         [sys.executable, "-P", "-m", "agent.serve.sweeper", session], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -45,7 +45,7 @@ def swept(session: str) -> Iterator[None]:
 
 
 def sweep(session: Path) -> None:
-    """Kills the session's workers and agents until none is found, for ``SWEEP_S`` at most."""
+    """Kills the session's workers and agents until none is left, for at most ``SWEEP_S``."""
     end = time.monotonic() + SWEEP_S
     while (found := left_of(session)) and time.monotonic() < end:
         for process in found:
@@ -55,7 +55,7 @@ def sweep(session: Path) -> None:
 
 
 def left_of(session: Path) -> list[psutil.Process]:
-    """Workers and agents of Ray that have a file of the session's folder open, as their logs are."""
+    """Ray workers and agents with an open file in the session's folder, such as their logs."""
     return [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, session)]
 
 
@@ -63,7 +63,7 @@ def _belongs(process: psutil.Process, session: Path) -> bool:
     command = " ".join(process.info["cmdline"] or [])
     if not command.startswith(TITLE) and BEGINNING not in command:
         return False
-    with suppress(psutil.Error):  # gone, or another user's
+    with suppress(psutil.Error):  # it has ended, or belongs to another user
         return any(session in Path(file.path).parents for file in process.open_files())
     return False
 

@@ -1,7 +1,7 @@
-"""Runs a program that ends with its parent, however that ends: ``python -m agent.serve.tether PARENT COMMAND …``.
+"""Runs a program that is killed when its parent ends: ``python -m agent.serve.tether PARENT COMMAND …``.
 
-The kernel sends the signal when the parent's thread ends that started the program: start it from a thread that lasts.
-Elsewhere than on Linux there is no such signal, and the program stays.
+The kernel sends the signal when the thread that started the program ends, so start it from a thread that lasts. Only
+Linux has this signal; on other systems the program keeps running.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def tethered(command: Sequence[str]) -> list[str]:
-    """The command that runs another one as a child that this process does not leave behind."""
+    """Command that runs ``command`` as a child that is killed when this process ends."""
     return [sys.executable, "-P", "-m", "agent.serve.tether", str(os.getpid()), *command]
 
 
 def main() -> None:
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # survives the execution below
-    if os.getppid() == int(parent):  # else it has ended before the kernel was asked
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # stays set across exec
+    if os.getppid() == int(parent):  # otherwise the parent ended before prctl
         os.execvp(command[0], command)
 
 

@@ -1,4 +1,4 @@
-"""``python -m agent up``: the whole platform on this machine, in the foreground, until Ctrl-C."""
+"""``python -m agent up``: runs the whole platform on this machine in the foreground until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Extras:
-    """What runs beside the platform. A port of None: it does not run."""
+    """Ports of companion programs; None: don't start it."""
 
     console_port: int | None = 8501
     prometheus_port: int | None = 9090
@@ -45,21 +45,21 @@ def up(
     extras: Extras,
     tell: Callable[[str], None],
 ) -> bool:
-    """Starts everything, tells the addresses, and returns after SIGINT or SIGTERM once all has stopped.
-
-    Returns:
-        Whether it is to be started again, in this process executed anew: a server of Ray's has ended. The journal knows
-        what was under way, and the port is kept (`agent.serve.held_port`).
+    """Starts everything, prints the addresses, and returns after SIGINT or SIGTERM once everything has stopped.
 
     Args:
-        application: makes the application of the settings.
-        tell: takes one line for the person who started it.
+        application: builds the application from the settings.
+        tell: prints one line to the user.
+
+    Returns:
+        True if a Ray server has ended and this process should be re-executed to start again. The journal keeps the runs
+        in progress, and the port stays reserved (`agent.serve.held_port`).
 
     Raises:
-        ConfigError: a port is taken, a setting can't be used, or a deployment does not start.
+        ConfigError: a port is taken, a setting is unusable, or a deployment does not start.
     """
     if settings.port == 0:
-        raise ConfigError("FLIGHTLOOP_PORT: Ray's proxy needs a fixed port; name a free one")
+        raise ConfigError("FLIGHTLOOP_PORT: must not be 0, because Ray's proxy needs a fixed port; choose a free one")
     with held_port(settings.host, settings.port) as port:
         extras = _with_free_ports(extras, tell, again=port.again)
         own = {port for port in (extras.console_port, extras.prometheus_port) if port}
@@ -69,7 +69,7 @@ def up(
             with suppress(KeyboardInterrupt), ExitStack() as stack:
                 try:
                     wait_for_loss = _start(stack, settings, extras, app, tell)
-                except KeyboardInterrupt:  # there is nothing yet to stop in order
+                except KeyboardInterrupt:  # nothing is running yet that needs an orderly stop
                     tell("stopping …")
                     raise
                 with suppress(KeyboardInterrupt):
@@ -77,7 +77,7 @@ def up(
                 tell("stopping …")
                 within(2 * END_STREAMS_S, end_streams)
         except ClusterLost as lost:
-            tell(f"Ray's {lost} has ended by itself. Starting everything again …")
+            tell(f"Ray's {lost} ended unexpectedly. Restarting everything …")
             port.keep_over_exec()
             return True
     return False
@@ -86,8 +86,8 @@ def up(
 def _start(
     stack: ExitStack, settings: Settings, extras: Extras, app: Application, tell: Callable[[str], None]
 ) -> Callable[[], None]:
-    """Returns what waits until the cluster is lost. Raises KeyboardInterrupt when it is to stop; what has started until
-    then is on the stack."""
+    """Starts everything on ``stack``; returns a function that blocks until the cluster is lost. Raises
+    KeyboardInterrupt on a signal."""
     stop = _stop_on_signals()
     tell("starting Ray …")
     wait_for_loss = stack.enter_context(local_cluster(settings.host, settings.port))
@@ -100,11 +100,11 @@ def _start(
         link = LoginLink(settings.own_key())
         stack.enter_context(_console(settings, url, extras.console_port, link))
         at = link.url(f"http://127.0.0.1:{extras.console_port}")
-        tell(f"Console     {at}   (the link logs in once, within {LIFETIME_S // 60} minutes; else the key does)")
+        tell(f"Console     {at}   (this link logs in once, within {LIFETIME_S // 60} minutes; later use the key)")
     if extras.prometheus_port and shutil.which("prometheus"):
         stack.enter_context(_prometheus(settings, extras.prometheus_port))
         tell(f"Prometheus  http://127.0.0.1:{extras.prometheus_port}")
-    tell(f"Log         {log_file(settings)}   (mistakes in the project's files, too)")
+    tell(f"Log         {log_file(settings)}   (also mistakes in the project's files)")
     tell("Ctrl-C stops everything.")
     return wait_for_loss
 
@@ -114,7 +114,7 @@ def _key(settings: Settings) -> str:
 
 
 def _stop_on_signals() -> Event:
-    """For the time in which nothing can be broken off: Ray would leave the half of what it starts behind."""
+    """Defers signals while Ray starts, because an interrupted start would leave processes behind."""
     stop = Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
@@ -122,34 +122,33 @@ def _stop_on_signals() -> Event:
 
 
 def _interrupt_on_signals(stop: Event) -> None:
-    """From here on the first signal raises KeyboardInterrupt, wherever the main thread is. Raises it at once if one has
-    come already."""
+    """Makes the first signal raise KeyboardInterrupt in the main thread; raises it at once if a signal was deferred."""
 
     def interrupt(*_: object) -> None:
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # it is stopping, and takes seconds
+            signal.signal(number, signal.SIG_IGN)  # stopping takes seconds; ignore further signals
         raise KeyboardInterrupt
 
-    for number in SIGNALS:  # that of SIGTERM is Ray's own by now, and just exits
+    for number in SIGNALS:  # Ray has replaced the handler of SIGTERM, and its own just exits
         signal.signal(number, interrupt)
     if stop.is_set():
         interrupt()
 
 
 def _with_free_ports(extras: Extras, tell: Callable[[str], None], *, again: bool) -> Extras:
-    """Fails before anything has started rather than half way. Where the platform is started again, it does without what
-    somebody else has taken the port of: it is more than its console."""
+    """Checks the ports before anything starts. On a restart, a companion whose port is taken is left out, because the
+    platform itself is more important."""
     prometheus_port = extras.prometheus_port if shutil.which("prometheus") else None
     for name, port in (("console", extras.console_port), ("prometheus", prometheus_port)):
         if port:
             try:
                 bind("127.0.0.1", port).close()
             except ConfigError:
-                ways = f"--{name}-port or FLIGHTLOOP_{name.upper()}_PORT, or do without by --no-{name}"
-                taken = f"{name}: port {port} is taken; name another by {ways}"
+                ways = f"--{name}-port or FLIGHTLOOP_{name.upper()}_PORT, or do without it with --no-{name}"
+                taken = f"{name}: port {port} is taken; choose another with {ways}"
                 if not again:
                     raise ConfigError(taken) from None
-                tell(f"{taken}. Going on without it.")
+                tell(f"{taken}. Continuing without it.")
                 extras = replace(extras, **{f"{name}_port": None})
     return extras
 

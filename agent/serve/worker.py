@@ -1,4 +1,4 @@
-"""The deployment that hosts workers: the plain worker program, in a replica of a fixed-size deployment."""
+"""Worker deployment: hosts the worker program in replicas of a fixed-size deployment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class ApiDeltas:
-    """Forwards released text to the API, whose streams wait for it; what piles up goes in one call."""
+    """Forwards released text to the API for its streams; sends what accumulates in one call."""
 
     def __init__(self, api: DeploymentHandle[Any]) -> None:
         self._api = api
@@ -41,7 +41,7 @@ class ApiDeltas:
             batch, self._pending = self._pending, []
             try:
                 await self._api.publish.remote(batch)
-            except Exception as error:  # deltas are not durable: whoever reads the journal misses nothing
+            except Exception as error:  # deltas are not durable: readers of the journal miss nothing
                 log.warning("released text could not be forwarded", error=str(error))
 
 
@@ -49,8 +49,8 @@ class WorkerHost:
     """Hosts one worker.
 
     Args:
-        settings: of the deployment, with absolute paths.
-        handle: of the model's deployment; None when the model is remote.
+        settings: settings of the deployment, with absolute paths.
+        handle: the model's deployment; None when the model is remote.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
@@ -72,7 +72,7 @@ class WorkerHost:
         settle()
 
     def check_health(self) -> None:
-        """Raises what ended the worker, so that Serve replaces this replica."""
+        """Raises the error that ended the worker, so that Serve replaces this replica."""
         if self._task.done():
             self._task.result()
             raise RuntimeError("the worker has ended")
@@ -83,4 +83,4 @@ class WorkerHost:
         await self._kits.close()
         await self._journal.close()
         await asyncio.to_thread(close, self._provider)
-        await asyncio.to_thread(self._reporter.close)  # last: it fails where the aggregator has ended before
+        await asyncio.to_thread(self._reporter.close)  # last, because it fails if the aggregator has ended

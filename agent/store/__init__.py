@@ -1,4 +1,4 @@
-"""Keeps the journal: in SQL (SQLite or PostgreSQL) or in memory."""
+"""Journal storage: SQL (SQLite or PostgreSQL) or memory."""
 
 from agent.store.journal import StoreJournal
 from agent.store.opening import memory_journal, sql_journal

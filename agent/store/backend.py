@@ -1,4 +1,4 @@
-"""What a database has to offer so that ``StoreJournal`` can keep a journal in it."""
+"""Ports that a database implements so that ``StoreJournal`` can use it: transaction and backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered under an idempotency key; ``body`` is JSON."""
+    """The stored answer to a request with an idempotency key; ``body`` is JSON."""
 
     digest: str
     body: str
@@ -28,74 +28,79 @@ class Answer:
 
 @dataclass(frozen=True)
 class RunFilter:
+    """Conditions of a list of runs; None: any value."""
+
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
     parent: str | None = None
+    """Id of the run whose sub-runs are listed."""
     roots: bool = False
+    """Whether sub-runs are left out."""
 
 
 @dataclass(frozen=True)
 class Fork:
-    """A run that began with steps of another one.
-
-    ``root_id``, ``root_session_id``: the run, and its session, that its line of origins goes back to. ``copied_at``:
-    while the run itself is not there yet, the time of its latest copies.
-    """
+    """A run that began with copied steps of another run."""
 
     run_id: str
     tenant_id: str
     session_id: str
     root_id: str
+    """The run at the end of its chain of origins."""
     root_session_id: str
+    """Session of that run."""
     copied_at: float | None = None
+    """Time of the latest copies while the run itself does not exist yet."""
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """What a model call that goes on now may use; ``id`` is its run's, or its completion's."""
+    """Reservation of a model call in progress."""
 
     id: str
+    """Id of the run or completion."""
     tenant_id: str
     session_id: str | None
     holder: str
+    """Process that makes the call."""
     amounts: Amounts = field(default_factory=Amounts)
 
 
 class Transaction(Protocol):
-    """Reads and writes of one atomic step; nothing in it awaits.
+    """Reads and writes of one atomic step. Synchronous: nothing in it awaits.
 
-    Whoever writes through it raises before its first write, or not at all.
+    Callers raise before their first write or not at all, so that an error leaves nothing half-written.
     """
 
     def run(self, run_id: str) -> Row | None: ...
     def add_run(self, row: Row) -> None: ...
     def save_run(self, row: Row, before: Row) -> None:
-        """``before``: as it was read in this transaction."""
+        """``before`` is the row as read in this transaction."""
         ...
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
-        """Newest first; and whether there are more."""
+        """A page of runs, newest first, and whether there are more."""
         ...
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
 
     def over(self, run_id: str) -> bool:
-        """Whether a run has ended, or somebody has asked to cancel it."""
+        """Whether a run has ended or its cancellation was requested."""
         ...
 
     def untold(self, run_id: str, limit: int) -> list[str]:
-        """Runs that work for it, have not ended, and that nobody has asked to cancel; the oldest."""
+        """The oldest open sub-runs of a run whose cancellation was not requested yet."""
         ...
 
     def with_untold(self, limit: int) -> list[str]:
-        """Some of the runs that are over and have such runs below them."""
+        """Some of the runs that are over but still have such sub-runs."""
         ...
 
     def claimable(
         self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()
     ) -> Row | None:
-        """The oldest run that is queued, or whose lease is over or held by a worker that is gone."""
+        """The oldest run that is queued, or whose lease has expired or belongs to a worker that is gone."""
         ...
 
     def holders(self) -> list[str]:
@@ -103,48 +108,48 @@ class Transaction(Protocol):
         ...
 
     def cancelled(self, worker: str) -> list[str]:
-        """Runs that the worker holds and that somebody has asked to cancel."""
+        """Ids of the worker's runs whose cancellation was requested."""
         ...
 
     def extend_lease(self, run_id: str, until: datetime) -> None: ...
 
     def last_seq(self, run_id: str) -> int: ...
     def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
-        """``documents``: the events as JSON, where somebody has made it before."""
+        """``documents``: the events as JSON, if they were already serialised."""
         ...
 
     def events(self, run_id: str, after: int, limit: int) -> list[RunEvent]: ...
     def read_all(self, after: int, limit: int) -> list[Recorded]: ...
 
     def root(self, run_id: str) -> str:
-        """The run that a fork's line of origins goes back to; the run itself if it is no fork."""
+        """The run at the end of a fork's chain of origins; the run itself if it is not a fork."""
         ...
 
     def root_session(self, tenant_id: str, session_id: str) -> str:
-        """Likewise the session that a fork's goes back to."""
+        """The session at the end of a fork's chain of origins; the session itself if it has no fork."""
         ...
 
     def fork(self, run_id: str) -> Fork | None: ...
     def save_fork(self, fork: Fork) -> None:
-        """Of one that is there already only ``copied_at`` changes."""
+        """Adds a fork, or updates ``copied_at`` of an existing one."""
         ...
 
     def drop_fork(self, run_id: str) -> None: ...
     def unfinished_forks(self, before: datetime, limit: int) -> list[str]:
-        """Some whose latest copies were made before a time."""
+        """Forks whose latest copies were made before this time and whose run does not exist."""
         ...
 
     def drop_events(self, run_id: str, limit: int) -> int:
-        """Removes a run's last events; how many there were."""
+        """Removes a run's last events and returns how many were removed."""
         ...
 
     def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None: ...
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
-        """Nothing, if the call was not added."""
+        """Stores the result of a write; does nothing if the call was not added."""
         ...
 
     def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
-        """Newest first; those with this root are ``kin``."""
+        """Writes of a session, newest first; those with this root are ``kin``."""
         ...
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None: ...
@@ -152,7 +157,7 @@ class Transaction(Protocol):
     def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]: ...
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
-        """With its tenant."""
+        """The tenant's id and the approval."""
         ...
 
     def add_approval(self, tenant_id: str, approval: Approval) -> None: ...
@@ -160,7 +165,7 @@ class Transaction(Protocol):
     def page_approvals(
         self, tenant_id: str, status: str | None, run_id: str | None, after: str | None, limit: int
     ) -> tuple[list[Approval], bool]:
-        """Newest first; and whether there are more."""
+        """A page of approvals, newest first, and whether there are more."""
         ...
 
     def count_approvals(self, tenant_id: str, status: str) -> int: ...
@@ -168,7 +173,7 @@ class Transaction(Protocol):
     def pending_approvals(self, run_id: str) -> list[Approval]: ...
     def count_pending(self, run_id: str) -> int: ...
     def overdue_approvals(self, now: datetime, limit: int) -> list[Approval]:
-        """Pending ones whose time is over, for longest first."""
+        """Pending approvals that have expired, the longest overdue first."""
         ...
 
     def epoch(self) -> int: ...
@@ -177,15 +182,15 @@ class Transaction(Protocol):
     def add_interrupt(self, interrupt: Interrupt) -> None: ...
     def save_interrupt(self, interrupt: Interrupt) -> None: ...
     def forget_interrupts(self, tenant_id: str, kept: int) -> list[Interrupt]:
-        """Removes a tenant's cleared ones and those of single runs, but for the newest; those that it removed."""
+        """Removes a tenant's cleared and single-run interrupts except the newest ``kept``; returns the removed ones."""
         ...
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
-        """Active ones and those cleared after a time, newest first; of all tenants for None."""
+        """Active interrupts and those cleared after a time, newest first; of all tenants if ``tenant_id`` is None."""
         ...
 
     def latched(self, tenant_id: str) -> int:
-        """Number of active ones, without those of single runs."""
+        """Number of active interrupts, single runs not counted."""
         ...
 
     def answer(self, tenant_id: str, key: str) -> Answer | None: ...
@@ -196,17 +201,17 @@ class Transaction(Protocol):
     def save_key(self, key: ApiKey) -> None: ...
     def key_by_digest(self, sha256: str) -> ApiKey | None: ...
     def keys(self, tenant_id: str) -> list[ApiKey]:
-        """Newest first."""
+        """Keys of a tenant, newest first."""
         ...
 
     def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
-        """Adds to what tenant and session have used."""
+        """Adds to the usage of a tenant and a session."""
         ...
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
     def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
     def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        """By a tenant's calls, or a session's; without one by its id, and those of holders that are gone."""
+        """Sum reserved by a tenant's or session's calls, except reservation ``but`` and holders in ``gone``."""
         ...
 
     def reservation(self, reservation_id: str) -> Reserved | None: ...
@@ -214,7 +219,7 @@ class Transaction(Protocol):
     def drop_reservation(self, reservation_id: str) -> None: ...
     def drop_reservations(self, holders: Collection[str]) -> None: ...
     def reservers(self) -> list[str]:
-        """Those that hold reservations."""
+        """Holders of reservations."""
         ...
 
     def projection(self, name: str) -> Projection | None: ...
@@ -225,27 +230,30 @@ class Backend(Protocol):
     async def read(self, work: Callable[[Transaction], T]) -> T: ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Runs ``work`` alone and durably: when this returns, what it wrote survives a power cut."""
+        """Runs ``work`` exclusively and durably: once this returns, its writes survive a power failure."""
         ...
 
     async def appear(self, worker: str) -> None:
-        """Lets others know, for as long as this backend is open, that the worker is there. May be called again."""
+        """Marks a worker as alive for as long as this backend is open. May be repeated."""
         ...
 
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
-        """Those of the workers that have appeared somewhere and ended since, however they ended."""
+        """Workers among the given ones that were alive before and have ended, for whatever reason."""
         ...
 
     def sure_s(self) -> float:
-        """How recent the last sign of a worker that is gone must be, so that more than its line has surely ended."""
+        """Longest age of a gone worker's last sign of life at which its process has certainly ended, in seconds.
+
+        If the sign is older, only its connection may have been lost.
+        """
         ...
 
     async def close(self) -> None: ...
 
     def listen(self, heard: Callable[[str | None], None]) -> bool:
-        """Has ``heard`` called with the topics of writes of all processes (``agent.store.notifier``), in any thread.
+        """Calls ``heard`` with the topics written by any process (``agent.store.notifier``), from any thread.
 
-        None stands for writes that may have been missed. May be called again. Returns False where the backend can't
-        listen, or not now.
+        None means that notifications may have been missed. May be repeated. Returns False if the backend can't listen
+        at all or at the moment.
         """
         ...

@@ -1,4 +1,4 @@
-"""The journal over any backend: one implementation of its rules, whatever keeps the rows."""
+"""Journal over any backend: one implementation of the rules for SQL and memory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
-"""How long a snapshot of the stops is used while the epoch stays the same. After that, long cleared ones drop out."""
+"""How long an interrupt snapshot is reused while the epoch is unchanged; afterwards old cleared interrupts drop out."""
 POLL_S = 0.25
+"""Polling interval, and so the longest delay until another process's write is noticed."""
 LISTENING_POLL_S = 2.0
-"""How often a waiter looks by itself where the database notifies it."""
-"""How long another process's write may go unnoticed."""
+"""Polling interval where the database sends notifications."""
 REST_S = 0.1
-"""Likewise between portions of what every worker may be at, and nobody waits for."""
+"""Pause between portions of background work that any worker may do and nobody waits for."""
 
 
 def utcnow() -> datetime:
@@ -44,7 +44,7 @@ def utcnow() -> datetime:
 
 
 class StoreJournal:
-    """Implements ``agent.run.journal.Journal``. Belongs to one event loop; ``clock`` gives aware times."""
+    """Implements ``agent.run.journal.Journal``. Belongs to one event loop; ``clock`` returns aware datetimes."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> None:
         self._backend = backend
@@ -124,8 +124,8 @@ class StoreJournal:
         self._tell(change.row.state.run)
         if children:
             self._signals.notify(WORK)
-        if change.unfinished and lease is None:  # a worker that writes its run sees to it beside
-            with suppress(StoreUnavailable):  # so do others
+        if change.unfinished and lease is None:  # a worker with a lease continues in the background
+            with suppress(StoreUnavailable):  # any worker will continue
                 await self._end_family(run_id, TURN_S)
         return Appended(change.row.state, change.events)
 
@@ -171,7 +171,7 @@ class StoreJournal:
 
         await self._backend.appear(worker)
         gone, sure_s = await self._gone(), self._backend.sure_s()
-        while await self._backend.read(look) is not None:  # an idle worker's polling takes no write lock
+        while await self._backend.read(look) is not None:  # polling by an idle worker takes no write lock
             claimed = await self._backend.write(work)
             if isinstance(claimed, Claim):
                 self._signals.notify(claimed.run.id)
@@ -278,7 +278,7 @@ class StoreJournal:
                 latched = tx.interrupt(first.id)
                 if latched is not None and latched.cleared_at is None:
                     return first
-                idempotency_records.forget(tx, tenant_id, idempotency)  # a cleared stop stops nothing: raise it anew
+                idempotency_records.forget(tx, tenant_id, idempotency)  # the first was cleared: raise a new one
             if (standing := stops.standing(tx, tenant_id, scope)) is not None:
                 return standing
             interrupt = Interrupt(
@@ -305,7 +305,7 @@ class StoreJournal:
                 raise NotFound(f"no interrupt {interrupt_id}")
             if interrupt.cleared_at is None:
                 interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
-                tx.next_epoch()  # so that who reads only on a new epoch sees the clearing too
+                tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
                 tx.save_interrupt(interrupt)
                 stops.forget(tx, tenant_id)
             return interrupt
@@ -320,7 +320,7 @@ class StoreJournal:
         def work(tx: Transaction) -> InterruptSnapshot:
             epoch, since = tx.epoch(), run.created_at - CLEARED_KEPT  # other nodes' clocks may be behind
             found = [*tx.interrupts(run.tenant_id, since), *tx.interrupts(ANY_TENANT, since)]
-            admitted = epoch if run.epoch is None else run.epoch  # None: of before this was kept
+            admitted = epoch if run.epoch is None else run.epoch  # None: the run is older than this field
             raised = [each for each in found if each.cleared_at is None or each.epoch > admitted]
             return InterruptSnapshot(epoch, tuple(raised))
 
@@ -331,7 +331,7 @@ class StoreJournal:
 
         def work(tx: Transaction) -> tuple[datetime, InterruptSnapshot]:
             epoch, (at, latest) = tx.epoch(), self._snapshot
-            if epoch == latest.epoch and now - at < RESTED:  # each completion polls this 20 times a second
+            if epoch == latest.epoch and now - at < RESTED:  # every completion polls this 20 times a second
                 return at, latest
             return now, InterruptSnapshot(epoch=epoch, interrupts=tuple(tx.interrupts(None, now - CLEARED_KEPT)))
 
@@ -378,11 +378,11 @@ class StoreJournal:
             self._signals.notify(topic)
 
     def _listen(self) -> float:
-        """Has other processes' writes told to the waiters here. Returns how many seconds these may wait in vain."""
+        """Subscribes to other processes' writes. Returns the seconds after which a waiter reads by itself."""
         loop = asyncio.get_running_loop()
 
         def heard(topic: str | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(self._signals.notify, topic)
 
         return LISTENING_POLL_S if self._backend.listen(heard) else self._poll_s

@@ -1,4 +1,4 @@
-"""A backend in plain dicts: for tests and for a deployment that may forget."""
+"""In-memory backend, for tests and deployments that need no durability."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MemoryBackend:
         return work(self._tables)
 
     async def appear(self, worker: str) -> None:
-        """Nobody else sees this journal."""
+        """Does nothing: no other process sees this journal."""
 
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
         return frozenset()
@@ -50,7 +50,7 @@ class MemoryBackend:
 
 
 class _Tables:
-    """Dicts keep insertion order, which is the order of creation that the pages need."""
+    """Tables as dicts, which keep insertion order: the order of creation that pages need."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Row] = {}
@@ -75,7 +75,7 @@ class _Tables:
 
     def add_run(self, row: Row) -> None:
         self._runs[row.id] = row
-        self._events.setdefault(row.id, [])  # a fork's are copied before
+        self._events.setdefault(row.id, [])  # a fork's events are copied before its row is added
 
     def save_run(self, row: Row, before: Row) -> None:
         self._runs[row.id] = row
@@ -99,7 +99,7 @@ class _Tables:
         return list(dict.fromkeys(parent for _, parent in self._untold() if self.over(parent)))[:limit]
 
     def _untold(self) -> Iterator[tuple[str, str]]:
-        """With the runs that they work for."""
+        """Ids of uncancelled open sub-runs, each with its parent's id."""
         for row in self._runs.values():
             if row.state.run.parent is not None and not self.over(row.id):
                 yield row.id, row.state.run.parent.run_id
@@ -136,7 +136,7 @@ class _Tables:
     def add_events(self, tenant_id: str, events: Sequence[RunEvent], documents: Sequence[str] | None = None) -> None:
         for event in events:
             own = self._events.setdefault(event.run_id, [])  # a completion has no run
-            insort(own, event, key=lambda one: one.seq)  # a fork's first one is the last to come
+            insort(own, event, key=lambda one: one.seq)  # the first event of a fork is written last
             self._position += 1
             self._all.append(Recorded(self._position, tenant_id, event))
 

@@ -1,4 +1,4 @@
-"""Tells waiters in this process that something was written. Other processes are notified by PostgreSQL, or poll."""
+"""Wakes waiters in this process after a write. Other processes are notified by PostgreSQL, or poll."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from itertools import chain
 from flightloop.runs import Run, RunStatus
 
 CHANNEL = "flightloop"
-"""Of PostgreSQL's notifications."""
+"""PostgreSQL notification channel."""
 WORK = ""
-"""The topic of runs that became claimable; every other topic is a run's id."""
+"""Topic of runs that became claimable; every other topic is a run id."""
 
 
 def topics(run: Run) -> set[str]:
-    """Topics of a write to this run."""
+    """Topics that a write to this run notifies."""
     found = {run.id}
     if run.parent is not None and run.status.terminal:
         found |= {run.parent.run_id, WORK}
@@ -29,7 +29,7 @@ class Signals:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     def notify(self, topic: str | None) -> None:
-        """Wakes those who wait for a topic; None: everybody."""
+        """Wakes the waiters of a topic; None: all waiters."""
         waiting = chain.from_iterable(self._waiting.values()) if topic is None else self._waiting.get(topic, ())
         for event in waiting:
             event.set()
@@ -47,7 +47,7 @@ class Signals:
 
 
 async def wait_set(event: asyncio.Event, timeout_s: float) -> bool:
-    """Whether the event was set within the time; it is clear afterwards."""
+    """Waits at most ``timeout_s`` for the event; clears it. Returns whether it was set."""
     try:
         await asyncio.wait_for(event.wait(), timeout_s)
     except TimeoutError:

@@ -20,11 +20,12 @@ def sql_journal(
     urgent: bool = False,
     room: Room | None = None,
 ) -> StoreJournal:
-    """A durable journal; ``database_url`` is SQLAlchemy's, e.g. ``sqlite:////data/flightloop.db``.
+    """Opens a durable journal.
 
     Args:
-        urgent: its writes go before those of other processes: the stop's.
-        room: what it keeps is given up for writes that a full disk refuses.
+        database_url: SQLAlchemy URL, such as ``sqlite:////data/flightloop.db``.
+        urgent: whether its writes go before those of other processes; used for the emergency stop.
+        room: reserved disk space that is released for writes that fail because the disk is full.
 
     Raises:
         ConfigError: the database cannot be opened or migrated.
@@ -33,5 +34,5 @@ def sql_journal(
 
 
 def memory_journal(*, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> StoreJournal:
-    """A journal that is gone with its process."""
+    """Opens a journal that lives in this process only."""
     return StoreJournal(MemoryBackend(), clock=clock, poll_s=poll_s)

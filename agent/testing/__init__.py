@@ -1,1 +1,1 @@
-"""Stand-ins for tests: a scripted model, tool hosts in this process, an API over a journal in memory."""
+"""Test doubles: scripted model, in-process tool hosts, in-memory API."""

@@ -1,4 +1,4 @@
-"""An API over a journal in memory and a scripted model: for tests, and for clients' tests."""
+"""In-memory API with a scripted model, for tests of the API and of clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from observability.metrics import Metrics
 
 KEY = "test-key-0123456789"
 OTHER_KEY = "other-key-0123456789"
-"""The key of the tenant ``other``."""
+"""Key of the tenant ``other``."""
 
 POLICY = """
 name: default
@@ -57,36 +57,36 @@ refusal: I cannot say that.
 
 @dataclass(frozen=True)
 class Said:
-    """One answer: words, then calls (name, arguments as text), then ``error`` if given.
-
-    ``gate``: nothing after the first word leaves before it is set.
-    """
+    """One scripted answer: words, then calls (name, arguments as text), then ``error``."""
 
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()
     gate: asyncio.Event | None = None
+    """Held until this is set, after the first word."""
     error: BaseException | None = None
     logprobs: bool = False
     extension: ResponseExtension | None = None
     finish_reason: FinishReason | None = None
-    """None: ``tool_calls`` where there are some, else ``stop``."""
+    """None: ``tool_calls`` if there are calls, else ``stop``."""
 
 
 @dataclass
 class ScriptedChat:
-    """A ``ChatModel`` that answers in order; the last answer repeats. ``asked`` is set by the first
-    request, ``cut`` when a stream ends before its answer does; ``running`` streams are open."""
+    """A ``ChatModel`` that gives its answers in order and repeats the last one."""
 
     answers: list[Said] = field(default_factory=lambda: [Said("ok")])
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(context_length=100))
     requests: list[ChatRequest] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first request."""
     cut: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a stream is closed before its answer has ended."""
     running: int = 0
+    """Number of open streams."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_running(self, count: int) -> None:
-        """Returns once so many streams are open."""
+        """Returns once ``count`` streams are open."""
         while self.running != count:
             await self.changed.wait()
 
@@ -121,7 +121,7 @@ class ScriptedChat:
 
 @dataclass(frozen=True)
 class FixedCatalogue:
-    """One agent, one tool, one policy."""
+    """A catalogue with one agent, one tool and one policy."""
 
     policy: Policy
     compiled: Guarding
@@ -156,7 +156,7 @@ class FixedCatalogue:
 
 
 def api_deps(*answers: Said, streaming: str = "held", **overrides: Any) -> ApiDeps:
-    """Deps of an API whose model gives ``answers``; ``overrides`` are fields of ``ApiDeps``."""
+    """Dependencies of an API whose model gives ``answers``; ``overrides`` are fields of ``ApiDeps``."""
     policy = parse_policy(POLICY.format(streaming=streaming))
     metrics = Metrics("api")
     aggregator = Aggregator()

@@ -1,4 +1,4 @@
-"""Stand-ins for the model, the guard and the tool hosts: for tests, and for trying a project without a model."""
+"""Fakes of model, guard and tool hosts, for tests and for trying a project without a model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from guardrails.types import Checked, GuardContext, Ruling, severest
 
 
 class ScriptExhausted(Exception):
-    """The model was asked more often than the script has turns."""
+    """The model got more requests than the script has turns."""
 
 
 class ScriptedChatModel:
-    """Answers the n-th request with the n-th turn of a script and keeps the requests."""
+    """Answers the n-th request with the n-th turn of a script and keeps all requests."""
 
     def __init__(self, script: Iterable[Turn], capabilities: Capabilities | None = None) -> None:
         self._script = list(script)
@@ -54,12 +54,12 @@ class ScriptedChatModel:
 
 
 Rule = Callable[[Checked], Action | str | None]
-"""None: nothing to say. An action, or the text to go on with (a redaction)."""
+"""Verdict of a rule: None for no opinion, an action, or a replacement text (a redaction)."""
 
 
 @dataclass
 class PlainStream:
-    """Releases every piece at once."""
+    """Stream that releases every piece at once."""
 
     context: GuardContext
 
@@ -74,7 +74,7 @@ class PlainStream:
 
 
 class RuleGuard:
-    """A guard of plain functions: the severest of their actions holds, each gives a verdict."""
+    """A guard made of functions; the severest of their actions wins, and each gives a verdict."""
 
     def __init__(self, *rules: Rule, policy: Policy | None = None) -> None:
         self._rules = rules
@@ -107,7 +107,7 @@ class RuleGuard:
 
 
 def on(stage: Stage, answer: Action | str, *, tool: str | None = None) -> Rule:
-    """A rule for one stage, and for one tool if it is named."""
+    """A rule for one stage, and optionally one tool."""
 
     def rule(checked: Checked) -> Action | str | None:
         named = tool is None or (checked.call is not None and checked.call.spec.name == tool)

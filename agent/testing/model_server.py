@@ -1,4 +1,4 @@
-"""A scripted OpenAI-compatible server on a real socket: the other side of ``RemoteChatModel`` in tests."""
+"""Scripted OpenAI-compatible server on a real socket, for tests of ``RemoteChatModel``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from agent.serve.http_server import running
 
 @dataclass(frozen=True)
 class ScriptedAnswer:
-    """One answer: a status with a body, or a text and calls (each ``{"name", "arguments": str}``).
-
-    ``chunks`` replaces the stream's documents by others, raw; ``done`` False ends the stream without
-    ``[DONE]``; ``cut`` breaks the connection instead. ``gate``: no answer before it is set.
-    """
+    """One answer: a status with a body, or a text and calls (each ``{"name", "arguments": str}``)."""
 
     text: str = ""
     calls: Sequence[dict[str, str]] = ()
@@ -30,14 +26,18 @@ class ScriptedAnswer:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     chunks: Sequence[str] | None = None
+    """Raw documents that replace those of the stream."""
     done: bool = True
+    """Whether the stream ends with ``[DONE]``."""
     cut: bool = False
+    """Whether the connection breaks at the end."""
     gate: asyncio.Event | None = None
+    """Delays the answer until it is set."""
 
 
 class ScriptedServer:
-    """Answers chat completions in order; the last answer repeats. ``requests`` keeps what came in, and the
-    first one sets ``asked``."""
+    """Answers chat completions in order and repeats the last answer. ``requests`` keeps all requests, and the first one
+    sets ``asked``."""
 
     def __init__(self, *answers: ScriptedAnswer, models: Sequence[str] = ("scripted",)) -> None:
         self._answers = list(answers) or [ScriptedAnswer(text="ok")]
@@ -62,7 +62,7 @@ class ScriptedServer:
         try:
             document = await request.json()
         except ClientDisconnect:
-            return Response(status_code=499)  # as nginx calls it; nobody reads it
+            return Response(status_code=499)  # nginx's code for a disconnected client
         self.requests.append(document)
         self.headers.append(dict(request.headers))
         self.asked.set()

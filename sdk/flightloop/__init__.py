@@ -1,8 +1,8 @@
-"""flightloop: client and wire types of mission control for tool-using agents."""
+"""Client and wire types of flightloop, mission control for tool-using agents."""
 
 import sys
 
-# Started with -m, Python looks first into the working folder, where files may have the names of libraries.
+# ``python -m`` puts the working folder first on the path, where a user's file may have the name of a library.
 if sys.argv[:1] == ["-m"] and f"{__name__}.testing" in sys.orig_argv and not sys.flags.safe_path:
     del sys.path[0]
 

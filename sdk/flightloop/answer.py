@@ -1,4 +1,4 @@
-"""An answer put together from the chunks that a model streams."""
+"""Assembles an answer from the chunks that a model streams."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from flightloop.chat import (
 from flightloop.errors import ModelUnavailable
 
 CHARACTERS = 4
-"""Of a token, roughly."""
+"""Rough number of characters per token."""
 
 
 class Answer:
-    """One choice of an answer, as far as it has come.
+    """One choice of an answer, as received so far.
 
     Args:
-        index: of the choice.
+        index: index of the choice.
 
     Attributes:
-        pieces: the text, as its chunks brought it.
-        tokens: an estimate until ``usage`` arrives, one for each chunk with text or calls, or more of a long one.
+        pieces: text of the chunks.
+        tokens: estimate until ``usage`` arrives: one per chunk with text or calls, more for long ones.
         characters: of the text and of the calls' names and arguments.
     """
 
@@ -56,7 +56,7 @@ class Answer:
         return "".join(self.pieces)
 
     def add(self, chunk: ChatChunk) -> str:
-        """Takes one chunk in; returns the text it brought."""
+        """Adds a chunk and returns its text."""
         self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
         self.usage = chunk.usage or self.usage
         if not chunk.choices or any(choice.index == self.index for choice in chunk.choices):
@@ -64,7 +64,7 @@ class Answer:
         return "".join(self._choice(choice) for choice in chunk.choices if choice.index == self.index)
 
     def cut(self, prompt_tokens: int) -> None:
-        """Ends an answer whose rest is not read. What it used is estimated, if nobody has told yet."""
+        """Ends an answer whose rest is not read; estimates its usage if it is still unknown."""
         self.finish_reason = "length"
         total = prompt_tokens + self.tokens
         used = Usage(prompt_tokens=prompt_tokens, completion_tokens=self.tokens, total_tokens=total)
@@ -72,18 +72,18 @@ class Answer:
         self.drop_cut_calls()
 
     def drop_cut_calls(self) -> None:
-        """Of an answer that its limit cut short, the calls that are not complete: half of a call is none."""
+        """Removes incomplete calls from an answer that its token limit cut."""
         if self.finish_reason == "length":
             self.calls = [call for call in self.calls if _is_whole(call)]
 
     def completion(self) -> ChatCompletion:
-        """The whole answer, as OpenAI's protocol tells it without streaming.
+        """The whole answer, as in a response without streaming.
 
         Raises:
-            ModelUnavailable: the chunks ended before the answer did.
+            ModelUnavailable: the chunks ended before the answer was complete.
         """
         if self.finish_reason is None:
-            raise ModelUnavailable("the answer broke off")
+            raise ModelUnavailable("the answer was interrupted before its end")
         text = self.text
         message = ResponseMessage(content=text if text or not self.calls else None, tool_calls=self.calls or None)
         logprobs = ChoiceLogprobs(content=self.logprobs) if self.logprobs else None
@@ -133,11 +133,11 @@ async def completed(chunks: AsyncIterable[ChatChunk], choices: int = 1) -> ChatC
     """Reads a stream to its end.
 
     Args:
-        choices: how many were asked for. Of several, the completion has the ``asks`` of all and no figures, since each
-            has its own.
+        choices: number of requested choices. With several, the result has the ``asks`` of all, but no figures, because
+            each choice has its own.
 
     Raises:
-        ModelUnavailable: it breaks off; and what the stream raises.
+        ModelUnavailable: the stream ends early; also raises the stream's own errors.
     """
     answers = [Answer(index) for index in range(choices)]
     async for chunk in chunks:

@@ -1,6 +1,6 @@
-"""One HTTP call as data, and how often it may be tried: nothing here does I/O.
+"""HTTP calls as data, and their retry policy; nothing here does I/O.
 
-Resources build a ``Call`` or a ``Feed``; a transport executes it, blocking or not.
+Resources build a ``Call`` or a ``Feed``; a blocking or an async transport executes it.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ RECONNECTS = 8
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """``parse`` makes the result of the answer's JSON (None for an empty answer)."""
+    """One HTTP call."""
 
     method: str
     path: str
     parse: Callable[[Any], T]
+    """Converts the response's JSON, None for an empty body, to the result."""
     params: Mapping[str, Any] = field(default_factory=dict)
     body: BaseModel | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     idempotent: bool = True
-    """Whether a call whose answer was lost may be sent again."""
+    """Whether the call may be sent again after its response was lost."""
 
     def request(self) -> dict[str, Any]:
-        """Arguments of httpx's ``request`` and ``stream``."""
+        """Arguments for httpx's ``request`` and ``stream``."""
         headers = dict(self.headers)
         content = None
         if self.body is not None:
@@ -55,24 +56,25 @@ class Call(Generic[T]):
 
 
 class Feed(Protocol[T_co]):
-    """A stream of items over one connection or several. ``deadline`` is a ``time.monotonic`` moment."""
+    """A stream of items over one or more connections. ``deadline`` is a ``time.monotonic`` value."""
 
     done: bool
     deadline: float | None
 
     def call(self) -> Call[Any]:
-        """The request that begins or goes on with the stream."""
+        """Request that starts or continues the stream."""
 
     def push(self, chunk: bytes) -> Iterable[T_co]:
-        """The items that these bytes complete."""
+        """Items completed by these bytes."""
 
     def lost(self, *, whole: bool) -> None:
-        """The connection ended: ``done``, or ``call`` again. ``whole``: the server ended it, it did not break."""
+        """Called when a connection ends; ``whole``: the server ended it. Sets ``done`` unless ``call`` should
+        follow."""
 
 
 @contextmanager
 def refused_here() -> Iterator[None]:
-    """What a request's type refuses is the error that the server would answer, before it is sent."""
+    """Turns validation errors of a request into the error that the server would return, before sending it."""
     try:
         yield
     except ValidationError as error:
@@ -80,17 +82,17 @@ def refused_here() -> Iterator[None]:
 
 
 Steps = Generator[Call[Any] | Feed[Any], Any, T]
-"""Calls to execute and feeds to drain, one after the other; the result, or a list of the items, is sent back."""
+"""Calls and feeds to execute in order. Results, or lists of items, are sent back to the generator."""
 
 
 def parsed_by(kind: type[T]) -> Callable[[Any], T]:
-    """A parser of JSON documents of that type."""
+    """A parser of JSON documents for a type."""
     adapter: TypeAdapter[T] = TypeAdapter(kind)
     return adapter.validate_python
 
 
 def http_options(settings: ClientSettings) -> dict[str, Any]:
-    """Arguments of httpx's clients."""
+    """Arguments for httpx's clients."""
     return {
         "base_url": settings.base_url,
         "headers": {"authorization": f"Bearer {settings.api_key}", "accept": "application/json"},
@@ -100,42 +102,42 @@ def http_options(settings: ClientSettings) -> dict[str, Any]:
 
 
 def result_of(call: Call[T], response: httpx.Response) -> T:
-    """What a read answer says.
+    """Parses a response.
 
     Raises:
-        NotFlightloop: it is not in the API's words.
+        NotFlightloop: it is not a response of this API.
     """
     try:
         return call.parse(response.json() if response.content else None)
     except ValidationError as error:
         raise _foreign(response, invalid_request(error.errors()).message) from error
-    except ValueError as error:  # no JSON
+    except ValueError as error:  # not JSON
         raise _foreign(response) from error
 
 
 def check_stream(response: httpx.Response) -> None:
-    """Raises NotFlightloop if what begins is no stream of events: none would ever come, nor an end."""
+    """Raises NotFlightloop if a response is not an event stream."""
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
         raise _foreign(response)
 
 
 def _foreign(response: httpx.Response, why: str = "") -> NotFlightloop:
-    why = why or f"it answers {response.headers.get('content-type') or 'something untyped'}"
-    return NotFlightloop(f"{_address(response)} is no flightloop API, or not of this version: {why}")
+    why = why or f"it returns {response.headers.get('content-type') or 'no content type'}"
+    return NotFlightloop(f"{_address(response)} is not a flightloop API, or of another version: {why}")
 
 
 def _address(response: httpx.Response) -> str:
-    """What was asked, without a query or a password."""
+    """URL of a request, without query and password."""
     return str(response.request.url.copy_with(query=None, userinfo=b""))
 
 
 def error_of(response: httpx.Response) -> FlightloopError:
-    """The error that a read answer stands for."""
+    """The error for a response with an error status."""
     try:
         body = response.json()
     except ValueError:
         body = None
-    # A proxy in between may have added the same header once more.
+    # A proxy may have added the same header again.
     request_id = next(iter(response.headers.get_list("x-request-id")), None)
     return error_for(
         response.status_code,
@@ -147,7 +149,7 @@ def error_of(response: httpx.Response) -> FlightloopError:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from now, whether the header says seconds or, as a proxy's may, a date (RFC 9110, 10.2.3)."""
+    """Seconds from now; the header has seconds or, from some proxies, a date (RFC 9110, 10.2.3)."""
     given = response.headers.get("retry-after", "")
     with suppress(ValueError):
         seconds = float(given)
@@ -159,7 +161,7 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 class Attempts:
-    """Counts the failures of one call: ``delay`` tells how long to wait, or raises for good."""
+    """Counts failures of one call: ``delay`` returns the time to wait, or raises if there is no further attempt."""
 
     def __init__(self, call: Call[Any], settings: ClientSettings, deadline: float | None = None) -> None:
         self._call, self._settings, self._deadline = call, settings, deadline
@@ -167,7 +169,7 @@ class Attempts:
         self._allowed = settings.retries
 
     def succeeded(self) -> None:
-        """A stream got something: count anew, and be patient with a server that restarts."""
+        """Resets the count after a stream received data, and allows time for a server restart."""
         self._failures = 0
         self._allowed = max(self._allowed, RECONNECTS)
 
@@ -175,10 +177,10 @@ class Attempts:
         """Seconds to wait before the next attempt.
 
         Raises:
-            FlightloopError: no further attempt can help, or none is left.
+            FlightloopError: another attempt can't help, or none is left.
         """
         error = failure if isinstance(failure, FlightloopError) else self._connection_failed(failure)
-        # A server that answers "overloaded" did nothing; one that vanished may have done everything.
+        # An "overloaded" response means that nothing was done; after a lost response, everything may have been done.
         unsent = isinstance(failure, FlightloopError | httpx.ConnectError | httpx.ConnectTimeout)
         too_long = (error.retry_after or 0.0) > LONGEST_RETRY_AFTER_S
         self._failures += 1
@@ -193,20 +195,20 @@ class Attempts:
 
     def _connection_failed(self, failure: httpx.TransportError) -> ConnectionFailed:
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            raise TimeoutError("the time that the caller gave is over") from failure
+            raise TimeoutError("the caller's timeout has expired") from failure
         what = str(failure) or type(failure).__name__
         return ConnectionFailed(f"no answer from {self._settings.base_url} ({what}); is the server up?")
 
 
 def silence_s(settings: ClientSettings, deadline: float | None) -> float:
-    """How long a stream may be silent.
+    """Longest silence allowed in a stream.
 
     Raises:
-        TimeoutError: the deadline is over.
+        TimeoutError: the deadline has passed.
     """
     if deadline is None:
         return settings.timeout_s
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the time that the caller gave is over")
+        raise TimeoutError("the caller's timeout has expired")
     return min(settings.timeout_s, left)

@@ -1,7 +1,7 @@
-"""The OpenAI chat protocol as flightloop speaks it, plus one extension field, ``flightloop``.
+"""Wire types of the OpenAI chat protocol, with one extension field, ``flightloop``.
 
-Source: OpenAI API reference, "Chat Completions". A server that does not know the extension ignores
-it, and one that does not send it leaves the confidence figures unknown.
+Source: OpenAI API reference, "Chat Completions". Servers without the extension ignore it, and if they don't send it,
+the confidence figures are unknown.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from flightloop.wellformed import LARGEST_INTEGER, LEVELS, levels, unkept_number
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Priority = Literal["operator", "interactive", "batch"]
 MOST_TOKENS = 2**31 - 1
-"""Of an answer: what databases can count on top of others."""
+"""Largest token limit: leaves room for sums in the databases' integer columns."""
 
 
 class FunctionCall(Asked):
     name: str
     arguments: str = "{}"
-    """A JSON object, as text."""
+    """A JSON object as text."""
 
     def parsed(self) -> dict[str, Any]:
         """The arguments as a dict.
 
         Raises:
-            ValueError: not a JSON object, or one that not every reader keeps as it is: with half a character, a number
-                that is infinite or too large, or too deep.
+            ValueError: not a JSON object, or one that not every reader preserves: with a lone surrogate, an infinite or
+                too
+                large number, or too many levels.
         """
         value = from_json(self.arguments or "{}", allow_inf_nan=False)
         if not isinstance(value, dict):
@@ -67,7 +68,7 @@ class FunctionCall(Asked):
         return value
 
     def as_object(self) -> dict[str, Any]:
-        """The arguments for a reader that takes an object only: text that is none stands in one, as ``unparsed``."""
+        """The arguments for readers that require an object; invalid text is wrapped as ``unparsed``."""
         try:
             return self.parsed()
         except ValueError:
@@ -81,7 +82,7 @@ class ToolCall(Wire):
 
 
 def _as_text(part: Any) -> Any:
-    """A part as it is, and a refusal, which an assistant's message may hold, as text."""
+    """Converts a refusal, which an assistant's message may contain, to a text part."""
     if isinstance(part, dict) and part.get("type") == "refusal":
         return {"type": "text", "text": part.get("refusal")}
     return part
@@ -101,7 +102,7 @@ class ChatMessage(Asked):
 
     @field_serializer("content")
     def _plain_as_string(self, parts: list[Part]) -> Any:
-        """Text alone goes out as a string: every OpenAI-compatible server takes that."""
+        """Serialises plain text as a string, which every OpenAI-compatible server accepts."""
         if not parts and self.tool_calls:
             return None
         return text_of(parts) if is_plain(parts) else [part.model_dump() for part in parts]
@@ -139,7 +140,7 @@ class AllowedTools(Wire):
 
 
 class AllowedToolsChoice(Wire):
-    """These tools alone: as if the request had no others."""
+    """Restricts the choice to these tools, as if the request had no others."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedTools
@@ -168,7 +169,7 @@ class StreamOptions(Asked):
 
 
 class Tags(Asked):
-    """Whom a completion belongs to; the interrupt and the metrics match on these."""
+    """Owner of a completion; interrupts and metrics match these tags."""
 
     tenant_id: str = Field(default="default", max_length=NAME_CHARS)
     agent: str | None = Field(default=None, max_length=NAME_CHARS)
@@ -177,13 +178,13 @@ class Tags(Asked):
 
 
 class RequestExtension(Asked):
-    """What flightloop's own engine understands beyond OpenAI's request."""
+    """Request fields that only flightloop's engine understands."""
 
     priority: Priority = "interactive"
     tags: Tags = Field(default_factory=Tags)
     epoch: int | None = None
-    """Interrupt epoch at admission: any matching interrupt raised later stops the request, even a
-    cleared one. None: the replica takes the epoch it sees when it admits the request."""
+    """Interrupt epoch at admission: a matching interrupt raised later stops the request, even if it is cleared. None:
+    the replica uses the epoch that it sees at admission."""
     traceparent: str | None = Field(default=None, max_length=NAME_CHARS)
     """W3C trace context."""
 
@@ -200,7 +201,7 @@ ToolChoice = Annotated[
     Discriminator(
         _kind_of_choice,
         custom_error_type="unsupported",
-        custom_error_message="is none of the choices served: none, auto, required, a function, allowed_tools",
+        custom_error_message="is not supported; use none, auto, required, a function or allowed_tools",
     ),
 ]
 
@@ -215,20 +216,20 @@ class ChatRequest(Asked):
     max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """None: the model's usual one, 1. Whether and how to call a tool is then decided greedily."""
+    """None: the model's default, 1, except that tool calls are decoded greedily."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    """Both are taken off the logits of tokens that the answer has had: each time, and once."""
+    """Penalties on logits of tokens in the answer: the first per occurrence, the second once."""
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: int = Field(default=1, ge=1, le=CHOICES)
-    """Choices. With a ``seed``, each is seeded by another number that follows from it."""
+    """Number of choices. With a ``seed``, each gets a different one derived from it."""
     ignore_eos: bool = False
-    """As vLLM takes it: the answer goes on until another bound ends it. For measurements."""
+    """As in vLLM: the answer continues until another limit ends it. For benchmarks."""
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0, le=20)
-    """Log-probabilities are natural logarithms taken before the grammar's mask."""
+    """Alternatives per token. Log-probabilities are natural logarithms, taken before the grammar's mask."""
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(default=None, max_length=NAME_CHARS)
@@ -298,25 +299,25 @@ class Usage(Wire):
 
 
 class Ask(Wire):
-    """A call of a completion that the policy would ask a person about. Its caller decides."""
+    """A call in a completion that needs approval under the policy. The caller decides."""
 
     call_id: str
     reason: str
 
 
 class ResponseExtension(Wire):
-    """What flightloop tells beyond OpenAI's answer; all but ``asks`` comes from its own engine. Seconds, nats."""
+    """Response fields beyond OpenAI's; all except ``asks`` come from flightloop's engine. Units: seconds, nats."""
 
     confidence: FiniteFloat | None = None
-    """exp(mean token log-probability), from before the grammar's mask, 0..1."""
+    """exp(mean token log-probability), before the grammar's mask, 0..1."""
     mean_entropy: FiniteFloat | None = None
     max_entropy: FiniteFloat | None = None
     queue_seconds: FiniteFloat | None = None
     ttft_seconds: FiniteFloat | None = None
     interrupted: bool = False
-    """An interrupt ended the answer before its natural end."""
+    """Whether an interrupt ended the answer early."""
     withheld: FiniteFloat | None = None
-    """Confidence, 0..1, of calls that were too unsure to be made: this answer stands in their place."""
+    """Confidence, 0..1, of calls that were too uncertain to be made; this answer replaces them."""
     asks: list[Ask] = Field(default_factory=list)
 
 
@@ -389,4 +390,4 @@ class ModelCard(Wire):
     parameters: int | None = None
     active_parameters: int | None = None
     parts: list[str] = Field(default_factory=lambda: ["text"])
-    """Kinds of content parts the model takes."""
+    """Content part types that the model accepts."""

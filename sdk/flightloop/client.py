@@ -1,4 +1,4 @@
-"""``Flightloop`` and ``AsyncFlightloop``: the same client, blocking or for asyncio."""
+"""``Flightloop`` and ``AsyncFlightloop``: the client, blocking and for asyncio."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class _Client(OverviewResource[X]):
 
 
 class Flightloop(_Client[SyncTransport]):
-    """The blocking client; also a context manager. Threads may share one.
+    """Blocking client and context manager. Thread-safe.
 
     Args:
-        base_url: of the server; else ``FLIGHTLOOP_URL``, else http://127.0.0.1:8000.
-        api_key: else ``FLIGHTLOOP_API_KEY``, else the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
-        timeout_s: seconds of silence after which an answer counts as lost.
-        retries: of calls that a retry can help, with the same idempotency key.
+        base_url: of the server; default ``FLIGHTLOOP_URL``, then http://127.0.0.1:8000.
+        api_key: default ``FLIGHTLOOP_API_KEY``, then the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
+        timeout_s: seconds of silence after which a response counts as lost.
+        retries: attempts after retryable errors, with the same idempotency key.
 
     Raises:
-        ConfigError: no key, or an address that is none.
+        ConfigError: no key, or an invalid URL.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Flightloop(_Client[SyncTransport]):
 
 
 class AsyncFlightloop(_Client[AsyncTransport]):
-    """The client for asyncio; also an async context manager. Arguments and errors as ``Flightloop``."""
+    """Client for asyncio and async context manager. Arguments and errors are those of ``Flightloop``."""
 
     def __init__(
         self, base_url: str | None = None, api_key: str | None = None, *, timeout_s: float = 60.0, retries: int = 2

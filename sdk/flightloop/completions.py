@@ -91,10 +91,10 @@ class Completions(Resource[X]):
         **options: Unpack[ChatOptions],
     ) -> AsyncIterator[ChatChunk]: ...
     def create(self, *, model: str, messages: Messages, stream: bool = False, **options: Unpack[ChatOptions]) -> Any:
-        """One answer, whole or as chunks. Async, the whole one is awaited and the chunks iterated.
+        """Creates one answer, whole or as chunks. In async code, await the whole answer and iterate over chunks.
 
         Raises:
-            InvalidRequest: the request breaks the protocol's limits.
+            InvalidRequest: the request exceeds the protocol's limits.
         """
         fields = {"model": model, "messages": messages, "stream": stream, **options}
         with refused_here():
@@ -170,12 +170,12 @@ class Responses(Resource[X]):
         **options: Unpack[ResponseOptions],
     ) -> AsyncIterator[ResponseEvent]: ...
     def create(self, *, model: str, input: Input, stream: bool = False, **options: Unpack[ResponseOptions]) -> Any:
-        """One response, whole or as events. Async, the whole one is awaited and the events iterated.
+        """Creates one response, whole or as events. In async code, await the whole response and iterate over events.
 
-        Nothing is stored: a conversation goes on with ``input=[*input, *response.output, …]``.
+        Nothing is stored: continue a conversation with ``input=[*input, *response.output, …]``.
 
         Raises:
-            InvalidRequest: the request breaks the protocol's limits, or asks for what is not served.
+            InvalidRequest: the request exceeds the protocol's limits, or uses an unsupported feature.
         """
         asked = input if isinstance(input, str) else list(input)
         with refused_here():

@@ -1,4 +1,4 @@
-"""Content parts: what a message is made of (text, images, tables)."""
+"""Content parts of messages: text, images, tables."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class _First(FailFast):
 
 
 Many = Annotated[list[T], _First()]
-"""A list of which the first mistake is told: to collect countless ones takes long."""
+"""A list that reports only its first validation error, because collecting all of a huge list takes long."""
 Scalar = str | int | FiniteFloat | bool | None
 
 
 class Wire(BaseModel):
-    """Base of every wire type: unknown fields are dropped, so that old clients read new servers."""
+    """Base of all wire types. Unknown fields are dropped, so that old clients can read new servers."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class Body(Wire):
-    """Base of what a client sends: unknown fields are refused, since a bound whose name is misspelt bounds nothing."""
+    """Base of request bodies. Unknown fields are refused, because a misspelt limit would limit nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Asked(Wire):
-    """Base of what OpenAI's requests are made of: null stands for a field's default."""
+    """Base of types in OpenAI requests: null means a field's default."""
 
     @model_validator(mode="before")
     @classmethod
@@ -56,7 +56,7 @@ class Asked(Wire):
 
 
 def type_required(schema: dict[str, Any]) -> None:
-    """For a part's JSON schema: its ``type`` has a default for Python, and has to be sent all the same."""
+    """Marks ``type`` as required in a part's JSON Schema, although it has a default in Python."""
     schema["required"] = sorted({"type", *schema.get("required", ())})
 
 
@@ -73,7 +73,7 @@ class ImageUrl(Asked):
 
 
 class ImagePart(Wire):
-    """An image by URL or data URL, in the form that OpenAI's API takes."""
+    """An image by URL or data URL, as in OpenAI's API."""
 
     model_config = ConfigDict(json_schema_extra=type_required)
 
@@ -87,7 +87,7 @@ class Table(Wire):
 
 
 class TablePart(Wire):
-    """A table with named columns; each row has one scalar a column."""
+    """A table with named columns; each row has one scalar per column."""
 
     model_config = ConfigDict(json_schema_extra=type_required)
 
@@ -105,17 +105,17 @@ def _as_parts(value: Any) -> Any:
 Content = Annotated[
     Many[Part], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[Part])
 ]
-"""A list of parts; a plain string is taken as one text part."""
+"""A list of parts; a plain string becomes one text part."""
 
 
 def text_of(parts: Sequence[Part]) -> str:
-    """What a model reads of a content: texts, and tables as text, joined by newlines. Images are left out."""
+    """Content as the model reads it: texts, and tables as text, joined by newlines. Images are left out."""
     texts = (_text(part) for part in parts)
     return "\n".join(text for text in texts if text is not None)
 
 
 def with_text(parts: Sequence[Part], text: str) -> list[Part]:
-    """The content with another text in the place of `text_of`; images stay behind it."""
+    """Content with its text replaced; images are kept after it."""
     return [TextPart(text=text), *(part for part in parts if _text(part) is None)]
 
 

@@ -1,8 +1,7 @@
-"""Entries of an egress list: which hosts may be reached, and on which ports.
+"""Entries of an egress list: allowed hosts and ports.
 
-``api.example.com`` stands for the web's ports 80 and 443, ``api.example.com:8443`` for that port alone.
-``*.example.com`` is every name below ``example.com``, not that name itself. An IPv6 address with a port stands in
-brackets.
+``api.example.com`` allows the web ports 80 and 443, ``api.example.com:8443`` that port only. ``*.example.com`` allows
+every name below ``example.com``, but not that name itself. An IPv6 address with a port is written in brackets.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 WEB_PORTS = frozenset({80, 443})
-"""Ports of an entry that names none."""
+"""Ports of an entry without a port."""
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _MOST_NAME = 1000
-"""Characters that are brought into another form; no host has as many."""
+"""Longest name that is normalised; no host name is longer."""
 
 
 @dataclass(frozen=True)
 class EgressEntry:
-    """One entry of a list.
+    """One entry of an egress list.
 
     Args:
-        host: as ``plain_host`` writes it, perhaps with ``*.`` before it.
-        ports: those that it allows.
+        host: normalised by ``plain_host``, optionally with ``*.`` before it.
+        ports: allowed ports.
     """
 
     host: str
@@ -33,35 +32,35 @@ class EgressEntry:
 
     @classmethod
     def parse(cls, text: str) -> EgressEntry:
-        """
+        """Parses an entry.
+
         Raises:
-            ValueError: it is neither ``host``, ``host:port`` nor either of them with ``*.`` before it.
+            ValueError: it is neither ``host`` nor ``host:port``, with or without ``*.`` before it.
         """
         host, port = _split(text.strip())
         name = plain_host(host)
         if not _NAME.fullmatch(name) and not is_address(name):
-            raise ValueError(f"{text!r} is no host: write host, host:port, *.host, or an address; IPv6 as [::1]:8080")
+            raise ValueError(f"{text!r} is not a host: use host, host:port, *.host, or an address; IPv6 as [::1]:8080")
         if port is None:
             return cls(name)
         if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535):
-            raise ValueError(f"{text!r} has no port from 1 to 65535 behind the colon")
+            raise ValueError(f"{text!r}: the port after the colon must be 1 to 65535")
         return cls(name, frozenset({int(port)}))
 
     def permits(self, host: str, port: int) -> bool:
-        """Whether it allows this host, as ``plain_host`` writes it, on this port."""
+        """Whether the entry allows a host, normalised by ``plain_host``, on a port."""
         below = self.host.startswith("*.") and host.endswith(self.host[1:])
         return port in self.ports and (below or host == self.host)
 
 
 def permits(entries: Iterable[str], host: str, port: int) -> bool:
-    """Whether a list allows a host on a port; an entry that is none allows nothing."""
+    """Whether a list allows a host on a port; invalid entries allow nothing."""
     name = plain_host(host)
     return any(entry.permits(name, port) for entry in _entries(entries))
 
 
 def plain_host(host: str) -> str:
-    """A host in the one form that entries are compared in: lower case, IDNA, addresses in their short form, neither
-    brackets nor a dot at the end."""
+    """Normalises a host for comparison: lower case, IDNA, short form of addresses, no brackets, no trailing dot."""
     name = host.rstrip(".").lower().removeprefix("[").removesuffix("]")
     try:
         return str(ipaddress.ip_address(name))
@@ -74,12 +73,12 @@ def plain_host(host: str) -> str:
 
 
 def address_text(host: str, port: int) -> str:
-    """``host:port``, as an entry would be written."""
+    """``host:port`` in the format of an entry."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def shown(host: str, port: int) -> str:
-    """An address for people: on the web's ports, the host alone."""
+    """An address for people; on web ports only the host."""
     return host if port in WEB_PORTS or not host else address_text(host, port)
 
 
@@ -92,12 +91,12 @@ def _entries(texts: Iterable[str]) -> Iterable[EgressEntry]:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Host and, behind a colon, the port. More than one colon without brackets is an IPv6 address alone."""
+    """Host, and the port after a colon. Several colons without brackets are an IPv6 address without port."""
     if text.startswith("["):
         host, closed, rest = text.partition("]")
         if closed and (not rest or rest.startswith(":")):
             return host[1:], rest.removeprefix(":") if rest else None
-        raise ValueError(f"{text!r} is no host: an IPv6 address with a port is written as [::1]:8080")
+        raise ValueError(f"{text!r} is not a host: write an IPv6 address with a port as [::1]:8080")
     if text.count(":") != 1:
         return text, None
     host, _, port = text.partition(":")
@@ -105,7 +104,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an IP address, without brackets and port."""
+    """Whether the host is an IP address, without brackets and port."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

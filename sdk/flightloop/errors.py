@@ -1,4 +1,4 @@
-"""Errors, client and server side: each has a ``code`` and says whether a retry can help.
+"""Errors of server and client. Each has a ``code`` and tells whether a retry can help.
 
 ::
 
@@ -33,19 +33,19 @@ from typing import Any, ClassVar
 
 
 class FlightloopError(Exception):
-    """Base of every error.
+    """Base of all errors.
 
     Args:
         message: one or two sentences: what happened, and what to do.
-        param: the field of the request that is at fault, if one is.
-        request_id: ``x-request-id`` of the answer, client side.
-        retry_after: seconds to wait before a retry, where the server told.
+        param: the request field at fault, if any.
+        request_id: ``x-request-id`` of the response, on the client.
+        retry_after: seconds to wait before a retry, if the server reported them.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     kind: ClassVar[str | None] = None
-    """``type`` in the error document, where OpenAI's clients look at it; None: it follows from the status."""
+    """``type`` in the error document, for OpenAI's clients; None: derived from the status."""
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -58,7 +58,7 @@ class FlightloopError(Exception):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross process borders by pickle, and Exception's own way drops keyword arguments.
+        # Errors cross process borders by pickle, and Exception's default reduction drops keyword arguments.
         return _rebuild, (type(self), self.message, self.param, self.request_id, self.retry_after)
 
     def body(self) -> dict[str, Any]:
@@ -83,14 +83,14 @@ class UnsupportedContent(InvalidRequest):
 
 
 class ContextTooLong(InvalidRequest):
-    """Clients tell it by its code, in the error or in its message, or by OpenAI's words: "this model's maximum context
-    length is"."""
+    """The request exceeds the model's context. Clients recognise it by its code, in the error or in its message, or by
+    OpenAI's words: "this model's maximum context length is"."""
 
     code = "context_length_exceeded"
 
     @classmethod
     def of(cls, limit: int, given: str, param: str = "messages") -> ContextTooLong:
-        """The error of a model that takes ``limit`` tokens; ``given`` says what was more, as in "the prompt has 9"."""
+        """Error of a model with ``limit`` tokens; ``given`` names the excess, as in "the prompt has 9"."""
         return cls(
             f"{param}: this model's maximum context length is {limit} tokens, but {given} ({cls.code})", param=param
         )
@@ -117,7 +117,7 @@ class Conflict(FlightloopError):
 
 
 class IdempotencyInFlight(Conflict):
-    """The first request with this idempotency key has no answer yet: asked again, that answer is told."""
+    """The first request with this idempotency key is still in progress; a retry gets its response."""
 
     code = "idempotency_in_flight"
     retryable = True
@@ -157,7 +157,7 @@ class InternalError(FlightloopError):
 
 
 class InvalidCall(FlightloopError):
-    """The model wrote calls as text, again and again: an answer that nobody can use."""
+    """The model repeatedly wrote calls as text, so there is no usable answer."""
 
     code = "invalid_call"
     status = 502
@@ -185,7 +185,7 @@ class ConnectionFailed(FlightloopError):
 
 
 class NotFlightloop(FlightloopError):
-    """Something answered that speaks another API, as when the address is another web server's."""
+    """The response does not come from a flightloop API, for example because another web server has the address."""
 
     code = "not_flightloop"
 
@@ -198,9 +198,9 @@ def error_for(
     retry_after: float | None = None,
     address: str | None = None,
 ) -> FlightloopError:
-    """The error that an HTTP answer stands for, by its ``code``, else by its status.
+    """The error for an HTTP response, by its ``code``, else by its status.
 
-    ``address``: of what should be a flightloop API, for the message if it did not say what is wrong.
+    ``address``: URL of the expected flightloop API, for the message if the response has none.
     """
     detail = body.get("error") if isinstance(body, dict) else None
     detail = detail if isinstance(detail, dict) else {}
@@ -210,8 +210,8 @@ def error_for(
     }
     fallback = InvalidRequest if status < 500 else InternalError
     kind = known.get(str(detail.get("code"))) or by_status.get(status) or fallback
-    foreign = ", and not as a flightloop API does" if address else ""
-    message = str(detail.get("message") or f"{address or 'the server'} answered {status}{foreign}")
+    foreign = ", which is not a response of a flightloop API" if address else ""
+    message = str(detail.get("message") or f"{address or 'the server'} returned status {status}{foreign}")
     param = detail.get("param")
     return kind(
         message, param=param if isinstance(param, str) else None, request_id=request_id, retry_after=retry_after
@@ -219,14 +219,14 @@ def error_for(
 
 
 def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequest:
-    """What a request's type refuses, as one error; ``param`` is the first field at fault, as ``messages[0].role``.
+    """Validation errors of a request as one error; ``param`` is the first field at fault, such as ``messages[0].role``.
 
     Args:
-        problems: pydantic's, as ``ValidationError.errors()`` tells them, located from the request on.
-        request: what was validated; None: not known. Names of a union's members are then told as if they were fields.
+        problems: pydantic's ``ValidationError.errors()``, with locations relative to the request.
+        request: the validated value; None: unknown. Then names of union members look like fields.
     """
     if not problems:
-        return InvalidRequest("the request is not valid")
+        return InvalidRequest("the request is invalid")
     places = [_field(problem["loc"], request) for problem in problems[:5]]
     lines = [f"{place or 'body'}: {problem['msg']}" for place, problem in zip(places, problems, strict=False)]
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -234,7 +234,7 @@ def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequ
 
 
 def _field(location: Sequence[Any], request: Any) -> str | None:
-    """The path of a field, written as OpenAI writes it."""
+    """Path of a field in OpenAI's notation."""
     path = ""
     for number, part in enumerate(location, 1):
         if isinstance(part, int):
@@ -248,7 +248,7 @@ def _field(location: Sequence[Any], request: Any) -> str | None:
 
 
 def _is_field(part: str, request: Any, *, last: bool) -> bool:
-    """Whether a part of a location is a field: pydantic puts names of validators and of union members among them."""
+    """Whether a part of a location is a field. Pydantic also inserts names of validators and union members."""
     if not re.fullmatch(r"[a-z_][\w-]*", part):
         return False
     if isinstance(request, dict):

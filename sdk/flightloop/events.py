@@ -1,7 +1,7 @@
-"""Journal events: the durable history of a run, as stored and as streamed.
+"""Journal events: the durable history of a run, as stored and streamed.
 
-Each has ``seq``, gap-free from 1 within its run: the ``id:`` of the SSE stream. ``Delta`` alone is
-not durable, has no ``seq`` and may be retracted by what follows.
+Each has ``seq``, gapless from 1 within its run, which is the ``id:`` in the SSE stream. Only ``DeltaEvent`` is not
+durable: it has no ``seq`` and may be retracted by later events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flightloop.verdicts import Passed, Verdict
 
 
 class ModelCall(Wire):
-    """Figures of the model call behind a decision. Seconds; probabilities in 0..1."""
+    """Figures of the model call behind a decision. Times in seconds, probabilities in 0..1."""
 
     model: str
     usage: Usage = Field(default_factory=Usage)
@@ -27,13 +27,13 @@ class ModelCall(Wire):
     queue_seconds: float | None = None
     confidence: float | None = None
     withheld: float | None = None
-    """Confidence of calls that were too unsure to be made; what was said stands in their place."""
+    """Confidence of calls that were too uncertain to be made; the text replaces them."""
     mean_entropy: float | None = None
     max_entropy: float | None = None
     finish_reason: str | None = None
     cost: float = 0.0
     chars_per_token: float | None = None
-    """Of the prompt, by the model's own count: what the next one is measured with."""
+    """Ratio of the prompt by the model's token count, used to estimate the next prompt."""
 
 
 class Event(Wire):
@@ -41,9 +41,9 @@ class Event(Wire):
     run_id: str = ""
     at: datetime | None = None
     step: int = 0
-    """Decisions made before this event: a call's events carry its decision's step."""
+    """Number of decisions before this event; events of a call have the step of its decision."""
     copied: bool = False
-    """It happened in the run that this one was forked from."""
+    """Whether it happened in the run from which this one was forked."""
 
 
 class RunCreated(Event):
@@ -61,15 +61,15 @@ class RunCreated(Event):
     policy: str | None = None
     model: str | None = None
     epoch: int | None = None
-    """Of interrupts, when it was created: those raised later stop it."""
+    """Interrupt epoch at creation; interrupts raised later stop the run."""
     traceparent: str | None = None
-    """W3C trace context of the request that created it."""
+    """W3C trace context of the request that created the run."""
 
 
 class RunStarted(Event):
-    """A worker took the run: the first time, after a wait, or from a worker that died.
+    """A worker claimed the run: for the first time, after a wait, or from a worker that died.
 
-    ``overtaken``: of the worker before it is not known that it has ended, and what it had begun may still go on.
+    ``overtaken``: the previous worker may still be running, and so may what it began.
     """
 
     type: Literal["run.started"] = "run.started"
@@ -79,7 +79,7 @@ class RunStarted(Event):
 
 
 class RunReleased(Event):
-    """The worker gave the run back without ending it (a wait, or its own shutdown)."""
+    """The worker released the run without ending it, because the run waits or the worker stops."""
 
     type: Literal["run.released"] = "run.released"
     status: Literal[RunStatus.QUEUED, RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT]
@@ -93,7 +93,7 @@ class RunResumed(Event):
     budget: Budget | None = None
     session_budget: Budget | None = None
     epoch: int | None = None
-    """Of interrupts, when somebody resumed it; None: it only goes on after a wait."""
+    """Interrupt epoch if a person resumed the run; None: it continues after a wait."""
 
 
 class RunEnded(Event):
@@ -108,7 +108,7 @@ class Planned(Event):
     type: Literal["decision.plan"] = "decision.plan"
     goal: str
     tools: list[str]
-    """The tools it means to call, in order."""
+    """Tools that it intends to call, in order."""
     model: ModelCall
 
 
@@ -117,7 +117,7 @@ class CallsDecided(Event):
     calls: list[ToolCall]
     text: str = ""
     problem: str | None = None
-    """Why the model's output could not be used; there are no calls then."""
+    """Why the model's output was unusable; then there are no calls."""
     model: ModelCall
 
 
@@ -128,14 +128,14 @@ class Replied(Event):
 
 
 class ChecksPassed(Event):
-    """What the rails let pass as it was since the last event of this kind."""
+    """Checks that passed without remarks since the last event of this type."""
 
     type: Literal["checks.passed"] = "checks.passed"
     passed: Passed
 
 
 class Judged(Event):
-    """A rail's verdict that changed something or has more to say; ``call_id`` for the two tool stages."""
+    """A rail's verdict that changed something or has a remark; ``call_id`` is set in the two tool stages."""
 
     type: Literal["verdict"] = "verdict"
     verdict: Verdict
@@ -143,50 +143,49 @@ class Judged(Event):
 
 
 class ToolIntent(Event):
-    """Written before the effect. ``key`` is ``run_id:step:call_index``: the idempotency key.
-
-    ``unsure``: other spellings of the call may have other hashes.
-    """
+    """Intent of a call, written before its effect."""
 
     type: Literal["tool.intent"] = "tool.intent"
     call_id: str
     tool: str
     arguments: dict[str, Any]
     key: str
+    """Idempotency key, ``run_id:step:call_index``."""
     effect: str
     args_sha256: str
     policy_sha256: str
     fence: int
     unsure: bool = False
+    """Whether equivalent arguments may have another hash."""
     performed_by: str | None = None
-    """The run of another agent that works on it: it was created together with this event."""
+    """Run of the sub-agent that works on the call, created together with this event."""
 
 
 class ToolResult(Event):
-    """What the model will see of a call. ``ok`` is False for an error, a refusal or a timeout."""
+    """Result of a call as the model sees it. ``ok`` is False for an error, a refusal or a timeout."""
 
     type: Literal["tool.result"] = "tool.result"
     call_id: str
     tool: str
     ok: bool
     content: Any = None
-    """JSON; a string where the tool gave none, with ``note`` saying so."""
+    """JSON value; a string if the tool returned something else, as ``note`` then says."""
     error: str | None = None
     note: str | None = None
     seconds: float = 0.0
     tainted: bool = False
-    """A rail found something in the result that looks like an instruction."""
+    """Whether a rail found text in the result that looks like an instruction."""
     traceback: str | None = None
-    """Where the tool raised. For people: the model never sees it. Untrusted text, as guardrails left it."""
+    """Traceback of the tool, for people; the model never sees it. Untrusted text after guardrails."""
     tries: int = 1
-    """How often the tool was called, with what its ``retries`` allow."""
+    """Number of attempts, as allowed by the tool's ``retries``."""
     uncertain: bool = False
-    """Its effect may have happened although it is not ``ok``: the tool raised something else than `ToolRefused`, or its
-    result was withheld, lost or not waited for."""
+    """Whether it may have had its effect although it is not ``ok``: the tool raised something other than `ToolRefused`,
+    or its result was withheld, lost or not awaited."""
 
 
 class AgentReturned(Event):
-    """The run that worked on a call has ended; the call's result follows from it."""
+    """The sub-run that worked on a call has ended; the call's result follows."""
 
     type: Literal["agent.returned"] = "agent.returned"
     call_id: str
@@ -195,7 +194,7 @@ class AgentReturned(Event):
     output: Content | None = None
     error: RunError | None = None
     usage: RunUsage
-    """With that of the runs which worked for it."""
+    """Usage of the run and its own sub-runs."""
 
 
 class ApprovalRequested(Event):
@@ -206,7 +205,7 @@ class ApprovalRequested(Event):
     arguments: dict[str, Any]
     reason: str
     asked: list[str] = Field(default_factory=list)
-    """Each thing that the policy asks about, with its rail before it: an approval covers these and nothing else."""
+    """Reasons of the policy to ask, each with its rail; the approval covers only these."""
     args_sha256: str
     policy_sha256: str
     expires_at: datetime
@@ -227,26 +226,27 @@ class CancelRequested(Event):
 
 
 class ContextCompacted(Event):
-    """From here on the model sees a digest in the place of the conversation's oldest part, which the journal keeps."""
+    """From here on the model sees a digest instead of the oldest part of the conversation. The journal keeps that
+    part."""
 
     type: Literal["context.compacted"] = "context.compacted"
     through_step: int
-    """Decisions of the run that the digest stands for, with their calls and results."""
+    """Decisions of the run that the digest replaces, with their calls and results."""
     runs: list[str] = Field(default_factory=list)
-    """Earlier runs of the session that it stands for."""
+    """Earlier runs of the session that the digest replaces."""
     digest: list[str] = Field(default_factory=list)
-    """Oldest first, a line for what was said, meant or done. It holds text of tool results."""
+    """Lines about messages, plans and calls, oldest first. Contains text of tool results."""
     left_out: int = 0
-    """Older lines that had no room."""
+    """Older lines left out for lack of room."""
     tainted: bool = False
-    """A rail had found something in one of the results; its text is not in the digest."""
+    """Whether one of the results was tainted; its text is not in the digest."""
     tokens_before: int
-    """Of the prompt, estimated."""
+    """Estimated length of the prompt."""
     tokens_after: int
     limit: int
-    """Tokens that prompt and answer may have together."""
+    """Token limit for prompt and answer together."""
     chars_per_token: float
-    """What the estimates were made with."""
+    """Ratio used for the estimates."""
 
 
 class FeedbackGiven(Event):
@@ -255,7 +255,7 @@ class FeedbackGiven(Event):
 
 
 class OutcomeVerified(Event):
-    """Someone checked the world's state after the run (a task's ``expect``, or an operator)."""
+    """Someone checked the effect of the run (a task's ``expect``, or an operator)."""
 
     type: Literal["outcome"] = "outcome"
     solved: bool
@@ -263,12 +263,12 @@ class OutcomeVerified(Event):
 
 
 class DeltaEvent(Event):
-    """Text that was released while it is decoded. Not durable."""
+    """Text streamed while it is decoded. Not durable."""
 
     type: Literal["delta"] = "delta"
     text: str
     after: int = 0
-    """The run's last durable event when it was released."""
+    """Last durable event of the run at that time."""
 
 
 RunEvent = Annotated[

@@ -1,4 +1,4 @@
-"""The streams of the API: a run's events (goes on after a broken connection), a chat's chunks, a response's events."""
+"""Streams of the API: events of a run (resumed after a broken connection), chunks of a chat, events of a response."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from flightloop.sse import ServerEvent, SSEDecoder
 
 
 class RunFeed:
-    """Events of one run after ``after``, each durable one exactly once, in order.
+    """Events of one run after ``after``; each durable event exactly once, in order.
 
-    Done when the run has ended and the server closed the stream; with ``until_ended`` as soon as it
-    has ended, with ``until_seq`` after that event.
+    Done when the run has ended and the server closed the stream; with ``until_ended`` as soon as the run has ended;
+    with ``until_seq`` after that event.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RunFeed:
 
     def lost(self, *, whole: bool) -> None:
         self._decoder = SSEDecoder()
-        # A run that has ended may go on: where the connection broke, the events of that may still be missing.
+        # An ended run may be resumed: after a broken connection, the events of that may be missing.
         self.done = whole and self._ended
 
     def _event(self, message: ServerEvent) -> RunEvent | None:
@@ -78,7 +78,7 @@ class RunFeed:
         try:
             event = run_event.validate_json(message.data)
         except ValidationError:
-            return None  # a type that this version doesn't know
+            return None  # an event type unknown to this version
         if durable:
             event.seq = seq
         elif not isinstance(event, DeltaEvent):
@@ -95,7 +95,7 @@ class RunFeed:
 
 
 class _AnswerFeed:
-    """One answer of the model. A broken connection is an error: tokens can't be asked for again."""
+    """One answer of the model. A broken connection is an error, because tokens can't be requested again."""
 
     def __init__(self, path: str, request: BaseModel) -> None:
         self.done = False
@@ -108,7 +108,7 @@ class _AnswerFeed:
         return Call("POST", self._path, lambda _: None, body=self._request, headers=headers, idempotent=False)
 
     def lost(self, *, whole: bool) -> None:
-        """Nothing to go on with."""
+        """Does nothing: the stream can't be continued."""
 
 
 class ChatFeed(_AnswerFeed):
@@ -129,7 +129,7 @@ class ChatFeed(_AnswerFeed):
 
 
 class ResponseFeed(_AnswerFeed):
-    """Events of one response, to the one that ends it. A response that failed is raised."""
+    """Events of one response up to the last. Raises the error of a failed response."""
 
     def __init__(self, request: ResponseCreate) -> None:
         super().__init__("/v1/responses", request)
@@ -142,7 +142,7 @@ class ResponseFeed(_AnswerFeed):
                 (first, *_) = error.errors()
                 if (first["type"], first["loc"]) != ("union_tag_invalid", ()):
                     raise
-                continue  # a type that this version doesn't know
+                continue  # an event type unknown to this version
             if isinstance(event, ResponseFailed):
                 raise error_for(500, event.response.model_dump(include={"error"}))
             self.done = isinstance(event, ResponseCompleted | ResponseIncomplete)

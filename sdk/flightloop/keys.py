@@ -1,4 +1,4 @@
-"""API keys and what their holders may do."""
+"""API keys and roles."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flightloop.content import Body, Wire
 
 class Role(StrEnum):
     VIEWER = "viewer"  # reads
-    OPERATOR = "operator"  # and starts, stops, approves and rates runs
-    ADMIN = "admin"  # and makes and revokes keys
+    OPERATOR = "operator"  # also starts, stops, approves and rates runs
+    ADMIN = "admin"  # also creates and revokes keys
 
     def allows(self, needed: Role) -> bool:
         order = list(Role)
@@ -24,14 +24,14 @@ class ApiKeyCreate(Body):
     """Body of ``POST /v1/keys``."""
 
     name: str = Field(min_length=1, max_length=64)
-    """Who or what has it: it stands beside what they decide."""
+    """Holder of the key, recorded with its decisions."""
     role: Role = Role.OPERATOR
     tenant_id: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
-    """None: the caller's own. Only the deployment's own key may name another one."""
+    """None: the caller's tenant. Only the deployment's own key may name another one."""
 
 
 class ApiKey(Wire):
-    """A key as it is listed: the server keeps its digest alone."""
+    """A key as listed; the server stores only its digest."""
 
     id: str
     tenant_id: str
@@ -43,17 +43,17 @@ class ApiKey(Wire):
 
 
 class Caller(Wire):
-    """Whose key a request carried: the answer of ``GET /v1/whoami``."""
+    """Holder of a request's key; the response of ``GET /v1/whoami``."""
 
     key_id: str
-    """``own``: a key that the deployment was started with."""
+    """``own`` for a key configured at the deployment's start."""
     name: str
-    """Stands beside what the key's holder decides."""
+    """Recorded with the holder's decisions."""
     role: Role
     tenant_id: str
 
 
 class NewApiKey(ApiKey):
-    """A key as it is answered once, when it is made."""
+    """A new key, returned once when it is created."""
 
     key: str

@@ -1,7 +1,7 @@
-"""Limits on what one request holds: how many things, how long, how deep.
+"""Limits on the size of one request: counts, lengths, depths.
 
-They are generous to clients and bound the work that a request costs before the model sees it. The body as a whole is
-bounded by ``FLIGHTLOOP_MAX_BODY_BYTES``.
+They are generous to clients and bound the work that a request causes before the model sees it. The whole body is
+limited by ``FLIGHTLOOP_MAX_BODY_BYTES``.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from collections.abc import Sequence
 from pydantic_core import PydanticCustomError
 
 MESSAGES = 2048
-"""Of a conversation, or items of a response's input. At eight tokens a message they fill a context of 16,384 tokens."""
+"""Messages of a conversation, or input items of a response. At eight tokens each they fill 16,384 tokens."""
 PARTS = 4096
-"""Content parts of a request, over all of its messages."""
+"""Content parts of a request, over all messages."""
 CALLS = 4096
-"""Tool calls of a request, over all of its messages."""
+"""Tool calls of a request, over all messages."""
 ANSWER_CALLS = 128
-"""Tool calls of one answer: who puts its chunks together makes room for as many as an index says."""
+"""Tool calls of one answer; a client that assembles chunks allocates up to the highest index."""
 CHOICES = 8
-"""Of one completion (``n``): each is decoded by itself."""
+"""Choices of one completion (``n``); each is decoded separately."""
 TOOLS = 128
-"""As in OpenAI's API."""
+"""Tools of a request, as in OpenAI's API."""
 STOPS = 8
 STOP_CHARS = 256
 DESCRIPTION_CHARS = 16_384
-"""Of a tool or a schema."""
+"""Characters of the description of a tool or schema."""
 TEXT_CHARS = 1_000_000
-"""Characters of all texts of a request together: some 250,000 tokens."""
+"""Characters of all texts of a request together, some 250,000 tokens."""
 METADATA = 16
 METADATA_KEY_CHARS = 64
 METADATA_CHARS = 4096
-"""Of one value."""
+"""Characters of one value."""
 NAME_CHARS = 256
-"""Of a name or an id: a model's, a call's, a user's."""
+"""Characters of a name or id: of a model, a call, a user."""
 TABLE_CELLS = 50_000
-"""Of all tables of a request together."""
+"""Cells of all tables of a request together."""
 
 SCHEMA_LEVELS = 32
-"""Lists and objects in each other in a JSON Schema."""
+"""Nesting depth of a JSON Schema."""
 SCHEMA_VALUES = 5000
-"""JSON values of one schema: keywords, names, members of an enum."""
+"""JSON values of one schema: keywords, names, enum members."""
 SCHEMA_CHARS = 65_536
-"""Of one schema, written as JSON."""
+"""Characters of one schema as JSON."""
 SCHEMA_VISITS = 5000
-"""Parts of one schema that the same value is held against, each as often as references lead to it."""
+"""Subschemas of one schema that apply to the same value, with references expanded."""
 REQUEST_SCHEMA_VALUES = 20_000
 """JSON values of all schemas of a request together."""
 
 
 def at_most(limit: int, given: int, what: str, *path: str | int) -> None:
-    """For validators: raises PydanticCustomError, which names what is too many or too long, the limit and the value."""
+    """Raises PydanticCustomError with the field, the value and the limit if it is exceeded; for validators."""
     if given > limit:
         field = f"{'.'.join(map(str, path))}: " if path else ""
         raise PydanticCustomError(
             "over_limit",
-            "{field}{given} {what} are more than the limit of {limit}",
+            "{field}{given} {what} exceed the limit of {limit}",
             {"field": field, "given": given, "what": what, "limit": limit},
         )
 
 
 def check_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """Raises PydanticCustomError: an entry is too long."""
+    """Raises PydanticCustomError if an entry is too long."""
     for key, value in metadata.items():
         at_most(METADATA_KEY_CHARS, len(key), "characters of a key")
         at_most(METADATA_CHARS, len(value), "characters of a value", key[:METADATA_KEY_CHARS])

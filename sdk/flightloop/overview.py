@@ -1,4 +1,4 @@
-"""The three tiers at one moment: the answer of ``GET /v1/overview``."""
+"""Figures of the three tiers; the response of ``GET /v1/overview``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flightloop.runs import Interrupt
 class Figure(Wire):
     """One value of a metric, under its name in the catalogue (``flightloop_model_ttft_seconds``).
 
-    ``value`` is a counter's total, a gauge's value or a histogram's mean; None: no value yet. Units are
-    the name's: ``_ratio`` 0..1, ``_seconds``, ``_bytes``, ``_eur``, ``_total``.
+    ``value`` is a counter's total, a gauge's value or a histogram's mean; None: no value yet. The unit is part of the
+    name: ``_ratio`` (0..1), ``_seconds``, ``_bytes``, ``_eur``, ``_total``.
     """
 
     name: str
@@ -23,13 +23,13 @@ class Figure(Wire):
     labels: dict[str, str] = Field(default_factory=dict)
     help: str = ""
     count: int | None = None
-    """Observations of a histogram."""
+    """Number of observations of a histogram."""
     p50: float | None = None
     p95: float | None = None
 
 
 def _as_figures(value: Any) -> Any:
-    """A plain mapping of names to values is taken too."""
+    """Also accepts a mapping of names to values."""
     if not isinstance(value, dict):
         return value
     return [{"name": name, **(item if isinstance(item, dict) else {"value": item})} for name, item in value.items()]
@@ -44,7 +44,7 @@ class Overview(Wire):
     """Number of runs by status, over the tenant's whole history."""
     pending_approvals: int = 0
     interrupts: list[Interrupt] = Field(default_factory=list)
-    """The latched ones."""
+    """Active interrupts."""
     system: Figures = Field(default_factory=list)
     model: Figures = Field(default_factory=list)
     business: Figures = Field(default_factory=list)
@@ -52,7 +52,7 @@ class Overview(Wire):
     """Run, tool and guardrail metrics."""
 
     def figures(self, name: str) -> list[Figure]:
-        """Every figure of that metric, one a combination of labels."""
+        """All figures of a metric, one per combination of labels."""
         return [
             item
             for tier in (self.system, self.model, self.business, self.guardrail)

@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may read, whatever the umask says."""
+"""Private files and folders, readable by their owner only, whatever the umask."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from itertools import repeat
 from pathlib import Path
 
 OTHERS = 0o077
-"""Permission bits of everybody but the owner."""
+"""Permission bits of group and others."""
 DEEPEST = 16
 
 
 def opener(path: str, flags: int) -> int:
-    """For ``open``: a file that is made gets mode 0600. One that is there keeps its own; a link is not followed."""
+    """Opener for ``open``: new files get mode 0600, existing ones keep theirs, links are not followed."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def folder(path: Path) -> Path:
-    """The folder, made with mode 0700 if it isn't there; those above it too.
+    """Creates the folder and its missing parents with mode 0700, and returns it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -30,15 +30,15 @@ def folder(path: Path) -> Path:
 
 
 def walk(folder: Path, most: int | None = None, skip: Path | None = None) -> Iterator[int]:
-    """Descriptors of a folder and of what is in it, each open until the next one is asked for.
+    """Yields descriptors of a folder and its entries, each open until the next is requested.
 
-    No link is followed: others may be writing there, and put one in the place of what was looked at. What lies deeper
-    than `DEEPEST` levels is left out, and what this user can't open.
+    Links are not followed, because others may replace entries by links meanwhile. Levels below `DEEPEST` and entries
+    that this user can't open are skipped.
 
     Args:
-        folder: by its real path.
-        most: entries; what comes after them is left out. None: no limit.
-        skip: a folder that is left out.
+        folder: its real path.
+        most: most entries; None: no limit.
+        skip: a folder to skip.
 
     Raises:
         OSError: the folder can't be opened.

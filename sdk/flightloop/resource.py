@@ -1,9 +1,8 @@
-"""Endpoints written once, typed for both clients.
+"""API endpoints written once, typed for both clients.
 
-A resource is generic in its transport. ``endpoint``, ``sequence`` and ``feed`` wrap a method that only
-builds a ``Call``, ``Steps`` or a ``Feed``; looked up on a ``Resource[SyncTransport]`` it returns the result
-(an iterator), on a ``Resource[AsyncTransport]`` an awaitable of it (an async iterator), and type checkers
-see which.
+A resource is generic in its transport. ``endpoint``, ``sequence`` and ``feed`` wrap methods that only build a ``Call``,
+``Steps`` or a ``Feed``. On a ``Resource[SyncTransport]`` they return the result (or an iterator), on a
+``Resource[AsyncTransport]`` an awaitable (or an async iterator), and type checkers know which.
 """
 
 from __future__ import annotations
@@ -39,21 +38,21 @@ class _Awaited(Generic[P, T]):
 
 
 class endpoint(_Awaited[P, T]):
-    """Executes the call that the method builds."""
+    """Executes the call that a method builds."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
         super().__init__(build, "execute")
 
 
 class sequence(_Awaited[P, T]):
-    """Goes through the calls and feeds that the generator method yields; its return value is the result."""
+    """Executes the calls and feeds that a generator method yields; its return value is the result."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Steps[T]]) -> None:
         super().__init__(build, "drive")
 
 
 class feed(Generic[P, T]):
-    """Streams the feed that the method builds."""
+    """Streams the feed that a method builds."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Feed[T]]) -> None:
         self._build = build

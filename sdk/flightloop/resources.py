@@ -1,4 +1,4 @@
-"""The API's endpoints, grouped as the client shows them; lists come as cursor pages, newest first but for the audit."""
+"""Endpoints of the API, grouped as in the client. Lists are cursor pages, newest first except the audit log."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _run = parsed_by(Run)
 Events = list[RunEvent]
 Parts = list[Part]
 Bounds = Budget | dict[str, Any]
-"""A dict's names are checked; what a ``Budget`` is made of, only a type checker sees."""
+"""Names in a dict are checked at run time; the arguments of ``Budget`` only by type checkers."""
 
 
 def _path(*parts: str) -> str:
@@ -49,7 +49,7 @@ def _path(*parts: str) -> str:
 
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
-    """Every attempt of a call sends the same key, so that it has its effect once."""
+    """Idempotency header; all attempts of a call share the key, so that it takes effect once."""
     return {"idempotency-key": idempotency_key or uuid4().hex}
 
 
@@ -70,7 +70,7 @@ class Runs(Resource[X]):
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:
-        """Starts a run and returns at once; the same ``idempotency_key`` never starts a second one."""
+        """Starts a run and returns immediately; a repeated ``idempotency_key`` does not start a second one."""
         body = RunCreate.model_validate(
             {
                 "agent": agent,
@@ -112,15 +112,15 @@ class Runs(Resource[X]):
     def stream(
         self, run_id: str, *, after: int = 0, until: int | None = None, timeout_s: float | None = None
     ) -> RunFeed:
-        """The run's events as they happen, from the one after ``after``, until it has ended or to the one ``until``.
+        """Yields the run's events as they happen, after ``after``, until the run has ended or up to event ``until``.
 
-        Survives broken connections. Deltas (released text) come between the durable events.
+        Survives broken connections. Deltas (streamed text) come between the durable events.
         """
         return RunFeed(run_id, after, timeout_s=timeout_s, until_seq=until)
 
     @sequence
     def events(self, run_id: str, *, after: int = 0) -> Steps[Events]:
-        """The durable events so far that come after ``after``; does not wait for more."""
+        """The durable events so far after ``after``; does not wait for more."""
         run: Run = yield _get(run_id)
         if run.last_seq <= after:
             return []
@@ -129,10 +129,10 @@ class Runs(Resource[X]):
 
     @sequence
     def wait(self, run_id: str, *, timeout_s: float | None = None) -> Steps[Run]:
-        """The run, once it has ended.
+        """Waits until the run has ended and returns it.
 
         Raises:
-            TimeoutError: it had not ended after that many seconds.
+            TimeoutError: it has not ended within ``timeout_s``.
         """
         run: Run = yield _get(run_id)
         while not run.status.terminal:
@@ -147,12 +147,12 @@ class Runs(Resource[X]):
 
     @endpoint
     def interrupt(self, run_id: str, *, reason: str = "") -> Call[Run]:
-        """Emergency stop of this run, in the middle of a token if need be; latched until it is resumed."""
+        """Emergency stop of this run, within a token; latched until it is resumed."""
         return Call("POST", _path("runs", run_id, "interrupt"), _run, body=RunInterrupt(reason=reason))
 
     @endpoint
     def resume(self, run_id: str, *, budget: Bounds | None = None, session_budget: Bounds | None = None) -> Call[Run]:
-        """Goes on after an interrupt that is cleared, or with a larger budget."""
+        """Continues a run after a cleared interrupt, or with a larger budget."""
         body = RunResume.model_validate({"budget": budget, "session_budget": session_budget})
         return Call("POST", _path("runs", run_id, "resume"), _run, body=body)
 
@@ -169,9 +169,9 @@ class Runs(Resource[X]):
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:
-        """A new run that begins with the first ``step`` decisions of this one, and goes on by itself from there.
+        """Starts a run that begins with the first ``step`` decisions of this one and continues independently.
 
-        Nothing of them happens again: the calls' results are taken over.
+        Those decisions are not executed again: results of their calls are copied.
         """
         given = {"step": step, "input": input, "policy": policy, "model": model, "budget": budget}
         body = RunFork.model_validate({**given, "metadata": metadata or {}})
@@ -179,13 +179,13 @@ class Runs(Resource[X]):
 
     @endpoint
     def feedback(self, run_id: str, *, score: int, resolved: bool, comment: str | None = None) -> Call[Run]:
-        """Rates a run that has ended: 1 (bad) to 5."""
+        """Rates an ended run from 1 (bad) to 5."""
         body = Feedback(score=score, resolved=resolved, comment=comment)
         return Call("POST", _path("runs", run_id, "feedback"), _run, body=body)
 
     @endpoint
     def outcome(self, run_id: str, *, solved: bool, by: str = "") -> Call[Run]:
-        """Records whether the world is in the state that the run's user wanted, and who checked."""
+        """Records whether the run had the effect that its user wanted, and who checked."""
         return Call("POST", _path("runs", run_id, "outcome"), _run, body=Outcome(solved=solved, by=by))
 
 
@@ -201,22 +201,22 @@ class Keys(Resource[X]):
         tenant_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[NewApiKey]:
-        """Makes a key, and tells it this once; the same ``idempotency_key`` never makes a second one.
+        """Creates a key, which is shown only once; a repeated ``idempotency_key`` does not create a second one.
 
         Raises:
-            Conflict: the answer with the key was lost. It names the key, to be revoked.
+            Conflict: the response with the key was lost. The message names the key, so that it can be revoked.
         """
         body = ApiKeyCreate.model_validate({"name": name, "role": role, "tenant_id": tenant_id})
         return Call("POST", _path("keys"), parsed_by(NewApiKey), body=body, headers=_once(idempotency_key))
 
     @endpoint
     def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[ApiKey]]:
-        """All of the tenant, newest first, revoked ones too."""
+        """Keys of the tenant, newest first, revoked ones included."""
         return Call("GET", _path("keys"), parsed_by(Page[ApiKey]), {"limit": limit, "after": after})
 
     @endpoint
     def revoke(self, key_id: str) -> Call[ApiKey]:
-        """Ends a key, within seconds and for good."""
+        """Revokes a key within seconds."""
         return Call("DELETE", _path("keys", key_id), parsed_by(ApiKey))
 
 
@@ -230,7 +230,7 @@ class Approvals(Resource[X]):
         limit: int = 50,
         after: str | None = None,
     ) -> Call[Page[Approval]]:
-        """Those that wait; ``status=None`` for all, else pending, approved, denied or expired."""
+        """Pending approvals; other values of ``status`` are approved, denied, expired, or None for all."""
         params = {"status": status, "run_id": run_id, "limit": limit, "after": after}
         return Call("GET", _path("approvals"), parsed_by(Page[Approval]), params)
 
@@ -252,19 +252,19 @@ class Interrupts(Resource[X]):
         reason: str = "",
         idempotency_key: str | None = None,
     ) -> Call[Interrupt]:
-        """Stops everything in the scope, now; latched until cleared."""
+        """Stops everything in the scope now; latched until cleared."""
         body = InterruptCreate(scope=scope, target=target, reason=reason)
         return Call("POST", _path("interrupts"), parsed_by(Interrupt), body=body, headers=_once(idempotency_key))
 
     @endpoint
     def list(self, *, active: bool = True, limit: int = 200, after: str | None = None) -> Call[Page[Interrupt]]:
-        """The latched interrupts; with ``active=False`` the cleared ones too."""
+        """Active interrupts; with ``active=False`` cleared ones too."""
         params = {"active": active, "limit": limit, "after": after}
         return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), params)
 
     @endpoint
     def clear(self, interrupt_id: str) -> Call[Interrupt]:
-        """Lets work go on again. What was stopped stays stopped until it is resumed."""
+        """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed."""
         return Call("DELETE", _path("interrupts", interrupt_id), parsed_by(Interrupt))
 
 
@@ -289,7 +289,7 @@ class Policies(Resource[X]):
 class Audit(Resource[X]):
     @endpoint
     def list(self, *, run_id: str | None = None, limit: int = 100, after: str | None = None) -> Call[Page[AuditRecord]]:
-        """One record a verdict, oldest first; ``after`` is a record's ``seq``."""
+        """Audit records, oldest first, one per verdict; ``after`` is a record's ``seq``."""
         return Call(
             "GET", _path("audit"), parsed_by(Page[AuditRecord]), {"run_id": run_id, "limit": limit, "after": after}
         )
@@ -304,17 +304,17 @@ class Models(Resource[X]):
 class OverviewResource(Resource[X]):
     @endpoint
     def overview(self) -> Call[Overview]:
-        """The three tiers' figures, runs by status and what needs a person."""
+        """Figures of the three tiers, runs by status, and what needs a person."""
         return Call("GET", _path("overview"), parsed_by(Overview))
 
     @endpoint
     def project(self) -> Call[ProjectInfo]:
-        """Since when the project serves as it is, and what is wrong with its files, if anything is."""
+        """When the project was loaded, and what is wrong with its files, if anything."""
         return Call("GET", _path("project"), parsed_by(ProjectInfo))
 
     @endpoint
     def usage(self, *, session_id: str | None = None) -> Call[UsageReport]:
-        """What the tenant has used and reserved in its window, beside its bounds; and a session, if one is named."""
+        """Usage, reservations and budget of the tenant in its window, and optionally of a session."""
         return Call("GET", _path("usage"), parsed_by(UsageReport), {"session_id": session_id})
 
     @endpoint

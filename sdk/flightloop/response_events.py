@@ -1,5 +1,5 @@
-"""Events of a streamed response, in the order in which they come: created, in progress, each output item from ``added``
-to ``done`` with what it consists of between, and last the whole response, completed, incomplete or failed.
+"""Events of a streamed response, in this order: created, in progress, each output item from ``added`` to ``done`` with
+its parts in between, and finally the whole response: completed, incomplete or failed.
 
 Source: OpenAI API reference, "Responses", "Streaming events".
 """
@@ -17,17 +17,17 @@ from flightloop.responses import OutputCall, OutputMessage, OutputText, Response
 
 class _Numbered(Wire):
     sequence_number: int = 0
-    """Gap-free from 0."""
+    """Gapless from 0."""
 
 
 class _OfResponse(_Numbered):
     response: ResponseObject
-    """As it is now."""
+    """The response at this point."""
 
 
 class _OfItem(_Numbered):
     output_index: int
-    """Of the item in the response's ``output``."""
+    """Index of the item in the response's ``output``."""
     item: OutputMessage | OutputCall
 
 
@@ -38,7 +38,7 @@ class _InItem(_Numbered):
 
 class _InPart(_InItem):
     content_index: int
-    """Of the part in the message's ``content``."""
+    """Index of the part in the message's ``content``."""
 
 
 class ResponseCreated(_OfResponse):
@@ -84,7 +84,7 @@ class FunctionCallArgumentsDone(_InItem):
     type: Literal["response.function_call_arguments.done"] = "response.function_call_arguments.done"
     name: str
     arguments: str
-    """A JSON object, as text."""
+    """A JSON object as text."""
 
 
 class OutputItemDone(_OfItem):
@@ -96,13 +96,13 @@ class ResponseCompleted(_OfResponse):
 
 
 class ResponseIncomplete(_OfResponse):
-    """The response's ``incomplete_details`` say why."""
+    """The reason is in the response's ``incomplete_details``."""
 
     type: Literal["response.incomplete"] = "response.incomplete"
 
 
 class ResponseFailed(_OfResponse):
-    """The response's ``error`` says why. The client raises it."""
+    """The reason is in the response's ``error``. The client raises it."""
 
     type: Literal["response.failed"] = "response.failed"
 

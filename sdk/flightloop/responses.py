@@ -1,8 +1,8 @@
-"""The OpenAI Responses protocol as flightloop speaks it: stateless, function tools only.
+"""Wire types of the OpenAI Responses protocol: stateless, function tools only.
 
-Source: OpenAI API reference, "Responses". Nothing is stored: ``store`` is always false, and a conversation
-goes on by sending its items again. What cannot be done is refused by name; hints (``reasoning``,
-``service_tier``, ``prompt_cache_key`` …) are dropped, like every field that is not listed here.
+Source: OpenAI API reference, "Responses". Nothing is stored: ``store`` is always false, and a conversation continues by
+sending its items again. Unsupported features are refused by name. Hints (``reasoning``, ``service_tier``,
+``prompt_cache_key`` …) are dropped, like every field that is not listed here.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, To
 from flightloop.content import Asked, Many, Wire, type_required
 from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
 
-FUNCTIONS_ONLY = "only tools of type 'function' are served; let a function of your own do it"
+FUNCTIONS_ONLY = "only tools of type 'function' are supported; offer a function of your own instead"
 NOT_STORED = "responses are not stored; send the conversation's items as 'input'"
 _UNSUPPORTED: dict[str, tuple[object, str]] = {
     "previous_response_id": (None, NOT_STORED),
     "conversation": (None, NOT_STORED),
     "store": (False, f"{NOT_STORED}, and leave 'store' out or false"),
-    "background": (False, "a response is made while its request waits; POST /v1/runs works in the background"),
-    "prompt": (None, "no prompts are stored; send 'instructions' and 'input'"),
+    "background": (False, "the request waits for its response; use POST /v1/runs for background work"),
+    "prompt": (None, "prompts are not stored; send 'instructions' and 'input'"),
     "truncation": ("disabled", "input is never cut; leave 'truncation' out and send fewer items"),
     "context_management": (None, "input is never compacted; leave it out and send fewer items"),
     "moderation": (None, "the policy 'default' decides; leave it out"),
 }
-"""Parameters that change what is done, with the one value beside null that is."""
+"""Unsupported parameters: the value that has no effect, besides null, and advice."""
 
 
 class InputText(Asked):
@@ -57,7 +57,7 @@ class Refusal(Asked):
 
 
 def _type_of(value: Any) -> str | None:
-    """An item without a type is a message."""
+    """The type of an item; without a type it is a message."""
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     return "message" if kind is None else str(kind)
 
@@ -70,7 +70,7 @@ ItemPart = Annotated[
     Discriminator(
         _type_of,
         custom_error_type="unsupported",
-        custom_error_message="is none of the parts served: input_text, input_image, output_text, refusal",
+        custom_error_message="is not supported; use input_text, input_image, output_text or refusal",
     ),
 ]
 
@@ -82,7 +82,7 @@ def _as_parts(value: Any) -> Any:
 ItemContent = Annotated[
     Many[ItemPart], Field(max_length=PARTS), BeforeValidator(_as_parts, json_schema_input_type=str | list[ItemPart])
 ]
-"""A list of parts; a plain string is taken as one text part."""
+"""A list of parts; a plain string becomes one text part."""
 
 
 class MessageItem(Asked):
@@ -96,7 +96,7 @@ class FunctionCallItem(Asked):
     call_id: str
     name: str = Field(max_length=NAME_CHARS)
     arguments: str = "{}"
-    """A JSON object, as text."""
+    """A JSON object as text."""
 
 
 class FunctionOutputItem(Asked):
@@ -112,7 +112,7 @@ InputItem = Annotated[
     Discriminator(
         _type_of,
         custom_error_type="unsupported",
-        custom_error_message="is none of the items served: message, function_call, function_call_output; leave it out",
+        custom_error_message="is not supported; use message, function_call or function_call_output, or leave it out",
     ),
 ]
 
@@ -124,7 +124,7 @@ def _as_items(value: Any) -> Any:
 
 
 def _as_input(item: Any) -> Any:
-    """What an earlier response said goes in again as it came out."""
+    """Accepts output items of an earlier response as input."""
     return item.model_dump() if isinstance(item, OutputMessage) else item
 
 
@@ -133,7 +133,7 @@ Items = Annotated[
     Field(max_length=MESSAGES),
     BeforeValidator(_as_items, json_schema_input_type=str | list[InputItem]),
 ]
-"""A list of items; a plain string is taken as one message of the user."""
+"""A list of items; a plain string becomes one user message."""
 
 
 class FunctionTool(Asked):
@@ -158,7 +158,7 @@ class FunctionChoice(Wire):
 
 
 class AllowedFunctions(Wire):
-    """These tools alone: as if the request had no others."""
+    """Restricts the choice to these tools, as if the request had no others."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
@@ -166,7 +166,7 @@ class AllowedFunctions(Wire):
 
 
 class TextFormat(Asked):
-    """``name`` and ``schema`` belong to ``json_schema``."""
+    """Output format. ``name`` and ``schema`` are for ``json_schema``."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = Field(default=None, max_length=NAME_CHARS)
@@ -193,12 +193,12 @@ class ResponseCreate(Asked):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     include: Many[str] = Field(default_factory=list, max_length=NAME_CHARS)
-    """``message.output_text.logprobs`` is known; others have nothing to include here."""
+    """Only ``message.output_text.logprobs`` has an effect."""
     top_logprobs: int = Field(default=0, ge=0, le=20)
     metadata: Annotated[dict[str, str], AfterValidator(check_metadata)] = Field(
         default_factory=dict, max_length=METADATA
     )
-    """Comes back with the response."""
+    """Returned with the response."""
     stream: bool = False
     user: str | None = Field(default=None, max_length=NAME_CHARS)
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
@@ -264,7 +264,7 @@ class ResponseError(Wire):
 
 
 class ResponseObject(Wire):
-    """What a request is answered with. Times are seconds since 1970."""
+    """A response. Times are seconds since 1970."""
 
     id: str
     object: Literal["response"] = "response"
@@ -295,14 +295,14 @@ class ResponseObject(Wire):
 
     @classmethod
     def begun(cls, request: ResponseCreate, *, id: str, created_at: int) -> ResponseObject:
-        """The answer before it says anything: what was asked comes back with it."""
+        """A new response that repeats the request's parameters."""
         echoed = {name: getattr(request, name) for name in _ECHOED}
         echoed["temperature"] = 1.0 if request.temperature is None else request.temperature
         return cls(id=id, created_at=created_at, status="in_progress", **echoed)
 
     @property
     def output_text(self) -> str:
-        """What the messages say; empty if there are only calls."""
+        """Text of all messages; empty if there are only calls."""
         messages = [item for item in self.output if isinstance(item, OutputMessage)]
         return "".join(part.text for message in messages for part in message.content)
 

@@ -1,4 +1,4 @@
-"""Runs: one agent at work on one input."""
+"""Runs: one execution of an agent on one input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
 class RunStatus(StrEnum):
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # a worker holds its lease
-    WAITING_APPROVAL = "waiting_approval"  # a person has to decide about a call
-    WAITING_AGENT = "waiting_agent"  # another agent works on a call
+    WAITING_APPROVAL = "waiting_approval"  # a person must decide about a call
+    WAITING_AGENT = "waiting_agent"  # a sub-agent works on a call
     SUCCEEDED = "succeeded"  # ended with an answer
     FAILED = "failed"  # ended by an error or an exhausted budget
     BLOCKED = "blocked"  # ended by a guardrail
     INTERRUPTED = "interrupted"  # ended by the emergency stop
-    CANCELLED = "cancelled"  # ended at a step, as its owner asked
+    CANCELLED = "cancelled"  # ended at a step, at its owner's request
 
     @property
     def terminal(self) -> bool:
@@ -31,7 +31,7 @@ class RunStatus(StrEnum):
 
 
 WAITING = (RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT)
-"""No worker holds a run that waits."""
+"""Waiting statuses, in which no worker holds the run."""
 
 
 class StopReason(StrEnum):
@@ -41,8 +41,8 @@ class StopReason(StrEnum):
     BUDGET_TOKENS = "budget_tokens"
     BUDGET_SECONDS = "budget_seconds"
     BUDGET_COST = "budget_cost"
-    BUDGET_SESSION = "budget_session"  # a bound that the session's runs share
-    BUDGET_TENANT = "budget_tenant"  # a bound that the tenant's runs and completions share
+    BUDGET_SESSION = "budget_session"  # a limit shared by the session's runs
+    BUDGET_TENANT = "budget_tenant"  # a limit shared by the tenant's runs and completions
     CONTEXT = "context"  # the history no longer fits the model
     GUARDRAIL = "guardrail"
     INTERRUPT = "interrupt"
@@ -51,8 +51,7 @@ class StopReason(StrEnum):
 
 
 class Budget(Wire):
-    """Upper bounds of a run, or of all of a session's or a tenant's. None: the agent's own bound holds; a client can
-    only lower it."""
+    """Limits of a run, a session or a tenant. None: the agent's own limit applies; clients can only lower it."""
 
     steps: int | None = Field(default=None, ge=1)
     tokens: int | None = Field(default=None, ge=1)
@@ -64,7 +63,7 @@ class Budget(Wire):
 
 
 class StrictBudget(Budget):
-    """Bounds that somebody writes, where a name that is none is a mistake. A plain ``Budget`` may be given for one."""
+    """Budget from user input, in which unknown names are errors. Also accepts a plain ``Budget``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
@@ -89,7 +88,7 @@ class RunError(Wire):
 
 
 class Rating(Wire):
-    """The user's, as it is kept with a run."""
+    """Rating by the user, stored with the run."""
 
     model_config = ConfigDict(revalidate_instances="subclass-instances")  # a body becomes one
 
@@ -110,20 +109,20 @@ class RunCreate(Body):
     session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")
     budget: StrictBudget = Field(default_factory=StrictBudget)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
-    """Of all of the session's runs together, this one included."""
+    """Shared by all runs of the session, including this one."""
     metadata: Metadata = Field(default_factory=dict, max_length=METADATA)
 
 
 class RunResume(Body):
-    """Body of ``POST /v1/runs/{id}/resume``: a budget replaces the run's own bounds where it names some."""
+    """Body of ``POST /v1/runs/{id}/resume``: new limits of the run."""
 
     budget: StrictBudget | None = None
     session_budget: StrictBudget | None = None
-    """Likewise the session's, for this run."""
+    """New limits of the session, for this run."""
 
 
 class Outcome(Body):
-    """Body of ``POST /v1/runs/{id}/outcome``: whether the world's state is the one that was wanted."""
+    """Body of ``POST /v1/runs/{id}/outcome``: whether the run had the intended effect."""
 
     solved: bool
     by: str = Field(default="", max_length=128)
@@ -136,17 +135,17 @@ class RunInterrupt(Body):
 
 
 class Origin(Wire):
-    """The run that another one was forked from, and the last of its decisions that both have."""
+    """The run from which another one was forked, and the last decision that both share."""
 
     run_id: str
     step: int
 
 
 class RunFork(Body):
-    """Body of ``POST /v1/runs/{id}/fork``. What is not given is as in the run that is forked."""
+    """Body of ``POST /v1/runs/{id}/fork``. Omitted fields are taken from the forked run."""
 
     step: int = Field(ge=0)
-    """Decisions that are kept, with their calls' results; 0: none, the run begins again."""
+    """Number of decisions to keep, with the results of their calls; 0 starts from the beginning."""
     input: Content | None = Field(default=None, min_length=1)
     policy: str | None = Field(default=None, min_length=1, max_length=64)
     model: str | None = Field(default=None, min_length=1, max_length=256)
@@ -155,7 +154,7 @@ class RunFork(Body):
 
 
 class Caller(Wire):
-    """A run that another one works for. ``policy``: of that run, if it isn't its agent's."""
+    """A run that called a sub-agent. ``policy`` is set if it is not its agent's."""
 
     run_id: str
     agent: str
@@ -163,17 +162,17 @@ class Caller(Wire):
 
 
 class Parent(Wire):
-    """The call that a sub-agent's run works on."""
+    """The call on which a sub-agent's run works."""
 
     call_id: str
     callers: list[Caller] = Field(min_length=1)
-    """The run that made the call is the last one, before it stand those that it works for itself."""
+    """The calling run, last, after the runs that called it in turn."""
     user_text: str = ""
-    """What the user said to the first of them: a task is a model's words, not the user's."""
+    """The user's words in the root run; the task itself is a model's text."""
     tainted: bool = False
-    """Whether that run had read something that looks like an instruction before."""
+    """Whether the calling run had read text that looks like an instruction."""
     plan: list[str] | None = None
-    """Tools that the plans of the callers name, where a caller's policy locks to the plan; None: no policy does."""
+    """Tools in the callers' plans, if a caller's policy locks to the plan; None: no policy does."""
 
     @property
     def run_id(self) -> str:
@@ -191,29 +190,29 @@ class Run(Wire):
     output: Content | None = None
     error: RunError | None = None
     plan: list[str] = Field(default_factory=list)
-    """Names of the tools that the current plan means to call, in order."""
+    """Tools that the current plan intends to call, in order."""
     budget: Budget
     session_budget: Budget = Field(default_factory=Budget)
-    """What this run holds all of its session's runs to."""
+    """Limits that this run applies to all runs of its session."""
     usage: RunUsage = Field(default_factory=RunUsage)
     delegated: RunUsage = Field(default_factory=RunUsage)
-    """What runs of other agents used for its calls; it counts towards the budget."""
+    """Usage of sub-runs; counts towards the budget."""
     metadata: dict[str, str] = Field(default_factory=dict)
     confidence: float | None = None
-    """Mean confidence of the run's decisions; None where the model does not tell."""
+    """Mean confidence of the run's decisions; None if the model does not report it."""
     feedback: Rating | None = None
     policy_sha256: str = ""
     origin: Origin | None = None
-    """Where it was forked from."""
+    """Run and step from which it was forked."""
     parent: Parent | None = None
-    """What it works on, if an agent asked for it."""
+    """Call on which it works, if it is a sub-run."""
     policy: str | None = None
-    """Of this run, if it isn't its agent's."""
+    """Policy of this run if it is not its agent's."""
     model: str | None = None
     epoch: int | None = None
-    """Of interrupts, when it was created or last resumed by somebody: those raised later stop it."""
+    """Interrupt epoch when it was created or last resumed by a person; interrupts raised later stop it."""
     traceparent: str | None = None
-    """W3C trace context of the request that created it: its spans belong to that trace."""
+    """W3C trace context of the request that created it; its spans belong to that trace."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -221,12 +220,12 @@ class Run(Wire):
 
     @property
     def output_text(self) -> str:
-        """The answer in words; empty while there is none."""
+        """The answer as text; empty if there is none."""
         return text_of(self.output or [])
 
 
 class Approval(Wire):
-    """A call that waits for a person, bound to the arguments and the policy it was asked under."""
+    """Approval of a call, bound to its arguments and policy."""
 
     id: str
     run_id: str
@@ -251,8 +250,8 @@ class ApprovalDecision(Body):
 
 
 class InterruptCreate(Body):
-    """``target`` is the agent's name, of the project or as completions name it, or the session's id; none for scope
-    ``all``."""
+    """Body of ``POST /v1/interrupts``. ``target`` is the name of an agent, in the project or in completions, or the id
+    of a session; none for scope ``all``."""
 
     scope: Literal["all", "agent", "session"] = "all"
     target: str | None = Field(default=None, max_length=128, pattern=r"^[^\x00]*$")
@@ -277,7 +276,7 @@ class AgentInfo(Wire):
     model: str
     tools: list[str]
     agents: list[str] = Field(default_factory=list)
-    """Those that it can give tasks to."""
+    """Agents to which it can delegate."""
     policy: str
     policy_sha256: str
     budget: Budget
@@ -296,11 +295,11 @@ class ToolInfo(Wire):
 
 
 class ProjectInfo(Wire):
-    """The state of the project that agents, tools and policies are served from."""
+    """State of the loaded project."""
 
     loaded_at: datetime
     problem: str | None = None
-    """Why its files as they are now can't be used: file, line and mistake. The state of ``loaded_at`` serves on."""
+    """What is wrong with its present files: file, line and mistake. The version of ``loaded_at`` stays in use."""
     broken_since: datetime | None = None
 
 
@@ -316,7 +315,7 @@ T = TypeVar("T")
 
 
 class Page(Wire, Generic[T]):
-    """A cursor page: pass ``next_after`` as ``after`` to get the one that follows."""
+    """A cursor page: pass ``next_after`` as ``after`` to get the next page."""
 
     data: list[T]
     has_more: bool = False

@@ -1,6 +1,6 @@
-"""Whether a JSON Schema can be worked with: its size, its references, and whether any value can end.
+"""Checks whether a JSON Schema can be compiled: size, references, and whether every part allows a finite value.
 
-What a keyword means is left to whoever compiles the schema; this asks only what bounds that work.
+The meaning of keywords is left to the compiler; these checks bound its work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flightloop.wellformed import levels
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 PASSES = 64
-"""How often the definitions are gone through; each time at least one more turns out to end."""
+"""Most passes over the definitions; each pass proves at least one more of them finite."""
 _LITERAL = ("const", "enum", "default", "examples")
 _ONE = ("items", "additionalProperties", "contains", "not", "propertyNames", "if", "then", "else", "unevaluatedItems",
         "unevaluatedProperties")  # fmt: skip
@@ -28,7 +28,7 @@ Place = tuple[str | int, ...]
 
 
 class SchemaProblem(ValueError):
-    """What is wrong with a schema, as a sentence without its subject; ``at``: where in it, as ``['items']['type']``."""
+    """A defect of a schema, as a predicate without subject; ``at`` is its place, such as ``['items']['type']``."""
 
     def __init__(self, problem: str, place: Place = ()) -> None:
         super().__init__(problem)
@@ -40,7 +40,7 @@ class SchemaProblem(ValueError):
 
 
 def values(document: Any) -> int:
-    """How many JSON values a document is made of, itself included."""
+    """Number of JSON values in a document, including itself."""
     count, layer = 0, [document]
     while layer:
         count += len(layer)
@@ -49,10 +49,12 @@ def values(document: Any) -> int:
 
 
 def check(schema: Mapping[str, Any]) -> None:
-    """
+    """Checks a schema.
+
     Raises:
-        SchemaProblem: too large, also with its references written out, too deep, a reference that points at nothing or
-            only at itself, or a part that no finite value satisfies.
+        SchemaProblem: too large, also with references expanded; too deep; a reference to nothing or only to itself; or
+            a
+            part that no finite value satisfies.
     """
     _check_size(schema)
     nodes, targets = _graph(schema)
@@ -61,7 +63,7 @@ def check(schema: Mapping[str, Any]) -> None:
 
 
 def _check_size(schema: Mapping[str, Any]) -> None:
-    """From the cheapest question to the dearest."""
+    """Checks the size, cheapest check first."""
     if (deep := levels(schema)) > SCHEMA_LEVELS:
         raise SchemaProblem(f"is {deep} levels deep, the limit is {SCHEMA_LEVELS}")
     if (count := values(schema)) > SCHEMA_VALUES:
@@ -71,7 +73,7 @@ def _check_size(schema: Mapping[str, Any]) -> None:
 
 
 def _graph(schema: Mapping[str, Any]) -> tuple[dict[Place, Mapping[str, Any]], dict[Place, list[Place]]]:
-    """Every schema inside a schema by its place, and where its references point: those may be places of any kind."""
+    """All subschemas by place, and the targets of their references, which may be places of any kind."""
     nodes = dict(_nodes(schema, ()))
     targets: dict[Place, list[Place]] = {}
     while ahead := [place for place in nodes if place not in targets]:
@@ -88,7 +90,7 @@ def _inner(value: Any) -> Any:
 
 
 def _nodes(node: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Every schema inside a schema, and itself, those that it holds first."""
+    """All subschemas of a schema and itself, inner ones first."""
     if not isinstance(node, Mapping):
         return
     for keyword in _ONE:
@@ -103,20 +105,20 @@ def _nodes(node: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]
 
 
 def _targets(schema: Mapping[str, Any], node: Mapping[str, Any], place: Place) -> list[Place]:
-    """Where a node's references point. Raises SchemaProblem."""
+    """Targets of a node's references. Raises SchemaProblem."""
     found = []
     for keyword in REFERENCES:
         reference = node.get(keyword)
         if isinstance(reference, str):
             target = _target(schema, reference)
             if target is None:
-                raise SchemaProblem(f"{keyword} {reference[:200]!r} points at nothing inside the schema", place)
+                raise SchemaProblem(f"{keyword} {reference[:200]!r} does not refer to a part of the schema", place)
             found.append(target)
     return found
 
 
 def _target(schema: Mapping[str, Any], reference: str) -> Place | None:
-    """The place that a reference of the form ``#/$defs/name`` points at, if there is a schema."""
+    """Target of a reference such as ``#/$defs/name``; None if there is no schema."""
     if not (reference == "#" or reference.startswith("#/")):
         return None
     found: Any = schema
@@ -132,7 +134,7 @@ def _target(schema: Mapping[str, Any], reference: str) -> Place | None:
 
 
 def _index(name: str, length: int) -> str | int:
-    """An element's number, as a pointer writes it (RFC 6901); the name itself where it is none."""
+    """Index of an element in a JSON pointer (RFC 6901); the name itself if it is not an index."""
     plain = name.isascii() and name.isdecimal() and len(name) < 9 and str(int(name)) == name
     return int(name) if plain and int(name) < length else name
 
@@ -145,8 +147,8 @@ def _at(schema: Mapping[str, Any], place: Place) -> Any:
 
 
 def _check_visits(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
-    """Raises SchemaProblem: to know what a value is one has to know what it is; or it is held against too many schemas,
-    as where each of a chain of definitions refers to the next one twice."""
+    """Raises SchemaProblem if a schema refers to itself for the same value, or if too many schemas apply to one value,
+    as in a chain of definitions that each refer to the next one twice."""
     visits: dict[Place, int] = {}
     for start in nodes:
         path: dict[Place, Iterator[Place]] = {}
@@ -163,7 +165,7 @@ def _check_visits(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Pla
             if ahead is None:
                 visits[at] = 1 + sum(visits.get(place, 1) for place in _beside(nodes, targets, at))
                 if visits[at] > SCHEMA_VISITS:
-                    told = f"holds a value against more than {SCHEMA_VISITS} schemas, its references written out"
+                    told = f"applies more than {SCHEMA_VISITS} schemas to one value, with references expanded"
                     raise SchemaProblem(told, at)
                 del path[at]
 
@@ -171,7 +173,7 @@ def _check_visits(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Pla
 def _beside(
     nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]], place: Place
 ) -> list[Place]:  # fmt: skip
-    """The schemas that a node's value is held against as well."""
+    """Schemas that apply to the same value as this node."""
     node = nodes[place]
     several = [(*place, keyword, index) for keyword in _SAME_VALUE for index in range(len(_list(node.get(keyword))))]
     single = [(*place, keyword) for keyword in _SAME_VALUE_ONE if keyword in node]
@@ -180,7 +182,7 @@ def _beside(
 
 
 def _check_endings(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Place, list[Place]]) -> None:
-    """Raises SchemaProblem: a part needs another value of its own kind inside each of its values."""
+    """Raises SchemaProblem if every value of a part must contain another value of the same part."""
     ends: set[Place] = set()
     places = list(nodes)
     for _ in range(PASSES):
@@ -190,9 +192,9 @@ def _check_endings(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Pl
             return
         if len(ends) == before:
             endless = next(place for place in places if place not in ends)
-            raise SchemaProblem("has no value that ends: it needs another one of its own kind inside", endless)
-        places.reverse()  # a chain of references is short work in one of the two orders
-    raise SchemaProblem(f"has references that lead over more than {PASSES} others")
+            raise SchemaProblem("allows no finite value: it requires another value of its own kind inside", endless)
+        places.reverse()  # a chain of references needs few passes in one of the two orders
+    raise SchemaProblem(f"has chains of more than {PASSES} references")
 
 
 def _ends(
@@ -201,7 +203,7 @@ def _ends(
     node = nodes[place]
 
     def known(below: Place) -> bool:
-        return below in ends or below not in nodes  # true and false are no nodes
+        return below in ends or below not in nodes  # true and false are not nodes
 
     if "const" in node or "enum" in node:
         return True

@@ -1,4 +1,4 @@
-"""Where the server is, and with which key to talk to it."""
+"""Settings of the client: the server's address and the API key."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ class ClientSettings:
     base_url: str
     api_key: str = field(repr=False)
     timeout_s: float = 60.0
-    """Silence after which an answer counts as lost; a server's streams send a ping more often."""
+    """Longest silence before a response counts as lost; the server's streams send pings more often."""
     retries: int = 2
 
     @property
     def proxied(self) -> bool:
-        """Whether the environment's proxies apply: never on the way to this computer."""
+        """Whether proxies of the environment apply; never for addresses of this computer."""
         return urlsplit(self.base_url).hostname not in ("127.0.0.1", "localhost", "::1")
 
 
 def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The server's base URL, without ``/v1``: the argument, else ``FLIGHTLOOP_URL``, else this computer's port 8000.
+    """The server's base URL without ``/v1``: the argument, ``FLIGHTLOOP_URL``, or port 8000 of this computer.
 
     Raises:
-        ConfigError: it is no URL.
+        ConfigError: it is not a URL.
     """
     url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https://, it is {url!r}")
+        raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https:// (got {url!r})")
     return url
 
 
@@ -49,11 +49,11 @@ def resolve(
 ) -> ClientSettings:
     """Settings from arguments, else ``FLIGHTLOOP_URL`` and ``FLIGHTLOOP_API_KEY``, else the key file.
 
-    The key file is ``key`` in ``FLIGHTLOOP_HOME`` (default ``.flightloop`` of the working directory); a
-    server on this computer writes it at its first start.
+    The key file is ``key`` in ``FLIGHTLOOP_HOME`` (default ``.flightloop`` in the working directory). A server on this
+    computer creates it at its first start.
 
     Raises:
-        ConfigError: the address is no URL, or there is no key.
+        ConfigError: the address is not a URL, or there is no key.
     """
     url = address(base_url, environ)
     key = (

@@ -1,7 +1,7 @@
-"""Server-sent events from bytes.
+"""Decodes server-sent events from bytes.
 
-Source: WHATWG HTML, "Server-sent events", section 9.2.6. Lines end with LF, CR or CRLF and nothing else:
-the line splitting of str and httpx would also break at U+2028, which JSON may hold.
+Source: WHATWG HTML, "Server-sent events", section 9.2.6. Lines end with LF, CR or CRLF only. The line splitting of str
+and httpx would also break at U+2028, which JSON may contain.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)  # a CR at the very end may be half a CRLF: wait for more
+_LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)  # a CR at the very end may be the first half of a CRLF
 
 
 class EventTooLong(ValueError):
-    """An event has more bytes than its reader takes."""
+    """An event exceeds the reader's limit."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class ServerEvent:
     data: str
     event: str = "message"
     id: str | None = None
-    """Given by this event itself, not inherited from an earlier one."""
+    """Set by this event itself, not inherited from an earlier one."""
 
 
 class SSEDecoder:
-    """Push bytes in any pieces, get the events that they complete.
+    """Push bytes in any pieces and get the events that they complete.
 
     Args:
-        most: bytes of an event; None takes any number.
+        most: most bytes of an event; None: no limit.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -42,7 +42,7 @@ class SSEDecoder:
         self._id: str | None = None
 
     def push(self, chunk: bytes) -> Iterator[ServerEvent]:
-        """Raises EventTooLong. Only the new piece is searched, however long the line that it goes on with."""
+        """Adds bytes and yields completed events; searches only the new bytes. Raises EventTooLong."""
         *lines, rest = _LINE_END.split(self._cr + chunk)
         self._cr = rest[-1:] if rest.endswith(b"\r") else b""
         for line in lines:

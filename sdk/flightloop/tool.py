@@ -1,4 +1,4 @@
-"""``@tool``: makes a function callable by an agent; its schema comes from hints and docstring."""
+"""``@tool`` declares a function as a tool of agents; its schema comes from type hints and docstring."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Known = TypeVar("Known", bound=StrEnum)
 
 
 class Effect(StrEnum):
-    """What a call does to the world, and so how a lost one is recovered."""
+    """Effect of a call, which determines how a lost call is recovered."""
 
-    PURE = "pure"  # nothing: run it again
-    KEYED = "keyed"  # the receiver honours an idempotency key: run it again with the same key
+    PURE = "pure"  # none: call again
+    KEYED = "keyed"  # the receiver honours an idempotency key: call again with the same key
     TRANSACTIONAL = "transactional"  # effect and receipt are one transaction: read the receipt
-    UNSAFE = "unsafe"  # unknown after a crash: never run it again by itself, ask what became of it
+    UNSAFE = "unsafe"  # unknown after a crash: never call again automatically, find out what happened
 
 
 class Permission(StrEnum):
@@ -38,34 +38,33 @@ LONGEST_CALL_S = 86_400.0
 MOST_CLAIMS, LONGEST_CLAIM = 32, 100
 MOST_RETRIES = 10
 POLICY_EGRESS = "@egress"
-"""In ``hosts``: those on the egress list of the agent's policy."""
+"""In ``hosts``: all hosts on the egress list of the agent's policy."""
 
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What a tool is told of the call it serves, through a parameter of this type.
-
-    ``key`` is the idempotency key (``run_id:step:call_index``), the same on every attempt.
-    ``data`` is the folder of the deployment's tool data. ``egress`` lists the hosts it may reach.
-    """
+    """Context of the current call, passed to a parameter of this type."""
 
     key: str
+    """Idempotency key (``run_id:step:call_index``), the same for every attempt."""
     tenant_id: str
     agent: str
     session_id: str
     run_id: str
     data: Path
+    """Folder of the deployment's tool data."""
     egress: tuple[str, ...] = ()
+    """Hosts on the egress list of the agent's policy."""
     traceparent: str | None = None
 
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """Everything about a tool but its code. ``parameters`` is a JSON Schema of type object.
+    """Declaration of a tool, without its code. ``parameters`` is a JSON Schema of type object.
 
     Raises:
-        ValueError: ``timeout_s`` is no time of at most a day, ``claims`` are too many or too long, or
-            ``retries`` are not allowed.
+        ValueError: ``timeout_s`` is not above 0 and at most a day, ``claims`` are too many or too long, or ``retries``
+            are not allowed.
     """
 
     name: str
@@ -75,23 +74,23 @@ class ToolSpec:
     timeout_s: float = 30.0
     permissions: frozenset[Permission] = frozenset()
     hosts: tuple[str, ...] = ()
-    """Where it may connect to: ``HOST`` (ports 80 and 443), ``HOST:PORT``, ``*`` for every public address, or
-    `POLICY_EGRESS`. An address of this machine must be named with its port; the platform's own ports are never reached.
+    """Allowed destinations: ``HOST`` (ports 80 and 443), ``HOST:PORT``, ``*`` for every public address, or
+    `POLICY_EGRESS`. Addresses of this machine need a port; the platform's own ports are never allowed.
     """
     folders: tuple[str, ...] = ()
     """Absolute paths that it may read and write."""
     sinks: tuple[str, ...] = ()
-    """Arguments that say where something goes (recipient, URL, account): policies watch their origin."""
+    """Arguments that name a destination (recipient, URL, account); policies check where their values come from."""
     returns_untrusted: bool = False
-    """Its results hold text that strangers wrote."""
+    """Whether results may contain text that others wrote."""
     reconcile: str | None = None
-    """The tool that tells what became of a lost call: a pure one, by the call's key and arguments."""
+    """A pure tool that finds out what became of a lost call, by the call's key and arguments."""
     agent: str | None = None
-    """The agent that works on its calls, each in a run of its own; its function is not called."""
+    """Agent that performs the calls, each in its own run; then the function is not called."""
     claims: tuple[str, ...] = ()
-    """How an answer says that a call was made; none: in forms of the verbs of its name and description."""
+    """Words with which an answer claims that a call was made; default: forms of the verbs in name and description."""
     retries: int = 0
-    """How often a call that failed is tried again, with the same key and within ``timeout_s``."""
+    """Most further attempts after a failed call, with the same key and within ``timeout_s``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:
@@ -105,7 +104,7 @@ class ToolSpec:
             raise ValueError(f"{self.name}: retries must be 0 to {MOST_RETRIES}, not {self.retries}")
         if self.retries and self.effect is Effect.UNSAFE:
             raise ValueError(
-                f"{self.name}: an unsafe tool takes no retries, since a call that failed may have had its effect;"
+                f"{self.name}: an unsafe tool can't have retries, because a failed call may have had its effect;"
                 " declare the effect pure, keyed or transactional if it is one of these"
             )
 
@@ -122,10 +121,10 @@ class Tool:
 
 
 class ToolRefused(Exception):
-    """Raised by a tool whose arguments or state forbid the call: the model reads the message.
+    """Raised by a tool if arguments or state forbid the call. The model reads the message.
 
-    It says that nothing was done. Whatever else a tool raises may have come after its effect, and a call that is made
-    again then waits for a person, where policies say nothing else (``repeated_writes``).
+    It means that nothing was done. After any other exception the call may have had its effect, so a repeated call waits
+    for a person, unless the policy says otherwise (``repeated_writes``).
     """
 
 
@@ -162,30 +161,31 @@ def tool(
     claims: tuple[str, ...] = (),
     retries: int = 0,
 ) -> Any:
-    """Declares a function as a tool. Without an effect it counts as ``unsafe``.
+    """Declares a function as a tool. The default effect is ``unsafe``.
 
     A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
     ``folders``. The kernel enforces both (`ToolSpec`).
 
-    An unsafe tool's ``reconcile`` names a pure tool of the same parameters, or fewer, that is asked what became of
-    a call that a crash swallowed: it returns what the call had returned, or None if the call did not happen.
+    ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
+    returns what the lost call returned, or None if the call did not happen.
 
-    An answer that says a call was made is checked against the run's calls. What counts as saying so follows from the
+    An answer that claims a call was made is checked against the run's calls. By default claims are recognised by the
     verbs of name and description ("I have renewed …", "… has been renewed"). ``claims`` replaces these verbs: single
-    words are past forms (``"extended"``), longer ones are phrases as they stand (``"wurde verlängert"``).
+    words are past forms (``"extended"``), longer ones are literal phrases (``"wurde verlängert"``).
 
-    A call that failed (the tool raised, or its process ended) is tried again ``retries`` times at most, with the same
-    key, after pauses that double, and only while ``timeout_s`` lasts. ``ToolRefused`` and a timeout are final.
+    A failed call (the tool raised, or its process ended) is repeated at most ``retries`` times, with the same key,
+    after pauses that double, while ``timeout_s`` lasts. ``ToolRefused`` and timeouts are final.
 
-    The first paragraph of the docstring describes the tool, its ``Args:`` section the parameters;
-    types, defaults and ``Annotated[..., Field(...)]`` limits make the schema. A parameter annotated
-    ``ToolContext`` is filled by the runtime and hidden from the model.
+    The first paragraph of the docstring describes the tool, and its ``Args:`` section the parameters. Types, defaults
+    and ``Annotated[..., Field(...)]`` define the schema. A parameter annotated ``ToolContext`` is filled by the runtime
+    and hidden from the model.
 
     Raises:
-        TypeError: a parameter has no type hint, there is no docstring, a tool that isn't unsafe has ``reconcile``, or
-            permissions and ``hosts`` or ``folders`` don't agree.
-        ValueError: ``timeout_s`` is no time of at most a day, ``claims`` are too many or too long, ``retries`` is above
-            10, or an unsafe tool has some; an effect or a permission is none that there is.
+        TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
+            unsafe,
+            or permissions and ``hosts`` or ``folders`` don't match.
+        ValueError: ``timeout_s`` is not above 0 and at most a day, ``claims`` are too many or too long, ``retries`` is
+            above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
 
     def declare(target: Function) -> Function:
@@ -206,11 +206,11 @@ def tool(
             retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
-            raise TypeError(f"{spec.name}: only an unsafe tool is reconciled; a {spec.effect} one is called again")
+            raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; a {spec.effect} one is called again")
         _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])
         if unknown:
-            raise TypeError(f"{spec.name}: sinks name no parameter: {', '.join(sorted(unknown))}")
+            raise TypeError(f"{spec.name}: sinks: no such parameter: {', '.join(sorted(unknown))}")
         target.__flightloop_tool__ = Tool(spec, target, context)  # type: ignore[attr-defined]
         return target
 
@@ -218,7 +218,7 @@ def tool(
 
 
 def _one_of(kind: type[Known], what: str, given: str, function: Callable[..., Any]) -> Known:
-    """Raises ValueError: it is none of them; the message lists them."""
+    """The enum member. Raises ValueError that lists the known values."""
     try:
         return kind(given)
     except ValueError:
@@ -230,8 +230,8 @@ def _one_of(kind: type[Known], what: str, given: str, function: Callable[..., An
 def _check_rights(spec: ToolSpec) -> None:
     if Permission.NETWORK in spec.permissions and not spec.hosts:
         raise TypeError(
-            f"{spec.name}: the network permission needs hosts=(…), the hosts that it connects to: "
-            f'"api.example.com", "db.internal:5432", "*" for any public one, or POLICY_EGRESS for the policy\'s list'
+            f"{spec.name}: the network permission needs hosts=(…), the hosts to connect to: "
+            f'"api.example.com", "db.internal:5432", "*" for any public host, or POLICY_EGRESS for the policy\'s list'
         )
     for permission, name, given in (
         (Permission.NETWORK, "hosts", spec.hosts),
@@ -245,7 +245,7 @@ def _check_rights(spec: ToolSpec) -> None:
 
 
 def tool_of(function: Callable[..., Any]) -> Tool | None:
-    """The declaration that ``@tool`` left on a function, if it did."""
+    """The declaration that ``@tool`` attached to a function; None without one."""
     found = getattr(function, "__flightloop_tool__", None)
     return found if isinstance(found, Tool) else None
 
@@ -262,7 +262,7 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
             context = parameter.name
             continue
         if _mentions_context(hints[parameter.name]):
-            raise TypeError(f"{function.__name__}: parameter {parameter.name}: hint it as ToolContext and nothing else")
+            raise TypeError(f"{function.__name__}: parameter {parameter.name}: its type hint must be just ToolContext")
         required = parameter.default is inspect.Parameter.empty
         info = FieldInfo.from_annotation(hints[parameter.name])
         info.default = ... if required else parameter.default
@@ -274,12 +274,12 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
 
 
 def _mentions_context(hint: Any) -> bool:
-    """The model would be asked for what the platform knows: whose call it is."""
+    """Whether a hint contains ToolContext. Then the model would have to provide what the platform knows."""
     return hint is ToolContext or any(map(_mentions_context, get_args(hint)))
 
 
 def _without_titles(node: Any) -> Any:
-    """Pydantic titles every node; a small model's prompt has no room for that."""
+    """Removes the titles that pydantic adds to every node; they waste a small model's context."""
     if isinstance(node, dict):
         return {
             key: {name: _without_titles(below) for name, below in value.items()}
@@ -294,7 +294,7 @@ def _without_titles(node: Any) -> Any:
 def _summary(function: Callable[..., Any]) -> str:
     text = inspect.getdoc(function)
     if not text:
-        raise TypeError(f"{function.__name__}: a tool needs a docstring, the model reads it")
+        raise TypeError(f"{function.__name__}: a tool needs a docstring, because the model reads it")
     return " ".join(re.split(r"\n\s*\n|\n(?=Args:|Returns:|Raises:)", text)[0].split())
 
 

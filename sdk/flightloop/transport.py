@@ -1,4 +1,4 @@
-"""The two transports: the same steps, one blocking, one for asyncio."""
+"""Transports that execute calls and streams: one blocking, one for asyncio."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 @cache
 def tls(trust_env: bool) -> ssl.SSLContext:
-    """For all clients of a process: reading the certificates takes 10 ms, and an event loop stands still meanwhile."""
+    """TLS context shared by all clients: reading the certificates takes 10 ms and blocks an event loop."""
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
 class SyncTransport:
-    """Executes calls on the calling thread. May be shared by threads. ``sleep`` waits between attempts, in seconds."""
+    """Executes calls on the calling thread. Thread-safe. ``sleep`` waits between attempts, in seconds."""
 
     def __init__(self, settings: ClientSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
@@ -85,7 +85,7 @@ class SyncTransport:
 
 
 class AsyncTransport:
-    """Executes calls on the running asyncio loop. ``sleep`` waits between attempts, in seconds."""
+    """Executes calls on the running event loop. ``sleep`` waits between attempts, in seconds."""
 
     def __init__(self, settings: ClientSettings, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.settings = settings

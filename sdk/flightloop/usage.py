@@ -1,4 +1,4 @@
-"""What runs have used together, of the bounds that they share: the answer of ``GET /v1/usage``."""
+"""Usage of shared budgets; the response of ``GET /v1/usage``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flightloop.runs import Budget, RunUsage
 
 
 class Amounts(Wire):
-    """What a budget bounds, as quantities."""
+    """Quantities that a budget limits."""
 
     steps: int = 0
     """Model calls."""
@@ -36,18 +36,18 @@ class Amounts(Wire):
 
 
 class Spending(Wire):
-    """Of a tenant in its current window, or of a session."""
+    """Spending of a tenant in its current window, or of a session."""
 
     used: Amounts = Field(default_factory=Amounts)
     reserved: Amounts = Field(default_factory=Amounts)
-    """By model calls that are bounded and go on now, at their worst."""
+    """Upper bound of what model calls in progress may still use."""
     budget: Budget = Field(default_factory=Budget)
     since: datetime | None = None
-    """Beginning and end of a tenant's window; None for a session."""
+    """Start of a tenant's window, and ``until`` its end; None for a session."""
     until: datetime | None = None
 
 
 class UsageReport(Wire):
     tenant: Spending
     session: Spending | None = None
-    """The one that was asked for; its budget is that of its newest run."""
+    """Spending of the requested session; its budget is that of its latest run."""

@@ -1,4 +1,4 @@
-"""Verdicts: what the guardrails said of one step."""
+"""Verdicts of guardrails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flightloop.content import Wire
 
 class Stage(StrEnum):
     INPUT = "input"  # what the user sent
-    PLAN = "plan"  # what the model means to do
+    PLAN = "plan"  # what the model intends to do
     TOOL_CALL = "tool_call"  # a call, before its intent is journaled
     TOOL_RESULT = "tool_result"  # what a tool returned, before the model sees it
     STREAM = "stream"  # text and tool arguments while they are decoded
@@ -21,10 +21,10 @@ class Stage(StrEnum):
 
 
 class Action(StrEnum):
-    """Ordered by severity: a chain of rails ends with its severest action."""
+    """Actions in order of severity; the severest action of a chain of rails wins."""
 
     ALLOW = "allow"
-    REDACT = "redact"  # go on with the replacement
+    REDACT = "redact"  # continue with the replacement
     ASK = "ask"  # a person decides
     BLOCK = "block"
 
@@ -45,10 +45,7 @@ class Span(Wire):
 
 
 class Verdict(Wire):
-    """One rail's decision about one text or call.
-
-    ``scores`` are in 0..1 (1: certainly bad) by category; ``milliseconds`` is the rail's wall time.
-    """
+    """One rail's decision about one text or call."""
 
     action: Action
     rail: str
@@ -56,22 +53,24 @@ class Verdict(Wire):
     reason: str = ""
     spans: list[Span] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict)
+    """By category, 0..1; 1 is certainly bad."""
     labels: list[str] = Field(default_factory=list)
     policy_sha256: str = ""
     milliseconds: float = 0.0
+    """Wall time of the rail."""
 
     @property
     def plain(self) -> bool:
-        """It allows, and there is nothing more to say of it."""
+        """Whether it allows without any remark."""
         return self.action is Action.ALLOW and not (self.reason or self.spans or self.labels)
 
 
 class Passed(Wire):
-    """Plain verdicts of one policy in short: what rails let pass as it was.
+    """Plain verdicts of one policy in compact form.
 
     Attributes:
-        milliseconds: by ``stage/rail``: of each check.
-        scores: by ``stage/rail/category``: of each check that gave this score.
+        milliseconds: times of all checks, by ``stage/rail``.
+        scores: scores of all checks that have them, by ``stage/rail/category``.
     """
 
     policy_sha256: str = ""
@@ -84,7 +83,7 @@ class Passed(Wire):
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """One a check, as they were given; only which of a rail's checks had which score is not known any more."""
+        """One verdict per check, in order. The assignment of scores to checks of the same rail is lost."""
         found = []
         for name, times in self.milliseconds.items():
             stage, _, rail = name.partition("/")
@@ -105,7 +104,7 @@ class Passed(Wire):
 
 
 def passed(verdicts: Iterable[Verdict]) -> list[Passed]:
-    """Plain verdicts in short, one for each policy."""
+    """Compact form of plain verdicts, one per policy."""
     found: dict[str, Passed] = {}
     for verdict in verdicts:
         short = found.setdefault(verdict.policy_sha256, Passed(policy_sha256=verdict.policy_sha256, milliseconds={}))
@@ -119,8 +118,8 @@ def passed(verdicts: Iterable[Verdict]) -> list[Passed]:
 class AuditRecord(Wire):
     """One entry of the append-only audit log; ``sha256`` covers the record and ``previous_sha256``.
 
-    What was judged together has one entry: ``verdict`` is the severest, ``others`` are those that say something, too,
-    and ``passed`` has the plain ones; where all are plain, ``verdict`` is the first of them.
+    Verdicts given together share one entry: ``verdict`` is the severest, ``others`` are further ones with remarks, and
+    ``passed`` has the plain ones. If all are plain, ``verdict`` is the first of them.
     """
 
     seq: int

@@ -1,3 +1,3 @@
-"""The version of the SDK and of the platform that it belongs to."""
+"""Version of the SDK and of the platform."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
-"""Signed webhooks, for both sides. Receivers call :func:`verify` before they believe a word.
+"""Signing and verification of webhooks. Receivers must call :func:`verify` before they trust the body.
 
 Source: Standard Webhooks specification 1.0.0 (standardwebhooks.com): headers ``webhook-id``, ``webhook-timestamp`` and
 ``webhook-signature``, HMAC-SHA256 over ``id.timestamp.body``, secrets ``whsec_`` + base64.
@@ -24,29 +24,29 @@ TOLERANCE_S = 300.0
 
 
 class InvalidWebhook(ValueError):
-    """Not signed with the secret, too old, or no webhook at all: answer with a 400 and do nothing."""
+    """Wrong signature, too old, or not a webhook: respond with a 400 and do nothing."""
 
 
 class WebhookEvent(Wire):
     """Body of a webhook."""
 
     type: str
-    """As the event's in the run's stream: ``run.ended``, ``approval.requested`` …"""
+    """Type of the event: ``run.ended``, ``approval.requested`` …"""
     timestamp: datetime
-    """When it happened."""
+    """Time of the event."""
     data: dict[str, Any]
-    """The event, with ``tenant_id``; see ``flightloop.events``."""
+    """The event with ``tenant_id``; see ``flightloop.events``."""
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of a webhook.
+    """Headers of a signed webhook.
 
     Args:
         secret: ``whsec_`` + base64 of 24 to 64 bytes.
-        timestamp: of this try, in seconds since 1970.
+        timestamp: of this attempt, in seconds since 1970.
 
     Raises:
-        ValueError: the secret has another form.
+        ValueError: the secret is malformed.
     """
     return {
         "webhook-id": message_id,
@@ -58,19 +58,19 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str,
 def verify(
     headers: Mapping[str, str], body: bytes, secret: str, *, tolerance_s: float = TOLERANCE_S, now: float | None = None
 ) -> WebhookEvent:
-    """The event of a webhook that was signed with ``secret``.
+    """Verifies a webhook and returns its event.
 
-    A webhook may come more than once, with the same ``webhook-id``: remember the ids that you have handled.
+    A webhook may arrive more than once with the same ``webhook-id``: remember the ids that were handled.
 
     Args:
-        headers: of the request; names in any case.
-        body: the request's raw bytes, as they came.
-        tolerance_s: how far ``webhook-timestamp`` may be from now.
-        now: seconds since 1970; None: the clock's.
+        headers: of the request; names are case-insensitive.
+        body: raw bytes of the request.
+        tolerance_s: largest difference between ``webhook-timestamp`` and now.
+        now: seconds since 1970; None: the current time.
 
     Raises:
-        InvalidWebhook: it was not signed with the secret, is too old, or holds no event.
-        ValueError: the secret has another form.
+        InvalidWebhook: it was not signed with the secret, is too old, or contains no event.
+        ValueError: the secret is malformed.
     """
     given = {name.lower(): value for name, value in headers.items()}
     try:
@@ -79,17 +79,17 @@ def verify(
     except KeyError as error:
         raise InvalidWebhook(f"the header {error.args[0]} is missing") from None
     except ValueError:
-        raise InvalidWebhook("webhook-timestamp is no number of seconds") from None
+        raise InvalidWebhook("webhook-timestamp is not a number of seconds") from None
     expected = _signature(key_of(secret), message_id, told, body).encode()
-    versions = [signature.partition(",") for signature in signatures.split()]  # several while a secret is replaced
+    versions = [signature.partition(",") for signature in signatures.split()]  # several during a change of the secret
     if not any(version == "v1" and hmac.compare_digest(found.encode(), expected) for version, _, found in versions):
-        raise InvalidWebhook("the signature is not made with this secret")
+        raise InvalidWebhook("the signature was not made with this secret")
     if distance > tolerance_s:
         raise InvalidWebhook(f"webhook-timestamp is {distance:.0f} s from now")
     try:
         return WebhookEvent.model_validate_json(body)
     except ValidationError:
-        raise InvalidWebhook("the body is no event") from None
+        raise InvalidWebhook("the body is not an event") from None
 
 
 def key_of(secret: str) -> bytes:

@@ -1,5 +1,5 @@
-"""JSON from models and tools, made fit to be kept and read again: whole characters, numbers that every reader keeps,
-no deeper than readers go."""
+"""Makes JSON of models and tools safe to store and read again: no lone surrogates, no numbers that some readers lose,
+limited depth."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import math
 from typing import Any
 
 LEVELS = 64
-"""Lists and objects in each other. Readers give up at some 200 (pydantic), and what is kept lies in others itself."""
+"""Most nested lists and objects. Some readers fail at about 200 (pydantic), and stored values are nested further."""
 
 LARGEST_INTEGER = 2**53 - 1
-"""Readers that hold every number as a double, JavaScript's among them, take a larger one for another (RFC 8259, 6)."""
+"""Readers that use doubles, such as JavaScript, change larger integers (RFC 8259, 6)."""
 
 
 def levels(value: Any) -> int:
-    """How deep lists and dicts lie in each other; 0 for anything else."""
+    """Nesting depth of lists and dicts; 0 for other values."""
     deep, layer = 0, [value]
     while layer := [one for one in layer if isinstance(one, dict | list)]:
         deep += 1
@@ -24,7 +24,7 @@ def levels(value: Any) -> int:
 
 
 def unkept_number(value: Any) -> int | float | None:
-    """A number in a JSON value that not every reader keeps: infinite, none at all, or too large an integer."""
+    """A number in a JSON value that not every reader preserves: infinite, NaN, or too large an integer."""
     layer = [value]
     while layer:
         for one in layer:
@@ -38,7 +38,7 @@ def unkept_number(value: Any) -> int | float | None:
 
 
 def finite(value: Any) -> Any:
-    """A JSON value with null for numbers that JSON has no way to write, as those who keep it would make of it."""
+    """A JSON value in which NaN and infinities are null, because JSON can't represent them."""
     try:
         json.dumps(value, default=str, allow_nan=False)
     except ValueError:
@@ -47,7 +47,7 @@ def finite(value: Any) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """A JSON value without halves of characters: two that make a pair are joined, one alone becomes U+FFFD."""
+    """A JSON value without lone surrogates: pairs are joined, and a single one becomes U+FFFD."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     try:
         text.encode()

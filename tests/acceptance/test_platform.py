@@ -340,7 +340,7 @@ def test_the_audit_log_is_whole(platform: Platform, client: Flightloop, worked: 
     command = [sys.executable, "-m", "agent", "audit", "verify"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the chain is whole" in done.stdout
+    assert "the chain is intact" in done.stdout
 
 
 def test_a_receiver_of_webhooks_is_told_how_the_run_ended(receiver: Receiver, worked: Worked) -> None:

@@ -362,7 +362,7 @@ async def test_the_tenants_budget_bounds_completions() -> None:
     for stream in (False, True):
         refused = await ask(deps, messages=[{"role": "user", "content": "word " * 60}], stream=stream)
         assert code_of(refused) == (429, "budget_exhausted", None)
-        assert "there is more from" in refused.text
+        assert "more is available from" in refused.text
         assert "retry-after" in refused.headers
     assert len(model_of(deps).requests) == 1
     async with calling(deps, OTHER_KEY) as other:

@@ -35,7 +35,7 @@ async def test_a_run_that_works_for_another_is_forked_with_it(client: httpx.Asyn
     await deps.journal.create(child)
     said = refused(await client.post(f"/v1/runs/{child.run_id}/fork", json={"step": 0}), 409, "conflict")
     assert f"works for run {run['id']}" in said
-    assert "fork that one" in said
+    assert "fork that run instead" in said
 
 
 async def test_what_a_fork_asks_for_has_to_be_there(client: httpx.AsyncClient) -> None:

@@ -73,7 +73,7 @@ async def test_one_that_calls_on_and_on_fails_in_words_for_the_user(library: Cal
     bench = library(text("I have renewed Solaris."), calls(SOLARIS), calls(SOLARIS))
     run = await bench.work(await bench.start("Is Solaris renewed?"))
     assert (run.status, run.error.code, done) == ("failed", "invalid_call", [])
-    assert "Ask in other words" in run.error.message
+    assert "Rephrase the request" in run.error.message
 
 
 async def test_what_it_is_told_then_is_no_answer(library: Callable[..., Any]) -> None:

@@ -42,7 +42,7 @@ def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ("FLIGHTLOOP_PORT", "abc", "integer"),
         ("FLIGHTLOOP_PORT", "70000", "65535"),
         ("FLIGHTLOOP_MODEL_URL", "localhost:8080", "http"),
-        ("FLIGHTLOOP_PROJECT", "/nowhere/at/all", "no folder"),
+        ("FLIGHTLOOP_PROJECT", "/nowhere/at/all", "is not a folder"),
         ("FLIGHTLOOP_MODEL_DTYPE", "float8", "'bfloat16'"),
         ("FLIGHTLOOP_WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
         ("FLIGHTLOOP_HUMAN_COST", "inf", "finite"),

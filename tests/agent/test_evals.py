@@ -93,7 +93,7 @@ def test_the_only_database_is_asked_or_the_one_that_is_named(tmp_path: Path) -> 
     assert found(tmp_path, "one") == ()
     filled(tmp_path / "two.db", "two")
     filled(tmp_path / "deep" / "three.db", "three")
-    with pytest.raises(TaskError, match=r"several databases \(one.sqlite, two.db\); say which is meant"):
+    with pytest.raises(TaskError, match=r"several databases \(one.sqlite, two.db\); name one"):
         found(tmp_path)
     assert found(tmp_path, "two", database="two.db") == ()
     assert found(tmp_path, "three", database="deep/three.db") == ()
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_database_is_a_problem_of_its_task(tmp_path: Path) -> 
 
 def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
     make = ["CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('one')"]
-    with pytest.raises(TaskError, match="if one is to be created, name it"):
+    with pytest.raises(TaskError, match="to create one, name it"):
         prepare(tmp_path, task(setup=make))
     prepare(tmp_path, task(setup=make, database="notes.db"))
     prepare(tmp_path, task(setup=["UPDATE notes SET text = 'two'"]))
@@ -129,15 +129,15 @@ def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"answer": []}, "expects nothing: give one of expect, answer, says"),
-        ({"ends": "running"}, "ends: a run does not end running"),
+        ({"answer": []}, "expects nothing: set one of expect, answer, says"),
+        ({"ends": "running"}, "ends: running is not a status with which a run ends"),
         ({"recorded": [], "setup": ["SELECT 1"]}, "setup and expect can't be used with recorded results"),
         ({"recorded": [{"tool": "a", "result": 1}]}, "recorded.0.result: no such field"),
         ({"called": [{"tool": ""}]}, "called.0.tool"),
         ({"asks": [{"tool": "a"}]}, "asks: no such field; did you mean asked?"),
         ({"says_not": ["("]}, "says_not: '(' is not a regular expression"),
         ({"approve": "perhaps"}, "approve: "),
-        ({"database": "/etc/passwd"}, "database: must be a file's path within the tools' data"),
+        ({"database": "/etc/passwd"}, "database: must be a relative path within the tools' data"),
         ({"expect": [{"sql": "SELECT 1", "rows": [], "database": "a/../../b"}]}, "expect.0.database: must be"),
     ],
 )
@@ -152,7 +152,7 @@ def test_ids_are_unique_over_files(tmp_path: Path) -> None:
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     one.write_text(json.dumps(HEARD))
     two.write_text("\n" + json.dumps(HEARD))
-    with pytest.raises(TaskError, match=r"two.jsonl:2: id 'a' is taken by .*one.jsonl:1"):
+    with pytest.raises(TaskError, match=r"two.jsonl:2: id 'a' is already used in .*one.jsonl:1"):
         read([one, two])
 
 
@@ -377,7 +377,7 @@ async def test_a_running_platform_lends_its_model(folder: Path, monkeypatch: pyt
     [
         (HEARD | {"agent": "clerk"}, Wish(), "first.jsonl:1: agent: no agent is named 'clerk'"),
         (HEARD, Wish(ids=frozenset({"b"})), "no task has the id b"),
-        (HEARD, Wish(agent="clerk"), "no such task is of the agent clerk"),
+        (HEARD, Wish(agent="clerk"), "no selected task belongs to the agent clerk"),
         (HEARD | {"turns": []}, Wish(), "first.jsonl:1: turns"),
         (HEARD, Wish(files=(Path("none.jsonl"),)), "none.jsonl: can't be read"),
         (None, Wish(), "tasks: no [*].jsonl; name a file with --tasks, or .* --project DIR or FLIGHTLOOP_PROJECT"),

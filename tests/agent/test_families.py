@@ -20,11 +20,11 @@ def agent(name: str, *agents: str) -> AgentSpec:
 @pytest.mark.parametrize(
     ("agents", "said"),
     [
-        ([agent("a", "b"), agent("b", "a")], "a → b → a: an agent can't work for itself"),
+        ([agent("a", "b"), agent("b", "a")], "a → b → a: an agent can't delegate to itself"),
         ([agent("a", "a")], "a → a"),
         ([agent("a", "x")], "no agent is named x; known: a"),
-        ([agent("a", "b" * 64), agent("b" * 64)], "more than 64 characters"),
-        ([agent(f"a{n}", f"a{n + 1}") for n in range(4)] + [agent("a4")], "at most 4"),
+        ([agent("a", "b" * 64), agent("b" * 64)], "exceeds 64 characters"),
+        ([agent(f"a{n}", f"a{n + 1}") for n in range(4)] + [agent("a4")], "more than 4 agents"),
     ],
 )
 def test_families_that_can_not_be(agents: list[AgentSpec], said: str) -> None:

@@ -102,7 +102,7 @@ async def test_where_it_cannot_be_forked(make_bench: Callable[..., Any]) -> None
     (approval,) = (await bench.journal.approvals("default")).data
     await bench.journal.decide("default", approval.id, "approve", "a person")
     run = await bench.work(run)
-    with pytest.raises(Conflict, match="is its answer"):
+    with pytest.raises(Conflict, match="is its final answer"):
         await bench.journal.create(fork_of(run, 2))
 
 

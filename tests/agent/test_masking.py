@@ -154,5 +154,5 @@ def test_a_file_is_masked_and_what_it_held_is_told(tmp_path):
         f"{out}: 2 rows, 1 of them masked: 1 email",
     ]
     assert "north" not in out.read_text()
-    with pytest.raises(ConfigError, match="written over"):
+    with pytest.raises(ConfigError, match="overwritten"):
         mask_file(file, file, told.append)

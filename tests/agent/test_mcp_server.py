@@ -179,7 +179,7 @@ async def test_each_agent_is_a_prompt(mode: str, url: str) -> None:
         assert "\n\nWhere is it?\n\n" in message.content.text
         with pytest.raises(MCPError, match="there is no agent 'nobody'; known: support"):
             await client.get_prompt("nobody", {"input": "x"})
-        with pytest.raises(MCPError, match="say what the agent is to do"):
+        with pytest.raises(MCPError, match="say what the agent should do"):
             await client.get_prompt("support", {})
 
 

@@ -113,7 +113,7 @@ def test_a_folder(folder: Path) -> None:
         ),
         ("agents/clerk.yaml", AGENT + "budget: {steps: 0}\n", "agents/clerk.yaml:5: budget.steps"),
         ("agents/clerk.yaml", AGENT + "colour: red\n", "agents/clerk.yaml:5: colour"),
-        ("agents/clerk.yaml", "- a list", "an agent is a mapping"),
+        ("agents/clerk.yaml", "- a list", "must be a mapping with name, instructions, tools"),
         ("agents/clerk.yaml", AGENT + "a: [\n", "agents/clerk.yaml:6: not YAML: "),
         ("agents/clerk.yaml", "a: b: c", "agents/clerk.yaml:1: not YAML: mapping values are not allowed here"),
         ("agents/clerk.yaml", "a: 2026-13-45", "agents/clerk.yaml: not YAML: month must be in 1..12"),
@@ -171,7 +171,7 @@ def test_the_default_policy_may_name_tools_of_those_who_ask_for_completions(fold
 
 
 def test_no_agents_or_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs at least one"):
+    with pytest.raises(ConfigError, match="contains no agent"):
         load_project(tmp_path, ())
     with pytest.raises(ConfigError, match="no such folder"):
         load_project(tmp_path / "missing", ())

@@ -35,7 +35,7 @@ async def test_all_is_well() -> None:
 
 async def test_a_model_that_refuses_or_hangs_is_told() -> None:
     assert await not_ready(memory_journal(), Lost(ModelUnavailable("no answer"))) == ["no answer"]
-    assert await not_ready(memory_journal(), Lost(None), timeout_s=0.01) == ["the model gives no answer within 0.01 s"]
+    assert await not_ready(memory_journal(), Lost(None), timeout_s=0.01) == ["the model did not respond within 0.01 s"]
 
 
 async def test_a_closed_journal_is_told(tmp_path: object) -> None:

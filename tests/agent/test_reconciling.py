@@ -106,7 +106,7 @@ def test_a_tool_that_can_not_know_is_refused(name: str, message: str) -> None:
 
 
 def test_what_can_be_called_again_is_not_asked_after() -> None:
-    with pytest.raises(TypeError, match="only an unsafe tool is reconciled"):
+    with pytest.raises(TypeError, match="only an unsafe tool can have reconcile"):
 
         @tool(effect="keyed", reconcile="paid")
         def charge(cents: int) -> str:

@@ -113,7 +113,7 @@ async def test_a_run_that_goes_on_is_refused() -> None:
     journal = memory_journal()
     created = RunCreated(agent="notes", session_id="s", input="Hello", budget=Budget())
     run = (await journal.create(created)).run
-    with pytest.raises(Conflict, match="is queued: it can become a task once it has ended"):
+    with pytest.raises(Conflict, match="is queued: it can only become a task after it has ended"):
         await regression(journal, "default", run.id, Wanted())
 
 
@@ -128,7 +128,7 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     file = project.folder / "tasks" / "regressions.jsonl"
     assert said[0] == f"task {run.id} in {file}: 1 inputs, 1 recorded calls"
     assert "--mask" in said[1]
-    with pytest.raises(ConfigError, match=rf"regressions.jsonl:1: has a task {run.id} already; give .* another --id"):
+    with pytest.raises(ConfigError, match=rf"regressions.jsonl:1: already has a task {run.id}; choose another --id"):
         await write_regression(settings, Request(run.id, called=[call]), said.append)
     file.write_text(file.read_text().rstrip())  # an editor that ends no line
     await write_regression(settings, Request(run.id, called=[call], id="masked", mask=True), said.append)
@@ -140,13 +140,13 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     assert masked.turns[0].text() == f"Please remind me to call {number}."
     assert wanted.arguments["text"] == f"call {number} at noon"
     for wrong, why in (
-        (Request(run.id, called=["add_reminder text"]), "is no call: write TOOL"),
+        (Request(run.id, called=["add_reminder text"]), "is not a call: write TOOL"),
         (Request(run.id, answer=["("]), "answer: "),
         (Request(run.id, called=[call], id="a b"), "id: "),
     ):
         with pytest.raises(InvalidRequest, match=why):
             await write_regression(settings, wrong, said.append)
-    with pytest.raises(ConfigError, match=r"not yours to change: .* --project DIR or FLIGHTLOOP_PROJECT"):
+    with pytest.raises(ConfigError, match=r"can't be changed: .* --project DIR or FLIGHTLOOP_PROJECT"):
         await write_regression(Settings(home=tmp_path / "home"), Request(run.id), said.append)
 
 

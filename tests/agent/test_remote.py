@@ -213,7 +213,7 @@ async def test_a_stream_that_ends_early_is_an_error(ending: ScriptedAnswer) -> N
 @pytest.mark.parametrize("document", ["nonsense", '{"choices": [{"delta": {"content": {"no": "text"}}}]}', "[1]"])
 async def test_what_is_no_chunk_is_an_error(document: str) -> None:
     async with talking(ScriptedAnswer(chunks=[document])) as (model, _):
-        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+        with pytest.raises(ModelUnavailable, match="invalid chat chunk"):
             await text_of(model, ask())
 
 
@@ -252,7 +252,7 @@ async def test_an_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("agent.models.remote.MOST_BYTES", 10_000)
     for chunk in ('{"choices": [{"delta": {"content": "more "}}]}', "x" * 20_000):
         async with talking(ScriptedAnswer(chunks=[chunk] * 1000)) as (model, _):
-            with pytest.raises(ModelUnavailable, match=r"no end|no chat chunk"):
+            with pytest.raises(ModelUnavailable, match=r"exceeds|invalid chat chunk"):
                 await text_of(model, ask())
 
 

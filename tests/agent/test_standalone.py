@@ -105,7 +105,7 @@ async def test_a_run_from_outside_and_a_clean_end(tmp_path: Path) -> None:
         assert await started.process.wait() == 0
         assert alive(children) == []
     code, out, _ = await told("audit", "verify", env=environment(home, "http://127.0.0.1:1"))
-    assert (code, "the chain is whole" in out) == (0, True)
+    assert (code, "the chain is intact" in out) == (0, True)
 
 
 async def test_an_interrupt_reaches_a_waiting_run_and_outlives_a_restart(tmp_path: Path) -> None:
@@ -142,18 +142,18 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     cases = [
         (["serve", "--port", port], no_model, f"port {port} on 127.0.0.1 is taken"),
         (["serve", "--port", "0"], no_model, "FLIGHTLOOP_MODEL_URL: no answer"),
-        (["serve", "--port", "0"], own_model, "FLIGHTLOOP_MODEL_URL: is needed here, "),
-        (["worker"], own_model, "the embedded model runs on Ray alone: python -m agent up starts it"),
+        (["serve", "--port", "0"], own_model, "FLIGHTLOOP_MODEL_URL: not set; "),
+        (["worker"], own_model, "the embedded model runs on Ray only: python -m agent up"),
         (["serve"], {**no_model, "FLIGHTLOOP_PORT": "x"}, "FLIGHTLOOP_PORT: "),
         (["serve", "--port", "0", "--project", str(tmp_path)], no_model, "one.yaml:2: not YAML"),
         (["dashboards", "push", "http://127.0.0.1:1", "--token", "x"], no_model, "Grafana at http://127.0.0.1:1: "),
         (["up", "--port", port], own_model, f"port {port} on 127.0.0.1 is taken"),
         (["up", "--port", "0"], own_model, "FLIGHTLOOP_PORT: "),
-        (["up", "--console-port", port], with_prometheus, "by --console-port or FLIGHTLOOP_CONSOLE_PORT, "),
+        (["up", "--console-port", port], with_prometheus, "with --console-port or FLIGHTLOOP_CONSOLE_PORT, "),
         (
             ["up", "--no-console"],
             {**with_prometheus, "FLIGHTLOOP_PROMETHEUS_PORT": port},
-            f"prometheus: port {port} is taken; name another by --prometheus-port or FLIGHTLOOP_PROMETHEUS_PORT",
+            f"prometheus: port {port} is taken; choose another with --prometheus-port or FLIGHTLOOP_PROMETHEUS_PORT",
         ),
     ]
     try:

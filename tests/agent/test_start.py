@@ -46,7 +46,7 @@ def test_a_text_without_an_error() -> None:
         ({"model": "nowhere"}, "is none of them"),
         ({"model_experts": "nowhere.safetensors"}, "no such file"),
         ({"model_lora": "nowhere.safetensors"}, "no such file"),
-        ({"project": "."}, "needs at least one"),
+        ({"project": "."}, "contains no agent"),
     ],
 )
 def test_build_refuses_in_one_line_what_serve_run_shows(

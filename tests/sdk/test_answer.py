@@ -69,5 +69,5 @@ async def test_an_empty_answer_is_a_text_and_calls_alone_have_none() -> None:
 
 
 async def test_a_stream_that_breaks_off_is_no_completion() -> None:
-    with pytest.raises(ModelUnavailable, match="broke off"):
+    with pytest.raises(ModelUnavailable, match="was interrupted"):
         await completed(streamed(chunk({"content": "half"})))

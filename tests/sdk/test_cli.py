@@ -127,7 +127,7 @@ def test_a_broken_project_is_told_before_a_run(server: FakeServer, flightloop) -
     for command in (("run", "Where is it?", "-a", "support"), ("chat",)):
         done = flightloop(*command, input="")
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith("warning: the project's files can't be used since ")
+        assert done.stderr.startswith("warning: the project's files are invalid since ")
         assert "agents/a.yaml:3: not YAML" in done.stderr
     server.world.project = ProjectInfo(loaded_at=now)
     assert flightloop("run", "Where is it?", "-a", "support").stderr == ""
@@ -192,7 +192,7 @@ def test_whoever_loses_the_server_is_told_where_the_run_is() -> None:
         pass
     with Flightloop(gone.url, "key", retries=0) as client, pytest.raises(ConnectionFailed) as lost:
         follow(client, Console(), "run_1")
-    assert lost.value.message.endswith("is the server up? The run goes on by itself: flightloop show run_1")
+    assert lost.value.message.endswith("is the server up? The run continues on the server: flightloop show run_1")
 
 
 def test_a_moment_of_another_day_says_which() -> None:
@@ -266,7 +266,7 @@ def test_usage_tells_what_is_left(world: World, client: Flightloop, flightloop) 
     tenant, session = done.stdout.split("\n\n")
     rows = [line.split() for line in tenant.splitlines()]
     assert " ".join(rows[0]) == f"tenant {since.astimezone():%d %b %H:%M} to {until.astimezone():%d %b %H:%M}"
-    assert rows[1] == ["used", "reserved", "bound", "left"]
+    assert rows[1] == ["used", "reserved", "limit", "left"]
     assert rows[2] == ["steps", "2", "0", "1", "0"]
     assert rows[3] == ["tokens", "0", "250,000", "1,000,000", "750,000"]
     assert rows[4] == ["seconds", "0.0", "0.0", "none"]
@@ -318,4 +318,4 @@ def test_new_writes_a_project_whose_parts_fit(flightloop, tmp_path: Path) -> Non
     assert agent["policy"] == policy["name"] == "notes"
     assert "{{" not in (tmp_path / "notes/tasks/first.jsonl").read_text()
     assert flightloop("new", "notes").returncode == 1
-    assert "can't name an agent" in flightloop("new", "9lives").stderr
+    assert "is not a valid agent name" in flightloop("new", "9lives").stderr

@@ -261,7 +261,7 @@ def test_the_form_of_a_response_comes_and_goes_by_its_name(server: FakeServer, c
 
 
 def test_what_responses_do_not_serve_is_told_before_it_is_sent(server: FakeServer, client: Flightloop) -> None:
-    with pytest.raises(errors.InvalidRequest, match="only tools of type 'function' are served"):
+    with pytest.raises(errors.InvalidRequest, match="only tools of type 'function' are supported"):
         client.responses.create(model="m", input="hello", tools=[{"type": "web_search"}])
     assert not server.requests
 

@@ -49,7 +49,7 @@ def foreign(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_an_answer_of_something_else_names_the_address(foreign: str, said: str) -> None:
     with Flightloop(foreign, "key") as client, pytest.raises(errors.NotFlightloop) as caught:
         client.runs.list()
-    assert caught.value.message.startswith(f"{foreign}/v1/runs is no flightloop API")
+    assert caught.value.message.startswith(f"{foreign}/v1/runs is not a flightloop API")
     assert said in caught.value.message
     assert not caught.value.retryable
 
@@ -70,4 +70,7 @@ def test_a_page_is_no_stream_to_wait_for(foreign: str) -> None:
 def test_a_refusal_of_something_else_names_the_address(foreign: str) -> None:
     with Flightloop(foreign, "key") as client, pytest.raises(errors.InvalidRequest) as caught:
         client.runs.cancel("run_1")
-    assert caught.value.message == f"{foreign}/v1/runs/run_1/cancel answered 405, and not as a flightloop API does"
+    assert (
+        caught.value.message
+        == f"{foreign}/v1/runs/run_1/cancel returned status 405, which is not a response of a flightloop API"
+    )

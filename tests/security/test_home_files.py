@@ -160,7 +160,7 @@ def test_a_key_that_others_could_read_is_not_taken_for_a_secret(tmp_path: Path) 
     mark(tmp_path / "home")
     (tmp_path / "home" / "key").write_text("fl_known_to_its_author")
     (tmp_path / "home" / "key").chmod(0o644)
-    with pytest.raises(ConfigError, match="delete it, and a new one is made"):
+    with pytest.raises(ConfigError, match="delete it to get a new one"):
         open_home(tmp_path / "home")
     (tmp_path / "home" / "key").chmod(0o600)
     open_home(tmp_path / "home")
@@ -197,7 +197,7 @@ def test_a_home_that_came_with_a_project_is_not_taken(tmp_path: Path, how: str, 
     home = packed(tmp_path, how)
     if not marked:
         (home / MADE).unlink()
-    with pytest.raises(ConfigError, match="was not made here"):
+    with pytest.raises(ConfigError, match="was not created here"):
         open_home(home)
 
 
@@ -240,7 +240,7 @@ def test_a_home_of_somebody_else_is_an_error_that_says_what_to_do(tmp_path: Path
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
     home.chmod(0o755)
-    with pytest.raises(ConfigError, match=r"FLIGHTLOOP_HOME: .* belongs to the user .*chown -R") as raised:
+    with pytest.raises(ConfigError, match=r"FLIGHTLOOP_HOME: .* belongs to user .*chown -R") as raised:
         open_home(home, user=os.geteuid() + 1)
     assert str(home) in str(raised.value)
     assert stat.S_IMODE(home.stat().st_mode) == 0o755  # nothing was touched

@@ -154,8 +154,8 @@ async def test_a_forged_traceback_is_cut_and_steers_nothing(deployment: Deployme
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
-        ('effect="unsafe", retries=1', "an unsafe tool takes no retries"),
-        ("retries=1", "an unsafe tool takes no retries"),
+        ('effect="unsafe", retries=1', "an unsafe tool can't have retries"),
+        ("retries=1", "an unsafe tool can't have retries"),
         ('effect="pure", retries=11', "retries must be 0 to 10, not 11"),
         ('effect="pure", retries=-1', "retries must be 0 to 10, not -1"),
         ('effect="pure", retries="many"', "can't be loaded"),
@@ -184,7 +184,7 @@ def again() -> int:
     return 1
 again.__flightloop_tool__.spec.__dict__["retries"] = 1
 """
-    with pytest.raises(ConfigError, match=r"(?s)described wrongly: .*an unsafe tool takes no retries"):
+    with pytest.raises(ConfigError, match=r"(?s)described wrongly: .*an unsafe tool can't have retries"):
         described([project_of(tmp_path, source)], ToolsConfig())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.model_call.call import MORE_CHARACTERS, TOKEN_CHARACTERS, GuardedCall, Way
+from agent.model_call.call import MORE_CHARACTERS, TOKEN_CHARACTERS, GuardedCall, GuardedModel
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import Markup
 from agent.model_call.repetition import repeats
@@ -277,11 +277,11 @@ def call_of(
     pieces: Iterator[str], tokens: int, guard: Guard | None = None, context: GuardContext | None = None
 ) -> tuple[GuardedCall, Pieces]:
     model = Pieces(pieces)
-    way = Way(model, guard or Guard(parse_policy(LIVE)), Tracing(TracerProvider(shutdown_on_exit=False)))  # type: ignore[arg-type]
+    guarded = GuardedModel(model, guard or Guard(parse_policy(LIVE)), Tracing(TracerProvider(shutdown_on_exit=False)))  # type: ignore[arg-type]
     request = ChatRequest.model_validate(
         {"model": "m", "messages": [{"role": "user", "content": "Hi."}], "max_tokens": tokens}
     )
-    return GuardedCall(way, Owner(), context or GuardContext(agent="desk"), request, 10), model
+    return GuardedCall(guarded, Owner(), context or GuardContext(agent="desk"), request, 10), model
 
 
 async def test_others_go_on_while_a_huge_piece_is_screened() -> None:

@@ -121,7 +121,7 @@ async def test_an_index_beyond_all_calls_is_a_broken_answer(index: int) -> None:
     async with model.serving() as url:
         remote = RemoteChatModel(RemoteConfig(url))
         request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi."}]})
-        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+        with pytest.raises(ModelUnavailable, match="invalid chat chunk"):
             [chunk async for chunk in remote.stream(request)]
         await remote.close()
 
@@ -154,7 +154,7 @@ async def test_a_chunk_of_odd_numbers_is_a_broken_answer(chunk: str) -> None:
     async with ScriptedServer(ScriptedAnswer(chunks=[chunk])).serving() as url:
         remote = RemoteChatModel(RemoteConfig(url))
         request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Hi."}]})
-        with pytest.raises(ModelUnavailable, match="no chat chunk"):
+        with pytest.raises(ModelUnavailable, match="invalid chat chunk"):
             [chunk async for chunk in remote.stream(request)]
         await remote.close()
 

@@ -331,7 +331,7 @@ async def test_a_run_is_resumed_once_those_below_it_have_ended(desk: Desk) -> No
     desk.left = 2  # for the stop itself, and what follows at once
     assert (await interrupt(desk.journal, "default", root.id)).status == "interrupted"
     desk.left = None
-    with pytest.raises(Conflict, match="still being ended"):
+    with pytest.raises(Conflict, match="still being cancelled"):
         await resume(desk.journal, "default", root.id, "ann")
     await desk.journal.end_families()
     assert await desk.statuses() == {"interrupted": 1, "cancelled": 18}

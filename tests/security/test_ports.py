@@ -163,7 +163,7 @@ def test_listeners_of_others_are_told_from_our_own() -> None:
         assert proxy.stdout is not None
         assert proxy.stdout.readline() == b"listens\n"
         check_alone("127.0.0.1", port, proxy.pid)
-        with shared(port), pytest.raises(PortShared, match=f"process {os.getpid()} listens there as well"):
+        with shared(port), pytest.raises(PortShared, match=f"process {os.getpid()} also listens there"):
             check_alone("127.0.0.1", port, proxy.pid)
         with shared(port):
             check_alone("127.0.0.1", port, os.getpid())  # one family

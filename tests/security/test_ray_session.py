@@ -62,7 +62,7 @@ def test_each_process_has_a_token_of_its_own_unless_one_is_named(tmp_path: Path)
 def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
     os.environ[FOLDER] = str(tmp_path)
     tmp_path.chmod(0o777)
-    with pytest.raises(ConfigError, match="others may write"):
+    with pytest.raises(ConfigError, match="others can write to"):
         make_private()
     tmp_path.chmod(0o1777)  # as /tmp: nobody removes what is another's
     assert make_private().parent == tmp_path

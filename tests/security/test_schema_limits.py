@@ -56,14 +56,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "through allOf": ({"allOf": [{"$ref": "#"}]}, "refers to itself"),
     "through anyOf": ({"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "refers to itself"),
     "hidden": ({"$ref": "#/x/a", "x": {"a": {"$ref": "#/x/a"}}}, "refers to itself"),
-    "endless object": ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, "no value that ends"),
-    "endless list": ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, "no value that ends"),
+    "endless object": ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, "no finite value"),
+    "endless list": ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, "no finite value"),
     "endless if chosen": ({"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "$defs": {"node": NODE}},
-                          "no value that ends"),
+                          "no finite value"),
     "deep": (nested(60), f"the limit is {limits.SCHEMA_LEVELS}"),
     "many": ({"enum": list(range(limits.SCHEMA_VALUES))}, f"the limit is {limits.SCHEMA_VALUES}"),
     "long": ({"description": "a" * limits.SCHEMA_CHARS}, f"the limit is {limits.SCHEMA_CHARS}"),
-    "nowhere": ({"$ref": "#/$defs/a"}, "points at nothing"),
+    "nowhere": ({"$ref": "#/$defs/a"}, "does not refer to a part of the schema"),
 }  # fmt: skip
 
 MANY = f"more than {limits.SCHEMA_VISITS} schemas"
@@ -142,7 +142,7 @@ def test_what_can_be_worked_with_passes(name: str) -> None:
 
 
 def test_references_over_countless_others_are_refused() -> None:
-    with pytest.raises(SchemaProblem, match="lead over more than"):
+    with pytest.raises(SchemaProblem, match="chains of more than"):
         check(chain(1601))
 
 
@@ -153,7 +153,7 @@ def test_a_project_s_tool_is_refused_by_its_name_when_it_is_loaded(tmp_path: Pat
         "class Node(BaseModel):\n    next: 'Node'\n\n\n"
         '@tool(effect=\'pure\')\ndef walk(start: Node) -> str:\n    """Walks."""\n    return \'\'\n'
     )
-    with pytest.raises(ConfigError, match=r"tool walk: .*no value that ends"):
+    with pytest.raises(ConfigError, match=r"tool walk: .*no finite value"):
         Registry.load([file])
 
 
@@ -236,5 +236,5 @@ def test_references_to_elements_are_followed_at_once() -> None:
     check({"type": "object", "anyOf": [{"$ref": "#/anyOf/2299"}] * 2299 + [{"type": "object"}]})
     assert time.thread_time() - began < 3
     for wrong in ("01", "-1", "2300", "²", "9" * 5000):
-        with pytest.raises(SchemaProblem, match="points at nothing"):
+        with pytest.raises(SchemaProblem, match="does not refer to a part of the schema"):
             check({"anyOf": [{"$ref": f"#/anyOf/{wrong}"}, {"type": "object"}]})

@@ -127,7 +127,7 @@ async def test_a_resumed_run_is_not_stopped_by_what_was_lifted_before(desk: Benc
     assert (await interrupt(desk.journal, "default", run.id)).status == "interrupted"
     raised = await desk.journal.raise_interrupt("default", "all")
     desk.snapshot = await desk.journal.interrupt_snapshot()
-    with pytest.raises(Conflict, match="still stands"):
+    with pytest.raises(Conflict, match="is still active"):
         await resume(desk.journal, "default", run.id, "ann")
     await desk.journal.clear_interrupt("default", raised.id)
     await resume(desk.journal, "default", run.id, "ann")

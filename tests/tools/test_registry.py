@@ -154,5 +154,5 @@ def test_a_context_that_the_model_would_be_asked_for_is_refused(hint: Any) -> No
         return ""
 
     whose.__annotations__["context"] = hint
-    with pytest.raises(TypeError, match="hint it as ToolContext"):
+    with pytest.raises(TypeError, match="must be just ToolContext"):
         tool(effect="pure")(whose)

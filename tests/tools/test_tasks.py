@@ -89,19 +89,19 @@ GOOD = {"id": "a", "agent": "support", "turns": [{"user": "x"}], "expect": [{"sq
     ("lines", "said"),
     [
         (["", json.dumps(GOOD), "{"], ":3: not JSON"),
-        ([json.dumps(GOOD), json.dumps(GOOD)], ":2: id 'a' is taken by line 1"),
+        ([json.dumps(GOOD), json.dumps(GOOD)], ":2: id 'a' is already used in line 1"),
         ([json.dumps({**GOOD, "turns": []})], ":1: turns"),
         ([json.dumps({**GOOD, "exspect": []})], ":1: exspect"),
         ([json.dumps({**GOOD, "answer": ["("]})], ":1: answer"),
         ([json.dumps({**GOOD, "expect": [{"sql": "SELECT 1"}]})], ":1: expect.0.rows"),
-        (["[]"], ":1: a task is a JSON object"),
+        (["[]"], ":1: must be a JSON object"),
         (["[" * 100_000], ":1: not a task: its JSON is nested too deeply"),
         ([json.dumps({**GOOD, "call": []})], ":1: call: no such field; did you mean called?"),
         (
             [json.dumps({**GOOD, "database": "../shop.db"})],
-            ":1: database: must be a file's path within the tools' data",
+            ":1: database: must be a relative path within the tools' data",
         ),
-        ([""], "holds no task"),
+        ([""], "contains no task"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(lines: list[str], said: str, tmp_path: Path) -> None:

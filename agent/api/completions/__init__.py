@@ -1,1 +1,1 @@
-"""OpenAI's two protocols over the one guarded model call."""
+"""OpenAI's two protocols over the guarded model call."""

@@ -1,8 +1,7 @@
-"""What a chat completion passes before the model sees it: the same guard as a run's input.
+"""Admission of a completion: the checks before the model sees it, with the guard that checks a run's input.
 
-Checked are the words of users (stage ``input``) and the results of tools (stage ``tool_result``), all of
-them, since the caller sends the whole conversation each time. System messages are the caller's own
-instructions, as an agent's are its author's.
+All messages of users (stage ``input``) and all results of tools (stage ``tool_result``) are checked every time, because
+the caller sends the whole conversation. System messages are the caller's own instructions, like an agent's.
 """
 
 from __future__ import annotations
@@ -34,30 +33,34 @@ SESSION_HEADER = "x-flightloop-session"
 NAME_CHARS = 128
 BATCH = 16
 BATCH_CHARS = LONG
-"""Messages that are checked at once, and their characters: some milliseconds of work."""
+"""Most messages per batch, and their characters: some milliseconds of work."""
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A completion that may begin. ``request`` is what the model gets; ``specs`` the tools it may call."""
+    """A completion that may begin."""
 
     request: ChatRequest
+    """The request that the model gets."""
     guard: Guarding
     context: GuardContext
     tags: Tags
     epoch: int
+    """Interrupt epoch at admission."""
     specs: Mapping[str, ToolSpec]
+    """Tools that the model may call, by name."""
 
 
 async def admit(
     deps: ApiDeps, models: KnownModels, request: ChatRequest, caller: Principal, headers: Mapping[str, str]
 ) -> Admitted:
-    """
+    """Checks a request and prepares it for the model.
+
     Raises:
-        InvalidRequest: the request contradicts itself, is empty, or too large to be worked on.
+        InvalidRequest: the request is contradictory, empty or too large.
         NotFound: no such model.
-        Interrupted: a matching interrupt is latched.
-        GuardrailBlocked: a rail refuses a message, or the policy the tool that must be called.
+        Interrupted: a matching interrupt is active.
+        GuardrailBlocked: a rail refuses a message, or the policy forbids the tool that must be called.
     """
     await check_size(request, deps.model.capabilities.context_length)
     _consistent(request)
@@ -88,10 +91,10 @@ def _consistent(request: ChatRequest) -> None:
         for message in request.messages
         for part in message.content
     ):
-        raise InvalidRequest("messages: are all empty; say something", param="messages")
+        raise InvalidRequest("messages: all are empty", param="messages")
     names = [tool.function.name for tool in request.tools or []]
     if len(set(names)) < len(names):
-        raise InvalidRequest("tools: two have the same name", param="tools")
+        raise InvalidRequest("tools: two tools have the same name", param="tools")
     choice = request.tool_choice
     if choice == "required" and not names:
         raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
@@ -101,29 +104,29 @@ def _consistent(request: ChatRequest) -> None:
     wanted = request.response_format
     if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
         raise InvalidRequest(
-            "response_format.json_schema: is missing, type 'json_schema' needs it", param="response_format.json_schema"
+            "response_format.json_schema: is missing; type 'json_schema' needs it", param="response_format.json_schema"
         )
 
 
 def _tags(given: Tags, caller: Principal, headers: Mapping[str, str]) -> Tags:
-    """Whom the completion belongs to: the tenant is the key's, and a completion belongs to no run."""
+    """Tags of a completion: the key's tenant, agent and session, no run."""
     agent = _name(AGENT_HEADER, given.agent, headers)
     session = _name(SESSION_HEADER, given.session_id, headers)
     return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session)
 
 
 def _name(header: str, given: str | None, headers: Mapping[str, str]) -> str | None:
-    """The name of an agent or a session, as an interrupt will write it. Raises InvalidRequest."""
+    """Name of an agent or session, as an interrupt refers to it. Raises InvalidRequest."""
     name = given or _utf8(headers.get(header, ""))
     if len(name) > NAME_CHARS or not name.isprintable():
         raise InvalidRequest(
-            f"the name of an agent or a session has at most {NAME_CHARS} printable characters", param=header
+            f"the name of an agent or a session must have at most {NAME_CHARS} printable characters", param=header
         )
     return name or None
 
 
 def _utf8(value: str) -> str:
-    """A header's value, which the server reads as Latin-1, as clients write it."""
+    """A header's value as UTF-8, which clients send and the server decodes as Latin-1."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -155,15 +158,15 @@ def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) ->
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:
-    """Calls that have an answer, and may have changed something. Whether they did is not known: callers say "error" in
-    words of their own."""
+    """Answered calls that may have changed something. Whether they did is unknown, because each caller words errors in
+    its own way."""
     answered = {message.tool_call_id for message in messages if message.role == "tool"}
     calls = (call for call_id, call in _calls(messages, specs).items() if call_id in answered)
     return tuple(Write(call.spec.name, call.arguments, ok=True) for call in calls if not only_reads(call.spec))
 
 
 def _foreign(tool: ToolDef) -> ToolSpec:
-    """A tool that the caller performs itself: nothing is known of its effect or of who wrote its results."""
+    """Spec of a tool that the caller performs: its effect is unknown and its results are untrusted."""
     function = tool.function
     return ToolSpec(function.name, function.description, function.parameters, Effect.UNSAFE, returns_untrusted=True)
 
@@ -188,7 +191,7 @@ async def _checked_messages(
     context: GuardContext,
     specs: Mapping[str, ToolSpec],
 ) -> tuple[list[ChatMessage], bool]:
-    """The messages after redaction, and whether one of them taints what follows."""
+    """The messages after redaction, and whether one of them taints the rest of the conversation."""
     calls = _calls(messages, specs)
     to_check = {
         index: checked for index, message in enumerate(messages) if (checked := _to_check(message, context, calls))
@@ -202,16 +205,18 @@ async def _checked_messages(
                 f"messages[{index}]: refused by the policy {guard.policy.name}: {ruling.reason}",
                 param=f"messages[{index}].content",
             )
-    checked = [
+    passed_on = [
         _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)
     ]
-    return checked, any(ruling.tainted for ruling in rulings.values())
+    return passed_on, any(ruling.tainted for ruling in rulings.values())
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:
-    """In batches, between which the event loop serves others. A long text is one of its own, as its time is bounded.
+    """Judges texts and calls in batches, so that the event loop serves others in between. A long text is a batch of its own,
+    because its time is limited.
 
-    Only what is one short batch waits for no turn: of many, each would take its time from the others.
+    A single short batch runs at once; everything else waits for its turn, because concurrent checks slow each other
+    down.
     """
     rulings: list[Ruling] = []
     batches = list(_batches(to_check))
@@ -253,7 +258,7 @@ def _to_check(message: ChatMessage, context: GuardContext, calls: Mapping[str, C
 
 
 def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> dict[str, CheckedCall]:
-    """The calls in the conversation so far whose tools are known, by their id."""
+    """Calls of known tools in the conversation, by id."""
     found: dict[str, CheckedCall] = {}
     for message in messages:
         for call in message.tool_calls or []:
@@ -268,7 +273,7 @@ def _calls(messages: Iterable[ChatMessage], specs: Mapping[str, ToolSpec]) -> di
 
 
 def _replaced(message: ChatMessage, ruling: Ruling) -> ChatMessage:
-    """The message with the text that the rails left."""
+    """The message with its text as redacted by the rails."""
     if ruling.text == message.text:
         return message
     return message.model_copy(update={"content": with_text(message.content, ruling.text)})

@@ -1,4 +1,4 @@
-"""Streams that end when something else happens first."""
+"""Cancellation of streams and tasks when another event happens first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> AsyncGenerator[T, None]:
-    """The items, for as long as ``stop`` has not returned; then the iterator is closed, whatever it waits for."""
+    """Yields items until ``stop`` returns; then closes the iterator, even while it waits."""
     stopping = asyncio.create_task(stop)
     step: asyncio.Task[T] | None = None
     try:
@@ -28,7 +28,7 @@ async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> A
                 return
             yield item
     finally:
-        # A cancelled response is cancelled again at every await: the clean-up has to be shielded from that.
+        # A cancelled response is cancelled again at every await, so the clean-up must be shielded.
         with CancelScope(shield=True):
             await ended(stopping)
             if step is not None:
@@ -39,7 +39,7 @@ async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> A
 
 
 async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, object]) -> T | None:
-    """What ``work`` returns; None, and the work cancelled, if ``stop`` returns before."""
+    """Result of ``work``; None if ``stop`` returns first, and ``work`` is cancelled."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop)
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -51,7 +51,7 @@ async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, objec
 
 
 async def any_of(*stops: Coroutine[Any, Any, object]) -> None:
-    """Returns when the first of them does; the others are cancelled."""
+    """Returns when the first of the coroutines returns; cancels the others."""
     tasks = [asyncio.create_task(stop) for stop in stops]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -62,7 +62,7 @@ async def any_of(*stops: Coroutine[Any, Any, object]) -> None:
 
 
 async def gone(request: Request) -> None:
-    """Returns when the client has gone away."""
+    """Returns when the client disconnects."""
     while True:
         if (await request.receive())["type"] == "http.disconnect":
             return
@@ -73,8 +73,8 @@ async def _next(items: AsyncIterator[T]) -> T:
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancels a task and waits until it is over, whatever came of it. Call it shielded from cancellation."""
+    """Cancels a task and waits until it has ended, whatever its result. Call it shielded from cancellation."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # seen: whoever waits for the task has raised it already
+        task.exception()  # retrieved: the waiting code has already raised it

@@ -1,4 +1,4 @@
-"""``/v1/chat/completions`` and ``/v1/models``: OpenAI's protocol, through the same guard as a run."""
+"""``/v1/chat/completions`` and ``/v1/models``: OpenAI's protocol with the guard of a run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
     },
 )
 async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
-    """Answers a conversation. A client that goes away ends the checks and the decoding."""
+    """Answers a conversation. If the client disconnects, checks and decoding stop."""
     admission = admit(deps, known_models(request), body, caller, request.headers)
     admitted = await first_of(admission, caller_gone(request, deps))
     if admitted is None:
@@ -69,7 +69,7 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
         if completion is None:
             return await unanswered(request, deps)
         return JSONResponse(_plain_completion(completion))
-    # Until the first token an error is still an HTTP status.
+    # Errors before the first token can still use an HTTP status.
     opened = await open_reading(chunks, request, deps)
     if opened is None:
         return await unanswered(request, deps)
@@ -79,7 +79,7 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
 
 
 async def _as_sse(first: ChatChunk, chunks: Reading, include_usage: bool) -> AsyncIterator[ServerSentEvent]:
-    """Ends with ``[DONE]``, or with an error document: the status has gone out already."""
+    """Ends with ``[DONE]``, or with an error document because the status was already sent."""
     try:
         yield ServerSentEvent(_plain_chunk(first))
         async for chunk in chunks:
@@ -89,8 +89,8 @@ async def _as_sse(first: ChatChunk, chunks: Reading, include_usage: bool) -> Asy
     except FlightloopError as error:
         yield ServerSentEvent(json.dumps(error.body()))
     except Exception:
-        log.exception("unforeseen error in a stream")
-        yield ServerSentEvent(json.dumps(InternalError("an unforeseen error; the server's log has more").body()))
+        log.exception("unexpected error in a stream")
+        yield ServerSentEvent(json.dumps(InternalError("unexpected error; see the server's log").body()))
 
 
 def _plain_chunk(chunk: ChatChunk) -> str:

@@ -1,9 +1,9 @@
-"""A guarded call of the model told as OpenAI's chunks.
+"""Converts a guarded model call to OpenAI's chunks.
 
-A call of a tool is held until its arguments are complete and judged. An ``ask`` is told to the caller, who is the
-one to perform the call or not (``flightloop.asks``); in a conversation that is tainted it is a refusal, since a program
-that performs every call would be the victim. Text is released as the policy says: ``held`` until the call has
-concluded, or ``live`` as soon as no rail can object to it any more.
+A tool call is held until its arguments are complete and judged. An ``ask`` verdict is passed to the caller, who
+performs the call (``flightloop.asks``). In a tainted conversation it is a refusal, because a program that performs
+every call would be the victim. Text is released as the policy says: ``held`` until the call has concluded, or ``live``
+as soon as no rail can object any more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agent.api.completions.owner import CompletionOwner
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import unless_stopped
 from agent.loop.context import Estimator, Prompt
-from agent.model_call.call import GuardedCall, Way, invalid_call
+from agent.model_call.call import GuardedCall, GuardedModel, invalid_call
 from agent.model_call.repetition import PENALTY
 from agent.models.retrying import COMPLETIONS, RetryingChatModel
 from flightloop.chat import (
@@ -43,28 +43,28 @@ from guardrails.rails.claims import CORRECTION
 from guardrails.types import Checked, CheckedCall, Ruling
 
 TRIES = 2
-"""Of an answer that can't be used: the model is told why, once."""
+"""Attempts at a usable answer: the model is told once what was wrong."""
 
 
 async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> AsyncGenerator[ChatChunk, None]:
-    """One answer as OpenAI chunks: role, text, whole calls, an end with ``finish_reason``, usage.
+    """Yields one answer as OpenAI chunks: role, text, whole calls, ``finish_reason``, usage.
 
     An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
 
     Args:
-        owner: of the answer's first call of the model; another try has an owner of its own.
+        owner: owner of the first model call; a second attempt has its own.
 
     Raises:
-        BudgetExhausted: the tenant's bounds leave no room for an answer.
-        Interrupted: an interrupt that matches was raised meanwhile.
+        BudgetExhausted: the tenant's budget leaves no room for an answer.
+        Interrupted: a matching interrupt was raised meanwhile.
         InvalidCall: the model writes its calls as text.
-        FlightloopError: what the model raises.
+        FlightloopError: errors of the model.
     """
-    way = Way(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
+    guarded = GuardedModel(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
     request, told = admitted.request, _Telling(deps, admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-        call = GuardedCall(way, owner, admitted.context, request, prompt_tokens, told.shown)
+        call = GuardedCall(guarded, owner, admitted.context, request, prompt_tokens, told.shown)
         told.call = call
         try:
             async with aclosing(call.text()) as pieces:
@@ -75,7 +75,8 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
             for chunk in told.refused():
                 yield chunk
             return
-        # What was shown can't be taken back; at the end, what there was before the repetitions is better than nothing.
+        # Shown text can't be taken back. After the last attempt, the text before the repetitions is better than
+        # nothing.
         cut = call.repeated and (told.shown or (call.released and not left))
         if call.problem is None or cut:
             for chunk in await told.concluded():
@@ -89,7 +90,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
 def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
     kept = "" if call.repeated else call.released
     if not (request.tools or kept or call.repeated or request.temperature == 0):
-        return request.model_copy(update={"seed": None})  # nothing to explain: another draw answers in words
+        return request.model_copy(update={"seed": None})  # nothing to explain: sample again
     said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
     told = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
     changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}
@@ -99,7 +100,7 @@ def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
 
 
 class _Telling:
-    """What of a call's answer has been told, and what is told at its end. ``shown``: the text so far."""
+    """Builds the chunks of an answer. ``shown`` is the text sent so far."""
 
     def __init__(self, deps: ApiDeps, admitted: Admitted) -> None:
         self.call: GuardedCall
@@ -113,7 +114,7 @@ class _Telling:
         self.shown = ""
 
     def piece(self, text: str) -> ChatChunk | None:
-        """The chunk that tells of a piece; the empty one, with which an answer begins, is told once."""
+        """Chunk for a piece of text; the empty piece that begins an answer yields a chunk once."""
         if text:
             return self._show(text)
         if self._begun:
@@ -131,7 +132,7 @@ class _Telling:
         yield from self._end("content_filter", None)
 
     async def concluded(self) -> Sequence[ChatChunk]:
-        """The end of an answer whose text passed the stream's rails."""
+        """Chunks that end an answer whose text passed the stream rails."""
         call, answer = self.call, self.call.answer
         answer.calls = [each.model_copy(update={"id": f"call_{uuid4().hex}"}) for each in answer.calls]
         to_check = [_to_check(self._admitted, each) for each in answer.calls]
@@ -142,7 +143,7 @@ class _Telling:
         said = call.before + call.released
         text = final.text if final is not None else said
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
-        if refused or (call.live and text != said):  # what was shown cannot be redacted any more
+        if refused or (call.live and text != said):  # shown text can't be redacted any more
             return list(self.refused())
         told = [self._show(text)] if text and not call.live else []
         if answer.calls:
@@ -155,7 +156,7 @@ class _Telling:
         return [*told, *self._end(reason, self._logprobs(), asks)]
 
     def _logprobs(self) -> ChoiceLogprobs | None:
-        """Tokens spell out the text: they only leave with a text that no rail has changed."""
+        """Log-probabilities, only for text that no rail has changed: the tokens spell it out."""
         answer = self.call.answer
         spelt = "".join(token.token for token in answer.logprobs)
         untouched = self.shown == answer.text == spelt and not answer.calls
@@ -185,14 +186,14 @@ def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
 
 
 def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
-    """Why a person should decide about a call. Nobody has declared an effect of a caller's tool."""
+    """Why a person should decide about a call. Reasons by effect don't count: a caller's tool declares no effect."""
     for verdict in ruling.verdicts:
         if verdict.action is Action.ASK and verdict.labels != [BY_EFFECT]:
             yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")
 
 
 def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
-    """What is to be judged; a ruling at once where no rail could."""
+    """The call to judge, or a ruling if no rail could judge it."""
     spec = admitted.specs.get(call.function.name)
     if spec is None:
         return _unjudged(f"{call.function.name} was not offered")
@@ -204,12 +205,12 @@ def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
 
 
 def _unjudged(reason: str) -> Ruling:
-    """What no rail can judge does not pass."""
+    """Blocks a call that no rail can judge."""
     return Ruling(Action.BLOCK, "", None, (), reason, False)
 
 
 def _delta(index: int, call: ToolCall, ruling: Ruling) -> ToolCallDelta:
-    # Arguments that no rail has changed leave as the model wrote them.
+    # Arguments that no rail has changed are sent as the model wrote them.
     changed = ruling.arguments is not None and ruling.arguments != call.function.parsed()
     arguments = json.dumps(ruling.arguments, ensure_ascii=False) if changed else call.function.arguments or "{}"
     return ToolCallDelta(

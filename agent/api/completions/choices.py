@@ -1,4 +1,4 @@
-"""The choices of a completion, side by side: each is a guarded call of its own."""
+"""Choices of a completion, produced concurrently; each is a guarded call of its own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from flightloop.chat import ChatChunk, ChatRequest, Usage
 from flightloop.errors import ModelUnavailable
 
 _News = tuple[int, ChatChunk | Exception | None]
-"""Of the choice with that index: a chunk, what ended it, or None at its end."""
+"""Index of a choice with a chunk, the error that ended it, or None at its end."""
 
 
 def choices(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
-    """All choices begin, in order, once the first has; then come their chunks as they come about, and the usage of all.
+    """Yields the chunks of all choices. All choices begin in order once the first has begun; their chunks follow as
+    they arrive, and the total usage comes last.
 
-    The first error, an interrupt for example, ends all of them. Raises what ``completing.chunks`` raises.
+    The first error, such as an interrupt, ends all of them. Raises the errors of ``chat_chunks.chunks``.
     """
     owner = CompletionOwner(deps, admitted.tags, admitted.request.n)
     return chunks(deps, admitted, owner) if admitted.request.n == 1 else _side_by_side(deps, admitted, owner)
@@ -48,13 +49,13 @@ async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwne
                 raise told
             if first is None:
                 first = told
-                for each in range(len(tasks)):  # in order: the openai package lists choices as they begin
+                for each in range(len(tasks)):  # in order, because the openai package lists choices as they begin
                     yield _of_choice(first, first, each)
             usage += told.usage or Usage()
             if told.choices and told.choices[0].delta.role is None:
                 yield _of_choice(told, first, index)
     finally:
-        # A cancelled response is cancelled again at every await: the clean-up has to be shielded from that.
+        # A cancelled response is cancelled again at every await, so the clean-up must be shielded.
         with CancelScope(shield=True):
             for task in tasks:
                 task.cancel()
@@ -65,7 +66,7 @@ async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwne
 
 
 def _seeded(request: ChatRequest, index: int) -> ChatRequest:
-    """A seed gives each choice one of its own, of another size: generators are often seeded by the absolute value."""
+    """Gives each choice a seed of different absolute value, because generators are often seeded by it."""
     seed = request.seed
     if seed is not None:
         seed += index if seed >= 0 else -index
@@ -73,8 +74,8 @@ def _seeded(request: ChatRequest, index: int) -> ChatRequest:
 
 
 async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: asyncio.Queue[_News]) -> None:
-    """Tells whoever reads the news of each chunk, and of the end, whatever it is: Ray cancels those it gives up."""
-    end: Exception | None = ModelUnavailable("the answer broke off")
+    """Puts the chunks of a choice into the queue, and always its end: Ray cancels what it gives up."""
+    end: Exception | None = ModelUnavailable("the answer was interrupted before its end")
     try:
         async with aclosing(answer):
             async for chunk in answer:
@@ -87,6 +88,6 @@ async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: async
 
 
 def _of_choice(chunk: ChatChunk, first: ChatChunk, index: int) -> ChatChunk:
-    """The chunk as one of the completion that ``first`` began."""
+    """The chunk with the choice's index and the id of the completion's first chunk."""
     told = [choice.model_copy(update={"index": index}) for choice in chunk.choices]
     return chunk.model_copy(update={"id": first.id, "created": first.created, "choices": told, "usage": None})

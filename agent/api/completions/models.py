@@ -1,4 +1,4 @@
-"""The names of the models that can be asked for."""
+"""Names of the models that can be requested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FRESH_S = 30.0
 
 
 class KnownModels:
-    """What the model server lists, remembered for some seconds: a completion need not ask each time."""
+    """Models that the server lists, cached for some seconds."""
 
     def __init__(self, model: ChatModel, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model
@@ -24,21 +24,21 @@ class KnownModels:
         self._until = float("-inf")
 
     async def cards(self) -> list[ModelCard]:
-        """As listed now. Raises ModelUnavailable."""
+        """Current list of models. Raises ModelUnavailable."""
         cards = await self._model.models()
         self._names = frozenset(card.id for card in cards)
         self._until = self._clock() + FRESH_S
         return cards
 
     async def card(self, name: str) -> ModelCard:
-        """Raises NotFound, with the known names, and ModelUnavailable."""
+        """The model of this name. Raises NotFound with the known names, or ModelUnavailable."""
         for card in await self.cards():
             if card.id == name:
                 return card
         raise unknown("model", name, sorted(self._names), "model")
 
     async def require(self, name: str) -> None:
-        """Raises NotFound, with the known names, and ModelUnavailable."""
+        """Checks that the model exists. Raises NotFound with the known names, or ModelUnavailable."""
         if name in self._names and self._clock() < self._until:
             return
         await self.cards()
@@ -47,6 +47,6 @@ class KnownModels:
 
 
 def known_models(request: Request) -> KnownModels:
-    """Those of the application that serves the request."""
+    """The known models of the application that serves the request."""
     found: KnownModels = request.app.state.models
     return found

@@ -1,4 +1,4 @@
-"""A completion as the owner of its model call: its tenant's bounds, the audit log, and what it used."""
+"""Owner of a completion's model calls: tenant budget, audit log, usage."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flightloop.usage import Amounts
 from flightloop.verdicts import Verdict
 
 LONGEST = 4096
-"""Tokens of an answer whose request has no limit, from a model that tells no context length."""
+"""Tokens of an answer without a limit, if the model's context length is unknown."""
 
 
 class CompletionOwner:
-    """Implements ``agent.model_call.call.Owner`` for the calls of one completion, which begin side by side.
+    """Implements ``agent.model_call.call.Owner`` for the concurrent calls of one completion.
 
-    What they may use is reserved for all of them before the first begins, and settled when the last is over.
+    Usage of all calls is reserved before the first begins and settled after the last has ended.
 
     Args:
-        calls: how many there are, one a choice.
+        calls: number of calls, one per choice.
     """
 
     def __init__(self, deps: ApiDeps, tags: Tags, calls: int = 1) -> None:
@@ -38,10 +38,10 @@ class CompletionOwner:
         self._lock = asyncio.Lock()
         self._reserved = False
         self._most: int | None = None
-        """Tokens of one answer, as the tenant's bounds leave them; None: no bound."""
+        """Most tokens per answer under the tenant's budget; None: unlimited."""
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
-        """Raises BudgetExhausted."""
+        """Reserves for all calls at the first one. Raises BudgetExhausted."""
         async with self._lock:
             if not self._reserved:
                 self._most = await self._reserve_all(call)
@@ -57,14 +57,14 @@ class CompletionOwner:
             await self._deps.journal.ledger.settle(self._completion, self._used)
 
     async def close(self) -> None:
-        """Settles for calls that were given up before they began."""
+        """Settles calls that were given up before they began."""
         if self._open:
             self._open = 0
             await self._deps.journal.ledger.settle(self._completion, self._used)
 
     async def _reserve_all(self, call: GuardedCall) -> int | None:
         deps, completion = self._deps, self._completion
-        # Seconds are those of runs: no worker is held by a completion.
+        # Budgeted seconds only apply to runs: a completion occupies no worker.
         bound = deps.tenants.of(completion.tenant_id).model_copy(update={"seconds": None})
         shared = Shared(tenant=bound, window=deps.tenants.window)
         count = self._calls
@@ -76,13 +76,13 @@ class CompletionOwner:
         except Exhausted as error:
             raise self._exhausted(error.message) from None
         if granted.completion_tokens < count:
-            raise self._exhausted(f"{granted.completion_tokens} tokens are left for {count} choices: ask for fewer")
+            raise self._exhausted(f"{granted.completion_tokens} tokens are left for {count} choices: request fewer")
         return granted.completion_tokens // count
 
     def _exhausted(self, told: str) -> BudgetExhausted:
         now = datetime.now(UTC)
         until = self._deps.tenants.window.until(now)
-        told = f"{told}; there is more from {until:%Y-%m-%d %H:%M} UTC on, or once the bound is raised"
+        told = f"{told}; more is available from {until:%Y-%m-%d %H:%M} UTC, or once the budget is raised"
         return BudgetExhausted(told, retry_after=(until - now).total_seconds())
 
     async def judged(self, verdicts: Sequence[Verdict]) -> None:
@@ -95,7 +95,7 @@ class CompletionOwner:
         return LONGEST if length is None else max(1, length - call.prompt_tokens)
 
     def _used_by(self, call: GuardedCall) -> Amounts:
-        """Of an answer that was broken off, an estimate."""
+        """Usage of a call; estimated if the answer was interrupted."""
         answer = call.answer
         usage = answer.usage or Usage(prompt_tokens=call.prompt_tokens, completion_tokens=answer.tokens)
         tokens = usage.prompt_tokens + usage.completion_tokens

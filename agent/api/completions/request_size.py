@@ -1,4 +1,4 @@
-"""Whether a completion is one that can be worked on: the sizes that no single field's type can bound."""
+"""Limits on the size of a completion that no single field's type can express."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from flightloop.limits import CALLS, PARTS, REQUEST_SCHEMA_VALUES, TABLE_CELLS, 
 from flightloop.schemas import SchemaProblem, check, values
 
 CHARS_PER_TOKEN = 16
-"""More than any text has on average: what is longer than a context of such tokens cannot fit it."""
+"""Higher than any text's average, so that longer text certainly exceeds the context."""
 
 
 async def check_size(request: ChatRequest, context_length: int | None) -> None:
-    """
+    """Checks the size of a request.
+
     Args:
-        context_length: tokens that the model takes; None: unknown.
+        context_length: of the model in tokens; None: unknown.
 
     Raises:
-        InvalidRequest: too many parts, calls or table cells, too much text, or a schema that can't be worked with.
-        ContextTooLong: the text is certainly longer than the model's context.
+        InvalidRequest: too many parts, calls or table cells, too much text, or an unusable schema.
+        ContextTooLong: the text certainly exceeds the model's context.
     """
     _check_count("messages", sum(len(message.content) for message in request.messages), PARTS, "parts")
     _check_count("messages", sum(len(message.tool_calls or ()) for message in request.messages), CALLS, "tool calls")
     _check_count("messages", sum(map(_cells, request.messages)), TABLE_CELLS, "table cells")
     characters = sum(map(_characters, request.messages))
     if context_length is not None and characters > context_length * CHARS_PER_TOKEN:
-        raise ContextTooLong.of(context_length, f"the conversation has {characters} characters, more than it can hold")
+        raise ContextTooLong.of(context_length, f"the conversation has {characters} characters, too many for it")
     _check_count("messages", characters, TEXT_CHARS, "characters")
     if request.tools or request.response_format:
         await asyncio.to_thread(_check_schemas, request)
@@ -37,7 +38,7 @@ async def check_size(request: ChatRequest, context_length: int | None) -> None:
 
 def _check_count(param: str, given: int, limit: int, what: str) -> None:
     if given > limit:
-        raise InvalidRequest(f"{param}: {given} {what} are more than the limit of {limit}", param=param)
+        raise InvalidRequest(f"{param}: {given} {what} exceed the limit of {limit}", param=param)
 
 
 def _cells(message: ChatMessage) -> int:
@@ -46,7 +47,7 @@ def _cells(message: ChatMessage) -> int:
 
 
 def _characters(message: ChatMessage) -> int:
-    """Of texts, names and calls; an image's data is none."""
+    """Characters of texts, names and calls, without image data."""
     calls = message.tool_calls or ()
     texts = [part.text for part in message.content if isinstance(part, TextPart)]
     links = [part.image_url.url for part in message.content if isinstance(part, ImagePart)]

@@ -1,4 +1,4 @@
-"""A guarded answer told as the Responses protocol tells it: its events, of which the last holds the whole response."""
+"""Converts a guarded answer to events of the Responses protocol; the last event holds the whole response."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _INCOMPLETE: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "content_filter": "content_filter",
 }
 Kind = Callable[..., ResponseEvent]
-"""A type of events."""
+"""Constructor of an event type."""
 
 
 class Narration:
-    """One response while it comes about.
+    """Builds one response and its events.
 
     Args:
-        request: what was asked; the response repeats it.
+        request: repeated in the response.
     """
 
     def __init__(self, request: ResponseCreate) -> None:
@@ -60,8 +60,8 @@ class Narration:
         self._finish_reason = "stop"
 
     async def events(self, chunks: AsyncIterator[ChatChunk]) -> AsyncIterator[ResponseEvent]:
-        """Everything from ``response.created`` to ``response.completed`` or ``.incomplete``. Raises what the chunks
-        raise: ``failed`` then makes the last event."""
+        """Yields all events from ``response.created`` to ``response.completed`` or ``.incomplete``. Raises the errors
+        of ``chunks``; then ``failed`` makes the last event."""
         async for chunk in chunks:
             if self._sequence == 0:
                 self.response.model = chunk.model
@@ -101,11 +101,11 @@ class Narration:
         self._message = OutputMessage(id=new_id("msg"), status="in_progress")
         self.response.output.append(self._message)
         added = self._item_event(OutputItemAdded, self._message)
-        self._message.content.append(OutputText(text=""))  # it grows, the event's does not
+        self._message.content.append(OutputText(text=""))  # a separate object: this one grows, the event's doesn't
         return [added, self._part_event(ContentPartAdded, part=OutputText(text=""))]
 
     def _called(self, delta: ToolCallDelta) -> list[ResponseEvent]:
-        """A call; the guard lets them out whole."""
+        """Events of a tool call, which the guard releases whole."""
         name, arguments = delta.function.name or "", delta.function.arguments or "{}"
         call = OutputCall(
             id=new_id("fc"), call_id=delta.id or new_id("call"), name=name, arguments="", status="in_progress"
@@ -124,7 +124,7 @@ class Narration:
     def _finished(self) -> list[ResponseEvent]:
         reason = _INCOMPLETE.get(self._finish_reason)
         self.response.status = "incomplete" if reason else "completed"
-        events = [] if self.response.output else self._opened()  # who reads output_text finds it empty, not missing
+        events = [] if self.response.output else self._opened()  # so that output_text is empty rather than missing
         if self._message:
             events += self._closed(self._message, "incomplete" if reason else "completed")
         if reason:

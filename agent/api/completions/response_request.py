@@ -1,4 +1,4 @@
-"""A request of the Responses protocol as the chat request that it stands for."""
+"""Translates a request of the Responses protocol to a chat request."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _RENAMED = [
         ("max_completion_tokens", "max_output_tokens"),
     )
 ]
-"""Fields of a chat request, where a message or a ``param`` begins with them, as the Responses protocol names them."""
+"""Replaces names of chat fields at the start of a message or ``param`` by those of the Responses protocol."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The field that a message came from, and which field of that is the message's content; empty: the whole."""
+    """Field from which a message was made, and its subfield with the message's content; empty: the whole field."""
 
     field: str
     content: str = ""
@@ -69,7 +69,7 @@ class Source:
 
 @dataclass
 class Translation:
-    """``sources`` tells for each message where it came from."""
+    """Messages of the chat request, with the source of each."""
 
     messages: list[ChatMessage] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
@@ -79,12 +79,12 @@ class Translation:
         self.sources.append(source)
 
     def renamed(self, error: FlightloopError) -> FlightloopError:
-        """The error with the names that the caller knows."""
+        """The error with field names of the Responses protocol."""
         param = self._own(error.param) if error.param else None
         return type(error)(self._own(error.message), param=param, retry_after=error.retry_after)
 
     async def renaming(self, chunks: AsyncGenerator[ChatChunk, None]) -> AsyncGenerator[ChatChunk, None]:
-        """The chunks; what they raise is ``renamed``."""
+        """Passes chunks on; errors are ``renamed``."""
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -105,9 +105,10 @@ class Translation:
 
 
 def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
-    """
+    """The chat request for a request of the Responses protocol, and the translation for errors.
+
     Raises:
-        InvalidRequest: a format by schema has no schema, or the choice allows a tool that is not there.
+        InvalidRequest: a schema format without a schema, or a choice that allows an unknown tool.
     """
     translation = _conversation(request)
     try:
@@ -154,7 +155,7 @@ def _conversation(request: ResponseCreate) -> Translation:
 
 
 def _add_call(found: Translation, item: FunctionCallItem, source: Source) -> None:
-    """The calls of one answer follow each other, behind its text: for a chat they are one message."""
+    """Adds a call to the last assistant message: a chat has the text and all calls of an answer in one message."""
     if not found.messages or found.messages[-1].role != "assistant":
         found.add(ChatMessage(role="assistant"), source)
     call = ToolCall(id=item.call_id, function=FunctionCall(name=item.name, arguments=item.arguments))
@@ -200,7 +201,7 @@ def _format(wanted: TextFormat) -> ResponseFormat | None:
     if wanted.type == "json_object":
         return ResponseFormat(type="json_object")
     if wanted.schema_ is None:
-        raise InvalidRequest("text.format.schema: is missing, type 'json_schema' needs it", param="text.format.schema")
+        raise InvalidRequest("text.format.schema: is missing; type 'json_schema' needs it", param="text.format.schema")
     schema = JsonSchemaFormat(
         name=wanted.name or "answer", description=wanted.description, schema=wanted.schema_, strict=wanted.strict
     )

@@ -1,4 +1,4 @@
-"""``/v1/responses``: OpenAI's other protocol, on the path that a chat completion takes."""
+"""``/v1/responses``: OpenAI's Responses protocol, processed like a chat completion."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
     },
 )
 async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Operator) -> Response:
-    """Answers a conversation and stores nothing of it. A client that goes away ends the checks and the decoding."""
+    """Answers a conversation without storing it. If the client disconnects, checks and decoding stop."""
     chat, translation = translated(body)
     try:
         admission = admit(deps, known_models(request), chat, caller, request.headers)
@@ -54,7 +54,7 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Op
         if whole is None:
             return await unanswered(request, deps)
         return JSONResponse(whole.model_dump(mode="json", by_alias=True))
-    # Until the first token an error is still an HTTP status.
+    # Errors before the first token can still use an HTTP status.
     opened = await open_reading(chunks, request, deps)
     if opened is None:
         return await unanswered(request, deps)
@@ -70,15 +70,15 @@ async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -
 
 
 async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading) -> AsyncIterator[ServerSentEvent]:
-    """An error ends it with ``response.failed``: the status has gone out already."""
+    """Events; an error ends them with ``response.failed`` because the status was already sent."""
     try:
         async for event in narration.events(_after(first, chunks)):
             yield _sse(event)
     except FlightloopError as error:
         yield _sse(narration.failed(error))
     except Exception:
-        log.exception("unforeseen error in a stream")
-        yield _sse(narration.failed(InternalError("an unforeseen error; the server's log has more")))
+        log.exception("unexpected error in a stream")
+        yield _sse(narration.failed(InternalError("unexpected error; see the server's log")))
 
 
 async def _after(first: ChatChunk, rest: AsyncIterator[ChatChunk]) -> AsyncIterator[ChatChunk]:

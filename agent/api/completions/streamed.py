@@ -1,4 +1,4 @@
-"""An answer that is told while it is made, as server-sent events."""
+"""Streams an answer as server-sent events."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from flightloop.chat import ChatChunk
 async def open_reading(
     chunks: AsyncGenerator[ChatChunk, None], request: Request, deps: ApiDeps
 ) -> tuple[ChatChunk, Reading] | None:
-    """An answer's first chunk, and the reading of the rest, which ends when the stream must. None: nobody waits for it.
+    """The answer's first chunk and a reading of the rest, which ends when the stream must; None if the caller is gone.
 
-    Raises what the answer raises before its first chunk: until then an error is still an HTTP status.
+    Raises errors before the first chunk, which can still use an HTTP status.
     """
     reading = Reading(chunks)
     try:
@@ -37,7 +37,7 @@ async def open_reading(
 
 
 class Streamed(EventSourceResponse):
-    """Events out of a reading, which ends with them, or with the client that went away."""
+    """Events from a reading. Closes the reading at the end, or when the client disconnects."""
 
     def __init__(self, events: AsyncIterator[ServerSentEvent], reading: Reading, heartbeat_s: float) -> None:
         super().__init__(events, ping=heartbeat_s, sep="\n")
@@ -51,6 +51,6 @@ class Streamed(EventSourceResponse):
 
 
 async def _closed(reading: Reading) -> None:
-    # A cancelled response is cancelled again at every await: the clean-up has to be shielded from that.
+    # A cancelled response is cancelled again at every await, so the clean-up must be shielded.
     with CancelScope(shield=True):
         await reading.aclose()

@@ -1,4 +1,4 @@
-"""The process that callers reach: it answers the stop and the probes itself and passes everything else on.
+"""Front: the process that clients reach. It handles the stop and the probes itself and forwards everything else.
 
-No request to the API can hold it up, since the API is another process. See docs/decisions/0015.
+It stays responsive whatever the API does, which is another process. See docs/decisions/0015.
 """

@@ -1,4 +1,4 @@
-"""``python -m agent.serve.front FD``: the front, started by ``agent.serve.front.process`` and ended with it."""
+"""``python -m agent.serve.front FD``: the front, started and stopped by ``agent.serve.front.process``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from observability.system import SystemSampler
 
 
 async def serve(order: FrontOrder, connection: Connection) -> None:
-    """Until the other end of the connection closes."""
+    """Serves until the other end of the connection closes."""
     settings, metrics = order.settings, Metrics("front")
     async with AsyncExitStack() as stack:
         room = factories.make_room(settings, keeps=True)
@@ -49,7 +49,7 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # whoever started it sees to its end
+        signal.signal(number, signal.SIG_IGN)  # the parent process stops it
     connection = Connection(int(sys.argv[1]))
     order = FrontOrder.read(connection.recv_bytes())
     log_to_stderr(order.settings.log_level)

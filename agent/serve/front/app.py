@@ -1,4 +1,4 @@
-"""The front's ASGI application: what it answers itself, and what it passes on."""
+"""ASGI application of the front: requests that it handles itself, and those that it forwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.serve.open_connections import most_passed_on
 from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
-"""Of a request that the front answers: a reason and a name."""
+"""Largest body of a request that the front handles: a reason and a name."""
 _OWN = {
     "GET": re.compile(r"/(healthz|readyz)"),
     "HEAD": re.compile(r"/(healthz|readyz)"),
@@ -29,19 +29,20 @@ _OWN = {
 
 
 def answered_here(method: str, path: str) -> bool:
-    """Whether a request stops something or asks whether the platform lives."""
+    """Whether the front handles a request itself: stops and probes."""
     pattern = _OWN.get(method)
     return pattern is not None and pattern.fullmatch(path) is not None
 
 
 class Front:
-    """
+    """Routes requests to itself or to the API.
+
     Args:
-        deps: for what is answered here; a limit on bodies of its own applies.
-        others: takes the other requests, after ``screen``.
-        most: requests that ``others`` works on at a time; None: as open files allow. One tenant's are three quarters
-            of them at most: it may hold streams open without end, and the other tenants have the rest.
-        together: bytes of answers that are on their way to clients, of one tenant three quarters at most.
+        deps: for requests handled here, with a smaller limit on bodies.
+        others: handles all other requests, after ``screen``.
+        most: most requests that ``others`` handles at the same time; None: limited by open files. One tenant gets at
+            most three quarters of them, because it may hold streams open forever.
+        together: most bytes of responses being sent to clients; at most three quarters for one tenant.
     """
 
     def __init__(self, deps: ApiDeps, others: ASGIApp, most: int | None = None, together: int = TOGETHER) -> None:
@@ -71,14 +72,14 @@ class Front:
         held, refused = 0, False
 
         async def counted(message: Message) -> None:
-            """Passes an answer on, unless too many bytes wait already for clients that do not read."""
+            """Forwards a response, unless too many bytes already wait for clients that don't read."""
             nonlocal held, refused
             if message["type"] == "http.response.start":
                 length = int(Headers(raw=message["headers"]).get("content-length", 0))
                 room = min(self._together - self._held.total(), self._together * SHARE - self._held[tenant])
                 if length > room and self._held[tenant]:
                     refused = True
-                    error = Overloaded("too many answers wait to be read; read those, and try again")
+                    error = Overloaded("too many responses are waiting to be read; read those, and try again")
                     await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)
                     return
                 held = length
@@ -91,9 +92,9 @@ class Front:
         finally:
             self._passed_on[tenant] -= 1
             self._held[tenant] -= held
-            self._passed_on += Counter()  # forgets tenants without any
+            self._passed_on += Counter()  # drops tenants with zero
             self._held += Counter()
 
     def _check(self, passed_on: int, most: int, whose: str) -> None:
         if passed_on >= most:
-            raise Overloaded(f"{most} requests{whose} are being answered, which is the limit; try again")
+            raise Overloaded(f"{most} requests{whose} are in progress, which is the limit; try again")

@@ -1,4 +1,4 @@
-"""Requests passed on over a Unix socket, as they come and as they are answered."""
+"""Forwards requests and responses as streams over a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agent.api.errors import answer
 from flightloop.errors import ModelUnavailable
 
 CLIENT = b"x-flightloop-client"
-"""The caller's address. Only the front can reach the socket, and it lets no caller set this."""
+"""Header with the client's address. Only the front can reach the socket, and it removes this header from clients."""
 _OWN_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"proxy-connection"}
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Forwarding:
-    """An ASGI application that asks the API behind ``path``, a Unix socket. To be closed."""
+    """ASGI application that forwards to the API at the Unix socket ``path``. Close it after use."""
 
     def __init__(self, path: str) -> None:
         self._client = httpx.AsyncClient(
@@ -40,13 +40,13 @@ class Forwarding:
 
     async def _relay(self, scope: Scope, body: AsyncIterator[bytes], send: Send) -> None:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        # The exact path: an httpx.URL resolves dot segments.
+        # The exact path, because httpx.URL would resolve dot segments.
         exact = {"target": target}
         request = httpx.Request(scope["method"], "http://api", headers=_asked(scope), content=body, extensions=exact)
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError:
-            lost = ModelUnavailable("the API's process does not answer; try again", retry_after=1.0)
+            lost = ModelUnavailable("the API process does not respond; try again", retry_after=1.0)
             await answer(lost)(scope, _nothing, send)
             return
         try:
@@ -60,7 +60,7 @@ class Forwarding:
 
 
 class CallerOfFront:
-    """Around the API: a request's client is the one that the front was called by."""
+    """Middleware of the API: sets a request's client address to the one that the front saw."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -97,7 +97,7 @@ async def _body(receive: Receive, read: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 async def _gone(receive: Receive, read: asyncio.Event) -> None:
-    """Returns when the client has gone away, after its body was read."""
+    """Returns when the client disconnects after its body was read."""
     await read.wait()
     while (await receive())["type"] != "http.disconnect":
         pass

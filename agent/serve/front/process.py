@@ -1,4 +1,4 @@
-"""The front as a child of the process that serves the API."""
+"""Runs the front as a child process of the API."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class FrontOrder:
-    """What the front is started with. ``model``: its name; ``api``: the Unix socket of the API."""
+    """Start parameters of the front."""
 
     settings: Settings
     model: str
+    """Name of the model."""
     api: str
+    """Path of the API's Unix socket."""
     listener: int
+    """Descriptor of the listening socket."""
 
     def written(self) -> bytes:
-        """As JSON, secrets in the clear: for a pipe between two processes."""
+        """JSON with secrets in plain text, to be sent through a pipe between two processes."""
         settings = self.settings.model_dump(mode="python")
         return json.dumps({**vars(self), "settings": settings}, default=_plain).encode()
 
@@ -47,7 +50,7 @@ class FrontOrder:
 
 @asynccontextmanager
 async def api_socket() -> AsyncIterator[socket.socket]:
-    """A listening Unix socket that only this user reaches."""
+    """A listening Unix socket that only this user can reach."""
     with tempfile.TemporaryDirectory(prefix="flightloop-") as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/api")
         listener.listen(2048)
@@ -59,10 +62,10 @@ async def api_socket() -> AsyncIterator[socket.socket]:
 async def front_process(
     settings: Settings, model: str, api: str, listener: socket.socket, sink: Callable[[Snapshot], object]
 ) -> AsyncIterator[asyncio.Task[int]]:
-    """Starts the front on ``listener`` and, at the end, lets its open requests end.
+    """Starts the front on ``listener``; at the end lets its open requests finish.
 
     Args:
-        sink: takes the front's figures.
+        sink: receives the front's metrics.
 
     Yields:
         A task that ends with the process.
@@ -81,7 +84,7 @@ async def front_process(
             str(theirs.fileno()),
             pass_fds=(theirs.fileno(), listener.fileno()),
             env=environment,
-            process_group=0,  # Ctrl-C is ours to handle
+            process_group=0,  # Ctrl-C is handled by this process
         )
     connection = Connection(ours.detach())
     ended = asyncio.create_task(process.wait())
@@ -101,19 +104,19 @@ def _plain(value: object) -> str:
 
 
 def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
-    """Raises ConfigError: what the front says is wrong, or that it ended."""
+    """Waits until the front is ready. Raises ConfigError if it reports a problem or ends."""
     try:
-        while isinstance(problem := connection.recv(), Snapshot):  # where a start takes longer than an interval
+        while isinstance(problem := connection.recv(), Snapshot):  # if the start takes longer than an interval
             sink(problem)
     except (EOFError, OSError):
-        raise ConfigError("the process that answers callers ended while it started; its output says why") from None
+        raise ConfigError("the front process ended while it was starting; see its output above") from None
     if problem is not None:
         raise ConfigError(problem)
 
 
 def _tell_end(connection: Connection) -> None:
-    """The front reads nothing else: a closed half of the connection is the sign."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has ended
+    """Signals the end by closing the sending half: the front reads nothing else."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has already ended
         half.shutdown(socket.SHUT_WR)
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application asked with a request that is there as a whole, and its answer as it comes."""
+"""Calls an ASGI application with a complete request and streams its response."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Message, Scope
 from agent.api.completions.cancellation import ended
 
 PIECE = 256 * 1024
-"""Bytes of a body that are handed on at once: whoever copies them has nothing else to do meanwhile."""
+"""Bytes of a body per message, because copying one blocks the event loop."""
 
 
 async def answers(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
-    """The messages of an answer; those that are there at the same time come together.
+    """Yields the messages of a response; messages available at the same time are batched.
 
-    Closing it, or cancelling whoever waits for it, cancels the application: the client has gone away.
+    Closing the generator, or cancelling its consumer, cancels the application like a disconnected client.
     """
     said: asyncio.Queue[Message | None] = asyncio.Queue()
     given = False
@@ -50,7 +50,7 @@ async def answers(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[lis
 
 
 def _small(messages: list[Message]) -> Iterator[list[Message]]:
-    """The messages in groups whose bodies have at most PIECE bytes together; a longer body in several messages."""
+    """Groups messages so that bodies have at most PIECE bytes per group; splits longer bodies."""
     group: list[Message] = []
     size = 0
     for message in messages:

@@ -1,1 +1,1 @@
-"""The journal's rules: each function is the body of one transaction, over any backend."""
+"""Rules of the journal: each function is the body of one transaction, over any backend."""

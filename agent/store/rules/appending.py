@@ -1,10 +1,10 @@
-"""Appends events to a run, with all that follows from them, also for runs that work for it or that it works for.
+"""Appends events to a run and writes what follows from them, also for its parent and its sub-runs.
 
-Runs that work for other runs are begun with a call, told of at their end, and ended with the run they work for.
+A sub-run is created with a call of its parent, reports its end to the parent, and is cancelled when the parent ends.
 
-A family may be larger than one transaction should be: those below a run that ends are told in portions, from below, so
-that each run's report to the one above is complete. Until a run is told, it is neither claimed nor written any more
-without noticing that one above it is over. So it makes no difference when the rest of them follow, nor who sees to it.
+A family of runs may be too large for one transaction. So the sub-runs of an ended run are cancelled in portions, the
+deepest first, which makes each report to a parent complete. Until a sub-run is cancelled, claims and writes check
+whether a run above it is over. Therefore neither the time nor the process of the later portions matters.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnd
 from flightloop.runs import Run, RunStatus, StopReason
 
 MOST = 32
-"""Runs, and approvals that end with them, of one portion. A run with more approvals is a portion by itself."""
+"""Runs, and approvals that end with them, per portion. A run with more approvals is a portion by itself."""
 
 
 def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
-    """Raises NotFound; another tenant's run counts as none."""
+    """The row of a run. Raises NotFound if it does not exist or belongs to another tenant."""
     row = tx.run(run_id)
     if row is None or (tenant_id is not None and row.tenant_id != tenant_id):
         raise NotFound(f"no run {run_id}")
@@ -34,9 +34,9 @@ def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
 
 
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
-    """Appends without asking for a lease, with everything that follows from the events."""
+    """Appends events without checking a lease, and writes everything that follows from them."""
     change = advance(row, events, now)
-    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would see to it
+    if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would end it
         cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)
         change = advance(row, [*events, cancelled], now)
     tx.add_events(row.tenant_id, change.events)
@@ -53,33 +53,33 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
 
 
 def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
-    """Raises Conflict if one is there already; nothing is written."""
+    """Raises Conflict if one of the runs already exists. Writes nothing."""
     for child in children:
         if tx.run(child.run_id) is not None:
-            raise Conflict(f"run {child.run_id} exists already")
+            raise Conflict(f"run {child.run_id} already exists")
 
 
 def check_resume(tx: Transaction, row: Row) -> None:
-    """Raises Conflict if some below a run that has ended are still to be told: they would go on with it."""
+    """Raises Conflict while sub-runs of an ended run are not cancelled yet: resuming it would resume them too."""
     if row.status.terminal and tx.untold(row.id, 1):
-        raise Conflict(f"runs that work for run {row.id} are still being ended: try again")
+        raise Conflict(f"sub-runs of run {row.id} are still being cancelled: try again")
 
 
 def above(tx: Transaction, row: Row) -> str | None:
-    """Of those that a run works for the nearest one that has ended or is to, if the run is still to be told."""
+    """Id of the nearest run above that is over, unless the run's own cancellation was already requested."""
     parent = None if row.state.cancel_requested else row.state.run.parent
     return next((one.run_id for one in reversed(parent.callers) if tx.over(one.run_id)), None) if parent else None
 
 
 def told(tx: Transaction, run_id: str) -> CancelRequested:
-    """What those below a run are told, which has ended or is to."""
+    """The event that cancels sub-runs of a run that has ended or is cancelled."""
     row = tx.run(run_id)
     why = "has ended" if row is not None and row.status.terminal else "is cancelled"
     return CancelRequested(by=f"run {run_id}, which {why}")
 
 
 def go_on(tx: Transaction, run_id: str, now: datetime) -> bool:
-    """Cancels open runs below a run that is over, as many as one transaction should; whether there are more."""
+    """Cancels one portion of the open sub-runs of a run that is over; returns whether there are more."""
     if not tx.untold(run_id, 1) or not tx.over(run_id):  # it may have been resumed
         return False
     _tell_below(tx, run_id, told(tx, run_id), now, MOST)
@@ -87,12 +87,12 @@ def go_on(tx: Transaction, run_id: str, now: datetime) -> bool:
 
 
 def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datetime, room: int) -> int:
-    """The room that is left; none if not all of them had room. A worker that holds one of them ends it."""
+    """Cancels sub-runs, deepest first; returns the room left, 0 if not all of them fit. Workers end those they hold."""
     for child in tx.untold(run_id, room):
         size = _size(tx, child, room)
         if size > room and (_tell_below(tx, child, event, now, room) < room or room < MOST):
-            return 0  # the child itself comes once all below are told
-        write(tx, find(tx, child), [event], now)  # and with it those below
+            return 0  # the child itself follows once all runs below it are cancelled
+        write(tx, find(tx, child), [event], now)  # also cancels the runs below it
         room -= min(size, room)
         if not room:
             break
@@ -100,7 +100,7 @@ def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datet
 
 
 def _size(tx: Transaction, run_id: str, most: int) -> int:
-    """What ends with a run; counted up to a little more than ``most``."""
+    """Number of runs and approvals that end with a run; counting stops soon after ``most``."""
     size = 1 + tx.count_pending(run_id)
     for child in tx.untold(run_id, most):
         if size > most:
@@ -110,13 +110,13 @@ def _size(tx: Transaction, run_id: str, most: int) -> int:
 
 
 def ended(tx: Transaction, run: Run, now: datetime) -> bool:
-    """What follows from a run's end for those below it and the one above; the run itself is written already.
+    """Writes what follows from a run's end: cancels its sub-runs and reports to its parent.
 
-    Whether there are more below it.
+    The run itself is already written. Returns whether more sub-runs remain to be cancelled.
     """
     more = go_on(tx, run.id, now)
     if run.parent is not None:
-        row = tx.run(run.id)  # with what those have used that have just been stopped
+        row = tx.run(run.id)  # now with the usage of the sub-runs that were just cancelled
         assert row is not None
         _report(tx, row.state.run, now)
     return more

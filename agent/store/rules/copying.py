@@ -1,4 +1,4 @@
-"""Copies the steps that forks begin with, portion by portion, and removes what was copied for nothing."""
+"""Copies the first steps of forks in portions, and removes copies of forks that were never created."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flightloop.events import RunCreated
 from flightloop.runs import Origin
 
 TURN_S = 0.01
-"""Between portions of what is too much for one transaction: who waits for the database gets it meanwhile."""
+"""Pause between portions, so that other users of the database get their turn."""
 GIVEN_UP = timedelta(minutes=1)
-"""After the latest portion. One follows the other in a fraction of a second."""
+"""Age of the latest portion at which a copy counts as abandoned. Portions normally take a fraction of a second."""
 SWEPT = 32
 
 
@@ -29,9 +29,9 @@ class Copying:
 
     @asynccontextmanager
     async def steps(self, created: RunCreated, origin: Origin) -> AsyncIterator[Copies]:
-        """All but the last portion are written. That one, and the run, is for the context to write, or all is removed.
+        """Writes all portions except the last. The context writes the last one with the run, else all are removed.
 
-        Raises what ``forks.begin`` does.
+        Raises the errors of ``forks.begin``.
         """
         copies = await self._backend.read(partial(forks.begin, created=created, origin=origin, now=self._clock()))
         try:
@@ -42,12 +42,12 @@ class Copying:
                 copies = await self._backend.read(following)
             yield copies
         finally:
-            if copies.fork.copied_at is not None:  # nothing is left to remove once the run is there
-                with suppress(StoreUnavailable):  # then it is given up, and somebody else does
+            if copies.fork.copied_at is not None:  # nothing to remove once the run exists
+                with suppress(StoreUnavailable):  # a later sweep removes it
                     await self._drop(copies.fork.run_id)
 
     async def sweep(self) -> None:
-        """Removes copies that a process has left that died, or lost the database."""
+        """Removes copies of processes that died or lost the database."""
         before = self._clock() - GIVEN_UP
         for run_id in await self._backend.read(lambda tx: tx.unfinished_forks(before, SWEPT)):
             await self._drop(run_id, before)

@@ -1,4 +1,4 @@
-"""What a person says about an approval, and what becomes of those about which nobody says anything."""
+"""Decides approvals, and expires those that nobody decided in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.store.rules import appending, records, writes
 from flightloop.runs import Approval, Run
 
 EXPIRING = 32
-"""Approvals that expire in one transaction: however many are due, other writes wait for so many."""
+"""Approvals that expire in one transaction; bounds how long other writes wait."""
 
 
 def decide(
@@ -22,14 +22,14 @@ def decide(
     reason: str | None,
     now: datetime,
 ) -> tuple[Approval, Run]:
-    """Raises NotFound, or Conflict for an approval that is decided or overdue."""
+    """Decides an approval. Raises NotFound, or Conflict if it is already decided or has expired."""
     approval = records.decidable(tx, tenant_id, approval_id, now)
     closed, run = _close(tx, [approval], verdict, by, reason, now)
     return closed[0], run
 
 
 def expire(tx: Transaction, now: datetime) -> list[tuple[list[Approval], Run]]:
-    """Expires the first of those that are due, each run's together."""
+    """Expires the approvals that are due, at most ``EXPIRING``, grouped by run."""
     due: dict[str, list[Approval]] = {}
     for approval in tx.overdue_approvals(now, EXPIRING):
         due.setdefault(approval.run_id, []).append(approval)
@@ -44,7 +44,7 @@ def _close(
     reason: str | None,
     now: datetime,
 ) -> tuple[list[Approval], Run]:
-    """Of one run."""
+    """Closes approvals of one run."""
     row = appending.find(tx, approvals[0].run_id)
     closed, events = records.decision(tx, approvals, row.status, verdict, by, reason, now)
     if verdict == "deny":

@@ -1,8 +1,7 @@
-"""A run that begins with the first steps of another one.
+"""Forks: runs that begin with the first steps of another run.
 
-However long these are, they are copied in portions, each with a transaction of its own. Until the last one, with which
-the run itself is written, nobody sees or claims it: a process that dies before leaves copies of no run, which are
-removed.
+Steps are copied in portions, each in its own transaction. The run itself is written with the last portion; until then
+nobody can see or claim it. If the process dies before that, the orphaned copies are removed.
 """
 
 from __future__ import annotations
@@ -30,37 +29,36 @@ from flightloop.events import (
 from flightloop.runs import Origin
 
 MOST = 256
-"""Events that a portion is made from; fewer where they are long, as a page of them is (``agent.store.rules.page``)."""
+"""Most events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
 FIRST = 64
 DROPPED = 32
-"""Copies that are removed in one transaction."""
+"""Copies removed per transaction."""
 KEPT = (Planned, CallsDecided, ToolIntent, ToolResult, ContextCompacted)
-"""What the next decision follows from. Verdicts and approvals belong to the run where they were given."""
+"""Events that the next decision depends on. Verdicts and approvals belong to the run in which they were given."""
 _REMOVED = 0.0
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Where the copying stands: ``events`` are read, and still to be written.
-
-    Attributes:
-        row: the run as it is with them.
-        last_seq: of the origin, when the copying began.
-        origin_seq, limit: behind what the next ones are read, and how many.
-        calls: that have no result yet.
-        whole: there are no more.
-    """
+    """Progress of a copy: ``events`` have been read and are not written yet."""
 
     first: RunCreated
     fork: Fork
     row: Row
+    """The run with all copied events."""
     last_seq: int
+    """The origin's last event when the copy began."""
     limit: int
+    """Events to read next."""
     origin_seq: int = 0
+    """The origin's last event that was read."""
     calls: frozenset[str] = frozenset()
+    """Calls without a result so far."""
     events: Sequence[RunEvent] = ()
     documents: Sequence[str] = ()
+    """``events`` as JSON."""
     whole: bool = False
+    """Whether nothing is left to read."""
 
     @property
     def beginning(self) -> runs.Beginning:
@@ -68,27 +66,27 @@ class Copies:
 
 
 def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -> Copies:
-    """The first portion.
+    """Reads the first portion.
 
     Raises:
         NotFound: the tenant has no such run.
-        Conflict: a call of the step has no result yet, or the step is the answer.
+        Conflict: a call of the step has no result yet, or the step is the final answer.
         InvalidRequest: the run has no such step.
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
     if origin.step > run.usage.steps:
-        raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} of them", param="step")
+        raise InvalidRequest(f"step: run {run.id} has only {run.usage.steps} steps", param="step")
     first = runs.stamped(created, now)
     row = Row(apply(None, first), queued_at=now)
     if tx.fork(row.id) is not None:
-        raise Conflict(f"run {row.id} exists already")
+        raise Conflict(f"run {row.id} already exists")
     session = tx.root_session(run.tenant_id, run.session_id)
     fork = Fork(row.id, run.tenant_id, created.session_id, tx.root(run.id), session)
     return go_on(tx, Copies(first, fork, row, run.last_seq, FIRST), origin, now)
 
 
 def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Copies:
-    """The next portion. Nobody changes events, so any transaction may read them. Raises Conflict."""
+    """Reads the next portion; events are immutable, so any transaction may do so. Raises Conflict."""
     page = tx.events(origin.run_id, copies.origin_seq, copies.limit)
     calls = set(copies.calls)
     change = advance(copies.row, list(_kept(page, origin, calls)), now)
@@ -99,7 +97,7 @@ def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Cop
         copies,
         row=change.row,
         origin_seq=page[-1].seq,
-        limit=min(MOST, 4 * len(page)),  # a database may give all that it is asked for, whatever a page takes of it
+        limit=min(MOST, 4 * len(page)),  # a database may read all rows it is asked for, even if a page holds fewer
         calls=frozenset(calls),
         events=change.events,
         documents=[event.model_dump_json() for event in change.events],
@@ -108,7 +106,7 @@ def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Cop
 
 
 def keep(tx: Transaction, copies: Copies, now: datetime) -> Copies:
-    """Writes a portion that is not the last one. Raises StoreUnavailable: those before it are gone."""
+    """Writes a portion that is not the last. Raises StoreUnavailable if earlier portions were removed."""
     check(tx, copies)
     fork = replace(copies.fork, copied_at=now.timestamp())
     tx.save_fork(fork)
@@ -117,16 +115,16 @@ def keep(tx: Transaction, copies: Copies, now: datetime) -> Copies:
 
 
 def check(tx: Transaction, copies: Copies) -> None:
-    """Raises StoreUnavailable if earlier portions are gone: it took so long that somebody took it for given up."""
+    """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned."""
     stored = tx.fork(copies.fork.run_id)
     if (stored and stored.copied_at) != copies.fork.copied_at:
-        raise StoreUnavailable("copying the run's steps was broken off: try again")
+        raise StoreUnavailable("copying the run's steps took too long and was given up: try again")
 
 
 def drop(tx: Transaction, run_id: str, before: datetime | None = None) -> bool:
-    """Removes some copies of a run that is not there, made before a time; whether there are more.
+    """Removes some copies of a run that was never created, if made before ``before``; returns whether there are more.
 
-    Whoever may still be copying finds that out before it writes the next ones.
+    A process that is still copying notices this before its next write.
     """
     fork = tx.fork(run_id)
     if fork is None or fork.copied_at is None or (before is not None and fork.copied_at >= before.timestamp()):
@@ -139,12 +137,12 @@ def drop(tx: Transaction, run_id: str, before: datetime | None = None) -> bool:
 
 
 def _kept(page: Sequence[RunEvent], origin: Origin, calls: set[str]) -> Iterator[RunEvent]:
-    """Copies of the steps' events. ``calls`` becomes those without a result. Raises Conflict at an answer."""
+    """Copies of the events to keep; updates ``calls`` to those without a result. Raises Conflict at an answer."""
     for event in page:
         if not 0 < event.step <= origin.step:
             continue
         if isinstance(event, Replied):
-            raise Conflict(f"step {event.step} of run {origin.run_id} is its answer: fork before it")
+            raise Conflict(f"step {event.step} of run {origin.run_id} is its final answer: fork at an earlier step")
         if isinstance(event, CallsDecided):
             calls |= {call.id for call in event.calls}
         if isinstance(event, ToolResult):
@@ -154,7 +152,7 @@ def _kept(page: Sequence[RunEvent], origin: Origin, calls: set[str]) -> Iterator
 
 
 def _copied(event: RunEvent) -> RunEvent:
-    """What it cost was paid by the run where it happened."""
+    """Copies an event without usage and cost, which the original run has paid."""
     changes: dict[str, object] = {"copied": True}
     if isinstance(event, Planned | CallsDecided):
         changes["model"] = event.model.model_copy(update={"usage": Usage(), "cost": 0.0, "seconds": 0.0})

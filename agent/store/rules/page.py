@@ -1,4 +1,4 @@
-"""How much one read of the journal returns, however long its documents are."""
+"""Page size of reads from the journal, in documents and characters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 CHARS = 4_000_000
-"""Of the documents of a page. A document that is longer is a page of its own."""
+"""Characters per page. A longer document is a page by itself."""
 EVENT_CHARS = 500_000
-"""Of the events of one run, which many may be reading at a time."""
+"""Characters per page of one run's events, which many clients may read at the same time."""
 
 
 def page(documents: Iterable[T], limit: int, length: Callable[[T], int], most: int = CHARS) -> tuple[list[T], bool]:
-    """The first of the documents, at most ``limit`` of them and ``most`` characters; and whether there are more."""
+    """The first documents, at most ``limit`` and ``most`` characters, and whether there are more."""
     found: list[T] = []
     chars = 0
     for document in documents:

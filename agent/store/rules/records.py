@@ -1,4 +1,4 @@
-"""What is written because of an event: audit records and approvals."""
+"""Records that follow from events: audit records and approvals."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from flightloop.verdicts import Action, Passed, Stage, Verdict, passed
 from guardrails.audit import sealed
 
 REASONS = 8
-"""Different reasons to allow that a record keeps of one rail."""
+"""Most different allow reasons that a record keeps per rail."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A verdict and where it was given. ``others`` and ``passed``: given together with it."""
+    """A verdict to audit, and where it was given."""
 
     verdict: Verdict
     run_id: str | None = None
     step: int | None = None
     call_id: str | None = None
     others: Sequence[Verdict] = ()
+    """Further verdicts given together with it."""
     passed: Passed | None = None
+    """Checks without remarks given together with it."""
 
 
 def together(verdicts: Sequence[Verdict]) -> list[Entry]:
-    """Verdicts of one request, in one entry where they are of one policy.
+    """Groups the verdicts of one request into one entry per policy.
 
-    Those that changed something stay in full. Of those that allowed with a remark there is one for each stage and rail.
+    Verdicts that blocked or changed something are kept in full. Verdicts that allowed with a remark are merged per
+    stage and rail.
     """
     remarked: dict[tuple[Stage, str, str], list[Verdict]] = {}
     for one in verdicts:
@@ -48,7 +51,7 @@ def together(verdicts: Sequence[Verdict]) -> list[Entry]:
 
 
 def _counted(allowed: Sequence[Verdict]) -> Verdict:
-    """The highest scores, the labels of all, the milliseconds of all."""
+    """Merges verdicts: highest scores, all labels, sum of milliseconds."""
     first = allowed[0]
     if len(allowed) == 1:
         return first
@@ -87,7 +90,7 @@ def follow(tx: Transaction, change: Change, now: datetime) -> None:
 
 
 def record(tx: Transaction, tenant_id: str, verdicts: Sequence[Verdict], owner: str, now: datetime) -> None:
-    """Verdicts on what is no run: an audit record, and events of the ``owner`` for the projections."""
+    """Records verdicts given outside a run: audit records, and events under id ``owner`` for the projections."""
     entries = together(verdicts)
     audit(tx, tenant_id, entries, now)
     told: list[RunEvent] = [Judged(verdict=one) for one in verdicts if not one.plain]
@@ -97,7 +100,7 @@ def record(tx: Transaction, tenant_id: str, verdicts: Sequence[Verdict], owner: 
 
 
 def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: datetime) -> None:
-    """Adds to the tenant's chain, one record an entry."""
+    """Adds one record per entry to the tenant's audit chain."""
     if not entries:
         return
     previous = tx.last_audit(tenant_id)
@@ -119,7 +122,7 @@ def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: dateti
 
 
 def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) -> Approval:
-    """Raises NotFound, or Conflict for an approval that is decided or overdue."""
+    """The pending approval. Raises NotFound, or Conflict if it is already decided or has expired."""
     found = tx.approval(approval_id)
     if found is None or found[0] != tenant_id:
         raise NotFound(f"no approval {approval_id}")
@@ -140,7 +143,7 @@ def decision(
     reason: str | None,
     now: datetime,
 ) -> tuple[list[Approval], list[RunEvent]]:
-    """Closes approvals of a run; the events that it, now in ``status``, gets for them."""
+    """Closes approvals of a run in ``status``; returns them and the events to append to the run."""
     outcome: Literal["approved", "denied", "expired"] = (
         "approved" if verdict == "approve" else "denied" if verdict == "deny" else "expired"
     )

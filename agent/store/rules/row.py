@@ -1,4 +1,4 @@
-"""A run as the store keeps it, and what appending events makes of it."""
+"""A run's row in the store, and how events change it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from flightloop.runs import RunStatus
 
 @dataclass(frozen=True)
 class Row:
-    """``holder`` is the worker with the lease, if one has it; ``fence`` counts the claims so far.
-
-    ``reserved``: the ledger holds something for it. ``settled_s``: seconds of its usage that the ledger has counted.
-    """
+    """A run's state with its lease and queue position."""
 
     state: RunState
     queued_at: datetime
     holder: str | None = None
+    """Worker that holds the lease."""
     fence: int = 0
+    """Number of claims so far."""
     lease_until: datetime | None = None
     reserved: bool = False
+    """Whether the ledger has a reservation for the run."""
     settled_s: float = 0.0
+    """Seconds of its usage that the ledger has counted."""
 
     @property
     def id(self) -> str:
@@ -46,13 +47,13 @@ class Row:
 class Change:
     row: Row
     events: tuple[RunEvent, ...]
-    """With seq, run_id, step and time."""
+    """Events with seq, run_id, step and time filled in."""
     unfinished: bool = False
-    """Runs below it are still to be told of its end (``agent.store.rules.appending``)."""
+    """Whether sub-runs remain to be cancelled (``agent.store.rules.appending``)."""
 
 
 def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
-    """Stamps events and folds them into the row. Raises Conflict where one does not fit."""
+    """Fills in the events' fields and folds them into the row. Raises Conflict if one does not fit."""
     stamped: list[RunEvent] = []
     state = row.state
     for event in events:
@@ -69,7 +70,7 @@ def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
 
 
 def check_writer(row: Row, events: Sequence[RunEvent], lease: Lease | None) -> None:
-    """Raises LeaseLost if the lease is no longer the row's, Conflict for work without a lease."""
+    """Raises LeaseLost if the lease no longer holds the row, or Conflict if an event needs a lease."""
     if lease is not None:
         if row.fence != lease.fence or row.holder != lease.worker:
             raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
@@ -78,4 +79,4 @@ def check_writer(row: Row, events: Sequence[RunEvent], lease: Lease | None) -> N
         if not isinstance(event, WITHOUT_LEASE):
             raise Conflict(f"{event.type} needs the run's lease")
         if isinstance(event, RunEnded) and row.status is RunStatus.RUNNING:
-            raise Conflict(f"run {row.id} is held by a worker, which alone can end it")
+            raise Conflict(f"run {row.id} is held by a worker: only that worker can end it")

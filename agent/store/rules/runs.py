@@ -1,4 +1,4 @@
-"""Writes about runs, each the body of one transaction."""
+"""Writes of runs: create, append, claim, renew, release. Each is the body of one transaction."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
 @dataclass(frozen=True)
 class Beginning:
-    """A run as it is to be written, but for the epoch. ``events``: those behind the first one that are not there yet.
-
-    ``documents``: these as JSON.
-    """
+    """A run to be written; the epoch is filled in later."""
 
     first: RunCreated
     row: Row
     events: Sequence[RunEvent] = ()
+    """Events after the first that are not stored yet."""
     documents: Sequence[str] = ()
+    """``events`` as JSON."""
 
 
 def begin(created: RunCreated, now: datetime) -> Beginning:
-    """One that begins with nothing."""
+    """A new run without earlier steps."""
     first = stamped(created, now)
     return Beginning(first, Row(apply(None, first), queued_at=now))
 
 
 def stamped(created: RunCreated, now: datetime) -> RunCreated:
-    """A run's first event."""
+    """A run's first event with sequence number, id and time."""
     return created.model_copy(update={"seq": 1, "run_id": created.run_id or new_id("run"), "at": now})
 
 
@@ -46,7 +45,7 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
     if earlier is not None:
         return Created(earlier, replayed=True)
     if tx.run(new.row.id) is not None:
-        raise Conflict(f"run {new.row.id} exists already")
+        raise Conflict(f"run {new.row.id} already exists")
     epoch = {"epoch": tx.epoch()}
     first, state = new.first.model_copy(update=epoch), new.row.state
     run = state.run.model_copy(update=epoch)
@@ -83,9 +82,9 @@ def append(
 
 
 def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:
-    """Whether the worker before has given the run back, or is known to be no more: nothing that it began goes on.
+    """Whether the previous holder released the run or has certainly ended, so that nothing it began still runs.
 
-    ``sure_s``: see `agent.store.sql.worker_liveness`. Leases of other workers are taken to be as long as the own ones.
+    ``sure_s``: see `agent.store.sql.worker_liveness`. All workers are assumed to use leases of the same length.
     """
     if row.holder is None or row.lease_until is None:
         return True
@@ -101,24 +100,24 @@ def claim_next(
     now: datetime,
     has_ended: Callable[[Row], bool],
 ) -> Claim | bool:
-    """Claims what ``look`` finds besides some tenants' runs. False: there is none; True: look again.
+    """Claims the run that ``look`` finds. Returns False if there is none, True if the caller should look again.
 
-    One that is still to be told that a run above it is over is not claimed. Its family is gone on with for one
-    portion, and tenants whose turn it would have been wait meanwhile: other ones' runs begin.
+    A run is not claimed while a run above it is over and its own cancellation is pending. Then one portion of the
+    family is cancelled and the tenant is skipped, so that runs of other tenants go first.
     """
     passed = set[str]()
     while (row := look(passed)) is not None:
         if (over := appending.above(tx, row)) is None:
             return claim(tx, row, worker, ttl_s, now, has_ended(row))
         if not passed and not appending.go_on(tx, over, now) and not tx.over(row.id):
-            appending.write(tx, row, [appending.told(tx, over)], now)  # it is not in the family of those that it names
+            appending.write(tx, row, [appending.told(tx, over)], now)  # not reached through its parents
         passed.add(row.tenant_id)
     return bool(passed)
 
 
 def claim(tx: Transaction, row: Row, worker: str, ttl_s: float, now: datetime, has_ended: bool) -> Claim:
     fence, until = row.fence + 1, now + timedelta(seconds=ttl_s)
-    overtaken = not has_ended and row.holder != worker  # one's own work on it is over: else it is among those held
+    overtaken = not has_ended and row.holder != worker  # a worker's own earlier work on the run is already over
     started = RunStarted(worker=worker, fence=fence, overtaken=overtaken)
     change = spending.settled(tx, row, advance(row, [started], now), now)
     held = replace(change.row, holder=worker, fence=fence, lease_until=until)
@@ -140,7 +139,7 @@ def release(tx: Transaction, lease: Lease, status: Released, seen: int | None, n
     if row.fence != lease.fence or row.holder != lease.worker:
         raise LeaseLost(f"run {row.id}: the lease with fence {lease.fence} is no longer held")
     events: list[RunEvent] = [RunReleased(status=status)]
-    # What the worker has not seen any more: an emergency stop of this run, or what it is to wait for.
+    # The worker may not have seen an emergency stop of this run, or the event for which the run should wait.
     if any(stop.scope == "run" and stop.target == row.id for stop in tx.interrupts(row.tenant_id, None)):
         events.append(RunEnded(status=RunStatus.INTERRUPTED, stop_reason=StopReason.INTERRUPT))
     elif status in WAITING and seen is not None and row.state.run.last_seq > seen:

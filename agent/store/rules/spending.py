@@ -1,4 +1,4 @@
-"""What is used and reserved: reads and writes of the ledger, each within a transaction."""
+"""Usage and reservations: reads and writes of the ledger, each within a transaction."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flightloop.runs import RunStatus
 from flightloop.usage import Amounts
 
 SETTLING = (*DECISIONS, RunStarted)
-"""Events that say what a call used, or that it has come to nothing; so does the end of a lease."""
+"""Events that settle a call's reservation. The end of a lease does so too."""
 
 
 def settled(tx: Transaction, before: Row, change: Change, now: datetime) -> Change:
-    """Counts what a run has used by events that are written now, and lets go of what it had reserved.
+    """Adds a run's new usage to the ledger and releases its reservation.
 
     Time stays reserved from one call to the next.
     """
@@ -49,13 +49,13 @@ def reserve(
     gone: Collection[str],
     now: datetime,
 ) -> Reservation:
-    """Writes what the shared bounds leave of a wish, in the place of what the owner had reserved.
+    """Stores a reservation, shortened to what the shared budgets leave, in place of the owner's previous one.
 
     Args:
-        gone: holders whose reservations don't count any more.
+        gone: holders whose reservations no longer count.
 
     Raises:
-        Exhausted: they leave nothing.
+        Exhausted: nothing is left.
     """
     tenant = owner.tenant_id
     if bounded(shared.tenant):
@@ -72,14 +72,14 @@ def reserve(
 
 
 def settle(tx: Transaction, owner: Reserved, used: Amounts, now: datetime) -> None:
-    """Counts what a completion used; nothing is reserved for it any more."""
+    """Adds a completion's usage and removes its reservation."""
     tx.drop_reservation(owner.id)
     if used != Amounts():
         tx.spend(owner.tenant_id, owner.session_id, _day(now), used)
 
 
 def _keeps_time(tx: Transaction, row: Row, used_s: float | None) -> bool:
-    """Lets go of a run's reservation, but for the time that is left of it; None: of that too."""
+    """Reduces a run's reservation to the time that is left, or removes it. Returns whether time stays reserved."""
     held = tx.reservation(row.id) if used_s is not None else None
     left = held.amounts.seconds - used_s if held is not None and used_s is not None else 0.0
     if held is not None and left > 0:

@@ -1,4 +1,4 @@
-"""Limits on the stops of a tenant. Every process reads and checks all of them for each completion and run."""
+"""Limits on a tenant's interrupts, because every process checks all of them for each completion and run."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from flightloop.errors import Conflict
 from flightloop.runs import Interrupt
 
 MOST = 1000
-"""Stops of agents and sessions. Those of single runs don't count: a run can always be stopped."""
+"""Most active interrupts of agents and sessions. Those of single runs don't count: a run can always be stopped."""
 
 KEPT = 500
-"""Stops of a tenant that are cleared, or of single runs. One more stands for those that were cleared before."""
+"""Cleared and single-run interrupts that are kept per tenant. One more represents the older cleared ones."""
 
-PAST = "stands for older stops that were cleared"
+PAST = "represents older, cleared interrupts"
 
 
 def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:
-    """None if another stop may be latched; at the limit, the latched stop of everything in place of one more.
+    """At the limit, the active interrupt with scope "all" instead of a new one; None if a new one is possible.
 
-    Raises Conflict at the limit. A first stop of everything is always possible.
+    Raises Conflict at the limit. A first interrupt with scope "all" is always possible.
     """
     if scope == "run" or tx.latched(tenant_id) < MOST:
         return None
     if scope == "all":
         return next((stop for stop in tx.interrupts(tenant_id, None) if stop.scope == "all"), None)
     raise Conflict(
-        f"{MOST} stops are latched, the most there may be: stop everything (scope 'all'), or clear some of those that"
+        f"{MOST} interrupts are active, which is the limit: stop everything (scope 'all'), or clear some of those that"
         " GET /v1/interrupts lists"
     )
 
 
 def forget(tx: Transaction, tenant_id: str) -> None:
-    """Leaves the newest ``KEPT`` of the past.
+    """Removes all but the newest ``KEPT`` cleared and single-run interrupts.
 
-    A run that was queued or waited meanwhile may not have seen those before: one cleared stop of everything, as late as
-    the last of them, stands for them all. It may stop more runs than they did, never fewer; a person can resume them.
+    A run that was queued or waiting may not have seen the removed ones. So one cleared interrupt with scope "all" and
+    the epoch of the latest represents them. It may stop more runs than they did, but never fewer; stopped runs can be
+    resumed.
     """
     past = [stop for stop in tx.forget_interrupts(tenant_id, KEPT) if stop.scope != "run"]
     if not past:

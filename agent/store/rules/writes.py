@@ -1,7 +1,7 @@
-"""A session's calls that change something, noted beside the events: whoever looks for one reads no run.
+"""Index of a session's calls that change something, so that finding one does not read whole runs.
 
-A fork has a session of its own, but what it does counts where its line of origins began: however many forks of forks a
-session has, all that they have changed stands in one place.
+A fork has its own session, but its writes are stored under the root of its chain of origins. So all writes of a family
+of forks are in one place.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from flightloop.runs import Approval, Run
 from flightloop.tool import Effect
 
 TOLD = 4_000
-"""Characters of a result that are kept."""
+"""Characters of a result that are stored."""
 
 
 def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
-    """Notes what the events begin and end; asking another agent changes nothing by itself."""
+    """Stores writes that the events begin and end. Delegating to another agent is not a write."""
     pure = set()
     for event in events:
         if isinstance(event, ToolIntent) and event.performed_by is None:
@@ -34,7 +34,7 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
 
 
 def deny(tx: Transaction, run: Run, approval: Approval) -> None:
-    """Notes a call that a person has denied: the other runs of the family must not make it either."""
+    """Stores a call that a person has denied; other runs of the family must not make it either."""
     session_id = tx.root_session(run.tenant_id, run.session_id)
     written = Written(
         run_id=run.id,
@@ -50,11 +50,11 @@ def deny(tx: Transaction, run: Run, approval: Approval) -> None:
 
 
 def _told(result: ToolResult) -> str:
-    return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL's texts hold no NUL
+    return result_text(result)[:TOLD].replace("\0", "\ufffd")  # PostgreSQL text can't contain NUL
 
 
 def root(tx: Transaction, run: Run) -> str:
-    """The run that all goes back to that was asked for in the same words: by forks, and by calls of other agents."""
+    """Id of the run that a user requested first, found by following sub-agents and forks back."""
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 

@@ -1,4 +1,4 @@
-"""The command ``flightloop``."""
+"""The ``flightloop`` command."""
 
 from flightloop.cli.entry import main
 

@@ -1,4 +1,4 @@
-"""Which agent a command means that names none."""
+"""Chooses the agent of a command that names none."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from flightloop import Flightloop
 from flightloop.errors import InvalidRequest
 
 USUAL = "support"
-"""The embedded project's."""
+"""Default agent of the bundled project."""
 
 
 def chosen(client: Flightloop, named: str | None) -> str:
-    """The agent that is named, else the project's only one, else the usual one.
+    """The named agent, else the project's only one, else ``support``.
 
     Raises:
-        InvalidRequest: it has several, and the usual one is not among them.
+        InvalidRequest: there are several, and ``support`` is not among them.
     """
     if named is not None:
         return named

@@ -1,4 +1,4 @@
-"""The commands. Each but ``new`` and ``tune`` talks to the server that ``FLIGHTLOOP_URL`` names."""
+"""Commands of the CLI. All except ``new`` and ``tune`` call the server at ``FLIGHTLOOP_URL``."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ app.add_typer(keys, name="keys")
 console = PlainConsole()
 
 Agent = Annotated[
-    str | None, typer.Option("--agent", "-a", help="The agent's name; none: the project's only one, or support.")
+    str | None, typer.Option("--agent", "-a", help="Name of the agent; default: the project's only one, or support.")
 ]
 
 
 @app.callback()
 def _server(
     context: typer.Context,
-    url: Annotated[str | None, typer.Option(help="The server; else FLIGHTLOOP_URL, else this computer.")] = None,
+    url: Annotated[str | None, typer.Option(help="Server; default: FLIGHTLOOP_URL, then this computer.")] = None,
 ) -> None:
     context.obj = url
 
@@ -50,8 +50,8 @@ def _client(context: typer.Context) -> Flightloop:
 
 
 @app.command()
-def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
-    """Writes a project: an agent, its tools, its policy and a task."""
+def new(name: Annotated[Path, typer.Argument(help="New folder; its name becomes the agent's name.")]) -> None:
+    """Create a project: an agent, its tools, its policy and a task."""
     for path in write_project(name):
         console.print(f"  {path}", highlight=False)
     console.print(f"Start the platform with FLIGHTLOOP_PROJECT={name.resolve()}", soft_wrap=True, highlight=False)
@@ -60,11 +60,11 @@ def new(name: Annotated[Path, typer.Argument(help="A folder that does not exist 
 
 
 def _warn_of_project(client: Flightloop) -> None:
-    """On stderr: agents may not be what their files say."""
+    """Warns on stderr if the project's files are invalid, because then agents differ from them."""
     project = client.project()
     if project.problem and project.broken_since:
-        state = f"agents serve as they were loaded at {moment(project.loaded_at)}"
-        told = f"the project's files can't be used since {moment(project.broken_since)}, {state}: {project.problem}"
+        state = f"the version of {moment(project.loaded_at)} is in use"
+        told = f"the project's files are invalid since {moment(project.broken_since)}; {state}: {project.problem}"
         PlainConsole(stderr=True).print(f"warning: {told}", style="yellow", markup=False, highlight=False)
 
 
@@ -73,11 +73,11 @@ def run(
     context: typer.Context,
     text: Annotated[str, typer.Argument(help="What the agent should do.")],
     agent: Agent = None,
-    session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens at most.")] = None,
+    session: Annotated[str | None, typer.Option(help="Id of a conversation to continue.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens.")] = None,
 ) -> None:
-    """Starts a run and follows it. Exit code 0 if it succeeded."""
+    """Start a run and follow it. Exit with 0 if it succeeds."""
     with _client(context) as client:
         budget = Budget(steps=steps, tokens=tokens)
         _warn_of_project(client)
@@ -91,11 +91,11 @@ def _print_ids(*parts: str) -> None:
 
 
 def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
-    """Follows a run to its end, which is the command's too."""
+    """Follows a run to its end; its result becomes the exit code."""
     try:
         done = follow(client, console, run_id, after=after)
     except KeyboardInterrupt:
-        console.print(f"\n[dim]it goes on; to stop it: flightloop stop {run_id}[/dim]", highlight=False)
+        console.print(f"\n[dim]the run continues; to stop it: flightloop stop {run_id}[/dim]", highlight=False)
         raise
     raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
 
@@ -106,9 +106,9 @@ def runs(
     agent: Annotated[str | None, typer.Option("--agent", "-a")] = None,
     status: Annotated[RunStatus | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
-    after: Annotated[str | None, typer.Option(help="The cursor that the page before named.")] = None,
+    after: Annotated[str | None, typer.Option(help="Cursor printed by the previous page.")] = None,
 ) -> None:
-    """Lists runs, newest first."""
+    """List runs, newest first."""
     with _client(context) as client:
         page = client.runs.list(agent=agent, status=status, limit=limit, after=after)
     console.print(run_table(page.data, console.width) if page.data else "no runs")
@@ -118,7 +118,7 @@ def runs(
 
 @app.command()
 def show(context: typer.Context, run_id: str) -> None:
-    """Shows a run's steps; one that is still at work is followed."""
+    """Show a run's steps; follow it if it is still running."""
     with _client(context) as client:
         found = client.runs.get(run_id)
         if not found.status.terminal:
@@ -131,12 +131,12 @@ def show(context: typer.Context, run_id: str) -> None:
 def fork(
     context: typer.Context,
     run_id: str,
-    step: Annotated[int, typer.Option(min=0, help="Decisions that are kept; 0: it begins again.")],
+    step: Annotated[int, typer.Option(min=0, help="Number of decisions to keep; 0: start from the beginning.")],
     text: Annotated[str | None, typer.Option("--input", help="What the agent should do instead.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Another policy; for admins.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Another policy; admins only.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model.")] = None,
 ) -> None:
-    """Starts a run that begins with the first steps of another one, and follows it."""
+    """Start a run that begins with the first steps of another one, and follow it."""
     with _client(context) as client:
         made = client.runs.fork(run_id, step=step, input=text, policy=policy, model=model)
         _print_ids(made.id, f"forked from {run_id} after step {step}")
@@ -147,12 +147,12 @@ def fork(
 def resume(
     context: typer.Context,
     run_id: str,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most, with those so far.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens at most, with those so far.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds at most, with those so far.")] = None,
-    cost: Annotated[float | None, typer.Option(help="Euros at most, with those so far.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps, including those so far.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens, including those so far.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Most seconds, including those so far.")] = None,
+    cost: Annotated[float | None, typer.Option(help="Most euros, including those so far.")] = None,
 ) -> None:
-    """Goes on with a run that was stopped, failed or ran out of budget, and follows it."""
+    """Continue a run that was stopped, failed or ran out of budget, and follow it."""
     given = {"steps": steps, "tokens": tokens, "seconds": seconds, "cost": cost}
     bounds = {name: bound for name, bound in given.items() if bound is not None}
     with _client(context) as client:
@@ -163,16 +163,16 @@ def resume(
 
 @app.command()
 def cancel(context: typer.Context, run_id: str) -> None:
-    """Ends a run at its next step, for good."""
+    """End a run at its next step."""
     with _client(context) as client:
         status = client.runs.cancel(run_id).status
-    when = "" if status.terminal else ": it ends at its next step"
+    when = "" if status.terminal else ": it will end at its next step"
     console.print(f"{run_id} {status}{when}", highlight=False)
 
 
 @app.command()
 def approvals(context: typer.Context) -> None:
-    """Lists the calls that wait for a person."""
+    """List the calls that wait for approval."""
     with _client(context) as client:
         page = client.approvals.list()
     for item in page.data:
@@ -180,18 +180,18 @@ def approvals(context: typer.Context) -> None:
         console.print(whole(item.arguments))
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not page.data:
-        console.print("nothing waits")
+        console.print("no approvals are pending")
 
 
 @app.command()
 def approve(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
-    """Lets a call go through."""
+    """Approve a call."""
     _decide(context, approval_id, "approve", reason)
 
 
 @app.command()
 def deny(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
-    """Refuses a call."""
+    """Deny a call."""
     _decide(context, approval_id, "deny", reason)
 
 
@@ -204,27 +204,27 @@ def _decide(context: typer.Context, approval_id: str, decision: Literal["approve
 @app.command()
 def stop(
     context: typer.Context,
-    run_id: Annotated[str | None, typer.Argument(help="Stops this one run.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Stops everything, and keeps it stopped.")] = False,
-    agent: Annotated[str | None, typer.Option("--agent", help="Stops an agent, and keeps it stopped.")] = None,
-    session: Annotated[str | None, typer.Option("--session", help="Stops a session, and keeps it stopped.")] = None,
-    clear: Annotated[str | None, typer.Option("--clear", help="Lifts the interrupt with this id.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept with the interrupt.")] = "",
+    run_id: Annotated[str | None, typer.Argument(help="Stop this run.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stop everything until it is cleared.")] = False,
+    agent: Annotated[str | None, typer.Option("--agent", help="Stop an agent until it is cleared.")] = None,
+    session: Annotated[str | None, typer.Option("--session", help="Stop a session until it is cleared.")] = None,
+    clear: Annotated[str | None, typer.Option("--clear", help="Clear the interrupt with this id.")] = None,
+    reason: Annotated[str, typer.Option(help="Recorded with the interrupt.")] = "",
 ) -> None:
-    """Emergency stop, in the middle of a token. Without arguments: what is stopped now.
+    """Emergency stop, within a token. Without arguments: list what is stopped.
 
-    A run that was stopped goes on by: flightloop resume RUN_ID.
+    To continue a stopped run: flightloop resume RUN_ID.
     """
     if sum(choice is not None for choice in (run_id, everything or None, agent, session, clear)) > 1:
-        raise InvalidRequest("stop takes one of RUN_ID, --all, --agent, --session and --clear")
+        raise InvalidRequest("stop takes only one of RUN_ID, --all, --agent, --session and --clear")
     with _client(context) as client:
         if run_id:
             console.print(f"{run_id} {client.runs.interrupt(run_id).status}", highlight=False)
-            console.print(f"[dim]to go on: flightloop resume {run_id}[/dim]", highlight=False)
+            console.print(f"[dim]to continue it: flightloop resume {run_id}[/dim]", highlight=False)
         elif clear:
             client.interrupts.clear(clear)
-            console.print(f"{clear} cleared: new runs start", highlight=False)
-            advice = "those that it stopped go on by: flightloop resume RUN_ID"
+            console.print(f"{clear} cleared: new runs can start", highlight=False)
+            advice = "to continue the runs that it stopped: flightloop resume RUN_ID"
             console.print(f"[dim]{advice} (flightloop runs --status interrupted)[/dim]", highlight=False)
         elif everything:
             _latched(client.interrupts.create(reason=reason))
@@ -248,19 +248,19 @@ def _latched(interrupt: Interrupt) -> None:
 
 
 def _tell_if_foreign(client: Flightloop, agent: str) -> None:
-    """A foreign agent's name can't be told from one that is misspelt."""
+    """Notes that an agent is unknown: an agent of completions can't be told from a misspelt name."""
     known = [each.name for each in client.agents.list(limit=200).data]
     if agent not in known:
-        told = f"the project has no agent {agent} (it has {', '.join(known)}): completions that name it are stopped"
+        told = f"the project has no agent {agent} (it has {', '.join(known)}): it stops completions with that name"
         console.print(f"[dim]{told}[/dim]", highlight=False)
 
 
 @app.command()
 def usage(
     context: typer.Context,
-    session: Annotated[str | None, typer.Option(help="Tells of this session too.")] = None,
+    session: Annotated[str | None, typer.Option(help="Also show this session.")] = None,
 ) -> None:
-    """Shows what is used and reserved of the tenant's budget in its window, and what is left."""
+    """Show usage, reservations and what is left of the tenant's budget in its window."""
     with _client(context) as client:
         report = client.usage(session_id=session)
     console.print(spending_table("tenant", report.tenant))
@@ -273,9 +273,9 @@ def usage(
 def chat(
     context: typer.Context,
     agent: Agent = None,
-    session: Annotated[str | None, typer.Option(help="Goes on with an earlier conversation.")] = None,
+    session: Annotated[str | None, typer.Option(help="Id of a conversation to continue.")] = None,
 ) -> None:
-    """Talks to an agent. Empty line or Ctrl-D ends it."""
+    """Talk to an agent. An empty line or Ctrl-D ends the conversation."""
     session = session or f"cli-{uuid4().hex[:12]}"
     with _client(context) as client:
         _warn_of_project(client)
@@ -292,7 +292,7 @@ def chat(
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def tune(context: typer.Context) -> None:
-    """Trains the embedded model's experts, where the platform is installed; --help says how."""
+    """Train the embedded model's experts, where the platform is installed; see --help."""
     command = tuner_command(context.args)
     os.execv(command[0], command)
 

@@ -1,4 +1,4 @@
-"""The terminal that commands print to. What models, tools and users wrote can't steer it."""
+"""Console of the commands, safe against control characters in text of models, tools and users."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flightloop.shown import shown
 
 
 class PlainConsole(Console):
-    """Shows texts as ``flightloop.shown`` does.
+    """Console that filters text with ``flightloop.shown``.
 
-    Colours are added behind this, from styles and not from text.
+    Colours come from styles, not from text, and are added later.
     """
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:

@@ -1,4 +1,4 @@
-"""Starts the command line, or says which extra it needs."""
+"""Entry point of the CLI; names the missing extra if its packages are not installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """The console script. Exit codes: 0 well, 1 an error (one line on stderr), 2 wrong usage, 130 Ctrl-C."""
+    """Console script. Exit codes: 0 success, 1 error (one line on stderr), 2 wrong usage, 130 Ctrl-C."""
     try:
         from flightloop.cli.app import app
     except ModuleNotFoundError as error:

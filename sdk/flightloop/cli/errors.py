@@ -1,4 +1,4 @@
-"""Failures of a command: one line on stderr, and an exit code."""
+"""Error handling of commands: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flightloop.errors import FlightloopError
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turns expected errors into one line and exit code 1; Ctrl-C into 130."""
+    """Turns expected errors into one line and exit code 1, and Ctrl-C into exit code 130."""
     try:
         yield
     except FlightloopError as error:

@@ -1,4 +1,4 @@
-"""``flightloop keys``: API keys of the tenant."""
+"""``flightloop keys``: manages the tenant's API keys."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from flightloop import Flightloop
 from flightloop.cli.console import PlainConsole
 from flightloop.keys import Role
 
-keys = typer.Typer(no_args_is_help=True, help="API keys, for admins.")
+keys = typer.Typer(no_args_is_help=True, help="Manage API keys (admins only).")
 console = PlainConsole()
 
 
 @keys.command("create")
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Who or what it is for.")],
-    role: Annotated[Role, typer.Option(help="viewer: reads; operator: and runs, stops, approves; admin: and keys.")],
-    tenant: Annotated[str | None, typer.Option(help="Another tenant, by the deployment's own key.")] = None,
+    name: Annotated[str, typer.Argument(help="Holder of the key.")],
+    role: Annotated[Role, typer.Option(help="viewer: read; operator: also run, stop, approve; admin: also keys.")],
+    tenant: Annotated[str | None, typer.Option(help="Another tenant; needs the deployment's own key.")] = None,
 ) -> None:
-    """Makes a key and shows it, this once."""
+    """Create a key and show it once."""
     with Flightloop(context.obj) as client:
         made = client.keys.create(name=name, role=role, tenant_id=tenant)
     console.print(
@@ -33,20 +33,20 @@ def create(
 
 @keys.command("list")
 def list_keys(context: typer.Context) -> None:
-    """Lists keys, newest first."""
+    """List keys, newest first."""
     with Flightloop(context.obj) as client:
         page = client.keys.list()
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "name", "role", "made", "revoked"):
+    for title in ("id", "name", "role", "created", "revoked"):
         table.add_column(title)
     for key in page.data:
         revoked = f"{key.revoked_at.astimezone():%Y-%m-%d %H:%M}" if key.revoked_at else ""
         table.add_row(key.id, key.name, key.role, f"{key.created_at.astimezone():%Y-%m-%d %H:%M}", revoked)
-    console.print(table if page.data else "no keys but the deployment's own")
+    console.print(table if page.data else "no keys except the deployment's own")
 
 
 @keys.command("revoke")
 def revoke(context: typer.Context, key_id: str) -> None:
-    """Ends a key, within seconds and for good."""
+    """Revoke a key within seconds."""
     with Flightloop(context.obj) as client:
         console.print(f"{client.keys.revoke(key_id).id} revoked", highlight=False)

@@ -1,4 +1,4 @@
-"""Runs in a terminal, a line each."""
+"""Table of runs for a terminal, one line per run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LAYOUTS = (
     (("run", "status", SHORT), 10),
     (("run", "status"), 0),
 )
-"""Columns beside the input, and how wide it has to be for them: ids stay whole, so that they can be copied."""
+"""Column sets and the least width that the input must keep. Ids are never cut, so that they can be copied."""
 
 
 def run_table(runs: Iterable[Run], width: int, now: datetime | None = None) -> Table:
-    """As much as ``width`` columns have room for; the input is cut to what is left."""
+    """Table with as many columns as ``width`` allows; the input gets the rest."""
     listed, now = list(runs), now or datetime.now(UTC)
     for names, least in LAYOUTS:
         columns = [_column(name, listed, now) for name in names]
@@ -46,7 +46,7 @@ def run_table(runs: Iterable[Run], width: int, now: datetime | None = None) -> T
 
 
 def _input(run: Run, width: int) -> Text:
-    text = Text(shown(short(text_of(run.input))))  # measured as it is shown: what is invisible takes a column, too
+    text = Text(shown(short(text_of(run.input))))  # measured after filtering: replacement characters take a column
     text.truncate(width, overflow="ellipsis")
     return text
 
@@ -56,7 +56,7 @@ def _width(cell: Text) -> int:
 
 
 def _column(name: str, runs: Iterable[Run], now: datetime) -> list[Text]:
-    """A heading and what is below it."""
+    """Heading and cells of a column."""
     made: dict[str, Callable[[Run], Text]] = {
         "run": lambda run: Text(run.id),
         "status": lambda run: status_text(run.status),

@@ -1,4 +1,4 @@
-"""Follows a run on the terminal, step by step, with text as it is released."""
+"""Follows a run in the terminal, step by step, with streamed text."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from flightloop.runs import Run
 
 
 def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
-    """Prints what happens until the run has ended; returns it as it ended.
+    """Prints what happens until the run has ended, and returns the run.
 
     Raises:
-        ConnectionFailed: the server was lost; the message says that the run was not.
+        ConnectionFailed: the server was lost; the message says that the run continues.
     """
     try:
         return _follow(client, console, run_id, after)
     except ConnectionFailed as lost:
-        raise ConnectionFailed(f"{lost.message} The run goes on by itself: flightloop show {run_id}") from lost
+        raise ConnectionFailed(f"{lost.message} The run continues on the server: flightloop show {run_id}") from lost
 
 
 def _follow(client: Flightloop, console: Console, run_id: str, after: int) -> Run:
@@ -39,7 +39,7 @@ def _follow(client: Flightloop, console: Console, run_id: str, after: int) -> Ru
             console.print(line)
     run = client.runs.get(run_id)
     answer = text_of(run.output or [])
-    if answer.strip() != said.strip():  # what a guard made of it, or what an ended run had said so far
+    if answer.strip() != said.strip():  # changed by a guardrail, or partial text of a run that was ended
         console.print()
         console.print(answer, markup=False)
     console.print(usage_line(run))

@@ -1,4 +1,4 @@
-"""``flightloop new``: a project folder from the template that ships with the package."""
+"""``flightloop new``: creates a project folder from the bundled template."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 def write_project(folder: Path) -> list[Path]:
-    """Writes the template's files, with ``{{name}}`` replaced by the folder's name; returns their paths.
+    """Writes the template with ``{{name}}`` replaced by the folder's name; returns the written paths.
 
     Raises:
-        InvalidRequest: the folder's name can't name an agent.
+        InvalidRequest: the folder's name is not a valid agent name.
         Conflict: the folder exists and isn't empty.
     """
     if not _NAME.fullmatch(folder.name):
         raise InvalidRequest(
-            f"{folder.name!r} can't name an agent: lower-case letters, digits, - and _ only, a letter first"
+            f"{folder.name!r} is not a valid agent name: use a-z, 0-9, - and _, and begin with a letter"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and isn't empty")

@@ -1,4 +1,4 @@
-"""Runs and their events for a terminal."""
+"""Renders runs and their events for a terminal."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _LONGEST = 300
 
 
 def short(value: Any, longest: int = _LONGEST) -> str:
-    """One line of a value: text as it is, anything else as JSON."""
+    """A value on one line: text unchanged, anything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def whole(arguments: dict[str, Any]) -> Text:
-    """Everything that a person decides about, one argument a line."""
+    """All arguments of a call that a person decides about, one per line."""
     lines = (f"    {name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items())
     return Text("\n".join(lines) or "    without arguments")
 
 
 def moment(at: datetime, now: datetime | None = None) -> str:
-    """The local time, with its day if that isn't today."""
+    """Local time, with the date unless it is today."""
     at, now = at.astimezone(), (now or datetime.now(UTC)).astimezone()
     return f"{at:%H:%M}" if at.date() == now.date() else f"{at:%d %b %H:%M}"
 
 
 def line_or_lines(parts: Sequence[str], width: int) -> str:
-    """In one line if it is wide enough, else in one each: an id is never broken."""
+    """Parts on one line if they fit, otherwise one per line, so that ids are never broken."""
     line = " · ".join(parts)
     return line if cell_len(line) <= width else "\n".join(parts)
 
@@ -60,7 +60,7 @@ def status_text(status: RunStatus) -> Text:
 
 
 def event_line(event: ev.RunEvent) -> Text | None:
-    """What an event tells a person; None for bookkeeping."""
+    """One line about an event for people; None for internal events."""
     match event:
         case ev.Planned():
             return Text.assemble(("plan   ", "bold"), event.goal, (f"  [{' → '.join(event.tools)}]", "dim"))
@@ -107,10 +107,10 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
 
 
 def compaction(event: ev.ContextCompacted) -> str:
-    """What a digest stands for now, and what that brought."""
+    """What a digest replaces, and the tokens before and after."""
     runs = f"{len(event.runs)} earlier runs and " if event.runs else ""
     before, after = event.tokens_before, event.tokens_after
-    return f"in the place of {runs}{event.through_step} steps: {before} → {after} of {event.limit} tokens"
+    return f"instead of {runs}{event.through_step} steps: {before} → {after} of {event.limit} tokens"
 
 
 def _result(event: ev.ToolResult) -> Text:
@@ -142,7 +142,7 @@ def _verdict(verdict: Verdict) -> Text | None:
 
 
 def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
-    """The run's steps with what belongs to each, verdicts counted."""
+    """The run's steps as a tree with their events; passed checks are counted."""
     head = Text.assemble((run.id, "bold"), "  ", status_text(run.status), (f"  {run.agent} · {run.session_id}", "dim"))
     tree = Tree(head, guide_style="dim")
     tree.add(Text.assemble(("input  ", "bold"), short(text_of(run.input))))

@@ -1,4 +1,4 @@
-"""``flightloop tune``: hands its arguments to the platform's tuner, where the platform is installed."""
+"""``flightloop tune``: passes its arguments to the platform's tuner, where the platform is installed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flightloop.errors import ConfigError
 
 
 def tuner_command(arguments: Sequence[str], find: Callable[[str], ModuleSpec | None] = find_spec) -> list[str]:
-    """The command line of ``python -m model.tuner fit``, of this Python.
+    """Command line of ``python -m model.tuner fit`` with this Python.
 
     Args:
         arguments: of ``fit``.
-        find: looks a package up without importing it.
+        find: finds a package without importing it.
 
     Raises:
         ConfigError: the platform is not installed here.
@@ -25,8 +25,8 @@ def tuner_command(arguments: Sequence[str], find: Callable[[str], ModuleSpec | N
     folders = package.submodule_search_locations if package else None
     if not any((Path(folder) / "tuner" / "__main__.py").is_file() for folder in folders or ()):
         raise ConfigError(
-            "tuning runs where the platform is installed, and it is not installed beside this command: in a checkout "
-            "of the platform, call 'make setup', then '.venv/bin/flightloop tune …' with the same arguments"
+            "tuning needs the platform, which is not installed beside this command: in a checkout of the platform, "
+            "run 'make setup', then '.venv/bin/flightloop tune …' with the same arguments"
         )
-    # -P: a folder "model" that happens to lie in the working directory is not the platform's.
+    # -P: never import a folder "model" in the working directory.
     return [sys.executable, "-P", "-m", "model.tuner", "fit", *arguments]

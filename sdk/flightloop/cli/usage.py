@@ -1,4 +1,4 @@
-"""What is used of a tenant's or a session's budget, for a terminal."""
+"""Usage of a tenant's or a session's budget, for a terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich.text import Text
 from flightloop.usage import Spending
 
 _AMOUNTS = {"steps": "{:,}", "tokens": "{:,}", "seconds": "{:,.1f}", "cost": "€ {:,.4f}"}
-"""What a budget bounds, and how it is written."""
+"""Quantities of a budget and their formats."""
 
 
 def spending_table(whose: str, spending: Spending) -> RenderableType:
-    """A row for each of the budget's bounds; what is neither used nor reserved is left."""
+    """A row per quantity; ``left`` is what is neither used nor reserved."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("")
-    for column in ("used", "reserved", "bound", "left"):
+    for column in ("used", "reserved", "limit", "left"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, form in _AMOUNTS.items():
         used, reserved = getattr(spending.used, name), getattr(spending.reserved, name)

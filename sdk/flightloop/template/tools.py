@@ -1,4 +1,4 @@
-"""Tools of this project: plain functions. Hints and docstrings become what the model reads."""
+"""Tools of this project: plain functions. The model reads their type hints and docstrings."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,7 @@ from flightloop import ToolContext, tool
 
 
 def _open(context: ToolContext) -> sqlite3.Connection:
-    # The tasks in tasks/*.jsonl are checked against this database, as the only one of the data folder.
+    # Tasks in tasks/*.jsonl are checked against this database because it is the data folder's only one.
     connection = sqlite3.connect(context.data / "reminders.db")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS reminders (key TEXT PRIMARY KEY, tenant TEXT, session TEXT, text TEXT)"
@@ -25,7 +25,7 @@ def add_reminder(text: Annotated[str, Field(max_length=200)], context: ToolConte
     Args:
         text: what to remember, in the user's words
     """
-    # The same key never adds twice, so a call that was lost can be made again.
+    # The same key never adds twice, so a lost call can be repeated.
     with closing(_open(context)) as connection, connection:
         connection.execute(
             "INSERT OR IGNORE INTO reminders VALUES (?, ?, ?, ?)",
@@ -39,7 +39,7 @@ def list_reminders(context: ToolContext) -> list[str]:
     """Tells what is on the user's list, oldest first."""
     with closing(_open(context)) as connection:
         rows = connection.execute(
-            # Sessions are named by whoever calls: two tenants may use the same name.
+            # Clients choose the session ids, so two tenants may use the same one.
             "SELECT text FROM reminders WHERE tenant = ? AND session = ? ORDER BY rowid",
             (context.tenant_id, context.session_id),
         ).fetchall()

@@ -212,8 +212,8 @@ async def _checked_messages(
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:
-    """Judges texts and calls in batches, so that the event loop serves others in between. A long text is a batch of its own,
-    because its time is limited.
+    """Judges texts and calls in batches, so that the event loop serves others in between. A long text is a batch of
+    its own, because its time is limited.
 
     A single short batch runs at once; everything else waits for its turn, because concurrent checks slow each other
     down.

@@ -21,21 +21,25 @@ from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 MOST_PARTS = 64
 """Maximum number of parts of a schema that apply to one value: alternatives, and targets of references."""
 ALTERNATIVES = ("allOf", "anyOf", "oneOf")
+_OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
+"""Keywords by which an object may have properties that its schema does not name."""
 NUMBERS = frozenset({"number", "integer"})
 _SORTED = json.JSONEncoder(sort_keys=True)
 _A_DAY = datetime.date(2000, 1, 2)
 Schemas = Sequence[Mapping[str, Any]]
 
 
-def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any], *, typed: bool = False) -> dict[str, Any]:
     """Arguments with one spelling for each number, moment and set in the schema.
 
     Args:
         arguments: in the form of `tools.canonical`.
         schema: a tool's parameters. With alternatives, values are equal if any alternative treats them as equal: false
             matches cost one more question to a person, while missed ones can cause an effect twice.
+        typed: the arguments are what the types of the tool's function made of them, so all of them count. Otherwise
+            those are left out that the schema does not name, and optional nulls.
     """
-    return _Identity(schema).of(arguments, [schema], LEVELS)  # type: ignore[no-any-return]
+    return _Identity(schema, typed).of(arguments, [schema], LEVELS)  # type: ignore[no-any-return]
 
 
 def number_form(number: Decimal) -> int | str:
@@ -94,8 +98,9 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], str]]] = {
 
 
 class _Identity:
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], typed: bool) -> None:
         self._root = root
+        self._typed = typed
         self._known: dict[tuple[int, ...], _Parts] = {}
 
     def of(self, value: Any, schemas: Schemas, left: int) -> Any:
@@ -103,10 +108,12 @@ class _Identity:
             return value
         if isinstance(value, dict):
             parts = self._parts(schemas)
-            forms = {name: self.of(inner, parts.of_property(name), left - 1) for name, inner in value.items()}
-            if not parts.several_objects:
-                return forms
-            return {name: form for name, form in forms.items() if form not in self._defaults(parts.of_property(name))}
+            forms = {
+                name: self.of(inner, parts.of_property(name), left - 1)
+                for name, inner in value.items()
+                if self._typed or not parts.ignores(name)
+            }
+            return {name: form for name, form in forms.items() if not self._is_left_out(name, form, parts)}
         if isinstance(value, list):
             parts = self._parts(schemas)
             items = [self.of(item, parts.of_item(index), left - 1) for index, item in enumerate(value)]
@@ -117,9 +124,16 @@ class _Identity:
             return number_form(Decimal(repr(value))) if self._parts(schemas).number_or_text else value
         return value
 
+    def _is_left_out(self, name: str, form: Any, parts: _Parts) -> bool:
+        """Whether a property means the same as if it were absent: an optional null, or a default in an object that may
+        be of several kinds, where `tools.canonical` fills in none."""
+        schemas = parts.of_property(name)
+        if form is None and not self._typed:
+            return name not in parts.required and not self._parts(schemas).defaults
+        return parts.several_objects and form in self._defaults(schemas)
+
     def _defaults(self, schemas: Schemas) -> list[Any]:
-        """The forms of a property's defaults. Where an object may be of several kinds, `tools.canonical` fills in none
-        of them: a property with its default counts as left out."""
+        """The forms of a property's defaults."""
         parts = self._parts(schemas)
         if parts.default_forms is None:
             parts.default_forms = []  # a default of a schema that refers to itself is read once
@@ -166,6 +180,8 @@ class _Parts:
         self.defaults = [part["default"] for part in parts if "default" in part]
         self.default_forms: list[Any] | None = None
         self.several_objects = sum("properties" in part for part in parts) > 1
+        self.required = {name for part in parts for name in _names(part.get("required"))}
+        self._is_open = any(part.get(key) not in (None, False) for part in parts for key in _OPEN)
         self._properties: dict[str, list[Any]] = {}
         self._others = [part["additionalProperties"] for part in parts if "additionalProperties" in part]
         for part in parts:
@@ -175,12 +191,20 @@ class _Parts:
         self._items = [part["items"] for part in parts if "items" in part]
         self._first = [part["prefixItems"] for part in parts if isinstance(part.get("prefixItems"), list)]
 
+    def ignores(self, name: str) -> bool:
+        """Whether a schema with properties says nothing of this one: tools read only what they name."""
+        return bool(self._properties) and not self._is_open and name not in self._properties
+
     def of_property(self, name: str) -> list[Any]:
         return self._properties.get(name, self._others)
 
     def of_item(self, index: int) -> list[Any]:
         first = [items[index] for items in self._first if index < len(items)]
         return first or self._items
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _kinds(part: Mapping[str, Any]) -> list[str]:

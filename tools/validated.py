@@ -51,7 +51,7 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
         except (Unwritable, ValueError):
             # None under an alias: then different calls may count as the same, but never the reverse.
             found[name] = arguments.get(name)
-    form = identity(found, tool.spec.parameters)
+    form = identity(found, tool.spec.parameters, typed=True)
     text = _text(form)
     return form if len(text) <= most_bytes else {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 

@@ -32,8 +32,10 @@ from flightloop.events import (
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.aside import on_behalf_of
 from guardrails.guard import APPROVED
-from guardrails.types import CheckedCall, Past, Ruling, asked_about
+from guardrails.same_calls import is_among, may_be_done
+from guardrails.types import CheckedCall, Past, Ruling, Write, asked_about
 from tools.host import ToolOutcome
 
 T = TypeVar("T")
@@ -198,8 +200,9 @@ class _Performing:
             return begun
         call = begun.checked_call
         past = await self._past(call)
-        if not call.may_be_done(write for each in past for write in (*each.writes, *each.delegated)):
-            return begun
+        with on_behalf_of(self.leased.run.tenant_id):
+            if not await may_be_done(call, [write for each in past for write in (*each.writes, *each.delegated)]):
+                return begun
         try:
             _, ruling = await self._ruled(begun.state)
         except Refused as refused:
@@ -258,13 +261,11 @@ class _Performing:
 
     async def _is_denied(self, checked_call: CheckedCall) -> bool:
         """Whether a person has denied the call, in this run or in another run of the same family."""
-        denied = self.leased.history.denied
-        if any(checked_call.is_same(one.tool, one.args_sha256, one.arguments) for one in denied):
-            return True
-        if self.leased.run.parent is None and not self.deps.subagents:
-            return False
-        denied_elsewhere = [write for past in await self._past(checked_call) for write in past.denied]
-        return any(checked_call.is_same(write.tool, write.args_sha256, write.arguments) for write in denied_elsewhere)
+        denied = [Write(one.tool, one.arguments, False, known_by=one.args_sha256) for one in self.leased.history.denied]
+        if self.leased.run.parent is not None or self.deps.subagents:
+            denied += [write for past in await self._past(checked_call) for write in past.denied]
+        with on_behalf_of(self.leased.run.tenant_id):
+            return await is_among(checked_call, denied)
 
     async def _past(self, call: CheckedCall) -> list[Past]:
         """The latest writes of the session with the call's hash, and those of the same tool."""

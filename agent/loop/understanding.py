@@ -31,6 +31,8 @@ class Understanding:
         self._deps, self._gate = deps, gate
         self._checking = Checking(deps.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CheckedCall]] = {}
+        self._forms: dict[str, dict[str, Any] | None] = {}
+        """Forms of earlier calls by the present schema, by the hash of their arguments as they were written."""
 
     async def of(self, state: CallState) -> CheckedCall:
         """A call as it would be performed. Raises Refused if it can't be."""
@@ -100,8 +102,14 @@ class Understanding:
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
         """Whether arguments that an earlier schema may have allowed mean the same under the present schema."""
+        written = args_sha256(tool, arguments)
+        if written not in self._forms:  # each rail compares the same earlier calls
+            self._forms[written] = self._form(tool, arguments)
+        return self._forms[written] == checked.identity
+
+    def _form(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
         toolbox = self._deps.hosts.registry
         try:
-            return toolbox.identity(tool, toolbox.canonical(tool, arguments)) == checked.identity
+            return toolbox.identity(tool, toolbox.canonical(tool, arguments))
         except (NotFound, ValueError, RecursionError):
-            return False
+            return None

@@ -58,7 +58,8 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         asked = (await checked.context.past(call.args_sha256)).asked
-        reason = await aside(most_characters(asked), why_not, asked, call)
+        characters = most_characters(asked) + sum(map(most_characters, leaves(call.arguments)))
+        reason = await aside(characters, why_not, asked, call)
         if reason is None:
             return Judgement()
         verdict = Verdict(action=action, rail="forbidden", stage=checked.stage, reason=reason, labels=[LABEL])

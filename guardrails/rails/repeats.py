@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Verdict
-from guardrails.aside import LONG, aside
+from guardrails.aside import aside
 from guardrails.document import PolicyDocument
 from guardrails.rails.acts import Act
+from guardrails.same_calls import is_among, may_be_done
 from guardrails.spelling import most_characters
 from guardrails.types import Checked, Judgement, Rail
 
@@ -16,10 +17,6 @@ UNSURE = (
     "this session may have made the same call already, in other words: the tool's types can't tell its calls from each "
     "other before they are made"
 )
-
-
-FEW = 20
-"""Up to this many writes are compared without a thread."""
 
 
 def repeats_rail(document: PolicyDocument) -> Rail:
@@ -40,13 +37,11 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         of_tool = await context.past(tool=call.spec.name)
         own = (*context.writes, *past.delegated, *past.family, *of_tool.delegated, *of_tool.family)
         others = (*past.writes, *of_tool.writes)
-        many = LONG if len(own) + len(others) > FEW else 0
-        if not (await aside(many, call.may_be_done, own) or (call.unsure and of_tool.cut)):
-            before = await aside(many, call.may_be_done, others)
+        if not (await may_be_done(call, own) or (call.unsure and of_tool.cut)):
+            before = await may_be_done(call, others)
             if not before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
                 return Judgement()
-        done = [write for write in (*own, *others) if write.may_be_done]
-        known = any(call.is_same(write.tool, write.args_sha256, write.arguments) for write in done)
+        known = await is_among(call, [write for write in (*own, *others) if write.may_be_done])
         reason = REPEATED if known else UNSURE
         return Judgement((Verdict(action=action, rail="repeats", stage=checked.stage, reason=reason, labels=[LABEL]),))
 

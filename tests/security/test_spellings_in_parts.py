@@ -11,9 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, Field, PlainValidator, StringConstraints, WithJsonSchema
 
-from flightloop.tool import ToolContext, tool, tool_of
+from flightloop.tool import Effect, ToolContext, tool, tool_of
 from tools.canonical import canonical
 from tools.identity import identity
+from tools.mcp.pins import Pin, pinned_tools, write_pins
+from tools.mcp.servers import Server
+from tools.registry import Registry, performed_elsewhere
 from tools.validated import known_by
 
 CONTEXT = ToolContext("run:0:0", "default", "desk", "session", "run", Path("/data"))
@@ -120,3 +123,53 @@ def test_defaults_of_a_schema_that_refers_to_itself_end() -> None:
     for _ in range(20):
         value = {"a": value, "b": {}}
     assert identity({"n": value}, schema)
+
+
+OPEN_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "cents": {"type": "integer"},
+        "memo": {"type": ["string", "null"]},
+        "to": {"type": "object", "properties": {"iban": {"type": "string"}}, "required": ["iban"]},
+    },
+    "required": ["cents"],
+}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cents": 5, "x": 1},
+        {"cents": 5, "memo": None},
+        {"cents": 5, "to": {"iban": "A", "x": 1}},
+        {"cents": 5, "to": {"iban": "A", "x": {"y": []}}, "memo": None},
+    ],
+)
+def test_what_a_schema_does_not_name_and_an_optional_null_make_no_other_call(other: dict[str, Any]) -> None:
+    plain = {"cents": 5, "to": {"iban": "A"}} if "to" in other else {"cents": 5}
+    forms = [identity(canonical(one, OPEN_SCHEMA), OPEN_SCHEMA) for one in (plain, other, {**plain, "memo": "a"})]
+    assert forms[0] == forms[1] != forms[2]
+
+
+@pytest.mark.parametrize("keyword", ["additionalProperties", "patternProperties"])
+def test_what_a_schema_allows_beyond_its_properties_makes_another_call(keyword: str) -> None:
+    schema = {"properties": {"cents": {}}, keyword: {"type": "integer"} if keyword[0] == "a" else {"x": {}}}
+    assert identity({"cents": 5, "x": 1}, schema) != identity({"cents": 5, "x": 2}, schema)
+
+
+def test_a_required_null_is_a_value() -> None:
+    schema = {"properties": {"memo": {}}, "required": ["memo"]}
+    assert identity({"memo": None}, schema) == {"memo": None}
+
+
+def test_a_pinned_tool_refuses_arguments_that_its_schema_does_not_name(tmp_path: Path) -> None:
+    """Most servers ignore them, so a model could make one call twice by adding some."""
+    open_, closed = OPEN_SCHEMA, {**OPEN_SCHEMA, "additionalProperties": {"type": "string"}}
+    write_pins(tmp_path, {"bank": {"pay": Pin("Pays.", open_), "tag": Pin("Tags.", closed)}})
+    servers = {"bank": Server(url="https://bank.example/mcp", tools={"pay": Effect.KEYED, "tag": Effect.KEYED})}
+    pay, tag = pinned_tools(tmp_path, servers)
+    assert pay.spec.parameters == {**open_, "additionalProperties": False}
+    assert (tag.spec.parameters, pay.pin.parameters) == (closed, open_)
+    registry = Registry([performed_elsewhere(pay.spec)])
+    assert registry.problems("bank_pay", {"cents": 5, "x": 1}) != []
+    assert registry.problems("bank_pay", {"cents": 5}) == []

@@ -58,7 +58,7 @@ def form(declared: Tool, value: Any) -> str:
 
 
 def by_schema(part: dict[str, Any], value: Any, **more: Any) -> Any:
-    return identity({"x": value}, {"type": "object", "properties": {"x": part}, **more})["x"]
+    return identity({"x": value}, {"type": "object", "properties": {"x": part}, "required": ["x"], **more})["x"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ FILE = "mcp.lock.json"
 LONGEST_NAME = 64
 """Longest tool name that models' APIs accept, in characters."""
 
+_OPEN = (
+    "additionalProperties", "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "if",
+)  # fmt: skip
+"""Keywords of a schema by which it may allow arguments beyond its ``properties``."""
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -123,10 +128,18 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
             spec = ToolSpec(
                 name=known_as(server, name),
                 description=pin.description,
-                parameters=pin.parameters,
+                parameters=_closed(pin.parameters),
                 effect=effect,
                 timeout_s=entry.timeout_s,
                 returns_untrusted=True,
             )
             found.append(McpTool(spec, server, name, pin))
     return found
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that refuses arguments it does not name, where it leaves that open: most servers ignore such arguments,
+    and a model could make a second call of the same one by adding some."""
+    if not schema.get("properties") or any(key in schema for key in _OPEN):
+        return schema
+    return {**schema, "additionalProperties": False}

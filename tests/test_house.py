@@ -19,8 +19,8 @@ MOST_LINES = 400
 HOMES = {
     "torch": ("model/", "guardrails/rails/", "bench/"),
     "ray": ("model/serve/", "agent/serve/", "observability/serve/", "agent/app.py"),
-    "sqlalchemy": ("agent/store/",),
-    "alembic": ("agent/store/",),
+    "sqlalchemy": ("agent/store/sql/",),
+    "alembic": ("agent/store/sql/",),
     "streamlit": ("dashboards/",),
 }
 

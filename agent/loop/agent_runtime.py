@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from agent.loop.evidence_source import NO_EVIDENCE, EvidenceSource
 from agent.loop.run_dependencies import Hosts, Toolbox
 from agent.project.agent_spec import AgentSpec
-from agent.project.project import LiveProject, Project
+from agent.project.project import CurrentProject, Project
 from agent.project.subagent import Subagent, as_tool
 from flightloop.runs import Run
 from flightloop.tool import Tool, ToolContext
@@ -142,7 +142,7 @@ class Kits:
 
     def __init__(
         self,
-        live: LiveProject,
+        live: CurrentProject,
         make_guard: Callable[[Policy], Guarding],
         make_hosts: Callable[[Project], OwnedHosts],
         lookup: EvidenceSource = NO_EVIDENCE,

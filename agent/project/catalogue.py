@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from agent.project.project import LiveProject
+from agent.project.project import CurrentProject
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy
@@ -14,7 +14,7 @@ from guardrails.policy import Policy
 class ProjectCatalogue:
     """Implements ``agent.api.deps.Catalogue`` for a live project; ``model`` is the name of the agents' model."""
 
-    def __init__(self, live: LiveProject, make_guard: Callable[[Policy], Guard], model: str) -> None:
+    def __init__(self, live: CurrentProject, make_guard: Callable[[Policy], Guard], model: str) -> None:
         self._live = live
         self._make_guard = make_guard
         self._model = model

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 import structlog
 from pydantic import ValidationError
@@ -137,6 +138,18 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, loaded, registry, digest, known, server_tools)
+
+
+class CurrentProject(Protocol):
+    """A project that may change while it serves."""
+
+    def current(self) -> Project:
+        """The same object while unchanged."""
+        ...
+
+    def info(self) -> ProjectInfo:
+        """What is wrong with the project's files, if anything is."""
+        ...
 
 
 class LiveProject:

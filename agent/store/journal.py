@@ -14,14 +14,14 @@ from agent.run.journal import Appended, Claim, Created, Idempotency, Projection,
 from agent.run.lease import Lease
 from agent.run.state import OPEN
 from agent.store.backend import Backend, RunFilter, Transaction
+from agent.store.keys import StoreKeys
+from agent.store.ledger import StoreLedger
 from agent.store.notifier import WORK, Signals, topics, wait_set
 from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, stops, writes
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
 from agent.store.rules.records import Entry
 from agent.store.rules.row import Row
-from agent.store.sql.keys import StoreKeys
-from agent.store.sql.ledger import StoreLedger
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus

@@ -1,1 +1,1 @@
-"""Test doubles: scripted model, in-process tool hosts, in-memory API."""
+"""Test doubles: scripted models, in-process tool hosts, in-memory API, and a whole platform in this process."""

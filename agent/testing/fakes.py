@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.models.answer_chunks import Turn
 from agent.models.chat_model import Capabilities
@@ -40,17 +40,41 @@ class ScriptedChatModel:
             raise ScriptExhausted(f"request {len(self.requests) + 1} of a script of {len(self._script)} turns")
         turn = self._script[len(self.requests)]
         self.requests.append(request)
-        for entry in turn:
-            if isinstance(entry, Exception):
-                raise entry
-            if isinstance(entry, ChatChunk):
-                yield entry
-                await asyncio.sleep(0)
-            else:
-                await entry
+        async for chunk in _played(turn):
+            yield chunk
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard(id="fake", context_length=self._capabilities.context_length)]
+
+
+@dataclass
+class AnsweringChatModel:
+    """A model whose answer is a function of the request."""
+
+    answer: Callable[[ChatRequest], Turn]
+    cards: Sequence[ModelCard] = (ModelCard(id="fake"),)
+    """Known models; agents use the first one."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    pace_s: float = 0.0
+    """Seconds between two chunks."""
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        async for chunk in _played(self.answer(request), self.pace_s):
+            yield chunk
+
+    async def models(self) -> list[ModelCard]:
+        return list(self.cards)
+
+
+async def _played(turn: Turn, pace_s: float = 0.0) -> AsyncIterator[ChatChunk]:
+    for entry in turn:
+        if isinstance(entry, Exception):
+            raise entry
+        if isinstance(entry, ChatChunk):
+            yield entry
+            await asyncio.sleep(pace_s)
+        else:
+            await entry
 
 
 Rule = Callable[[Checked], Action | str | None]

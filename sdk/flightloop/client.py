@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+import httpx
+
 from flightloop.completions import Chat, Responses
 from flightloop.resource import X
 from flightloop.resources import (
@@ -51,15 +53,23 @@ class Flightloop(_Client[SyncTransport]):
         api_key: default ``FLIGHTLOOP_API_KEY``, then the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
         timeout_s: seconds of silence after which a response counts as lost.
         retries: attempts after retryable errors, with the same idempotency key.
+        transport: replaces the network, as in tests (``flightloop.testing``).
 
     Raises:
         ConfigError: no key, or an invalid URL.
     """
 
     def __init__(
-        self, base_url: str | None = None, api_key: str | None = None, *, timeout_s: float = 60.0, retries: int = 2
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 2,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(SyncTransport(resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)))
+        settings = resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)
+        super().__init__(SyncTransport(settings, transport=transport))
 
     def close(self) -> None:
         self._transport.close()
@@ -75,9 +85,16 @@ class AsyncFlightloop(_Client[AsyncTransport]):
     """Client for asyncio and async context manager. Arguments and errors are those of ``Flightloop``."""
 
     def __init__(
-        self, base_url: str | None = None, api_key: str | None = None, *, timeout_s: float = 60.0, retries: int = 2
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 2,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(AsyncTransport(resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)))
+        settings = resolve(base_url, api_key, timeout_s=timeout_s, retries=retries)
+        super().__init__(AsyncTransport(settings, transport=transport))
 
     async def close(self) -> None:
         await self._transport.close()

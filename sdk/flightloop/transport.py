@@ -25,12 +25,22 @@ def tls(trust_env: bool) -> ssl.SSLContext:
 
 
 class SyncTransport:
-    """Executes calls on the calling thread. Thread-safe. ``sleep`` waits between attempts, in seconds."""
+    """Executes calls on the calling thread. Thread-safe.
 
-    def __init__(self, settings: ClientSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+    Args:
+        sleep: waits between attempts, in seconds.
+        transport: of httpx; replaces the network.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.Client(**http_options(settings), verify=tls(settings.proxied))
+        self._http = httpx.Client(**http_options(settings), verify=tls(settings.proxied), transport=transport)
 
     def execute(self, call: Call[T]) -> T:
         attempts = Attempts(call, self.settings)
@@ -85,12 +95,17 @@ class SyncTransport:
 
 
 class AsyncTransport:
-    """Executes calls on the running event loop. ``sleep`` waits between attempts, in seconds."""
+    """Executes calls on the running event loop. Arguments are those of ``SyncTransport``."""
 
-    def __init__(self, settings: ClientSettings, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**http_options(settings), verify=tls(settings.proxied))
+        self._http = httpx.AsyncClient(**http_options(settings), verify=tls(settings.proxied), transport=transport)
 
     async def execute(self, call: Call[T]) -> T:
         attempts = Attempts(call, self.settings)

@@ -11,13 +11,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, text
 
 from agent.run.budgets import Prices, Reservation, Shared, Window
 from agent.run.ledger import Completion
@@ -26,6 +27,7 @@ from agent.store.sql import backend
 from agent.store.sql.interrupt_reader import reader
 from agent.store.sql.migrate import migrate
 from agent.store.sql.node import NodeLock
+from agent.store.sql.statement import Statement
 from agent.store.sql.tables import metadata
 from agent.store.sql.urls import synchronous
 from flightloop.chat import Tags
@@ -121,9 +123,9 @@ async def test_everything_survives_a_restart(any_url: str) -> None:
 
 async def test_commits_are_flushed_to_the_disk(url: str) -> None:
     journal = sql_journal(url)
-    with journal._backend._engine.connect() as connection:  # type: ignore[attr-defined]
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    with closing(journal._backend._database.connect()) as connection:  # type: ignore[attr-defined]
+        assert connection.rows(Statement("PRAGMA synchronous")) == [(2,)]  # FULL
+        assert connection.rows(Statement("PRAGMA journal_mode")) == [("wal",)]
     await journal.close()
 
 
@@ -268,7 +270,7 @@ async def test_a_writer_goes_on_with_another_connection(server: Postgres) -> Non
     engine = create_engine(synchronous(server.url("postgres")), isolation_level="AUTOCOMMIT")
     with engine.connect() as other:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
-        name = journal._backend._engine.url.database  # type: ignore[attr-defined]
+        name = journal._backend._database.url.database  # type: ignore[attr-defined]
         assert other.exec_driver_sql(f"{ended} '{name}'").fetchall()
     engine.dispose()
     # Nothing was asked for meanwhile, so nothing is lost; what waits together shares the new one's transaction.
@@ -298,10 +300,10 @@ async def test_a_lock_that_is_waited_for_too_long_spoils_nothing(
 async def test_a_step_costs_the_same_however_long_the_run_is(url: str) -> None:
     journal = sql_journal(url)
     statements: list[str] = []
-    # Of every connection: the values in a statement differ, its words don't.
+    # The values in a statement differ, its words don't.
     note: Callable[[str], None] = lambda said: statements.append(re.sub(r"'[^']*'|[\d.]+", "?", said))  # noqa: E731
-    event.listen(journal._backend._engine, "connect", lambda made, _: made.set_trace_callback(note))  # type: ignore[attr-defined]
     run = (await journal.create(CREATED)).run
+    journal._backend._writer._connection._connection.driver.set_trace_callback(note)  # type: ignore[attr-defined]
     claim = await journal.claim("w", 30)
     assert claim is not None
     step = [

@@ -11,8 +11,8 @@ import pytest
 
 from agent.store import sql_journal
 from agent.store.journal import StoreJournal
+from agent.store.sql.connection import Database
 from agent.store.sql.listener import Listener
-from agent.store.sql.urls import synchronous
 from flightloop.events import FeedbackGiven, RunCreated
 from flightloop.runs import Budget, Rating
 from tests.postgres import Postgres
@@ -68,7 +68,7 @@ async def test_topics_are_heard_again_after_the_connection_was_lost(server: Post
         came.clear()
         return heard[-1]
 
-    listener = Listener(synchronous(url), hear)
+    listener = Listener(Database.of(url), hear)
     journal = sql_journal(url)
     try:
         assert await next_one() is None  # it listens from now on, and has missed what there was before

@@ -8,20 +8,18 @@ from typing import Any
 import pytest
 
 from agent.evals.task import Task, TaskError
+from agent.testing.conversations import CONVERSATIONS
+from agent.testing.scene import shop
 from bench.play import Player, say
 from flightloop import Flightloop
 from flightloop.events import RunEvent, ToolIntent
-from flightloop.testing import FakeServer
-from flightloop.testing.plots import PLOTS
-from flightloop.testing.scene import shop
-from flightloop.testing.script import worker
 
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_the_operator_decides_as_the_task_says(approve: bool) -> None:
-    asks = next(plot for plot in PLOTS if plot.waits)
+    asks = next(one for one in CONVERSATIONS if one.waits)
     told: list[RunEvent] = []
-    with FakeServer(shop(4), on_run=worker(lambda _: None)) as server, Flightloop(server.url, "test-key") as client:
+    with shop(4) as platform, Flightloop(platform.url, platform.api_key) as client:
         run = say(client, "support", "s", asks.asked, told.append, approve=approve)
     assert run.stop_reason == ("answered" if approve else "escalated")
     refunds = [event for event in told if isinstance(event, ToolIntent) and event.tool == "refund_order"]

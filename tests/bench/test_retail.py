@@ -1,4 +1,4 @@
-"""The retail bench: data and errors, whole conversations against a fake platform, the project with its real tools."""
+"""The retail bench: data and errors, whole conversations with a scripted model, the project with its real tools."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -17,12 +17,14 @@ from typer.testing import CliRunner
 
 from agent.loop.agent_runtime import Kits
 from agent.loop.worker import Worker, WorkerConfig
-from agent.models.answer_chunks import calls, text
+from agent.models.answer_chunks import Turn, calls, text
+from agent.project.agent_spec import AgentSpec
 from agent.project.project import LiveProject, load_project
 from agent.run.deltas import LocalDeltas
 from agent.store import sql_journal
 from agent.store.sql.interrupt_reader import reader
-from agent.testing.fakes import ScriptedChatModel
+from agent.testing.fakes import AnsweringChatModel, ScriptedChatModel
+from agent.testing.platform import Platform, project_of
 from bench.__main__ import DATA, app
 from bench.engine.page import put
 from bench.errors import BenchError
@@ -37,21 +39,33 @@ from bench.retail.tally import NOTE, fragment, outcomes, rows
 from bench.retail.tools import TOOLS
 from flightloop import Flightloop
 from flightloop import events as ev
+from flightloop.chat import ChatRequest
 from flightloop.content import text_of
-from flightloop.runs import AgentInfo, Budget, Run, RunStatus, StopReason
-from flightloop.testing import FakeServer, World
-from flightloop.tool import ToolContext
+from flightloop.errors import ContextTooLong
+from flightloop.runs import StopReason
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
+from guardrails.policy import parse_policy
 from observability.tracing import Tracing
 from tools.host import ToolHosts
-from tools.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = image(shop())
 QUIET = Console(file=io.StringIO())
-Rule = Callable[[World, Run, str], str | None]
-"""The fake agent: its answer to what was said; None: the run waits for a person."""
+POLICY = """
+name: retail
+version: "1"
+stages:
+  input: {rails: []}
+  tool_call: {rails: []}
+  tool_result: {rails: []}
+  stream: {rails: []}
+  final: {rails: []}
+"""
+CANCEL = ("cancel_pending_order", {"order_id": "#W1", "reason": "ordered by mistake"})
+Said = tuple[Sequence[tuple[str, dict[str, Any]]], str]
+Rule = Callable[[str, int], Said]
+"""The agent's model: its calls and its answer to what the customer said, in that turn of the session."""
 
 
 @pytest.fixture
@@ -65,97 +79,79 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "home" / FILE
 
 
+Serve = Callable[..., Platform]
+
+
 @pytest.fixture
-def world() -> World:
-    made = World()
-    made.agents.append(
-        AgentInfo(name=AGENT, model="fake", tools=[], policy=AGENT, policy_sha256="", budget=Budget(), planning=False)
-    )
+def serve(database: Path) -> Serve:
+    """A platform with the shop's tools, whose model keeps to a rule."""
+
+    def made(rule: Rule, policy: str = POLICY) -> Platform:
+        def answer(request: ChatRequest) -> Turn:
+            said = [index for index, message in enumerate(request.messages) if message.role == "user"]
+            wanted, words = rule(request.messages[said[-1]].text, len(said))
+            done = sum(message.role == "tool" for message in request.messages[said[-1] :])
+            return calls(wanted[done]) if done < len(wanted) else text(words)
+
+        names = tuple(function.__name__ for function in TOOLS)
+        agent = AgentSpec(
+            name=AGENT, instructions=RULES, tools=names, policy=AGENT, planning=False, escalation=(HAND_OVER,)
+        )
+        project = project_of([agent], TOOLS, [parse_policy(policy)])
+        return Platform(project, AnsweringChatModel(answer), data=database.parent)
+
     return made
 
 
-def serve(world: World, rule: Rule, reason: StopReason = StopReason.ANSWERED) -> FakeServer:
-    def on_run(world: World, run: Run) -> None:
-        answer = rule(world, run, text_of(run.input))
-        if answer is not None:
-            world.append(run.id, ev.RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=answer))
-
-    return FakeServer(world, on_run=on_run)
-
-
 @pytest.fixture
-def player(database: Path) -> Callable[[FakeServer], Player]:
-    return lambda server: Player(Flightloop(server.url, server.api_key), database, IMAGE)
+def player(database: Path) -> Callable[[Platform], Player]:
+    return lambda platform: Player(Flightloop(platform.url, platform.api_key), database, IMAGE)
 
 
-def cancel(database: Path, run: Run) -> None:
-    tool = Registry.load(["bench.retail.tools"]).tool("cancel_pending_order")
-    context = ToolContext(f"{run.id}:1:0", "default", AGENT, run.session_id, run.id, database.parent)
-    tool.function(context=context, order_id="#W1", reason="ordered by mistake")
-
-
-def test_a_task_is_played_to_its_end(
-    world: World, database: Path, data: Path, player: Callable[[FakeServer], Player]
-) -> None:
-    heard: list[str] = []
-
-    def rule(world: World, run: Run, said: str) -> str | None:
-        heard.append(said)
+def test_a_task_is_played_to_its_end(serve: Serve, data: Path, player: Callable[[Platform], Player]) -> None:
+    def rule(said: str, turn: int) -> Said:
         if "cancel" in said:
-            return "May I have your email?"
+            return [], "May I have your email?"
         if "example.com" in said:
-            return "I will cancel #W1 (a mistake). Do you confirm?"
-        cancel(database, run)
-        return "Order #W1 has been cancelled."
+            return [], "I will cancel #W1 (a mistake). Do you confirm?"
+        return [CANCEL], "Order #W1 has been cancelled."
 
     [task, _] = read(data).split("test")
-    with serve(world, rule) as server:
-        seat = player(server)
+    with serve(rule) as platform:
+        seat = player(platform)
         with seat.client:
             played = seat.play(task)
-    assert heard == [
+            runs = seat.client.runs.list().data
+            events = seat.client.runs.events(runs[0].id)
+    assert [text_of(run.input) for run in reversed(runs)] == [
         "I want to cancel order #W1 because I ordered it by mistake.",
         "My email is ann.poe@example.com.",
         "Yes, please.",
     ]
     assert (played.verdict.solved, played.changes, len(played.turns)) == (True, True, 3)
-    assert len({run.session_id for run in world.runs.values()}) == 1
-    told = [event for event in world.events[played.turns[-1].run.id] if isinstance(event, ev.OutcomeVerified)]
+    assert len({run.session_id for run in runs}) == 1
+    told = [event for event in events if isinstance(event, ev.OutcomeVerified)]
     assert [event.solved for event in told] == [True]
 
 
 def test_the_operator_agrees_and_each_task_gets_a_new_shop(
-    world: World, database: Path, data: Path, player: Callable[[FakeServer], Player], tmp_path: Path
+    serve: Serve, data: Path, player: Callable[[Platform], Player], tmp_path: Path
 ) -> None:
-    def rule(world: World, run: Run, said: str) -> str | None:
+    def rule(said: str, turn: int) -> Said:
         if "cancel" not in said:
-            return "There are 4 mugs."
-        if not any(isinstance(event, ev.ApprovalDecided) for event in world.events[run.id]):
-            asked = ev.ApprovalRequested(
-                approval_id=f"apr_{run.id}",
-                call_id="call_1_0",
-                tool="cancel_pending_order",
-                arguments={},
-                reason="a person decides",
-                args_sha256="",
-                policy_sha256="",
-                expires_at=datetime.now(UTC) + timedelta(minutes=1),
-            )
-            with world.changed:
-                world.append(run.id, asked)
-                world.append(run.id, ev.RunReleased(status=RunStatus.WAITING_APPROVAL))
-            return None
-        cancel(database, run)
-        return "Order #W1 has been cancelled."
+            return [], "There are 4 mugs."
+        return [CANCEL], "Order #W1 has been cancelled."
 
     tasks = read(data).split("test")
     file = tmp_path / "said.jsonl"
-    with serve(world, rule) as server:
-        seat = player(server)
+    asking = POLICY + 'tools: {allow: {"*": ["*"]}, ask: [{tool: cancel_pending_order, reason: a person decides}]}\n'
+    with serve(rule, asking) as platform:
+        seat = player(platform)
         with seat.client:
             played = play_all(seat, [*tasks, tasks[0]], QUIET, file)
+            approvals = seat.client.approvals.list(status=None).data
     assert [one.verdict.solved for one in played] == [True, True, True]
-    assert [approval.status for approval in world.approvals.values()] == ["approved", "approved"]
+    assert [approval.status for approval in approvals] == ["approved", "approved"]
     written = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(each["id"], each["state_right"]) for each in written] == [("a", True), ("b", True), ("a", True)]
     assert written[1]["turns"][0]["answer"] == "There are 4 mugs."
@@ -173,40 +169,42 @@ def test_the_operator_agrees_and_each_task_gets_a_new_shop(
 
 
 @pytest.mark.parametrize(
-    ("reason", "answer", "turns"),
+    ("calls", "answer", "turns"),
     [
-        (StopReason.ESCALATED, "A person goes on.", 1),
-        (StopReason.ANSWERED, "Hm.", 3),
-        (StopReason.ANSWERED, "Your email, please?", 4),
-        (StopReason.ANSWERED, "Do you confirm number {}?", MOST_TURNS),
+        ([(HAND_OVER, {"summary": "They want to cancel."})], "A person goes on.", 1),
+        ([], "Hm.", 3),
+        ([], "Your email, please?", 4),
+        ([], "Do you confirm number {}?", MOST_TURNS),
     ],
 )
 def test_every_conversation_ends(
-    reason: StopReason,
+    calls: list[tuple[str, dict[str, Any]]],
     answer: str,
     turns: int,
-    world: World,
+    serve: Serve,
     data: Path,
-    player: Callable[[FakeServer], Player],
+    player: Callable[[Platform], Player],
 ) -> None:
-    with serve(world, lambda world, run, said: answer.format(len(world.runs)), reason) as server:
-        seat = player(server)
+    with serve(lambda said, turn: (calls, answer.format(turn))) as platform:
+        seat = player(platform)
         with seat.client:
             played = seat.play(read(data).split("test")[0])
     assert len(played.turns) == turns
+    assert (played.turns[-1].run.stop_reason is StopReason.ESCALATED) is bool(calls)
     assert not played.verdict.solved
 
 
 def test_a_failed_run_says_nothing_and_the_customer_leaves(
-    world: World, data: Path, player: Callable[[FakeServer], Player]
+    serve: Serve, data: Path, player: Callable[[Platform], Player]
 ) -> None:
-    def rule(world: World, run: Run, said: str) -> None:
-        world.append(run.id, ev.RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.CONTEXT))
+    def rule(said: str, turn: int) -> Said:
+        raise ContextTooLong.of(10, "the prompt has 20")
 
-    with serve(world, rule) as server:
-        seat = player(server)
+    with serve(rule) as platform:
+        seat = player(platform)
         with seat.client:
             played = seat.play(read(data).split("test")[0])
+    assert {turn.run.stop_reason for turn in played.turns} == {StopReason.CONTEXT}
     assert {turn.answer for turn in played.turns} == {""}
     assert not played.verdict.solved
 

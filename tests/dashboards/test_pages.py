@@ -1,20 +1,23 @@
 """Each page of the console shows what the API tells and does what its buttons say."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from agent.run.budgets import TenantBudgets
+from agent.testing.conversations import CONVERSATIONS
+from agent.testing.fakes import AnsweringChatModel
+from agent.testing.platform import Platform, project_of
+from agent.testing.scene import delegated
+from dashboards import figures
 from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
-from flightloop.runs import Budget, ProjectInfo, Run, RunStatus, StopReason
-from flightloop.testing import FakeServer, World
-from flightloop.testing.delegation import delegated
-from flightloop.testing.plots import PLOTS, TRACEBACK
-from flightloop.testing.script import Clock
-from flightloop.usage import Spending
+from flightloop import events as ev
+from flightloop.runs import Budget, ProjectInfo, RunStatus, StopReason
+from tests.console import free_port
 
 Show = Callable[..., AppTest]
 PAGES = ["overview", "runs", "run", "approvals", "stop", "agents", "chat"]
@@ -41,7 +44,7 @@ def test_the_overview_shows_the_three_tiers(show: Show) -> None:
     assert "1 call waits for a person" in text(app)
 
 
-def test_the_overview_says_when_all_is_well(show: Show, server: FakeServer, client: Flightloop) -> None:
+def test_the_overview_says_when_all_is_well(show: Show, platform: Platform, client: Flightloop) -> None:
     for item in client.approvals.list().data:
         client.approvals.decide(item.id, decision="deny")
         client.runs.wait(item.run_id)
@@ -63,9 +66,9 @@ def test_runs_are_filtered_by_the_address(show: Show, client: Flightloop) -> Non
     assert "No such run" in text(show("runs", status="cancelled"))
 
 
-def test_runs_are_paged(show: Show, server: FakeServer, client: Flightloop) -> None:
+def test_runs_are_paged(show: Show, platform: Platform, client: Flightloop) -> None:
     for _ in range(20):
-        client.runs.create(agent="support", input=PLOTS[0].asked)
+        client.runs.create(agent="support", input=CONVERSATIONS[0].asked)
     app = show("runs")
     first = app.dataframe[0].value
     button(app, "Older").click().run()
@@ -88,17 +91,22 @@ def test_a_run_shows_its_steps(show: Show, client: Flightloop) -> None:
 
 
 def test_a_failed_run_says_why(show: Show, client: Flightloop) -> None:
-    app = show("run", id=run_with(client, RunStatus.BLOCKED))
-    assert "asks to ignore the instructions" in text(app)
+    run_id = run_with(client, RunStatus.BLOCKED)
+    app = show("run", id=run_id)
+    blocked = [event for event in client.runs.events(run_id) if isinstance(event, ev.Judged)]
+    assert blocked[-1].verdict.reason in text(app)
 
 
 def test_a_run_shows_where_a_tool_raised(show: Show, client: Flightloop) -> None:
-    fails = next(plot for plot in PLOTS if plot.failed)
+    fails = next(one for one in CONVERSATIONS if one.failed)
     run = client.runs.create(agent="returns", input=fails.asked)
     assert client.runs.wait(run.id, timeout_s=20).status is RunStatus.FAILED
     app = show("run", id=run.id)
     assert "Traceback" in [item.label for item in app.expander]
-    assert TRACEBACK in [item.value for item in app.code]
+    results = [event for event in client.runs.events(run.id) if isinstance(event, ev.ToolResult)]
+    assert results[0].traceback is not None
+    assert "KeyError: 'A-10250'" in results[0].traceback
+    assert results[0].traceback in [item.value for item in app.code]
 
 
 def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:
@@ -107,8 +115,8 @@ def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:
     assert "No run chosen" in text(show("run"))
 
 
-def test_a_run_is_stopped_resumed_and_rated_from_its_page(show: Show, server: FakeServer, client: Flightloop) -> None:
-    server.on_run = None
+def test_a_run_is_stopped_resumed_and_rated_from_its_page(show: Show, platform: Platform, client: Flightloop) -> None:
+    platform.rest()
     run = client.runs.create(agent="support", input="Hello")
     app = show("run", id=run.id)
     button(app, "Stop now").click().run()
@@ -157,7 +165,7 @@ def test_one_agent_is_stopped(show: Show, client: Flightloop) -> None:
     assert [(item.scope, item.target) for item in client.interrupts.list().data] == [("agent", "returns")]
 
 
-def test_agents_tools_policies_and_audit_are_listed(show: Show, server: FakeServer) -> None:
+def test_agents_tools_policies_and_audit_are_listed(show: Show, platform: Platform) -> None:
     app = show("agents")
     assert [item.value for item in app.subheader][:2] == ["support", "returns"]
     assert "chain intact" in text(app)
@@ -165,15 +173,17 @@ def test_agents_tools_policies_and_audit_are_listed(show: Show, server: FakeServ
     assert '"tainted_writes"' in app.json[0].value
 
 
-def test_a_torn_audit_chain_is_told(show: Show, server: FakeServer) -> None:
-    server.world.audit[3] = server.world.audit[3].model_copy(update={"sha256": "0" * 64})
-    assert f"chain broken at record {server.world.audit[4].seq}" in text(show("agents"))
+def test_a_torn_audit_chain_is_told(show: Show, platform: Platform, client: Flightloop) -> None:
+    last = client.audit.list(limit=1000).data[-1]
+    torn = last.model_copy(update={"tenant_id": "default", "seq": last.seq + 1, "previous_sha256": "0" * 64})
+    platform.do(platform.backend.write(lambda tx: tx.add_audit([torn])))
+    assert f"chain broken at record {torn.seq}" in text(show("agents"))
 
 
 def test_a_conversation_shows_its_answers(show: Show, client: Flightloop) -> None:
     app = show("chat", session="s1", agent="support")
     assert "Talk to support" in text(app)
-    app.chat_input[0].set_value(PLOTS[0].asked).run()
+    app.chat_input[0].set_value(CONVERSATIONS[0].asked).run()
     assert [item.value for item in app.exception] == []
     runs = client.runs.list(session_id="s1").data
     assert [run.status for run in runs] == [RunStatus.SUCCEEDED]
@@ -183,16 +193,12 @@ def test_a_conversation_shows_its_answers(show: Show, client: Flightloop) -> Non
 
 def test_a_conversation_waits_for_a_person_and_goes_on(show: Show, client: Flightloop) -> None:
     app = show("chat", session="s2", agent="support")
-    asks = next(plot for plot in PLOTS if plot.waits)
+    asks = next(one for one in CONVERSATIONS if one.waits)
     app.chat_input[0].set_value(asks.asked).run()
     assert client.runs.list(session_id="s2").data[0].status is RunStatus.WAITING_APPROVAL
     button(app, "Approve").click().run()
     assert client.runs.list(session_id="s2").data[0].status is RunStatus.SUCCEEDED
     assert "R\\-5520" in text(app)
-
-
-def family(server: FakeServer, *, waits: bool = False) -> tuple[Run, Run]:
-    return delegated(server.world, Clock(datetime.now(UTC) - timedelta(minutes=1)), waits=waits)
 
 
 def links(app: AppTest) -> dict[str, str]:
@@ -201,30 +207,32 @@ def links(app: AppTest) -> dict[str, str]:
     return {label: query["id"][0] for label, query in found.items() if "id" in query}
 
 
-def test_a_run_shows_the_runs_that_work_for_it(show: Show, server: FakeServer) -> None:
-    parent, child = family(server)
+def test_a_run_shows_the_runs_that_work_for_it(show: Show, platform: Platform) -> None:
+    parent, child = delegated(platform)
     app = show("run", id=parent.id)
     (table,) = (item.value for item in app.dataframe)
     assert table[["status", "agent", "steps"]].values.tolist() == [["● succeeded", "returns", child.usage.steps]]
     assert links(app) == {"Another agent's run": child.id}
     assert f"Of this, its sub-runs used {child.usage.steps} steps" in text(app)
-    assert app.metric[0].value == str(parent.usage.steps + child.usage.steps)
+    assert app.metric[0].value == f"{parent.usage.steps + child.usage.steps} / {parent.budget.steps}"
     below = show("run", id=child.id)
     assert links(below) == {"Works for support": parent.id}
     assert len(below.dataframe) == 0
 
 
-def test_a_run_that_works_for_another_one_is_not_resumed_by_itself(show: Show, server: FakeServer) -> None:
-    _, child = family(server, waits=True)
-    server.world.interrupt(child.id)
+def test_a_run_that_works_for_another_one_is_not_resumed_by_itself(
+    show: Show, platform: Platform, client: Flightloop
+) -> None:
+    _, child = delegated(platform, waits=True)
+    client.runs.interrupt(child.id)
     assert "Resume" not in [item.label for item in show("run", id=child.id).button]
 
 
 @pytest.mark.parametrize("page", ["run", "chat"])
 def test_a_call_of_an_agent_is_decided_where_another_one_waits_for_it(
-    show: Show, server: FakeServer, client: Flightloop, page: str
+    show: Show, platform: Platform, client: Flightloop, page: str
 ) -> None:
-    parent, child = family(server, waits=True)
+    parent, child = delegated(platform, waits=True)
     app = show(page, id=parent.id, session=parent.session_id)
     assert "nother agent" in text(app)
     assert links(app)["See the run"] == child.id
@@ -232,8 +240,8 @@ def test_a_call_of_an_agent_is_decided_where_another_one_waits_for_it(
     assert [item.status for item in client.approvals.list(status=None).data if item.run_id == child.id] == ["denied"]
 
 
-def test_lists_tell_which_runs_work_for_others(show: Show, server: FakeServer) -> None:
-    family(server, waits=True)
+def test_lists_tell_which_runs_work_for_others(show: Show, platform: Platform) -> None:
+    delegated(platform, waits=True)
     table = show("runs").dataframe[0].value
     assert table[["status", "agent"]].values.tolist()[:2] == [
         ["◆ waits for approval", "returns, for support"],
@@ -241,65 +249,76 @@ def test_lists_tell_which_runs_work_for_others(show: Show, server: FakeServer) -
     ]
 
 
-def test_a_conversation_has_no_turns_of_agents_among_themselves(show: Show, server: FakeServer) -> None:
-    parent, child = family(server)
+def test_a_conversation_has_no_turns_of_agents_among_themselves(show: Show, platform: Platform) -> None:
+    parent, child = delegated(platform)
     app = show("chat", session=parent.session_id)
     assert len(app.chat_message) == 2
     assert links(app) == {"Open the run": parent.id, "Another agent's run": child.id}
 
 
-def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeServer) -> None:
+def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, platform: Platform, client: Flightloop) -> None:
     assert "fl-meters" not in text(show("overview"))
-    used = server.world.usage(None).tenant.used
-    until = datetime.now(UTC) + timedelta(hours=4, minutes=1)
-    server.world.tenant = Spending(budget=Budget(steps=used.steps, tokens=2 * used.tokens), until=until)
+    used = client.usage().tenant.used
+    platform.bound(TenantBudgets(Budget(steps=used.steps, tokens=2 * used.tokens)))
     said = text(show("overview"))
     assert "The tenant&#x27;s budget of steps is exhausted" in said
     assert said.count('class="fl-bar"') == 2
     assert said.count("no limit") == 2
     assert "50% used" in said
-    assert "It begins anew in 4 h" in said
+    until = client.usage().tenant.until
+    assert until is not None
+    assert f"It begins anew {figures.ahead(until, datetime.now(UTC))}" in said
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_broken_project_is_told_on_every_page(show: Show, server: FakeServer, page: str) -> None:
+def test_a_broken_project_is_told_on_every_page(show: Show, platform: Platform, page: str) -> None:
     assert "project's files" not in text(show(page))
     problem = "agents/a.yaml:3: <b>not</b> YAML"
-    server.world.project = ProjectInfo(loaded_at=datetime.now(UTC), problem=problem, broken_since=datetime.now(UTC))
+    platform.project.status = ProjectInfo(loaded_at=datetime.now(UTC), problem=problem, broken_since=datetime.now(UTC))
     written = text(show(page))
     assert written.count("The project&#x27;s files can&#x27;t be used since") == 1
     assert "agents/a.yaml:3: &lt;b&gt;not" in written
 
 
+@pytest.fixture
+def empty() -> Iterator[Platform]:
+    with Platform(project_of(), AnsweringChatModel(lambda request: [])) as running:
+        yield running
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_an_empty_platform_is_explained(show: Show, server: FakeServer, page: str) -> None:
-    server.world = World()
+def test_an_empty_platform_is_explained(
+    show: Show, empty: Platform, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_URL", empty.url)
     app = show(page)
     if page not in ("stop", "agents"):
         assert "fl-empty" in text(app)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_platform_that_is_down_is_explained(show: Show, server: FakeServer, page: str) -> None:
+def test_a_platform_that_is_down_is_explained(show: Show, platform: Platform, page: str) -> None:
     app = show(page, id="run_1")
-    server.__exit__(None, None, None)
-    client = Flightloop(server.url, server.api_key, retries=0)
+    client = Flightloop(f"http://127.0.0.1:{free_port()}", platform.api_key, retries=0)
     app.session_state[PLACE] = Connection(client, app.session_state[PLACE].caller)  # which has asked for nothing yet
     app.run()
     assert "is the server up?" in text(app)
     assert "no connection" in text(app)
-    server.__enter__()
 
 
-def test_a_key_that_is_revoked_meanwhile_is_explained(show: Show, server: FakeServer) -> None:
+def test_a_key_that_is_revoked_meanwhile_is_explained(show: Show, platform: Platform, client: Flightloop) -> None:
     app = show("runs")
-    server.api_key = "another"
+    made = client.keys.create(name="ann", role="viewer")
+    app.session_state[PLACE] = Connection(Flightloop(platform.url, made.key), app.session_state[PLACE].caller)
+    app.run()
+    assert "log out" not in text(app)
+    client.keys.revoke(made.id)
     app.run()
     assert "log out, and log in with another key" in text(app)
 
 
-def test_what_people_write_is_not_read_as_markup(show: Show, client: Flightloop, server: FakeServer) -> None:
-    server.on_run = None
+def test_what_people_write_is_not_read_as_markup(show: Show, client: Flightloop, platform: Platform) -> None:
+    platform.rest()
     run = client.runs.create(agent="support", input="<script>alert(1)</script> **bold** [x](http://evil.example)")
     client.runs.interrupt(run.id)
     said = text(show("run", id=run.id))

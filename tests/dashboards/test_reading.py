@@ -1,19 +1,19 @@
 """Figures, histories, steps and bars: what the pages are drawn from."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agent.testing.platform import Platform
+from agent.testing.scene import delegated, shop
 from dashboards import figures
 from dashboards.history import History
 from dashboards.steps import bars_of, steps_of
+from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.overview import Overview
 from flightloop.runs import RunStatus
-from flightloop.testing import World
-from flightloop.testing.delegation import CALL, delegated
-from flightloop.testing.scene import shop
-from flightloop.testing.script import Clock
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -69,32 +69,41 @@ def test_a_rate_is_growth_per_second_and_a_restart_is_none() -> None:
     assert history.rate("model_tokens_total", kind="completion") == [20.0, 0.0, 5.0]
 
 
-def test_steps_hold_every_verdict_and_call_once() -> None:
-    world = shop()
-    for run_id, events in world.events.items():
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with shop() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(platform: Platform) -> Iterator[Flightloop]:
+    with Flightloop(platform.url, platform.api_key) as found:
+        yield found
+
+
+def test_steps_hold_every_verdict_and_call_once(client: Flightloop) -> None:
+    for run in client.runs.list(limit=200).data:
+        events = client.runs.events(run.id)
         steps = steps_of(events)
         judged = sum(isinstance(event, ev.Judged) for event in events)
         passed = sum(event.passed.count for event in events if isinstance(event, ev.ChecksPassed))
-        assert sum(len(step.all_verdicts) for step in steps) == judged + passed, run_id
+        assert sum(len(step.all_verdicts) for step in steps) == judged + passed, run.id
         called = [event.call_id for event in events if isinstance(event, ev.ToolIntent)]
         assert [id for step in steps for id, call in step.calls.items() if call.intent_at] == called
 
 
-def test_a_call_tells_which_run_works_on_it() -> None:
-    world = World()
-    world.agents = shop(0).agents
-    parent, child = delegated(world, Clock(NOW))
-    call = steps_of(world.events[parent.id])[1].calls[CALL]
+def test_a_call_tells_which_run_works_on_it(platform: Platform) -> None:
+    parent, child = delegated(platform)
+    events = platform.events(parent.id)
+    (call,) = next(step.calls for step in steps_of(events) if step.calls).values()
     assert (call.performed_by, call.state) == (child.id, "ok")
-    assert [bar.label for bar in bars_of(world.events[parent.id], NOW) if bar.kind == "agent"] == ["2 · ask_returns"]
+    assert [bar.label for bar in bars_of(events, NOW) if bar.kind == "agent"] == ["2 · ask_returns"]
 
 
-def test_bars_lie_within_the_run_and_none_stays_open() -> None:
-    world = shop()
-    for run_id, events in world.events.items():
-        run = world.runs[run_id]
+def test_bars_lie_within_the_run_and_none_stays_open(client: Flightloop) -> None:
+    for run in client.runs.list(limit=200).data:
         until = run.ended_at or datetime.now(UTC)
-        bars = bars_of(events, until)
+        bars = bars_of(client.runs.events(run.id), until)
         whole = (until - run.created_at).total_seconds()
         assert all(0 <= bar.start <= bar.end <= whole + 1e-6 for bar in bars)
         assert [bar.start for bar in bars] == sorted(bar.start for bar in bars)

@@ -10,8 +10,7 @@ import pytest
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.listing import run_table
 from flightloop.cli.render import line_or_lines
-from flightloop.runs import Run, RunCreate, RunStatus
-from flightloop.testing.scene import shop
+from flightloop.runs import Budget, Run, RunStatus
 
 NOON = datetime(2026, 3, 2, 12).astimezone(UTC)
 INPUTS = (
@@ -23,17 +22,17 @@ INPUTS = (
 
 
 def runs() -> list[Run]:
-    world = shop(0)
-    made = [world.create(RunCreate.model_validate({"agent": "support", "input": text})) for text in INPUTS]
     return [
-        run.model_copy(
-            update={
-                "id": f"run_{index:032x}",
-                "status": RunStatus.WAITING_APPROVAL if index else RunStatus.SUCCEEDED,
-                "created_at": NOON - timedelta(hours=9 * index),
-            }
+        Run(
+            id=f"run_{index:032x}",
+            agent="support",
+            session_id="s",
+            status=RunStatus.WAITING_APPROVAL if index else RunStatus.SUCCEEDED,
+            input=text,
+            budget=Budget(),
+            created_at=NOON - timedelta(hours=9 * index),
         )
-        for index, run in enumerate(made)
+        for index, text in enumerate(INPUTS)
     ]
 
 

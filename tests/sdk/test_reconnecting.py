@@ -10,56 +10,60 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightloop import errors
+from agent.testing.api import KEY
+from agent.testing.platform import Platform
+from flightloop import Flightloop, errors
 from flightloop import events as ev
 from flightloop.resources import Agents, Runs
-from flightloop.runs import AgentInfo, Budget, RunCreate, RunStatus, StopReason
+from flightloop.runs import RunStatus, StopReason
 from flightloop.settings import ClientSettings
-from flightloop.testing import FakeServer, Fault, World
 from flightloop.transport import AsyncTransport, SyncTransport
+from tests.faulty_proxy import Fault, FaultyProxy
 
-AGENT = AgentInfo(name="support", model="m", tools=[], policy="p", policy_sha256="0", budget=Budget(), planning=False)
 
-
-def went_on(world: World) -> str:
+def went_on(platform: Platform) -> str:
     """A run that ended, was resumed and ended again: its first end is not the end of its events."""
-    world.agents = [AGENT]
-    run = world.create(RunCreate.model_validate({"agent": "support", "input": "Où est-elle ? \u2028"}))
-    world.append(run.id, ev.RunStarted(worker="w", fence=1))
-    world.interrupt(run.id)
-    world.append(run.id, ev.RunResumed(by="ann"))
-    world.append(run.id, ev.Replied(text="à demain", model=ev.ModelCall(model="m")))
-    world.append(run.id, ev.RunEnded(status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED))
+    platform.rest()
+    with Flightloop(platform.url, KEY) as client:
+        run = client.runs.create(agent="support", input="Où est-elle ? \u2028")
+        client.runs.interrupt(run.id)
+        client.runs.resume(run.id)
+    platform.write(run.id, ev.Replied(text="à demain", model=ev.ModelCall(model="m")))
+    platform.write(run.id, ev.RunEnded(status=RunStatus.SUCCEEDED, stop_reason=StopReason.ANSWERED))
     return run.id
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 700), max_size=8), st.integers(0, 3))
-def test_a_stream_cut_anywhere_tells_each_event_once(cuts: list[int], after: int) -> None:
-    with FakeServer() as server:
-        run_id = went_on(server.world)
-        told = ClientSettings(server.url, server.api_key)
-        server.cuts.extend(cuts)
-        transport = SyncTransport(told, sleep=lambda _: None)
-        assert [event.seq for event in Runs(transport).stream(run_id, after=after)] == list(range(after + 1, 7))
-        transport.close()
+def test_a_stream_cut_anywhere_tells_each_event_once(platform: Platform) -> None:
+    run_id = went_on(platform)
 
-        async def waiting() -> list[int]:
-            server.cuts.clear()
-            server.cuts.extend(cuts)
-            async_transport = AsyncTransport(told, sleep=lambda _: asyncio.sleep(0))
-            found = [event.seq async for event in Runs(async_transport).stream(run_id, after=after)]
-            await async_transport.close()
-            return found
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.integers(1, 700), max_size=8), st.integers(0, 3))
+    def cut(cuts: list[int], after: int) -> None:
+        with FaultyProxy(platform.url) as proxy:
+            told = ClientSettings(proxy.url, KEY)
+            proxy.cuts.extend(cuts)
+            transport = SyncTransport(told, sleep=lambda _: None)
+            assert [event.seq for event in Runs(transport).stream(run_id, after=after)] == list(range(after + 1, 7))
+            transport.close()
 
-        assert asyncio.run(waiting()) == list(range(after + 1, 7))
+            async def waiting() -> list[int]:
+                proxy.cuts.clear()
+                proxy.cuts.extend(cuts)
+                async_transport = AsyncTransport(told, sleep=lambda _: asyncio.sleep(0))
+                found = [event.seq async for event in Runs(async_transport).stream(run_id, after=after)]
+                await async_transport.close()
+                return found
+
+            assert asyncio.run(waiting()) == list(range(after + 1, 7))
+
+    cut()
 
 
-def waits(server: FakeServer, retries: int, *faults: Fault) -> list[float]:
+def waits(proxy: FaultyProxy, retries: int, *faults: Fault) -> list[float]:
     """How long a call waited between its attempts."""
     found: list[float] = []
-    transport = SyncTransport(ClientSettings(server.url, server.api_key, retries=retries), sleep=found.append)
-    server.faults.extend(faults)
+    transport = SyncTransport(ClientSettings(proxy.url, KEY, retries=retries), sleep=found.append)
+    proxy.faults.extend(faults)
     try:
         Agents(transport).list()
     finally:
@@ -67,23 +71,23 @@ def waits(server: FakeServer, retries: int, *faults: Fault) -> list[float]:
     return found
 
 
-def test_waits_double_up_to_eight_seconds_with_jitter(server: FakeServer) -> None:
-    found = waits(server, 7, *[Fault(503, "model_unavailable")] * 7)
+def test_waits_double_up_to_eight_seconds_with_jitter(proxy: FaultyProxy) -> None:
+    found = waits(proxy, 7, *[Fault(503, "model_unavailable")] * 7)
     for wait, longest in zip(found, [0.5, 1, 2, 4, 8, 8, 8], strict=True):
         assert longest / 2 <= wait <= longest
 
 
-def test_the_server_says_when(server: FakeServer) -> None:
+def test_the_server_says_when(proxy: FaultyProxy) -> None:
     in_a_while = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
-    first, second = waits(server, 2, Fault(429, retry_after="3"), Fault(503, "store_unavailable", in_a_while))
+    first, second = waits(proxy, 2, Fault(429, retry_after="3"), Fault(503, "store_unavailable", in_a_while))
     assert first == 3
     assert 0 < second <= 20
-    assert waits(server, 2, Fault(429, retry_after="-5")) == [0]
+    assert waits(proxy, 2, Fault(429, retry_after="-5")) == [0]
     for nonsense in ("soon", "nan", "inf"):
-        assert 0 < waits(server, 2, Fault(429, retry_after=nonsense))[0] <= 0.5
+        assert 0 < waits(proxy, 2, Fault(429, retry_after=nonsense))[0] <= 0.5
 
 
-def test_a_first_attempt_that_is_still_at_work_is_waited_for(server: FakeServer) -> None:
-    assert waits(server, 2, Fault(409, "idempotency_in_flight", "1")) == [1]
+def test_a_first_attempt_that_is_still_at_work_is_waited_for(proxy: FaultyProxy) -> None:
+    assert waits(proxy, 2, Fault(409, "idempotency_in_flight", "1")) == [1]
     with pytest.raises(errors.Conflict):
-        waits(server, 2, Fault(409, "conflict"))
+        waits(proxy, 2, Fault(409, "conflict"))

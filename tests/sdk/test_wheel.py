@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flightloop.testing import FakeServer
+from agent.testing.platform import Platform
 
 SDK = Path(__file__).parents[2] / "sdk"
 PROGRAM = """
@@ -93,10 +93,10 @@ def test_it_needs_httpx_and_pydantic_alone(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_works_where_nothing_else_is(installed: Path, server: FakeServer, tmp_path: Path) -> None:
+def test_it_works_where_nothing_else_is(installed: Path, platform: Platform, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [str(installed), "-I", "-W", "error", str(program), server.url, server.api_key]
+    command = [str(installed), "-I", "-W", "error", str(program), platform.url, platform.api_key]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "0 runs\n"), done.stderr
 
@@ -114,7 +114,7 @@ def test_a_strict_type_checker_sees_its_types(installed: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_an_editable_install_is_found_beside_a_folder_of_its_name(server: FakeServer, tmp_path: Path) -> None:
+def test_an_editable_install_is_found_beside_a_folder_of_its_name(platform: Platform, tmp_path: Path) -> None:
     sources = copied(tmp_path)
     build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=sources, check=True, capture_output=True)
@@ -123,6 +123,6 @@ def test_an_editable_install_is_found_beside_a_folder_of_its_name(server: FakeSe
     (tmp_path / "beside" / "flightloop" / "docs").mkdir(parents=True)  # a checkout
     program = tmp_path / "beside" / "program.py"
     program.write_text(PROGRAM)
-    command = [str(installed), "-E", str(program), server.url, server.api_key]
+    command = [str(installed), "-E", str(program), platform.url, platform.api_key]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "0 runs\n"), done.stderr

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -12,41 +13,59 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from agent.api.auth import digest
 from agent.config import Settings
 from agent.serve import login_link, up
+from agent.testing.api import KEY
+from agent.testing.platform import Platform
+from agent.testing.scene import shop
 from dashboards import link
 from dashboards.connection import PLACE
 from dashboards.link import LoginLink, receive
+from flightloop.content import text_of
 from flightloop.errors import Unauthorized
-from flightloop.keys import Caller, Role
-from flightloop.testing import FakeServer, Holder
-from flightloop.testing.scene import shop
+from flightloop.keys import ApiKey, Role
+from flightloop.runs import Run
 from tests.console import CHROMIUM, NO_CHROMIUM, ROOT, answers, browser, free_port, log_in, python_path
+from tests.faulty_proxy import FaultyProxy
 
-OWN = "the-deployments-own-key"
+OWN = KEY
+"""The deployment's own key."""
+ACME = "a-key-of-acme-0123456789"
 TOKEN = "token-of-the-link"
 PAGES = ["overview", "runs", "run", "approvals", "stop", "agents", "chat"]
 Open = Callable[..., AppTest]
 
 
-def holder(name: str, role: Role, tenant: str = "default", seed: int = 0) -> Holder:
-    caller = Caller(key_id=f"key_{name}", name=f"key:{name}", role=role, tenant_id=tenant)
-    return Holder(caller, shop(12, seed=seed))
-
-
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
-    others = {f"key-of-{role}": holder(str(role), role) for role in Role}
-    others["key-of-acme"] = holder("acme", Role.OPERATOR, "acme", seed=1)
-    with FakeServer(shop(12), api_key=OWN, others=others) as running:
+def platform() -> Iterator[Platform]:
+    """With a key of each role of the tenant ``default``, and one of the tenant ``acme``."""
+    with shop(12, tenants={ACME: "acme"}) as running:
+        for name, role, tenant in [*((str(role), role, "default") for role in Role), ("acme", Role.OPERATOR, "acme")]:
+            key = ApiKey(id=f"key_{name}", name=name, role=role, tenant_id=tenant, created_at=datetime.now(UTC))
+            running.do(running.journal.keys.add(key, digest(f"key-of-{name}".encode())))
         yield running
 
 
 @pytest.fixture
-def visit(monkeypatch: pytest.MonkeyPatch, server: FakeServer, tmp_path: Path) -> Iterator[Open]:
+def proxy(platform: Platform) -> Iterator[FaultyProxy]:
+    with FaultyProxy(platform.url) as running:
+        yield running
+
+
+def runs_of(platform: Platform, tenant: str) -> list[Run]:
+    return platform.do(platform.journal.runs(tenant)).data
+
+
+def inputs_of(platform: Platform, tenant: str) -> list[str]:
+    return [text_of(run.input) for run in runs_of(platform, tenant)]
+
+
+@pytest.fixture
+def visit(monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, tmp_path: Path) -> Iterator[Open]:
     """Opens a page as a new visitor, of a console whose surroundings hold the deployment's key."""
     (tmp_path / "key").write_text(OWN)
-    monkeypatch.setenv("FLIGHTLOOP_URL", server.url)
+    monkeypatch.setenv("FLIGHTLOOP_URL", proxy.url)
     monkeypatch.setenv("FLIGHTLOOP_API_KEY", OWN)
     monkeypatch.setenv("FLIGHTLOOP_HOME", str(tmp_path))
 
@@ -87,77 +106,78 @@ def said(app: AppTest) -> str:
     return "\n".join(item.proto.body for item in [*app.main.get("html"), *app.sidebar.get("html")])
 
 
-def keys_sent(server: FakeServer) -> set[str]:
-    return {request.headers["authorization"].removeprefix("Bearer ") for request in server.requests}
+def keys_sent(proxy: FaultyProxy) -> set[str]:
+    return {request.headers["authorization"].removeprefix("Bearer ") for request in proxy.requests}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_visitor_without_a_key_sees_and_reaches_nothing(visit: Open, server: FakeServer, page: str) -> None:
+def test_a_visitor_without_a_key_sees_and_reaches_nothing(visit: Open, proxy: FaultyProxy, page: str) -> None:
     assert asks(visit(page, id="run_1"))
-    assert server.requests == []
+    assert proxy.requests == []
 
 
 @pytest.mark.parametrize("key", ["wrong", "", "   ", "two words", "clé", "a\nb", "x" * 5000, "Bearer " + OWN])
-def test_a_wrong_key_is_told_and_replaced_by_none(visit: Open, server: FakeServer, key: str) -> None:
+def test_a_wrong_key_is_told_and_replaced_by_none(visit: Open, proxy: FaultyProxy, key: str) -> None:
     app = enter(visit(), key)
     assert asks(app)
     assert "Login by this key failed" in said(app)
-    assert OWN not in keys_sent(server)
-    assert not any(request.path != ["v1", "whoami"] for request in server.requests)
+    assert OWN not in keys_sent(proxy)
+    assert not any(request.path != ["v1", "whoami"] for request in proxy.requests)
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_it_says_whose_key_it_is_and_acts_with_that(visit: Open, server: FakeServer, role: Role) -> None:
+def test_it_says_whose_key_it_is_and_acts_with_that(visit: Open, proxy: FaultyProxy, role: Role) -> None:
     app = enter(visit(), f"key-of-{role}")
     assert not asks(app)
     assert all(word in said(app) for word in (f"key:{role}", f">{role}<", "tenant default"))
-    assert keys_sent(server) == {f"key-of-{role}"}
+    assert keys_sent(proxy) == {f"key-of-{role}"}
 
 
-def test_a_viewer_cannot_approve(visit: Open, server: FakeServer) -> None:
+def test_a_viewer_cannot_approve(visit: Open, platform: Platform) -> None:
     app = enter(visit("approvals"), "key-of-viewer")
     next(item for item in app.button if item.label == "Approve").click().run()
     assert "this needs the role operator" in said(app).lower()
-    assert [item.status for item in server.others["key-of-viewer"].world.approvals.values()].count("approved") == 0
+    approvals = platform.do(platform.journal.approvals("default")).data
+    assert [item.status for item in approvals].count("approved") == 0
 
 
-def test_two_visitors_see_each_their_own_tenant(visit: Open, server: FakeServer) -> None:
+def test_two_visitors_see_each_their_own_tenant(visit: Open, platform: Platform) -> None:
     """One after the other, within the seconds for which a page's answers are kept."""
-    worlds = {key: server.others[key].world for key in ("key-of-admin", "key-of-acme")}
-    for world, ended in zip(worlds.values(), (3, 5), strict=True):
-        world.agents = world.agents[:1]
-        world.agents[0] = world.agents[0].model_copy(update={"name": f"agent-{ended}"})
-    apps = {key: enter(visit("agents"), key) for key in worlds}
-    for app, ended, other in zip(apps.values(), (3, 5), (5, 3), strict=True):
+    own = {"key-of-admin": inputs_of(platform, "default"), "key-of-acme": inputs_of(platform, "acme")}
+    apps = {key: enter(visit("overview"), key) for key in own}
+    for key, app in apps.items():
         app.run()
-        assert app.subheader[0].value == f"agent-{ended}"
-        assert f"agent-{other}" not in str(app)
+        shown = list(app.dataframe[0].value["input"])
+        assert shown == own[key][: len(shown)]
+        assert shown not in [other[: len(shown)] for name, other in own.items() if name != key]
     assert apps["key-of-admin"].session_state[PLACE] is not apps["key-of-acme"].session_state[PLACE]
 
 
-def test_logging_out_forgets_the_key_and_what_was_read_with_it(visit: Open, server: FakeServer) -> None:
-    run = next(iter(server.others["key-of-admin"].world.runs))
+def test_logging_out_forgets_the_key_and_what_was_read_with_it(
+    visit: Open, platform: Platform, proxy: FaultyProxy
+) -> None:
+    run = runs_of(platform, "default")[0].id
     app = enter(visit("run", id=run), "key-of-admin")
     assert run in said(app)
     app.button(key="log-out").click().run()
     assert asks(app)
     assert [name for name in (PLACE, "events", "chat-events") if name in app.session_state] == []
-    server.requests.clear()
+    proxy.requests.clear()
     app.run()
-    assert server.requests == []
+    assert proxy.requests == []
     enter(app, "key-of-acme")
-    assert keys_sent(server) == {"key-of-acme"}
+    assert keys_sent(proxy) == {"key-of-acme"}
     assert "Can't show the run" in said(app)  # which is another tenant's
 
 
-def test_a_link_into_the_console_goes_on_after_the_login(visit: Open, server: FakeServer) -> None:
-    run = next(iter(server.world.runs))
+def test_a_link_into_the_console_goes_on_after_the_login(visit: Open, platform: Platform, proxy: FaultyProxy) -> None:
+    run = runs_of(platform, "default")[0].id
     app = visit("run", id=run)
     assert asks(app)
     assert run in said(enter(app, OWN))
 
 
-def test_the_login_link_logs_in_once(visit: Open, server: FakeServer, offered: LoginLink) -> None:
+def test_the_login_link_logs_in_once(visit: Open, proxy: FaultyProxy, offered: LoginLink) -> None:
     first = visit(token=TOKEN, id="run_1")
     assert "key:default" in said(first)
     assert dict(first.query_params) == {"id": "run_1"}  # the token has gone from the address
@@ -170,11 +190,11 @@ def test_the_login_link_logs_in_once(visit: Open, server: FakeServer, offered: L
 
 
 @pytest.mark.parametrize("token", ["wrong", "", TOKEN[:-1], TOKEN + "x", "é" * len(TOKEN)])
-def test_another_token_logs_nobody_in(visit: Open, server: FakeServer, offered: LoginLink, token: str) -> None:
+def test_another_token_logs_nobody_in(visit: Open, proxy: FaultyProxy, offered: LoginLink, token: str) -> None:
     app = visit(token=token)
     assert asks(app)
     assert "belongs to another start of the console" in said(app)
-    assert server.requests == []
+    assert proxy.requests == []
     assert offered.exchange(TOKEN) == OWN  # which it does not spend
 
 
@@ -182,22 +202,22 @@ def test_a_console_without_a_link_says_so(visit: Open) -> None:
     assert "started without a link" in said(visit(token=TOKEN))
 
 
-def test_who_guesses_is_held_up(visit: Open, server: FakeServer, offered: LoginLink) -> None:
+def test_who_guesses_is_held_up(visit: Open, proxy: FaultyProxy, offered: LoginLink) -> None:
     app = visit()
     for number in range(20):
         if number % 2:
             visit(token="wrong")
         else:
             enter(app, f"wrong-{number}")
-    server.requests.clear()
+    proxy.requests.clear()
     assert asks(enter(app, OWN))
     assert "Too many wrong keys and links: try again in" in said(app)
     assert asks(visit(token=TOKEN))
-    assert server.requests == []
+    assert proxy.requests == []
     assert offered.exchange(TOKEN) == OWN
 
 
-def test_whoever_is_logged_in_goes_on_while_others_guess(visit: Open, server: FakeServer) -> None:
+def test_whoever_is_logged_in_goes_on_while_others_guess(visit: Open, proxy: FaultyProxy) -> None:
     inside = enter(visit(), OWN)
     outside = visit()
     for number in range(25):
@@ -266,7 +286,7 @@ def test_what_is_no_link_is_told_without_its_words(left: bytes) -> None:
 
 @pytest.fixture
 def started(
-    monkeypatch: pytest.MonkeyPatch, server: FakeServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, tmp_path: Path
 ) -> Iterator[tuple[str, psutil.Process]]:
     """The console as ``up`` starts it, with the deployment's key in the environment of ``up``."""
     for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_TENANT_KEYS", "FLIGHTLOOP_MODEL_API_KEY", "RAY_AUTH_TOKEN"):
@@ -274,7 +294,7 @@ def started(
     monkeypatch.setenv("PYTHONPATH", python_path())
     settings, port = Settings.model_construct(home=tmp_path / "home"), free_port()
     before = {child.pid for child in psutil.Process().children()}
-    with up._console(settings, server.url, port, login_link.LoginLink(OWN, TOKEN)):
+    with up._console(settings, proxy.url, port, login_link.LoginLink(OWN, TOKEN)):
         [child] = [child for child in psutil.Process().children() if child.pid not in before]
         answers(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}", child
@@ -294,10 +314,10 @@ def test_nobody_finds_key_or_token_beside_the_console(started: tuple[str, psutil
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_the_link_of_up_opens_the_console_for_one_browser(
-    started: tuple[str, psutil.Process], server: FakeServer, tmp_path: Path
+    started: tuple[str, psutil.Process], platform: Platform, proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     url, _ = started
-    run = next(iter(server.world.runs))
+    run = runs_of(platform, "default")[0].id
     with browser() as chromium:
         first, second = chromium.new_context().new_page(), chromium.new_context().new_page()
         first.goto(f"{url}/?token={TOKEN}")

@@ -275,11 +275,11 @@ def test_a_regression_is_not_written_through_a_link(tmp_path: Path) -> None:
 LIBRARIES = ("structlog", "typer", "yaml", "httpx", "pydantic", "numpy", "torch", "rich", "streamlit", "safetensors")
 STARTED = {
     "agent": ["--help"],
+    "agent.testing": ["no port"],
     "agent.serve.front": [],
     "agent.serve.tether": [],
     "bench": ["--help"],
     "dashboards": [],
-    "flightloop.testing": ["no port"],
     "guardrails.train_content": ["--help"],
     "model.tuner": ["--help"],
     "observability.none": [],

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text as sql
 
 from agent.loop.perform import UNKNOWN, UNPERFORMED
 from agent.models.answer_chunks import calls, text
 from agent.run.journal import Claim, Journal
 from agent.run.lease import Lease
 from agent.store import memory_journal, sql_journal
+from agent.store.sql.statement import Statement
 from agent.store.sql.worker_liveness import AdvisoryPresence
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.events import CallsDecided, ModelCall, ToolIntent, ToolResult
@@ -169,7 +169,7 @@ async def test_neither_is_one_that_went_with_the_server(desk: Desk) -> None:
     seen.appear("one")
     assert seen.sure_s() == AdvisoryPresence.SURE_S
     cut = AdvisoryPresence(desk.url)
-    cut._asked(sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+    cut._asked(Statement("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
     seen.appear("one")
     assert seen.sure_s() == 0
     seen.close()

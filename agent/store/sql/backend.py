@@ -1,4 +1,4 @@
-"""A backend on SQLAlchemy: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL beyond it.
+"""A backend in SQL: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL beyond it.
 
 The database is driven synchronously from threads: one that writes (`agent.store.sql.writer`), a few that read.
 
@@ -15,15 +15,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import get_ident
-from typing import Any, TypeVar
-
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.pool import QueuePool
+from typing import TypeVar
 
 from agent.store.backend import T, Transaction
-from agent.store.sql.connection import PersistentConnection
+from agent.store.sql.connection import Database, PersistentConnection
 from agent.store.sql.disk_room import PORTION, SIZE, Room
 from agent.store.sql.listener import Listener
 from agent.store.sql.migrate import migrate
@@ -36,9 +31,6 @@ from flightloop.errors import ConfigError, StoreUnavailable
 Given = TypeVar("Given")
 
 READERS = 4
-UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
-"""The server is gone, a lock was waited for too long, a transaction stood still, the disk is full: later it may go.
-Statements that go to the driver itself raise its own errors of these names."""
 FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """What SQLite says where the disk is full, the latter of the WAL's index and of quotas."""
 PATIENCE_MS = 10_000
@@ -66,28 +58,23 @@ class SqlBackend:
     """
 
     def __init__(self, database_url: str, *, urgent: bool = False, room: Room | None = None) -> None:
-        self._node = _node_lock(database_url)
+        self._database = _database(database_url)
+        self._node = _node_lock(self._database)
         try:
             migrate(database_url)
         except Exception as error:
             if self._node is not None:
                 self._node.release()
-            raise ConfigError(f"cannot open the journal's database {_shown(database_url)}: {_line(error)}") from error
+            raise ConfigError(f"cannot open the journal's database {self._database.shown}: {_line(error)}") from error
         self._room = room or Room()
         self._room.lacking()  # makes what is kept
         self._presence = presence(database_url)
-        self._engine = _engine(database_url, READERS + 1)  # all of them kept, none is left for others
-        dialect = self._engine.dialect.name
-        self._writer = Writer(
-            PersistentConnection(self._engine, *WRITING[dialect], urgent=urgent and dialect == "sqlite")
-        )
-        self._reading = READING[dialect]
+        kind = self._database.kind
+        self._writer = Writer(PersistentConnection(self._database, *WRITING[kind], urgent=urgent and kind == "sqlite"))
+        self._reading = READING[kind]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._kept: dict[int, PersistentConnection] = {}
-        self._url = database_url
         self._listener: Listener | None = None
-        driver: Any = self._engine.dialect.dbapi
-        self._unavailable = (*UNAVAILABLE, driver.OperationalError, driver.InterfaceError, driver.InternalError)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._aside(self._read, work)
@@ -98,7 +85,7 @@ class SqlBackend:
             held = self._room.held()
             try:
                 return await self._writer.write(work)
-            except self._unavailable as error:
+            except self._database.unavailable as error:
                 if not (again and _is_full(error) and self._room.give(held)):
                     raise _unavailable(error) from error
                 again -= 1
@@ -113,10 +100,10 @@ class SqlBackend:
         return self._presence.sure_s()
 
     def listen(self, heard: Callable[[str | None], None]) -> bool:
-        if self._engine.dialect.name != "postgresql":
+        if self._database.kind != "postgresql":
             return False
         if self._listener is None:
-            self._listener = Listener(self._url, heard)
+            self._listener = Listener(self._database, heard)
         return self._listener.connected
 
     async def close(self) -> None:
@@ -126,7 +113,6 @@ class SqlBackend:
         self._readers.shutdown()
         for kept in self._kept.values():
             kept.close()
-        self._engine.dispose()
         self._presence.close()
         if self._node is not None:
             self._node.release()
@@ -136,13 +122,13 @@ class SqlBackend:
         """In a reader's thread."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, function, given)
-        except self._unavailable as error:
+        except self._database.unavailable as error:
             raise _unavailable(error) from error
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         thread = get_ident()
         if thread not in self._kept:
-            self._kept[thread] = PersistentConnection(self._engine, self._reading)
+            self._kept[thread] = PersistentConnection(self._database, self._reading)
         return self._kept[thread].transaction(lambda connection: work(SqlTransaction(connection)))
 
 
@@ -151,44 +137,20 @@ def _unavailable(error: Exception) -> StoreUnavailable:
 
 
 def _is_full(error: Exception) -> bool:
-    driver = getattr(error, "orig", None) or error  # as SQLAlchemy passes it on, or as it is
-    return getattr(driver, "sqlite_errorcode", 0) & 0xFF in FULL
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in FULL
 
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _engine(database_url: str, connections: int) -> Engine:
-    """With a fixed pool; each statement that stands outside of a transaction is one."""
-    if make_url(database_url).get_backend_name() == "postgresql":
-        # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
-        bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
-        return create_engine(
-            database_url,
-            pool_size=connections,
-            max_overflow=0,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"options": bounds},
-        )
-    made = create_engine(
-        database_url, poolclass=QueuePool, pool_size=connections, max_overflow=0, isolation_level="AUTOCOMMIT"
-    )
-
-    @event.listens_for(made, "connect")
-    def prepare(connection: Any, record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return made
+def _database(database_url: str) -> Database:
+    # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
+    bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON")
+    return Database.of(database_url, pragmas=pragmas, options=bounds)
 
 
-def _node_lock(database_url: str) -> NodeLock | None:
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        return None
-    return NodeLock(Path(str(url.database)))
-
-
-def _shown(database_url: str) -> str:
-    return make_url(database_url).render_as_string(hide_password=True)
+def _node_lock(database: Database) -> NodeLock | None:
+    path = database.path
+    return None if path in (None, "", ":memory:") else NodeLock(Path(str(path)))

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, bindparam, false, or_, select
+from collections.abc import Iterable
 
 from agent.run.state import ENDINGS, OPEN
-from agent.store.sql import tables as t
-from agent.store.sql.prepared import Prepared
+from agent.store.sql.connection import Connection
+from agent.store.sql.statement import Statement
+from flightloop.runs import RunStatus
 
-_ABOVE = t.runs.alias("above")
-_ENDED = sorted(status.value for status in ENDINGS)
-_STANDING = Prepared(select(t.runs.c.status, t.runs.c.cancel_requested).where(t.runs.c.id == bindparam("of_run")))
-_GOES_ON = and_(
-    t.runs.c.cancel_requested == false(), or_(*(t.runs.c.status == status.value for status in sorted(OPEN)))
-)
+
+def _listed(statuses: Iterable[RunStatus]) -> str:
+    return ", ".join(f"'{status.value}'" for status in sorted(statuses))
+
+
+_GOES_ON = f"NOT runs.cancel_requested AND runs.status IN ({_listed(OPEN)})"
 """Open ones are few, and found by the index on the status."""
-_UNTOLD = Prepared(
-    select(t.runs.c.id)
-    .where(t.runs.c.parent_id == bindparam("of_run"), _GOES_ON)
-    .order_by(t.runs.c.number)
-    .limit(bindparam("most"))
-)
-_WITH_UNTOLD = Prepared(
-    select(t.runs.c.parent_id)
-    .join(_ABOVE, _ABOVE.c.id == t.runs.c.parent_id)
-    .where(_GOES_ON, or_(_ABOVE.c.cancel_requested != false(), *(_ABOVE.c.status == status for status in _ENDED)))
-    .distinct()
-    .limit(bindparam("most"))
+STANDING = Statement("SELECT status, cancel_requested FROM runs WHERE id = :id")
+UNTOLD = Statement(f"SELECT id FROM runs WHERE parent_id = :parent_id AND {_GOES_ON} ORDER BY number LIMIT :most")
+WITH_UNTOLD = Statement(
+    f"""
+    SELECT DISTINCT runs.parent_id FROM runs JOIN runs AS above ON above.id = runs.parent_id
+    WHERE {_GOES_ON}
+      AND (above.cancel_requested OR above.status IN ({_listed(ENDINGS)}))
+    LIMIT :most
+    """
 )
 
 
@@ -36,11 +34,11 @@ class SqlFamilies:
     _connection: Connection
 
     def over(self, run_id: str) -> bool:
-        found = _STANDING.rows(self._connection, {"of_run": run_id})
-        return bool(found) and (found[0][0] in _ENDED or bool(found[0][1]))
+        found = self._connection.row(STANDING, id=run_id)
+        return found is not None and (found[0] in ENDINGS or bool(found[1]))
 
     def untold(self, run_id: str, limit: int) -> list[str]:
-        return [child for (child,) in _UNTOLD.rows(self._connection, {"of_run": run_id, "most": limit})]
+        return self._connection.column(UNTOLD, parent_id=run_id, most=limit)
 
     def with_untold(self, limit: int) -> list[str]:
-        return [run_id for (run_id,) in _WITH_UNTOLD.rows(self._connection, {"most": limit})]
+        return self._connection.column(WITH_UNTOLD, most=limit)

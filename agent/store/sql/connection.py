@@ -1,46 +1,169 @@
-"""A connection that is kept open, its transactions begun and ended in the driver's own words.
+"""The one way to the database: where it is, connections of its driver, and transactions on one that is kept open.
 
-What SQLAlchemy does for each transaction (a connection from the pool, objects, events) takes longer than all that
-SQLite does.
+Statements go to the driver itself. What SQLAlchemy does at each execution and for each transaction takes longer than
+all that SQLite does.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine
+import psycopg
+from sqlalchemy.engine import URL, make_url
 
 from agent.store.backend import T
+from agent.store.sql.statement import Kind, Statement
+from agent.store.sql.urls import synchronous
 
+DRIVERS: dict[Kind, Any] = {"sqlite": sqlite3, "postgresql": psycopg}
 URGENT_S = 10.0
+FEW = 16
+"""Rows that are fetched at a time where a page may end before the last one."""
+
+
+class Connection:
+    """A driver's connection, which commits each statement that stands outside of a transaction.
+
+    Values are the driver's: SQLite has whole numbers for booleans. So are errors.
+    """
+
+    def __init__(self, driver: Any, kind: Kind) -> None:
+        self.driver = driver
+        self.kind = kind
+
+    def rows(self, statement: Statement, **given: Any) -> list[tuple[Any, ...]]:
+        """What a query finds, in the order of its columns."""
+        return cast("list[tuple[Any, ...]]", self._executed(statement, given).fetchall())
+
+    def row(self, statement: Statement, **given: Any) -> tuple[Any, ...] | None:
+        """The first row."""
+        found = self.rows(statement, **given)
+        return found[0] if found else None
+
+    def column(self, statement: Statement, **given: Any) -> list[Any]:
+        """The first column."""
+        return [row[0] for row in self.rows(statement, **given)]
+
+    @contextmanager
+    def each(self, statement: Statement, **given: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """Rows one by one, fetched as they are asked for. To be used inside a transaction."""
+        if self.kind == "sqlite":
+            with closing(self._executed(statement, given)) as cursor:
+                yield cursor
+        else:
+            with self.driver.cursor("page") as cursor:
+                cursor.itersize = FEW
+                cursor.execute(statement.text(self.kind, given), statement.values(self.kind, given))
+                yield cursor
+
+    def write(self, statement: Statement, **given: Any) -> int:
+        """Executes the statement. Returns the number of rows that it changed."""
+        return int(self._executed(statement, given).rowcount)
+
+    def write_all(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
+        """Executes the statement once for each of ``given``."""
+        if len(given) == 1:  # PostgreSQL's driver makes a pipeline of many, whatever their number
+            self._executed(statement, given[0])
+        elif given:
+            self.driver.cursor().executemany(statement.text(self.kind, given[0]), given)
+
+    def say(self, words: str) -> None:
+        """A command without parameters or rows."""
+        self.driver.execute(words)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.kind == "postgresql" and bool(self.driver.closed)
+
+    def close(self) -> None:
+        self.driver.close()
+
+    def _executed(self, statement: Statement, given: Mapping[str, Any]) -> Any:
+        return self.driver.execute(statement.text(self.kind, given), statement.values(self.kind, given))
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where a database is, and how its connections are set up."""
+
+    url: URL
+    pragmas: tuple[str, ...] = ()
+    """SQLite's, as in ``journal_mode=WAL``."""
+    options: str = ""
+    """PostgreSQL's, as on its command line."""
+
+    @classmethod
+    def of(cls, database_url: str, *, pragmas: Sequence[str] = (), options: str = "") -> Database:
+        """Raises ConfigError: not a database URL."""
+        return cls(make_url(synchronous(database_url)), tuple(pragmas), options)
+
+    @property
+    def kind(self) -> Kind:
+        return cast(Kind, self.url.get_backend_name())
+
+    @property
+    def path(self) -> str | None:
+        """SQLite's file."""
+        return self.url.database if self.kind == "sqlite" else None
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def unavailable(self) -> tuple[type[Exception], ...]:
+        """The driver's errors that may go by themselves: the server is gone, a lock was waited for too long, a
+        transaction stood still, the disk is full."""
+        driver = DRIVERS[self.kind]
+        return driver.OperationalError, driver.InterfaceError, driver.InternalError
+
+    def connect(self) -> Connection:
+        """Raises the driver's errors."""
+        where, given = self.url.get_dialect()().create_connect_args(self.url)
+        if self.kind == "sqlite":
+            given["isolation_level"] = None
+        else:
+            given["autocommit"] = True
+            if self.options:
+                given["options"] = self.options
+        made = Connection(DRIVERS[self.kind].connect(*where, **given), self.kind)
+        try:
+            for pragma in self.pragmas if self.kind == "sqlite" else ():
+                made.say(f"PRAGMA {pragma}")
+        except BaseException:
+            made.close()
+            raise
+        return made
 
 
 class PersistentConnection:
     """Belongs to one thread. Made when it is first needed, and again when it was lost.
 
     Args:
-        engine: commits each statement that stands outside of a transaction (AUTOCOMMIT). What SQLAlchemy takes for
-            the connection's transaction is none then, and stays open as long as the connection.
         begin: what begins a transaction.
         urgent: a database that is locked is asked again every millisecond. SQLite itself asks ever more seldom, so
             that others who come later may be served before.
     """
 
-    def __init__(self, engine: Engine, *begin: str, urgent: bool = False) -> None:
-        self._urgent = urgent
-        self._engine = engine
+    def __init__(self, database: Database, *begin: str, urgent: bool = False) -> None:
+        self._database = database
         self._begin = begin
+        self._urgent = urgent
         self._connection: Connection | None = None
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
-        """What the work returns, after the commit. Raises its error, and those of the driver and of SQLAlchemy."""
+        """What the work returns, after the commit. Raises its error, and those of the driver."""
         connection = self._begun()
         try:
             result = work(connection)
-            say(connection, "COMMIT")
+            connection.say("COMMIT")
         except BaseException:
             self._undo(connection)
             raise
@@ -51,43 +174,34 @@ class PersistentConnection:
             self._connection.close()
 
     def _begun(self) -> Connection:
-        if self._connection is not None:
-            driver: Any = self._connection.connection.driver_connection
+        while True:
+            fresh = self._connection is None
+            connection = self._connection or self._opened()
             try:
-                return self._begin_on(self._connection)
-            except Exception as error:
-                if not self._engine.dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
+                for words in self._begin:
+                    _patiently(connection, words) if self._urgent else connection.say(words)
+                return connection
+            except BaseException:  # on PostgreSQL it may have begun all the same, and failed
+                lost = connection.lost
+                self._drop(connection)
+                if fresh or not lost:
                     raise
-        self._connection = self._engine.connect()
-        if self._urgent:
-            say(self._connection, "PRAGMA busy_timeout=0")
-        return self._begin_on(self._connection)
 
-    def _begin_on(self, connection: Connection) -> Connection:
-        try:
-            for words in self._begin:
-                _patiently(connection, words) if self._urgent else say(connection, words)
-        except BaseException:  # on PostgreSQL it may have begun all the same, and failed
-            self._drop(connection)
-            raise
-        return connection
+    def _opened(self) -> Connection:
+        self._connection = self._database.connect()
+        if self._urgent:
+            self._connection.say("PRAGMA busy_timeout=0")
+        return self._connection
 
     def _undo(self, connection: Connection) -> None:
         try:
-            say(connection, "ROLLBACK")
+            connection.say("ROLLBACK")
         except Exception:  # the connection is lost, and its transaction with it
             self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
         self._connection = None
-        connection.invalidate()
         connection.close()
-
-
-def say(connection: Connection, words: str) -> None:
-    """A statement without parameters or rows."""
-    driver: Any = connection.connection.driver_connection
-    driver.execute(words)
 
 
 def _patiently(connection: Connection, words: str) -> None:
@@ -95,7 +209,7 @@ def _patiently(connection: Connection, words: str) -> None:
     deadline = time.monotonic() + URGENT_S
     while True:
         try:
-            return say(connection, words)
+            return connection.say(words)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
-
-from agent.store.sql.urls import synchronous
+from agent.store.sql.connection import Connection, Database
+from agent.store.sql.interrupts import EPOCH, LATEST
 from flightloop.runs import Interrupt
 from guardrails.interrupt import InterruptSnapshot
 
-CLEARED_KEPT_S = 3600.0
-EPOCH = "SELECT epoch FROM epochs"
-ROWS = "SELECT document FROM interrupts WHERE cleared_at IS NULL OR cleared_at >= {since}"
+CLEARED_KEPT = timedelta(hours=1)
 
 
 class Reader(Protocol):
@@ -35,32 +30,26 @@ class Reader(Protocol):
 
 def reader(database_url: str) -> Reader:
     """A reader of a store that may not be there yet."""
-    database_url = synchronous(database_url)
-    url = make_url(database_url)
-    if url.get_backend_name() == "sqlite" and url.database:
-        return _SqliteReader(url.database)
-    return _SqlReader(database_url)
+    database = Database.of(database_url)
+    if database.path:
+        # mode=rw: a missing file is an error, not a new database without interrupts.
+        url = database.url.set(database=f"file:{quote(database.path)}", query={"mode": "rw", "uri": "true"})
+        database = replace(database, url=url, pragmas=("busy_timeout=1000",))
+    return _Reader(database)
 
 
-class _SqliteReader:
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
+class _Reader:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
         self._latest = InterruptSnapshot(epoch=-1, interrupts=())
 
     def __call__(self) -> InterruptSnapshot:
         try:
             if self._connection is None:
-                # mode=rw: a missing file is an error, not a new database without interrupts.
-                self._connection = sqlite3.connect(
-                    f"file:{quote(self._path)}?mode=rw",
-                    uri=True,
-                    isolation_level=None,
-                    check_same_thread=False,
-                    timeout=1.0,
-                )
+                self._connection = self._database.connect()
             return self._read(self._connection)
-        except sqlite3.Error:
+        except Exception:
             self.close()
             raise
 
@@ -69,33 +58,12 @@ class _SqliteReader:
         if connection is not None:
             connection.close()
 
-    def _read(self, connection: sqlite3.Connection) -> InterruptSnapshot:
-        (epoch,) = connection.execute(EPOCH).fetchone()
+    def _read(self, connection: Connection) -> InterruptSnapshot:
+        ((epoch,),) = connection.rows(EPOCH)
         if epoch != self._latest.epoch:
             # The rows may already belong to a later epoch; the next call then reads them again.
-            rows = connection.execute(ROWS.format(since="?"), (time.time() - CLEARED_KEPT_S,)).fetchall()
-            self._latest = _snapshot(epoch, [document for (document,) in rows])
+            since = (datetime.now(UTC) - CLEARED_KEPT).timestamp()
+            documents = connection.column(LATEST, cleared_after=since, tenant_id=None)
+            found = tuple(Interrupt.model_validate_json(document) for document in documents)
+            self._latest = InterruptSnapshot(epoch=epoch, interrupts=found)
         return self._latest
-
-
-class _SqlReader:
-    def __init__(self, database_url: str) -> None:
-        self._engine = create_engine(database_url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT")
-        self._latest = InterruptSnapshot(epoch=-1, interrupts=())
-
-    def __call__(self) -> InterruptSnapshot:
-        with self._engine.connect() as connection:
-            epoch = int(connection.execute(text(EPOCH)).scalar_one())
-            if epoch != self._latest.epoch:
-                since = datetime.now(UTC).timestamp() - CLEARED_KEPT_S
-                rows = connection.execute(text(ROWS.format(since=":since")), {"since": since})
-                self._latest = _snapshot(epoch, [document for (document,) in rows])
-        return self._latest
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-
-def _snapshot(epoch: int, documents: list[str]) -> InterruptSnapshot:
-    found = tuple(Interrupt.model_validate_json(document) for document in documents)
-    return InterruptSnapshot(epoch=epoch, interrupts=found)

@@ -5,13 +5,41 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
-
-from agent.store.sql import tables as t
+from agent.store.sql.connection import Connection
+from agent.store.sql.statement import Statement
 from flightloop.runs import Interrupt
 
-_OF_A_RUN = t.interrupts.c.document.contains('"scope":"run"')
-"""No text contains it: its quotes are escaped in JSON."""
+OF_A_RUN = '%"scope":"run"%'
+"""A pattern that documents of single runs' interrupts match. No text contains it: its quotes are escaped in JSON."""
+_PAST = "tenant_id = :tenant_id AND (cleared_at IS NOT NULL OR document LIKE :of_a_run)"
+EPOCH = Statement("SELECT epoch FROM epochs")
+RAISE_EPOCH = Statement("UPDATE epochs SET epoch = epoch + 1")
+GET = Statement("SELECT document FROM interrupts WHERE id = :id")
+ADD = Statement.insert("interrupts", "id", "tenant_id", "cleared_at", "document")
+SAVE = Statement("UPDATE interrupts SET cleared_at = :cleared_at, document = :document WHERE id = :id")
+LATEST = Statement(
+    """
+    SELECT document FROM interrupts
+    WHERE (cleared_at IS NULL [OR cleared_at >= :cleared_after]) [AND tenant_id = :tenant_id]
+    ORDER BY number DESC
+    """
+)
+"""Active ones and those cleared since."""
+PAST = Statement(
+    f"""
+    SELECT number, document FROM interrupts
+    WHERE {_PAST} AND number < (
+      SELECT number FROM interrupts WHERE {_PAST} ORDER BY number DESC LIMIT 1 OFFSET :newer
+    )
+    """
+)
+DROP = Statement("DELETE FROM interrupts WHERE number = :number")
+COUNT_LATCHED = Statement(
+    """
+    SELECT COUNT(*) FROM interrupts
+    WHERE tenant_id = :tenant_id AND cleared_at IS NULL AND document NOT LIKE :of_a_run
+    """
+)
 
 
 class SqlInterrupts:
@@ -20,51 +48,37 @@ class SqlInterrupts:
     _connection: Connection
 
     def epoch(self) -> int:
-        return int(self._connection.execute(select(t.epochs.c.epoch)).scalar_one())
+        return int(self._connection.column(EPOCH)[0])
 
     def next_epoch(self) -> int:
-        self._connection.execute(update(t.epochs).values(epoch=t.epochs.c.epoch + 1))
+        self._connection.write(RAISE_EPOCH)
         return self.epoch()
 
     def interrupt(self, interrupt_id: str) -> Interrupt | None:
-        query = select(t.interrupts.c.document).where(t.interrupts.c.id == interrupt_id)
-        document = self._connection.execute(query).scalar_one_or_none()
-        return None if document is None else Interrupt.model_validate_json(document)
+        found = self._connection.row(GET, id=interrupt_id)
+        return Interrupt.model_validate_json(found[0]) if found else None
 
     def add_interrupt(self, interrupt: Interrupt) -> None:
-        values = {"tenant_id": interrupt.tenant_id, **_interrupt_values(interrupt)}
-        self._connection.execute(insert(t.interrupts).values(values))
+        self._connection.write(ADD, tenant_id=interrupt.tenant_id, **_values(interrupt))
 
     def save_interrupt(self, interrupt: Interrupt) -> None:
-        where = t.interrupts.c.id == interrupt.id
-        self._connection.execute(update(t.interrupts).where(where).values(_interrupt_values(interrupt)))
+        self._connection.write(SAVE, **_values(interrupt))
 
     def forget_interrupts(self, tenant_id: str, kept: int) -> list[Interrupt]:
-        interrupts = t.interrupts.c
-        past = and_(interrupts.tenant_id == tenant_id, or_(interrupts.cleared_at.is_not(None), _OF_A_RUN))
-        oldest = select(interrupts.number).where(past).order_by(interrupts.number.desc()).offset(kept - 1).limit(1)
-        gone = and_(past, interrupts.number < oldest.scalar_subquery())
-        found = self._connection.execute(select(interrupts.number, interrupts.document).where(gone)).all()
-        if found:
-            self._connection.execute(delete(t.interrupts).where(interrupts.number.in_([number for number, _ in found])))
+        found = self._connection.rows(PAST, tenant_id=tenant_id, of_a_run=OF_A_RUN, newer=kept - 1)
+        self._connection.write_all(DROP, [{"number": number} for number, _ in found])
         return [Interrupt.model_validate_json(document) for _, document in found]
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
-        wanted: ColumnElement[bool] = t.interrupts.c.cleared_at.is_(None)
-        if cleared_after is not None:
-            wanted = or_(wanted, t.interrupts.c.cleared_at >= cleared_after.timestamp())
-        query = select(t.interrupts.c.document).where(wanted).order_by(t.interrupts.c.number.desc())
-        if tenant_id is not None:
-            query = query.where(t.interrupts.c.tenant_id == tenant_id)
-        return [Interrupt.model_validate_json(document) for (document,) in self._connection.execute(query)]
+        since = cleared_after and cleared_after.timestamp()
+        found = self._connection.column(LATEST, tenant_id=tenant_id, cleared_after=since)
+        return [Interrupt.model_validate_json(document) for document in found]
 
     def latched(self, tenant_id: str) -> int:
-        interrupts = t.interrupts.c
-        query = select(func.count()).where(interrupts.tenant_id == tenant_id, interrupts.cleared_at.is_(None))
-        return int(self._connection.execute(query.where(~_OF_A_RUN)).scalar_one())
+        return int(self._connection.column(COUNT_LATCHED, tenant_id=tenant_id, of_a_run=OF_A_RUN)[0])
 
 
-def _interrupt_values(interrupt: Interrupt) -> dict[str, Any]:
+def _values(interrupt: Interrupt) -> dict[str, Any]:
     return {
         "id": interrupt.id,
         "cleared_at": interrupt.cleared_at and interrupt.cleared_at.timestamp(),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg
 import structlog
-from sqlalchemy.engine import make_url
 
 from agent.store.notifier import CHANNEL
+from agent.store.sql.connection import Database
 
 log = structlog.get_logger(__name__)
 _AGAIN_S = 1.0
@@ -22,12 +23,12 @@ class Listener:
     """Calls ``heard`` with each notification's topic, and with None whenever some may have been missed.
 
     Args:
-        database_url: SQLAlchemy's, of PostgreSQL.
+        database: of PostgreSQL.
         heard: called in the listener's thread.
     """
 
-    def __init__(self, database_url: str, heard: Callable[[str | None], None]) -> None:
-        self._conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, database: Database, heard: Callable[[str | None], None]) -> None:
+        self._database = database
         self._heard = heard
         self._ended = threading.Event()
         self.connected = False
@@ -51,10 +52,10 @@ class Listener:
             self._ended.wait(_AGAIN_S)
 
     def _listen(self) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
-            connection.execute(f"LISTEN {CHANNEL}")
+        with closing(self._database.connect()) as connection:
+            connection.say(f"LISTEN {CHANNEL}")
             self.connected = True
             self._heard(None)
             while not self._ended.is_set():
-                for notification in connection.notifies(timeout=_TURN_S, stop_after=1):
+                for notification in connection.driver.notifies(timeout=_TURN_S, stop_after=1):
                     self._heard(notification.payload)

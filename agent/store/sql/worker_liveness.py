@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Connection, NullPool, TextClause, create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-
+from agent.store.sql.connection import Connection, Database
+from agent.store.sql.statement import Statement
 from flightloop.errors import ConfigError
 
+LOCK = Statement("SELECT pg_try_advisory_lock(:number, :worker)")
+LOCKS = Statement("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = :number")
+UNLOCK_ALL = Statement("SELECT pg_advisory_unlock_all()")
+IS_THERE = Statement("SELECT 1")
 KEPT_S = 86_400
 """How long the file of a worker that is gone is left: its runs are taken over long before."""
 
@@ -46,10 +48,10 @@ class Presence(Protocol):
 
 
 def presence(database_url: str) -> Presence:
-    url = make_url(database_url)
-    if url.get_backend_name() == "postgresql":
+    database = Database.of(database_url)
+    if database.kind == "postgresql":
         return AdvisoryPresence(database_url)
-    return FilePresence(Path(f"{url.database}.workers"))
+    return FilePresence(Path(f"{database.path}.workers"))
 
 
 class FilePresence:
@@ -125,9 +127,7 @@ class AdvisoryPresence:
     KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
     def __init__(self, database_url: str) -> None:
-        self._engine = create_engine(
-            database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"options": self.KEEPALIVES}
-        )
+        self._database = Database.of(database_url, options=self.KEEPALIVES)
         self._guard = threading.Lock()
         self._connection: Connection | None = None
         self._workers: set[str] = set()
@@ -136,11 +136,10 @@ class AdvisoryPresence:
 
     def appear(self, worker: str) -> None:
         self._workers.add(worker)
-        self._asked(text("SELECT 1"))
+        self._asked(IS_THERE)
 
     def gone(self, workers: Sequence[str]) -> frozenset[str]:
-        query = text("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = :number")
-        there = set(self._asked(query.bindparams(number=self.NUMBER)))
+        there = set(self._asked(LOCKS, number=self.NUMBER))
         return frozenset(worker for worker in workers if _number(worker) not in there)
 
     def sure_s(self) -> float:
@@ -150,29 +149,28 @@ class AdvisoryPresence:
         with self._guard:
             if self._connection is not None:
                 # By itself the server lets go only some time after the connection's end.
-                with suppress(DBAPIError):
-                    self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
+                with suppress(*self._database.unavailable):
+                    self._connection.rows(UNLOCK_ALL)
             self._drop()
 
-    def _asked(self, query: TextClause) -> list[int]:
+    def _asked(self, query: Statement, **given: int) -> list[int]:
         """The answer on the connection that holds the locks, which is made again if it is lost."""
         with self._guard:
             try:
-                return self._ask(query)
-            except OperationalError:
+                return self._ask(query, **given)
+            except self._database.unavailable:
                 self._lost_at = time.monotonic()
                 self._drop()
-                return self._ask(query)
+                return self._ask(query, **given)
 
-    def _ask(self, query: TextClause) -> list[int]:
+    def _ask(self, query: Statement, **given: int) -> list[int]:
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = self._database.connect()
         for worker in self._workers - self._locked:
-            lock = text("SELECT pg_try_advisory_lock(:number, :worker)")
-            if not self._connection.execute(lock, {"number": self.NUMBER, "worker": _number(worker)}).scalar_one():
+            if self._connection.column(LOCK, number=self.NUMBER, worker=_number(worker)) != [True]:
                 raise _taken(worker)
             self._locked.add(worker)
-        return list(self._connection.execute(query).scalars())
+        return self._connection.column(query, **given)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

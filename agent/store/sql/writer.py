@@ -15,10 +15,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from sqlalchemy import Connection
-
 from agent.store.backend import T, Transaction
-from agent.store.sql.connection import PersistentConnection, say
+from agent.store.sql.connection import Connection, PersistentConnection
 from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
 
@@ -48,7 +46,7 @@ class Writer:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """What the work returns, once it is durable.
 
-        Raises its error, those of the driver and of SQLAlchemy, and StoreUnavailable once it is closed.
+        Raises its error, those of the driver, and StoreUnavailable once it is closed.
         """
         if self._closed:
             raise StoreUnavailable("the journal is closed")
@@ -113,13 +111,13 @@ def _attempts(connection: Connection, works: Sequence[Callable[[Transaction], An
 
 def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
     """One write within the shared transaction; its failure undoes only itself and is returned."""
-    say(connection, "SAVEPOINT one")
+    connection.say("SAVEPOINT one")
     try:
         result = work(SqlTransaction(connection))
     except Exception as error:
-        say(connection, "ROLLBACK TO SAVEPOINT one")
+        connection.say("ROLLBACK TO SAVEPOINT one")
         return error
-    say(connection, "RELEASE SAVEPOINT one")
+    connection.say("RELEASE SAVEPOINT one")
     return result
 
 

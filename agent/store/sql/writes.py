@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
-
 from agent.run.journal import Written
-from agent.store.sql import tables as t
-from agent.store.sql.prepared import Prepared
+from agent.store.sql.connection import Connection
+from agent.store.sql.statement import Statement
 
-_END = Prepared(
-    update(t.writes)
-    .where(t.writes.c.run_id == bindparam("of_run"), t.writes.c.call_id == bindparam("of_call"))
-    .values(ok=bindparam("ok"), uncertain=bindparam("uncertain"), told=bindparam("told"))
+LOCK_SESSION = Statement("SELECT pg_advisory_xact_lock(hashtextextended(:session, 0))")
+ADD = Statement.insert(
+    "writes", "tenant_id", "session_id", "run_id", "call_id", "args_sha256", "ok", "uncertain", "told", "document"
 )
-
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:session, 0))")
+END = Statement(
+    """
+    UPDATE writes SET ok = :ok, uncertain = :uncertain, told = :told
+    WHERE run_id = :run_id AND call_id = :call_id
+    """
+)
+OF_SESSION = Statement(
+    """
+    SELECT run_id, call_id, args_sha256, ok, uncertain, told, document FROM writes
+    WHERE tenant_id = :tenant_id AND session_id = :session_id [AND args_sha256 = :args_sha256]
+    ORDER BY number DESC LIMIT :most
+    """
+)
 
 
 class SqlWrites:
@@ -26,18 +34,8 @@ class SqlWrites:
     _connection: Connection
 
     def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None:
-        if self._connection.dialect.name == "postgresql":  # numbers of a session in the order of their commits
-            self._connection.execute(_LOCK, {"session": f"{tenant_id}/{session_id}"})
-        values: dict[str, Any] = {
-            "tenant_id": tenant_id,
-            "session_id": session_id,
-            "run_id": written.run_id,
-            "call_id": written.call_id,
-            "args_sha256": written.args_sha256,
-            "ok": written.ok,
-            "uncertain": written.uncertain,
-            "told": written.told,
-        }
+        if self._connection.kind == "postgresql":  # numbers of a session in the order of their commits
+            self._connection.rows(LOCK_SESSION, session=f"{tenant_id}/{session_id}")
         document = {
             "tool": written.tool,
             "arguments": written.arguments,
@@ -46,35 +44,41 @@ class SqlWrites:
             "unsure": written.unsure,
             "denied": written.denied,
         }
-        values["document"] = json.dumps(document)
-        self._connection.execute(insert(t.writes).values(values))
+        self._connection.write(
+            ADD,
+            tenant_id=tenant_id,
+            session_id=session_id,
+            run_id=written.run_id,
+            call_id=written.call_id,
+            args_sha256=written.args_sha256,
+            ok=written.ok,
+            uncertain=written.uncertain,
+            told=written.told,
+            document=json.dumps(document),
+        )
 
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
-        ended = {"of_run": run_id, "of_call": call_id, "ok": ok, "uncertain": uncertain, "told": told}
-        _END.write(self._connection, [ended])
+        self._connection.write(END, run_id=run_id, call_id=call_id, ok=ok, uncertain=uncertain, told=told)
 
     def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
-        writes = t.writes.c
-        query = select(t.writes).where(writes.tenant_id == tenant_id, writes.session_id == session_id)
-        if args_sha256 is not None:
-            query = query.where(writes.args_sha256 == args_sha256)
-        found = self._connection.execute(query.order_by(writes.number.desc()).limit(limit))
-        return [_written(row, root) for row in found]
+        query = {"tenant_id": tenant_id, "session_id": session_id, "args_sha256": args_sha256}
+        return [_written(row, root) for row in self._connection.rows(OF_SESSION, **query, most=limit)]
 
 
-def _written(row: Any, root: str) -> Written:
-    document = json.loads(row.document)
+def _written(row: tuple[Any, ...], root: str) -> Written:
+    run_id, call_id, args_sha256, ok, uncertain, told, text = row
+    document = json.loads(text)
     return Written(
-        run_id=row.run_id,
+        run_id=run_id,
         callers=tuple(document["callers"]),
-        call_id=row.call_id,
+        call_id=call_id,
         tool=document["tool"],
         arguments=document["arguments"],
-        args_sha256=row.args_sha256,
-        ok=row.ok,
-        uncertain=row.uncertain,
-        told=row.told,
+        args_sha256=args_sha256,
+        ok=None if ok is None else bool(ok),
+        uncertain=bool(uncertain),
+        told=told,
         unsure=document.get("unsure", False),
         denied=document.get("denied", False),
-        kin=document.get("root", (*document["callers"], row.run_id)[0]) == root,
+        kin=document.get("root", (*document["callers"], run_id)[0]) == root,
     )

@@ -1,0 +1,32 @@
+"""API keys, as SQL statements on one connection."""
+
+from __future__ import annotations
+
+from agent.store.sql.connection import Connection
+from agent.store.sql.statement import Statement
+from flightloop.keys import ApiKey
+
+ADD = Statement.insert("keys", "id", "tenant_id", "sha256", "document")
+SAVE = Statement("UPDATE keys SET document = :document WHERE id = :id")
+BY_DIGEST = Statement("SELECT document FROM keys WHERE sha256 = :sha256")
+OF_TENANT = Statement("SELECT document FROM keys WHERE tenant_id = :tenant_id ORDER BY number DESC")
+
+
+class SqlKeys:
+    """The part of ``agent.store.backend.Transaction`` that keeps API keys by their digests."""
+
+    _connection: Connection
+
+    def add_key(self, key: ApiKey, sha256: str) -> None:
+        self._connection.write(ADD, id=key.id, tenant_id=key.tenant_id, sha256=sha256, document=key.model_dump_json())
+
+    def save_key(self, key: ApiKey) -> None:
+        self._connection.write(SAVE, id=key.id, document=key.model_dump_json())
+
+    def key_by_digest(self, sha256: str) -> ApiKey | None:
+        found = self._connection.row(BY_DIGEST, sha256=sha256)
+        return ApiKey.model_validate_json(found[0]) if found else None
+
+    def keys(self, tenant_id: str) -> list[ApiKey]:
+        found = self._connection.column(OF_TENANT, tenant_id=tenant_id)
+        return [ApiKey.model_validate_json(document) for document in found]

@@ -1,0 +1,23 @@
+"""``python -m agent.testing [PORT]``: a platform on a scripted model with a day's history, for trying the console."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from agent.testing.scene import delegated, shop
+
+
+def main() -> None:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    with shop(port=port, pace_s=0.05) as platform:
+        delegated(platform)
+        print(f"FLIGHTLOOP_URL={platform.url} FLIGHTLOOP_API_KEY={platform.api_key}", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
+
+
+if __name__ == "__main__":
+    main()

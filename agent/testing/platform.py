@@ -1,0 +1,236 @@
+"""The platform in a thread of this process: the real API, journal rules and worker, with a scripted model.
+
+The journal is in memory, tools run in this process, and the API answers on a free port of 127.0.0.1::
+
+    with Platform(project_of([agent], [find], [policy]), model) as platform:
+        client = Flightloop(platform.url, platform.api_key)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self, TypeVar
+
+from opentelemetry.sdk.trace import TracerProvider
+
+from agent.api import create_app
+from agent.api.auth import DEFAULT_TENANT, Keyring
+from agent.loop.agent_runtime import Kits
+from agent.loop.local_hosts import LocalHosts
+from agent.loop.worker import Worker, WorkerConfig
+from agent.project.agent_spec import AgentSpec
+from agent.project.catalogue import ProjectCatalogue
+from agent.project.project import Project
+from agent.run.budgets import TenantBudgets
+from agent.run.deltas import LocalDeltas
+from agent.run.journal import all_events
+from agent.run.lease import Lease
+from agent.serve.http_server import bind, running
+from agent.store.journal import StoreJournal, utcnow
+from agent.store.memory import MemoryBackend
+from agent.testing.api import KEY, api_deps
+from agent.testing.fakes import AnsweringChatModel
+from flightloop.events import DeltaEvent, RunEvent
+from flightloop.overview import Overview
+from flightloop.runs import ProjectInfo, Run, RunStatus
+from flightloop.tool import Tool, tool_of
+from guardrails.guard import Guard
+from guardrails.interrupt import InterruptSnapshot, InterruptWatch
+from guardrails.policy import Policy, default_policy
+from observability.tracing import Tracing
+from tools.describe import LoadedTools
+from tools.registry import Registry
+
+T = TypeVar("T")
+ANSWER_S = 60.0
+"""Longest that the thread of a test waits for the platform's."""
+
+
+def project_of(
+    agents: Sequence[AgentSpec] = (), tools: Sequence[Callable[..., Any]] = (), policies: Sequence[Policy] = ()
+) -> Project:
+    """A project without files. The default policy is added, as it is to a project of files."""
+    declared: list[Tool] = [found for function in tools if (found := tool_of(function))]
+    registry = Registry(declared)
+    known = {policy.name: policy for policy in (*policies, default_policy())}
+    named = {agent.name: agent for agent in agents}
+    return Project(Path(), named, known, LoadedTools((), {}, registry), registry, tools_sha256="")
+
+
+@dataclass
+class FixedProject:
+    """Implements ``agent.project.project.CurrentProject``; tests replace its parts."""
+
+    project: Project
+    status: ProjectInfo = field(default_factory=lambda: ProjectInfo(loaded_at=utcnow()))
+
+    def current(self) -> Project:
+        return self.project
+
+    def info(self) -> ProjectInfo:
+        return self.status
+
+
+class Platform:
+    """Serves between ``with`` and its end.
+
+    Args:
+        figures: the tiers that ``GET /v1/overview`` tells.
+        data: folder of the tools' data.
+        keys: the tenants that further keys speak for.
+        clock: of journal and worker.
+        port: 0 takes a free one.
+    """
+
+    api_key = KEY
+    """Of an admin of the tenant ``default``."""
+
+    def __init__(
+        self,
+        project: Project,
+        model: AnsweringChatModel,
+        *,
+        figures: Callable[[], dict[str, Any]] = dict,
+        data: Path = Path(),
+        keys: Mapping[str, str] | None = None,
+        clock: Callable[[], datetime] = utcnow,
+        port: int = 0,
+    ) -> None:
+        self.project = FixedProject(project)
+        self.model = model
+        self.backend = MemoryBackend()
+        self.journal = StoreJournal(self.backend, clock=clock, poll_s=0.01)
+        self.url = ""
+        self._figures, self._data, self._clock, self._port = figures, data, clock, port
+        self._deltas = LocalDeltas()
+        self._name = model.cards[0].id
+        self._app = create_app(
+            api_deps(
+                journal=self.journal,
+                keys=self.journal.keys,
+                keyring=Keyring({KEY: DEFAULT_TENANT, **(keys or {})}, self.journal.keys),
+                catalogue=ProjectCatalogue(self.project, Guard, self._name),
+                model=model,
+                deltas=self._deltas,
+                overview=self._overview,
+            )
+        )
+        self._leases: dict[str, Lease] = {}
+        self._worker: tuple[Worker, asyncio.Task[None]] | None = None
+
+    def __enter__(self) -> Self:
+        started: Future[str] = Future()
+        self._thread = Thread(target=lambda: asyncio.run(self._serve(started)), name="test-platform", daemon=True)
+        self._thread.start()
+        self.url = started.result(ANSWER_S)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(ANSWER_S)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Awaits something in the platform's event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
+
+    def rest(self) -> None:
+        """Has the worker give its runs back and claim no others."""
+        self.do(self._rest())
+
+    def work(self) -> None:
+        """Has a worker claim runs again."""
+        self.do(self._work())
+
+    def bound(self, tenants: TenantBudgets) -> None:
+        """Gives the tenants budgets."""
+        self._app.state.deps = replace(self._app.state.deps, tenants=tenants)
+
+    def settled(self, run_id: str, tenant_id: str = DEFAULT_TENANT) -> Run:
+        """The run, once it has ended or waits for a person."""
+
+        async def found() -> Run:
+            run = await self.journal.get(tenant_id, run_id)
+            while not (run.status.terminal or run.status is RunStatus.WAITING_APPROVAL):
+                await self.journal.wait(run.id, run.last_seq, ANSWER_S)
+                run = await self.journal.get(tenant_id, run_id)
+            return run
+
+        return self.do(found())
+
+    def events(self, run_id: str, tenant_id: str = DEFAULT_TENANT) -> list[RunEvent]:
+        return self.do(all_events(self.journal, tenant_id, run_id))
+
+    def write(self, run_id: str, *events: RunEvent) -> Run:
+        """Appends a run's events in the worker's place, which rests. The first call claims the run."""
+
+        async def written() -> Run:
+            run = await self.journal.get(DEFAULT_TENANT, run_id)
+            if run.status is RunStatus.QUEUED:
+                claim = await self.journal.claim("test", ANSWER_S)
+                assert claim is not None
+                assert claim.run.id == run_id, "another run is older"
+                run, self._leases[run_id] = claim.run, claim.lease
+            if events:
+                run = (await self.journal.append(run_id, events, self._leases[run_id])).state.run
+            return run
+
+        return self.do(written())
+
+    def say(self, run_id: str, text: str) -> None:
+        """Releases text of a run's answer, as a worker does while the model decodes it."""
+        self._loop.call_soon_threadsafe(self._deltas.publish, DeltaEvent(run_id=run_id, text=text))
+
+    async def _serve(self, started: Future[str]) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with running(self._app, bind("127.0.0.1", self._port), grace_s=1) as url:
+                await self._work()
+                started.set_result(url)
+                await self._end.wait()
+                self._app.state.deps.closing.set()
+                await self._rest()
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _work(self) -> None:
+        worker = Worker(
+            self.journal,
+            Kits(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
+            self.model,
+            self._name,
+            InterruptWatch(self._stops, ANSWER_S),
+            self._deltas,
+            Tracing(TracerProvider(shutdown_on_exit=False)),
+            self._data,
+            config=WorkerConfig(poll_s=0.05, grace_s=0.1),
+            clock=self._clock,
+        )
+        self._worker = worker, asyncio.create_task(worker.run())
+
+    async def _rest(self) -> None:
+        if self._worker is not None:
+            (worker, task), self._worker = self._worker, None
+            worker.drain()
+            await task
+
+    def _stops(self) -> InterruptSnapshot:
+        return self.do(self.journal.interrupt_snapshot())
+
+    async def _overview(self, tenant_id: str) -> Overview:
+        runs = await self.journal.runs(tenant_id, limit=1000)
+        return Overview(
+            at=datetime.now(UTC),
+            runs=Counter(run.status.value for run in runs.data),
+            pending_approvals=await self.journal.pending_approvals(tenant_id),
+            interrupts=await self.journal.interrupts(tenant_id),
+            **self._figures(),
+        )

@@ -159,9 +159,11 @@ class Journal(Protocol):
         """
         ...
 
-    async def writes(self, run: Run, args_sha256: str | None = None, limit: int = 500) -> list[Written]:
+    async def writes(
+        self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
+    ) -> list[Written]:
         """Calls that have begun to change something, newest first, in the run's session and in the sessions that its
-        forks share. With ``args_sha256`` only those of that call.
+        forks share. With ``args_sha256`` only those of that call, with ``tool`` only those of that tool.
         """
         ...
 

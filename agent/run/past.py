@@ -34,9 +34,8 @@ async def read_past(
     family: list[Write] = []
     delegated: list[Write] = []
     denied: list[Write] = []
-    found = await journal.writes(run, args_sha256, WRITES)
+    found = await journal.writes(run, args_sha256, tool, WRITES)
     cut = len(found) == WRITES
-    found = [one for one in found if tool in (None, one.tool)]
     line = await _line(journal, run) if any(one.kin and one.run_id != run.id for one in found) else {run.id}
     for one in reversed(found):
         if one.run_id == run.id:

@@ -148,7 +148,9 @@ class Transaction(Protocol):
         """Stores the result of a write; does nothing if the call was not added."""
         ...
 
-    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
+    def writes(
+        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
+    ) -> list[Written]:
         """Writes of a session, newest first; those with this root are ``kin``."""
         ...
 

@@ -110,8 +110,10 @@ class StoreJournal:
 
         return _page(*await self._backend.read(work))
 
-    async def writes(self, run: Run, args_sha256: str | None = None, limit: int = 500) -> list[Written]:
-        return await self._backend.read(lambda tx: writes.of(tx, run, args_sha256, limit))
+    async def writes(
+        self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
+    ) -> list[Written]:
+        return await self._backend.read(lambda tx: writes.of(tx, run, args_sha256, tool, limit))
 
     async def append(
         self,

@@ -184,13 +184,16 @@ class _Tables:
             if (one.run_id, one.call_id) == (run_id, call_id):
                 self._writes[index] = (tenant, session, root, replace(one, ok=ok, uncertain=uncertain, told=told))
 
-    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
+    def writes(
+        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
+    ) -> list[Written]:
         of_session = (
             replace(one, kin=of == root)
             for tenant, session, of, one in reversed(self._writes)
             if (tenant, session) == (tenant_id, session_id)
+            if args_sha256 in (None, one.args_sha256) and tool in (None, one.tool)
         )
-        return list(islice((one for one in of_session if args_sha256 in (None, one.args_sha256)), limit))
+        return list(islice(of_session, limit))
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None:
         chain = self._audit.get(tenant_id)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import calls, text
+from agent.run import past
 from flightloop.runs import Run
 from flightloop.tool import ToolContext, tool, tool_of
 from guardrails.guard import Guard
@@ -34,6 +35,12 @@ def order(what: str, number: Annotated[str, Field(default_factory=lambda: f"ORD-
     """Orders something. The number is the second's."""
     done.append(what)
     return "ordered"
+
+
+@tool(effect="keyed")
+def note(text: str) -> str:
+    """Notes a text."""
+    return "noted"
 
 
 def first_send() -> Callable[..., str]:
@@ -88,6 +95,21 @@ async def test_nor_in_a_later_run_of_the_session(make_bench: Callable[..., Bench
     bench = bench_of(make_bench, calls(ORDER), text("Ordered."), calls(ORDER))
     await bench.work(await bench.start("Tea, please", session_id="s"))
     run = await bench.work(await bench.start("What did it cost?", session_id="s"))
+    assert (run.status, done) == ("waiting_approval", ["tea"])
+
+
+async def test_nor_behind_many_writes_of_another_tool(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session's writes are read up to a number; others must not push those of the tool out of it."""
+    monkeypatch.setattr(past, "WRITES", 3)
+    notes = calls(*[("note", {"text": str(number)}) for number in range(5)])
+    bench = make_bench(
+        [calls(ORDER), text("Ordered."), notes, calls(ORDER)], [order, note], guard=Guard(default_policy())
+    )
+    bench.hosts = AMomentLater(bench.hosts.tools)
+    await bench.work(await bench.start("Tea, please", session_id="s"))
+    run = await bench.work(await bench.start("Note the numbers up to 4", session_id="s"))
     assert (run.status, done) == ("waiting_approval", ["tea"])
 
 

@@ -58,9 +58,9 @@ def root(tx: Transaction, run: Run) -> str:
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 
-def of(tx: Transaction, run: Run, args_sha256: str | None, limit: int) -> list[Written]:
+def of(tx: Transaction, run: Run, args_sha256: str | None, tool: str | None, limit: int) -> list[Written]:
     session_id = tx.root_session(run.tenant_id, run.session_id)
-    return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, limit)
+    return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, tool, limit)
 
 
 def _callers(run: Run) -> tuple[str, ...]:

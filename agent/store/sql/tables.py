@@ -90,9 +90,11 @@ writes = Table(
     Column("uncertain", Boolean, nullable=False),
     Column("told", Text, nullable=False),
     Column("document", Text, nullable=False),
+    Column("tool", Text, nullable=False, server_default=""),
     Index("ix_writes_session", "tenant_id", "session_id", "number"),
     Index("ix_writes_same", "tenant_id", "session_id", "args_sha256", "number"),
     Index("ix_writes_call", "run_id", "call_id"),
+    Index("ix_writes_tool", "tenant_id", "session_id", "tool", "number"),
     sqlite_autoincrement=True,
 )
 """Calls that change something; see ``agent.store.rules.writes``. Those of a fork have the session where it began."""

@@ -11,7 +11,17 @@ from agent.store.sql.statement import Statement
 
 LOCK_SESSION = Statement("SELECT pg_advisory_xact_lock(hashtextextended(:session, 0))")
 ADD = Statement.insert(
-    "writes", "tenant_id", "session_id", "run_id", "call_id", "args_sha256", "ok", "uncertain", "told", "document"
+    "writes",
+    "tenant_id",
+    "session_id",
+    "run_id",
+    "call_id",
+    "args_sha256",
+    "ok",
+    "uncertain",
+    "told",
+    "document",
+    "tool",
 )
 END = Statement(
     """
@@ -22,7 +32,7 @@ END = Statement(
 OF_SESSION = Statement(
     """
     SELECT run_id, call_id, args_sha256, ok, uncertain, told, document FROM writes
-    WHERE tenant_id = :tenant_id AND session_id = :session_id [AND args_sha256 = :args_sha256]
+    WHERE tenant_id = :tenant_id AND session_id = :session_id [AND args_sha256 = :args_sha256] [AND tool = :tool]
     ORDER BY number DESC LIMIT :most
     """
 )
@@ -55,13 +65,16 @@ class SqlWrites:
             uncertain=written.uncertain,
             told=written.told,
             document=json.dumps(document),
+            tool=written.tool,
         )
 
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
         self._connection.write(END, run_id=run_id, call_id=call_id, ok=ok, uncertain=uncertain, told=told)
 
-    def writes(self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, limit: int) -> list[Written]:
-        query = {"tenant_id": tenant_id, "session_id": session_id, "args_sha256": args_sha256}
+    def writes(
+        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
+    ) -> list[Written]:
+        query = {"tenant_id": tenant_id, "session_id": session_id, "args_sha256": args_sha256, "tool": tool}
         return [_written(row, root) for row in self._connection.rows(OF_SESSION, **query, most=limit)]
 
 

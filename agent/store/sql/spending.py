@@ -1,8 +1,8 @@
-"""What is used and reserved, as SQL statements on one connection."""
+"""Used and reserved amounts, as SQL statements on one connection."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from agent.store.backend import Reserved
@@ -41,7 +41,7 @@ HOLDERS = Statement("SELECT DISTINCT holder FROM reservations")
 
 
 class SqlSpending:
-    """The part of ``agent.store.backend.Transaction`` that the ledger is kept with."""
+    """The part of ``agent.store.backend.Transaction`` that keeps the ledger."""
 
     _connection: Connection
 
@@ -65,7 +65,10 @@ class SqlSpending:
 
     def reservation(self, reservation_id: str) -> Reserved | None:
         found = self._connection.row(GET, id=reservation_id)
-        return Reserved(*found[:4], _amounts(found[4:])) if found else None
+        if found is None:
+            return None
+        key, tenant_id, session_id, holder, *amounts = found
+        return Reserved(key, tenant_id, session_id, holder, _amounts(amounts))
 
     def save_reservation(self, reserved: Reserved) -> None:
         self.drop_reservation(reserved.id)
@@ -82,5 +85,5 @@ class SqlSpending:
         return self._connection.column(HOLDERS)
 
 
-def _amounts(found: tuple[Any, ...]) -> Amounts:
+def _amounts(found: Sequence[Any]) -> Amounts:
     return Amounts.model_validate(dict(zip(_AMOUNTS, found, strict=True)))

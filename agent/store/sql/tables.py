@@ -1,7 +1,7 @@
-"""The journal's tables. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
+"""Tables of the journal. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
 
-Every table carries ``tenant_id``; where a row serves all tenants it is ``*``. The schema itself is
-made by the migrations; a test compares the two.
+Every table has a ``tenant_id``, which is ``*`` in rows of all tenants. The migrations create the schema; a test
+compares both.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ writes = Table(
     Index("ix_writes_call", "run_id", "call_id"),
     sqlite_autoincrement=True,
 )
-"""Calls that change something; see ``agent.store.rules.writes``. Those of a fork have the session where it began."""
+"""Calls with an effect; see ``agent.store.rules.writes``. Those of a fork have the session of its origin."""
 
 forks = Table(
     "forks",
@@ -110,7 +110,7 @@ forks = Table(
     Index("ix_forks_copied", "copied_at"),
     sqlite_with_rowid=False,
 )
-"""Where forks, and forks of forks, began; see ``agent.store.backend.Fork``."""
+"""Origins of forks; see ``agent.store.backend.Fork``."""
 
 approvals = Table(
     "approvals",
@@ -134,7 +134,7 @@ epochs = Table(
     Column("tenant_id", String(64), primary_key=True),
     Column("epoch", BigInteger, nullable=False),
 )
-"""One row: the cluster-wide interrupt epoch, which grows with every raise and every clearing."""
+"""One row: the cluster-wide interrupt epoch, incremented when an interrupt is raised or cleared."""
 
 interrupts = Table(
     "interrupts",
@@ -167,7 +167,7 @@ answers = Table(
     Column("body", Text, nullable=False),
     Column("created_at", Float, nullable=False),
 )
-"""What was answered under an idempotency key."""
+"""Answers by idempotency key."""
 
 projections = Table(
     "projections",
@@ -189,7 +189,7 @@ keys = Table(
     Index("ix_keys_tenant", "tenant_id", "number"),
     sqlite_autoincrement=True,
 )
-"""API keys by their digests."""
+"""API keys by digest."""
 
 spending = Table(
     "spending",
@@ -199,7 +199,7 @@ spending = Table(
     Column("name", String(128), primary_key=True),
     *_amounts(),
 )
-"""What was used: of a ``session`` by its id, of a tenant by the ``day`` (2026-01-31, UTC)."""
+"""Used amounts: of a ``session`` by its id, of a tenant by ``day`` (2026-01-31, UTC)."""
 
 reservations = Table(
     "reservations",
@@ -210,4 +210,4 @@ reservations = Table(
     Column("holder", String(128), nullable=False),
     *_amounts(),
 )
-"""What model calls that go on now may use; few at a time."""
+"""Amounts reserved for running model calls; few rows."""

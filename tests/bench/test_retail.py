@@ -162,7 +162,7 @@ def test_the_operator_agrees_and_each_task_gets_a_new_shop(
         "retail_told": 1.0,
     }
     assert (found["retail_solved"].cases, found["retail_told"].cases) == (3, 1)
-    assert (found["retail_state"].note or "").startswith("1 want nothing changed; ")
+    assert (found["retail_state"].note or "").startswith("1 require no change; ")
     assert all(NOTE in (row.note or "") for row in found.values())
     assert "| `retail_solved` | 1 (" in fragment(list(found.values()), "about")
     assert outcomes(played).row_count == 3
@@ -240,7 +240,7 @@ def test_data_that_can_not_be_used_is_told(file: str, content: str | None, said:
 def test_what_is_missing_or_unknown_is_told_before_anything_starts(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="--data DIR"):
         measure(QUIET, Wish(tmp_path / "nowhere"))
-    with pytest.raises(BenchError, match="no split is called 'dev'; there are train, test, base"):
+    with pytest.raises(BenchError, match="unknown split 'dev'; choose from train, test, base"):
         measure(QUIET, Wish(data, split="dev"))
     (tmp_path / ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(BenchError, match="download it again"):

@@ -267,7 +267,7 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, platform: Plat
     assert "50% used" in said
     until = client.usage().tenant.until
     assert until is not None
-    assert f"It begins anew {figures.ahead(until, datetime.now(UTC))}" in said
+    assert f"Resets {figures.ahead(until, datetime.now(UTC))}" in said
 
 
 @pytest.mark.parametrize("page", PAGES)

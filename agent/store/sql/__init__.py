@@ -1,1 +1,1 @@
-"""A backend in SQL: SQLite on one node, PostgreSQL beyond it."""
+"""SQL backend: SQLite on one node, PostgreSQL on several."""

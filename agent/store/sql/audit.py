@@ -1,4 +1,4 @@
-"""The audit's records, as SQL statements on one connection."""
+"""Audit records, as SQL statements on one connection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SqlAudit:
 
 
 def _document(record: AuditRecord) -> str:
-    """What no column holds, and is not as always: there is a record of every step of a run."""
+    """JSON of the fields that have no column. Defaults are left out: every step of a run writes a record."""
     return record.model_dump_json(exclude={"tenant_id", "seq", "run_id"}, exclude_defaults=True)
 
 

@@ -1,10 +1,10 @@
-"""A backend in SQL: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL beyond it.
+"""SQL backend: SQLite (WAL, synchronous=FULL) on one node, PostgreSQL on several.
 
-The database is driven synchronously from threads: one that writes (`agent.store.sql.writer`), a few that read.
+Threads call the database synchronously: one thread writes (`agent.store.sql.writer`), a few read.
 
-Writing transactions come one after the other, on PostgreSQL as on SQLite: there an advisory lock, held to the
-commit, does what SQLite's own lock does. So positions become visible in their order, which whoever follows all events
-relies on, and no rule has to be proved against writes beside it.
+Writing transactions run one after the other on both databases. On PostgreSQL an advisory lock that is held until the
+commit does what SQLite's own lock does. So positions become visible in order, which readers of all events rely on, and
+rules need no protection against concurrent writes.
 """
 
 from __future__ import annotations
@@ -32,26 +32,28 @@ Given = TypeVar("Given")
 
 READERS = 4
 FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""What SQLite says where the disk is full, the latter of the WAL's index and of quotas."""
+"""SQLite's codes of a full disk; the second one is raised for the WAL index and for quotas."""
 PATIENCE_MS = 10_000
-"""How long a writing transaction waits for the one before it, and how long one may stand still."""
+"""Longest wait of a writing transaction for the one before it, and longest time that one may idle."""
 WRITERS = int.from_bytes(b"flights")
-"""The advisory lock's number, any that no other program in the database uses."""
+"""Number of the advisory lock; other programs in the database must not use it."""
 WRITING = {
     "sqlite": ("BEGIN IMMEDIATE",),
     "postgresql": ("BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({WRITERS})"),
 }
-"""Begins a transaction that is alone."""
+"""Commands that begin an exclusive transaction."""
 READING = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-"""Begins one that sees one state of the database."""
+"""Commands that begin a transaction with one snapshot of the database."""
 
 
 class SqlBackend:
-    """Belongs to one event loop. Migrates the database to the newest schema when it is made.
+    """Implements ``agent.store.backend.Backend``. Belongs to one event loop.
+
+    The constructor migrates the database to the newest schema.
 
     Args:
-        urgent: its writes go before those of other processes, as far as the database lets them.
-        room: what it keeps is given up for writes that a full disk refuses.
+        urgent: whether its writes go before those of other processes, as far as the database allows.
+        room: reserved disk space that is released for writes that fail because the disk is full.
 
     Raises:
         ConfigError: the database cannot be opened, or it is SQLite and open on another node.
@@ -67,7 +69,7 @@ class SqlBackend:
                 self._node.release()
             raise ConfigError(f"cannot open the journal's database {self._database.shown}: {_line(error)}") from error
         self._room = room or Room()
-        self._room.lacking()  # makes what is kept
+        self._room.lacking()  # creates the reserve
         self._presence = presence(database_url)
         kind = self._database.kind
         self._writer = Writer(PersistentConnection(self._database, *WRITING[kind], urgent=urgent and kind == "sqlite"))
@@ -119,7 +121,7 @@ class SqlBackend:
             self._node = None
 
     async def _aside(self, function: Callable[[Given], T], given: Given) -> T:
-        """In a reader's thread."""
+        """Calls the function in a reader thread."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, function, given)
         except self._database.unavailable as error:
@@ -133,7 +135,7 @@ class SqlBackend:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the journal's database does not do its work: {_line(error)}")
+    return StoreUnavailable(f"journal database unavailable: {_line(error)}")
 
 
 def _is_full(error: Exception) -> bool:
@@ -145,7 +147,7 @@ def _line(error: Exception) -> str:
 
 
 def _database(database_url: str) -> Database:
-    # A writer that stops in the middle (SIGSTOP, a lost node) gives the lock back; its commit then fails.
+    # A writer that stops inside a transaction (SIGSTOP, a lost node) loses the lock; its commit then fails.
     bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
     pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON")
     return Database.of(database_url, pragmas=pragmas, options=bounds)

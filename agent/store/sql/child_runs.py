@@ -15,7 +15,7 @@ def _listed(statuses: Iterable[RunStatus]) -> str:
 
 
 _GOES_ON = f"NOT runs.cancel_requested AND runs.status IN ({_listed(OPEN)})"
-"""Open ones are few, and found by the index on the status."""
+"""Few runs are open, and the index on the status finds them."""
 STANDING = Statement("SELECT status, cancel_requested FROM runs WHERE id = :id")
 UNTOLD = Statement(f"SELECT id FROM runs WHERE parent_id = :parent_id AND {_GOES_ON} ORDER BY number LIMIT :most")
 WITH_UNTOLD = Statement(
@@ -29,7 +29,7 @@ WITH_UNTOLD = Statement(
 
 
 class SqlFamilies:
-    """The part of ``agent.store.backend.Transaction`` that families of runs are ended with."""
+    """The part of ``agent.store.backend.Transaction`` that ends families of runs."""
 
     _connection: Connection
 

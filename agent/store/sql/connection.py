@@ -1,7 +1,7 @@
-"""The one way to the database: where it is, connections of its driver, and transactions on one that is kept open.
+"""The connection layer of the store: database, connection, and transactions on a connection that stays open.
 
-Statements go to the driver itself. What SQLAlchemy does at each execution and for each transaction takes longer than
-all that SQLite does.
+Statements go directly to the driver. SQLAlchemy's work at each execution and for each transaction takes longer than
+SQLite's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from agent.store.sql.urls import synchronous
 DRIVERS: dict[Kind, Any] = {"sqlite": sqlite3, "postgresql": psycopg}
 URGENT_S = 10.0
 FEW = 16
-"""Rows that are fetched at a time where a page may end before the last one."""
+"""Rows fetched at a time where a page may end before the last row."""
 
 
 class Connection:
-    """A driver's connection, which commits each statement that stands outside of a transaction.
+    """A driver's connection in autocommit mode.
 
-    Values are the driver's: SQLite has whole numbers for booleans. So are errors.
+    Values and errors are the driver's. SQLite returns booleans as integers.
     """
 
     def __init__(self, driver: Any, kind: Kind) -> None:
@@ -37,21 +37,21 @@ class Connection:
         self.kind = kind
 
     def rows(self, statement: Statement, **given: Any) -> list[tuple[Any, ...]]:
-        """What a query finds, in the order of its columns."""
+        """All rows of a query; values are in the order of its columns."""
         return cast("list[tuple[Any, ...]]", self._executed(statement, given).fetchall())
 
     def row(self, statement: Statement, **given: Any) -> tuple[Any, ...] | None:
-        """The first row."""
+        """First row of a query; None if there is none."""
         found = self.rows(statement, **given)
         return found[0] if found else None
 
     def column(self, statement: Statement, **given: Any) -> list[Any]:
-        """The first column."""
+        """First column of a query."""
         return [row[0] for row in self.rows(statement, **given)]
 
     @contextmanager
     def each(self, statement: Statement, **given: Any) -> Iterator[Iterator[tuple[Any, ...]]]:
-        """Rows one by one, fetched as they are asked for. To be used inside a transaction."""
+        """Iterates over the rows of a query and fetches them in small batches. Needs a transaction."""
         if self.kind == "sqlite":
             with closing(self._executed(statement, given)) as cursor:
                 yield cursor
@@ -67,18 +67,18 @@ class Connection:
 
     def write_all(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         """Executes the statement once for each of ``given``."""
-        if len(given) == 1:  # PostgreSQL's driver makes a pipeline of many, whatever their number
+        if len(given) == 1:  # psycopg starts a pipeline even for one
             self._executed(statement, given[0])
         elif given:
             self.driver.cursor().executemany(statement.text(self.kind, given[0]), given)
 
     def say(self, words: str) -> None:
-        """A command without parameters or rows."""
+        """Executes a command that has no parameters and returns no rows."""
         self.driver.execute(words)
 
     @property
     def lost(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether the driver knows that the connection has ended."""
         return self.kind == "postgresql" and bool(self.driver.closed)
 
     def close(self) -> None:
@@ -90,13 +90,13 @@ class Connection:
 
 @dataclass(frozen=True)
 class Database:
-    """Where a database is, and how its connections are set up."""
+    """Address of a database and settings of its connections."""
 
     url: URL
     pragmas: tuple[str, ...] = ()
-    """SQLite's, as in ``journal_mode=WAL``."""
+    """Of SQLite, such as ``journal_mode=WAL``."""
     options: str = ""
-    """PostgreSQL's, as on its command line."""
+    """Of PostgreSQL, written as on the server's command line."""
 
     @classmethod
     def of(cls, database_url: str, *, pragmas: Sequence[str] = (), options: str = "") -> Database:
@@ -109,23 +109,22 @@ class Database:
 
     @property
     def path(self) -> str | None:
-        """SQLite's file."""
+        """SQLite's file; None for PostgreSQL."""
         return self.url.database if self.kind == "sqlite" else None
 
     @property
     def shown(self) -> str:
-        """The URL without its password."""
+        """The URL with its password hidden."""
         return self.url.render_as_string(hide_password=True)
 
     @property
     def unavailable(self) -> tuple[type[Exception], ...]:
-        """The driver's errors that may go by themselves: the server is gone, a lock was waited for too long, a
-        transaction stood still, the disk is full."""
+        """The driver's errors that may be temporary: no server, a lock timeout, an idle transaction, a full disk."""
         driver = DRIVERS[self.kind]
         return driver.OperationalError, driver.InterfaceError, driver.InternalError
 
     def connect(self) -> Connection:
-        """Raises the driver's errors."""
+        """Opens a connection. Raises the driver's errors."""
         where, given = self.url.get_dialect()().create_connect_args(self.url)
         if self.kind == "sqlite":
             given["isolation_level"] = None
@@ -144,12 +143,12 @@ class Database:
 
 
 class PersistentConnection:
-    """Belongs to one thread. Made when it is first needed, and again when it was lost.
+    """Runs transactions on a connection that it opens when needed and replaces when lost. Belongs to one thread.
 
     Args:
-        begin: what begins a transaction.
-        urgent: a database that is locked is asked again every millisecond. SQLite itself asks ever more seldom, so
-            that others who come later may be served before.
+        begin: commands that begin a transaction.
+        urgent: whether a locked database is tried again every millisecond. SQLite's own retries become less frequent,
+            so later callers may go first.
     """
 
     def __init__(self, database: Database, *begin: str, urgent: bool = False) -> None:
@@ -159,7 +158,7 @@ class PersistentConnection:
         self._connection: Connection | None = None
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
-        """What the work returns, after the commit. Raises its error, and those of the driver."""
+        """Runs ``work`` and commits. Returns its result; raises its error, and those of the driver."""
         connection = self._begun()
         try:
             result = work(connection)
@@ -181,7 +180,7 @@ class PersistentConnection:
                 for words in self._begin:
                     _patiently(connection, words) if self._urgent else connection.say(words)
                 return connection
-            except BaseException:  # on PostgreSQL it may have begun all the same, and failed
+            except BaseException:  # on PostgreSQL the transaction may have begun before the error
                 lost = connection.lost
                 self._drop(connection)
                 if fresh or not lost:
@@ -196,7 +195,7 @@ class PersistentConnection:
     def _undo(self, connection: Connection) -> None:
         try:
             connection.say("ROLLBACK")
-        except Exception:  # the connection is lost, and its transaction with it
+        except Exception:  # the connection is lost, and with it the transaction
             self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
@@ -205,7 +204,7 @@ class PersistentConnection:
 
 
 def _patiently(connection: Connection, words: str) -> None:
-    """Says it until the database is not locked. Raises the driver's error when that takes too long."""
+    """Retries the command while the database is locked. Raises the driver's error after ``URGENT_S``."""
     deadline = time.monotonic() + URGENT_S
     while True:
         try:

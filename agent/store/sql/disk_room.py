@@ -1,4 +1,4 @@
-"""Room on the disk of an SQLite journal: what new work has to leave, and a file that is given up for a stop."""
+"""Free disk space of an SQLite journal: a minimum for new work, and a reserve file that stops may use."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = structlog.get_logger(__name__)
 MIB = 1 << 20
 MOST = 512 * MIB
 SHARE = 0.05
-"""New work leaves this share of the file system, ``MOST`` at most."""
+"""Share of the file system that new work leaves free, at most ``MOST``."""
 LOOK_S = 1.0
 NEAR = 256 * MIB
-"""With less than this to spare the disk is looked at each time: large runs fill it at tens of MiB a second."""
+"""With less than this above the minimum, every call reads the free space: large runs fill tens of MiB a second."""
 LOGGED_S = 60.0
 RETRY_S = 30.0
 SIZE = 8 * MIB
 PORTION = MIB
-"""A stop takes some KiB. Who gave up all at once would have nothing for the next one, once others have written."""
+"""Bytes released at a time. A stop needs some KiB; other writes may use up what is released beyond that."""
 
 
 class Usage(Protocol):
-    """What ``shutil.disk_usage`` tells."""
+    """Result of ``shutil.disk_usage``."""
 
     @property
     def total(self) -> int: ...
@@ -43,12 +43,13 @@ class Usage(Protocol):
 
 
 class Room:
-    """May be asked from any thread.
+    """Watches the free disk space. Thread-safe.
 
     Args:
-        file: the journal's; None: there is no disk to look at, as with PostgreSQL.
-        least_mb: MiB that new work leaves; None: as ``SHARE`` and ``MOST`` say; 0: none.
-        keeps: keeps a file beside the journal that ``give`` gives up. For the process that answers stops.
+        file: the journal's file; None where there is no disk to watch, as with PostgreSQL.
+        least_mb: MiB that new work leaves free; None: as ``SHARE`` and ``MOST`` say; 0: none.
+        keeps: whether a reserve file beside the journal is kept, which ``give`` shrinks. For the process that answers
+            stops.
     """
 
     def __init__(
@@ -76,33 +77,33 @@ class Room:
         return cls(journal_file(database_url), least_mb, keeps=keeps)
 
     def lacking(self) -> str | None:
-        """What is wrong with the disk, if anything is. Makes the file anew where there is room for it."""
+        """Problem with the disk; None if there is none. Recreates the reserve file if there is room for it."""
         with self._lock:
             now = self._clock()
             if self._near or now - self._looked >= LOOK_S:
                 self._looked, self._lacking = now, self._look()
-            if self._lacking and now - self._logged >= LOGGED_S:  # seldom: the log may be on that disk, too
+            if self._lacking and now - self._logged >= LOGGED_S:  # rarely: the log may be on the same disk
                 self._logged = now
                 log.warning(self._lacking)
             return self._lacking
 
     def check(self) -> None:
-        """Before something is stored that may be large. Raises Overloaded: too little is left."""
+        """Call before storing something that may be large. Raises Overloaded: too little space is left."""
         if (lacking := self.lacking()) is not None:
             raise Overloaded(
-                f"{lacking}: nothing new is taken, what runs goes on, and stops are answered. Whoever runs the platform"
-                " has to free some, or to change FLIGHTLOOP_DISK_RESERVE_MB; then try again",
+                f"{lacking}: new work is refused, while running work and stops go on. Free disk space or lower"
+                " FLIGHTLOOP_DISK_RESERVE_MB, then try again",
                 retry_after=RETRY_S,
             )
 
     def held(self) -> int:
-        """Bytes that could be given up."""
+        """Size of the reserve file in bytes."""
         with suppress(OSError):
             return self._kept.lstat().st_size if self._kept else 0
         return 0
 
     def give(self, held: int) -> bool:
-        """Gives up a portion, unless somebody else did since ``held``. False: there is nothing left to give."""
+        """Releases a portion of the reserve, unless it has shrunk since ``held``. False: the reserve is empty."""
         with self._lock:
             left = self.held()
             if left < held:
@@ -126,7 +127,7 @@ class Room:
             return None
         try:
             found = self._usage(self._folder)
-        except OSError:  # the journal itself will tell
+        except OSError:  # the journal will raise the same error
             return None
         if found.free >= 2 * SIZE and self._kept is not None and self.held() < SIZE:
             self._keep(self._kept)
@@ -135,12 +136,12 @@ class Room:
         if found.free >= least:
             return None
         return (
-            f"the journal's disk is nearly full ({found.free // MIB} MiB are left, and {-(-least // MIB)} MiB are kept"
-            " for stops and for runs under way)"
+            f"the journal's disk is nearly full ({found.free // MIB} MiB are left, {-(-least // MIB)} MiB are reserved"
+            " for stops and running work)"
         )
 
     def _keep(self, path: Path) -> None:
-        with suppress(OSError):  # somebody else was faster: at the next look
+        with suppress(OSError):  # another process was faster; the next look tries again
             file = private.opener(str(path), os.O_RDWR | os.O_CREAT)
             try:
                 os.posix_fallocate(file, 0, SIZE)

@@ -1,4 +1,4 @@
-"""What was answered under an idempotency key, as SQL statements on one connection."""
+"""Answers by idempotency key, as SQL statements on one connection."""
 
 from __future__ import annotations
 

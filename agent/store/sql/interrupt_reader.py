@@ -1,4 +1,4 @@
-"""A cheap synchronous reader of the interrupts, polled by model replicas once per token."""
+"""Cheap synchronous reader of the interrupts; model replicas poll it once per token."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ CLEARED_KEPT = timedelta(hours=1)
 
 
 class Reader(Protocol):
-    """Reads the snapshot; where the epoch has not changed, only the epoch is read.
+    """Reads the interrupts; reads only the epoch while that is unchanged.
 
-    To be called from one thread at a time, whichever. On SQLite a call costs some 10 µs.
+    Any thread may call it, one at a time. On SQLite a call costs about 10 µs.
     """
 
     def __call__(self) -> InterruptSnapshot:
-        """Raises any error of the database driver, when the store cannot be reached."""
+        """Returns the current snapshot. Raises the database driver's errors."""
         ...
 
     def close(self) -> None: ...
 
 
 def reader(database_url: str) -> Reader:
-    """A reader of a store that may not be there yet."""
+    """A reader of a store, which may not exist yet."""
     database = Database.of(database_url)
     if database.path:
         # mode=rw: a missing file is an error, not a new database without interrupts.
@@ -61,7 +61,7 @@ class _Reader:
     def _read(self, connection: Connection) -> InterruptSnapshot:
         ((epoch,),) = connection.rows(EPOCH)
         if epoch != self._latest.epoch:
-            # The rows may already belong to a later epoch; the next call then reads them again.
+            # The rows may belong to a later epoch already; then the next call reads them again.
             since = (datetime.now(UTC) - CLEARED_KEPT).timestamp()
             documents = connection.column(LATEST, cleared_after=since, tenant_id=None)
             found = tuple(Interrupt.model_validate_json(document) for document in documents)

@@ -10,7 +10,7 @@ from agent.store.sql.statement import Statement
 from flightloop.runs import Interrupt
 
 OF_A_RUN = '%"scope":"run"%'
-"""A pattern that documents of single runs' interrupts match. No text contains it: its quotes are escaped in JSON."""
+"""LIKE pattern of interrupts of single runs. Texts do not match: JSON escapes their quotes."""
 _PAST = "tenant_id = :tenant_id AND (cleared_at IS NOT NULL OR document LIKE :of_a_run)"
 EPOCH = Statement("SELECT epoch FROM epochs")
 RAISE_EPOCH = Statement("UPDATE epochs SET epoch = epoch + 1")
@@ -24,7 +24,7 @@ LATEST = Statement(
     ORDER BY number DESC
     """
 )
-"""Active ones and those cleared since."""
+"""Active interrupts and recently cleared ones, newest first."""
 PAST = Statement(
     f"""
     SELECT number, document FROM interrupts
@@ -43,7 +43,7 @@ COUNT_LATCHED = Statement(
 
 
 class SqlInterrupts:
-    """The part of ``agent.store.backend.Transaction`` that the emergency stop is kept with."""
+    """The part of ``agent.store.backend.Transaction`` that keeps interrupts."""
 
     _connection: Connection
 

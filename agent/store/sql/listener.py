@@ -1,4 +1,4 @@
-"""Hears what other processes have written: PostgreSQL's LISTEN, in a thread."""
+"""Listens for writes of other processes with PostgreSQL's LISTEN, in a thread."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from agent.store.sql.connection import Database
 
 log = structlog.get_logger(__name__)
 _AGAIN_S = 1.0
-"""Before another try to connect."""
+"""Wait before the next attempt to connect."""
 _TURN_S = 5.0
-"""How long one look for notifications takes at most: so soon a lost connection or the end is noticed."""
+"""Longest wait for a notification, after which a lost connection and ``close`` are noticed."""
 
 
 class Listener:
-    """Calls ``heard`` with each notification's topic, and with None whenever some may have been missed.
+    """Calls ``heard`` with the topic of each notification, and with None after some may have been missed.
 
     Args:
-        database: of PostgreSQL.
+        database: a PostgreSQL database.
         heard: called in the listener's thread.
     """
 
@@ -32,7 +32,7 @@ class Listener:
         self._heard = heard
         self._ended = threading.Event()
         self.connected = False
-        """While it is not, waiters have to look by themselves."""
+        """While False, waiters must poll."""
         self._thread = threading.Thread(target=self._run, name="journal-listener", daemon=True)
         self._thread.start()
 
@@ -45,7 +45,7 @@ class Listener:
                 self._listen()
             except psycopg.Error as error:
                 log.warning(
-                    "the journal's notifications are not heard, will try again", error=str(error).splitlines()[0]
+                    "not listening for the journal's notifications, will try again", error=str(error).splitlines()[0]
                 )
             finally:
                 self.connected = False

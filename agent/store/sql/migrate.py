@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, from inside the program: no ini file, no shell command."""
+"""Upgrades a database to the newest schema, without an ini file or a shell command."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy.engine import make_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATIONS_LOCK = int.from_bytes(b"migrate")
-"""An advisory lock of PostgreSQL, by its number."""
+"""Number of an advisory lock of PostgreSQL."""
 
 
 def migrate(database_url: str) -> None:
-    """Upgrades to the newest revision; an SQLite file and its folder are made if missing.
+    """Upgrades to the newest revision; creates a missing SQLite file and its folder.
 
-    Safe when several processes start at once: the whole upgrade is one transaction that takes a
-    lock first, and who comes second finds nothing left to do.
+    Several processes may start at once: the upgrade is one transaction that takes a lock first, and the second
+    process finds nothing to do.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:

@@ -1,4 +1,4 @@
-"""An SQLite journal belongs to one running system: its WAL index is shared memory, which no other one sees."""
+"""Keeps an SQLite journal on one node, since its WAL index is shared memory of that node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def this_node() -> str:
-    """The running kernel's id (containers on it share it) and the host's name, for people."""
+    """Id of the running kernel, which its containers share, and the host name, which is for people."""
     host = socket.gethostname()
     try:
         return f"{BOOT_ID.read_text().strip()} {host}"
@@ -22,9 +22,10 @@ def this_node() -> str:
 
 
 class NodeLock:
-    """Held by every program that has the journal open, and gone with it however it ends.
+    """Shared lock of every program that has the journal open. The kernel releases it when the program ends.
 
-    Who finds the lock free writes down its node; who finds it taken has to be on that node.
+    A program that finds the lock free writes its node into the file. A program that finds it taken must be on that
+    node.
 
     Args:
         database: the SQLite file; the lock is a file beside it.
@@ -57,7 +58,7 @@ class NodeLock:
         os.close(self._file)
 
     def _enter(self, node: str) -> str:
-        """Shares the lock; tells the node that holds it."""
+        """Joins the lock. Returns the node that holds it."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,6 +66,6 @@ class NodeLock:
         else:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, node.encode(), 0)
-        # Waits for whoever is writing. Between the two kinds of lock another node may have come first: so it is read.
+        # Waits for a program that is writing. Another node may have come between the two locks, so the file is read.
         fcntl.flock(self._file, fcntl.LOCK_SH)
         return os.pread(self._file, 4096, 0).decode(errors="replace")

@@ -20,7 +20,7 @@ _ROW = (
     " settled_seconds"
 )
 _PLACE = ("status", "queued_at", "holder", "fence", "lease_until")
-"""Where a run stands among others, and with whom."""
+"""Columns of the queue and the lease."""
 _PROGRESS = (
     "last_seq",
     "document",
@@ -30,7 +30,7 @@ _PROGRESS = (
     "reserved",
     "settled_seconds",
 )
-"""What each step changes."""
+"""Columns that each step changes."""
 
 
 def _saved(*columns: str) -> Statement:
@@ -60,7 +60,7 @@ COUNT = Statement(
     GROUP BY status
     """
 )
-"""Few rows, by the index on the status."""
+"""Reads few rows, by the index on the status."""
 CLAIMABLE = Statement(
     f"""
     SELECT {_ROW} FROM runs
@@ -99,14 +99,14 @@ class SqlRuns:
 
     def save_run(self, row: Row, before: Row) -> None:
         place = _place(row)
-        if place == _place(before):  # most stay where they are, and so do their indices
+        if place == _place(before):  # the usual case, in which no index changes
             self._connection.write(SAVE_PROGRESS, id=row.id, **_progress(row))
         else:
             self._connection.write(SAVE, id=row.id, **place, **_progress(row))
         self._notify(row)
 
     def _notify(self, row: Row) -> None:
-        """Tells the other processes, once this is committed."""
+        """Notifies the other processes after the commit."""
         if self._connection.kind == "postgresql":
             self._connection.rows(NOTIFY, topics=sorted(topics(row.state.run)))
 

@@ -1,4 +1,4 @@
-"""What is used and reserved, as SQL statements on one connection."""
+"""Used and reserved amounts, as SQL statements on one connection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HOLDERS = Statement("SELECT DISTINCT holder FROM reservations")
 
 
 class SqlSpending:
-    """The part of ``agent.store.backend.Transaction`` that the ledger is kept with."""
+    """The part of ``agent.store.backend.Transaction`` that keeps the ledger."""
 
     _connection: Connection
 
@@ -67,8 +67,8 @@ class SqlSpending:
         found = self._connection.row(GET, id=reservation_id)
         if found is None:
             return None
-        name, tenant_id, session_id, holder, *amounts = found
-        return Reserved(name, tenant_id, session_id, holder, _amounts(amounts))
+        key, tenant_id, session_id, holder, *amounts = found
+        return Reserved(key, tenant_id, session_id, holder, _amounts(amounts))
 
     def save_reservation(self, reserved: Reserved) -> None:
         self.drop_reservation(reserved.id)

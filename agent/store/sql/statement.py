@@ -1,4 +1,4 @@
-"""Named SQL statements, in words that SQLite and PostgreSQL have in common."""
+"""Named SQL statements in the dialect that SQLite and PostgreSQL share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Kind = Literal["sqlite", "postgresql"]
-"""Of a database."""
+"""Kind of a database."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _OPTIONAL = re.compile(r"\[((?:AND|OR) [^\[\]]*)\]")
 _AMONG = re.compile(r"\bAMONG\((\w+), :(\w+)\)")
 
 
 class Statement:
-    """SQL with parameters by name, written ``:name``, and two additions:
+    """SQL with named parameters, written ``:name``, and two additions:
 
-    - ``[AND agent = :agent]``, ``[OR …]``: a condition that is left out where one of its parameters is None.
-    - ``AMONG(holder, :gone)``: whether a column is one of the texts of a list, which may be empty. The text of the
-      statement does not depend on the length of the list.
+    - ``[AND agent = :agent]`` or ``[OR …]``: a condition that is left out if one of its parameters is None.
+    - ``AMONG(holder, :gone)``: true if the column equals one of the texts of a list, which may be empty. The SQL text
+      does not depend on the length of the list.
     """
 
     def __init__(self, sql: str) -> None:
@@ -30,18 +30,18 @@ class Statement:
 
     @classmethod
     def insert(cls, table: str, *columns: str) -> Statement:
-        """A row; its parameters are named as the columns."""
+        """Inserts a row; the parameters have the names of the columns."""
         values = ", ".join(f":{name}" for name in columns)
         return cls(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})")
 
     def text(self, kind: Kind, given: Mapping[str, Any]) -> str:
-        """The statement as the driver takes it."""
+        """SQL text for the driver."""
         absent = frozenset(name for name in self._optional if given[name] is None) if self._optional else frozenset()
         known = self._known.get((kind, absent))
         return known or self._known.setdefault((kind, absent), self._made(kind, absent))
 
     def values(self, kind: Kind, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parameters as the driver takes them."""
+        """Parameters for the driver."""
         if not self._lists:
             return given
         lists = {name: list(given[name]) for name in self._lists if given[name] is not None}

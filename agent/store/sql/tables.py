@@ -1,7 +1,7 @@
-"""The journal's tables. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
+"""Tables of the journal. Times are seconds since 1970 (UTC), documents are JSON of the wire types.
 
-Every table carries ``tenant_id``; where a row serves all tenants it is ``*``. The schema itself is
-made by the migrations; a test compares the two.
+Every table has a ``tenant_id``, which is ``*`` in rows of all tenants. The migrations create the schema; a test
+compares both.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ writes = Table(
     Index("ix_writes_tool", "tenant_id", "session_id", "tool", "number"),
     sqlite_autoincrement=True,
 )
-"""Calls that change something; see ``agent.store.rules.writes``. Those of a fork have the session where it began."""
+"""Calls with an effect; see ``agent.store.rules.writes``. Those of a fork have the session of its origin."""
 
 forks = Table(
     "forks",
@@ -112,7 +112,7 @@ forks = Table(
     Index("ix_forks_copied", "copied_at"),
     sqlite_with_rowid=False,
 )
-"""Where forks, and forks of forks, began; see ``agent.store.backend.Fork``."""
+"""Origins of forks; see ``agent.store.backend.Fork``."""
 
 approvals = Table(
     "approvals",
@@ -136,7 +136,7 @@ epochs = Table(
     Column("tenant_id", String(64), primary_key=True),
     Column("epoch", BigInteger, nullable=False),
 )
-"""One row: the cluster-wide interrupt epoch, which grows with every raise and every clearing."""
+"""One row: the cluster-wide interrupt epoch, incremented when an interrupt is raised or cleared."""
 
 interrupts = Table(
     "interrupts",
@@ -169,7 +169,7 @@ answers = Table(
     Column("body", Text, nullable=False),
     Column("created_at", Float, nullable=False),
 )
-"""What was answered under an idempotency key."""
+"""Answers by idempotency key."""
 
 projections = Table(
     "projections",
@@ -191,7 +191,7 @@ keys = Table(
     Index("ix_keys_tenant", "tenant_id", "number"),
     sqlite_autoincrement=True,
 )
-"""API keys by their digests."""
+"""API keys by digest."""
 
 spending = Table(
     "spending",
@@ -201,7 +201,7 @@ spending = Table(
     Column("name", String(128), primary_key=True),
     *_amounts(),
 )
-"""What was used: of a ``session`` by its id, of a tenant by the ``day`` (2026-01-31, UTC)."""
+"""Used amounts: of a ``session`` by its id, of a tenant by ``day`` (2026-01-31, UTC)."""
 
 reservations = Table(
     "reservations",
@@ -212,4 +212,4 @@ reservations = Table(
     Column("holder", String(128), nullable=False),
     *_amounts(),
 )
-"""What model calls that go on now may use; few at a time."""
+"""Amounts reserved for running model calls; few rows."""

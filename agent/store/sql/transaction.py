@@ -1,4 +1,4 @@
-"""The backend's reads and writes on one connection; each noun has its statements in a module of its own."""
+"""Transaction of the SQL backend; the statements of each noun are in a module of their own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SqlTransaction(
     SqlSpending,
     SqlProjections,
 ):
-    """Implements ``agent.store.backend.Transaction``. No row is locked: writing transactions come one at a time."""
+    """Implements ``agent.store.backend.Transaction``. Locks no rows: writing transactions run one at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

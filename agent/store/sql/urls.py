@@ -1,4 +1,4 @@
-"""Database URLs as the store's drivers want them."""
+"""Database URLs: driver, files and servers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sqlalchemy.exc import ArgumentError
 from flightloop.errors import ConfigError
 
 ENDS = ("", "-wal", "-shm", "-journal", ".node", ".workers", ".reserve")
-"""Of the names of an SQLite database's files, its own first."""
+"""Suffixes of the files of an SQLite database; the first one is the database."""
 
 
 def synchronous(database_url: str) -> str:
-    """The URL for SQLAlchemy's synchronous driver: the store does its own threading, so an
-    asynchronous one (``sqlite+aiosqlite``) is exchanged for it, and PostgreSQL's is always psycopg.
+    """The URL with the store's synchronous driver: ``sqlite+aiosqlite`` becomes ``sqlite``, PostgreSQL's driver is
+    psycopg.
 
     Raises:
         ConfigError: not a database URL.
@@ -40,7 +40,7 @@ def synchronous(database_url: str) -> str:
 
 
 def files_of(database_url: str) -> tuple[Path, ...]:
-    """The files that SQLite keeps a database in; none for another one. Raises ConfigError."""
+    """Files of an SQLite database; empty for other databases. Raises ConfigError."""
     url = make_url(synchronous(database_url))
     if url.get_backend_name() != "sqlite" or not url.database:
         return ()
@@ -49,14 +49,14 @@ def files_of(database_url: str) -> tuple[Path, ...]:
 
 
 def journal_file(database_url: str) -> Path | None:
-    """The file of SQLite's database; None for another one, or one in memory. Raises ConfigError."""
+    """File of an SQLite database; None for other databases and in memory. Raises ConfigError."""
     named = make_url(synchronous(database_url)).database or ""
     found = () if named.startswith((":memory:", "file:")) else files_of(database_url)
     return found[0] if found else None
 
 
 def absolute(database_url: str) -> str:
-    """The same database for processes that work in other folders. Raises ConfigError."""
+    """The URL with an absolute path, for processes in other folders. Raises ConfigError."""
     url = make_url(synchronous(database_url))
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
         return database_url
@@ -65,14 +65,14 @@ def absolute(database_url: str) -> str:
 
 @dataclass(frozen=True)
 class Servers:
-    """Where a database is: any of its hosts at any of its ports. A socket of this machine is no host."""
+    """Hosts and ports of a database, in any combination. Local sockets are left out."""
 
     hosts: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
 
 
 def servers_of(database_url: str) -> Servers:
-    """Where PostgreSQL's library connects to by this URL and the environment (``PGHOST`` and the like).
+    """Servers that libpq connects to by this URL and the environment (``PGHOST`` and others).
 
     Raises:
         ConfigError: not a database URL, or it names a service, whose file may change.
@@ -97,5 +97,5 @@ def servers_of(database_url: str) -> Servers:
 
 
 def _listed(value: object) -> Iterator[str]:
-    """One or several, of which PostgreSQL's library tries one after the other."""
+    """Items of a comma-separated list, which libpq tries in order."""
     return (each.strip() for each in str(value).split(",") if each.strip())

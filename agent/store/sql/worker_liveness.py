@@ -1,7 +1,7 @@
-"""Which workers are there: each holds a lock that is gone with its process, so that nobody waits for the dead.
+"""Liveness of workers: each holds a lock that is released when its process ends, so its runs are taken over at once.
 
-A lock says that the process exists, not that it works. A worker that stands still keeps its lock, and loses its runs
-when their leases are over. Nor does every lock that is gone say that the process is: see ``Presence.sure_s``.
+A lock shows that the process exists, not that it works. A stalled worker keeps its lock, and loses its runs when their
+leases expire. A missing lock does not always show that the process has ended: see ``Presence.sure_s``.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ LOCKS = Statement("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND ob
 UNLOCK_ALL = Statement("SELECT pg_advisory_unlock_all()")
 IS_THERE = Statement("SELECT 1")
 KEPT_S = 86_400
-"""How long the file of a worker that is gone is left: its runs are taken over long before."""
+"""Age at which the file of an ended worker is removed; its runs are taken over long before."""
 
 
 class Presence(Protocol):
-    """Called from several threads."""
+    """Locks of the workers. Thread-safe."""
 
     def appear(self, worker: str) -> None:
-        """Raises ConfigError: another process has a worker of that name."""
+        """Takes the worker's lock, if it is not held yet. Raises ConfigError: another process holds it."""
         ...
 
     def gone(self, workers: Sequence[str]) -> frozenset[str]: ...
 
     def sure_s(self) -> float:
-        """How long ago a worker that is gone may have given its last sign and be known to have ended: beyond that, its
-        line may be all that has."""
+        """Longest silence, in seconds, after which a missing lock proves that the worker has ended. After a longer one
+        only its connection may have ended."""
         ...
 
     def close(self) -> None: ...
@@ -55,7 +55,7 @@ def presence(database_url: str) -> Presence:
 
 
 class FilePresence:
-    """A locked file for each worker, beside the SQLite file."""
+    """Locks a file for each worker, in a folder beside the SQLite file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -97,7 +97,7 @@ class FilePresence:
 
 
 def _free(path: Path) -> bool:
-    """Whether the file is there and nobody holds its lock."""
+    """Whether the file exists and its lock is free."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -112,18 +112,18 @@ def _free(path: Path) -> bool:
 
 
 class AdvisoryPresence:
-    """An advisory lock for each worker, on a connection that does nothing else.
+    """Takes an advisory lock for each worker, on a connection of its own.
 
-    The server notices within half a minute when a connection's node is lost. After a restart of the server all workers
-    are gone until they appear again, which they do before they claim: runs may change hands then, and lose nothing.
+    The server notices a lost node within half a minute. After a restart of the server all workers count as gone until
+    they appear again, which they do before they claim. Runs may be taken over then, and lose nothing.
     """
 
     NUMBER = 0x666C6774
-    """Of these locks, beside a number for each worker."""
+    """First number of these locks; the second one is the worker's."""
     SURE_S = 20.0
-    """Below what the keepalives need to find that a node is lost, or stands still: a process's end shows at once."""
+    """Less than the keepalives need to notice a lost or stalled node. The end of a process is noticed at once."""
     RESTARTED_S = 60.0
-    """After a connection was lost here: those of others may have been too, and their workers go on."""
+    """Time after a lost connection in which other workers may have lost theirs, and still work."""
     KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
     def __init__(self, database_url: str) -> None:
@@ -148,13 +148,13 @@ class AdvisoryPresence:
     def close(self) -> None:
         with self._guard:
             if self._connection is not None:
-                # By itself the server lets go only some time after the connection's end.
+                # Otherwise the server releases the locks some time after the connection has ended.
                 with suppress(*self._database.unavailable):
                     self._connection.rows(UNLOCK_ALL)
             self._drop()
 
     def _asked(self, query: Statement, **given: int) -> list[int]:
-        """The answer on the connection that holds the locks, which is made again if it is lost."""
+        """Runs a query on the connection that holds the locks; replaces the connection if it is lost."""
         with self._guard:
             try:
                 return self._ask(query, **given)
@@ -184,5 +184,5 @@ def _taken(worker: str) -> ConfigError:
 
 
 def _number(worker: str) -> int:
-    """31 bits: what a lock's second number holds, and never negative."""
+    """Number of the worker's lock: 31 bits, so that it fits a positive int4."""
     return int.from_bytes(hashlib.sha256(worker.encode()).digest()[:4]) >> 1

@@ -1,7 +1,6 @@
-"""The one thread that writes.
+"""The thread that writes.
 
-Writes that arrive while a transaction is being made durable share the next one, so that many runs cost one fsync
-together.
+Writes that arrive during a commit share the next transaction, so that many runs share one fsync.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
 
 HELD_S = 0.02
-"""How long a transaction takes up writes, while other processes (the stop is raised in one) wait for the database."""
+"""Time in which a transaction accepts writes. Other processes, such as the one that answers stops, wait meanwhile."""
 TURN_S = 0.002
-"""After a long transaction: SQLite's lock has no queue, whoever asks in this time gets it."""
+"""Pause after a long transaction. SQLite's lock has no queue; another process can take it in this time."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class _Write:
 
 
 class Writer:
-    """Runs until ``close``. ``connection``: with transactions that wait for the one before them."""
+    """Writes in a thread until ``close``. The transactions of ``connection`` are exclusive."""
 
     def __init__(self, connection: PersistentConnection) -> None:
         self._connection = connection
@@ -44,7 +43,7 @@ class Writer:
         self._thread.start()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """What the work returns, once it is durable.
+        """Runs ``work`` in a transaction. Returns its result after the commit.
 
         Raises its error, those of the driver, and StoreUnavailable once it is closed.
         """
@@ -56,7 +55,7 @@ class Writer:
         return await outcome
 
     async def close(self) -> None:
-        """Once all that was asked for is done."""
+        """Finishes all pending writes and stops the thread."""
         self._closed = True
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
@@ -68,16 +67,16 @@ class Writer:
                 began = time.monotonic()
                 try:
                     results = self._commit([write.work for write in batch])
-                except Exception as error:  # as a whole: nobody's write is stored, as far as we know
+                except Exception as error:  # the transaction failed: no write of the batch is known to be stored
                     results = [error] * len(batch)
                 done, batch = batch[: len(results)], batch[len(results) :]
-                with suppress(RuntimeError):  # their loop is closed: nobody waits any more
+                with suppress(RuntimeError):  # the event loop is closed: nobody waits
                     done[0].loop.call_soon_threadsafe(_settle, done, results)
                 if time.monotonic() - began > HELD_S:
                     time.sleep(TURN_S)
 
     def _batches(self) -> Iterator[list[_Write]]:
-        """All that waits, again and again, until the end is asked for."""
+        """Yields all pending writes as a batch, repeatedly, until ``close``."""
         while (write := self._asked.get()) is not None:
             batch = [write]
             try:
@@ -90,11 +89,11 @@ class Writer:
                 return
 
     def _commit(self, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-        """The first of it, as much as is done in ``HELD_S``; all of that, or nothing.
+        """Runs the first works, as many as start within ``HELD_S``, in one transaction.
 
-        What each work returned, or the error that undid it alone.
+        Returns the result of each work, or the error that rolled it back.
         """
-        if len(works) == 1:  # alone it needs no savepoint: its failure undoes the transaction
+        if len(works) == 1:  # a single work needs no savepoint: its failure rolls back the transaction
             return [self._connection.transaction(lambda connection: works[0](SqlTransaction(connection)))]
         return self._connection.transaction(lambda connection: _attempts(connection, works))
 
@@ -110,7 +109,7 @@ def _attempts(connection: Connection, works: Sequence[Callable[[Transaction], An
 
 
 def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
-    """One write within the shared transaction; its failure undoes only itself and is returned."""
+    """Runs one work in a savepoint. Returns its result, or its error after a rollback to the savepoint."""
     connection.say("SAVEPOINT one")
     try:
         result = work(SqlTransaction(connection))
@@ -124,7 +123,7 @@ def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
 def _settle(batch: Sequence[_Write], results: Sequence[Any]) -> None:
     for write, result in zip(batch, results, strict=True):
         if write.outcome.done():
-            continue  # its caller was cancelled
+            continue  # the caller was cancelled
         if isinstance(result, Exception):
             write.outcome.set_exception(result)
         else:

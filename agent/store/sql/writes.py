@@ -39,12 +39,12 @@ OF_SESSION = Statement(
 
 
 class SqlWrites:
-    """The part of ``agent.store.backend.Transaction`` that notes what was changed."""
+    """The part of ``agent.store.backend.Transaction`` that keeps calls with an effect."""
 
     _connection: Connection
 
     def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None:
-        if self._connection.kind == "postgresql":  # numbers of a session in the order of their commits
+        if self._connection.kind == "postgresql":  # numbers of a session are in the order of the commits
             self._connection.rows(LOCK_SESSION, session=f"{tenant_id}/{session_id}")
         document = {
             "tool": written.tool,

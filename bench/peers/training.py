@@ -3,6 +3,7 @@
 A trainer is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time and memory are measured
 the same way. All support the options ``rows``, a file made by `write`; ``threads``; ``step_tokens``, most tokens per
 step; ``recompute``: recompute layers for their gradients; and the tasks
+
 ========================  ==========================================================================================
 ``about``                 ``version``; ``trained``, how many parameters
 ``memory``                ``rss``, ``peak``: bytes of the process and its children

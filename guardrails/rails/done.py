@@ -158,7 +158,7 @@ def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:
 
 
 class _Phrases:
-    """Arguments to look up in many clauses: the word runs of each clause are looked up among them."""
+    """Finds many arguments in a clause, by looking up each run of its words."""
 
     def __init__(self, phrases: frozenset[str]) -> None:
         words = {phrase: phrase.count(" ") + 1 for phrase in phrases}

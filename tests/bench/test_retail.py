@@ -242,7 +242,7 @@ def test_data_that_can_not_be_used_is_told(file: str, content: str | None, said:
 def test_what_is_missing_or_unknown_is_told_before_anything_starts(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="--data DIR"):
         measure(QUIET, Wish(tmp_path / "nowhere"))
-    with pytest.raises(BenchError, match="no split is called 'dev'; there are train, test, base"):
+    with pytest.raises(BenchError, match="unknown split 'dev'; choose from train, test, base"):
         measure(QUIET, Wish(data, split="dev"))
     (tmp_path / ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(BenchError, match="download it again"):

@@ -106,20 +106,20 @@ def spending(tokens: int, reserved: int = 0) -> Spending:
         (spending(930), Level.WARNING, "93 % of the tenant's budget of tokens is used"),
         (spending(999), Level.WARNING, "99 % of the tenant's budget of tokens is used"),
         (spending(1000), Level.CRITICAL, "The tenant's budget of tokens is exhausted"),
-        (spending(100, 900), Level.WARNING, "All that is left of the tenant's budget of tokens is reserved"),
+        (spending(100, 900), Level.WARNING, "The rest of the tenant's budget of tokens is reserved"),
     ],
 )
 def test_a_tenants_budget_that_comes_to_its_end(tenant: Spending, level: Level, title: str) -> None:
     (found,) = findings(situation(tenant=tenant))
     assert (found.level, found.title) == (level, title)
-    assert "it begins anew in 15 h" in found.detail
+    assert "it resets in 15 h" in found.detail
 
 
 def test_room_for_no_other_call_is_as_bad_as_none() -> None:
     ended = [run(1, StopReason.BUDGET_TENANT), run(2, StopReason.BUDGET_TENANT, NOW - timedelta(hours=2))]
     (found,) = findings(situation(tenant=spending(930), runs=ended))
     assert found.level is Level.CRITICAL
-    assert found.detail.startswith("1 of the latest runs ended for want of budget. 70 left")
+    assert found.detail.startswith("1 of the latest runs ended for lack of budget. 70 left")
 
 
 @pytest.mark.parametrize("tenant", [spending(799), Spending(used=Amounts(tokens=10**9, cost=1e6))])

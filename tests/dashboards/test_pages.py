@@ -258,7 +258,7 @@ def test_a_tenants_budget_is_shown_where_there_is_one(show: Show, server: FakeSe
     assert said.count('class="fl-bar"') == 2
     assert said.count("no limit") == 2
     assert "50% used" in said
-    assert "It begins anew in 4 h" in said
+    assert "Resets in 4 h" in said
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -69,7 +69,7 @@ def measure(console: Console, port: int) -> list[Row]:
 
 
 def _called(client: Flightloop, model: str, console: Console) -> Row:
-    """Of the requests that call a tool at temperature 0, the share that also does without a temperature."""
+    """Share of requests without a temperature that call a tool, among those that call one at temperature 0."""
     at = random.Random(SEED)
     called, both = 0, 0
     for number in track(range(REQUESTS), "deciding", console=console):

@@ -153,7 +153,7 @@ def haystacks(
 
 
 def find(engine: Engine, haystack: Haystack) -> list[bool]:
-    """For each needle, whether the engine's model finds it. The engine must be idle otherwise."""
+    """Asks for each needle and returns whether the model found it. The engine must be idle otherwise."""
     return [needle.found_in(_answer(engine, haystack.text, needle)) for needle in haystack.needles]
 
 

@@ -41,7 +41,7 @@ def shows_markup(text: str) -> bool:
 
 
 def markup_row(answers: Sequence[str], suffix: str = "") -> Row:
-    """``markup_shown``: answers in which a user reads a call or a plan. None is right."""
+    """The row ``markup_shown``: answers that show a call or a plan to the user; should be 0."""
     shown = sum(map(shows_markup, answers))
     return Row(f"markup_shown{suffix}", shown, "answers", higher_is_better=False, cases=len(answers))
 

@@ -87,7 +87,7 @@ def size(number: float | None) -> str:
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """Time since then, in the largest unit that fits."""
+    """Time since a moment, in the largest unit that fits."""
     if moment is None:
         return NOTHING
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()
@@ -98,7 +98,7 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 
 def ahead(moment: datetime, now: datetime | None = None) -> str:
-    """Time until then, in the largest unit that fits."""
+    """Time until a moment, in the largest unit that fits."""
     left = (moment - (now or datetime.now(UTC))).total_seconds()
     for length, unit in LENGTHS:
         if left >= length:

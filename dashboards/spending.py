@@ -66,6 +66,6 @@ class Bound:
 
 
 def bounds(tenant: Spending) -> list[Bound]:
-    """All four, including unlimited ones."""
+    """The four limits of a budget, including unlimited ones."""
     of = [(getattr(tenant.used, name), getattr(tenant.reserved, name), getattr(tenant.budget, name)) for name in SHOWN]
     return [Bound(name, *amounts) for name, amounts in zip(SHOWN, of, strict=True)]

@@ -249,16 +249,16 @@ class ToolsPolicy(Strict):
     ask: tuple[AskRule, ...] = ()  # calls that a person decides about
     lock_to_plan: Literal["off", "ask", "block"] = "off"  # for writes with tools that are not in the plan
     tainted_writes: Action = Action.ASK
-    """For a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
+    """Action on a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
     repeated_writes: Action = Action.ASK
-    """For a write that the session has made already, unless the user asks for it again. Not for ``harmless`` tools."""
+    """Action on a write that the session has made already, unless the user asks again. Not for ``harmless`` tools."""
     forbidden_writes: Action = Action.ASK
-    """For a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
+    """Action on a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
     harmless: tuple[str, ...] = ()  # tools whose writes need no protection
     sinks: Action = Action.ASK
-    """For a call whose destination argument (a sink) has a value of unknown origin."""
+    """Action on a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
-    """For an answer that claims something was done that was not; ``redact`` replaces it by what was done."""
+    """Action on an answer that claims something was done that was not; ``redact`` replaces it by what was done."""
 
     @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
     @classmethod

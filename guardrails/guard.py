@@ -84,7 +84,7 @@ class Guard:
         )
 
     def _stamped(self, verdict: Verdict, stage: Stage) -> Verdict:
-        """Adds policy and stage. Most verdicts have them; a copy costs as much as many a rail."""
+        """Adds policy and stage if they are missing: a copy costs as much as a simple rail."""
         if (verdict.policy_sha256, verdict.stage) == (self.policy.sha256, stage):
             return verdict
         return verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": stage})

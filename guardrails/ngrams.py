@@ -22,7 +22,7 @@ Indices = npt.NDArray[np.uint32]
 
 
 def prepare(text: str) -> str:
-    """Lower case, without links, handles and HTML entities, which tell a text's source and not its meaning."""
+    """Lower-cases a text and removes links, handles and HTML entities, which reveal its source, not its meaning."""
     return _REPEATED.sub(r"\1\1", " ".join(_NOISE.sub(" ", text).lower().split()))
 
 

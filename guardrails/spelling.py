@@ -15,7 +15,7 @@ blank."""
 GROWTH = 6
 """Maximum number of characters that one character becomes in `compatible`."""
 FORMULAS = "\ufdfa\ufdfb"
-"""Signs that stand for whole sentences of 18 and 8 characters: a text of them alone would grow as many times."""
+"""Single characters that NFKC expands to 18 and 8 characters, by which factor a text made of them would grow."""
 _JOINS = r"[\p{M}\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]"
 """Characters that may combine or change places with the character before them."""
 _PIECES = regex.compile(rf"[{FORMULAS}]+|[^{FORMULAS}]{{1,256}}{_JOINS}{{0,64}}")

@@ -56,7 +56,7 @@ class Write:
     told: str = ""
     """The result or error, as the model reads it."""
     run_id: str = ""
-    """For an earlier call of the session: the run of the user's request that led to it."""
+    """Run of the user's request that led to an earlier call of the session."""
     uncertain: bool = False
     """It is not ``ok``, but may still have had its effect."""
     known_by: str | None = None
@@ -75,7 +75,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Past:
-    """What a run's session holds beside the run.
+    """A session apart from the present run.
 
     Attributes:
         writes: writes of other runs.
@@ -108,7 +108,7 @@ async def no_past(args_sha256: str | None = None, tool: str | None = None) -> Pa
 
 @dataclass(frozen=True)
 class GuardContext:
-    """What a rail knows about the run that a checked text or call belongs to."""
+    """The run that a checked text or call belongs to, as rails see it."""
 
     tenant_id: str = "default"
     agent: str = ""
@@ -129,7 +129,7 @@ class GuardContext:
     written: tuple[str, ...] = ()
     """Names and arguments of the calls that the model wrote."""
     written_before: tuple[int, ...] = ()
-    """For each trusted result, how many items of ``written`` came before it."""
+    """Number of items of ``written`` before each trusted result."""
     approved_args: frozenset[str] = frozenset()
     """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()

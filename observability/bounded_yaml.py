@@ -1,4 +1,4 @@
-"""Reads untrusted YAML within limits. It lies here because all packages above may import it."""
+"""Reads untrusted YAML within limits. It is in this package because all packages above may import it."""
 
 from __future__ import annotations
 

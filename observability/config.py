@@ -41,7 +41,7 @@ class BusinessConfig:
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """How verdicts are read, and how many ended runs are remembered."""
+    """Settings of the journal's projection."""
 
     groundedness_category: str = "groundedness"
     """Score category with the supported share of claims. Here 1 is good, unlike in other categories."""
@@ -55,7 +55,7 @@ class ProjectionConfig:
 
 @dataclass(frozen=True)
 class TracingConfig:
-    """Where spans go: OTLP over HTTP if ``endpoint`` is set, else JSON lines in ``directory``, else nowhere."""
+    """Export of spans: by OTLP over HTTP if ``endpoint`` is set, else to JSON lines in ``directory``, else none."""
 
     service: str = "flightloop"  # ``service.name`` of the spans
     endpoint: str | None = None

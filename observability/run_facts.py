@@ -1,4 +1,4 @@
-"""What the projection remembers of a run, and its part in the business figures."""
+"""Facts about a run that the projection remembers, and the run's part in the business figures."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def empty(folder: Path) -> bool:
     """Removes the content of a folder that a tool could write to. Returns whether all of it could be removed.
 
     Flattens deep folders level by level, since descending into them could take too many calls, names or descriptors.
-    Addresses everything relative to an open folder, so that no link leads out of it, whoever puts one there.
+    Addresses everything relative to an open folder, so that links cannot lead out of it.
     """
     try:
         top = os.open(folder, FOLDER)

@@ -324,7 +324,7 @@ class ToolHosts:
 
 @dataclass(frozen=True)
 class _Tries:
-    """Attempts of a call: the first one, and as many more as the tool's ``retries`` allow within ``timeout_s``."""
+    """Attempts of a call: the first one, and retries as the tool's ``retries`` and ``timeout_s`` allow."""
 
     pool: HostPool
     spec: ToolSpec

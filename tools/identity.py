@@ -43,7 +43,7 @@ def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any], *, typed: 
 
 
 def number_form(number: Decimal) -> int | str:
-    """The same for equal numbers, however many digits they are written with."""
+    """Form of a number, the same for equal numbers, however many digits they are written with."""
     sign, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int):
         return str(number).lower()
@@ -58,7 +58,7 @@ def number_form(number: Decimal) -> int | str:
 
 
 def moment_form(moment: datetime.datetime) -> str:
-    """The same for all time zones; a moment without a zone stays without."""
+    """Text of a moment, the same in all time zones. A moment without a zone stays without."""
     try:
         return (moment if moment.utcoffset() is None else moment.astimezone(datetime.UTC)).isoformat()
     except OverflowError:  # near the limits of the calendar

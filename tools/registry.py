@@ -25,7 +25,7 @@ from tools.identity import identity
 from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, validator_of, weight
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
-DEAR = 20_000
+EXPENSIVE = 20_000
 """Product of a schema's parts and the arguments' characters below which a check takes only milliseconds."""
 WORDS = {
     "string": "a text",
@@ -128,9 +128,9 @@ class Registry:
             asked = ", ".join(sorted(extra))
             raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
 
-    def is_dear(self, name: str, characters: int) -> bool:
+    def is_expensive(self, name: str, characters: int) -> bool:
         """Whether checking arguments of this length may take long."""
-        return self._weights.get(name, 0) * characters > DEAR
+        return self._weights.get(name, 0) * characters > EXPENSIVE
 
     def problems(self, name: str, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
         """What is wrong with a call's arguments, in words for a model; empty if they are valid. Raises NotFound."""

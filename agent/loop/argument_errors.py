@@ -42,7 +42,7 @@ class Checking:
 
     async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
         """Errors and canonical form of a call's arguments. Raises NotFound."""
-        beside = self._taken > IN_LOOP_S or self._toolbox.is_dear(call.name, len(call.arguments))
+        beside = self._taken > IN_LOOP_S or self._toolbox.is_expensive(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
             checked, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)
         self._taken += seconds

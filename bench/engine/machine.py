@@ -50,7 +50,7 @@ def _cpuinfo(path: Path) -> dict[str, str]:
 
 
 def noise(seconds: float = LOOK_S) -> str | None:
-    """Why figures would be wrong now; None if the machine is quiet. Observes for ``seconds`` without load.
+    """Observes the machine for ``seconds``. Returns why figures would be wrong now; None if it is quiet.
 
     Counts time of other processes, and time that the hypervisor withholds.
     """

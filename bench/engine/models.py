@@ -23,7 +23,7 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
 WINDOW, RETRIEVED = 512, 512
-"""For long inputs: tokens that heads with a window see, and distant tokens that the others read for an answer
+"""Settings for long inputs: tokens that heads with a window see, and distant tokens that the others read for an answer
 (docs/decisions/0010-windows.md)."""
 
 

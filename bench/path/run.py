@@ -45,8 +45,10 @@ class Wish:
 
 
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
-    """Counts frames in a process of its own. Then starts a platform on Ray with the support agent's policy for
-    completions, with one replica and an idle engine beside it, and finally a platform without Ray and a bare model
+    """Runs the measurement.
+
+    First counts frames in a process of its own. Then measures a platform on Ray, whose completions use the support
+    agent's policy, with one replica and an idle engine beside it, and finally a platform without Ray and a bare model
     server.
 
     Raises:

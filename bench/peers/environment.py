@@ -35,7 +35,7 @@ class PeerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Environment:
-    """How to build a peer's environment.
+    """Recipe of a peer's environment.
 
     Attributes:
         packages: packages to install with pip.

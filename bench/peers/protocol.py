@@ -3,6 +3,7 @@
 A peer is a script in an environment of its own. It loads its model once, then reads one JSON object per line and
 answers each with one. Times are in seconds, measured by the peer's own monotonic clock, so that pipes and JSON don't
 count.
+
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
 ========================================================  ===========================================================

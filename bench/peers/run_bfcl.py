@@ -2,18 +2,19 @@
 
 It has tasks of its own. A call is ``{"name", "arguments"}`` with the arguments as JSON text, an answer
 ``{"calls", "text"}``, both as in a chat completion.
+
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
 ========================================================  ===========================================================
-``about``                                                 ``version`` of the package, ``steps``: most of one turn
+``about``                                                 ``version`` of the package, ``steps``: limit per turn
 ``cases``, category                                       ``cases``: ``id``, ``tools``, ``turns`` (messages of each)
-``judge``, category, id, answer                           ``right``, ``why`` not
-``begin``, category, id                                   puts a conversation's services into their first state
-``perform``, category, id, calls                          ``results``, one text for each call; none where one is no JSON
-``judge_turns``, category, id, turns: answers of each     ``right``, ``why`` not; the services are forgotten
+``judge``, category, id, answer                           ``right``; ``why``: what is wrong
+``begin``, category, id                                   resets a conversation's services to their initial state
+``perform``, category, id, calls                          ``results``, one text per call; none if one isn't JSON
+``judge_turns``, category, id, turns: answers of each     ``right``; ``why``: what is wrong; removes the services
 ========================================================  ===========================================================
 
-Tools are what the package makes for OpenAI's protocol: JSON Schema's own types, and ``_`` for the dots in names.
+Tools are in the package's form for OpenAI's protocol: JSON Schema's types, and ``_`` for dots in names.
 """
 
 from __future__ import annotations

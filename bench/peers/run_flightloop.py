@@ -4,7 +4,7 @@
 mode         what it runs with
 ===========  =======================================================================================================
 ``durable``  the journal in SQLite (WAL, synchronous=FULL); a gate that lets everything through; no telemetry
-``keyed``    the same with a tool whose effect is `keyed`: what it is to do is committed before it is called
+``keyed``    the same with a tool whose effect is `keyed`: the intent is committed before the call
 ``memory``   as ``durable``, with the journal in memory
 ``guarded``  as ``durable``, with the default policy, traces written to files, metrics and the projection of the journal
 ===========  =======================================================================================================

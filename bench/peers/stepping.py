@@ -2,6 +2,7 @@
 
 A runtime is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time is measured the same way.
 All support the option ``folder`` for databases, and the tasks
+
 ========================  ==========================================================================================
 ``about``                 ``version``
 ``steps``, mode, runs,    ``cpu_seconds``, of all the process's threads; ``seconds``; ``steps`` taken; ``bytes`` that

@@ -3,12 +3,13 @@
 A trainer is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time and memory are measured
 the same way. All support the options ``rows``, a file made by `write`; ``threads``; ``step_tokens``, most tokens per
 step; ``recompute``: recompute layers for their gradients; and the tasks
+
 ========================  ==========================================================================================
 ``about``                 ``version``; ``trained``, how many parameters
 ``memory``                ``rss``, ``peak``: bytes of the process and its children
-``train``, steps          ``seconds``; ``tokens`` learned from, prompts included, padding not; ``padded``, how many
-                          places there were for them; ``loss``, a learned token's mean in the last step. Goes on with
-                          the next so many batches of the rows, and begins again with the first where they end
+``train``, steps          ``seconds``; ``tokens`` trained on, with prompts, without padding; ``padded``: the same with
+                          padding; ``loss``: mean of a learned token in the last step. Takes the next batches of the
+                          rows, and starts again after the last one
 ========================  ==========================================================================================
 """
 

@@ -110,7 +110,7 @@ def _through_a_platform(
     """Plays the tasks. Returns the conversations and the model's name."""
     home, shop = folder / "home", image(retail.shop)
     database = home / "data" / FILE
-    open_home(home)  # before the database is there: a home that holds files already may be somebody else's
+    open_home(home)  # before the database exists: a home that contains files may belong to somebody else
     project = write_project(folder / "project", retail.policy)
     settings = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     renew(database, shop)

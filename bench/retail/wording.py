@@ -48,7 +48,7 @@ _COMMON = (
     "could will there these those them they then than were been just only some other need provide tell know more about "
     "into make sure here help thank thanks change information details following confirm confirmation"
 )
-"""Words without meaning for the subject of a sentence."""
+"""Words that don't show what a sentence is about."""
 _END = re.compile(r"(?<=[.!?;])\s+|\n+")
 _BEFORE_CUE = re.compile(r",? but (?=(?:if|when|once) (?:the agent|asked)\b)", re.IGNORECASE)
 
@@ -59,14 +59,14 @@ def first_person(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences without empty ones. A condition about a question of the agent is a separate sentence."""
+    """Sentences of a text, without empty ones. A condition about a question of the agent is a separate sentence."""
     parts = [part for sentence in _END.split(text) for part in _BEFORE_CUE.split(sentence)]
     stripped = [" ".join(part.split()).lstrip(".,; ").rstrip("; ") for part in parts]
     return [_closed(part) for part in stripped if re.search(r"\w", part)]
 
 
 def stems(text: str, length: int = 5) -> frozenset[str]:
-    """Beginnings of the longer words, enough to see that two sentences have the same subject."""
+    """Beginnings of the longer words, enough to see that two sentences are about the same thing."""
     words = set(re.findall(r"[a-z0-9]{4,}", text.casefold())) - set(_COMMON.split())
     return frozenset(word[:length] for word in words)
 

@@ -11,7 +11,7 @@ from bench.tools.categories import ROWS, Category
 from model.tuner.gate.benches import read_benches
 
 PARTS = ("bfcl_live_ast", "bfcl_irrelevance")
-"""To call when needed, and not to call when not: improving one at the other's expense is easy."""
+"""Calling when needed, and not calling otherwise: improving one at the other's expense is easy."""
 
 
 def mean_before(file: Path, categories: Sequence[Category]) -> float:

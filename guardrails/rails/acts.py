@@ -1,5 +1,5 @@
-"""How English says that a tool's act was done: past forms of the verbs in its name and description, or its
-``claims``."""
+"""Recognises English statements that a tool's act was done: by past forms of the verbs in its name and description, or
+by its ``claims``."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Act:
-    """What a tool that changes something does, in words."""
+    """Wordings for the effect of a tool that changes something."""
 
     said: regex.Pattern[str]
     """Matches statements that it was done."""
@@ -120,7 +120,7 @@ class Act:
     verbs: tuple[str, ...]
     """Its verbs in their base form."""
     past: tuple[str, ...]
-    """What says that it was done: past forms of the verbs, or the phrases of ``claims``."""
+    """Phrases that say it was done: past forms of the verbs, or the phrases of ``claims``."""
     about: regex.Pattern[str] | None = None
     """Matches words of which a clause needs one if the verb has many objects; None: no clause needs one."""
 

@@ -46,7 +46,7 @@ _SENT = regex.compile(
     r"\b(?:has|have)\s+(?:(?:just|now|already|also)\s+)?been\s+(?:e-?mailed|sent)\b",
     regex.IGNORECASE,
 )
-"""Words alone don't send anything, so this needs a call, whoever is said to have sent it."""
+"""Sending needs a call, even if the sentence names another sender: words alone don't send anything."""
 _SHOWN = 200
 """Characters of an argument that are shown."""
 

@@ -44,7 +44,7 @@ class Told:
 
     @cached_property
     def texts(self) -> list[tuple[bool, str]]:
-        """For each text: whether it is an error, and the part that states facts."""
+        """The parts of the texts that state facts, each with whether it comes from an error."""
         failed = [write.told for write in self.context.writes if write.ok is False]
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
@@ -158,7 +158,7 @@ def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:
 
 
 class _Phrases:
-    """Arguments to look up in many clauses: the word runs of each clause are looked up among them."""
+    """Finds many arguments in a clause, by looking up each run of its words."""
 
     def __init__(self, phrases: frozenset[str]) -> None:
         words = {phrase: phrase.count(" ") + 1 for phrase in phrases}

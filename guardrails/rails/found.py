@@ -16,7 +16,7 @@ MOST_SPANS = 256
 """Maximum number of places that a verdict lists, so that records stay small compared with the text."""
 
 Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
-"""For a context, returns a filter that drops the findings that this context allows."""
+"""Returns a filter for a context, which drops the findings that this context allows."""
 
 
 def keep_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:

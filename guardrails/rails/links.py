@@ -165,7 +165,7 @@ class _Images:
         self._first: int | None = None
 
     def before(self, text: str, start: int) -> bool:
-        """Whether there is one before ``start``. ``text`` may only grow between calls."""
+        """Whether an image occurs before ``start``. ``text`` may only grow between calls."""
         if self._first is None:
             found = _IMAGE.search(text, max(0, self._searched - MOST_TAG))
             self._first = found.start() if found else None

@@ -88,7 +88,7 @@ def _first(sets: Iterable[Iterable[K]]) -> dict[K, int]:
 
 
 def _kept(context: GuardContext, make: Callable[[str], Words], text: str) -> Words:
-    """Cached for all checks of a run."""
+    """Words of a text, cached for all checks of a run."""
     key = (make.__name__, text)
     found = context.memo.get(key)
     if not isinstance(found, Words):

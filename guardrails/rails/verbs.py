@@ -43,7 +43,7 @@ BROAD = frozenset(
         "take", "tell", "update", "use", "write",
     ]
 )  # fmt: skip
-"""Verbs with many objects. They refer to a tool only beside a word of its name, or a pronoun."""
+"""Verbs with many objects. They refer to a tool only together with a word of its name, or a pronoun."""
 READS = frozenset(
     [
         "ask", "calculate", "check", "compare", "compute", "convert", "count", "describe", "estimate", "explain",

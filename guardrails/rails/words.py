@@ -74,7 +74,7 @@ def stands_in(value: object, sources: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class Words:
-    """The words of somebody, prepared for look-ups.
+    """The words of a text, prepared for look-ups.
 
     Attributes:
         plain: words, each between two blanks.
@@ -114,7 +114,7 @@ class Words:
         return frozenset(self.plain.split())
 
     def hold(self, value: Value) -> bool:
-        """Whether a value occurs there.
+        """Whether a value occurs in the text.
 
         The parts of a text with commas or line breaks (a street) may occur in another order; the words of each part
         must stand together, with any separators. What is `exact` must match exactly. A number of up to 15 digits may be

@@ -1,4 +1,4 @@
-"""Finds out whether alternatives of a ``oneOf`` exclude each other; it then equals ``anyOf``, which grammars support.
+"""Decides whether alternatives of a ``oneOf`` exclude each other. It then equals ``anyOf``, which grammars support.
 
 A grammar can't count how many alternatives a value satisfies. If no value can satisfy two, there is
 nothing to count. That holds for unions with a tag: each alternative has a property with its own

@@ -35,7 +35,7 @@ class StopSignal(Protocol):
     """The emergency stop from the engine's view."""
 
     def poll(self) -> None:
-        """Called once per step, so that one reading serves all sequences. Must be cheap."""
+        """Reads the state of the stop. Called once per step for all sequences, so it must be cheap."""
         ...
 
     def epoch(self) -> int:

@@ -17,7 +17,7 @@ Finish = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How tokens are sampled.
+    """Sampling options of a request.
 
     Attributes:
         max_tokens: maximum number of tokens of the answer; the context limit may end it sooner.

@@ -88,7 +88,8 @@ class _Stream:
         return outputs[-1] if outputs[-1].interrupted else joined(outputs)
 
     def send(self, event: EngineOutput | FlightloopError) -> None:
-        """Called by the engine's thread. Waking the loop for each token would cost the loop more than the token."""
+        """Passes an output from the engine's thread to the reader. Wakes the loop only if needed, since a wake-up costs
+        more than a token."""
         if isinstance(event, EngineOutput):
             self._sent += len(event.tokens)
         self._ended = isinstance(event, FlightloopError) or event.last

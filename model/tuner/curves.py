@@ -82,7 +82,7 @@ class Picture:
         self._drawn = self.clock()
 
     def told(self, progress: Progress) -> None:
-        """Called after each step, when it is in the history."""
+        """Redraws the picture if it is due. Called after each step, when it is in the history."""
         ended = progress.evaluation is not None or progress.step == progress.steps
         if ended or self.clock() - self._drawn >= self.every_s:
             (self.folder / PICTURE).write_text(draw(read([self.folder])), encoding="utf-8")

@@ -140,8 +140,8 @@ def test_the_model_server_answers_by_the_turns_that_it_is_shown() -> None:
 
 
 def test_what_is_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="'tabby' can't be compared with; there are langgraph, "):
+    with pytest.raises(BenchError, match="unknown peer 'tabby'; choose from langgraph, "):
         measured("tabby", lengths=(10,))
-    with pytest.raises(BenchError, match="a run has 2 to 1000 steps, not 1001"):
+    with pytest.raises(BenchError, match="a run must have 2 to 1000 steps, not 1001"):
         measured(lengths=(10, 1001))
     assert CliRunner().invoke(app, ["agent", "--against", "tabby"]).exit_code != 0

@@ -51,7 +51,7 @@ def test_what_a_peer_cant_do_is_an_error_and_it_goes_on(tmp_path: Path) -> None:
     with Peer("fake", log=tmp_path / "log") as peer:
         with pytest.raises(PeerError, match="could not do prefill: ValueError: no prefill here"):
             peer.ask({"task": "prefill", "tokens": 10, "seed": 0})
-        with pytest.raises(PeerError, match="no task is called dance"):
+        with pytest.raises(PeerError, match="unknown task dance"):
             peer.ask({"task": "dance"})
         with pytest.raises(PeerError, match="decode"):
             peer.ask({"task": "decode", "streams": 1})
@@ -75,7 +75,7 @@ def test_a_missing_environment_names_the_command() -> None:
         pass
     with pytest.raises(PeerError, match=r"peft is not .*environment transformers"), Peer("peft"):
         pass
-    with pytest.raises(PeerError, match="no peer is called tabby; there are llama_cpp"):
+    with pytest.raises(PeerError, match="unknown peer tabby; choose from llama_cpp"):
         build("tabby")
 
 

@@ -282,7 +282,7 @@ def test_a_task_is_solved_by_its_end_state_and_what_was_said(data: Path) -> None
     untouched = judge(state(data / FILE), ["It is 1260.50."], gold, wanted)
     assert (untouched.state_right, untouched.told_right, untouched.solved) == (False, False, False)
     assert untouched.problems == (
-        "orders #W1: cancel_reason, payment_history, status not as wanted",
+        "orders #W1: cancel_reason, payment_history, status not as expected",
         "no answer says 'Blue'",
     )
     call(data, "cancel_pending_order", **CANCEL)
@@ -290,4 +290,4 @@ def test_a_task_is_solved_by_its_end_state_and_what_was_said(data: Path) -> None
     call(data, "modify_user_address", key="run:1:0", user_id="bo_lee_2", **AWAY)
     spoiled = judge(state(data / FILE), ["1260.50, blue"], gold, wanted)
     assert (spoiled.state_right, spoiled.told_right) == (False, True)
-    assert spoiled.problems == ("users bo_lee_2: address not as wanted",)
+    assert spoiled.problems == ("users bo_lee_2: address not as expected",)

@@ -111,11 +111,11 @@ def test_when_ours_fails_the_reason_is_said() -> None:
     wish = Wish(("peft",), 1, 1, 700, 1, ours="fake", other="fake_tuner")
     [machine] = measure(out, wish)
     assert machine.name == "machine"
-    assert "fake could not do train: ValueError: no task is called train" in out.file.getvalue()  # type: ignore[attr-defined]
+    assert "fake could not do train: ValueError: unknown task train" in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_is_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="'vllm' can't be compared with; there are peft, "):
+    with pytest.raises(BenchError, match="unknown duel 'vllm'; choose from peft, "):
         measured("vllm")
     result = CliRunner().invoke(app, ["tuner", "--against", "vllm", "--json", str(tmp_path / "rows.json")])
     assert result.exit_code != 0

@@ -43,7 +43,7 @@ def test_a_good_row_has_no_fault():
         (row("own", [said("assistant", "Yes?")]), "no user message"),
         (row("own", [ASKED]), "no assistant message"),
         (ferry(result(7, "done"), said("assistant", "Done")), "a result does not belong to a call"),
-        (row("own", [{"text": "hi"}]), "a message or a tool is not laid out as OpenAI's (KeyError)"),
+        (row("own", [{"text": "hi"}]), "a message or a tool is not in OpenAI's format (KeyError)"),
     ],
 )
 def test_faults_are_named(bad, reason):

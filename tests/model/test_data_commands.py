@@ -63,7 +63,7 @@ def test_decontaminating_reports_cases_and_functions(run, rows, tmp_path):
     tasks.write_text(json.dumps({"id": "t-9", "turns": [{"user": "Will it rain in Lima tomorrow"}]}))
     out = tmp_path / "left.jsonl"
     output = run("decontaminate", rows, "--against", tasks, "--out", out)
-    assert "taken out: resembles tasks.jsonl, t-9 (similar)" in " ".join(output.split())
+    assert "removed: resembles tasks.jsonl, t-9 (similar)" in " ".join(output.split())
     assert rainy("Lima") not in lines(out)
     report = json.loads((tmp_path / "left.report.json").read_text())
     assert report["read"] == 5
@@ -71,7 +71,7 @@ def test_decontaminating_reports_cases_and_functions(run, rows, tmp_path):
 
 
 def test_converting_needs_a_set_and_its_folder(run, tmp_path):
-    assert "no set is called 'x'" in str(CliRunner().invoke(app, ["convert", "x", ".", "--out", "y"]).exception)
+    assert "there is no set 'x'" in str(CliRunner().invoke(app, ["convert", "x", ".", "--out", "y"]).exception)
     run("convert", "sgd", tmp_path, "--out", tmp_path / "out.jsonl", code=1)
 
 

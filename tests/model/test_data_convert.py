@@ -268,7 +268,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path, name):
 
 
 def test_a_set_or_part_that_is_not_there_is_refused():
-    with pytest.raises(ConfigError, match="no set is called 'nothing', but api-bank"):
+    with pytest.raises(ConfigError, match="there is no set 'nothing'; choose one of api-bank"):
         convert("nothing", None)
-    with pytest.raises(ConfigError, match="sgd has no part 'test', but train, dev"):
+    with pytest.raises(ConfigError, match="sgd has no part 'test'; choose one of train, dev"):
         convert("sgd", None, "test")

@@ -166,9 +166,9 @@ def test_a_wish_goes_with_all_that_it_needs_however_far_back(dialogues):
 def test_a_dialogue_that_cannot_be_told_apart_or_cut_is_reported(dialogues):
     made = convert("sgd", dialogues(*TURNS, services=["Boats_1", "Kites_1"]))
     assert len(made.rows) == 1
-    with pytest.raises(ConfigError, match="holds no row of sgd"):
+    with pytest.raises(ConfigError, match="contains no rows of sgd"):
         convert("sgd", dialogues(*TURNS, services=["Boats_1", "Boats_1"]))
-    with pytest.raises(ConfigError, match="holds no row of sgd"):
+    with pytest.raises(ConfigError, match="contains no rows of sgd"):
         convert("sgd", dialogues(*TURNS, services=["Trains_9"]))
 
 

@@ -88,7 +88,9 @@ def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join([good, "", *bad, json.dumps(row({"role": "assistant", "content": "long " * 500}))]))
-    with pytest.raises(ConfigError, match=r"5 bad rows: line 3: .*; line 4: .*; line 5: no message.*; line 6: .*role"):
+    with pytest.raises(
+        ConfigError, match=r"5 bad rows: line 3: .*; line 4: .*; line 5: no assistant message.*; line 6: .*role"
+    ):
         read(path, tokenizer, 200)
     reading = read(path, tokenizer, 200, "skip")
     assert len(reading.items) == 1
@@ -258,7 +260,7 @@ def test_an_interrupted_preference_tuning_keeps_its_reference(tmp_path):
         fit(tmp_path / "stopped", stop)
     resumed, whole = fit(tmp_path / "stopped"), fit(tmp_path / "whole")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
-    with pytest.raises(ConfigError, match="of 8 pairs, not of 9"):
+    with pytest.raises(ConfigError, match="has 8 pairs instead of 9"):
         judge(mixture(), pairs(9), 64, tmp_path / "whole" / REFERENCE)
 
 

@@ -48,7 +48,7 @@ def test_siblings_of_known_values_start_at_zero():
     [
         ({"kind": "prompt"}, "needs the label model"),
         ({"model": "m", "kind": "prompt", "user": "u"}, "has no label user"),
-        ({"model": "m", "kind": "thoughts"}, "none of prompt, completion, cached"),
+        ({"model": "m", "kind": "thoughts"}, "not one of prompt, completion, cached"),
     ],
 )
 def test_labels_are_checked(labels, complaint):
@@ -58,7 +58,7 @@ def test_labels_are_checked(labels, complaint):
 
 def test_kinds_and_values_are_checked():
     metrics = Metrics()
-    with pytest.raises(ValueError, match="can't change by -1"):
+    with pytest.raises(ValueError, match="cannot change by -1"):
         metrics.inc(c.MODEL_TOKENS, -1, model="m", kind="prompt")
     with pytest.raises(ValueError, match="not a gauge"):
         metrics.set(c.MODEL_TOKENS, 1, model="m", kind="prompt")

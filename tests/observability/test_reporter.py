@@ -59,5 +59,5 @@ def test_nothing_is_lost_when_the_sink_fails(caplog):
 
 def test_close_says_when_the_last_figures_could_not_be_delivered():
     reporter = Reporter(Metrics("replica"), Flaky(99), interval_s=60).start()
-    with pytest.raises(ConnectionError, match="final figures of replica"):
+    with pytest.raises(ConnectionError, match="final metrics of replica"):
         reporter.close(attempts=2, pause_s=0)

@@ -76,7 +76,7 @@ async def test_a_folder_of_too_much_to_look_through_is_refused(
     hosts = await deployment.hosts(project)
     monkeypatch.setattr("tools.hidden.MOST_ENTRIES", 50)
     refused = await hosts.call("whoami", {}, deployment.context())
-    assert f"{project.parent} holds more than 50 files and folders" in str(refused.error)
+    assert f"{project.parent} has more than 50 files and folders" in str(refused.error)
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)

@@ -184,7 +184,7 @@ def again() -> int:
     return 1
 again.__flightloop_tool__.spec.__dict__["retries"] = 1
 """
-    with pytest.raises(ConfigError, match=r"(?s)described wrongly: .*an unsafe tool can't have retries"):
+    with pytest.raises(ConfigError, match=r"(?s)invalid description: .*an unsafe tool can't have retries"):
         described([project_of(tmp_path, source)], ToolsConfig())
 
 

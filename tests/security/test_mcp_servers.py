@@ -144,7 +144,7 @@ async def test_what_a_server_asks_for_is_checked(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=problem):
             read_servers(tmp_path)
     missing = Server.model_validate({"command": ["no-such-program"], "tools": {"read": "pure"}})
-    with pytest.raises(ConfigError, match="no program no-such-program"):
+    with pytest.raises(ConfigError, match="program no-such-program not found"):
         await Programs(tmp_path).started_as(missing).__aenter__()
     wide = Server.model_validate({"command": ["cat"], "folders": ["/"], "tools": {"read": "pure"}})
     with pytest.raises(ConfigError, match="use a narrower folder"):

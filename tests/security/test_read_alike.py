@@ -60,7 +60,7 @@ def test_every_document_of_a_project_has_each_key_once(tmp_path: Path, name: str
 
 def test_intents_have_each_name_once(tmp_path: Path) -> None:
     (tmp_path / "intents.yaml").write_text("a: One.\na: Two.\n")
-    with pytest.raises(ConfigError, match=r"intents\.yaml:2: .*'a' stands twice"):
+    with pytest.raises(ConfigError, match=r"intents\.yaml:2: .*duplicate key 'a'"):
         Intents.read(tmp_path)
 
 

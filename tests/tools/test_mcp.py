@@ -118,7 +118,9 @@ async def test_agents_know_a_tool_by_a_name_that_models_take(tmp_path: Path, mon
     assert (await call(hosts, "sums_get_sum", a=2, b=3)).content == {"result": 5}
     await hosts.close()
     assert known_as("my-crm", "Kunde.größe") == "my_crm_Kunde_gr__e"
-    with pytest.raises(ConfigError, match=r"mcp.yaml: sums: x+: agents would call it .* more than 64 characters"):
+    with pytest.raises(
+        ConfigError, match=r"mcp.yaml: sums: x+: its name for agents would be .* more than 64 characters"
+    ):
         known_as("sums", "x" * 60)
 
 

@@ -17,7 +17,7 @@ MOST_CARDS, MOST_GOODS = 2, 10
 NEIGHBOUR = 0.75
 """Bonus for a passage related to what the query names, as a share of its document's best score."""
 LEAST = 0.4
-"""With a product in the query, passages below this share of the best score are left out."""
+"""If a query names a product, passages below this share of the best score are left out."""
 CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
 """Words that a product's own line answers; passages are not searched for them."""
 

@@ -71,7 +71,7 @@ def begun(error: ErrorData) -> bool:
 
 
 def told(error: BaseException) -> str:
-    """An error in one line, whoever wrote it."""
+    """An error message in one line, also if it comes from a server."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ValidationError):

@@ -96,7 +96,7 @@ class McpHosts:
         await self._own.close()
 
     def _session(self, server: str, tenant: str) -> Session:
-        """A session per tenant, since a server's process may remember anything."""
+        """The tenant's session with a server. Tenants don't share one, since a server's process may keep state."""
         if (server, tenant) not in self._sessions:
             self._sessions[server, tenant] = Session(server, self._servers[server], self._programs)
         return self._sessions[server, tenant]

@@ -69,9 +69,9 @@ class Wire:
         """Checks a request. Raises RequestError if it must not be sent."""
         if request.method == "GET":
             if "last-event-id" not in request.headers:
-                raise httpx2.RequestError("nobody listens to what a server says unasked")
+                raise httpx2.RequestError("messages that a server sends unasked are not received")
             if not self._waiting:
-                raise httpx2.RequestError("nobody waits for the rest of a stream any more")
+                raise httpx2.RequestError("no request waits for the rest of this stream")
             self._resumed.count("streams that broke off")
             now = time.monotonic()
             turn, self._turn = max(now, self._turn), max(now, self._turn) + PAUSE_S

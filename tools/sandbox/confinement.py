@@ -81,8 +81,8 @@ class Confinement:
         return mechanism in self.mechanisms
 
     def prepare(self, host: int) -> Prepared:
-        """In the middle process: gives the next child a PID namespace, and lets an ordinary user create other
-        namespaces.
+        """Prepares namespaces in the middle process: a PID namespace for the next child, and the right of an ordinary
+        user to create others.
 
         Args:
             host: process id of the outer process.
@@ -104,7 +104,7 @@ class Confinement:
         return Prepared(True, None)
 
     def enter(self, prepared: Prepared) -> Entered:
-        """In the inner process, before any code of a tool is loaded. Irreversible.
+        """Enters the sandbox, in the inner process, before any code of a tool is loaded. Irreversible.
 
         Raises:
             SandboxError: the system lacks a required mechanism.

@@ -43,12 +43,12 @@ class Parameter(_Strict):
     enum: bool = False
     """The definition lists the values."""
     many: str | None = None
-    """For an array: how many values."""
+    """Number of values in an array."""
     items: Type = "string"  # type of an array's elements
     parameters: dict[str, Parameter] | None = None
-    """For an object: its fields."""
+    """Fields of an object."""
     each: str | None = None
-    """For an array of objects: wording of one element."""
+    """Wording of one element in an array of objects."""
 
     @property
     def required(self) -> bool:

@@ -43,8 +43,8 @@ class Turn:
         messages: messages of both.
         begins: whether a new request begins here.
         intents: intents of the turn.
-        values: in order, values that are told (by the user or a tool), and values that are used (by the assistant, in
-            text or in calls).
+        values: in order, values that are ``told`` by the user or a tool, and values that are ``used`` by the assistant,
+            in text or in calls.
     """
 
     messages: list[Message]
@@ -76,7 +76,7 @@ def wishes(turns: Sequence[Turn]) -> list[list[Turn]]:
 
 
 def _grounded(turns: Sequence[Turn]) -> bool:
-    """Whether the assistant uses only values that these turns have told before."""
+    """Whether the assistant uses only values that were mentioned before in these turns."""
     told: set[str] = {ANY}
     for how, values in (each for turn in turns for each in turn.values):
         if how == "used" and not values <= told:
@@ -136,7 +136,7 @@ def _call(frame: Any, service: Service, answers: Mapping[str, set[str]], number:
 
 
 def _answers(turns: Sequence[Any], frame: Any) -> dict[str, set[str]]:
-    """Values from a call's results that the assistant tells, by slot, until its service is called again."""
+    """Values from a call's results that the assistant mentions, by slot, until its service is called again."""
     told: dict[str, set[str]] = {}
     for turn in turns:
         for each in turn["frames"]:
@@ -150,7 +150,7 @@ def _answers(turns: Sequence[Any], frame: Any) -> dict[str, set[str]]:
 
 
 def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any:
-    """Results, cut to what the assistant tells and a little more."""
+    """Results, cut to what the assistant mentions and a little more."""
     found, call = frame["service_results"], frame["service_call"]
     fields = _fields(found, call["parameters"], answers)
     short = [service.typed({name: each[name] for name in fields if name in each}) for each in found]
@@ -165,7 +165,7 @@ def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any
 def _fields(
     found: Sequence[Mapping[str, str]], parameters: Mapping[str, str], answers: Mapping[str, set[str]]
 ) -> list[str]:
-    """Fields that the assistant tells come first, then those that are not in the call already."""
+    """Names of fields: those that the assistant mentions first, then those that are not in the call already."""
     names = list(dict.fromkeys(name for each in found for name in each))
     telling = [name for name in names if name in answers]
     ordered = sorted(names, key=lambda name: (name not in answers, name in parameters))
@@ -173,7 +173,7 @@ def _fields(
 
 
 def _needed(found: Sequence[Mapping[str, str]], answers: Mapping[str, set[str]]) -> int:
-    """Number of first results that contain every value that the assistant tells."""
+    """Number of leading results that contain every value that the assistant mentions."""
     seen: set[tuple[str, str]] = set()
     needed = ROWS
     for number, each in enumerate(found[:MOST_ROWS], 1):

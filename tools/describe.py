@@ -10,12 +10,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import decode_source
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.tool import Tool
 from tools import frames
@@ -23,6 +21,7 @@ from tools.child import PRINTED_BYTES
 from tools.config import ToolsConfig
 from tools.ending import end_tree, remove
 from tools.launch import command_of, confinement_of, environment_of, make_scratch
+from tools.project_modules import code_of, modules_of
 from tools.registry import Registry, performed_elsewhere
 from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
@@ -40,23 +39,16 @@ class LoadedTools:
     sources: tuple[str, ...]
     """Import paths, and real paths of files."""
     code: Mapping[str, str]
-    """Source code of the files, by path."""
+    """Source code of the files and of the modules beside them, by path."""
     registry: Registry
 
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig) -> LoadedTools:
     """Loads tools. Raises ConfigError like ``described``."""
     paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
-    code = {path: text for path in paths if path.endswith(".py") and (text := _code(Path(path))) is not None}
+    folders = dict.fromkeys(Path(path).parent for path in paths if path.endswith(".py"))
+    code = {path: text for folder in folders for path, text in code_of(folder).items()}
     return LoadedTools(paths, code, described(paths, config))
-
-
-def _code(path: Path) -> str | None:
-    """Source code of a file; None if it can't be read, which loading it will report."""
-    try:
-        return decode_source(plain.read(path))
-    except (OSError, ValueError, SyntaxError):
-        return None
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
@@ -72,7 +64,7 @@ def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
     for source in map(str, sources):
         if source.endswith(".py"):
             path = file_of(source)
-            tools += _of_file(path, _stamp(path), config)
+            tools += _of_file(path, _stamps(path), config)
         else:
             tools += Registry.load([source]).tools()
     return Registry(tools)
@@ -91,16 +83,18 @@ def file_of(source: str | Path) -> Path:
     return path
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Time of change and size of a file and of those beside it."""
+    files = dict.fromkeys((path, *modules_of(path.parent)))
     try:
-        known = path.stat()
+        known = [(str(file), file.stat()) for file in files]
     except OSError as error:
         raise ConfigError(f"tools of {path} can't be loaded: {error.strerror}", param="tools") from None
-    return known.st_mtime_ns, known.st_size
+    return tuple((name, each.st_mtime_ns, each.st_size) for name, each in known)
 
 
 @lru_cache(maxsize=64)
-def _of_file(path: Path, stamp: tuple[int, int], config: ToolsConfig) -> tuple[Tool, ...]:
+def _of_file(path: Path, stamps: tuple[tuple[str, int, int], ...], config: ToolsConfig) -> tuple[Tool, ...]:
     told = _asked(path, config)
     if "failed" in told:
         problem = str(told["failed"]).removeprefix("ConfigError: ")

@@ -31,6 +31,7 @@ from tools.describe import LoadedTools, load_tools
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
+from tools.project_modules import modules_of
 from tools.registry import Registry
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "examples" / "support"
@@ -110,7 +111,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
                 f"{source}: is inside {home}, which a project's code may not read: move the project elsewhere"
             )
         sources = (*sources, str(source))
-    digest = _digest(*(folder / name for name in TOOL_FILES))
+    digest = _digest(*(folder / name for name in TOOL_FILES), *modules_of(folder))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
     loaded = load_tools(sources, ToolsConfig(protected=tuple(private)))
@@ -318,7 +319,8 @@ def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
 
 def _stamps(folder: Path) -> dict[str, int]:
     """Modification times of the project's files. Raises ConfigError like ``_documents``."""
-    files = [*(folder / name for name in TOOL_FILES), *_documents(folder, "agents"), *_documents(folder, "policies")]
+    written = [*_documents(folder, "agents"), *_documents(folder, "policies")]
+    files = dict.fromkeys([*(folder / name for name in TOOL_FILES), *modules_of(folder), *written])
     stamps = {}
     for file in files:
         with suppress(FileNotFoundError):  # an editor may be replacing the file

@@ -1,0 +1,94 @@
+"""SQLite databases of tools: reading, and transactional writes that leave a receipt.
+
+A database that ``write_once`` writes needs this table::
+
+    CREATE TABLE receipts (
+      key TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments_sha256 TEXT NOT NULL,
+      result TEXT NOT NULL, created_at TEXT NOT NULL
+    );
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flightloop.tool import ToolContext, ToolRefused
+
+BUSY_SECONDS = 10.0
+
+
+@contextmanager
+def reading(data: Path, file: str) -> Iterator[sqlite3.Connection]:
+    """A connection that can't write. Rows are `sqlite3.Row`.
+
+    Args:
+        data: the folder of the tools' data (``context.data``).
+        file: the database's name in it.
+
+    Raises:
+        ToolRefused: there is no such database.
+    """
+    with closing(_connect(data / file, "ro")) as database:
+        yield database
+
+
+def write_once(
+    context: ToolContext,
+    tool: str,
+    arguments: dict[str, Any],
+    effect: Callable[[sqlite3.Connection], dict[str, Any]],
+    file: str,
+) -> dict[str, Any]:
+    """Does ``effect`` and records its result under the call's key, in one transaction.
+
+    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated: right
+    for tools with the effect ``transactional``.
+
+    Raises:
+        ToolRefused: by ``effect``, which then leaves no trace; or the key was used for another call.
+    """
+    digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+    with closing(_connect(context.data / file, "rw")) as database:
+        database.execute("BEGIN IMMEDIATE")  # the check and the effect see the same state
+        try:
+            earlier = database.execute("SELECT * FROM receipts WHERE key = ?", (context.key,)).fetchone()
+            if earlier is not None:
+                return _earlier_result(earlier, tool, digest)
+            result = effect(database)
+            row = (context.key, tool, digest, json.dumps(result), datetime.now(UTC).isoformat())
+            database.execute("INSERT INTO receipts VALUES (?, ?, ?, ?, ?)", row)
+            database.execute("COMMIT")
+            return result
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+
+
+def receipt(data: Path, key: str, file: str) -> dict[str, Any] | None:
+    """The result recorded under a call's key, or None if that call had no effect."""
+    with reading(data, file) as database:
+        row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone()
+    return dict(json.loads(row["result"])) if row else None
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    path = path.resolve()
+    if not path.is_file():
+        raise ToolRefused(f"There is no {path.stem} database at {path}.")
+    database = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    database.row_factory = sqlite3.Row
+    database.execute("PRAGMA foreign_keys = ON")
+    return database
+
+
+def _earlier_result(row: sqlite3.Row, tool: str, digest: str) -> dict[str, Any]:
+    if (row["tool"], row["arguments_sha256"]) != (tool, digest):
+        raise ToolRefused("This call's key was used for another call.")
+    return dict(json.loads(row["result"]))

@@ -1,7 +1,7 @@
-"""Modules of a project: its ``tools.py``, and what that imports from the project's folder.
+"""Imports modules of a project: its ``tools.py`` and the modules that it imports from the project's folder.
 
-A project's folder is not on Python's path, where its files could take the place of libraries. Its modules are those of a
-package with a name of its own, and import each other relatively: ``from .shop import orders``.
+A project's folder is not on Python's path, where its files could take the place of libraries. Its modules are those of
+a package with a name of its own, and import each other relatively: ``from .helpers import total``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def modules_of(folder: Path) -> list[Path]:
 
 
 def code_of(folder: Path) -> dict[str, str]:
-    """The modules' texts by their paths. One that can't be read is left out: importing it tells why.
+    """Source code of the modules, by path. Unreadable ones are left out: importing them reports the reason.
 
     Raises:
         ConfigError: there are too many modules, or they have more than `MOST_BYTES` together.
@@ -70,7 +70,7 @@ def import_file(path: Path, code: Mapping[str, str] | None = None) -> ModuleType
     """Executes a file of a project's folder anew, with the modules that it imports from there.
 
     Args:
-        code: what is executed in the place of files, by their paths.
+        code: source code to execute in place of files, by path.
 
     Raises:
         Exception: whatever the module raises.
@@ -79,12 +79,12 @@ def import_file(path: Path, code: Mapping[str, str] | None = None) -> ModuleType
 
 
 def import_module(folder: Path, name: str, code: Mapping[str, str] | None = None) -> ModuleType:
-    """As ``import_file``, for a module by its dotted name within the project's folder."""
+    """Like ``import_file``, for a module's dotted name within the project's folder."""
     package = f"flightloop_project_{hashlib.sha256(f'{folder.resolve()}:{name}'.encode()).hexdigest()[:12]}"
     _forget(package)
     root = ModuleType(package)
     root.__path__ = [str(folder)]
-    sys.modules[package] = root  # type hints and pickles look modules up there
+    sys.modules[package] = root  # type hints and pickle look up modules there
     if code is not None:
         sys.meta_path.insert(0, _Snapshot(package, code))
     importlib.invalidate_caches()
@@ -112,7 +112,7 @@ def _forget(package: str) -> None:
 
 
 class _Snapshot(MetaPathFinder):
-    """Finds the modules of one project in their texts as they were, whatever the files hold by now."""
+    """Finds the modules of one project in given source code, even if the files have changed since."""
 
     def __init__(self, package: str, code: Mapping[str, str]) -> None:
         self.package = package
@@ -132,14 +132,14 @@ class _Snapshot(MetaPathFinder):
 
 
 class _Given(SourceFileLoader):
-    """Loads a module from a text."""
+    """Loads a module from given source code."""
 
     def __init__(self, fullname: str, path: str, text: str) -> None:
         super().__init__(fullname, path)
         self._text = text
 
     def get_code(self, fullname: str) -> CodeType:
-        # Tracebacks quote it; without a time, what is in the file by now does not take its place.
+        # Tracebacks quote the source; without a time, it isn't replaced by the file's present content.
         linecache.cache[self.path] = len(self._text), None, self._text.splitlines(keepends=True), self.path
         code: CodeType = compile(self._text, self.path, "exec", dont_inherit=True)
         return code

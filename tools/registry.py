@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,6 +85,13 @@ class Registry:
     def beside(self, others: Iterable[Tool]) -> Registry:
         """These tools and others. Raises ConfigError if two have the same name."""
         return Registry([*self._tools.values(), *others])
+
+    def with_descriptions(self, descriptions: Mapping[str, str]) -> Registry:
+        """These tools, some with other descriptions, by their names."""
+        return Registry(
+            replace(tool, spec=replace(tool.spec, description=descriptions.get(name, tool.spec.description)))
+            for name, tool in self._tools.items()
+        )
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools

@@ -41,7 +41,7 @@ def delegated(world: World, clock: Clock, *, waits: bool = False) -> tuple[Run, 
 
 def _plot(waits: bool) -> Plot:
     details = ("order_details", {"order_id": "A-10355"}, {"order_id": "A-10355", "total": 74.0, "days": 3})
-    refund = ("refund_order", {"order_id": "A-10355", "amount": 74.0}, {"refunded": 74.0, "receipt": "R-5531"})
+    refund = ("pay_back", {"order_id": "A-10355", "amount": 74.0}, {"refunded": 74.0, "receipt": "R-5531"})
     calls = (details, refund) if waits else (details,)
     return Plot(TASK, calls, "It came three days ago, so it may go back.", waits=waits)
 

@@ -45,7 +45,7 @@ PLOTS = (
         "Where is my order A-10293? It should have been here on Monday.",
         (
             ("order_details", {"order_id": "A-10293"}, {"order_id": "A-10293", "status": "shipped", "total": 84.9}),
-            ("delivery_status", {"order_id": "A-10293"}, {"carrier": "PostNord", "eta": "Thursday", "late": True}),
+            ("track_parcel", {"order_id": "A-10293"}, {"carrier": "PostNord", "eta": "Thursday", "late": True}),
         ),
         "Your order A-10293 is with PostNord and will arrive on Thursday. I am sorry for the delay.",
         weight=4,
@@ -54,7 +54,7 @@ PLOTS = (
         "Please refund the broken mug from order A-10311, 12.50 €.",
         (
             ("order_details", {"order_id": "A-10311"}, {"items": [{"name": "Mug, blue", "price": 12.5}]}),
-            ("refund_order", {"order_id": "A-10311", "amount": 12.5}, {"refunded": 12.5, "receipt": "R-5519"}),
+            ("pay_back", {"order_id": "A-10311", "amount": 12.5}, {"refunded": 12.5, "receipt": "R-5519"}),
         ),
         "I have refunded 12.50 € for the mug. The receipt is R-5519.",
         weight=3,
@@ -62,8 +62,8 @@ PLOTS = (
     Plot(
         "My e-mail is ada@example.org. Which of my orders have not left yet?",
         (
-            ("find_customer", {"email": "ada@example.org"}, {"customer_id": "C-77", "name": "Ada"}),
-            ("list_orders", {"customer_id": "C-77"}, [{"order_id": "A-10340", "status": "packed"}]),
+            ("search_customers", {"email": "ada@example.org"}, {"customer_id": "C-77", "name": "Ada"}),
+            ("orders_of", {"customer_id": "C-77"}, [{"order_id": "A-10340", "status": "packed"}]),
         ),
         "One order has not left yet: A-10340, it is packed.",
         weight=3,
@@ -72,7 +72,7 @@ PLOTS = (
         "I want all my money back for A-10277, 189 €.",
         (
             ("order_details", {"order_id": "A-10277"}, {"order_id": "A-10277", "total": 189.0, "status": "delivered"}),
-            ("refund_order", {"order_id": "A-10277", "amount": 189.0}, {"refunded": 189.0, "receipt": "R-5520"}),
+            ("pay_back", {"order_id": "A-10277", "amount": 189.0}, {"refunded": 189.0, "receipt": "R-5520"}),
         ),
         "189.00 € are on their way back to you, receipt R-5520.",
         weight=1.4,

@@ -29,8 +29,8 @@ POLICY: dict[str, Any] = {
         "final": {"rails": ["secrets", "pii", "groundedness"]},
     },
     "tools": {
-        "allow": {"support": ["find_customer", "list_orders", "order_details", "refund_order", "change_address"]},
-        "ask": [{"tool": "refund_order", "argument": "amount", "above": 50, "reason": "a large refund"}],
+        "allow": {"support": ["search_customers", "orders_of", "order_details", "pay_back", "change_delivery"]},
+        "ask": [{"tool": "pay_back", "argument": "amount", "above": 50, "reason": "a large refund"}],
         "tainted_writes": "ask",
     },
     "egress": {"hosts": []},
@@ -38,12 +38,12 @@ POLICY: dict[str, Any] = {
 SHA = hashlib.sha256(repr(POLICY).encode()).hexdigest()
 
 _TOOLS = (
-    ("find_customer", "Finds a customer by e-mail address.", "pure", ("email",)),
-    ("list_orders", "Lists a customer's orders, newest first.", "pure", ("customer_id",)),
+    ("search_customers", "Finds a customer by e-mail address.", "pure", ("email",)),
+    ("orders_of", "Lists a customer's orders, newest first.", "pure", ("customer_id",)),
     ("order_details", "Items, prices and delivery of one order.", "pure", ("order_id",)),
-    ("delivery_status", "Where a parcel is and when it will arrive.", "pure", ("order_id",)),
-    ("refund_order", "Pays an order back, wholly or in part.", "transactional", ("order_id", "amount")),
-    ("change_address", "Changes the address of an order that has not left.", "transactional", ("order_id", "address")),
+    ("track_parcel", "Where a parcel is and when it will arrive.", "pure", ("order_id",)),
+    ("pay_back", "Pays an order back, wholly or in part.", "transactional", ("order_id", "amount")),
+    ("change_delivery", "Changes the address of an order that has not left.", "transactional", ("order_id", "address")),
     ("search_policies", "Searches the shop's policy documents.", "pure", ("question",)),
 )
 
@@ -60,7 +60,7 @@ def shop(runs: int = 36, seed: int = 7) -> World:
             [tool.name for tool in world.tools],
             ["returns"],
         ),
-        _agent("returns", "Decides about returns and books the pick-up.", ["order_details", "refund_order"], []),
+        _agent("returns", "Decides about returns and books the pick-up.", ["order_details", "pay_back"], []),
     ]
     world.models = [
         ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000_000, active_parameters=139_000_000)

@@ -165,7 +165,7 @@ def perform(player: Player, call_id: str, tool: str, arguments: Arguments, resul
             tool=tool,
             arguments=arguments,
             key=key,
-            effect="transactional" if tool == "refund_order" else "pure",
+            effect="transactional" if tool == "pay_back" else "pure",
             args_sha256=digest,
             policy_sha256=policy,
             fence=1,

@@ -20,7 +20,6 @@ from tools.registry import Registry, performed_elsewhere
 from tools.serving import spec_from_json
 
 
-
 @dataclass(frozen=True)
 class LoadedTools:
     """Tools of modules as of one moment. Hosts keep using them, even if the files change."""

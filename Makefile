@@ -61,7 +61,7 @@ check: $(READY) types
 
 types: $(READY)
 	@$(BIN)/mypy sdk/flightloop
-	@$(BIN)/mypy --exclude '^sdk/' agent model tools guardrails observability dashboards bench
+	@$(BIN)/mypy --exclude '^sdk/' agent model tools guardrails observability dashboards bench examples
 
 coverage: $(READY)
 	@$(BIN)/python -m pytest -m "not ray and not browser" --cov --cov-report=term:skip-covered --cov-report=html:.flightloop/coverage $(PYTEST_ARGS)

@@ -13,11 +13,11 @@ from agent.evals.databases import prepare
 from agent.evals.judging import Judgement, judge
 from agent.evals.task import Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
+from examples.support.shop.seed import reseed
 from flightloop import Flightloop
 from flightloop.content import text_of
 from flightloop.events import ApprovalRequested, RunEvent
 from flightloop.runs import Run
-from tools.shop.seed import reseed
 
 OPERATOR = "decided by the task runner, as the task says"
 

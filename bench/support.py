@@ -14,14 +14,15 @@ from rich.table import Table
 from agent.evals.confidence_interval import wilson
 from agent.evals.task import Task
 from agent.evals.task import load as read_tasks
+from agent.project.project import EMBEDDED
 from bench import arrivals, intents, truths
 from bench.platform import Platform
 from bench.play import Played, Player
 from bench.rows import Row, median_row
+from examples.support.shop.seed import reseed
 from flightloop import AsyncFlightloop, Flightloop
-from tools.shop.seed import reseed
 
-TASKS = Path(__file__).parent / "tasks" / "support.jsonl"
+TASKS = EMBEDDED / "tasks" / "support.jsonl"
 
 
 def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:

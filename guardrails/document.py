@@ -338,7 +338,7 @@ class PolicyDocument(Strict):
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
 
     def tools_named(self) -> Iterator[tuple[str, str]]:
-        """Pairs of a field's path and a tool that it names, such as ``("tools.ask.0.tool", "refund_order")``, without
+        """Pairs of a field's path and a tool that it names, such as ``("tools.ask.0.tool", "transfer")``, without
         ``*``."""
         lists: dict[str, Iterable[str]] = {f"tools.allow.{agent}": names for agent, names in self.tools.allow.items()}
         lists["tools.arguments"] = self.tools.arguments

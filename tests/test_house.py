@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["agent", "model", "tools", "guardrails", "observability", "dashboards", "bench"]
+PLATFORM = ["sdk", "agent", "model", "tools", "guardrails", "observability", "dashboards"]
+TEXTS = {".py", ".yaml", ".yml", ".json", ".jsonl", ".md", ".sql", ".toml", ".txt"}
 MOST_LINES = 400
 # Which folders may import a heavy or far-reaching library.
 HOMES = {
@@ -83,6 +85,24 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found | {name.rsplit(".", depth)[0] for name in found for depth in range(1, name.count(".") + 1)}
+
+
+def test_the_platform_knows_no_example() -> None:
+    """Neither by an import nor by its tools' names, comments and data included."""
+    tools = re.findall(r"^@tool\b.*?^def (\w+)", (ROOT / "examples/support/tools.py").read_text(), re.M | re.S)
+    assert "refund_order" in tools
+    known = re.compile(rf"\b({'|'.join(tools)})\b|^\s*(from|import) examples\b|examples\.support|tools\.shop", re.M)
+    strays = []
+    for path in [path for package in PLATFORM for path in tracked(f"{package}/*")]:
+        # The tuner's families are made-up tools of many trades.
+        if path.suffix in TEXTS and "families" not in path.parts and known.search(path.read_text()):
+            strays.append(str(path.relative_to(ROOT)))
+    assert strays == []
+
+
+def test_examples_know_the_sdk_only() -> None:
+    users = {path: imports_of(path) & set(PACKAGES) for path in tracked("examples/*.py")}
+    assert {str(path): found for path, found in users.items() if found} == {}
 
 
 def module_of(path: Path) -> str:

@@ -5,7 +5,7 @@ It consists of three processes:
 - The outer one leads the process group, reads what tools print, and performs restricted system calls for them.
 - The middle one creates the PID namespace. It is separate because the creator of one can't start threads.
 - The inner one enters the sandbox and only then loads a project's code. It serves one call at a time, describes its
-  tools, or becomes the program of an MCP server.
+  tools, seeds data, or becomes the program of an MCP server.
 
 Frames travel over pipes that tools don't see: their stdin is empty, and their stdout and stderr are read and logged.
 """
@@ -28,6 +28,7 @@ from tools.ending import empty, end_below
 from tools.sandbox.confinement import (
     GROUPS,
     NAMESPACES,
+    USER,
     Confinement,
     Entered,
     Prepared,
@@ -222,23 +223,22 @@ def _work(
     reading: BinaryIO,
     writing: BinaryIO,
 ) -> None:
+    once = settings.get("once")
     try:
         entered = _enter(confinement, prepared, line)
-        if not settings.get("describe"):  # sent before a project's code is loaded, which could write anything
-            _send(writing, {"entered": list(entered.in_force)})
+        if once is not None:
+            _send(writing, _answered(once, settings, entered))
+            return
+        _send(writing, {"entered": list(entered.in_force)})  # before a project's code is loaded, which could write this
         # Imported here, so that the outer process stays small.
         from tools.registry import Registry
-        from tools.serving import Server, spec_to_json
+        from tools.serving import Server
 
         # A host keeps the code of the time when it was requested, even if a file has changed since.
-        code = None if settings.get("describe") else (frames.read(reading) or {}).get("code")
-        registry = Registry.load(settings["sources"], code)
+        registry = Registry.load(settings["sources"], (frames.read(reading) or {}).get("code"))
     except Exception as error:
         problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
         _send(writing, {"failed": problem[:4000]})
-        return
-    if settings.get("describe"):
-        _send(writing, {"tools": [spec_to_json(spec) for spec in registry.specs()]})
         return
     server = Server(registry, settings["max_result_bytes"])
     _send(writing, {"ready": True})
@@ -252,6 +252,21 @@ def _work(
         _send(writing, answer)
         if not clean:
             return  # a fresh host replaces it
+
+
+def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[str, Any]:
+    """What is answered to a process that asks once (`tools.one_answer`)."""
+    if once == "seed":
+        from tools.project_modules import import_file
+
+        if USER not in entered.in_force:  # whose files are its group's
+            os.umask(0o077)
+        import_file(Path(settings["sources"][0])).seed(Path(settings["data"]))
+        return {"seeded": True}
+    from tools.registry import Registry
+    from tools.serving import spec_to_json
+
+    return {"tools": [spec_to_json(spec) for spec in Registry.load(settings["sources"]).specs()]}
 
 
 def _become(command: list[str], confinement: Confinement, prepared: Prepared, line: socket.socket) -> NoReturn:

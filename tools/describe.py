@@ -6,31 +6,18 @@ sandbox without network and data, and only the descriptions of their tools come 
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import decode_source
 from pathlib import Path
-from threading import Timer
-from typing import Any
 
-from flightloop import plain
 from flightloop.errors import ConfigError
-from flightloop.tool import Tool
-from tools import frames
-from tools.child import PRINTED_BYTES
+from flightloop.tool import NO_DATA, ProjectData, Tool
 from tools.config import ToolsConfig
-from tools.ending import end_tree, remove
-from tools.launch import command_of, confinement_of, environment_of, make_scratch
+from tools.one_answer import NoAnswer, answer_of
+from tools.project_modules import code_of, modules_of
 from tools.registry import Registry, performed_elsewhere
-from tools.sandbox.confinement import SandboxError
-from tools.sandbox.isolation import Isolation
 from tools.serving import spec_from_json
-
-MOST_BYTES = 4 * 1024 * 1024
-"""Limit for the descriptions of a file's tools."""
-NOTHING = Isolation(hosts=(), folders=(), subprocesses=False)
 
 
 @dataclass(frozen=True)
@@ -40,23 +27,18 @@ class LoadedTools:
     sources: tuple[str, ...]
     """Import paths, and real paths of files."""
     code: Mapping[str, str]
-    """Source code of the files, by path."""
+    """Source code of the files and of the modules beside them, by path."""
     registry: Registry
+    project: ProjectData = NO_DATA
+    """What their calls are told of the project."""
 
 
-def load_tools(sources: Sequence[str | Path], config: ToolsConfig) -> LoadedTools:
+def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: ProjectData = NO_DATA) -> LoadedTools:
     """Loads tools. Raises ConfigError like ``described``."""
     paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
-    code = {path: text for path in paths if path.endswith(".py") and (text := _code(Path(path))) is not None}
-    return LoadedTools(paths, code, described(paths, config))
-
-
-def _code(path: Path) -> str | None:
-    """Source code of a file; None if it can't be read, which loading it will report."""
-    try:
-        return decode_source(plain.read(path))
-    except (OSError, ValueError, SyntaxError):
-        return None
+    folders = dict.fromkeys(Path(path).parent for path in paths if path.endswith(".py"))
+    code = {path: text for folder in folders for path, text in code_of(folder).items()}
+    return LoadedTools(paths, code, described(paths, config), project)
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
@@ -72,7 +54,7 @@ def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
     for source in map(str, sources):
         if source.endswith(".py"):
             path = file_of(source)
-            tools += _of_file(path, _stamp(path), config)
+            tools += _of_file(path, _stamps(path), config)
         else:
             tools += Registry.load([source]).tools()
     return Registry(tools)
@@ -91,67 +73,26 @@ def file_of(source: str | Path) -> Path:
     return path
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Time of change and size of a file and of those beside it."""
+    files = dict.fromkeys((path, *modules_of(path.parent)))
     try:
-        known = path.stat()
+        known = [(str(file), file.stat()) for file in files]
     except OSError as error:
         raise ConfigError(f"tools of {path} can't be loaded: {error.strerror}", param="tools") from None
-    return known.st_mtime_ns, known.st_size
+    return tuple((name, each.st_mtime_ns, each.st_size) for name, each in known)
 
 
 @lru_cache(maxsize=64)
-def _of_file(path: Path, stamp: tuple[int, int], config: ToolsConfig) -> tuple[Tool, ...]:
-    told = _asked(path, config)
-    if "failed" in told:
-        problem = str(told["failed"]).removeprefix("ConfigError: ")
+def _of_file(path: Path, stamps: tuple[tuple[str, int, int], ...], config: ToolsConfig) -> tuple[Tool, ...]:
+    try:
+        told = answer_of(path, config, "describe")
+    except NoAnswer as error:
+        problem = str(error)
         raise ConfigError(
             problem if str(path) in problem else f"tools of {path} can't be loaded: {problem}", param="tools"
-        )
+        ) from None
     try:
         return tuple(performed_elsewhere(spec_from_json(one)) for one in told["tools"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"tools of {path} can't be loaded: invalid description: {error}", param="tools") from None
-
-
-def _asked(path: Path, config: ToolsConfig) -> dict[str, Any]:
-    """Description of a file's tools from a sandboxed process. Raises ConfigError if there is no sandbox, or no
-    answer."""
-    scratch = make_scratch()
-    try:
-        confinement = confinement_of(NOTHING, config, scratch, [path.parent], data=None)
-        command = command_of(confinement, config, sources=[str(path)], describe=True)
-        answer, printed = _output(command, environment_of(config, scratch), scratch, config.start_timeout_s)
-        return frames.decode(answer)
-    except (SandboxError, OSError) as error:
-        raise ConfigError(f"tools of {path} can't be loaded: {error}", param="tools") from None
-    except frames.FrameError:
-        told = printed.decode("utf-8", "replace").strip()[-500:]
-        why = f"their process ended, or took longer than {config.start_timeout_s:g} s. {told}".strip()
-        raise ConfigError(f"tools of {path} can't be loaded: {why}", param="tools") from None
-    finally:
-        remove(scratch)
-
-
-def _output(command: list[str], environment: dict[str, str], folder: Path, timeout_s: float) -> tuple[bytes, bytes]:
-    """A program's standard output, up to `MOST_BYTES`, and its standard error."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=folder,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        late = Timer(timeout_s, end_tree, (process.pid,))
-        late.start()
-        try:
-            answer = process.stdout.read(MOST_BYTES)
-            if len(answer) == MOST_BYTES:
-                end_tree(process.pid)
-            return answer, process.stderr.read(PRINTED_BYTES)
-        finally:
-            late.cancel()
-            end_tree(process.pid)

@@ -222,7 +222,7 @@ class ToolHosts:
         entry = _Call(context.run_id)
         self._calls.add(entry)
         started = time.monotonic()
-        entry.task = task = asyncio.create_task(self._perform(spec, arguments, context))
+        entry.task = task = asyncio.create_task(self._perform(spec, arguments, self._told(context)))
         try:
             return await task
         except asyncio.CancelledError:
@@ -252,7 +252,7 @@ class ToolHosts:
         plain = replace(spec, permissions=spec.permissions & {Permission.FILES}, hosts=())
         entry = _Call(context.run_id)
         self._calls.add(entry)
-        entry.task = task = asyncio.create_task(self._known_by(plain, arguments, context))
+        entry.task = task = asyncio.create_task(self._known_by(plain, arguments, self._told(context)))
         try:
             answer = await task
         except HostFailed:
@@ -301,6 +301,9 @@ class ToolHosts:
         for run_id in {call.run_id for call in self._calls}:
             await self.kill(run_id)
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    def _told(self, context: ToolContext) -> ToolContext:
+        return replace(context, project=self._tools.project)
 
     def _pool(self, isolation: Isolation, data: Path) -> HostPool:
         if isolation not in self._pools:

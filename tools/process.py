@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -88,9 +87,7 @@ class HostProcess:
         """
         scratch = make_scratch()
         try:
-            confinement = await asyncio.to_thread(
-                confinement_of, isolation, config, scratch, folders_of(tools.sources), data
-            )
+            confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(tools), data)
             process = await asyncio.create_subprocess_exec(
                 *command_of(confinement, config, sources=list(tools.sources), max_result_bytes=config.max_result_bytes),
                 stdin=asyncio.subprocess.PIPE,
@@ -247,6 +244,8 @@ def _size(amount: int) -> str:
     return f"{amount / 1024**2:g} MiB"
 
 
-def folders_of(sources: Sequence[str]) -> list[Path]:
-    """Folders of the sources that are files: a project's tools may read the files beside them."""
-    return [Path(source).resolve().parent for source in sources if source.endswith(".py")]
+def folders_of(tools: LoadedTools) -> list[Path]:
+    """The project's folder and those of the sources that are files: tools may read the files there."""
+    folders = [Path(source).resolve().parent for source in tools.sources if source.endswith(".py")]
+    project = tools.project.folder
+    return list(dict.fromkeys(folders if project is None else [*folders, project.resolve()]))

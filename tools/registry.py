@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
-import linecache
-import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +19,7 @@ from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
 from tools.canonical import canonical
 from tools.identity import identity
+from tools.project_modules import import_file
 from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, validator_of, weight
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
@@ -82,12 +80,18 @@ class Registry:
         Raises:
             ConfigError: a source can't be imported or has no tool.
         """
-        given = code or {}
-        return cls(tool for source in sources for tool in _tools_in(_import(source, given.get(str(source))), source))
+        return cls(tool for source in sources for tool in _tools_in(_import(source, code), source))
 
     def beside(self, others: Iterable[Tool]) -> Registry:
         """These tools and others. Raises ConfigError if two have the same name."""
         return Registry([*self._tools.values(), *others])
+
+    def with_descriptions(self, descriptions: Mapping[str, str]) -> Registry:
+        """These tools, some with other descriptions, by their names."""
+        return Registry(
+            replace(tool, spec=replace(tool.spec, description=descriptions.get(name, tool.spec.description)))
+            for name, tool in self._tools.items()
+        )
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools
@@ -162,10 +166,10 @@ def _check_parameters(spec: ToolSpec) -> None:
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
 
 
-def _import(source: str | Path, code: str | None) -> ModuleType:
+def _import(source: str | Path, code: Mapping[str, str] | None) -> ModuleType:
     try:
         if str(source).endswith(".py"):
-            return _import_file(Path(source), code)
+            return import_file(Path(source), code)
         return importlib.import_module(str(source))
     except (Exception, SystemExit) as error:
         told = f"{source}{_line_in(error, str(source))}"
@@ -178,27 +182,6 @@ def _line_in(error: BaseException, file: str) -> str:
         return f":{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f":{lines[-1]}" if lines else ""
-
-
-def _import_file(path: Path, code: str | None) -> ModuleType:
-    """Executes a file, or the given earlier code of it, under a unique module name, so that changes are picked up."""
-    name = f"flightloop_project_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # type hints and pickle look up the module there
-    try:
-        if code is None:
-            spec.loader.exec_module(module)
-        else:
-            # Tracebacks quote the source; without a time, it isn't replaced by the file's present content.
-            linecache.cache[str(path)] = len(code), None, code.splitlines(keepends=True), str(path)
-            exec(compile(code, str(path), "exec"), module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _tools_in(module: ModuleType, source: str | Path) -> list[Tool]:

@@ -7,7 +7,6 @@ import inspect
 import json
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
@@ -21,14 +20,15 @@ from tools.validated import CONFIG, known_by
 
 MESSAGE_CHARACTERS = 2000
 _SPEC = TypeAdapter(ToolSpec)
+_CONTEXT = TypeAdapter(ToolContext)
 
 
 def context_to_json(context: ToolContext) -> dict[str, Any]:
-    return {**vars(context), "data": str(context.data), "egress": list(context.egress)}
+    return dict(_CONTEXT.dump_python(context, mode="json"))
 
 
 def context_from_json(data: dict[str, Any]) -> ToolContext:
-    return ToolContext(**{**data, "data": Path(data["data"]), "egress": tuple(data["egress"])})
+    return _CONTEXT.validate_python(data)
 
 
 def spec_to_json(spec: ToolSpec) -> dict[str, Any]:

@@ -14,6 +14,10 @@ from agent.admin.telling import tell
 dataset = typer.Typer(no_args_is_help=True, help="Create training data for the tuner.")
 
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
+Trusted = Annotated[
+    bool,
+    typer.Option("--trusted", help="Run the code of your own project in this process, without the sandbox."),
+]
 Out = Annotated[Path, typer.Option(help="Output file, JSON lines.")]
 
 
@@ -24,11 +28,12 @@ def dataset_lessons(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     examples: Annotated[bool, typer.Option(help="Include the agent's examples, as prompts do in production.")] = True,
     project: Project = None,
+    trusted: Trusted = False,
 ) -> None:
-    """Conversations of the support agent with correct answers, played on shops with other seeds than the tasks'."""
+    """Conversations with correct answers, from the project's lessons."""
     from agent.admin.lessons import write_lessons
 
-    asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell))
+    asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell, trusted=trusted))
 
 
 @dataset.command("intents")
@@ -37,11 +42,12 @@ def dataset_intents(
     rows: Annotated[int, typer.Option(min=1)] = 3000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     project: Project = None,
+    trusted: Trusted = False,
 ) -> None:
-    """Messages of the support agent's customers with their intents, worded differently from the benchmark's."""
+    """Customers' messages with their intents, from the project's lessons."""
     from agent.admin.lessons import write_messages
 
-    write_messages(configured(project=project), rows, seed, out, tell)
+    write_messages(configured(project=project), rows, seed, out, tell, trusted=trusted)
 
 
 @dataset.command("export")

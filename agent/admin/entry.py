@@ -93,7 +93,7 @@ def graph(
     dot: Annotated[Path | None, typer.Option(help="Write a Graphviz file.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write an SVG image.")] = None,
 ) -> None:
-    """Show the knowledge graph of the shop's database and documents, as used by the search tool and the guard."""
+    """Show the knowledge graph of the project's database and documents, as used by the search tool and the guard."""
     from agent.admin.graph import show_graph
     from tools.knowledge import picture
 

@@ -8,11 +8,12 @@ import shutil
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -31,8 +32,6 @@ from flightloop import AsyncFlightloop
 from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.settings import resolve
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
 
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
@@ -79,10 +78,10 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
         guards = factories.make_guards(model.chat, model.name)
-        async with Player(
-            project, model, partial(factories.make_hosts, settings), guards, lambda data: _fill(settings, data)
-        ) as player:
-            tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
+        hosts = partial(factories.make_hosts, settings)
+        with _seeded(settings) as seeded:
+            async with Player(project, model, hosts, guards, partial(_fill, project, seeded)) as player:
+                tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)
     if wish.out is not None:
@@ -166,11 +165,20 @@ async def _served(settings: Settings) -> Settings:
     return settings.model_copy(update=found)
 
 
-def _fill(settings: Settings, data: Path) -> None:
-    if settings.project is None:
-        reseed(data / FILE)
-    elif os.path.lexists(settings.project / DATA):
-        _copy(settings.project.resolve() / DATA, data)
+@contextmanager
+def _seeded(settings: Settings) -> Iterator[Path]:
+    """A folder with what the project seeds."""
+    with TemporaryDirectory(prefix="flightloop-seeded-") as folder:
+        data = Path(folder).resolve()
+        factories.seed_into(settings, data)
+        yield data
+
+
+def _fill(project: Project, seeded: Path, data: Path) -> None:
+    """Puts into a task's data what the project seeds, and what it has for tasks."""
+    _copy(seeded, data)
+    if os.path.lexists(project.folder / DATA):
+        _copy(project.folder.resolve() / DATA, data)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""``python -m agent graph``: shows the knowledge graph of the data folder."""
+"""``python -m agent graph``: shows the knowledge graph of the project's database and documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from agent.config import Settings
-from agent.serve.factories import seed_shop
+from agent.project.project import EMBEDDED
+from agent.project.project_file import read_project_file
+from agent.serve.factories import seed_data
 from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node
@@ -31,8 +33,9 @@ def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[K
     Raises:
         ConfigError: the term is unknown, or a file cannot be written.
     """
-    seed_shop(settings)
-    knowledge = Library(settings.data).current()
+    seed_data(settings)
+    folder = settings.project or EMBEDDED
+    knowledge = Library(settings.data, read_project_file(folder).data(folder)).current()
     graph, console = knowledge.graph, PlainConsole()
     if about is None:
         console.print(_summary(graph))

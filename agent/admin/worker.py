@@ -23,7 +23,7 @@ async def work(settings: Settings) -> None:
     model = factories.remote_model(settings)
     name = await factories.model_name(settings, model)
     journal = factories.open_journal(settings)
-    factories.seed_shop(settings)
+    factories.seed_data(settings)
     provider = setup(settings.observability().tracing)
     kits = factories.make_kits(settings, live, factories.make_guards(model, name))
     worker = factories.make_worker(

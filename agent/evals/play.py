@@ -124,7 +124,7 @@ class Player:
             return replace(played, off_the_record=recording.off_the_record)
 
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
-        agent, lookup = self._project.agent(task.agent), local_lookup(data)
+        agent, lookup = self._project.agent(task.agent), local_lookup(data, self._project.data)
 
         def kit(run: Run) -> Kit:
             return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)

@@ -2,7 +2,7 @@
 
 One JSON object per line::
 
-    {"id": "...", "agent": "support", "database": "shop.db",
+    {"id": "...", "agent": "notes", "database": "notes.db",
      "turns": [{"user": "..."}, {"user": {"default": "...", "if_asked": {"email": "..."}}}],
      "setup": ["SQL", ...], "approve": true,
      "expect": [{"sql": "SELECT ...", "rows": [[...], ...], "database": "other.db"}],

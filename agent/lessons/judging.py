@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import yaml
 
-from agent.lessons.phrases import FOLDER, Phrases
+from agent.lessons.project_lessons import FOLDER
 from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.critique import constitution_rail
 from guardrails.document import Constitution, ContentEntry
 from guardrails.rails.content import content_rail
 from guardrails.types import Checked, GuardContext, Judgement
-from tools.shop.names import FIRST_NAMES, LAST_NAMES
 
 SOURCE = "guardrails"
 
@@ -26,9 +26,16 @@ class Judging:
     Args:
         project: folder of the project, whose ``lessons/judging.yaml`` holds the sentences.
         principles: of the project's constitution.
+        somebody: values for the sentences' slots.
     """
 
-    def __init__(self, project: Path, principles: tuple[str, ...], phrases: Phrases, random: Random) -> None:
+    def __init__(
+        self,
+        project: Path,
+        principles: tuple[str, ...],
+        somebody: Callable[[Random], Mapping[str, str]],
+        random: Random,
+    ) -> None:
         path = project / FOLDER / "judging.yaml"
         try:
             known = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -37,7 +44,7 @@ class Judging:
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         self._principles = principles
-        self._scenery = phrases.scenery
+        self._somebody = somebody
         self._random = random
 
     async def critique(self, good: str) -> list[dict[str, Any]]:
@@ -47,7 +54,9 @@ class Judging:
             self._random.shuffle(principles)
         word = self._random.choice(list(self._faults))
         number = next(index for index, text in enumerate(principles, 1) if word in text)
-        sentence = self._random.choice(self._faults[word]["sentences"].splitlines()).format(**self._somebody())
+        sentence = self._random.choice(self._faults[word]["sentences"].splitlines()).format(
+            **self._somebody(self._random)
+        )
         bad = f"{good} {sentence}" if self._random.random() < 0.7 else f"{sentence} {good}"
         objection = f"VIOLATION: It breaks principle {number}: {self._faults[word]['why']}."
         judge = _Judge([objection, good, "OK"])
@@ -63,12 +72,6 @@ class Judging:
             Checked(Stage.INPUT, text, GuardContext())
         )
         return judge.rows()
-
-    def _somebody(self) -> dict[str, str]:
-        first, last = self._random.choice(FIRST_NAMES), self._random.choice(LAST_NAMES)
-        street, town = (self._random.choice(self._scenery[name]) for name in ("streets", "towns"))
-        address = f"{self._random.randint(1, 150)} {street}, {town}"
-        return {"name": f"{first} {last}", "email": f"{first}.{last}@example.com".lower(), "address": address}
 
 
 class _Judge:

@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from agent.models.answer_chunks import Turn as Chunks
 from agent.models.answer_chunks import calls, plan, text
 from agent.models.chat_model import Capabilities
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.lessons import Call, NoCase, Outcome, Plan, Say, Solution, Step
 
 NAME = "oracle"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Skipped where the loop does not ask for a plan."""
-
-    goal: str
-    tools: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Call:
-    tool: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Say:
-    text: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the model read of a call: ``value`` is the result's JSON, or the error's sentence."""
-
-    ok: bool
-    value: Any
-
-
-Step = Plan | Call | Say
-Solution = Generator[Step, Outcome, None]
-"""Yields the steps of one run in order; a call gets its outcome."""
-Saying = Generator[Step, Outcome, str]
-"""A part of a solution; returns the words that tell the customer about it."""
-
-
-class OutOfStep(Exception):
+class OutOfStep(NoCase):
     """The loop asked for something that the solution does not foresee: the case is wrong."""
 
 

@@ -1,4 +1,4 @@
-"""Where lessons are played: the real loop, policy and tools over a scratch shop, with an oracle for the model."""
+"""Where lessons are played: the real loop, policy and tools over scratch data, with an oracle for the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.lessons.oracle import NAME, Oracle, OutOfStep, Solution
+from agent.lessons.oracle import NAME, Oracle, OutOfStep
 from agent.lessons.row import row_of
 from agent.loop.agent_runtime import Kit
 from agent.loop.inline_runner import InlineRunner
@@ -18,28 +18,11 @@ from agent.serve.factories import local_lookup
 from agent.store import memory_journal
 from flightloop.chat import ChatRequest
 from flightloop.events import RunCreated
+from flightloop.lessons import Case
 from flightloop.runs import RunStatus
 from guardrails.guard import Guard
 from guardrails.policy import unhurried
 from tools.registry import Registry
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What the customer says, and how it is to be solved. ``intent``: where it is not the case's."""
-
-    said: str
-    solution: Solution
-    intent: str = ""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One conversation. ``denied``: why the operator says no to what a rule asks; None: the operator agrees."""
-
-    intent: str
-    turns: tuple[Turn, ...]
-    denied: str | None = None
 
 
 @dataclass
@@ -47,9 +30,9 @@ class Stage:
     """Plays cases one after the other, each in a session and a journal of its own.
 
     Args:
-        project: the agent's project; its tools run in this process, which is safe for the shop's own ones alone.
+        project: the agent's project; its tools run in this process, which is safe for a project of one's own alone.
         agent: whose prompts are learned.
-        data: folder with the shop's database.
+        data: folder of the tools' data.
     """
 
     project: Project
@@ -59,10 +42,11 @@ class Stage:
     """What the loop asked in the case that was played last."""
 
     def __post_init__(self) -> None:
-        registry = Registry.load(self.project.tools.sources)
-        hosts = LocalHosts([registry.tool(name) for name in self.agent.tools])
-        guard, lookup = Guard(unhurried(self.project.policy_of(self.agent))), local_lookup(self.data).of(self.agent)
-        self._kit = Kit(self.agent, guard, hosts, lookup)
+        told = {spec.name: spec.description for spec in self.project.tools.registry.specs()}
+        registry = Registry.load(self.project.tools.sources).with_descriptions(told)
+        hosts = LocalHosts([registry.tool(name) for name in self.agent.tools], project=self.project.data)
+        lookup = local_lookup(self.data, self.project.data).of(self.agent)
+        self._kit = Kit(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
         """A row for each of the customer's turns.

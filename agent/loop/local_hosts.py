@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flightloop.tool import Tool, ToolContext, ToolRefused
+from flightloop.tool import NO_DATA, ProjectData, Tool, ToolContext, ToolRefused
 from tools.host import ToolOutcome
 from tools.registry import Registry
 from tools.tracebacks import traceback_of
@@ -22,6 +22,8 @@ class LocalHosts:
     attempts: list[tuple[str, str]] = field(default_factory=list)
     """Tool and key of every call that began."""
     killed: list[str] = field(default_factory=list)
+    project: ProjectData = NO_DATA
+    """Of the project that the tools belong to."""
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.tools)
@@ -36,6 +38,7 @@ class LocalHosts:
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
         tool = self.registry.tool(name)
         self.attempts.append((name, context.key))
+        context = replace(context, project=self.project)
         given = {tool.context_parameter: context, **arguments} if tool.context_parameter else arguments
         try:
             if asyncio.iscoroutinefunction(tool.function):

@@ -1,4 +1,7 @@
-"""A project: a folder with ``agents/*.yaml``, ``policies/*.yaml``, ``tools.py``, ``mcp.yaml`` and ``tasks/*.jsonl``."""
+"""A project: a folder with ``agents/*.yaml``, ``policies/*.yaml``, ``tools.py``, ``tasks/*.jsonl`` and more.
+
+docs/agents.md describes it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -16,22 +19,24 @@ from typing import Protocol
 import structlog
 from pydantic import ValidationError
 
-from agent.project import subagent
+from agent.project import project_file, subagent
 from agent.project.agent_spec import AgentSpec
+from agent.project.project_file import ProjectFile, document_of, read_project_file
 from flightloop import plain
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.nearest import did_you_mean
 from flightloop.runs import ProjectInfo
 from flightloop.shown import shown
+from flightloop.tool import ProjectData
 from guardrails.policy import Policy, default_policy, load_policy
 from guardrails.yaml_document import YamlDocument
-from observability.bounded_yaml import DOCUMENT_BYTES
 from tools.config import ToolsConfig
 from tools.describe import LoadedTools, load_tools
 from tools.mcp import pins, servers
 from tools.mcp.pins import McpTool, pinned_tools
 from tools.mcp.servers import Server, read_servers
+from tools.project_modules import modules_of
 from tools.registry import Registry
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "examples" / "support"
@@ -42,7 +47,7 @@ MOST_DOCUMENTS = 500
 """Most agents, and most policies."""
 MOST_PROBLEM = 2_000
 """Most characters of a reported mistake: exceptions of ``tools.py`` may be long."""
-TOOL_FILES = ("tools.py", servers.FILE, pins.FILE)
+TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
 """Checks that the model can be constrained to tools' schemas. Raises ConfigError that names the tool."""
@@ -86,6 +91,11 @@ class Project:
         return self.policies[agent.policy]
 
     @property
+    def data(self) -> ProjectData:
+        """What its tools are told of its data."""
+        return self.tools.project
+
+    @property
     def tasks(self) -> list[Path]:
         return sorted((self.folder / "tasks").glob("*.jsonl"))
 
@@ -111,10 +121,12 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
                 f"{source}: is inside {home}, which a project's code may not read: move the project elsewhere"
             )
         sources = (*sources, str(source))
-    digest = _digest(*(folder / name for name in TOOL_FILES))
+    digest = _digest(*(folder / name for name in TOOL_FILES), *modules_of(folder))
     known = read_servers(folder)
     server_tools = tuple(pinned_tools(folder, known))
-    loaded = load_tools(sources, ToolsConfig(protected=tuple(private)))
+    declared = read_project_file(folder)
+    loaded = load_tools(sources, ToolsConfig(protected=tuple(private)), declared.data(folder))
+    loaded = replace(loaded, registry=_described(folder, declared, loaded.registry))
     registry = loaded.registry.beside(tool.as_tool() for tool in server_tools)
     own = _policies(folder)
     policies = {default_policy().name: default_policy()} | {policy.name: policy for policy in own.values()}
@@ -132,7 +144,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     check_tools(registry.definitions(sorted({name for agent in agents.values() for name in agent.tools})))
     tools = {*_names(registry), *map(subagent.tool_name, agents)}
     for path, policy in own.items():
-        written = _document(path)
+        written = document_of(path)
         _check_tools_named(written, policy, tools)
         _check_arguments_named(written, policy, registry)
     for agent in agents.values():
@@ -239,27 +251,29 @@ def _policies(folder: Path) -> dict[Path, Policy]:
     for path in _documents(folder, "policies"):
         policy = load_policy(path)
         if any(policy.name == other.name for other in found.values()):
-            where = _document(path).at(["name"])
+            where = document_of(path).at(["name"])
             raise ConfigError(f"{where}: name: another file already defines a policy named {policy.name}", param="name")
         found[path] = policy
     return found
 
 
-def _document(path: Path) -> YamlDocument:
-    try:
-        return YamlDocument.parse(plain.read_text(path, DOCUMENT_BYTES), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-
-
 def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
-    document = _document(path)
+    document = document_of(path)
     if not isinstance(document.value, dict):
         raise ConfigError(f"{path}: must be a mapping with name, instructions, tools …")
     try:
         return document, AgentSpec.model_validate({"name": path.stem} | document.value)
     except ValidationError as error:
         raise document.refused(error, AgentSpec, "agent") from error
+
+
+def _described(folder: Path, declared: ProjectFile, registry: Registry) -> Registry:
+    """The tools as the project describes them. Raises ConfigError: it describes one that isn't there."""
+    for name in declared.descriptions:
+        if name not in registry:
+            where = document_of(folder / project_file.FILE).at(["descriptions", name])
+            raise ConfigError(f"{where}: descriptions: {_unknown_tool(name, _names(registry))}", param="descriptions")
+    return registry.with_descriptions(declared.descriptions)
 
 
 def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
@@ -331,7 +345,8 @@ def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
 
 def _stamps(folder: Path) -> dict[str, int]:
     """Modification times of the project's files. Raises ConfigError like ``_documents``."""
-    files = [*(folder / name for name in TOOL_FILES), *_documents(folder, "agents"), *_documents(folder, "policies")]
+    written = [*_documents(folder, "agents"), *_documents(folder, "policies")]
+    files = dict.fromkeys([*(folder / name for name in TOOL_FILES), *modules_of(folder), *written])
     stamps = {}
     for file in files:
         with suppress(FileNotFoundError):  # an editor may be replacing the file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,8 @@ from agent.loop.worker import Worker, WorkerConfig
 from agent.models.chat_model import ChatModel
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.models.retrying import RUNS, RetryingChatModel
-from agent.project.project import LiveProject, Project, ToolCheck, load_project, unchecked
+from agent.project.project import EMBEDDED, LiveProject, Project, ToolCheck, load_project, unchecked
+from agent.project.project_file import read_project_file
 from agent.run.deltas import Deltas
 from agent.serve.home import open_home, private_files
 from agent.store import StoreJournal, sql_journal
@@ -26,6 +27,7 @@ from flightloop.answer import completed
 from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError, FlightloopError
+from flightloop.tool import ProjectData
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
@@ -36,8 +38,7 @@ from tools.builtin.knowledge import search_knowledge
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
 from tools.knowledge.library import Library
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
+from tools.seeding import seed
 
 JUDGE_TOKENS = 256
 
@@ -58,12 +59,25 @@ def make_room(settings: Settings, *, keeps: bool = False) -> Room:
     return Room.of(settings.journal_url, settings.disk_reserve_mb, keeps=keeps)
 
 
-def seed_shop(settings: Settings) -> None:
-    """Creates the bundled project's shop database if it is missing. Other projects bring their own data."""
-    path = settings.data / FILE
-    if settings.project is None and not os.path.lexists(path):
-        with private_files():
-            reseed(path)
+def seed_data(settings: Settings) -> None:
+    """Runs the project's ``seed.py`` if the project's database is missing or empty. Raises ConfigError."""
+    database = read_project_file(settings.project or EMBEDDED).database
+    if database is not None and _is_missing(settings.data / database):
+        seed_into(settings, settings.data)
+
+
+def seed_into(settings: Settings, data: Path) -> None:
+    """Runs the project's ``seed.py``, if it has one, on a folder. Raises ConfigError."""
+    seed(settings.project or EMBEDDED, data, tools_config(settings))
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no database, or only the empty file of an interrupted seeding."""
+    try:
+        known = path.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(known.st_mode) and known.st_size == 0
 
 
 def interrupt_watch(settings: Settings) -> InterruptWatch:
@@ -173,12 +187,12 @@ def tools_config(settings: Settings) -> ToolsConfig:
 
 
 LOOKUP = EvidenceSource(frozenset({search_knowledge.__name__}))
-"""Evidence from the data folder's knowledge, which this tool searches."""
+"""Evidence from the project's database and documents, which this tool searches."""
 
 
-def local_lookup(data: Path) -> EvidenceSource:
+def local_lookup(data: Path, project: ProjectData) -> EvidenceSource:
     """Like ``LOOKUP``, but reads in this process; for data that nobody else can write."""
-    return replace(LOOKUP, read=Library(data).statements)
+    return replace(LOOKUP, read=Library(data, project).statements)
 
 
 def make_worker(

@@ -59,7 +59,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         name = await factories.model_name(settings, remote)
         journal, room = factories.open_journal(settings), factories.make_room(settings)
         stack.push_async_callback(journal.close)
-        factories.seed_shop(settings)
+        factories.seed_data(settings)
 
         config = settings.observability()
         metrics, aggregator = Metrics("api"), Aggregator(config.expiry_s)

@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from agent.config import Settings
 from agent.serve.connections import API, connect_model, metrics_sink
-from agent.serve.factories import live_project, make_guards, make_kits, make_worker, open_journal, seed_shop
+from agent.serve.factories import live_project, make_guards, make_kits, make_worker, open_journal, seed_data
 from agent.serve.garbage_collection import settle
 from agent.serve.logs import log_to_file
 from flightloop.events import DeltaEvent
@@ -60,7 +60,7 @@ class WorkerHost:
         metrics = Metrics("worker")
         model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
-        seed_shop(settings)
+        seed_data(settings)
         self._kits = make_kits(settings, live_project(settings), make_guards(model, name))
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)

@@ -59,7 +59,7 @@ def call_requests(model: str, count: int, turn: int) -> list[ChatRequest]:
 
 def shop_tools() -> list[ToolDef]:
     """Definitions of the shop's tools for requests."""
-    registry = Registry.load(["tools.shop.tools"])
+    registry = Registry.load(["examples.support.tools"])
     return registry.definitions([spec.name for spec in registry.specs()])
 
 

@@ -13,8 +13,8 @@ from bench.retail import changes
 from bench.retail.documents import FILE, Document
 from bench.retail.lookups import Id, Text
 from bench.retail.shop import Shop
+from flightloop.receipts import write_once
 from flightloop.tool import ToolContext, tool
-from tools.shop.database import write_once
 
 Ids = Annotated[list[Id], Field(min_length=1, max_length=20)]
 Reason = Literal["no longer needed", "ordered by mistake"]

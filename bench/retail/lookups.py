@@ -9,9 +9,9 @@ from pydantic import Field
 
 from bench.retail.documents import FILE, Document
 from bench.retail.shop import Shop
+from flightloop.receipts import reading
 from flightloop.tool import ToolContext, ToolRefused, tool
 from tools.builtin.calculator import MAX_CHARACTERS, evaluate
-from tools.shop.database import reading
 
 Id = Annotated[str, Field(min_length=1, max_length=40)]
 Text = Annotated[str, Field(max_length=120)]

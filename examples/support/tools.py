@@ -1,5 +1,227 @@
-"""The support agent's own tools: the shop. The built-in tools need not be named here."""
+"""The shop's tools. Descriptions are short and parameters few: small models read and fill them."""
 
-from tools.shop.tools import TOOLS
+from __future__ import annotations
 
-__all__ = ["TOOLS"]
+import re
+import sqlite3
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from flightloop.tool import ToolContext, ToolRefused, tool
+
+from .shop import database as shop
+from .shop.orders import RefundRules, euros, forbid_unless_processing, item_names, order_row
+
+MOST_CUSTOMERS, MOST_ORDERS = 5, 10
+
+OrderId = Annotated[int, Field(ge=1, le=99_999_999)]
+Reason = Annotated[str, Field(min_length=3, max_length=200)]
+
+
+@tool(effect="pure", timeout_s=10, returns_untrusted=True)  # customers write their names
+def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2, max_length=80)]) -> Any:
+    """Find a customer by email or name.
+
+    Args:
+        query: email address or name
+    """
+    wanted = query.strip()
+    with shop.reading(context.data) as database:
+        rows = database.execute(
+            """SELECT id, name, email FROM customers
+               WHERE lower(email) = lower(?1) OR instr(lower(name), lower(?1)) > 0 ORDER BY id LIMIT ?2""",
+            (wanted, MOST_CUSTOMERS + 1),
+        ).fetchall()
+    if not rows:
+        raise ToolRefused(f"No customer matches {wanted!r}. Ask for the email address.")
+    if len(rows) > MOST_CUSTOMERS:
+        raise ToolRefused(f"Too many customers match {wanted!r}. Use the email address or the full name.")
+    return [{"customer_id": row["id"], "name": row["name"], "email": row["email"]} for row in rows]
+
+
+@tool(effect="pure", timeout_s=10)
+def list_orders(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le=99_999_999)]) -> Any:
+    """List a customer's latest orders.
+
+    Args:
+        customer_id: number from find_customer
+    """
+    with shop.reading(context.data) as database:
+        if database.execute("SELECT 1 FROM customers WHERE id = ?", (customer_id,)).fetchone() is None:
+            raise ToolRefused(f"There is no customer {customer_id}. Use find_customer first.")
+        rows = database.execute(
+            """SELECT id, status, placed_on, total_cents FROM orders
+               WHERE customer_id = ? ORDER BY placed_on DESC, id DESC LIMIT ?""",
+            (customer_id, MOST_ORDERS),
+        ).fetchall()
+        return [
+            {
+                "order_id": row["id"],
+                "status": row["status"],
+                "placed_on": row["placed_on"],
+                "total": euros(row["total_cents"]),
+                "items": item_names(database, row["id"]),
+            }
+            for row in rows
+        ]
+
+
+@tool(effect="pure", timeout_s=10, returns_untrusted=True)
+def get_order(context: ToolContext, order_id: OrderId) -> Any:
+    """Show one order: status, items, total, address, refunds.
+
+    Args:
+        order_id: order number
+    """
+    with shop.reading(context.data) as database:
+        row = order_row(database, order_id)
+        shown: dict[str, Any] = {
+            "order_id": row["id"],
+            "customer": row["customer"],
+            "email": row["email"],
+            "status": row["status"],
+            "placed_on": row["placed_on"],
+            "delivered_on": row["delivered_on"],
+            "items": item_names(database, order_id),
+            "total": euros(row["total_cents"]),
+            "refunded": euros(row["refunded_cents"]),
+            "address": row["address"],
+            "payment": row["payment"],
+            "note": row["note"],
+        }
+    return {name: value for name, value in shown.items() if value not in (None, "")}
+
+
+@tool(effect="pure", timeout_s=10)
+def delivery_status(context: ToolContext, order_id: OrderId) -> Any:
+    """Show where an order's parcel is and when it is expected.
+
+    Args:
+        order_id: order number
+    """
+    with shop.reading(context.data) as database:
+        row = order_row(database, order_id)
+        found = database.execute("SELECT * FROM deliveries WHERE order_id = ?", (order_id,)).fetchone()
+    if found is None:
+        words = "It was cancelled." if row["status"] == "cancelled" else "It has not shipped yet."
+        return {"order_id": order_id, "delivery": "none", "why": words}
+    parcel = {name: found[name] for name in ("order_id", "status", "carrier", "tracking", "place")}
+    return {**parcel, "delivered_on" if found["status"] == "delivered" else "expected_on": found["expected_on"]}
+
+
+@tool(effect="transactional", timeout_s=20)
+def cancel_order(context: ToolContext, order_id: OrderId) -> Any:
+    """Cancel an order that has not shipped, and refund it.
+
+    Args:
+        order_id: order number
+    """
+
+    def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        order = order_row(database, order_id)
+        forbid_unless_processing(order, "cancelled")
+        database.execute("UPDATE orders SET status = 'cancelled' WHERE id = ?", (order_id,))
+        database.execute(
+            """UPDATE products SET stock = stock + (SELECT quantity FROM order_items
+                 WHERE order_id = ?1 AND product_id = products.id)
+               WHERE id IN (SELECT product_id FROM order_items WHERE order_id = ?1)""",
+            (order_id,),
+        )
+        left = order["total_cents"] - order["refunded_cents"]
+        if left:
+            _pay_back(database, order_id, left, "order cancelled")
+        return {"order_id": order_id, "status": "cancelled", "refunded": euros(left), "to": order["payment"]}
+
+    return shop.write_once(context, "cancel_order", {"order_id": order_id}, effect)
+
+
+@tool(effect="transactional", timeout_s=20)
+def refund_order(
+    context: ToolContext,
+    order_id: OrderId,
+    reason: Reason,
+    amount: Annotated[float, Field(ge=0, le=100_000)] = 0.0,
+) -> Any:
+    """Refund a delivered or lost order.
+
+    Args:
+        order_id: order number
+        reason: why, in a few words
+        amount: euros, 0 for all
+    """
+
+    def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        wished = round(amount * 100)
+        if amount and not wished:  # must not be taken for the 0 that means everything
+            raise ToolRefused("The smallest amount is 0.01 EUR.")
+        order = order_row(database, order_id)
+        cents = RefundRules.of(database).amount(database, order, wished)
+        _pay_back(database, order_id, cents, reason)
+        return {"order_id": order_id, "refunded": euros(cents), "to": order["payment"]}
+
+    arguments = {"order_id": order_id, "reason": reason, "amount": amount}
+    return shop.write_once(context, "refund_order", arguments, effect)
+
+
+@tool(effect="transactional", timeout_s=20, sinks=("address",))
+def change_address(
+    context: ToolContext, order_id: OrderId, address: Annotated[str, Field(min_length=8, max_length=120)]
+) -> Any:
+    """Change the delivery address of an order that has not shipped.
+
+    Args:
+        order_id: order number
+        address: number, street, city, postcode
+    """
+
+    def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        forbid_unless_processing(order_row(database, order_id), "sent to another address")
+        wanted = " ".join(address.split())
+        if not re.search(r"\d", wanted) or not re.search(r"[^\W\d]{2}", wanted):
+            raise ToolRefused("The address is incomplete: give number, street, city and postcode.")
+        database.execute("UPDATE orders SET address = ? WHERE id = ?", (wanted, order_id))
+        return {"order_id": order_id, "address": wanted}
+
+    return shop.write_once(context, "change_address", {"order_id": order_id, "address": address}, effect)
+
+
+@tool(effect="transactional", timeout_s=20)
+def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Field(ge=0, le=99_999_999)] = 0) -> Any:
+    """Hand the conversation over to a person.
+
+    Args:
+        reason: why, in a few words
+        order_id: order number, 0 for none
+    """
+
+    def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        if order_id:
+            order_row(database, order_id)
+        day = shop.today(database).isoformat()
+        row = (order_id or None, context.session_id, reason, day)
+        made = database.execute(
+            "INSERT INTO handovers (order_id, session_id, reason, created_on) VALUES (?, ?, ?, ?)", row
+        )
+        return {"handover": made.lastrowid, "status": "a person will answer within one working day"}
+
+    return shop.write_once(context, "hand_over", {"reason": reason, "order_id": order_id}, effect)
+
+
+def _pay_back(database: sqlite3.Connection, order_id: int, cents: int, reason: str) -> None:
+    database.execute(
+        "INSERT INTO refunds (order_id, amount_cents, reason, created_on) VALUES (?, ?, ?, ?)",
+        (order_id, cents, reason, shop.today(database).isoformat()),
+    )
+
+
+TOOLS = (
+    find_customer,
+    list_orders,
+    get_order,
+    delivery_status,
+    cancel_order,
+    refund_order,
+    change_address,
+    hand_over,
+)

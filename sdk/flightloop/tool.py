@@ -42,6 +42,28 @@ POLICY_EGRESS = "@egress"
 
 
 @dataclass(frozen=True)
+class ProjectData:
+    """A project's data as its ``project.yaml`` declares it (docs/agents.md). Built-in tools read it.
+
+    Attributes:
+        folder: of the project; its ``documents/`` are searched if the tools' data has none.
+        database: SQLite file in the folder of the tools' data.
+        tables: of the database; ``query_sql`` may read them.
+        products: SELECT for the products in the database.
+        terms: kinds of names (carrier, payment method), each with a SELECT for the names.
+    """
+
+    folder: Path | None = None
+    database: str | None = None
+    tables: tuple[str, ...] = ()
+    products: str | None = None
+    terms: tuple[tuple[str, str], ...] = ()
+
+
+NO_DATA = ProjectData()
+
+
+@dataclass(frozen=True)
 class ToolContext:
     """Context of the current call, passed to a parameter of this type."""
 
@@ -56,6 +78,7 @@ class ToolContext:
     egress: tuple[str, ...] = ()
     """Hosts on the egress list of the agent's policy."""
     traceparent: str | None = None
+    project: ProjectData = NO_DATA
 
 
 @dataclass(frozen=True)

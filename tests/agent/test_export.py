@@ -11,18 +11,17 @@ import pytest
 from agent.admin.export import Wanted, export_runs
 from agent.config import Settings
 from agent.lessons.export import Exporter, Sample, pairs
-from agent.lessons.moves import planned, reply
-from agent.lessons.oracle import Call, Plan, Say, Saying, Solution
-from agent.lessons.stage import Case, Stage, Turn
+from agent.lessons.stage import Stage
 from agent.project.project import load_project
 from agent.run.journal import Journal
 from agent.serve.home import open_home
 from agent.store import memory_journal, sql_journal
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import FIRST_ORDER, reseed
 from flightloop.errors import ConfigError
 from flightloop.events import FeedbackGiven, OutcomeVerified
+from flightloop.lessons import Call, Case, Plan, Say, Saying, Solution, Turn, planned, reply
 from flightloop.runs import Feedback
-from tools.shop.database import FILE
-from tools.shop.seed import FIRST_ORDER, reseed
 
 ASKED = f"What does order {FIRST_ORDER} hold?"
 

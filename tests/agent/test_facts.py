@@ -15,16 +15,17 @@ from agent.config import load_settings
 from agent.loop.evidence_source import NO_EVIDENCE, EvidenceSource
 from agent.project.project import load_project
 from agent.run.history import dump
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import reseed
 from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.document import GroundednessEntry
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.types import Checked, Facts, GuardContext, no_facts
+from tests.shop import SHOP
 from tools.builtin.knowledge import MOST_RESULTS
 from tools.knowledge.library import Library
 from tools.knowledge.picture import svg
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
 
 STATEMENTS = [
     json.loads(line) for line in (Path(__file__).parent / "data" / "statements.jsonl").read_text().splitlines()
@@ -35,7 +36,7 @@ STATEMENTS = [
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     folder = tmp_path_factory.mktemp("shop")
     reseed(folder / FILE)
-    return Library(folder)
+    return Library(folder, SHOP)
 
 
 async def right_verdicts(library: Library, facts: Facts, *, searched: bool) -> tuple[int, int]:

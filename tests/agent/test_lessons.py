@@ -1,11 +1,10 @@
-"""Lessons: what the oracle is asked is what rows hold, answers are grounded, and no wording is that of a task."""
+"""Lessons: what the oracle is asked is what rows hold, whatever the project; the example's are played here."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,33 +15,21 @@ import pytest
 
 from agent.admin.lessons import write_lessons
 from agent.config import Settings
-from agent.evals.task import load
-from agent.lessons import goods
-from agent.lessons.desk import Desk, NoSuchOrder
 from agent.lessons.judging import Judging
-from agent.lessons.mix import WEIGHTS, Lessons, Maker
-from agent.lessons.moves import planned, reply
-from agent.lessons.oracle import Call, Oracle, OutOfStep, Plan, Say, Solution
-from agent.lessons.phrases import Phrases, Untold
-from agent.lessons.stage import Case, Stage, Turn
-from agent.lessons.talk import question
+from agent.lessons.mix import Lessons
+from agent.lessons.oracle import Oracle, OutOfStep
+from agent.lessons.project_lessons import read_lessons
+from agent.lessons.stage import Stage
 from agent.project.agent_spec import Example
 from agent.project.intents import Intents
 from agent.project.project import EMBEDDED, Project, load_project
-from agent.store import memory_journal
+from examples.support.lessons import cases
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import Recipe, reseed
 from flightloop.answer import completed
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
-from flightloop.events import ChecksPassed, Judged
-from guardrails.rails.groundedness import Evidence, claims
-from tools.builtin.knowledge import MOST_RESULTS
-from tools.knowledge.library import Library
-from tools.shop.database import FILE
-from tools.shop.names import PRODUCTS
-from tools.shop.seed import Recipe, reseed
-
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "tasks"
-PHRASES = Phrases.read(EMBEDDED)
+from flightloop.lessons import Call, Case, Plan, Say, Solution, Turn, planned, reply
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +45,9 @@ def stage(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(project, project.agent("support"), data)
 
 
-def desk(stage: Stage, language: str = "en", seed: int = 1) -> Desk:
-    return Desk(stage.data, PHRASES, Random(seed), language)
-
-
 async def rows_of(project: Project, count: int, seed: int = 3, examples: bool = False) -> list[dict[str, Any]]:
     rows = []
-    async for row in Lessons(project, "support", seed, examples).rows():
+    async for row in Lessons(project, seed, examples).rows():
         rows.append(row)
         if len(rows) == count:
             return rows
@@ -73,31 +56,6 @@ async def rows_of(project: Project, count: int, seed: int = 3, examples: bool = 
 
 def decisions(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in row["messages"] if one["role"] == "assistant" and one.get("weight") != 0]
-
-
-@pytest.mark.parametrize("maker", WEIGHTS, ids=lambda maker: maker.__name__)
-async def test_a_row_holds_what_the_oracle_was_asked_and_answered(maker: Maker, stage: Stage) -> None:
-    played = 0
-    for seed in range(2):
-        try:
-            case = maker(desk(stage, seed=seed))
-        except NoSuchOrder:
-            continue
-        rows = await stage.play(case)
-        assert len(rows) == len(case.turns)
-        for request in stage.asked:
-            asked = [message.model_dump(mode="json", exclude_none=True) for message in request.messages]
-            tools = [tool.model_dump(mode="json", exclude_none=True) for tool in request.tools or []]
-            assert any(begins(row, asked) and row["tools"] == tools for row in rows)
-        assert sum(len(decisions(row)) for row in rows) == len(stage.asked)
-        played += 1
-    assert played
-
-
-def begins(row: dict[str, Any], asked: list[dict[str, Any]]) -> bool:
-    """Whether a row begins with these messages, and a decision comes next."""
-    plain = [{name: value for name, value in one.items() if name != "weight"} for one in row["messages"]]
-    return plain[: len(asked)] == asked and row["messages"][len(asked)] in decisions(row)
 
 
 async def test_rows_are_conversations_and_the_same_for_a_seed(project: Project) -> None:
@@ -112,7 +70,7 @@ async def test_rows_are_conversations_and_the_same_for_a_seed(project: Project) 
 
 def test_messages_are_of_every_intent_and_the_same_for_a_seed(project: Project) -> None:
     def said(seed: int, count: int = 40) -> list[tuple[str, str]]:
-        rows = islice(Lessons(project, "support", seed).messages(), count)
+        rows = islice(Lessons(project, seed).messages(), count)
         return [(row["messages"][1]["content"], json.loads(row["messages"][2]["content"])["intent"]) for row in rows]
 
     intents = Intents.read(EMBEDDED)
@@ -121,7 +79,7 @@ def test_messages_are_of_every_intent_and_the_same_for_a_seed(project: Project) 
     assert not [text for text, _ in found if "{" in text]
     assert found == said(3)
     assert found != said(4)
-    assert set(PHRASES.messages) == set(intents.about)
+    assert set(cases.messages()) == set(intents.about)
 
 
 async def test_examples_of_the_agent_are_shown_but_not_learned(project: Project) -> None:
@@ -135,92 +93,9 @@ async def test_examples_of_the_agent_are_shown_but_not_learned(project: Project)
         assert all(one["weight"] == 0 for one in answers)
 
 
-async def test_answers_say_what_the_tools_or_the_customer_said(project: Project) -> None:
-    for row in await rows_of(project, 80):
-        if row["source"] == "support":
-            said = [one.get("content") or "" for one in row["messages"] if one["role"] in ("user", "tool")]
-            evidence = Evidence.of(tuple(said))
-            answer = row["messages"][-1]["content"]
-            assert [claim for claim in claims(answer) if not evidence.supports(claim)] == [], answer
-
-
-@pytest.mark.parametrize("fact", PHRASES.facts, ids=lambda fact: fact.query.replace(" ", "-"))
-async def test_each_rule_is_found_and_answered(fact: Any, stage: Stage) -> None:
-    for language in fact.asks:
-        said, solution = question(desk(stage, language), fact)
-        (row,) = await stage.play(Case(fact.intent, (Turn(said, solution),)))
-        assert row["messages"][-1]["content"]
-
-
-def test_each_product_is_found_by_what_people_call_it(stage: Stage) -> None:
-    library = Library(stage.data)
-    for name, *_, final in PRODUCTS:
-        for item in {desk(stage, seed=seed).plain(name) for seed in range(8)}:
-            for asked in ("price", "stock", "warranty", "return window", *goods.UNTOLD):
-                texts = [found.text for found in library.search(f"{item} {asked}", MOST_RESULTS)]
-                assert goods.CARD.fullmatch(texts[0]), (item, asked)
-                assert texts[0].startswith(f"{name}: "), (item, asked)
-            texts = [found.text for found in library.search(f"{item} return window", MOST_RESULTS)]
-            assert final or any(goods.RETURN.search(text) for text in texts), item
-
-
-@pytest.mark.parametrize("language", ["en", "de"])
-async def test_questions_about_goods_are_answered_as_the_rail_knows_them(language: str, stage: Stage) -> None:
-    makers = (goods.price, goods.stock, goods.warranty, goods.returning, goods.cheaper, goods.category, goods.follow_up)
-    for maker in makers:
-        for seed in range(4):
-            assert await answered(stage, maker(desk(stage, language, seed)))
-
-
-async def answered(stage: Stage, case: Case) -> str:
-    """The last answer, after the rail found nothing to mark in any of them."""
-    journal = memory_journal()
-    rows = await stage.play(case, journal)
-    events = [one.event for one in await journal.read_all()]
-    verdicts = [event.verdict for event in events if isinstance(event, Judged)]
-    verdicts += [verdict for event in events if isinstance(event, ChecksPassed) for verdict in event.passed.verdicts]
-    grounded = [verdict for verdict in verdicts if verdict.rail == "groundedness"]
-    assert grounded
-    assert [verdict.reason for verdict in grounded if verdict.spans] == []
-    return str(rows[-1]["messages"][-1]["content"])
-
-
-def wordings() -> Iterator[tuple[str, str]]:
-    """Each wording with its intent."""
-    for intent, kinds in PHRASES.asks.items():
-        for by_language in kinds.values():
-            yield from ((intent, line) for lines in by_language.values() for line in lines.splitlines())
-    for fact in PHRASES.facts:
-        yield from ((fact.intent, line) for lines in fact.asks.values() for line in lines)
-    for intent, lines in PHRASES.messages.items():
-        yield from ((intent, line) for line in lines)
-
-
-def test_each_intent_has_many_wordings() -> None:
-    counts = Counter(intent for intent, _ in wordings())
-    names = Intents.read(EMBEDDED).about
-    assert len(names) == 20
-    assert set(counts) - set(names) == {"replies"}
-    assert min(counts[name] for name in names) > 100
-
-
-def runs(text: str, length: int) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+|@", re.sub(r"\{\w+\}|\d[\d.,]*", "@", text.lower()))
-    return {tuple(words[index : index + length]) for index in range(len(words) - length + 1)}
-
-
-def test_what_is_measured_is_worded_otherwise() -> None:
-    learned = {run for _, line in wordings() for run in runs(line, 6)}
-    said = [json.loads(line)["text"] for line in (BENCH / "intents.jsonl").read_text().splitlines()]
-    for task in load(BENCH / "support.jsonl"):
-        for turn in task.turns:
-            said += [turn.user] if isinstance(turn.user, str) else [turn.user.default, *turn.user.if_asked.values()]
-    assert [text for text in said if runs(text, 6) & learned] == []
-
-
 async def test_judges_learn_both_verdicts(project: Project) -> None:
     principles = project.policy_of(project.agent("support")).document.constitution.principles
-    judging = Judging(EMBEDDED, principles, PHRASES, Random(1))
+    judging = Judging(EMBEDDED, principles, cases.somebody, Random(1))
     critiques = [row for _ in range(20) for row in await judging.critique("Order 7 is cancelled.")]
     said = [row["messages"][-1]["content"] for row in critiques]
     verdicts = Counter(text.partition(":")[0] for text in said)
@@ -277,14 +152,13 @@ async def test_an_oracle_answers_completions_too() -> None:
     assert [card.id for card in await oracle.models()] == ["oracle"]
 
 
-def test_words_that_are_missing_in_a_language_are_told(stage: Stage) -> None:
-    with pytest.raises(Untold):
-        desk(stage, "fr").say("chat")
-
-
 def test_a_project_without_lessons_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lessons"):
-        Phrases.read(tmp_path)
+        read_lessons(tmp_path)
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "cases.py").write_text("import nothing_of_that_name\n")
+    with pytest.raises(ConfigError, match=r"cases\.py: the lessons can't be imported: ModuleNotFoundError"):
+        read_lessons(tmp_path)
     with pytest.raises(ConfigError, match=r"intents\.yaml"):
         Intents.read(tmp_path)
     (tmp_path / "intents.yaml").write_text("- a\n- b\n")

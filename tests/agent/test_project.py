@@ -199,6 +199,22 @@ def test_changed_tools_are_loaded_anew(folder: Path) -> None:
     assert live.current().tools_sha256 != before
 
 
+def test_a_module_beside_the_tools_is_loaded_anew_too(folder: Path) -> None:
+    change(folder / "words.py", "WORDS = ' and keeps it'\n")
+    change(
+        folder / "tools.py",
+        TOOLS.replace("@tool", "from .words import WORDS\n\n\n@tool").replace("text\n", "text + WORDS\n"),
+    )
+    live = LiveProject(folder, ())
+    first = live.current()
+    change(folder / "words.py", "raise ValueError\n")
+    assert live.current() is first
+    assert "tools.py:4 can't be loaded: ValueError" in (live.info().problem or "")
+    change(folder / "words.py", "WORDS = ' and more'\n")
+    assert live.current().tools_sha256 != first.tools_sha256
+    assert live.info().problem is None
+
+
 def test_the_catalogue_tells_the_project(folder: Path) -> None:
     catalogue = ProjectCatalogue(LiveProject(folder, ()), Guard, "a-model")
     (agent,) = catalogue.agents()

@@ -22,7 +22,7 @@ def test_the_operator_decides_as_the_task_says(approve: bool) -> None:
     with shop(4) as platform, Flightloop(platform.url, platform.api_key) as client:
         run = say(client, "support", "s", asks.asked, told.append, approve=approve)
     assert run.stop_reason == ("answered" if approve else "escalated")
-    refunds = [event for event in told if isinstance(event, ToolIntent) and event.tool == "refund_order"]
+    refunds = [event for event in told if isinstance(event, ToolIntent) and event.tool == "pay_back"]
     assert bool(refunds) is approve
 
 

@@ -14,9 +14,9 @@ from bench.retail.fakes import AWAY, HOME, shop, task
 from bench.retail.judge import judge, replay
 from bench.retail.tasks import Action, Task
 from bench.retail.tools import READS, TOOLS, WRITES
+from flightloop.receipts import receipt
 from flightloop.tool import Effect, ToolContext, ToolRefused, tool_of
 from tools.registry import Registry
-from tools.shop.database import receipt
 
 IMAGE = image(shop())
 REGISTRY = Registry.load(["bench.retail.tools"])

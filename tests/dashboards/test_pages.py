@@ -169,7 +169,7 @@ def test_agents_tools_policies_and_audit_are_listed(show: Show, platform: Platfo
     app = show("agents")
     assert [item.value for item in app.subheader][:2] == ["support", "returns"]
     assert "chain intact" in text(app)
-    assert any(item.label.replace("\\", "").startswith("refund_order") for item in app.expander)
+    assert any(item.label.replace("\\", "").startswith("pay_back") for item in app.expander)
     assert '"tainted_writes"' in app.json[0].value
 
 

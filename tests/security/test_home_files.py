@@ -111,7 +111,7 @@ async def test_each_writer_keeps_its_files_to_itself(tmp_path: Path, unconfigure
         open_home(home)
         key_from_file(home / "key")
         journal = factories.open_journal(settings)
-        factories.seed_shop(settings)
+        factories.seed_data(settings)
         await journal.close()
         if (file := log_to_file(settings, "api")) is not None:
             file.close()

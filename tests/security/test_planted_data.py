@@ -17,18 +17,20 @@ from typing import Any
 import pytest
 
 from agent.config import Settings
-from agent.serve.factories import LOOKUP, seed_shop
+from agent.serve.factories import LOOKUP, seed_data
 from agent.serve.home import open_home
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import reseed
 from flightloop.tool import ToolContext
 from tests.security.conftest import KEY
+from tests.shop import SHOP
 from tools.config import ToolsConfig
+from tools.describe import LoadedTools, load_tools
 from tools.host import ToolHosts
-from tools.knowledge.goods import MOST_PRODUCTS
+from tools.knowledge.catalogue import MOST_PRODUCTS
 from tools.knowledge.graph import Kind
 from tools.knowledge.library import Knowledge, Library
 from tools.sandbox.identity import share
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
 
 COLUMNS = "id, name, category, price_cents, stock, warranty_months, final_sale"
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS payment, x AS carrier FROM n"
@@ -45,6 +47,10 @@ def home(tmp_path: Path) -> Path:
     (home / "data" / "documents").mkdir()
     (home / "data" / "documents" / "returns.md").write_text("# Returns\n\nReturns are possible within 44 days.")
     return home
+
+
+def builtin() -> LoadedTools:
+    return load_tools(["tools.builtin"], ToolsConfig(), SHOP)
 
 
 def in_time(read: Callable[[], Any]) -> Any:
@@ -106,7 +112,7 @@ def test_planted_documents_are_passed_over(home: Path, plant: Callable[[Path], N
     try:
         open_home(home)
         share(home / "data", os.getegid())
-        known = in_time(Library(home / "data").current)
+        known = in_time(Library(home / "data", SHOP).current)
     finally:
         if plant is deep:
             os.system(f"rm -rf '{home / 'data' / 'documents' / 'd'}'")
@@ -122,11 +128,11 @@ def test_a_folder_of_documents_that_is_a_link_is_not_followed(home: Path) -> Non
     (home / "papers" / "own.md").write_text(f"# Own\n\n{KEY}")
     (home / "data" / "documents").rename(home / "data" / "gone")
     (home / "data" / "documents").symlink_to(home / "papers")
-    assert not any(KEY in passage.text for passage in in_time(Library(home / "data").current).papers.passages)
+    assert not any(KEY in passage.text for passage in in_time(Library(home / "data", SHOP).current).papers.passages)
 
 
 def test_a_document_that_becomes_something_else_keeps_what_was(home: Path) -> None:
-    library = Library(home / "data")
+    library = Library(home / "data", SHOP)
     before = library.current()
     document = home / "data" / "documents" / "returns.md"
     document.unlink()
@@ -153,12 +159,12 @@ def test_a_shop_that_is_no_database_is_none(home: Path, kind: str) -> None:
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):
             in_time_or_raise(home)
         return
-    known = in_time(Library(home / "data").current)
+    known = in_time(Library(home / "data", SHOP).current)
     assert not [node for node in known.graph.nodes() if node.name == "Visa"]
 
 
 def in_time_or_raise(home: Path) -> Knowledge:
-    return Library(home / "data").current()
+    return Library(home / "data", SHOP).current()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_a_hostile_shop_is_read_within_limits(home: Path, change: str) -> None:
     with closing(sqlite3.connect(home / "data" / FILE)) as database:
         database.execute("PRAGMA foreign_keys = OFF")
         database.executescript(change)
-    known = in_time(Library(home / "data").current)
+    known = in_time(Library(home / "data", SHOP).current)
     assert len([node for node in known.graph.nodes() if node.kind is Kind.PRODUCT]) <= MOST_PRODUCTS
 
 
@@ -193,7 +199,7 @@ async def test_a_shop_that_is_dear_to_read_holds_nobody_up(home: Path) -> None:
         database.execute("PRAGMA foreign_keys = OFF")
         database.executescript(SLOW)
     context = ToolContext("run:facts", "default", "support", "s", "run", home / "data", ())
-    async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0), home / "data") as hosts:
+    async with ToolHosts(builtin(), ToolsConfig(spare=0), home / "data") as hosts:
         other = asyncio.create_task(
             hosts.call("run_python", {"code": "while True: pass"}, replace(context, run_id="b"))
         )
@@ -207,7 +213,7 @@ async def test_a_shop_that_is_dear_to_read_holds_nobody_up(home: Path) -> None:
 
 async def test_facts_are_told_by_the_tool(home: Path) -> None:
     context = ToolContext("run:facts", "default", "support", "s", "run", home / "data", ())
-    async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0), home / "data") as hosts:
+    async with ToolHosts(builtin(), ToolsConfig(spare=0), home / "data") as hosts:
         await hosts.call("check_facts", {"text": "warm"}, context)
         said = "The Desk Lamp costs 41.00 EUR. Returns are possible within 44 days."
         wrong, right = await LOOKUP.facts(hosts, context)(said, "")
@@ -226,7 +232,7 @@ sys.stdin.read()
 
 
 def test_a_locked_shop_keeps_what_was(home: Path) -> None:
-    library = Library(home / "data")
+    library = Library(home / "data", SHOP)
     before = library.current()
     holder = subprocess.Popen(
         [sys.executable, "-c", LOCKS, str(home / "data" / FILE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -279,7 +285,7 @@ def in_time_or_error(home: Path) -> None:
 
     def read() -> Knowledge | None:
         try:
-            return Library(home / "data").current()
+            return Library(home / "data", SHOP).current()
         except (OSError, sqlite3.Error):
             return None
 
@@ -293,6 +299,6 @@ def test_a_shop_is_not_seeded_through_a_link(tmp_path: Path, target: str) -> Non
     (settings.home / "key").write_text(KEY)
     (settings.home / "key").chmod(0o600)
     (settings.data / FILE).symlink_to(settings.home / target)
-    seed_shop(settings)
+    seed_data(settings)
     assert (settings.home / "key").read_text() == KEY
     assert not (settings.home / "made").exists()

@@ -15,19 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import reseed
 from flightloop.tool import ToolContext, ToolRefused
+from tests.shop import SHOP
 from tools.builtin.calculator import evaluate
 from tools.builtin.http import MAX_BYTES, check_address, check_host, http_get
 from tools.builtin.knowledge import search_knowledge
 from tools.builtin.sql import MAX_ROWS, check, query_sql
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
 
 
 def context(data: Path, egress: tuple[str, ...] = ()) -> ToolContext:
-    return ToolContext("run:0:0", "default", "support", "session", "run", data, egress)
+    return ToolContext("run:0:0", "default", "support", "session", "run", data, egress, project=SHOP)
 
 
 # calculator
@@ -169,7 +170,7 @@ def test_no_text_writes_or_shows_what_is_hidden(data: Path, sql: str) -> None:
 
 
 def test_names_of_queries_are_told() -> None:
-    assert check("WITH a AS (SELECT 1), b AS (SELECT 2) SELECT * FROM a, b") == {"a", "b"}
+    assert check("WITH a AS (SELECT 1), b AS (SELECT 2) SELECT * FROM a, b", []) == {"a", "b"}
 
 
 # knowledge

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples.support.shop.database import FILE
+from examples.support.shop.seed import reseed
+from tests.shop import SHOP
 from tools.knowledge.builder import build, clauses
+from tools.knowledge.catalogue import Catalogue, Product
 from tools.knowledge.documents import Passage
-from tools.knowledge.goods import Goods, Product
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
 from tools.knowledge.library import Library
 from tools.knowledge.names import Names
@@ -22,8 +25,6 @@ from tools.knowledge.picture import dot, svg
 from tools.knowledge.quantities import DAY, MONTH, Measure, quantities
 from tools.knowledge.search import PassageIndex, Search
 from tools.knowledge.statements import Reader
-from tools.shop.database import FILE
-from tools.shop.seed import reseed
 
 QUESTIONS = Path(__file__).parent / "data" / "questions.jsonl"
 
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def library(data: Path) -> Library:
-    return Library(data)
+    return Library(data, SHOP)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_things_of_the_shop_belong_together(graph: KnowledgeGraph) -> None:
 
 def test_bold_words_are_terms() -> None:
     graph = build(
-        Goods(), [Passage("Fees", "Trees", "A **sapling fee** is due."), Passage("A", "B", "No sapling fee.")]
+        Catalogue(), [Passage("Fees", "Trees", "A **sapling fee** is due."), Passage("A", "B", "No sapling fee.")]
     )
     assert [rule.source for rule in graph.before(named(graph, "sapling fee"), Relation.NAMES)] == [
         "Fees, Trees",
@@ -145,10 +146,10 @@ PRODUCTS = st.lists(
 @given(PRODUCTS, st.lists(PASSAGES, max_size=6))
 @settings(deadline=None)
 def test_no_edge_dangles_and_the_same_input_gives_the_same_graph(products: list[Product], found: list[Passage]) -> None:
-    goods = Goods(products, [("carrier", "Norway")])
-    graph = build(goods, found)
+    catalogue = Catalogue(products, [("carrier", "Norway")])
+    graph = build(catalogue, found)
     graph.check_integrity()
-    again = build(goods, found)
+    again = build(catalogue, found)
     assert graph == again
     assert [graph.nodes(), list(graph.edges())] == [again.nodes(), list(again.edges())]
     assert len(graph.nodes(Kind.PRODUCT)) == len(products)
@@ -237,7 +238,7 @@ def test_a_long_category_is_cut() -> None:
     goods = [
         Product(number, f"Vase {letter}", "home", 500, 1, 0, False) for number, letter in enumerate("ABCDEFGHIJKL")
     ]
-    graph = build(Goods(goods), [])
+    graph = build(Catalogue(goods), [])
     assert (
         Search(graph, PassageIndex([Passage("a", "b", "c")]), Names(graph))
         .find("home", 3)[0]
@@ -278,7 +279,7 @@ def test_numbers_are_held_against_what_they_are_stated_of(
 @settings(deadline=None)
 def test_a_price_is_right_exactly_if_it_is_the_products(price: int, said: int, word: str) -> None:
     product = Product(1, f"{word.title()} Vase", "home", price, 5, 0, False)
-    graph = build(Goods([product]), [])
+    graph = build(Catalogue([product]), [])
     (found,) = Reader(graph, Names(graph)).read(f"The {product.name} costs {said / 100:.2f} EUR.")
     assert (found.right, found.strict) == (price == said, price != said)
 
@@ -293,7 +294,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_changes_of_the_shop_are_seen(own: Path) -> None:
-    library = Library(own)
+    library = Library(own, SHOP)
     before = library.current()
     assert library.current() is before
     with closing(sqlite3.connect(own / FILE)) as database:
@@ -304,16 +305,16 @@ def test_changes_of_the_shop_are_seen(own: Path) -> None:
 
 
 def test_what_cannot_be_read_keeps_what_was(own: Path) -> None:
-    library = Library(own)
+    library = Library(own, SHOP)
     before = library.current()
     (own / FILE).write_bytes(b"no database at all" * 100)
     assert library.current() is before
     with pytest.raises(sqlite3.DatabaseError):
-        Library(own).current()
+        Library(own, SHOP).current()
 
 
 def test_documents_alone_are_enough(tmp_path: Path) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path, SHOP)
     assert library.current().graph.nodes(Kind.PRODUCT) == []
     assert judged(library, "Express shipping costs 4.90 EUR.") == [("4.90 EUR", False)]
     with closing(sqlite3.connect(tmp_path / FILE)) as database:

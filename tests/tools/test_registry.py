@@ -82,11 +82,11 @@ def test_unknown_tools_are_told_with_the_known_ones() -> None:
 
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="two tools are named find_customer"):
-        Registry.load(["tools.shop.tools", "tools.shop.tools"])
+        Registry.load(["examples.support.tools", "examples.support.tools"])
 
 
 def test_definitions_keep_the_order_asked_for() -> None:
-    made = Registry.load(["tools.shop.tools", "tools.builtin"])
+    made = Registry.load(["examples.support.tools", "tools.builtin"])
     names = ["query_sql", "cancel_order"]
     assert [definition.function.name for definition in made.definitions(names)] == names
     assert "cancel_order" in made

@@ -1,4 +1,4 @@
-"""Tools that search policy documents and the shop's goods, based on ``tools.knowledge``."""
+"""Tools that search documents and products, based on ``tools.knowledge``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flightloop.tool import ToolContext, ToolRefused, tool
+from flightloop.tool import ProjectData, ToolContext, ToolRefused, tool
 from tools.knowledge.library import Library
 
 MOST_RESULTS = 3
@@ -17,13 +17,12 @@ MOST_RESULTS = 3
 
 @tool(effect="pure", timeout_s=10)
 def search_knowledge(context: ToolContext, query: Annotated[str, Field(min_length=2, max_length=200)]) -> Any:
-    """Search the shop's products (price, stock, warranty) and policies: shipping, returns, refunds, warranty, payment,
-    gift cards, account, privacy.
+    """Search the documents, and the products with their price, stock and warranty.
 
     Args:
         query: a few words
     """
-    library = _library(context.data)
+    library = _library(context.data, context.project)
     if not library.current().papers.passages:
         raise ToolRefused(f"There are no documents in {library.folder}.")
     found = library.search(query, MOST_RESULTS)
@@ -34,17 +33,17 @@ def search_knowledge(context: ToolContext, query: Annotated[str, Field(min_lengt
 
 @tool(effect="pure", timeout_s=10)
 def check_facts(context: ToolContext, text: str, asked: str = "") -> Any:
-    """Hold a text's numbers with a unit against the shop's products and policies.
+    """Hold a text's numbers with a unit against the documents and products.
 
     Args:
         text: what is stated
         asked: the question that it answers
     """
-    stated = _library(context.data).statements(text, asked)
+    stated = _library(context.data, context.project).statements(text, asked)
     # For right numbers, their place is enough.
     return [asdict(one) if not one.right else {"start": one.start, "end": one.end, "right": True} for one in stated]
 
 
 @lru_cache(maxsize=8)
-def _library(data: Path) -> Library:
-    return Library(data)
+def _library(data: Path, project: ProjectData) -> Library:
+    return Library(data, project)

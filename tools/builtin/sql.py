@@ -1,13 +1,14 @@
-"""Tool for read-only SQL over the shop's database.
+"""Tool for read-only SQL over the project's database.
 
-Four protections: the parsed statement must be one SELECT over known tables; the file is opened read-only; SQLite's
-authorizer denies every other action and table; rows, value sizes and time are limited.
+Four protections: the parsed statement must be one SELECT over tables that the project names; the file is opened
+read-only; SQLite's authorizer denies every other action and table; rows, value sizes and time are limited.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,10 +16,9 @@ import sqlglot
 from pydantic import Field
 from sqlglot import exp
 
+from flightloop.receipts import reading
 from flightloop.tool import ToolContext, ToolRefused, tool
-from tools.shop.database import reading
 
-TABLES = ("customers", "addresses", "products", "orders", "order_items", "deliveries", "refunds", "handovers")
 MAX_ROWS = 50
 MAX_SECONDS = 3.0
 MAX_VALUE_BYTES = 100_000
@@ -29,20 +29,21 @@ FORBIDDEN_FUNCTIONS = ("load_extension", "readfile", "writefile", "edit", "fts3_
 
 @tool(effect="pure", timeout_s=10, returns_untrusted=True)
 def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_length=2000)]) -> Any:
-    """Read the shop database with one SQL SELECT. Tables: orders(id, customer_id, status, placed_on, delivered_on,
-    total_cents), customers(id, name, email), order_items(order_id, product_id, quantity), products(id, name,
-    price_cents, stock), deliveries(order_id, status, expected_on), refunds(order_id, amount_cents).
+    """Read the project's database with one SQL SELECT.
 
     Args:
         sql: one SELECT statement
     """
-    named = check(sql)
-    with reading(context.data) as database:
-        return _run(database, sql, named)
+    project = context.project
+    if project.database is None or not project.tables:
+        raise ToolRefused("There is no database to be read: the project names none.")
+    named = check(sql, project.tables)
+    with reading(context.data, project.database) as database:
+        return _run(database, sql, project.tables, named)
 
 
-def check(sql: str) -> set[str]:
-    """Names that ``sql`` defines by WITH. Raises ToolRefused unless it is one SELECT over the shop's `TABLES`."""
+def check(sql: str, tables: Sequence[str]) -> set[str]:
+    """Names that ``sql`` defines by WITH. Raises ToolRefused unless it is one SELECT over the given tables."""
     try:
         statements = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
@@ -53,18 +54,18 @@ def check(sql: str) -> set[str]:
     if not isinstance(statement, exp.Query) or statement.find(exp.DML, exp.DDL, exp.Command, exp.Into):
         raise ToolRefused("Only SELECT is allowed: the database can be read, not changed.")
     named = {cte.alias.lower() for cte in statement.find_all(exp.CTE)}
-    tables = {table.name.lower() or table.sql().lower() for table in statement.find_all(exp.Table)}
-    unknown = sorted(tables - named - set(TABLES))
+    asked = {table.name.lower() or table.sql().lower() for table in statement.find_all(exp.Table)}
+    unknown = sorted(asked - named - _lower(tables))
     if unknown:
-        raise ToolRefused(f"No table {', '.join(unknown)}. Tables: {', '.join(TABLES)}.")
+        raise ToolRefused(f"No table {', '.join(unknown)}. Tables: {', '.join(tables)}.")
     return named
 
 
-def _run(database: sqlite3.Connection, sql: str, named: set[str]) -> dict[str, Any]:
+def _run(database: sqlite3.Connection, sql: str, tables: Sequence[str], named: set[str]) -> dict[str, Any]:
     deadline = time.monotonic() + MAX_SECONDS
     existing = {row["name"].lower() for row in database.execute("SELECT name FROM sqlite_master")}
     # A recursive query reads itself by its name, so these names are allowed, unless a real table has the name.
-    readable = set(TABLES) | {name for name in named - existing if not name.startswith(("sqlite_", "pragma_"))}
+    readable = _lower(tables) | {name for name in named - existing if not name.startswith(("sqlite_", "pragma_"))}
     database.execute("PRAGMA query_only = ON")
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     database.set_authorizer(partial(_authorize, readable))
@@ -89,6 +90,10 @@ def _authorize(readable: set[str], action: int, first: str | None, second: str |
     if action == sqlite3.SQLITE_FUNCTION and str(second).lower() in FORBIDDEN_FUNCTIONS:
         return sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_OK if action in ALLOWED_ACTIONS else sqlite3.SQLITE_DENY
+
+
+def _lower(names: Sequence[str]) -> set[str]:
+    return {name.lower() for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Knowledge graph of the shop's database and documents: searches it, and checks answers against it."""
+"""Knowledge graph of a project's database and documents: searches it, and checks answers against it."""

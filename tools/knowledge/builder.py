@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from tools.knowledge.catalogue import Catalogue, Product
 from tools.knowledge.documents import Passage
-from tools.knowledge.goods import Goods, Product
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
 from tools.knowledge.names import Names, last_word
 from tools.knowledge.quantities import MONTH, Measure, quantities
@@ -22,12 +22,12 @@ MOST_JOINTS = 12
 """Maximum number of places to split a sentence: each costs a search of the rest."""
 
 
-def build(goods: Goods, found: Sequence[Passage]) -> KnowledgeGraph:
-    """The graph of a shop's goods and of the passages of its documents, in the given order."""
+def build(catalogue: Catalogue, found: Sequence[Passage]) -> KnowledgeGraph:
+    """The graph of products, terms and the passages of documents, in the given order."""
     graph = KnowledgeGraph()
-    for product in goods.products:
+    for product in catalogue.products:
         _add_product(graph, product)
-    for kind, name in goods.terms:
+    for kind, name in catalogue.terms:
         graph.add(Node(f"term {name.lower()}", Kind.TERM, name, kind))
     places: Counter[str] = Counter()
     rules = [rule for passage in found for rule in _add_passage(graph, passage, places)]

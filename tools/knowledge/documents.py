@@ -1,4 +1,4 @@
-"""Reads the shop's policies: Markdown files, split into paragraphs."""
+"""Reads documents: Markdown files, split into paragraphs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from tools.sandbox.opening import without_links
@@ -33,19 +32,19 @@ class Passage:
         return f"{self.heading}: {self.text}"
 
 
-def documents(data: Path) -> Path:
-    """The deployment's own documents, or else those of the embedded shop."""
-    own = data / FOLDER
-    return own if own.is_dir() and not own.is_symlink() else Path(str(files("tools.shop").joinpath(FOLDER)))
+def documents(data: Path, project: Path | None) -> Path:
+    """Folder of the deployment's own documents, or else of the project's."""
+    folders = [parent / FOLDER for parent in (data, project) if parent is not None]
+    return next((folder for folder in folders if folder.is_dir() and not folder.is_symlink()), folders[0])
 
 
-def read_document(path: Path, data: Path, most: int = MOST_BYTES) -> str:
-    """Text of a file in `documents`, up to ``most`` bytes, without following links within ``data``.
+def read_document(path: Path, most: int = MOST_BYTES) -> str:
+    """Text of a file in `documents`, up to ``most`` bytes, without following links.
 
     Raises:
         OSError: it can't be read, or isn't a regular file any more.
     """
-    base = data if data in path.parents else path.parent
+    base = path.parent.parent
     folder = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         opened = without_links(path.relative_to(base), os.O_RDONLY | os.O_NONBLOCK, folder)

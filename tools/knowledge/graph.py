@@ -1,4 +1,4 @@
-"""The knowledge graph: things of the shop, and the relations between them."""
+"""The knowledge graph: products, documents, rules and terms, and the relations between them."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
+from flightloop.tool import NO_DATA, ProjectData
 from tools.knowledge.builder import build
+from tools.knowledge.catalogue import read_catalogue
 from tools.knowledge.documents import MOST_DOCUMENTS, MOST_TOGETHER, Passage, documents, passages, read_document
-from tools.knowledge.goods import read_goods
 from tools.knowledge.graph import KnowledgeGraph
 from tools.knowledge.names import Names
 from tools.knowledge.search import Found, PassageIndex, Search
 from tools.knowledge.statements import Reader, Statement
-from tools.shop.database import FILE
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 10_000
@@ -62,17 +62,19 @@ class Knowledge:
 
 
 class Library:
-    """Follows the shop's database and documents: picks up changes; an unreadable file keeps the last state.
+    """Follows a database and documents: picks up changes; an unreadable file keeps the last state.
 
     Tools may write to the folder, and their files are read outside of their sandbox. So links and special files are
     skipped, and sizes and times are limited.
 
     Args:
-        data: folder with ``shop.db`` and optionally ``documents/``; either may be missing.
+        data: folder of the tools' data, optionally with ``documents/``.
+        project: names the database in ``data`` and the SQL to read it with; its folder may have ``documents/`` too.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, project: ProjectData = NO_DATA) -> None:
         self._data = data
+        self._project = project
         self._seen: Stamps = {}
         self._knowledge: Knowledge | None = None
         self._reading = Lock()
@@ -80,7 +82,7 @@ class Library:
     @property
     def folder(self) -> Path:
         """Folder of the documents."""
-        return documents(self._data)
+        return documents(self._data, self._project.folder)
 
     def current(self) -> Knowledge:
         """The knowledge in the present files. Costs a stat per file, and rebuilds the graph if one has changed.
@@ -110,7 +112,8 @@ class Library:
     def _stamps(self) -> Stamps:
         stamps = {}
         written = sorted(islice(self.folder.glob("*.md"), MOST_NAMES))[:MOST_DOCUMENTS]
-        for path in (*written, self._data / FILE):
+        database = [self._data / self._project.database] if self._project.database else []
+        for path in (*written, *database):
             with suppress(OSError):  # an editor may be replacing the file
                 known = path.lstat()
                 if stat.S_ISREG(known.st_mode):
@@ -118,15 +121,15 @@ class Library:
         return stamps
 
     def _read(self, stamps: Stamps) -> Knowledge:
-        goods, known = read_goods(self._data), self._knowledge
+        catalogue, known = read_catalogue(self._data, self._project), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
-            return Knowledge(known.papers, build(goods, known.papers.passages))
+            return Knowledge(known.papers, build(catalogue, known.papers.passages))
         found, left = [], MOST_TOGETHER
         for path in _documents(stamps):
-            text = read_document(path, self._data, left)
+            text = read_document(path, left)
             found += passages(path.stem, text)
             left -= len(text.encode())
-        return Knowledge(Papers(found), build(goods, found))
+        return Knowledge(Papers(found), build(catalogue, found))
 
 
 def _documents(stamps: Stamps) -> Stamps:

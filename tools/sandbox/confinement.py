@@ -31,6 +31,8 @@ from tools.sandbox.reading import DEVICES
 from tools.sandbox.view import CLONE_NEWNS, View
 
 NAMESPACES, LANDLOCK, SECCOMP, GROUPS = "namespaces", "landlock", "seccomp", "cgroup"
+USER = "user"
+"""In force where the process has a user of its own."""
 MECHANISMS = (NAMESPACES, LANDLOCK, SECCOMP, GROUPS)
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -131,7 +133,7 @@ class Confinement:
             identity.become(*owner)
             os.umask(0o007)  # other hosts write to the same data folder
             identity.share_databases()
-            in_force.append("user")
+            in_force.append(USER)
             self._check_reach()
         identity.drop_capabilities()
         die_with_parent()  # again, since a change of user resets it

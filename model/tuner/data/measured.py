@@ -6,7 +6,7 @@ kind       what its path is
 bfcl       the data folder of the package ``bfcl-eval`` (Berkeley Function Calling Leaderboard)
 tau2       the folder of a domain of tau2-bench; of its tasks, the split ``test``
 agentdojo  the folder of the package ``agentdojo``
-tasks      JSONL of ``{"turns": [{"user": ...}]}`` or ``{"text": ...}``, as bench/tasks has them
+tasks      JSONL of ``{"turns": [{"user": ...}]}`` or ``{"text": ...}``: tasks, and messages
 rows       JSONL of ``{"messages": [...]}``
 ========== =======================================================================================
 """

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.lessons.desk import Desk
-from agent.lessons.goods import SEARCH, some, tell
-from agent.lessons.moves import cancel, hand_over, look_up, move, planned, refund, reply, show, track
-from agent.lessons.oracle import Plan, Say, Saying, Solution
-from agent.lessons.orders import OPEN, SENT, cancel_order, order_details, track_order
-from agent.lessons.phrases import ENGLISH, Untold
-from agent.lessons.refunds import FRESH, LOOK, REASON_OF, SMALL
-from agent.lessons.stage import Case, Turn
-from agent.lessons.talk import rule
+from flightloop.lessons import Case, Plan, Say, Saying, Solution, Turn, planned, reply
+
+from .desk import Desk
+from .goods import SEARCH, some, tell
+from .moves import cancel, hand_over, look_up, move, refund, show, track
+from .orders import OPEN, SENT, cancel_order, order_details, track_order
+from .phrases import ENGLISH, Untold
+from .refunds import FRESH, LOOK, REASON_OF, SMALL
+from .talk import rule
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from agent.lessons.desk import Desk, Order
-from agent.lessons.moves import cancel, find_orders, move, planned, reply, show, told_orders, track
-from agent.lessons.oracle import Plan, Say, Saying, Solution
-from agent.lessons.phrases import ENGLISH
-from agent.lessons.stage import Case, Turn
+from flightloop.lessons import Case, Plan, Say, Saying, Solution, Turn, planned, reply
+
+from .desk import Desk, Order
+from .moves import cancel, find_orders, move, show, told_orders, track
+from .phrases import ENGLISH
 
 SENT = "o.status = 'shipped'"
 OPEN = "o.status = 'processing'"

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from examples.support import tools as shop
+from examples.support.shop.database import FILE, receipt
+from examples.support.shop.seed import CUSTOMERS, FIRST_ORDER, ORDERS, reseed
 from flightloop.tool import Effect, ToolContext, ToolRefused, tool_of
-from tools.shop import tools as shop
-from tools.shop.database import FILE, receipt
-from tools.shop.seed import CUSTOMERS, FIRST_ORDER, ORDERS, reseed
 
 PROCESSING, DELIVERED, LARGE, OLD, FINAL_SALE, LOST, ON_ITS_WAY = 10073, 10052, 10416, 10003, 10066, 10530, 10381
 

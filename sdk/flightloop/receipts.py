@@ -1,4 +1,12 @@
-"""The shop's database: connections, and writes that leave a receipt."""
+"""SQLite databases of tools: reading, and transactional writes that leave a receipt.
+
+A database that ``write_once`` writes needs this table::
+
+    CREATE TABLE receipts (
+      key TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments_sha256 TEXT NOT NULL,
+      result TEXT NOT NULL, created_at TEXT NOT NULL
+    );
+"""
 
 from __future__ import annotations
 
@@ -7,22 +15,25 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flightloop.tool import ToolContext, ToolRefused
 
-FILE = "shop.db"
 BUSY_SECONDS = 10.0
 
 
 @contextmanager
-def reading(data: Path, file: str = FILE) -> Iterator[sqlite3.Connection]:
+def reading(data: Path, file: str) -> Iterator[sqlite3.Connection]:
     """A connection that can't write. Rows are `sqlite3.Row`.
 
+    Args:
+        data: the folder of the tools' data (``context.data``).
+        file: the database's name in it.
+
     Raises:
-        ToolRefused: there is no shop in this folder.
+        ToolRefused: there is no such database.
     """
     with closing(_connect(data / file, "ro")) as database:
         yield database
@@ -33,19 +44,19 @@ def write_once(
     tool: str,
     arguments: dict[str, Any],
     effect: Callable[[sqlite3.Connection], dict[str, Any]],
-    file: str = FILE,
+    file: str,
 ) -> dict[str, Any]:
     """Does ``effect`` and records its result under the call's key, in one transaction.
 
-    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated. Another
-    shop's ``file`` needs the table ``receipts`` of ``schema.sql``.
+    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated: right
+    for tools with the effect ``transactional``.
 
     Raises:
         ToolRefused: by ``effect``, which then leaves no trace; or the key was used for another call.
     """
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
     with closing(_connect(context.data / file, "rw")) as database:
-        database.execute("BEGIN IMMEDIATE")  # the check and the effect see the same shop
+        database.execute("BEGIN IMMEDIATE")  # the check and the effect see the same state
         try:
             earlier = database.execute("SELECT * FROM receipts WHERE key = ?", (context.key,)).fetchone()
             if earlier is not None:
@@ -60,26 +71,17 @@ def write_once(
                 database.execute("ROLLBACK")
 
 
-def receipt(data: Path, key: str, file: str = FILE) -> dict[str, Any] | None:
+def receipt(data: Path, key: str, file: str) -> dict[str, Any] | None:
     """The result recorded under a call's key, or None if that call had no effect."""
     with reading(data, file) as database:
         row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone()
     return dict(json.loads(row["result"])) if row else None
 
 
-def setting(database: sqlite3.Connection, name: str) -> str:
-    row = database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-    return str(row["value"])
-
-
-def today(database: sqlite3.Connection) -> date:
-    return date.fromisoformat(setting(database, "today"))
-
-
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     path = path.resolve()
     if not path.is_file():
-        raise ToolRefused(f"There is no shop database at {path}.")
+        raise ToolRefused(f"There is no {path.stem} database at {path}.")
     database = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     database.row_factory = sqlite3.Row
     database.execute("PRAGMA foreign_keys = ON")

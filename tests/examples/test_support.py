@@ -23,6 +23,7 @@ from agent.run.journal import Journal
 from agent.store import sql_journal
 from agent.store.sql.interrupt_reader import reader
 from agent.testing.fakes import ScriptedChatModel
+from examples.support.shop.seed import reseed
 from flightloop.content import text_of
 from flightloop.events import Judged, RunCreated
 from flightloop.runs import Run
@@ -30,9 +31,9 @@ from guardrails.audit import verify
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
 from observability.tracing import Tracing
+from tests.shop import SHOP
 from tools.host import ToolHosts
 from tools.knowledge.library import Library
-from tools.shop.seed import reseed
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
-    lookup = EvidenceSource(frozenset({"search_knowledge"}), Library(tmp_path / "data").statements)
+    lookup = EvidenceSource(frozenset({"search_knowledge"}), Library(tmp_path / "data", SHOP).statements)
     made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
     yield made
     await made.close()

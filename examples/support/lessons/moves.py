@@ -9,9 +9,10 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-from agent.lessons.desk import Desk
-from agent.lessons.oracle import Call, Outcome, Plan, Say, Saying, Solution, Step
-from agent.lessons.phrases import Fact, Untold
+from flightloop.lessons import Call, NoCase, Outcome, Plan, Saying, Step
+
+from .desk import Desk
+from .phrases import Fact, Untold
 
 REASONS = (
     ("refund processing", r"has not shipped\. Cancel it"),
@@ -35,21 +36,8 @@ REASONS = (
 NEEDS_A_PERSON = re.compile(r"need a person")
 
 
-class Unfound(Exception):
+class Unfound(NoCase):
     """The tools did not give what the case is about."""
-
-
-def reply(text: str, goal: str) -> Solution:
-    """An answer without any tool."""
-    yield Plan(goal)
-    yield Say(text)
-
-
-def planned(goal: str, tools: tuple[str, ...], saying: Saying) -> Solution:
-    """One wish as a whole solution."""
-    yield Plan(goal, tools)
-    text = yield from saying
-    yield Say(text)
 
 
 def refused(desk: Desk, outcome: Outcome, **slots: Any) -> Saying:

@@ -1,4 +1,4 @@
-"""How customers put things and what is to be said, from the YAML files of a project's ``lessons`` folder."""
+"""How customers put things and what is to be said, from the YAML files of this folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 from flightloop.errors import ConfigError
+from flightloop.lessons import NoCase
 
-FOLDER = "lessons"
 ENGLISH = "en"
 OTHERS = ("de", "es", "fr")
 
 
-class Untold(Exception):
+class Untold(NoCase):
     """There are no words for this in the language of the case."""
 
 
@@ -44,9 +44,8 @@ class Phrases:
     messages: dict[str, tuple[str, ...]]
 
     @classmethod
-    def read(cls, project: Path) -> Phrases:
-        """Raises ConfigError: the project has no lessons, or a file of them is not as it must be."""
-        folder = project / FOLDER
+    def read(cls, folder: Path) -> Phrases:
+        """Raises ConfigError: a file is missing, or not as it must be."""
         try:
             asks, answers, facts, scenery, messages = (
                 _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery", "messages")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from agent.lessons.desk import Desk, Order
-from agent.lessons.moves import cancel, hand_over, planned, refund, reply, track
-from agent.lessons.oracle import Solution
-from agent.lessons.orders import ALONE, asked_back, found_by, two_numbers
-from agent.lessons.phrases import ENGLISH
-from agent.lessons.stage import Case, Turn
+from flightloop.lessons import Case, Solution, Turn, planned, reply
+
+from .desk import Desk, Order
+from .moves import cancel, hand_over, refund, track
+from .orders import ALONE, asked_back, found_by, two_numbers
+from .phrases import ENGLISH
 
 FRESH = """(o.status = 'delivered'
   AND o.delivered_on >= date((SELECT value FROM settings WHERE name = 'today'), '-30 days')

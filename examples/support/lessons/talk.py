@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agent.lessons.desk import Desk
-from agent.lessons.moves import hand_over, look_up, planned, reply
-from agent.lessons.oracle import Solution
-from agent.lessons.phrases import Fact
-from agent.lessons.stage import Case, Turn
+from flightloop.lessons import Case, Solution, Turn, planned, reply
+
+from .desk import Desk
+from .moves import hand_over, look_up
+from .phrases import Fact
 
 RULES_ALONE = ("account_privacy", "gift_cards", "payment", "promotions", "shipping_info")
 """Intents that no other case is about."""

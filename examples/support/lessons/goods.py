@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 
-from agent.lessons.desk import Desk
-from agent.lessons.moves import Unfound, hand_over, planned, reply
-from agent.lessons.oracle import Call, Outcome, Saying, Step
-from agent.lessons.phrases import ENGLISH
-from agent.lessons.stage import Case, Turn
+from flightloop.lessons import Call, Case, Outcome, Saying, Step, Turn, planned, reply
+
+from .desk import Desk
+from .moves import Unfound, hand_over
+from .phrases import ENGLISH
 
 SEARCH = ("search_knowledge",)
 CARD = re.compile(

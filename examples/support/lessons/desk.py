@@ -10,9 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from agent.lessons.phrases import Phrases, fields_of
-from agent.lessons.voice import Voice
-from tools.shop.database import FILE
+from flightloop.lessons import NoCase
+
+from ..shop.database import FILE
+from .phrases import Phrases, fields_of
+from .voice import Voice
 
 SHORT = {
     "Trail Backpack 30L": "backpack",
@@ -35,7 +37,7 @@ SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
   WHERE i.product_id = (SELECT MIN(product_id) FROM order_items WHERE order_id = o.id) AND """
 
 
-class NoSuchOrder(Exception):
+class NoSuchOrder(NoCase):
     """The shop has no order in this state."""
 
 

@@ -12,12 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-from tools.shop import names
+from . import names
 
+SCHEMA = Path(__file__).parent / "schema.sql"
 SEED = 20260301
 TODAY = date(2026, 3, 1)
 CUSTOMERS = 300
@@ -53,7 +53,7 @@ def reseed(path: Path, recipe: Recipe = THE_SHOP) -> None:
 def _image(recipe: Recipe) -> bytes:
     """The seeded database as SQLite's file format."""
     with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(files("tools.shop").joinpath("schema.sql").read_text())
+        database.executescript(SCHEMA.read_text(encoding="utf-8"))
         _Seeder(database, recipe).fill()
         database.commit()
         return bytes(database.serialize())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from agent.lessons.phrases import ENGLISH, Phrases, fields_of
+from .phrases import ENGLISH, Phrases, fields_of
 
 SLIPS, SHOUTS = 0.08, 0.03
 OPENED, CLOSED, REASONED, BESIDE = 0.18, 0.14, 0.25, 0.08

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from flightloop.tool import ToolRefused
-from tools.shop.database import setting, today
+
+from .database import setting, today
 
 
 def euros(cents: int) -> str:

@@ -1,0 +1,68 @@
+"""``project.yaml``: declares a project's data and describes built-in tools."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flightloop import plain
+from flightloop.errors import ConfigError
+from flightloop.tool import ProjectData
+from guardrails.yaml_document import YamlDocument
+from observability.bounded_yaml import DOCUMENT_BYTES
+
+FILE = "project.yaml"
+Select = Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class ProjectFile(BaseModel):
+    """Contents of the file. Without the file, a project has no data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")] | None = None
+    """SQLite file in the folder of the tools' data; if it is missing, ``seed.py`` runs."""
+    tables: tuple[str, ...] = Field(default=(), max_length=200)
+    """Tables that ``query_sql`` may read."""
+    products: Select | None = None
+    """Returns id, name, category, price_cents, stock, warranty_months and final_sale."""
+    terms: dict[str, Select] = Field(default_factory=dict, max_length=20)
+    """SELECTs that return a column ``name``, by the kind of name."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Descriptions of built-in tools for models, by tool name."""
+
+    @model_validator(mode="after")
+    def _names_its_database(self) -> ProjectFile:
+        if self.database is None and (self.tables or self.products or self.terms):
+            raise ValueError("tables, products and terms are read from a database: name it in database")
+        return self
+
+    def data(self, folder: Path) -> ProjectData:
+        """For the contexts of tools, if the project is in this folder."""
+        terms = tuple(self.terms.items())
+        return ProjectData(folder.resolve(), self.database, self.tables, self.products, terms)
+
+
+def read_project_file(folder: Path) -> ProjectFile:
+    """Reads the file of a project's folder. Raises ConfigError with file, line and field."""
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return ProjectFile()
+    document = document_of(path)
+    if not isinstance(document.value, dict):
+        raise ConfigError(f"{path}: must be a mapping with database, tables, products, terms or descriptions")
+    try:
+        return ProjectFile.model_validate(document.value)
+    except ValidationError as error:
+        raise document.refused(error, ProjectFile, "project") from error
+
+
+def document_of(path: Path) -> YamlDocument:
+    """A YAML file of a project. Raises ConfigError if it is unreadable or not YAML."""
+    try:
+        return YamlDocument.parse(plain.read_text(path, DOCUMENT_BYTES), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error

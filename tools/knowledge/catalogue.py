@@ -1,0 +1,181 @@
+"""Reads the products and terms (names such as carriers) of a project's database."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from flightloop.receipts import reading
+from flightloop.tool import ProjectData
+from tools.sandbox.opening import without_links
+
+log = logging.getLogger(__name__)
+MOST_PRODUCTS, MOST_TERMS = 20_000, 200
+MOST_SECONDS, WAIT_SECONDS = 2.0, 0.25
+MOST_BYTES = 1024 * 1024
+"""Of a value."""
+MOST_BYTES_READ = 64 * 1024 * 1024
+READERS_FROM, READERS_BYTES = 0x40000002, 510
+"""Where SQLite's readers lock a database (SHARED_FIRST and SHARED_SIZE of its os.h)."""
+_PRODUCTS = f"""
+    SELECT id, CAST(substr(IFNULL(name, ''), 1, 100) AS TEXT) name,
+        CAST(substr(IFNULL(category, ''), 1, 100) AS TEXT) category,
+        CAST(IFNULL(price_cents, 0) AS INTEGER) price_cents, CAST(IFNULL(stock, 0) AS INTEGER) stock,
+        CAST(IFNULL(warranty_months, 0) AS INTEGER) warranty_months, final_sale
+    FROM (%s\n) WHERE typeof(id) = 'integer' ORDER BY id LIMIT {MOST_PRODUCTS}
+"""
+"""Of whatever types the values are: a table of SQLite holds any."""
+_TERMS = f"SELECT DISTINCT substr(name, 1, 200) FROM (%s\n) ORDER BY 1 LIMIT {MOST_TERMS}"
+_UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
+"""Error codes of SQL that names missing tables or columns, or reads what it may not."""
+_ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A row of the project's SELECT for products."""
+
+    id: int
+    name: str
+    category: str
+    price_cents: int
+    stock: int
+    warranty_months: int
+    final_sale: bool
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """``terms``: names by what they are (carrier, payment method)."""
+
+    products: Sequence[Product] = ()
+    terms: Sequence[tuple[str, str]] = ()
+
+
+def read_catalogue(data: Path, project: ProjectData) -> Catalogue:
+    """Reads the database that the project names. Empty if it is missing or doesn't fit the project's SQL.
+
+    Raises:
+        sqlite3.Error: the database is locked, damaged, or too slow to read.
+    """
+    if project.database is None:
+        return Catalogue()
+    with TemporaryDirectory(prefix="flightloop-database-") as own:
+        if not _copied(data, project.database, Path(own)):
+            return Catalogue()
+        with reading(Path(own), project.database) as database:
+            _limit(database)
+            try:
+                return Catalogue(_products(database, project), _terms(database, project))
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) not in _UNFIT:
+                    raise
+                log.warning("the project's SQL for products and terms does not fit the database: %s", error)
+                return Catalogue()
+
+
+def _products(database: sqlite3.Connection, project: ProjectData) -> list[Product]:
+    if project.products is None:
+        return []
+    rows = database.execute(_PRODUCTS % _inner(project.products))
+    return [Product(**{**dict(row), "final_sale": bool(row["final_sale"])}) for row in rows]
+
+
+def _terms(database: sqlite3.Connection, project: ProjectData) -> list[tuple[str, str]]:
+    return [(kind, str(row[0])) for kind, sql in project.terms for row in database.execute(_TERMS % _inner(sql))]
+
+
+def _inner(sql: str) -> str:
+    return sql.strip().removesuffix(";")
+
+
+def _copied(data: Path, name: str, own: Path) -> bool:
+    """Copies the database to where tools can't reach it; False where there is none.
+
+    SQLite opens what lies beside a database by itself, whatever it is: a pipe would keep it waiting for ever, a journal
+    can name files to be deleted. While the copy is made, the lock of SQLite's readers is held, so that nobody commits.
+    """
+    try:
+        folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        database = _opened(name, folder)
+        if database is None:
+            return False
+        with open(database, "rb") as file:
+            _lock(database)
+            journal = _opened(f"{name}-journal", folder)
+            if journal is not None:
+                with open(journal, "rb") as unfinished:
+                    if any(unfinished.read(8)):
+                        raise sqlite3.OperationalError("a write has not been finished")
+            _copy(file, own / name)
+            newest = _opened(f"{name}-wal", folder)
+            if newest is not None:
+                with open(newest, "rb") as written:
+                    _copy(written, own / f"{name}-wal")
+    finally:
+        os.close(folder)
+    return True
+
+
+def _opened(name: str, folder: int) -> int | None:
+    try:
+        opened = without_links(name, os.O_RDONLY | os.O_NONBLOCK, folder)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    return None
+
+
+def _lock(database: int) -> None:
+    """Raises sqlite3.OperationalError: somebody is committing. Ends when the file is closed."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.lockf(database, fcntl.LOCK_SH | fcntl.LOCK_NB, READERS_BYTES, READERS_FROM)
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise sqlite3.OperationalError("the database is locked") from None
+        time.sleep(0.01)
+
+
+def _copy(source: BinaryIO, target: Path) -> None:
+    if os.fstat(source.fileno()).st_size > MOST_BYTES_READ:
+        raise sqlite3.OperationalError(f"the database has more than {MOST_BYTES_READ} bytes")
+    with target.open("wb") as written:
+        shutil.copyfileobj(source, written, 1024 * 1024)
+
+
+def _limit(database: sqlite3.Connection) -> None:
+    """Tools may write what is read here: it gets its time, and no code of its own."""
+    deadline = time.monotonic() + MOST_SECONDS
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
+    database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    views = frozenset(row[0].lower() for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'"))
+    database.set_authorizer(partial(_allowed, views))
+
+
+def _allowed(views: Set[str], action: int, *about: str | None) -> int:
+    """Allows a project's SQL to read tables only: a view may have been written by a tool."""
+    known = {name.lower() for name in about if name}
+    unwanted = views if action == sqlite3.SQLITE_READ else {"load_extension"}
+    return sqlite3.SQLITE_OK if action in _ALLOWED and not known & unwanted else sqlite3.SQLITE_DENY

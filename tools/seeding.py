@@ -1,0 +1,35 @@
+"""Seeds a project's data with the function ``seed(data)`` of its ``seed.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flightloop import private
+from flightloop.errors import ConfigError
+from tools.config import ToolsConfig
+from tools.one_answer import NoAnswer, answer_of
+
+FILE = "seed.py"
+
+
+def seed(project: Path, data: Path, config: ToolsConfig) -> None:
+    """Runs a project's ``seed.py`` on a folder, in the sandbox of a tool without network and programs.
+
+    Args:
+        project: folder of the project; without a ``seed.py`` nothing happens.
+        data: folder to fill.
+        config: defines what the project's code may not see.
+
+    Raises:
+        ConfigError: the project's code failed, or there is no sandbox for it.
+    """
+    path = project.resolve() / FILE
+    if path.is_symlink():
+        raise ConfigError(f"{path}: is a link; put the file itself there")
+    if not path.is_file():
+        return
+    private.folder(data)
+    try:
+        answer_of(path, config, "seed", data.resolve())
+    except NoAnswer as error:
+        raise ConfigError(f"{path}: the data can't be seeded: {error}") from None

@@ -21,7 +21,7 @@ from flightloop.events import ToolIntent, ToolResult
 from flightloop.limits import ANSWER_CALLS
 from flightloop.tool import tool, tool_of
 from flightloop.wellformed import LARGEST_INTEGER, finite, unkept_number
-from tests.agent.test_api_runs import calling
+from tests.agent.api.test_runs import calling
 from tests.security.benches import bench
 
 ASKING = "name: desk\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: wire}]}\n"

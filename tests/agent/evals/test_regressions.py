@@ -31,7 +31,7 @@ from flightloop.runs import Budget, Run, RunStatus
 from flightloop.verdicts import Action, Stage
 from tools.registry import Registry
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAN = plan("look", "list_reminders")
 LIST: Turn = calls(("list_reminders", {}))
 ADD: Turn = calls(("add_reminder", {"text": "call +49 170 1234567"}))

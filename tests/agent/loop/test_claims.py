@@ -16,7 +16,7 @@ from guardrails.guard import Guard
 from guardrails.policy import default_policy
 from guardrails.rails.claims import CORRECTION
 from tests.agent.families import agent
-from tests.agent.test_subagents import make_family
+from tests.agent.loop.test_subagents import make_family
 
 __all__ = ["make_family"]
 done: list[str] = []

@@ -17,7 +17,7 @@ from flightloop.errors import ContextTooLong
 from flightloop.limits import CHOICES
 from flightloop.runs import Budget
 from flightloop.usage import Amounts
-from tests.agent.test_api_chat import ask, calling, code_of, model_of, streamed
+from tests.agent.api.test_chat import ask, calling, code_of, model_of, streamed
 
 USER = [{"role": "user", "content": "hello"}]
 THREE = [Said("one two"), Said("three"), Said("four five six")]

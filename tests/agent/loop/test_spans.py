@@ -18,7 +18,7 @@ from flightloop.tool import ToolRefused, tool
 from observability import semconv
 from observability.trace_id import trace_id_of
 from observability.tracing import RunIds, Tracing
-from tests.agent.test_api_chat import USER, ask, calling
+from tests.agent.api.test_chat import USER, ask, calling
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CALLERS_TRACE, CALLERS_SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331

@@ -11,7 +11,7 @@ from agent.testing.api import api_deps
 from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import ModelCard
 from flightloop.errors import ModelUnavailable
-from tests.agent.test_api_runs import calling
+from tests.agent.api.test_runs import calling
 
 
 class Lost(ScriptedChatModel):

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from agent.api import ApiDeps
-from tests.agent.test_api_runs import client, deps, refused
+from tests.agent.api.test_runs import client, deps, refused
 
 __all__ = ["client", "deps"]
 

@@ -18,9 +18,9 @@ from flightloop.chat import FunctionCall
 from flightloop.content import text_of
 from flightloop.tool import tool
 from flightloop.wellformed import LEVELS, levels, whole
-from tests.agent.test_api_runs import client, deps, refused
-from tests.agent.test_remote import ask, talking
-from tests.agent.test_remote import text_of as said
+from tests.agent.api.test_runs import client, deps, refused
+from tests.agent.models.test_remote import ask, talking
+from tests.agent.models.test_remote import text_of as said
 
 __all__ = ["client", "deps"]
 

@@ -19,7 +19,7 @@ import psutil
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.project import write_project
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAN = ScriptedAnswer(text=json.dumps({"goal": "answer", "tools": []}))
 
 

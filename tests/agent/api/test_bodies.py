@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.agent.test_api_runs import RUN, client, created, deps, refused
+from tests.agent.api.test_runs import RUN, client, created, deps, refused
 
 __all__ = ["client", "deps"]
 

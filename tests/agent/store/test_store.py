@@ -39,7 +39,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.interrupt import InterruptWatch
 from tests.postgres import Postgres, postgres
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
 RATED = FeedbackGiven(feedback=Rating(score=5, resolved=True))  # what needs no lease and leaves the run as it is
 

@@ -13,7 +13,7 @@ from agent.model_call.repetition import PENALTY, Repeats, Repetition, repeats
 from agent.models.answer_chunks import text
 from agent.testing.api import Said, api_deps
 from flightloop.content import text_of
-from tests.agent.test_model_call_markup import ask
+from tests.agent.model_call.test_markup import ask
 
 LOOPS = [
     "Your card number is " + "4111 1111 " * 40,

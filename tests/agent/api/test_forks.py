@@ -6,7 +6,7 @@ from agent.api import ApiDeps
 from agent.run.journal import new_id
 from flightloop.events import RunCreated
 from flightloop.runs import Caller, Parent
-from tests.agent.test_api_runs import answered, client, created, deps, refused
+from tests.agent.api.test_runs import answered, client, created, deps, refused
 
 __all__ = ["client", "deps"]
 

@@ -85,8 +85,7 @@ def import_module(folder: Path, name: str, code: Mapping[str, str] | None = None
     root = ModuleType(package)
     root.__path__ = [str(folder)]
     sys.modules[package] = root  # type hints and pickle look up modules there
-    if code is not None:
-        sys.meta_path.insert(0, _Snapshot(package, code))
+    sys.meta_path.insert(0, _Finder(package, code or {}))
     importlib.invalidate_caches()
     try:
         return importlib.import_module(f"{package}.{name}")
@@ -107,12 +106,15 @@ def _forget(package: str) -> None:
     for known in [known for known in sys.modules if known == package or known.startswith(f"{package}.")]:
         del sys.modules[known]
     sys.meta_path[:] = [
-        finder for finder in sys.meta_path if not (isinstance(finder, _Snapshot) and finder.package == package)
+        finder for finder in sys.meta_path if not (isinstance(finder, _Finder) and finder.package == package)
     ]
 
 
-class _Snapshot(MetaPathFinder):
-    """Finds the modules of one project in given source code, even if the files have changed since."""
+class _Finder(MetaPathFinder):
+    """Finds the modules of one project in given source code, even if the files have changed since, or else in files.
+
+    Python's own finder lists folders, which a sandboxed process may not do if a part of the folder is hidden from it.
+    """
 
     def __init__(self, package: str, code: Mapping[str, str]) -> None:
         self.package = package
@@ -128,6 +130,8 @@ class _Snapshot(MetaPathFinder):
             for file in (os.path.join(folder, name, "__init__.py"), os.path.join(folder, f"{name}.py")):
                 if file in self._code:
                     return spec_from_file_location(fullname, file, loader=_Given(fullname, file, self._code[file]))
+                if os.path.isfile(file):
+                    return spec_from_file_location(fullname, file)
         return None
 
 

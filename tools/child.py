@@ -255,11 +255,11 @@ def _work(
 
 
 def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[str, Any]:
-    """What is answered to a process that asks once (`tools.one_answer`)."""
+    """Answer for a process that runs once (`tools.one_answer`)."""
     if once == "seed":
         from tools.project_modules import import_file
 
-        if USER not in entered.in_force:  # whose files are its group's
+        if USER not in entered.in_force:  # otherwise, its files belong to its group
             os.umask(0o077)
         import_file(Path(settings["sources"][0])).seed(Path(settings["data"]))
         return {"seeded": True}

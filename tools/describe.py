@@ -30,7 +30,7 @@ class LoadedTools:
     """Source code of the files and of the modules beside them, by path."""
     registry: Registry
     project: ProjectData = NO_DATA
-    """What their calls are told of the project."""
+    """Facts about the project for their calls."""
 
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: ProjectData = NO_DATA) -> LoadedTools:
@@ -74,7 +74,7 @@ def file_of(source: str | Path) -> Path:
 
 
 def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Time of change and size of a file and of those beside it."""
+    """Time of change and size of a file and its neighbours."""
     files = dict.fromkeys((path, *modules_of(path.parent)))
     try:
         known = [(str(file), file.stat()) for file in files]

@@ -1,7 +1,7 @@
 """Imports modules of a project: its ``tools.py`` and the modules that it imports from the project's folder.
 
-A project's folder is not on Python's path, where its files could take the place of libraries. Its modules are those of
-a package with a name of its own, and import each other relatively: ``from .helpers import total``.
+A project's folder is not on Python's path, where its files could replace libraries. Its modules belong to a package
+with a unique name, and import each other relatively: ``from .helpers import total``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flightloop.errors import ConfigError
 
 MOST_MODULES = 500
 MOST_BYTES = plain.MOST_BYTES
-"""Of a project's modules together."""
+"""Limit of a project's modules together."""
 
 
 def modules_of(folder: Path) -> list[Path]:

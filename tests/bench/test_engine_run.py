@@ -96,7 +96,7 @@ def test_peers_are_started_once_and_refused_with_what_to_do() -> None:
     with Rivals(["fake"], lambda name: {}) as rivals:
         assert rivals.get("fake") is rivals.get("fake")
         assert rivals.versions == {"fake": "0"}
-        with pytest.raises(PeerError, match="left out"):
+        with pytest.raises(PeerError, match="does not take part"):
             rivals.get("vllm")
     with Rivals(["fake"], lambda name: {"broken": True}) as rivals:
         for _ in range(2):

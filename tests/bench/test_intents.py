@@ -25,5 +25,5 @@ def test_each_intent_has_as_many_messages() -> None:
 def test_a_wrong_file_is_told(line: str, tmp_path: Path) -> None:
     path = tmp_path / "intents.jsonl"
     path.write_text(line)
-    with pytest.raises(TaskError, match="can't be read"):
+    with pytest.raises(TaskError, match="cannot be read"):
         read(path)

@@ -132,7 +132,7 @@ def test_renamed_parameters_are_renamed_in_the_call():
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("To {to}[", "To {nowhere}[", "no parameter"),
+        ("To {to}[", "To {nowhere}[", "not a parameter"),
         ("To {to}[", "To [{to}] [", "optional part"),
         ("To {to}[", "Somewhere[", "lacks the required {to}"),
         ("{address.street}", "{address}", "name its fields"),

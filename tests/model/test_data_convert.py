@@ -127,7 +127,7 @@ def test_announcements_and_searches_are_left_out(tmp_path):
     assert row["messages"][-2]["content"] == '{"error": "It is stuck."}'
     assert {tool["function"]["name"] for tool in row["tools"]} == {"FindKey", "OpenDoor"}
     assert [each.reason.split(":")[0] for each in made.bad] == [
-        "can't be read",
+        "unreadable",
         "Broken",
         "no calls",
     ]

@@ -227,7 +227,7 @@ def test_what_cannot_be_served_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="empty"):
         subject.add(EngineRequest("a", (), GREEDY))
     subject.add(EngineRequest("a", prompt(0, 4), GREEDY))
-    with pytest.raises(Overloaded, match="1 requests are waiting, the limit is 1") as caught:
+    with pytest.raises(Overloaded, match="1 requests are waiting; the limit is 1") as caught:
         subject.add(EngineRequest("b", prompt(0, 4), GREEDY))
     assert caught.value.retry_after is not None
     subject.add(EngineRequest("c", prompt(0, 4), GREEDY, priority="operator"))  # ahead of that queue

@@ -143,5 +143,5 @@ def test_rows_are_read_as_a_bench_writes_them(tmp_path):
 
 def test_an_allowance_names_figures_that_there_are():
     Allowance(0.0, {"a": 1.0}).check(["a", "b"])
-    with pytest.raises(ConfigError, match="no figure is called c; there are a, b"):
+    with pytest.raises(ConfigError, match="unknown figure c; known: a, b"):
         Allowance(0.0, {"c": 1.0}).check(["a", "b"])

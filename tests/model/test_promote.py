@@ -58,7 +58,7 @@ def test_experts_are_compared_with_those_in_use(rows, experts):
 
 def test_what_is_worse_needs_a_reason():
     assert reason_for([OPEN], None) == "no figure is worse"
-    with pytest.raises(ConfigError, match="worse: loss_text; --force"):
+    with pytest.raises(ConfigError, match="worse in loss_text; use --force"):
         reason_for([OPEN, WORSE], None)
     assert reason_for([WORSE], "a new format") == "forced: a new format"
 

@@ -95,7 +95,7 @@ def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
     reading = read(path, tokenizer, 200, "skip")
     assert len(reading.items) == 1
     assert [each.line for each in reading.bad] == [3, 4, 5, 6, 7]
-    assert "at most 200" in reading.bad[-1].reason
+    assert "exceed the limit of 200" in reading.bad[-1].reason
 
 
 def test_a_file_without_rows_is_an_error(tmp_path, tokenizer):

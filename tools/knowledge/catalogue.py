@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 MOST_PRODUCTS, MOST_TERMS = 20_000, 200
 MOST_SECONDS, WAIT_SECONDS = 2.0, 0.25
 MOST_BYTES = 1024 * 1024
-"""Of a value."""
+"""Longest value that is read."""
 MOST_BYTES_READ = 64 * 1024 * 1024
 READERS_FROM, READERS_BYTES = 0x40000002, 510
-"""Where SQLite's readers lock a database (SHARED_FIRST and SHARED_SIZE of its os.h)."""
+"""The lock of SQLite's readers on a database: offset and length in bytes (SHARED_FIRST and SHARED_SIZE of its os.h)."""
 _PRODUCTS = f"""
     SELECT id, CAST(substr(IFNULL(name, ''), 1, 100) AS TEXT) name,
         CAST(substr(IFNULL(category, ''), 1, 100) AS TEXT) category,
@@ -35,10 +35,10 @@ _PRODUCTS = f"""
         CAST(IFNULL(warranty_months, 0) AS INTEGER) warranty_months, final_sale
     FROM (%s\n) WHERE typeof(id) = 'integer' ORDER BY id LIMIT {MOST_PRODUCTS}
 """
-"""Of whatever types the values are: a table of SQLite holds any."""
+"""Converts values, since SQLite's tables can contain any types."""
 _TERMS = f"SELECT DISTINCT substr(name, 1, 200) FROM (%s\n) ORDER BY 1 LIMIT {MOST_TERMS}"
 _UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
-"""Error codes of SQL that names missing tables or columns, or reads what it may not."""
+"""Error codes of SQL that uses missing tables or columns, or reads what is not allowed."""
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
 
@@ -57,7 +57,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """``terms``: names by what they are (carrier, payment method)."""
+    """Products and terms. ``terms``: names with their kinds (carrier, payment method)."""
 
     products: Sequence[Product] = ()
     terms: Sequence[tuple[str, str]] = ()
@@ -101,10 +101,10 @@ def _inner(sql: str) -> str:
 
 
 def _copied(data: Path, name: str, own: Path) -> bool:
-    """Copies the database to where tools can't reach it; False where there is none.
+    """Copies the database to a place that tools can't reach. False if it doesn't exist.
 
-    SQLite opens what lies beside a database by itself, whatever it is: a pipe would keep it waiting for ever, a journal
-    can name files to be deleted. While the copy is made, the lock of SQLite's readers is held, so that nobody commits.
+    SQLite opens the files beside a database on its own: a pipe would block it forever, and a journal can name files to
+    be deleted. The copy is made under the lock of SQLite's readers, so that nobody commits meanwhile.
     """
     try:
         folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -143,7 +143,7 @@ def _opened(name: str, folder: int) -> int | None:
 
 
 def _lock(database: int) -> None:
-    """Raises sqlite3.OperationalError: somebody is committing. Ends when the file is closed."""
+    """Takes the lock until the file is closed. Raises sqlite3.OperationalError if a commit is in progress."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -163,7 +163,7 @@ def _copy(source: BinaryIO, target: Path) -> None:
 
 
 def _limit(database: sqlite3.Connection) -> None:
-    """Tools may write what is read here: it gets its time, and no code of its own."""
+    """Limits time, and disables code in the database, which tools may have written."""
     deadline = time.monotonic() + MOST_SECONDS
     database.execute("PRAGMA trusted_schema = OFF")
     database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -175,7 +175,7 @@ def _limit(database: sqlite3.Connection) -> None:
 
 
 def _allowed(views: Set[str], action: int, *about: str | None) -> int:
-    """Allows a project's SQL to read tables only: a view may have been written by a tool."""
+    """Permits a project's SQL to read only tables: tools may have written views."""
     known = {name.lower() for name in about if name}
     unwanted = views if action == sqlite3.SQLITE_READ else {"load_extension"}
     return sqlite3.SQLITE_OK if action in _ALLOWED and not known & unwanted else sqlite3.SQLITE_DENY

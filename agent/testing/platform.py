@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from agent.api import create_app
 from agent.api.auth import DEFAULT_TENANT, Keyring
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.project.agent_spec import AgentSpec
@@ -204,7 +204,7 @@ class Platform:
     async def _work(self) -> None:
         worker = Worker(
             self.journal,
-            Kits(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
+            AgentRuntimes(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
             self.model,
             self._name,
             InterruptWatch(self._stops, ANSWER_S),

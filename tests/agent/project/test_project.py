@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.project.catalogue import ProjectCatalogue
 from agent.project.project import EMBEDDED, LiveProject, load_project
 from agent.reporting.readiness import Readiness, readiness
@@ -271,7 +271,7 @@ async def test_tools_that_break_before_their_first_call_serve_on(
     change(folder / "tools.py", "import nothing_of_that_name")
     created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
     run = (await memory_journal().create(created)).run
-    kits = Kits(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
+    kits = AgentRuntimes(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
     context = ToolContext("k:0:0", "default", "clerk", "s", run.id, tmp_path_factory.mktemp("data"))
     try:
         async with kits.using(run) as kit:

@@ -11,7 +11,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext
 
 RUNS = 20
-"""Most earlier runs that are read. Those that don't fit the model are removed by compaction."""
+"""Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
 
 
 async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None) -> Conversation:

@@ -44,9 +44,9 @@ ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 """Hint for commands that fell back to the bundled project, which may not be what the user meant."""
 BUILTIN_TOOLS = "tools.builtin"
 MOST_DOCUMENTS = 500
-"""Most agents, and most policies."""
+"""Maximum number of agents, and of policies."""
 MOST_PROBLEM = 2_000
-"""Most characters of a reported mistake: exceptions of ``tools.py`` may be long."""
+"""Maximum characters of a reported mistake: exceptions of ``tools.py`` may be long."""
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]

@@ -113,7 +113,7 @@ class ToolSpec:
     claims: tuple[str, ...] = ()
     """Words with which an answer claims that a call was made; default: forms of the verbs in name and description."""
     retries: int = 0
-    """Most further attempts after a failed call, with the same key and within ``timeout_s``."""
+    """Maximum number of further attempts after a failed call, with the same key and within ``timeout_s``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:

@@ -29,7 +29,7 @@ from flightloop.events import (
 from flightloop.runs import Origin
 
 MOST = 256
-"""Most events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
+"""Maximum number of events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
 FIRST = 64
 DROPPED = 32
 """Copies removed per transaction."""

@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     @classmethod
     def _project_exists(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
-            raise ValueError(f"{value} is not a folder; 'flightloop new NAME' makes a project")
+            raise ValueError(f"{value} is not a folder; 'flightloop new NAME' creates a project")
         return value
 
     @model_validator(mode="after")

@@ -112,7 +112,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     """
     folder = folder or EMBEDDED
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' makes a project")
+        raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' creates a project")
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
         source = folder.resolve() / "tools.py"

@@ -153,14 +153,14 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
 
 
 class CurrentProject(Protocol):
-    """A project that may change while it serves."""
+    """A project that may change while it is in use."""
 
     def current(self) -> Project:
-        """The same object while unchanged."""
+        """The current project, the same object until it changes."""
         ...
 
     def info(self) -> ProjectInfo:
-        """What is wrong with the project's files, if anything is."""
+        """When the project was loaded, and what is wrong with its files, if anything."""
         ...
 
 

@@ -92,7 +92,7 @@ class Project:
 
     @property
     def data(self) -> ProjectData:
-        """What its tools are told of its data."""
+        """Description of the project's data for the contexts of its tools."""
         return self.tools.project
 
     @property
@@ -268,7 +268,7 @@ def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
 
 
 def _described(folder: Path, declared: ProjectFile, registry: Registry) -> Registry:
-    """The tools as the project describes them. Raises ConfigError: it describes one that isn't there."""
+    """Tools with the project's own descriptions. Raises ConfigError if it describes an unknown tool."""
     for name in declared.descriptions:
         if name not in registry:
             where = document_of(folder / project_file.FILE).at(["descriptions", name])
